@@ -1,0 +1,307 @@
+//! What can be typed: clap types and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Few-step generation of categorical data with flow maps: train, sample and evaluate from one program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pushforward",
+    version,
+    after_help = "Examples:\n  pushforward train                       train the default preset on a data set the program makes itself\n  pushforward train echo --set train.minutes=3\n  pushforward sample runs/glyphs --nfe 2 -n 64 --out digits.png\n  pushforward eval runs/glyphs --nfe 1,2,4,8 --json"
+)]
+pub(crate) struct Cli {
+    /// Show results and errors only.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Whether results are asked for as JSON.
+    pub(crate) fn json(&self) -> bool {
+        match &self.command {
+            Command::Eval(args) => args.json,
+            Command::Score(args) => args.json,
+            Command::Inspect(args) => args.json,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model from a preset or a recipe.
+    Train(TrainArgs),
+    /// Draw samples from a trained model.
+    Sample(SampleArgs),
+    /// Measure a trained model against its data set.
+    Eval(EvalArgs),
+    /// Bound the log-likelihood of items under a trained model.
+    Score(ScoreArgs),
+    /// List, fetch or describe data sets.
+    Data(DataArgs),
+    /// List the presets, or print one as a recipe to start from.
+    Presets(PresetsArgs),
+    /// Describe a checkpoint.
+    Inspect(InspectArgs),
+}
+
+/// Where to compute.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeviceArgs {
+    /// Device: auto, cpu, wgpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+}
+
+/// Where data sets lie.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DataDirArgs {
+    /// Folder of the data sets [default: $PUSHFORWARD_DATA or the user's cache folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl DataDirArgs {
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(crate::fetch::default_data_dir)
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
+)]
+pub(crate) struct TrainArgs {
+    /// A preset's name or a recipe file.
+    #[arg(value_name = "PRESET|RECIPE.toml", default_value = "glyphs", conflicts_with = "resume")]
+    pub(crate) recipe: String,
+    /// Override a key of the recipe, such as train.lr=1e-3 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    /// Folder of the run [default: runs/NAME, or runs/NAME-2 and so on].
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with an interrupted run; only the length of the run may be overridden.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Stop after so many minutes, leaving a run that can be resumed.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) max_minutes: Option<f64>,
+    /// Skip the samples and measurements at the end.
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: DataDirArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SamplerName {
+    /// Jumps of the flow map.
+    Map,
+    /// Euler steps along the velocity.
+    Euler,
+    /// Heun steps along the velocity (odd NFE).
+    Heun,
+    /// Adaptive Dormand-Prince steps along the velocity.
+    Dopri5,
+    /// Jumps to the end with fresh noise in between.
+    Renoise,
+}
+
+/// How samples are drawn.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SamplerArgs {
+    /// Sampling method.
+    #[arg(long, value_enum, default_value = "map")]
+    pub(crate) sampler: SamplerName,
+    /// Divides the logits; below 1 samples get sharper and less diverse.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) temperature: f64,
+    /// Error bound of dopri5.
+    #[arg(long, default_value_t = 1e-3)]
+    pub(crate) tolerance: f64,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Items computed together; does not change what an item is.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) batch: usize,
+    /// Use the trained weights instead of their running average.
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1"
+)]
+pub(crate) struct SampleArgs {
+    /// Run folder or checkpoint.
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// Number of items.
+    #[arg(short = 'n', long, default_value_t = 64)]
+    pub(crate) count: usize,
+    /// Network evaluations per item.
+    #[arg(long, default_value_t = 1, conflicts_with = "grid")]
+    pub(crate) nfe: usize,
+    /// Times of one's own, increasing from 0 to 1.
+    #[arg(long, value_delimiter = ',', value_name = "T,T,...")]
+    pub(crate) grid: Option<Vec<f64>>,
+    /// Draw the last step's classes instead of taking the most probable ones.
+    #[arg(long)]
+    pub(crate) draw: bool,
+    /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: u64,
+    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, or - for stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sampler: SamplerArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json"
+)]
+pub(crate) struct EvalArgs {
+    /// Run folder or checkpoint.
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// Network evaluations per item [default: the recipe's].
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    pub(crate) nfe: Option<Vec<usize>>,
+    /// Number of samples per row [default: the recipe's].
+    #[arg(short = 'n', long)]
+    pub(crate) count: Option<usize>,
+    /// Held-out items for the likelihood bound, 0 for none [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub(crate) bound_items: Option<usize>,
+    /// Classifier run for Fréchet distance and class balance of images [default: the recipe's].
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub(crate) features: Option<PathBuf>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write the JSON report to a file.
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sampler: SamplerArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: DataDirArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json"
+)]
+pub(crate) struct ScoreArgs {
+    /// Run folder or checkpoint.
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// A text file with one item a line, or an IDX file of images; the model's own test split if absent.
+    #[arg(value_name = "DATA")]
+    pub(crate) file: Option<PathBuf>,
+    /// Most items to score.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) items: usize,
+    /// Draws per item; more draws, smaller error.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) draws: usize,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: DataDirArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward data list\n  pushforward data fetch mnist\n  pushforward data info echo\n  pushforward data info corpus.txt"
+)]
+pub(crate) struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: DataAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataAction {
+    /// List the known data sets and whether they are here.
+    #[command(after_help = "Example:\n  pushforward data list")]
+    List(DataDirArgs),
+    /// Download a data set from its standard source.
+    #[command(after_help = "Example:\n  pushforward data fetch mnist")]
+    Fetch {
+        /// Name of the set.
+        name: String,
+        #[command(flatten)]
+        data: DataDirArgs,
+    },
+    /// Describe a data set by name, or a text file by path.
+    #[command(after_help = "Example:\n  pushforward data info glyphs")]
+    Info {
+        /// Name of a set, or path of a text file.
+        #[arg(value_name = "NAME|PATH")]
+        name: String,
+        #[command(flatten)]
+        data: DataDirArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward presets\n  pushforward presets echo > mine.toml\n  pushforward train mine.toml"
+)]
+pub(crate) struct PresetsArgs {
+    /// Print this preset's recipe.
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  pushforward inspect runs/glyphs\n  pushforward inspect model.safetensors --json")]
+pub(crate) struct InspectArgs {
+    /// Run folder or checkpoint.
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together_and_every_command_shows_an_example() {
+        fn visit(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "`{}` shows no example", command.get_name());
+            command.get_subcommands().for_each(visit);
+        }
+        let command = Cli::command();
+        command.clone().debug_assert();
+        visit(&command);
+    }
+}

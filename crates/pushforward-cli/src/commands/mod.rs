@@ -1,0 +1,89 @@
+//! One command a file. Commands never import each other; what several need is here.
+
+pub(crate) mod data;
+pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod presets;
+pub(crate) mod sample;
+pub(crate) mod score;
+pub(crate) mod train;
+
+use std::path::Path;
+
+use pushforward::config::Recipe;
+use pushforward::data::{DataConfig, Splits};
+use pushforward::eval::report::Report;
+use pushforward::evaluation::{EvalError, EvalRequest, evaluate};
+use pushforward::flow_map::sample::Sampler;
+use pushforward::model::{self, Loaded, Weights};
+
+use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
+use crate::exit::{Failure, OrFail as _};
+use crate::interrupt::interrupted;
+use crate::printer::Printer;
+
+/// The device of a request.
+fn open_device(args: &DeviceArgs) -> Result<pushforward::burn::tensor::Device, Failure> {
+    pushforward::device::open(&args.device).or_request()
+}
+
+/// A model to use.
+fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Failure> {
+    let weights = if raw { Weights::Raw } else { Weights::Ema };
+    model::load(path, weights, &open_device(device)?).or_request()
+}
+
+/// The data of a recipe.
+fn load_data(config: &DataConfig, folder: &Path, seed: u64) -> Result<Splits, Failure> {
+    config.load(folder, seed).or_request()
+}
+
+/// The sampler of a request.
+fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
+    Ok(match args.sampler {
+        SamplerName::Map => Sampler::Map,
+        SamplerName::Euler => Sampler::Euler,
+        SamplerName::Heun => Sampler::Heun,
+        SamplerName::Renoise => Sampler::Renoise,
+        SamplerName::Dopri5 if args.tolerance > 0.0 => Sampler::Dopri5 { tolerance: args.tolerance },
+        SamplerName::Dopri5 => {
+            return Err(Failure::request(format!("--tolerance is positive, found {}", args.tolerance)));
+        }
+    })
+}
+
+/// The evaluation that a recipe asks for.
+fn eval_request(recipe: &Recipe, sampler: Sampler, temperature: f64, seed: u64, batch: usize) -> EvalRequest {
+    let eval = &recipe.eval;
+    EvalRequest {
+        nfe: eval.nfe.clone(),
+        sampler,
+        temperature,
+        samples: eval.samples,
+        bound_items: eval.bound_items,
+        bound_draws: eval.bound_draws,
+        ngram_order: eval.ngram_order,
+        seed,
+        batch,
+    }
+}
+
+/// Runs an evaluation with its progress on stderr.
+fn measure(
+    loaded: &Loaded,
+    splits: &Splits,
+    features: Option<&Loaded>,
+    request: &EvalRequest,
+    printer: Printer,
+) -> Result<Report, Failure> {
+    let mut bar = crate::progress::StageBar::new(printer);
+    let result = evaluate(loaded, splits, features, request, &mut |stage, done, total| {
+        bar.update(stage, done, total);
+        !interrupted()
+    });
+    bar.finish();
+    result.map_err(|error| match error {
+        EvalError::Interrupted => Failure::Run(error.into()),
+        _ => Failure::Request(error.into()),
+    })
+}

@@ -1,0 +1,410 @@
+//! `pushforward train`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use pushforward::burn::module::Module;
+use pushforward::burn::tensor::Device;
+use pushforward::checkpoint::{self, RESUME, Resume};
+use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, accuracy, label_count};
+use pushforward::config::{ModelConfig, Recipe};
+use pushforward::data::{Batches, Dataset, Splits};
+use pushforward::evaluation::items;
+use pushforward::flow_map::config::{FlowMapConfig, Teacher};
+use pushforward::flow_map::network::FlowMapModel;
+use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
+use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
+use pushforward::model::{self, LABELS_KEY, Model, SCHEMA_KEY, Weights, check_fit, site_shape};
+use pushforward::objective::Objective;
+use pushforward::params;
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::to_host;
+use pushforward::train::metrics::MetricsFile;
+use pushforward::train::{EndReason, Event, Flow, Outcome, RunFolder, TrainError, TrainRequest, Validate, train};
+
+use super::{eval_request, load_data, measure, open_device};
+use crate::args::TrainArgs;
+use crate::exit::{Failure, OrFail as _};
+use crate::files::{RUN_RECIPE, create_run_dir, open_run_dir, write_atomic};
+use crate::interrupt::interrupted;
+use crate::output;
+use crate::picture::Grid;
+use crate::presets::text_of;
+use crate::printer::Printer;
+use crate::progress::{Goal, TrainBar, human_duration};
+use crate::tensorboard::EventWriter;
+
+/// Items of the pictures and texts that a run leaves.
+const SAMPLE_ITEMS: usize = 64;
+/// Held-out items that a validation looks at.
+const VALIDATION_ITEMS: usize = 512;
+
+/// A run, ready to start.
+struct Run<'a> {
+    recipe: Recipe,
+    folder: PathBuf,
+    device: Device,
+    splits: Splits,
+    provenance: BTreeMap<String, String>,
+    resume: Option<Resume>,
+    max_minutes: Option<f64>,
+    printer: Printer,
+    args: &'a TrainArgs,
+}
+
+pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
+    if args.max_minutes.is_some_and(|m| !(m.is_finite() && m > 0.0)) {
+        return Err(Failure::request("--max-minutes is positive"));
+    }
+    let device = open_device(&args.device)?;
+    let (recipe, resume) = match &args.resume {
+        Some(folder) => resumed(folder, &args.overrides)?,
+        None => {
+            let (text, origin) = text_of(&args.recipe)?;
+            (Recipe::parse(&text, &origin, &args.overrides).or_request()?, None)
+        }
+    };
+    let splits = load_data(&recipe.data, &args.data.folder(), recipe.seed)?;
+    check_fit(&recipe.model, splits.schema()).map_err(Failure::request)?;
+    let folder = match (&args.resume, &args.out) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(folder)) => folder.clone(),
+        (None, None) => free_folder(&recipe.name),
+    };
+    let mut provenance = BTreeMap::from([
+        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("device".to_owned(), args.device.device.clone()),
+        ("dtype".to_owned(), "f32".to_owned()),
+        ("data".to_owned(), splits.name.clone()),
+        ("data_sha256".to_owned(), splits.sha256.clone()),
+        (SCHEMA_KEY.to_owned(), serde_json::to_string(splits.schema()).or_run()?),
+    ]);
+    let labels = label_count(splits.train.as_ref());
+    if let Some(labels) = labels {
+        provenance.insert(LABELS_KEY.to_owned(), labels.to_string());
+    }
+    let run = Run { recipe, folder, device, splits, provenance, resume, max_minutes: args.max_minutes, printer, args };
+    match run.recipe.model.clone() {
+        ModelConfig::FlowMap(config) => train_flow_map(run, &config),
+        ModelConfig::Classifier(config) => {
+            let labels = labels.ok_or_else(|| Failure::request("a classifier needs a set of labelled images"))?;
+            let net =
+                config.init(site_shape(run.splits.schema()), labels, &run.device.clone().autodiff(), &mut run.init());
+            train_classifier(run, net)
+        }
+    }
+}
+
+/// The recipe and state of an interrupted run.
+fn resumed(folder: &Path, overrides: &[String]) -> Result<(Recipe, Option<Resume>), Failure> {
+    open_run_dir(folder).or_request()?;
+    let path = folder.join(RUN_RECIPE);
+    let text = std::fs::read_to_string(&path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
+    let origin = path.display().to_string();
+    let before = Recipe::parse(&text, &origin, &[]).or_request()?;
+    let recipe = Recipe::parse(&text, &origin, overrides).or_request()?;
+    // Anything but the length of the run would make a different run of it under the same name.
+    let mut same = recipe.clone();
+    (same.train.steps, same.train.minutes) = (before.train.steps, before.train.minutes);
+    if same != before {
+        return Err(Failure::request("a resumed run keeps its recipe; only train.steps and train.minutes may change")
+            .hint("start a new run with another --out for other settings"));
+    }
+    let state = Resume::load(&checkpoint::folder(folder).join(RESUME)).or_request()?;
+    Ok((recipe, Some(state)))
+}
+
+/// `runs/NAME`, or the first free `runs/NAME-N`.
+fn free_folder(name: &str) -> PathBuf {
+    let base = Path::new("runs").join(name);
+    let numbered = (2..).map(|i| Path::new("runs").join(format!("{name}-{i}")));
+    std::iter::once(base).chain(numbered).find(|path| !path.exists()).expect("there are endless numbers")
+}
+
+impl Run<'_> {
+    fn init(&self) -> pushforward::rng::Stream {
+        stream(self.recipe.seed, Purpose::Init, 0)
+    }
+
+    fn batches(&self) -> Batches {
+        Batches::new(self.splits.train.clone(), self.recipe.train.batch, self.recipe.seed)
+    }
+
+    /// Trains, with everything that is told and written meanwhile.
+    fn train<M: Module, O: Objective<M>>(
+        &mut self,
+        model: M,
+        objective: &O,
+        batch: &dyn Fn(u64) -> O::Batch,
+        validate: &Validate<'_, M>,
+        on_sample: &mut dyn FnMut(u64, &M) -> Result<(), Failure>,
+    ) -> Result<Outcome<M>, Failure> {
+        let resumed_at = self.resume.as_ref().map_or(0, |r| r.step);
+        if self.args.resume.is_none() {
+            create_run_dir(&self.folder).or_request()?;
+            write_atomic(&self.folder.join(RUN_RECIPE), self.recipe.to_toml().as_bytes()).or_run()?;
+        }
+        let printer = self.printer;
+        printer.note(&format!(
+            "{} in {}: {} parameters, {} training items",
+            self.recipe.name,
+            self.folder.display(),
+            params::count(&model),
+            self.splits.train.len()
+        ));
+        let mut log = Log::open(&self.folder, resumed_at)?;
+        let config = self.recipe.train.clone();
+        let goal = match config.minutes {
+            Some(minutes) => Goal::Time(Duration::from_secs_f64(60.0 * minutes)),
+            None => Goal::Steps(config.steps),
+        };
+        let per_step = (config.batch as u64 * config.accumulate) as f64;
+        let mut bar = TrainBar::new(goal, printer);
+        let mut trouble = None;
+        let request = TrainRequest {
+            model,
+            objective,
+            batch,
+            validate: Some(validate),
+            seed: self.recipe.seed,
+            config,
+            run: Some(RunFolder {
+                path: self.folder.clone(),
+                recipe: self.recipe.to_toml(),
+                provenance: self.provenance.clone(),
+            }),
+            resume: self.resume.take(),
+            max_minutes: self.max_minutes,
+        };
+        let outcome = train(request, &mut |event| {
+            let told = match event {
+                Event::Step(report) => {
+                    bar.update(report.step, report.loss, report.examples_per_second / per_step);
+                    if report.details.is_some() { log.step(report) } else { Ok(()) }
+                }
+                Event::Validation { step, values, best } => {
+                    let list: Vec<String> = values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
+                    bar.note(&format!(
+                        "step {step}: validation {}{}",
+                        list.join(", "),
+                        if best { " (best)" } else { "" }
+                    ));
+                    log.validation(step, values)
+                }
+                Event::Sample { step, ema } => on_sample(step, ema),
+                Event::Checkpoint { .. } => Ok(()),
+            };
+            match told {
+                Ok(()) if !interrupted() => Flow::Continue,
+                Ok(()) => Flow::Stop,
+                Err(failure) => {
+                    trouble = Some(failure);
+                    Flow::Stop
+                }
+            }
+        });
+        bar.finish();
+        if let Some(failure) = trouble {
+            return Err(failure);
+        }
+        let outcome = outcome.map_err(|error| match error {
+            TrainError::Config(_) | TrainError::Seed { .. } | TrainError::EmaMismatch | TrainError::Resume(_) => {
+                Failure::Request(error.into())
+            }
+            TrainError::Checkpoint(_) | TrainError::NonFinite { .. } => Failure::Run(error.into()),
+        })?;
+        let time = human_duration(Duration::from_secs_f64(outcome.seconds));
+        let folder = self.folder.display();
+        match outcome.reason {
+            EndReason::Finished => printer.note(&format!("trained {} steps in {time}", outcome.step)),
+            EndReason::Patience => {
+                printer.note(&format!(
+                    "stopped early after {} steps and {time}: validation no longer falls",
+                    outcome.step
+                ));
+            }
+            EndReason::Stopped | EndReason::TimeLimit => printer.note(&format!(
+                "stopped after {} steps and {time}; go on with: pushforward train --resume {folder}",
+                outcome.step
+            )),
+        }
+        Ok(outcome)
+    }
+}
+
+/// The files that grow during a run.
+struct Log {
+    metrics: MetricsFile,
+    metrics_path: PathBuf,
+    events: EventWriter,
+}
+
+impl Log {
+    fn open(folder: &Path, resumed_at: u64) -> Result<Self, Failure> {
+        let metrics_path = folder.join("metrics.jsonl");
+        let metrics = MetricsFile::open(&metrics_path, resumed_at)
+            .map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", metrics_path.display())))?;
+        let mut events = EventWriter::create(&folder.join("tensorboard"), SystemTime::now()).or_run()?;
+        if resumed_at > 0 {
+            events.restart(resumed_at).or_run()?;
+        }
+        Ok(Self { metrics, metrics_path, events })
+    }
+
+    fn step(&mut self, report: &pushforward::train::StepReport) -> Result<(), Failure> {
+        self.metrics.step(report).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", self.metrics_path.display())))?;
+        let fixed = [("loss", report.loss), ("lr", report.lr), ("grad_norm", report.grad_norm)];
+        let details = report.details.iter().flat_map(|d| d.terms.iter().chain(&d.buckets).chain(&d.stats));
+        let all = fixed.into_iter().chain(details.map(|(name, v)| (name.as_str(), *v)));
+        for (name, value) in all {
+            self.events.scalar(report.step, &format!("train/{name}"), value as f32).or_run()?;
+        }
+        self.events.flush().or_run()
+    }
+
+    fn validation(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), Failure> {
+        self.metrics
+            .validation(step, values)
+            .map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", self.metrics_path.display())))?;
+        for (name, value) in values {
+            self.events.scalar(step, &format!("validation/{name}"), *value as f32).or_run()?;
+        }
+        self.events.flush().or_run()
+    }
+}
+
+fn train_flow_map(mut run: Run<'_>, config: &FlowMapConfig) -> Result<(), Failure> {
+    let sites = site_shape(run.splits.schema());
+    let device = run.device.clone();
+    let mut net = config.model().init(sites, &device.clone().autodiff(), &mut run.init());
+    let mut frozen = None;
+    if let Teacher::Frozen { checkpoint, initialise } = &config.objective.teacher {
+        let teacher = teacher(Path::new(checkpoint), &run)?;
+        if *initialise {
+            // The teacher has no learned loss weight unless it was trained with one; only the network is taken over.
+            let weights = params::collect(&teacher.network).into_iter().collect();
+            net.network = params::load(net.network, &weights).or_request()?;
+        }
+        frozen = Some(teacher);
+    }
+    let objective = FlowMapObjective::new(config.clone(), frozen);
+    let batches = run.batches();
+    let held_out = items(run.splits.validation.as_ref(), VALIDATION_ITEMS);
+    let (seed, schema) = (run.recipe.seed, run.splits.schema().clone());
+    let (batch_size, folder) = (run.recipe.train.batch, run.folder.clone());
+    let validate = |ema: &FlowMapModel| {
+        let (mut sum, mut n) = (0.0, 0);
+        for (index, part) in (0u64..).zip(held_out.chunks(batch_size * sites.count)) {
+            let values = objective.validation(ema, &IdBatch { ids: part.to_vec() }, seed, index);
+            let values = to_host(&values.per_example);
+            sum += values.iter().sum::<f64>();
+            n += values.len();
+        }
+        vec![("diagonal".to_owned(), sum / n.max(1) as f64)]
+    };
+    let nfes = run.recipe.eval.nfe.clone();
+    let mut on_sample = |step: u64, ema: &FlowMapModel| -> Result<(), Failure> {
+        for &nfe in nfes.iter().take(2) {
+            let request = SampleRequest::map(SAMPLE_ITEMS, nfe, seed);
+            let samples = sample(ema, config, sites, &device, &request, &mut |_| true);
+            save_sketch(&folder, &format!("step-{step:08}-nfe{nfe}"), &samples.ids, &schema)?;
+        }
+        Ok(())
+    };
+    let outcome = run.train(net, &objective, &|index| IdBatch { ids: batches.at(index) }, &validate, &mut on_sample)?;
+    let unfinished = matches!(outcome.reason, EndReason::Stopped);
+    drop(outcome);
+    if unfinished || run.args.no_eval {
+        return Ok(());
+    }
+    finish_flow_map(&run)
+}
+
+/// The network of a finished first stage.
+fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
+    let loaded = model::load(path, Weights::Ema, &run.device).or_request()?;
+    if loaded.schema != *run.splits.schema() {
+        return Err(Failure::request(format!("the teacher {} was trained on other data", loaded.path.display())));
+    }
+    match (loaded.model, &run.recipe.model) {
+        (Model::FlowMap { config, net }, ModelConfig::FlowMap(ours))
+            if config.network == ours.network && config.skip == ours.skip && config.source == ours.source =>
+        {
+            Ok(net)
+        }
+        _ => Err(Failure::request(format!(
+            "the teacher {} has another network, skip or source than the recipe: a frozen teacher must match",
+            loaded.path.display()
+        ))),
+    }
+}
+
+/// Samples, pictures and measurements of a finished run.
+fn finish_flow_map(run: &Run<'_>) -> Result<(), Failure> {
+    let printer = run.printer;
+    let device = run.device.clone();
+    let loaded = model::load(&run.folder, Weights::Ema, &device).or_run()?;
+    let mut written = Vec::new();
+    for &nfe in &run.recipe.eval.nfe {
+        let samples = loaded.sample(&SampleRequest::map(SAMPLE_ITEMS, nfe, run.recipe.seed), &mut |_| true).or_run()?;
+        written.push(save_sketch(&run.folder, &format!("final-nfe{nfe}"), &samples.ids, &loaded.schema)?);
+        printer.result(&format!("samples with {nfe} network evaluation{}:", if nfe == 1 { "" } else { "s" }));
+        printer.result(&output::sketch(&samples.ids, &loaded.schema));
+        printer.result("");
+    }
+    let features = run.recipe.eval.features.as_ref();
+    let features = features.map(|path| model::load(path, Weights::Ema, &device)).transpose().or_request()?;
+    let request = eval_request(&run.recipe, Sampler::Map, 1.0, run.recipe.seed, 256);
+    let report = measure(&loaded, &run.splits, features.as_ref(), &request, printer)?;
+    let path = run.folder.join("report.json");
+    write_atomic(&path, report.to_json().as_bytes()).or_run()?;
+    written.push(path);
+    written.push(loaded.path.clone());
+    printer.result(report.table().trim_end());
+    printer.result("");
+    for path in written {
+        printer.result(&path.display().to_string());
+    }
+    Ok(())
+}
+
+/// Writes items as a picture, or as text where they are none.
+fn save_sketch(folder: &Path, name: &str, ids: &[u32], schema: &pushforward::data::Schema) -> Result<PathBuf, Failure> {
+    let folder = folder.join("samples");
+    std::fs::create_dir_all(&folder).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", folder.display())))?;
+    match output::tiles(ids, schema) {
+        Some(tiles) => {
+            let path = folder.join(format!("{name}.png"));
+            Grid::new(tiles).save(&path).or_run()?;
+            Ok(path)
+        }
+        None => {
+            let path = folder.join(format!("{name}.txt"));
+            write_atomic(&path, (output::lines(ids, schema).join("\n") + "\n").as_bytes()).or_run()?;
+            Ok(path)
+        }
+    }
+}
+
+fn train_classifier(mut run: Run<'_>, net: Classifier) -> Result<(), Failure> {
+    let sites = site_shape(run.splits.schema());
+    let batches = run.batches();
+    let held_out = |set: &dyn Dataset| LabelledBatch::held_out(set, 0..set.len().min(10_000));
+    let (validation, test) = (held_out(run.splits.validation.as_ref()), held_out(run.splits.test.as_ref()));
+    let validate = |ema: &Classifier| vec![("error".to_owned(), 1.0 - accuracy(ema, &validation, sites, 256))];
+    let outcome = run.train(
+        net,
+        &ClassifierObjective { classes: sites.classes },
+        &|index| LabelledBatch::at(&batches, index),
+        &validate,
+        &mut |_, _| Ok(()),
+    )?;
+    if run.args.no_eval || outcome.reason == EndReason::Stopped {
+        return Ok(());
+    }
+    run.printer
+        .result(&format!("accuracy on the test set: {:.2} %", 100.0 * accuracy(&outcome.ema, &test, sites, 256)));
+    run.printer.result(&model::checkpoint_file(&run.folder).display().to_string());
+    Ok(())
+}

@@ -1,0 +1,651 @@
+//! One file over HTTP: from the first mirror that has it, continued where an earlier try stopped, checked, then
+//! renamed into place.
+//!
+//! Bytes are collected in `NAME.part` beside the target. The partial file survives a lost connection and an interrupt,
+//! and the next try asks for the rest (RFC 9110, section 14). It is locked while in use, so that two downloads of one
+//! file do not mix.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::HumanCount;
+
+use crate::archive::check_content;
+use crate::files::{FilesError, sha256_hex};
+use crate::sources::Content;
+
+/// Tries at one mirror, each going on where the last one stopped.
+const TRIES: usize = 4;
+
+/// How connections are made and how long they may keep silent.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    /// Time for the name to resolve, and again for the connection to stand.
+    pub(crate) connect: Duration,
+    /// Time without a byte after which a transfer counts as broken.
+    pub(crate) stall: Duration,
+    /// Proxy to go through.
+    pub(crate) proxy: Option<ureq::Proxy>,
+}
+
+impl Connection {
+    /// The usual patience, and the proxy that the environment names.
+    pub(crate) fn from_env() -> Self {
+        Self { connect: Duration::from_secs(10), stall: Duration::from_secs(30), proxy: ureq::Proxy::try_from_env() }
+    }
+
+    fn agent(&self) -> ureq::Agent {
+        ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_resolve(Some(self.connect))
+            .timeout_connect(Some(self.connect))
+            .timeout_recv_response(Some(self.stall))
+            .timeout_per_read(Some(self.stall))
+            .proxy(self.proxy.clone())
+            .user_agent(concat!("pushforward/", env!("CARGO_PKG_VERSION")))
+            // The bytes as stored: the checksums are those of the compressed files.
+            .accept_encoding("identity")
+            .build()
+            .into()
+    }
+}
+
+/// What to download and what it must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// The same file at several places, tried in turn.
+    pub(crate) urls: &'a [String],
+    /// Where it goes; its folder exists.
+    pub(crate) to: &'a Path,
+    /// Size, if known.
+    pub(crate) bytes: Option<u64>,
+    /// SHA-256 in lower-case hexadecimal, if known.
+    pub(crate) sha256: Option<&'a str>,
+    /// Structure, for files without a checksum.
+    pub(crate) content: Content,
+    /// Patience and proxy.
+    pub(crate) connection: &'a Connection,
+}
+
+/// A file that arrived whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// The mirror it came from.
+    pub(crate) url: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// Its SHA-256 in lower-case hexadecimal.
+    pub(crate) sha256: String,
+}
+
+/// Why a file did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownloadError {
+    /// No mirror delivered; one entry for each, in the order tried.
+    #[error("no mirror delivered the file")]
+    Mirrors(Vec<(String, Problem)>),
+    /// The caller asked to stop; what has arrived is kept for the next time.
+    #[error("the download was interrupted; the same command continues it")]
+    Interrupted,
+    /// Another process downloads the same file.
+    #[error("another process is downloading to {}; wait for it or stop it", .0.display())]
+    Busy(PathBuf),
+    /// The partial file cannot be written, read or renamed.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+}
+
+/// What was wrong with one mirror.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// There was no connection at all: no network, no such host, nobody listening.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// The server answered something else than the file.
+    #[error("answered with status {0}")]
+    Status(u16),
+    /// The connection broke or fell silent, each time it was tried.
+    #[error("broke off: {0}")]
+    Broken(String),
+    /// The file there has another size.
+    #[error("has {} bytes, expected {}", HumanCount(*.found), HumanCount(*.expected))]
+    Size {
+        /// Bytes, as published.
+        expected: u64,
+        /// Bytes, as announced or received.
+        found: u64,
+    },
+    /// The file there is another one.
+    #[error("has SHA-256 {found}, expected {expected}; it was deleted")]
+    Checksum {
+        /// As published.
+        expected: String,
+        /// As received.
+        found: String,
+    },
+    /// The file there is not what its name says.
+    #[error("{0}; it was deleted")]
+    Content(String),
+}
+
+/// Downloads a file. `on_progress` hears the bytes received so far and their total, and may break off.
+///
+/// # Errors
+/// See [`DownloadError`]; the target is then as it was before.
+pub(crate) fn download(
+    request: &Request,
+    on_progress: &mut dyn FnMut(u64, Option<u64>) -> ControlFlow<()>,
+) -> Result<Arrived, DownloadError> {
+    let mut part = Part::open(request.to)?;
+    let agent = request.connection.agent();
+    let mut problems = Vec::new();
+    for url in request.urls {
+        match from_mirror(&agent, url, request, &mut part, on_progress) {
+            Ok(sha256) => {
+                let bytes = part.length()?;
+                part.finish(request.to)?;
+                return Ok(Arrived { url: url.clone(), bytes, sha256 });
+            }
+            Err(Stop::Problem(problem)) => problems.push((url.clone(), problem)),
+            Err(Stop::Interrupted) => return Err(DownloadError::Interrupted),
+            Err(Stop::Files(error)) => return Err(error.into()),
+        }
+    }
+    part.remove_if_empty()?;
+    Err(DownloadError::Mirrors(problems))
+}
+
+/// SHA-256 of an open file from its start if it is what `request` wants, else what is wrong with it.
+pub(crate) fn verify(request: &Request, file: &mut (impl Read + Seek)) -> io::Result<Result<String, Problem>> {
+    let found = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    if let Some(expected) = request.bytes.filter(|expected| *expected != found) {
+        return Ok(Err(Problem::Size { expected, found }));
+    }
+    let found = sha256_hex(file)?;
+    if let Some(expected) = request.sha256.filter(|expected| *expected != found) {
+        return Ok(Err(Problem::Checksum { expected: expected.to_string(), found }));
+    }
+    file.rewind()?;
+    Ok(check_content(request.content, &mut BufReader::new(file))?.map(|()| found).map_err(Problem::Content))
+}
+
+/// Why one mirror's turn ended.
+enum Stop {
+    Problem(Problem),
+    Interrupted,
+    Files(FilesError),
+}
+
+impl From<FilesError> for Stop {
+    fn from(error: FilesError) -> Self {
+        Self::Files(error)
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// The verified content's SHA-256, once `part` holds it.
+fn from_mirror(
+    agent: &ureq::Agent,
+    url: &str,
+    request: &Request,
+    part: &mut Part,
+    on_progress: &mut dyn FnMut(u64, Option<u64>) -> ControlFlow<()>,
+) -> Result<String, Stop> {
+    let mut tries = TRIES;
+    loop {
+        let before = part.length()?;
+        match transfer(agent, url, request, part, on_progress) {
+            Ok(()) => {}
+            Err(Stop::Problem(Problem::Broken(why))) => {
+                tries -= 1;
+                // A mirror that sends nothing at all is not asked again.
+                if tries > 0 && part.length()? > before {
+                    continue;
+                }
+                return Err(Problem::Broken(why).into());
+            }
+            Err(stop) => return Err(stop),
+        }
+        let problem = match part.verify(request)? {
+            Ok(sha256) => return Ok(sha256),
+            Err(problem) => problem,
+        };
+        part.clear()?;
+        // The wrong bytes may be those of an earlier try, possibly at another mirror: this one deserves a fresh start.
+        if before == 0 {
+            return Err(problem.into());
+        }
+    }
+}
+
+/// Appends what is missing to `part`; fine also if nothing is.
+fn transfer(
+    agent: &ureq::Agent,
+    url: &str,
+    request: &Request,
+    part: &mut Part,
+    on_progress: &mut dyn FnMut(u64, Option<u64>) -> ControlFlow<()>,
+) -> Result<(), Stop> {
+    if request.bytes.is_some_and(|bytes| part.length().is_ok_and(|length| length > bytes)) {
+        part.clear()?;
+    }
+    let mut received = part.length()?;
+    if request.bytes == Some(received) {
+        return Ok(());
+    }
+    let mut get = agent.get(url);
+    if received > 0 {
+        get = get.header("Range", format!("bytes={received}-"));
+    }
+    let mut response = get.call().map_err(call_problem)?;
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
+    let range = header("content-range").map_or(Range::default(), |text| parse_range(&text));
+    match response.status().as_u16() {
+        // The server ignores ranges and sends the whole file.
+        200 => {
+            part.clear()?;
+            received = 0;
+        }
+        206 if received > 0 && range.start == Some(received) => {}
+        // Nothing is left to send: the partial file is whole.
+        416 if received > 0 && range.total == Some(received) => return Ok(()),
+        // The partial file does not belong to what the server has; without it no range is asked for.
+        206 | 416 if received > 0 => {
+            part.clear()?;
+            return transfer(agent, url, request, part, on_progress);
+        }
+        status => return Err(Problem::Status(status).into()),
+    }
+    let announced = response.body().content_length().map(|rest| received + rest);
+    if let (Some(expected), Some(found)) = (request.bytes, announced)
+        && expected != found
+    {
+        // Most often a page of a portal or an error in the guise of the file: not worth the transfer.
+        return Err(Problem::Size { expected, found }.into());
+    }
+    let total = announced.or(request.bytes);
+
+    let mut body = response.body_mut().as_reader();
+    let mut buffer = vec![0u8; 1 << 16];
+    loop {
+        if on_progress(received, total).is_break() {
+            return Err(Stop::Interrupted);
+        }
+        let count = match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) => return Err(Problem::Broken(error.to_string()).into()),
+        };
+        part.append(&buffer[..count])?;
+        received += count as u64;
+        if let Some(expected) = request.bytes.filter(|expected| received > *expected) {
+            part.clear()?;
+            return Err(Problem::Size { expected, found: received }.into());
+        }
+    }
+    match total {
+        Some(total) if received < total => {
+            let (received, total) = (HumanCount(received), HumanCount(total));
+            Err(Problem::Broken(format!("the connection closed after {received} of {total} bytes")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells a missing network from a mirror that misbehaves.
+fn call_problem(error: ureq::Error) -> Problem {
+    use ureq::{Error, Timeout};
+    let text = error.to_string();
+    match error {
+        Error::HostNotFound | Error::ConnectionFailed | Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            Problem::Unreachable(text)
+        }
+        Error::Io(error) => match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => Problem::Broken(text),
+            _ => Problem::Unreachable(text),
+        },
+        _ => Problem::Broken(text),
+    }
+}
+
+/// What a `Content-Range` header says: `bytes START-END/TOTAL`, or `bytes */TOTAL`.
+#[derive(Debug, Default, PartialEq)]
+struct Range {
+    start: Option<u64>,
+    total: Option<u64>,
+}
+
+fn parse_range(text: &str) -> Range {
+    let Some((range, total)) = text.trim().strip_prefix("bytes").and_then(|text| text.trim().split_once('/')) else {
+        return Range::default();
+    };
+    let start = range.split_once('-').and_then(|(start, _)| start.trim().parse().ok());
+    Range { start, total: total.trim().parse().ok() }
+}
+
+/// The partial file, open and locked.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    fn open(target: &Path) -> Result<Self, DownloadError> {
+        let mut name = target.file_name().unwrap_or_default().to_os_string();
+        name.push(".part");
+        let path = target.with_file_name(name);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(FilesError::io("open", &path))?;
+        match file.try_lock() {
+            // A file system without locks serves a single download as well.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { path, file }),
+            Err(TryLockError::WouldBlock) => Err(DownloadError::Busy(target.to_path_buf())),
+        }
+    }
+
+    fn length(&self) -> Result<u64, FilesError> {
+        Ok(self.file.metadata().map_err(FilesError::io("read", &self.path))?.len())
+    }
+
+    fn clear(&self) -> Result<(), FilesError> {
+        self.file.set_len(0).map_err(FilesError::io("write", &self.path))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
+        let written = self.file.seek(SeekFrom::End(0)).and_then(|_| self.file.write_all(bytes));
+        written.map_err(FilesError::io("write", &self.path))
+    }
+
+    fn verify(&mut self, request: &Request) -> Result<Result<String, Problem>, FilesError> {
+        verify(request, &mut self.file).map_err(FilesError::io("read", &self.path))
+    }
+
+    fn finish(self, target: &Path) -> Result<(), FilesError> {
+        self.file.sync_all().map_err(FilesError::io("write", &self.path))?;
+        fs::rename(&self.path, target).map_err(FilesError::io("write", target))
+    }
+
+    fn remove_if_empty(self) -> Result<(), FilesError> {
+        if self.length()? == 0 {
+            fs::remove_file(&self.path).map_err(FilesError::io("remove", &self.path))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::{Reply, Server, closed_port, connection};
+
+    /// 300,000 bytes without a pattern.
+    fn content() -> Vec<u8> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..300_000).map(|_| next()).collect()
+    }
+
+    /// A target in a fresh folder, with what is asked of it.
+    struct Case {
+        folder: tempfile::TempDir,
+        bytes: Option<u64>,
+        sha256: Option<String>,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let sha256 = sha256_hex(&mut &content()[..]).unwrap();
+            Self { folder: tempfile::tempdir().unwrap(), bytes: Some(300_000), sha256: Some(sha256) }
+        }
+
+        fn unpinned() -> Self {
+            Self { bytes: None, sha256: None, ..Self::new() }
+        }
+
+        fn target(&self) -> PathBuf {
+            self.folder.path().join("file.bin")
+        }
+
+        fn part(&self) -> PathBuf {
+            self.folder.path().join("file.bin.part")
+        }
+
+        fn run(&self, urls: &[String]) -> Result<Arrived, DownloadError> {
+            self.run_until(urls, u64::MAX)
+        }
+
+        fn run_until(&self, urls: &[String], stop_at: u64) -> Result<Arrived, DownloadError> {
+            let request = Request {
+                urls,
+                to: &self.target(),
+                bytes: self.bytes,
+                sha256: self.sha256.as_deref(),
+                content: Content::Any,
+                connection: &connection(),
+            };
+            download(&request, &mut |received, _| {
+                if received >= stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        }
+
+        /// The file is there, whole, and nothing else is.
+        fn assert_arrived(&self) {
+            assert!(fs::read(self.target()).unwrap() == content(), "the file differs");
+            assert_eq!(fs::read_dir(self.folder.path()).unwrap().count(), 1, "only the file is left");
+        }
+    }
+
+    fn only_problem(result: Result<Arrived, DownloadError>) -> Problem {
+        match result {
+            Err(DownloadError::Mirrors(mut problems)) if problems.len() == 1 => problems.remove(0).1,
+            other => panic!("expected one mirror's problem, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn whole_file_arrives() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::File(content())]));
+        let arrived = case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!((arrived.bytes, Some(arrived.sha256), arrived.url), (300_000, case.sha256, server.url()));
+        assert_eq!(server.requests(), ["/file.bin all"]);
+    }
+
+    #[test]
+    fn a_cut_connection_is_continued_in_the_same_run() {
+        let case = Case::new();
+        let server =
+            Server::start(vec![Reply::Cut(content(), 100_000), Reply::Cut(content(), 50_000), Reply::File(content())]);
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(server.requests(), ["/file.bin all", "/file.bin 100000", "/file.bin 150000"]);
+    }
+
+    #[test]
+    fn a_silent_connection_is_continued_too() {
+        let case = Case::new();
+        let server = Server::start(vec![Reply::Stall(content(), 10_000), Reply::File(content())]);
+        // The first connection keeps the server's only thread busy; a second server goes on.
+        let second = Server::start(vec![Reply::File(content())]);
+        case.run(&[server.url(), second.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(second.requests(), ["/file.bin 10000"]);
+    }
+
+    #[test]
+    fn an_interrupted_download_is_continued_by_the_next_run() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::File(content())]));
+        assert!(matches!(case.run_until(&[server.url()], 1000), Err(DownloadError::Interrupted)));
+        assert!(!case.target().exists());
+        let kept = fs::metadata(case.part()).unwrap().len();
+        assert!((1000..300_000).contains(&kept), "{kept} bytes kept");
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(server.requests(), ["/file.bin all".to_string(), format!("/file.bin {kept}")]);
+    }
+
+    #[test]
+    fn a_server_without_ranges_sends_all_of_it_again() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::IgnoreRange(content())]));
+        fs::write(case.part(), &content()[..70_000]).unwrap();
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(server.requests(), ["/file.bin 70000"]);
+    }
+
+    #[test]
+    fn a_range_not_asked_for_starts_over() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::WrongRange(content())]));
+        fs::write(case.part(), &content()[..70_000]).unwrap();
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(server.requests(), ["/file.bin 70000", "/file.bin all"]);
+    }
+
+    #[test]
+    fn a_complete_partial_file_needs_no_request_if_its_size_is_known() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::Status(500)]));
+        fs::write(case.part(), content()).unwrap();
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert!(server.requests().is_empty());
+    }
+
+    #[test]
+    fn a_complete_partial_file_of_unknown_size_ends_with_416() {
+        let (case, server) = (Case::unpinned(), Server::start(vec![Reply::File(content())]));
+        fs::write(case.part(), content()).unwrap();
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(server.requests(), ["/file.bin 300000"]);
+    }
+
+    #[test]
+    fn a_partial_file_that_is_too_long_starts_over() {
+        let too_long = [content(), vec![1, 2, 3]].concat();
+        for (case, requests) in
+            [(Case::new(), vec!["/file.bin all"]), (Case::unpinned(), vec!["/file.bin 300003", "/file.bin all"])]
+        {
+            let server = Server::start(vec![Reply::File(content())]);
+            fs::write(case.part(), &too_long).unwrap();
+            case.run(&[server.url()]).unwrap();
+            case.assert_arrived();
+            assert_eq!(server.requests(), requests);
+        }
+    }
+
+    #[test]
+    fn a_partial_file_of_something_else_is_found_out_and_replaced() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::File(content())]));
+        fs::write(case.part(), vec![0; 70_000]).unwrap();
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(server.requests(), ["/file.bin 70000", "/file.bin all"]);
+    }
+
+    #[test]
+    fn a_length_need_not_be_announced() {
+        for case in [Case::new(), Case::unpinned()] {
+            let server = Server::start(vec![Reply::NoLength(content())]);
+            case.run(&[server.url()]).unwrap();
+            case.assert_arrived();
+        }
+    }
+
+    #[test]
+    fn compressed_files_are_kept_compressed() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::LabelledGzip(content())]));
+        case.run(&[server.url()]).unwrap();
+        case.assert_arrived();
+    }
+
+    #[test]
+    fn wrong_content_is_deleted_and_told() {
+        let mut other = content();
+        other[5] ^= 1;
+        let (case, server) = (Case::new(), Server::start(vec![Reply::File(other)]));
+        let problem = only_problem(case.run(&[server.url()]));
+        let expected = case.sha256.clone().unwrap();
+        assert!(matches!(&problem, Problem::Checksum { expected: e, found } if *e == expected && *found != expected));
+        assert!(problem.to_string().contains("deleted"));
+        assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 0);
+        assert_eq!(server.requests().len(), 1, "the same wrong file is not fetched twice");
+    }
+
+    #[test]
+    fn wrong_size_is_told_without_a_transfer() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::File(b"<html>sign in</html>".to_vec())]));
+        assert!(matches!(only_problem(case.run(&[server.url()])), Problem::Size { expected: 300_000, found: 20 }));
+        let endless = Server::start(vec![Reply::NoLength(vec![0; 2_000_000])]);
+        assert!(matches!(only_problem(case.run(&[endless.url()])), Problem::Size { expected: 300_000, .. }));
+        assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_next_mirror_helps_out() {
+        let case = Case::new();
+        let (missing, closed) = (Server::start(vec![Reply::Status(404)]), format!("{}file.bin", closed_port()));
+        let good = Server::start(vec![Reply::File(content())]);
+        let arrived = case.run(&[missing.url(), closed, good.url()]).unwrap();
+        case.assert_arrived();
+        assert_eq!(arrived.url, good.url());
+    }
+
+    #[test]
+    fn every_mirror_is_told_if_none_delivers() {
+        let case = Case::new();
+        let urls =
+            [Server::start(vec![Reply::Status(404)]).url(), closed_port(), "http://no.such.host.invalid/x".into()];
+        let Err(DownloadError::Mirrors(problems)) = case.run(&urls) else { panic!("nothing can arrive") };
+        assert_eq!(problems.iter().map(|(url, _)| url).collect::<Vec<_>>(), urls.iter().collect::<Vec<_>>());
+        assert!(matches!(problems[0].1, Problem::Status(404)));
+        assert!(matches!(problems[1].1, Problem::Unreachable(_)), "{:?}", problems[1]);
+        assert!(matches!(problems[2].1, Problem::Unreachable(_)), "{:?}", problems[2]);
+    }
+
+    #[test]
+    fn a_mirror_that_always_breaks_is_given_up_and_its_bytes_are_kept() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::Cut(content(), 1000)]));
+        assert!(matches!(only_problem(case.run(&[server.url()])), Problem::Broken(_)));
+        assert_eq!(server.requests().len(), TRIES);
+        assert_eq!(fs::metadata(case.part()).unwrap().len(), 1000 * TRIES as u64);
+        let dead = Server::start(vec![Reply::Cut(content(), 0)]);
+        assert!(matches!(only_problem(case.run(&[dead.url()])), Problem::Broken(_)));
+        assert_eq!(dead.requests().len(), 1, "a mirror that sends nothing is not asked again");
+    }
+
+    #[test]
+    fn two_downloads_of_one_file_do_not_mix() {
+        let (case, server) = (Case::new(), Server::start(vec![Reply::File(content())]));
+        let first = Part::open(&case.target()).unwrap();
+        assert!(matches!(case.run(&[server.url()]), Err(DownloadError::Busy(_))));
+        drop(first);
+        case.run(&[server.url()]).unwrap();
+    }
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(parse_range("bytes 10-19/30"), Range { start: Some(10), total: Some(30) });
+        assert_eq!(parse_range("bytes 10-19/*"), Range { start: Some(10), total: None });
+        assert_eq!(parse_range("bytes */30"), Range { start: None, total: Some(30) });
+        assert_eq!(parse_range("pages 1-2/3"), Range::default());
+    }
+}

@@ -1,0 +1,245 @@
+//! Files that are either whole or absent, and run directories that are never overwritten.
+//!
+//! Every file of a run is written to a temporary file beside its target and renamed when complete, so that a crash or
+//! a full disk leaves the old file, or none, but never half of the new one.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// Folders that every run directory holds.
+const RUN_FOLDERS: [&str; 2] = ["checkpoints", "samples"];
+
+/// The file that tells a run directory from any other folder: the resolved recipe.
+pub(crate) const RUN_RECIPE: &str = "recipe.toml";
+
+/// What went wrong with a file or a run directory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilesError {
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb: "write", "read", "create".
+        action: &'static str,
+        /// The file or folder it was tried on.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A new run would mix with what the folder holds.
+    #[error(
+        "the folder {} is not empty (it holds {found}); continue that run with --resume {}, choose another folder \
+         with --out, or remove this one",
+        path.display(), path.display()
+    )]
+    RunExists {
+        /// The run directory asked for.
+        path: PathBuf,
+        /// One entry found in it.
+        found: String,
+    },
+    /// Something that is not a folder stands where the run directory should be.
+    #[error("{} is a file, not a folder; choose another folder with --out", path.display())]
+    NotAFolder {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The folder to resume from is no run directory.
+    #[error("{} is not a run directory (it has no {RUN_RECIPE}); give the folder that `train` wrote", path.display())]
+    NotARun {
+        /// The folder asked for.
+        path: PathBuf,
+    },
+}
+
+impl FilesError {
+    /// Wraps an input/output error with what was tried on which path; for `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Writes `bytes` to `path`, whole or not at all; missing parent folders are made.
+///
+/// # Errors
+/// The folder cannot be made or the file not written; an older file of that name is then untouched.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_atomic`], with the content streamed by `fill`.
+///
+/// # Errors
+/// As [`write_atomic`], or whatever `fill` returns.
+pub(crate) fn write_atomic_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FilesError> {
+    let folder = parent(path);
+    fs::create_dir_all(folder).map_err(FilesError::io("create the folder", folder))?;
+    write_beside(path, folder, fill).map_err(FilesError::io("write", path))
+}
+
+fn write_beside(path: &Path, folder: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    // A temporary file is private by default and the rename would keep it so: ask for what an ordinary new file gets,
+    // less the process's umask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    {
+        let mut buffered = io::BufWriter::new(file.as_file_mut());
+        fill(&mut buffered)?;
+        buffered.flush()?;
+    }
+    // The rename must not reach the disk before the content does.
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Makes a new run directory with its folders. An empty folder is taken over, a filled one refused.
+///
+/// # Errors
+/// [`FilesError::RunExists`] where the folder holds anything at all.
+pub(crate) fn create_run_dir(path: &Path) -> Result<(), FilesError> {
+    if path.is_file() {
+        return Err(FilesError::NotAFolder { path: path.to_path_buf() });
+    }
+    fs::create_dir_all(path).map_err(FilesError::io("create the folder", path))?;
+    if let Some(entry) = fs::read_dir(path).map_err(FilesError::io("read", path))?.next() {
+        let found = entry.map_err(FilesError::io("read", path))?.file_name().to_string_lossy().into_owned();
+        return Err(FilesError::RunExists { path: path.to_path_buf(), found });
+    }
+    create_run_folders(path)
+}
+
+/// Checks that a run directory can be continued, and makes those of its folders that are missing.
+///
+/// # Errors
+/// [`FilesError::NotARun`] where the folder is absent or holds no recipe.
+pub(crate) fn open_run_dir(path: &Path) -> Result<(), FilesError> {
+    if !path.join(RUN_RECIPE).is_file() {
+        return Err(FilesError::NotARun { path: path.to_path_buf() });
+    }
+    create_run_folders(path)
+}
+
+/// SHA-256 of all that `reader` still holds, in lower-case hexadecimal.
+///
+/// # Errors
+/// Whatever reading returns.
+pub(crate) fn sha256_hex(reader: &mut impl Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 16];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn create_run_folders(path: &Path) -> Result<(), FilesError> {
+    for name in RUN_FOLDERS {
+        let folder = path.join(name);
+        fs::create_dir_all(&folder).map_err(FilesError::io("create the folder", &folder))?;
+    }
+    Ok(())
+}
+
+/// The folder a path lies in; a bare file name lies in the working directory.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn atomic_write_creates_and_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/file.bin");
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two!").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two!");
+        assert_eq!(names(path.parent().unwrap()), ["file.bin"], "temporary files must be gone");
+    }
+
+    #[test]
+    fn failed_write_keeps_the_old_file_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_atomic(&path, b"old").unwrap();
+        let error = write_atomic_with(&path, |file| {
+            file.write_all(b"half of the n")?;
+            Err(io::Error::other("disk full"))
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("cannot write"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn written_files_have_the_rights_of_ordinary_new_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write_atomic(&ours, b"x").unwrap();
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    fn run_dir_is_made_once_and_then_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("runs/first");
+        create_run_dir(&run).unwrap();
+        assert_eq!(names(&run), ["checkpoints", "samples"]);
+        let message = create_run_dir(&run).unwrap_err().to_string();
+        assert!(
+            message.contains("not empty") && message.contains("--resume") && message.contains("--out"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn run_dir_takes_over_an_empty_folder_but_not_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        create_run_dir(folder.path()).unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        assert!(matches!(create_run_dir(&file), Err(FilesError::NotAFolder { .. })));
+    }
+
+    #[test]
+    fn only_a_folder_with_a_recipe_can_be_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(open_run_dir(folder.path()), Err(FilesError::NotARun { .. })));
+        fs::write(folder.path().join(RUN_RECIPE), b"").unwrap();
+        open_run_dir(folder.path()).unwrap();
+        assert!(folder.path().join("checkpoints").is_dir());
+    }
+
+    #[test]
+    fn sha256_of_a_known_string() {
+        // FIPS 180-4, the one-block example.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_hex(&mut &b"abc"[..]).unwrap(), expected);
+    }
+}

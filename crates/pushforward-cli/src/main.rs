@@ -1,0 +1,55 @@
+//! The program `pushforward`: trains, samples and evaluates categorical flow maps.
+
+mod archive;
+mod args;
+mod commands;
+mod download;
+mod exit;
+mod fetch;
+mod files;
+mod interrupt;
+mod output;
+mod picture;
+mod presets;
+mod preview;
+mod printer;
+mod progress;
+mod sources;
+mod tensorboard;
+#[cfg(test)]
+mod test_server;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+use crate::printer::Printer;
+
+/// Training allocates and frees large buffers all the time; the system's allocator returns them to the kernel and pays for
+/// fresh pages at every step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer { quiet: cli.quiet, json: cli.json() };
+    match run(&cli, printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(&printer),
+    }
+}
+
+fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
+    interrupt::install(printer)?;
+    match &cli.command {
+        Command::Train(args) => commands::train::run(args, printer),
+        Command::Sample(args) => commands::sample::run(args, printer),
+        Command::Eval(args) => commands::eval::run(args, printer),
+        Command::Score(args) => commands::score::run(args, printer),
+        Command::Data(args) => commands::data::run(args, printer),
+        Command::Presets(args) => commands::presets::run(args, printer),
+        Command::Inspect(args) => commands::inspect::run(args, printer),
+    }
+}

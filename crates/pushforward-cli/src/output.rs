@@ -1,0 +1,105 @@
+//! Samples for people and for programs: pictures, text, tables, tensors; and previews in a terminal.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use pushforward::data::{Layout, Schema};
+use pushforward::flow_map::sample::Samples;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize};
+
+use crate::exit::{Failure, OrFail as _};
+use crate::files::write_atomic;
+use crate::picture::{Grid, Tile};
+use crate::preview::{Colours, preview};
+
+/// Most tiles that a preview shows.
+const PREVIEW_TILES: usize = 16;
+/// Most lines that a preview shows.
+const PREVIEW_LINES: usize = 8;
+
+/// Grey tiles of images of class indices.
+pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
+    let Layout::Image { height, width } = schema.layout else { return None };
+    let top = (schema.classes - 1).max(1) as u32;
+    let tile = |item: &[u32]| Tile::grey(height, width, item.iter().map(|&c| (c * 255 / top) as u8).collect());
+    Some(ids.chunks(schema.sites).map(tile).collect())
+}
+
+/// Items as lines of text: the decoded symbols, or class indices with spaces.
+pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
+    let line = |item: &[u32]| match &schema.layout {
+        Layout::Text { vocabulary } => vocabulary.decode(item).replace('\n', "\u{23ce}"),
+        Layout::Image { .. } | Layout::Table => item.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
+    };
+    ids.chunks(schema.sites).map(line).collect()
+}
+
+/// A few items for a terminal.
+pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
+    match tiles(ids, schema) {
+        Some(mut tiles) => {
+            tiles.truncate(PREVIEW_TILES);
+            // Two rows of eight 16-pixel tiles, or fewer wider ones, fit a usual terminal.
+            preview(&tiles, 144, Colours::None)
+        }
+        None => lines(ids, schema).into_iter().take(PREVIEW_LINES).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// Writes samples in the format that the file's ending names.
+pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<(), Failure> {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let bytes = match ending.as_str() {
+        "png" => {
+            let tiles = tiles(&samples.ids, schema).ok_or_else(|| {
+                Failure::request("only images can be written as .png").hint("use .txt, .jsonl, .csv or .safetensors")
+            })?;
+            Grid::new(tiles).png()
+        }
+        "txt" => (lines(&samples.ids, schema).join("\n") + "\n").into_bytes(),
+        "jsonl" => jsonl(samples, schema).into_bytes(),
+        "csv" => csv(samples, schema).into_bytes(),
+        "safetensors" => tensors(samples)?,
+        _ => {
+            return Err(Failure::request(format!("the ending of {} names no format", path.display()))
+                .hint("use .png, .txt, .jsonl, .csv, .safetensors, or - for stdout"));
+        }
+    };
+    write_atomic(path, &bytes).or_run()
+}
+
+/// One JSON object a line.
+pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
+    let texts = lines(&samples.ids, schema);
+    let mut out = String::new();
+    for ((item, text), nfe) in samples.items().zip(texts).zip(&samples.nfe) {
+        let value = match schema.layout {
+            Layout::Text { .. } => serde_json::json!({"text": text, "ids": item, "nfe": nfe}),
+            Layout::Image { .. } | Layout::Table => serde_json::json!({"ids": item, "nfe": nfe}),
+        };
+        writeln!(out, "{value}").expect("a string takes every line");
+    }
+    out
+}
+
+fn csv(samples: &Samples, schema: &Schema) -> String {
+    let header: Vec<String> = (0..schema.sites).map(|i| format!("site_{i}")).collect();
+    let mut out = header.join(",") + "\n";
+    for item in samples.items() {
+        let row: Vec<String> = item.iter().map(u32::to_string).collect();
+        writeln!(out, "{}", row.join(",")).expect("a string takes every line");
+    }
+    out
+}
+
+fn tensors(samples: &Samples) -> Result<Vec<u8>, Failure> {
+    let (sites, n) = (samples.sites, samples.nfe.len());
+    let ids: Vec<u8> = samples.ids.iter().flat_map(|&i| (i as i32).to_le_bytes()).collect();
+    let ends: Vec<u8> = samples.endpoints.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let views = [
+        ("ids", TensorView::new(Dtype::I32, vec![n, sites.count], &ids).or_run()?),
+        ("endpoints", TensorView::new(Dtype::F32, vec![n, sites.count, sites.classes], &ends).or_run()?),
+    ];
+    serialize(views, None).or_run()
+}

@@ -1,0 +1,138 @@
+//! The only writer to stdout and stderr: results to stdout, everything else to stderr.
+//!
+//! A reader that goes away (`pushforward sample ... | head`) is no failure: the program then ends quietly with code 0.
+
+use std::io::{self, Write};
+use std::process;
+
+use serde::Serialize;
+
+/// Where text goes and how much of it; small enough to copy into whatever needs to speak.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Printer {
+    /// Drop notes; results, warnings and errors are still written.
+    pub(crate) quiet: bool,
+    /// Write reports as JSON.
+    pub(crate) json: bool,
+}
+
+impl Printer {
+    /// Writes a result and a line end to stdout.
+    pub(crate) fn result(&self, text: &str) {
+        end_on_failure(self, write_line(&mut io::stdout().lock(), text));
+    }
+
+    /// Writes `value` as one JSON object if JSON was asked for, else the text made by `text`.
+    pub(crate) fn report(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        if self.json {
+            self.result(&serde_json::to_string(value).expect("reports hold only strings, numbers and lists of these"));
+        } else {
+            self.result(&text());
+        }
+    }
+
+    /// Writes progress or a remark to stderr, unless quiet.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    /// Writes a warning to stderr.
+    pub(crate) fn warn(&self, text: &str) {
+        say(&format!("warning: {text}"));
+    }
+
+    /// Writes an error to stderr.
+    pub(crate) fn error(&self, text: &str) {
+        say(&format!("error: {text}"));
+    }
+}
+
+/// Writes to stderr. With stderr itself gone there is nobody left to tell, so a failure is dropped.
+fn say(text: &str) {
+    let _ = write_line(&mut io::stderr().lock(), text);
+}
+
+fn write_line(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// What to do once stdout has failed.
+#[derive(Debug, PartialEq)]
+enum End {
+    /// The reader has seen enough.
+    Quietly,
+    /// The result is lost, for example on a full disk.
+    Lost,
+}
+
+fn end_for(error: &io::Error) -> End {
+    if error.kind() == io::ErrorKind::BrokenPipe { End::Quietly } else { End::Lost }
+}
+
+fn end_on_failure(printer: &Printer, written: io::Result<()>) {
+    let Err(error) = written else { return };
+    match end_for(&error) {
+        End::Quietly => process::exit(0),
+        End::Lost => {
+            printer.error(&format!("cannot write the result to stdout: {error}"));
+            process::exit(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn lines_end_exactly_once() {
+        let mut out = Vec::new();
+        write_line(&mut out, "a").unwrap();
+        write_line(&mut out, "b\n").unwrap();
+        assert_eq!(out, b"a\nb\n");
+    }
+
+    #[test]
+    fn only_a_broken_pipe_ends_quietly() {
+        assert_eq!(end_for(&io::ErrorKind::BrokenPipe.into()), End::Quietly);
+        assert_eq!(end_for(&io::ErrorKind::StorageFull.into()), End::Lost);
+    }
+
+    /// This test binary, told to run the one ignored test that prints without end.
+    fn endless() -> Command {
+        // Test names have no crate name in front.
+        let name = concat!(module_path!(), "::prints_without_end").split_once("::").expect("a module path").1;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--nocapture", "--exact", name]);
+        command
+    }
+
+    #[test]
+    #[ignore = "a child process of the next test; prints until its reader goes away"]
+    fn prints_without_end() {
+        for _ in 0..1_000_000 {
+            Printer::default().result("again");
+        }
+        panic!("nobody closed the pipe");
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_ends_the_program_with_code_0() {
+        let mut child = endless().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("again")));
+        drop(lines);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -1,0 +1,55 @@
+//! The classifier at work on images of class indices: features, predictions and accuracy.
+
+use burn::tensor::Tensor;
+
+use super::{Classifier, LabelledBatch};
+use crate::nn::{Pass, SiteShape};
+use crate::tensor::{argmax, to_host};
+
+/// Features of images, row-major, computed `batch` images at a time. Give the classifier without gradients.
+///
+/// The pixels may have another number of classes than those it was trained on.
+///
+/// # Shapes
+/// - `ids`: `n * sites.count` class indices, image by image
+/// - output: `[n, width]`
+///
+/// # Panics
+/// If `batch` is zero, the images are not of the classifier's size, `ids` is not a whole number of them, or an index is not
+/// below `sites.classes`.
+pub fn features(classifier: &Classifier, ids: &[u32], sites: SiteShape, batch: usize) -> Vec<f64> {
+    chunks(classifier, ids, sites, batch, |features| to_host(&features))
+}
+
+/// The most likely label of every image; arguments as in [`features`].
+///
+/// # Panics
+/// As [`features`].
+pub fn predict(classifier: &Classifier, ids: &[u32], sites: SiteShape, batch: usize) -> Vec<u32> {
+    chunks(classifier, ids, sites, batch, |features| {
+        argmax(classifier.logits(features, &mut Pass::eval()).unsqueeze_dim(1))
+    })
+}
+
+/// Share of the images whose label is predicted, in `[0, 1]`; not a number for no images.
+///
+/// # Panics
+/// As [`features`].
+pub fn accuracy(classifier: &Classifier, images: &LabelledBatch, sites: SiteShape, batch: usize) -> f64 {
+    let predicted = predict(classifier, &images.ids, sites, batch);
+    let right = predicted.iter().zip(&images.labels).filter(|(a, b)| a == b).count();
+    right as f64 / images.labels.len() as f64
+}
+
+fn chunks<T>(
+    classifier: &Classifier,
+    ids: &[u32],
+    sites: SiteShape,
+    batch: usize,
+    f: impl Fn(Tensor<2>) -> Vec<T>,
+) -> Vec<T> {
+    assert_eq!(sites.grid, Some(classifier.grid()), "height and width of the images, and of the classifier");
+    ids.chunks(batch * sites.count)
+        .flat_map(|images| f(classifier.features(classifier.grey_of(images, sites.classes))))
+        .collect()
+}

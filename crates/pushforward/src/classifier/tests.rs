@@ -1,0 +1,95 @@
+//! Laws of the classifier: it learns, all of it, and sees every image by itself.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::*;
+use crate::data::{Batches, DataConfig, Splits};
+use crate::nn::SiteShape;
+use crate::objective::{Objective, Step};
+use crate::rng::{Purpose, stream};
+use crate::tensor::to_host;
+use crate::train::gradients::Gradients;
+use crate::train::{Flow, TrainConfig, TrainRequest, train};
+
+const SITES: SiteShape = SiteShape { count: 256, classes: 2, grid: Some([16, 16]) };
+
+fn glyphs() -> Splits {
+    let config: DataConfig = toml::from_str("set = 'glyphs'").expect("a recipe");
+    config.load(Path::new("unused"), 0).expect("a made-up set")
+}
+
+fn classifier(config: &ClassifierConfig) -> Classifier {
+    config.init(SITES, 10, &Device::flex().autodiff(), &mut stream(0, Purpose::Init, 0))
+}
+
+#[test]
+fn learns_glyphs() {
+    let splits = glyphs();
+    let config = TrainConfig { steps: 80, batch: 32, lr: 5e-3, warmup: 5, ..TrainConfig::default() };
+    let batches = Batches::new(splits.train.clone(), config.batch, 0);
+    let request = TrainRequest {
+        model: classifier(&ClassifierConfig { channels: 8, ..ClassifierConfig::default() }),
+        objective: &ClassifierObjective { classes: 2 },
+        batch: &|index| LabelledBatch::at(&batches, index),
+        validate: None,
+        seed: 0,
+        config,
+        run: None,
+        resume: None,
+        max_minutes: None,
+    };
+    let outcome = train(request, &mut |_| Flow::Continue).expect("nothing can go wrong here");
+    let held_out = LabelledBatch::held_out(splits.validation.as_ref(), 0..500);
+    let share = accuracy(&outcome.ema, &held_out, SITES, 250);
+    assert!(share > 0.95, "{share}");
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    let model = classifier(&ClassifierConfig::default());
+    let valid = model.valid();
+    let step = Step { model: &model, ema: &valid, seed: 0, index: 0, step: 0, steps: 1 };
+    let batch = LabelledBatch::held_out(glyphs().train.as_ref(), 0..16);
+    let loss = ClassifierObjective { classes: 2 }.loss(&step, &batch);
+    let [term] = loss.terms.as_slice() else { panic!("one term") };
+    assert_eq!((term.values.name, term.values.per_example.dims()), ("cross_entropy", [16]));
+    let gradients = Gradients::of(&term.loss, &model);
+    assert_eq!(gradients.0.len(), 4 * 4 + 2 + 2 + 2);
+    for gradient in &gradients.0 {
+        let gradient = gradient.as_ref().expect("the loss depends on every parameter");
+        assert!(to_host(gradient).iter().any(|value| *value != 0.0));
+    }
+}
+
+#[test]
+fn features_are_those_of_the_image_alone() {
+    let model = classifier(&ClassifierConfig::default()).valid();
+    let images = LabelledBatch::held_out(glyphs().test.as_ref(), 0..12);
+    let rows = features(&model, &images.ids, SITES, 12);
+    assert_eq!(rows.len(), 12 * model.width());
+    assert_eq!(rows, features(&model, &images.ids, SITES, 12), "a feature pass draws nothing");
+    let reversed: Vec<u32> = images.ids.chunks(256).rev().flatten().copied().collect();
+    for (other, name) in [
+        (features(&model, &reversed, SITES, 12), "reversed"),
+        (features(&model, &reversed, SITES, 5), "reversed, in batches of 5"),
+    ] {
+        let back = other.chunks(model.width()).rev().flatten();
+        let worst = rows.iter().zip(back).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-5, "{name}: {worst}");
+    }
+    // Different images have different features.
+    assert!(rows[..model.width()].iter().zip(&rows[model.width()..]).any(|(a, b)| (a - b).abs() > 1e-2));
+}
+
+#[test]
+fn accuracy_counts_what_predict_says() {
+    let model = classifier(&ClassifierConfig::default()).valid();
+    let mut images = LabelledBatch::held_out(glyphs().test.as_ref(), 0..8);
+    images.labels = predict(&model, &images.ids, SITES, 3);
+    assert_eq!(accuracy(&model, &images, SITES, 8), 1.0);
+    images.labels[5] = (images.labels[5] + 1) % 10;
+    assert_eq!(accuracy(&model, &images, SITES, 8), 7.0 / 8.0);
+}

@@ -1,0 +1,323 @@
+//! Data sets of categorical variables, and the raw images behind some of them.
+//!
+//! A [`Dataset`] hands out examples as class indices, `sites` of them, each in `0..classes`. No tensors here:
+//! the training loop moves a batch of plain integers to its device once. A recipe names a set by a [`DataConfig`];
+//! [`DataConfig::load`] gives its three [`Splits`], and [`Batches`] puts the training split in an order that is a
+//! function of `(seed, epoch)` alone.
+//!
+//! `checker`, `echo`, `sums` and `glyphs` are made by the program from a seed and carry an exact check of every
+//! sample. The others are read from files under a data folder, `<data_dir>/<set>/<file>`, plain or gzipped.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{Purpose, Stream, stream};
+
+pub mod checker;
+mod classify;
+pub mod echo;
+mod error;
+mod files;
+pub mod glyphs;
+pub mod idx;
+pub mod images;
+mod order;
+mod rule;
+mod strokes;
+pub mod sums;
+pub mod text;
+mod vocabulary;
+
+pub use error::DataError;
+pub use order::Batches;
+pub use vocabulary::{Tokens, Vocabulary};
+
+/// Which data set, and how it is seen. In a recipe: `set = "mnist"` and the settings of that set beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "set", rename_all = "kebab-case")]
+pub enum DataConfig {
+    /// Binary images of drawn digits, 16 x 16.
+    Glyphs(glyphs::GlyphConfig),
+    /// A word written twice.
+    Echo(echo::EchoConfig),
+    /// Additions with their sums.
+    Sums(sums::SumConfig),
+    /// A correlated pair of categorical variables.
+    Checker(checker::CheckerConfig),
+    /// Handwritten digits (LeCun, Cortes, Burges).
+    Mnist(images::ImageConfig),
+    /// Articles of clothing (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747).
+    FashionMnist(images::ImageConfig),
+    /// Cursive Japanese (Clanuwat et al. 2018, arXiv 1812.01718).
+    Kmnist(images::ImageConfig),
+    /// The first 10^8 characters of a cleaned Wikipedia, or any file of the same form.
+    Text8(text::Text8Config),
+    /// Any UTF-8 text file, by characters or by a tokenizer.
+    Text(text::TextConfig),
+}
+
+impl DataConfig {
+    /// The name of the set as a recipe spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Glyphs(_) => "glyphs",
+            Self::Echo(_) => "echo",
+            Self::Sums(_) => "sums",
+            Self::Checker(_) => "checker",
+            Self::Mnist(_) => "mnist",
+            Self::FashionMnist(_) => "fashion-mnist",
+            Self::Kmnist(_) => "kmnist",
+            Self::Text8(_) => "text8",
+            Self::Text(_) => "text",
+        }
+    }
+
+    /// The files the set is read from, relative to the data folder, in the form in which they are published.
+    /// Empty for the sets that the program makes itself.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Glyphs(_) | Self::Echo(_) | Self::Sums(_) | Self::Checker(_) => Vec::new(),
+            Self::Mnist(_) | Self::FashionMnist(_) | Self::Kmnist(_) => {
+                idx::FILES.iter().map(|file| Path::new(&self.folder()).join(format!("{file}.gz"))).collect()
+            }
+            Self::Text8(config) => vec![config.path.clone().unwrap_or_else(|| "text8/text8".into())],
+            Self::Text(config) => std::iter::once(config.path.clone()).chain(config.tokenizer.clone()).collect(),
+        }
+    }
+
+    /// Reads or makes the set. `seed` decides what the made-up sets hold and how held-out stochastic examples fall.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed, or a setting does not fit the set; the message says where and what to do.
+    pub fn load(&self, data_dir: &Path, seed: u64) -> Result<Splits, DataError> {
+        match self {
+            Self::Glyphs(config) => config.load(seed),
+            Self::Echo(config) => config.load(seed),
+            Self::Sums(config) => config.load(seed),
+            Self::Checker(config) => config.load(seed),
+            Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
+                config.view(self.raw(data_dir, seed)?, seed)
+            }
+            Self::Text8(config) => config.load(data_dir),
+            Self::Text(config) => config.load(data_dir),
+        }
+    }
+
+    /// The grey images of an image set, for models of continuous data.
+    ///
+    /// # Errors
+    /// As [`DataConfig::load`]; also if the set holds no images.
+    pub fn raw(&self, data_dir: &Path, seed: u64) -> Result<idx::RawSplits, DataError> {
+        match self {
+            Self::Glyphs(config) => config.grey(seed),
+            Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
+                config.read(self.name(), &self.folder(), data_dir)
+            }
+            Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::Text8(_) | Self::Text(_) => {
+                Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
+            }
+        }
+    }
+
+    fn folder(&self) -> String {
+        self.name().replace('-', "_")
+    }
+}
+
+/// Examples of `sites` categorical variables.
+pub trait Dataset: Send + Sync {
+    /// What an example looks like.
+    fn schema(&self) -> &Schema;
+
+    /// Number of examples in an epoch.
+    fn len(&self) -> usize;
+
+    /// True if there is no example at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the example `visit.index` into `out`, one class index per site. Sets that draw something anew at each
+    /// visit (pixels, crops) take it from the visit; the others ignore all but the index.
+    ///
+    /// # Panics
+    /// If the index is not below [`Dataset::len`] or `out` is not `schema().sites` long.
+    fn write(&self, visit: Visit, out: &mut [u32]);
+
+    /// The class label of example `index`, where the set has labels.
+    fn label(&self, _index: usize) -> Option<u32> {
+        None
+    }
+}
+
+/// One look at one example: the address of everything random about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Passes over the data before this one, below 2^32 - 2.
+    pub epoch: u64,
+    /// Which example, below 2^32.
+    pub index: usize,
+}
+
+impl Visit {
+    /// The visit of a held-out example: the same whatever the epoch.
+    pub fn fixed(seed: u64, index: usize) -> Self {
+        // An epoch that no run reaches, so that no training visit shares its stream.
+        Self { seed, epoch: u64::from(u32::MAX) - 1, index }
+    }
+
+    /// The stream of this example in this epoch.
+    pub fn stream(&self) -> Stream {
+        stream(self.seed, Purpose::Example, (self.epoch << 32) | self.index as u64)
+    }
+
+    /// The stream that all examples of this epoch share, for choices such as where windows begin.
+    pub fn epoch_stream(&self) -> Stream {
+        // Counted from the top, where no `epoch << 32 | index` of a run lies.
+        stream(self.seed, Purpose::Example, u64::MAX - self.epoch)
+    }
+}
+
+/// Number of variables, number of classes of each, and what they depict. Part of every checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Categorical variables in an example.
+    pub sites: usize,
+    /// Classes of each variable.
+    pub classes: usize,
+    /// What the variables are.
+    pub layout: Layout,
+}
+
+/// What the variables of an example depict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Symbols of a text, in reading order.
+    Text {
+        /// Class index to symbol.
+        vocabulary: Vocabulary,
+    },
+    /// Pixels, row by row from the top; classes run from dark to light.
+    Image {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// Columns of a table.
+    Table,
+}
+
+/// The three parts of a data set.
+#[derive(Clone)]
+pub struct Splits {
+    /// Name of the set, as in a recipe.
+    pub name: String,
+    /// What the model is fitted to.
+    pub train: Arc<dyn Dataset>,
+    /// What choices are made on.
+    pub validation: Arc<dyn Dataset>,
+    /// What is reported.
+    pub test: Arc<dyn Dataset>,
+    /// Hash of the source files as stored or, for a made-up set, of its settings and seed.
+    pub sha256: String,
+}
+
+impl Splits {
+    /// What an example looks like, the same in all parts.
+    pub fn schema(&self) -> &Schema {
+        self.train.schema()
+    }
+}
+
+impl fmt::Debug for Splits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Splits")
+            .field("name", &self.name)
+            .field("schema", self.schema())
+            .field("examples", &[self.train.len(), self.validation.len(), self.test.len()])
+            .field("sha256", &self.sha256)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<DataConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn recipes_name_sets_and_typos_are_errors() {
+        for (text, name) in [
+            ("set = 'glyphs'", "glyphs"),
+            ("set = 'echo'\nletters = 3", "echo"),
+            ("set = 'sums'\ndigits = 2", "sums"),
+            ("set = 'checker'", "checker"),
+            ("set = 'mnist'\npixels = 'stochastic'", "mnist"),
+            ("set = 'fashion-mnist'\npixels = { levels = 8 }", "fashion-mnist"),
+            ("set = 'kmnist'\nlimit = 10", "kmnist"),
+            ("set = 'text8'\nlength = 64", "text8"),
+            ("set = 'text'\npath = 'a.txt'", "text"),
+        ] {
+            let config = parse(text).unwrap();
+            assert_eq!(config.name(), name);
+            let back: DataConfig = parse(&toml::to_string(&config).unwrap()).unwrap();
+            assert_eq!(back, config);
+        }
+        let message = parse("set = 'mnist'\npixel = 'stochastic'").unwrap_err().to_string();
+        assert!(message.contains("pixel") && message.contains("pixels"), "{message}");
+        assert!(parse("set = 'mnits'").unwrap_err().to_string().contains("fashion-mnist"));
+        assert!(parse("set = 'text'").unwrap_err().to_string().contains("path"));
+    }
+
+    #[test]
+    fn a_missing_set_says_where_it_was_looked_for_and_how_to_get_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = parse("set = 'mnist'").unwrap();
+        let message = config.load(dir.path(), 0).unwrap_err().to_string();
+        for part in ["train-images-idx3-ubyte.gz", "pushforward data fetch mnist", dir.path().to_str().unwrap()] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(config.files()[0], Path::new("mnist/train-images-idx3-ubyte.gz"));
+    }
+
+    #[test]
+    fn made_up_sets_share_one_contract() {
+        for set in ["glyphs", "echo", "sums", "checker"] {
+            let config = parse(&format!("set = '{set}'")).unwrap();
+            assert!(config.files().is_empty());
+            let splits = config.load(Path::new("unused"), 3).unwrap();
+            let again = config.load(Path::new("unused"), 3).unwrap();
+            assert_eq!(splits.sha256, again.sha256);
+            assert_ne!(splits.sha256, config.load(Path::new("unused"), 4).unwrap().sha256);
+            let schema = splits.schema();
+            for (part, twin) in
+                [(&splits.train, &again.train), (&splits.validation, &again.validation), (&splits.test, &again.test)]
+            {
+                let (mut a, mut b) = (vec![u32::MAX; schema.sites], vec![u32::MAX; schema.sites]);
+                for index in [0, part.len() / 2, part.len() - 1] {
+                    part.write(Visit { seed: 1, epoch: 0, index }, &mut a);
+                    twin.write(Visit { seed: 1, epoch: 0, index }, &mut b);
+                    assert_eq!(a, b);
+                    assert!(a.iter().all(|&c| (c as usize) < schema.classes), "{set} {a:?}");
+                }
+            }
+            let mut first = vec![0; schema.sites];
+            let mut later = vec![0; schema.sites];
+            splits.test.write(Visit { seed: 1, epoch: 0, index: 1 }, &mut first);
+            splits.test.write(Visit { seed: 2, epoch: 9, index: 1 }, &mut later);
+            assert_eq!(first, later, "{set}: held-out examples do not change");
+            let schema_json = serde_json::to_string(schema).unwrap();
+            assert_eq!(&serde_json::from_str::<Schema>(&schema_json).unwrap(), schema);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Dual numbers over ordinary tensors: a value and, where one is asked for, its derivative along one direction.
+//!
+//! ```text
+//! x = value + eps * tangent,   eps^2 = 0        f(x) = f(value) + eps * J_f(value) tangent
+//! ```
+//!
+//! The tangent is an ordinary (possibly tracked) tensor, so one reverse pass through it gives the gradient of a
+//! derivative: reverse-over-forward with a first-order engine. Every layer is written once on [`Dual`]; a plain
+//! forward pass is a `Dual` without tangent and does no extra work.
+
+use burn::tensor::{Bool, Tensor, activation};
+
+/// A tensor and, optionally, its derivative along one direction.
+#[derive(Clone, Debug)]
+pub struct Dual<const D: usize> {
+    /// The value.
+    pub value: Tensor<D>,
+    /// The derivative along the direction, of the value's shape; `None` stands for zero.
+    pub tangent: Option<Tensor<D>>,
+}
+
+impl<const D: usize> From<Tensor<D>> for Dual<D> {
+    fn from(value: Tensor<D>) -> Self {
+        Self { value, tangent: None }
+    }
+}
+
+impl<const D: usize> Dual<D> {
+    /// A value with a tangent.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn new(value: Tensor<D>, tangent: Tensor<D>) -> Self {
+        let (v, t) = (value.dims(), tangent.dims());
+        assert_eq!(v, t, "a tangent has the shape of its value: value {v:?}, tangent {t:?}");
+        Self { value, tangent: Some(tangent) }
+    }
+
+    /// The same value as a constant.
+    pub fn constant(self) -> Self {
+        self.value.into()
+    }
+
+    /// The shape of the value.
+    pub fn dims(&self) -> [usize; D] {
+        self.value.dims()
+    }
+
+    /// The tangent as a tensor, zeros where it is absent.
+    pub fn tangent_or_zeros(&self) -> Tensor<D> {
+        self.tangent.clone().unwrap_or_else(|| self.value.zeros_like())
+    }
+
+    /// A linear map without offset, such as a reshape, a selection or a product with a constant: it acts on the tangent as on the value.
+    pub fn linear<const E: usize>(self, f: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
+        Dual { value: f(self.value), tangent: self.tangent.map(&f) }
+    }
+
+    /// An elementwise function `f` with derivative `df`, which is only evaluated where there is a tangent.
+    pub fn elementwise(
+        self,
+        f: impl FnOnce(Tensor<D>) -> Tensor<D>,
+        df: impl FnOnce(Tensor<D>) -> Tensor<D>,
+    ) -> Dual<D> {
+        match self.tangent {
+            None => f(self.value).into(),
+            Some(t) => Dual { value: f(self.value.clone()), tangent: Some(df(self.value) * t) },
+        }
+    }
+
+    /// Multiplies by a number.
+    pub fn scale(self, factor: f64) -> Dual<D> {
+        self.linear(|x| x * factor)
+    }
+
+    /// Adds a number.
+    pub fn shift(self, offset: f64) -> Dual<D> {
+        Dual { value: self.value + offset, tangent: self.tangent }
+    }
+
+    /// `x * sigmoid(x)`.
+    pub fn silu(self) -> Dual<D> {
+        self.elementwise(activation::silu, |x| {
+            let s = activation::sigmoid(x.clone());
+            s.clone() * (x * (s.neg() + 1.0) + 1.0)
+        })
+    }
+
+    /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    pub fn gelu(self) -> Dual<D> {
+        const C: f64 = 0.797_884_560_802_865_4; // sqrt(2 / pi)
+        const A: f64 = 0.044_715;
+        self.elementwise(activation::gelu_approximate, |x| {
+            let square = x.clone() * x.clone();
+            let u = ((square.clone() * A + 1.0) * x.clone() * C).tanh();
+            let du = ((u.clone() * u.clone()).neg() + 1.0) * (square * (3.0 * A) + 1.0) * C;
+            (u + 1.0) * 0.5 + x * du * 0.5
+        })
+    }
+
+    /// `max(x, 0)`; its derivative at 0 is taken as 0.
+    pub fn relu(self) -> Dual<D> {
+        let tangent = self.tangent.map(|t| t.mask_fill(self.value.clone().lower_equal_scalar(0.0), 0.0));
+        Dual { value: activation::relu(self.value), tangent }
+    }
+
+    /// Softmax along the last axis; `d pi = pi (dz - <pi, dz>)`.
+    pub fn softmax(self) -> Dual<D> {
+        let value = activation::softmax(self.value, D - 1);
+        let tangent = self.tangent.map(|t| softmax_tangent(value.clone(), t));
+        Dual { value, tangent }
+    }
+
+    /// Log-softmax along the last axis; `d log pi = dz - <pi, dz>`.
+    pub fn log_softmax(self) -> Dual<D> {
+        let value = activation::log_softmax(self.value, D - 1);
+        let tangent = self.tangent.map(|t| {
+            let mean = (value.clone().exp() * t.clone()).sum_dim(D - 1);
+            t - mean
+        });
+        Dual { value, tangent }
+    }
+
+    /// Keeps entries where `keep` is true and replaces the others by a constant.
+    pub fn mask_fill(self, drop: Tensor<D, Bool>, fill: f64) -> Dual<D> {
+        Dual { value: self.value.mask_fill(drop.clone(), fill), tangent: self.tangent.map(|t| t.mask_fill(drop, 0.0)) }
+    }
+
+    /// Concatenates along an axis.
+    pub fn cat(parts: Vec<Dual<D>>, axis: usize) -> Dual<D> {
+        let tangent = parts
+            .iter()
+            .any(|p| p.tangent.is_some())
+            .then(|| Tensor::cat(parts.iter().map(Dual::tangent_or_zeros).collect(), axis));
+        Dual { value: Tensor::cat(parts.into_iter().map(|p| p.value).collect(), axis), tangent }
+    }
+
+    /// Matrix product over the last two axes.
+    pub fn matmul(self, other: Dual<D>) -> Dual<D> {
+        product(self, other, |a, b| a.matmul(b))
+    }
+}
+
+/// `pi (dz - <pi, dz>)` along the last axis: the tangent of a softmax with value `pi`.
+pub fn softmax_tangent<const D: usize>(pi: Tensor<D>, dz: Tensor<D>) -> Tensor<D> {
+    let mean = (pi.clone() * dz.clone()).sum_dim(D - 1);
+    pi * (dz - mean)
+}
+
+/// A bilinear map of two duals by the product rule.
+fn product<const D: usize>(a: Dual<D>, b: Dual<D>, f: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Dual<D> {
+    let left = a.tangent.map(|t| f(t, b.value.clone()));
+    let right = b.tangent.map(|t| f(a.value.clone(), t));
+    let tangent = match (left, right) {
+        (Some(l), Some(r)) => Some(l + r),
+        (l, r) => l.or(r),
+    };
+    Dual { value: f(a.value, b.value), tangent }
+}
+
+impl<const D: usize> std::ops::Add for Dual<D> {
+    type Output = Dual<D>;
+    /// The sum; shapes broadcast.
+    fn add(self, other: Dual<D>) -> Dual<D> {
+        let value = self.value + other.value;
+        let tangent = match (self.tangent, other.tangent) {
+            (Some(a), Some(b)) => Some(a + b),
+            // A lone tangent may have to be broadcast to the shape of the sum.
+            (a, b) => a.or(b).map(|t| if t.dims() == value.dims() { t } else { t.expand(value.shape()) }),
+        };
+        Dual { value, tangent }
+    }
+}
+
+impl<const D: usize> std::ops::Mul for Dual<D> {
+    type Output = Dual<D>;
+    /// The elementwise product; shapes broadcast.
+    fn mul(self, other: Dual<D>) -> Dual<D> {
+        product(self, other, |a, b| a * b)
+    }
+}

@@ -1,0 +1,46 @@
+//! The one place where nats become bits.
+//!
+//! ```text
+//! bits                      = nats / ln 2
+//! bits per dim, dequantised = (nats + dims ln levels) / (dims ln 2)
+//! ```
+//!
+//! `nats` is the negative log density of a dequantised image in the unit cube; each of its `levels` bins has
+//! volume `1/levels` per dimension, hence the offset (Theis, van den Oord, Bethge 2016, arXiv 1511.01844,
+//! section 3.1). Discrete data has no offset.
+
+use std::f64::consts::LN_2;
+
+/// `nats` in bits.
+pub fn bits(nats: f64) -> f64 {
+    nats / LN_2
+}
+
+/// Bits per dimension of discrete data from its negative log probability in nats.
+pub fn bits_per_dim(nats: f64, dims: usize) -> f64 {
+    bits(nats) / dims as f64
+}
+
+/// Bits per dimension of `levels`-valued data from the negative log density in nats of the dequantised item
+/// scaled to `[0, 1]^dims`. The uniform density gives `log2 levels`.
+pub fn bits_per_dim_dequantised(nats: f64, dims: usize, levels: usize) -> f64 {
+    bits_per_dim(nats, dims) + bits((levels as f64).ln())
+}
+
+/// Bits per character from the negative log probability in nats of `characters` characters. Equal to
+/// [`bits_per_dim`] when each token is one character; for longer tokens, count the characters they spell.
+pub fn bits_per_character(nats: f64, characters: usize) -> f64 {
+    bits_per_dim(nats, characters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uniform_choices_cost_their_logarithm() {
+        assert!((bits(8.0f64.ln()) - 3.0).abs() < 1e-15);
+        assert!((bits_per_character(12.0 * 32.0f64.ln(), 12) - 5.0).abs() < 1e-14);
+        assert!((bits_per_dim_dequantised(0.0, 784, 256) - 8.0).abs() < 1e-14);
+    }
+}

@@ -1,0 +1,244 @@
+//! Settings of the family, as a recipe spells them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow_map::interpolant::Source;
+use crate::flow_map::losses::{EcldPreset, GradientPath};
+use crate::flow_map::map::Parametrisation;
+use crate::flow_map::network::{FlowMapModelConfig, NetworkConfig, Skip};
+use crate::flow_map::time::TimesConfig;
+
+/// A categorical flow map and how it is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowMapConfig {
+    /// The network.
+    pub network: NetworkConfig,
+    /// What the last layer adds to the logits.
+    #[serde(default)]
+    pub skip: Skip,
+    /// Distribution of the noise.
+    #[serde(default)]
+    pub source: Source,
+    /// The objective.
+    #[serde(default)]
+    pub objective: ObjectiveConfig,
+    /// The times that training visits.
+    #[serde(default)]
+    pub times: TimesConfig,
+}
+
+/// The training objective: variational flow matching on the diagonal, and self-distillation off it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObjectiveConfig {
+    /// Label smoothing of the diagonal's cross-entropy; undone in the teacher.
+    pub smoothing: f64,
+    /// The off-diagonal objective.
+    pub off_diagonal: OffDiagonal,
+    /// Share of every batch that goes to the off-diagonal objective once it has started.
+    pub share: f64,
+    /// Factor of the off-diagonal objective.
+    pub lambda: f64,
+    /// Fraction of the run in which the diagonal is trained alone.
+    pub start: f64,
+    /// Whose predictions are the targets.
+    pub teacher: Teacher,
+    /// How off-diagonal examples are weighted.
+    pub weighting: Weighting,
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        Self {
+            smoothing: 0.0,
+            off_diagonal: OffDiagonal::default(),
+            share: 0.5,
+            lambda: 1.0,
+            start: 0.1,
+            teacher: Teacher::Ema,
+            weighting: Weighting::Uniform,
+        }
+    }
+}
+
+/// The off-diagonal objectives. The formulas are in [`losses`](crate::flow_map::losses).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OffDiagonal {
+    /// None: plain variational flow matching.
+    None,
+    /// Categorical self-distillation: the Lagrangian residual scaled by `1-t`.
+    Csd {
+        /// Which parts carry gradient.
+        #[serde(default)]
+        gradient: GradientPath,
+    },
+    /// The unscaled Lagrangian residual.
+    Lsd {
+        /// Floor of `1-t`.
+        #[serde(default = "lsd_floor")]
+        floor: f64,
+    },
+    /// Endpoint-consistent Lagrangian distillation.
+    Ecld {
+        /// Its published weights.
+        #[serde(default)]
+        weights: EcldPreset,
+    },
+    /// Progressive self-distillation with KL: the semigroup identity.
+    Psd {
+        /// Where the big jump is split.
+        #[serde(default)]
+        split: Split,
+    },
+    /// Lagrangian self-distillation in logits with KL.
+    LsdLogit {
+        /// Floor of the logarithm's argument.
+        #[serde(default = "logit_floor")]
+        floor: f64,
+        /// Which parts carry gradient.
+        #[serde(default)]
+        gradient: GradientPath,
+    },
+    /// Eulerian self-distillation in logits with KL.
+    EsdLogit {
+        /// Floor of the correction factor.
+        #[serde(default = "logit_floor")]
+        floor: f64,
+    },
+    /// The unconstrained baseline: the network's output is a velocity, trained by squared error on and off the diagonal.
+    Naive,
+}
+
+fn lsd_floor() -> f64 {
+    0.05
+}
+
+fn logit_floor() -> f64 {
+    0.01
+}
+
+impl Default for OffDiagonal {
+    fn default() -> Self {
+        Self::Psd { split: Split::default() }
+    }
+}
+
+impl OffDiagonal {
+    /// What the network's output means under this objective.
+    pub fn parametrisation(self) -> Parametrisation {
+        if self == Self::Naive { Parametrisation::Velocity } else { Parametrisation::Endpoint }
+    }
+}
+
+/// Where PSD splits a jump from s to t, as the fraction `r` of the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// `r` uniform on (0, 1).
+    #[default]
+    Uniform,
+    /// `r = 1/2`.
+    Midpoint,
+    /// A third each of uniform, one half, and close to the start (`r = 10^(-2 u)`).
+    Mixed,
+}
+
+/// Whose predictions are the targets of self-distillation. Teachers never use dropout.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Teacher {
+    /// The network as it is.
+    Online,
+    /// Its running average.
+    #[default]
+    Ema,
+    /// The average stored in a checkpoint, frozen: the second of two stages. Its network must be the recipe's.
+    Frozen {
+        /// Path of the checkpoint or run folder; relative paths are taken from the working directory.
+        checkpoint: String,
+        /// Whether training also starts from those weights.
+        #[serde(default = "yes")]
+        initialise: bool,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How off-diagonal examples are weighted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Weighting {
+    /// Equally.
+    #[default]
+    Uniform,
+    /// By `(L + floor)^-power`, without gradient.
+    Adaptive {
+        /// Power of the weight.
+        power: f64,
+        /// Keeps the weight bounded.
+        floor: f64,
+    },
+    /// By a learned function of the pair of times, `exp(-w) L + w`.
+    Learned,
+}
+
+impl FlowMapConfig {
+    /// The trainable model behind these settings.
+    pub fn model(&self) -> FlowMapModelConfig {
+        FlowMapModelConfig {
+            network: self.network.clone(),
+            skip: self.skip,
+            learned_weight: self.objective.weighting == Weighting::Learned,
+        }
+    }
+
+    /// Checks what types cannot express.
+    ///
+    /// # Errors
+    /// The key, what it may be and what was found.
+    pub fn validate(&self) -> Result<(), String> {
+        let unit = |key: &str, value: f64, top_open: bool| {
+            let fits = (0.0..=1.0).contains(&value) && !(top_open && value == 1.0);
+            let range = if top_open { "[0, 1)" } else { "[0, 1]" };
+            if fits { Ok(()) } else { Err(format!("model.{key} lies in {range}, found {value}")) }
+        };
+        let o = &self.objective;
+        unit("objective.smoothing", o.smoothing, true)?;
+        unit("objective.share", o.share, true)?;
+        unit("objective.start", o.start, false)?;
+        unit("times.boundary", self.times.boundary, false)?;
+        unit("times.latest", self.times.latest, false)?;
+        if self.times.latest == 0.0 {
+            return Err("model.times.latest is positive, found 0".into());
+        }
+        if !(o.lambda.is_finite() && o.lambda >= 0.0) {
+            return Err(format!("model.objective.lambda is not negative, found {}", o.lambda));
+        }
+        if let Source::Dirichlet { concentration } = self.source {
+            if !(concentration.is_finite() && concentration > 0.0) {
+                return Err(format!("model.source.concentration is positive, found {concentration}"));
+            }
+            if self.skip != Skip::None {
+                return Err("model.skip = evidence belongs to the Gaussian source: remove one of the two".into());
+            }
+        }
+        if o.off_diagonal == OffDiagonal::Naive && self.skip != Skip::None {
+            return Err(
+                "model.skip = evidence adds to logits, and the naive objective has none: remove one of the two".into(),
+            );
+        }
+        if let NetworkConfig::Dit(dit) = &self.network
+            && (dit.heads == 0 || !dit.width.is_multiple_of(dit.heads) || !(dit.width / dit.heads).is_multiple_of(2))
+        {
+            return Err(format!(
+                "model.network.heads must divide model.network.width into even parts: {} heads, width {}",
+                dit.heads, dit.width
+            ));
+        }
+        Ok(())
+    }
+}

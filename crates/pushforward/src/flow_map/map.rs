@@ -1,0 +1,97 @@
+//! The flow map of a network: endpoints, velocities and jumps, with every network evaluation counted.
+
+use std::cell::Cell;
+
+use burn::tensor::{Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+use crate::flow_map::losses::jump;
+use crate::flow_map::network::EndpointNet;
+use crate::flow_map::time::{column, jump_weight, rate};
+use crate::nn::Pass;
+use crate::tensor::vector;
+
+/// What the network's output means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parametrisation {
+    /// Logits of the endpoint on the simplex: `X = x + gamma (softmax(z) - x)`.
+    #[default]
+    Endpoint,
+    /// An unconstrained mean velocity, the naive baseline: `X = x + (t-s) z`.
+    Velocity,
+}
+
+/// A network read as a flow map.
+#[derive(Debug)]
+pub struct FlowMap<'a, N> {
+    net: &'a N,
+    parametrisation: Parametrisation,
+    temperature: f64,
+    evaluations: Cell<u64>,
+}
+
+impl<'a, N: EndpointNet> FlowMap<'a, N> {
+    /// A map that has not been evaluated yet, at temperature one.
+    pub fn new(net: &'a N, parametrisation: Parametrisation) -> Self {
+        Self { net, parametrisation, temperature: 1.0, evaluations: Cell::new(0) }
+    }
+
+    /// The same with logits divided by a temperature; below one it sharpens endpoints. Velocities are not affected.
+    ///
+    /// # Panics
+    /// If `temperature` is not positive.
+    pub fn with_temperature(mut self, temperature: f64) -> Self {
+        assert!(temperature > 0.0, "a temperature is positive, found {temperature}");
+        self.temperature = temperature;
+        self
+    }
+
+    /// Evaluations of the network per batch so far.
+    pub fn evaluations(&self) -> u64 {
+        self.evaluations.get()
+    }
+
+    /// The raw output of the network at every example's own times.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, sites, classes]`
+    /// - `s`, `t`: one time per example
+    pub fn output(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
+        self.evaluations.set(self.evaluations.get() + 1);
+        self.net.logits(x.clone().into(), vector(s, x).into(), vector(t, x).into(), &mut Pass::eval()).value
+    }
+
+    /// The endpoint `pi_{s,t}(x)`: where the straight continuation of the jump from s to t would arrive at time 1.
+    ///
+    /// On the simplex for the endpoint parametrisation; `x + (1-s) z` for velocities.
+    pub fn endpoint(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
+        let z = self.output(x, s, t);
+        match self.parametrisation {
+            Parametrisation::Endpoint => activation::softmax(z / self.temperature, 2),
+            Parametrisation::Velocity => {
+                let rest: Vec<f64> = s.iter().map(|s| 1.0 - s).collect();
+                x.clone() + z * column(&rest, x)
+            }
+        }
+    }
+
+    /// The jump `X_{s,t}(x)`.
+    pub fn jump(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
+        let pi = self.endpoint(&x, s, t);
+        self.towards(x, pi, s, t)
+    }
+
+    /// The convex step `x + gamma(s,t) (pi - x)` towards a given endpoint.
+    pub fn towards(&self, x: Tensor<3>, pi: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
+        let gamma: Vec<f64> = s.iter().zip(t).map(|(&s, &t)| jump_weight(s, t)).collect();
+        let gamma = column(&gamma, &x);
+        jump(x, pi, gamma)
+    }
+
+    /// The velocity `v_t(x) = (pi_{t,t}(x) - x) / (1-t)`; zero at `t = 1`.
+    pub fn velocity(&self, x: &Tensor<3>, t: &[f64]) -> Tensor<3> {
+        let rates: Vec<f64> = t.iter().map(|&t| rate(t)).collect();
+        (self.endpoint(x, t, t) - x.clone()) * column(&rates, x)
+    }
+}

@@ -1,0 +1,32 @@
+//! Categorical flow maps (Roos et al. 2026, arXiv:2602.12233): few-step generation of categorical data.
+//!
+//! An item is `D` variables ("sites") of `K` classes; `x_1` holds their one-hot vectors, `x_0` noise from a source.
+//!
+//! ```text
+//! interpolant     x_t = (1-t) x_0 + t x_1                         interpolant.rs
+//! endpoint        pi_{s,t}(x) = softmax(z(x, s, t))               network.rs   (a point of the simplex per site)
+//! jump weight     gamma(s,t) = (t-s) / (1-s)                      time.rs      (the only division by 1-s)
+//! flow map        X_{s,t}(x) = x + gamma (pi_{s,t}(x) - x)        map.rs       X_{s,s} = id, X_{s,1} = pi_{s,1}
+//! velocity        v_t(x) = (pi_{t,t}(x) - x) / (1-t)              map.rs
+//! ```
+//!
+//! On the diagonal `s = t` the endpoint is trained to the posterior `E[x_1 | x_t]` by cross-entropy (variational flow
+//! matching, Eijkelboom et al. 2024); off the diagonal it is trained to agree with itself: one big jump must equal many
+//! small ones. Each off-diagonal objective is one variant of [`OffDiagonal`](config::OffDiagonal) and one function of
+//! [`losses`], which knows no network. Sampling is in [`sample`], the likelihood bound in [`likelihood`].
+//!
+//! Reading order: `time`, `interpolant`, `losses`, `map`, `objective`, `sample`, `likelihood`.
+
+pub mod config;
+mod dopri5;
+pub mod interpolant;
+pub mod likelihood;
+
+pub mod losses;
+pub mod map;
+pub mod network;
+pub mod objective;
+pub mod sample;
+
+pub mod time;
+pub mod warp;

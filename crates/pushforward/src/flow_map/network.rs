@@ -1,0 +1,181 @@
+//! The networks of the family behind one door, and the model that training optimises.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::dual::Dual;
+use crate::nn::dit::{Dit, DitConfig};
+use crate::nn::linear::{Linear, LinearConfig, LinearInit};
+use crate::nn::mlp::{Mlp, MlpConfig};
+use crate::nn::time_embedding::TimeFeatures;
+use crate::nn::unet::{Unet, UnetConfig};
+use crate::nn::{Pass, SiteShape};
+use crate::rng::Stream;
+
+/// A function of a point and two times with one vector per site.
+pub trait EndpointNet {
+    /// Logits of the endpoint (velocities, for the unconstrained baseline).
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - `s`, `t`: `[batch]`
+    /// - output: `[batch, sites, classes]`
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3>;
+}
+
+/// Which network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum NetworkConfig {
+    /// Transformer.
+    Dit(DitConfig),
+    /// Convolutional, for images.
+    Unet(UnetConfig),
+    /// Perceptron, for tiny problems.
+    Mlp(MlpConfig),
+}
+
+/// A network of the family.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one network exists per model, and burn modules are passed by reference")]
+pub enum Network {
+    /// Transformer.
+    Dit(Dit),
+    /// Convolutional.
+    Unet(Unet),
+    /// Perceptron.
+    Mlp(Mlp),
+}
+
+impl NetworkConfig {
+    /// Draws the weights.
+    pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Network {
+        match self {
+            Self::Dit(config) => Network::Dit(config.init(sites, device, stream)),
+            Self::Unet(config) => Network::Unet(config.init(sites, device, stream)),
+            Self::Mlp(config) => Network::Mlp(config.init(sites, device, stream)),
+        }
+    }
+}
+
+/// What the last layer adds to the logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Skip {
+    /// Nothing: the published networks.
+    #[default]
+    None,
+    /// The evidence of a site's own noised vector under the Gaussian source, `min(s/(1-s)^2, cap) x`.
+    ///
+    /// The posterior's logits are `log p(x_1 = k | other sites) + s x_k / (1-s)^2`, so the network is left with the first
+    /// part, which does not grow as s nears 1.
+    Evidence {
+        /// Largest factor; beyond about 64 the site is decided.
+        cap: f64,
+    },
+}
+
+impl Skip {
+    fn add(self, z: Dual<3>, x: Dual<3>, s: Dual<1>) -> Dual<3> {
+        let Self::Evidence { cap } = self else { return z };
+        let [b, _, _] = z.dims();
+        // In r = s/(1-s) the factor is r (1 + r); r is capped instead, which also bounds the division.
+        let r_max = 0.5 * ((1.0 + 4.0 * cap).sqrt() - 1.0);
+        let s_max = r_max / (1.0 + r_max);
+        let below = s.value.clone().detach().lower_equal_scalar(s_max);
+        let evidence = |s: Tensor<1>| {
+            let s = s.clamp_max(s_max);
+            let rest = s.clone().neg() + 1.0;
+            s / (rest.clone() * rest)
+        };
+        let slope = |s: Tensor<1>| {
+            let c = s.clamp_max(s_max);
+            let rest = c.clone().neg() + 1.0;
+            let slope = (c + 1.0) / (rest.clone() * rest.clone() * rest);
+            slope.mask_fill(below.bool_not(), 0.0)
+        };
+        z + x * s.elementwise(evidence, slope).linear(|v| v.reshape([b, 1, 1]))
+    }
+}
+
+/// Configuration of a [`FlowMapModel`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowMapModelConfig {
+    /// The network.
+    pub network: NetworkConfig,
+    /// What the last layer adds.
+    pub skip: Skip,
+    /// Whether the loss weight of the pairs is learned.
+    pub learned_weight: bool,
+}
+
+impl FlowMapModelConfig {
+    /// Draws the weights.
+    pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> FlowMapModel {
+        FlowMapModel {
+            network: self.network.init(sites, device, stream),
+            pair_weight: self.learned_weight.then(|| PairWeight::init(device, stream)),
+            skip: self.skip,
+            sites,
+        }
+    }
+}
+
+/// What training optimises: the network and, where it is learned, the loss weight of the pairs of times.
+#[derive(Module, Debug)]
+pub struct FlowMapModel {
+    /// The network.
+    pub network: Network,
+    /// Log-variance of the off-diagonal loss at a pair of times.
+    pub pair_weight: Option<PairWeight>,
+    #[module(skip)]
+    skip: Skip,
+    #[module(skip)]
+    sites: SiteShape,
+}
+
+impl FlowMapModel {
+    /// What the model computes on.
+    pub fn sites(&self) -> SiteShape {
+        self.sites
+    }
+}
+
+impl EndpointNet for FlowMapModel {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+        let z = match &self.network {
+            Network::Dit(net) => net.forward(x.clone(), s.clone(), t, pass),
+            Network::Unet(net) => net.forward(x.clone(), s.clone(), t, pass),
+            Network::Mlp(net) => net.forward(x.clone(), s.clone(), t),
+        };
+        self.skip.add(z, x, s)
+    }
+}
+
+/// The learned loss weight `exp(-w) L + w`, with `w(s, t)` linear in Fourier features of s and of t - s.
+///
+/// At the optimum `exp(w)` is the mean loss at the pair, so every pair counts alike. Feed it divergences, which can reach
+/// zero; a cross-entropy would make it fit the target's entropy. Reference: Karras et al. 2024 (arXiv:2312.02696), eq. 21.
+#[derive(Module, Debug)]
+pub struct PairWeight {
+    linear: Linear,
+}
+
+/// Fourier features of each of the two times.
+const WEIGHT_FEATURES: usize = 64;
+
+impl PairWeight {
+    /// Starts at weight one for every pair.
+    pub fn init(device: &Device, stream: &mut Stream) -> Self {
+        let zero = LinearConfig::new(2 * WEIGHT_FEATURES, 1).with_init(LinearInit::Zero);
+        Self { linear: zero.init(device, stream) }
+    }
+
+    /// `w(s, t)`, `[batch]`.
+    pub fn forward(&self, s: Tensor<1>, t: Tensor<1>) -> Tensor<1> {
+        let features = |a: Tensor<1>| TimeFeatures::Fourier.features(a.into(), WEIGHT_FEATURES).value;
+        let both = Tensor::cat(vec![features(s.clone()), features(t - s)], 1);
+        self.linear.forward(both.into()).value.squeeze_dim(1)
+    }
+}

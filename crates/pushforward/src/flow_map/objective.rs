@@ -1,0 +1,307 @@
+//! The training objective: a diagonal and an off-diagonal term on two parts of every batch.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor, activation};
+
+use crate::dual::Dual;
+use crate::flow_map::config::{FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
+use crate::flow_map::interpolant::{interpolate, source_tensor};
+use crate::flow_map::losses;
+use crate::flow_map::network::{EndpointNet, FlowMapModel};
+use crate::flow_map::time::{Pairs, column, jump_weight};
+use crate::nn::Pass;
+use crate::objective::{LossParts, LossTerm, Objective, Observed, Step};
+use crate::rng::{Purpose, Stream, stream};
+use crate::tensor::{indices, one_hot, vector};
+
+/// A batch of items as class indices, row by row.
+#[derive(Clone, Debug)]
+pub struct IdBatch {
+    /// `batch * sites` indices.
+    pub ids: Vec<u32>,
+}
+
+/// The objective of a recipe.
+#[derive(Debug)]
+pub struct FlowMapObjective {
+    config: FlowMapConfig,
+    frozen: Option<FlowMapModel>,
+}
+
+impl FlowMapObjective {
+    /// The objective; `frozen` is the teacher of a two-stage run.
+    ///
+    /// # Panics
+    /// If the recipe asks for a frozen teacher and none is given.
+    pub fn new(config: FlowMapConfig, frozen: Option<FlowMapModel>) -> Self {
+        let wants = matches!(config.objective.teacher, Teacher::Frozen { .. });
+        assert!(!wants || frozen.is_some(), "a frozen teacher was asked for and not given");
+        Self { config, frozen: frozen.map(|m| m.valid()) }
+    }
+
+    /// The diagonal's cross-entropy (squared error for the naive baseline) of a batch under fixed noise and times, in a
+    /// deterministic pass: per example, mean over sites.
+    ///
+    /// # Shapes
+    /// - output: values `[batch]`, with the times that were drawn
+    pub fn validation(&self, model: &FlowMapModel, batch: &IdBatch, seed: u64, index: u64) -> Observed {
+        let mut randomness = stream(seed, Purpose::Validation, index);
+        let points = Points::new(model, batch, &self.config, &mut randomness);
+        let times = self.config.times.diagonal(points.len(), model.sites().classes, &mut randomness);
+        let values = self.diagonal(model, &points, &times, &mut Pass::eval());
+        Observed { name: "diagonal", per_example: values, times }
+    }
+
+    /// Per-example diagonal loss, `[batch]`.
+    fn diagonal(&self, model: &FlowMapModel, points: &Points, times: &[f64], pass: &mut Pass<'_>) -> Tensor<1> {
+        let x_t = points.at(times);
+        let t = vector(times, &x_t);
+        let z = model.logits(x_t.into(), t.clone().into(), t.into(), pass).value;
+        let per_site = match self.config.objective.off_diagonal {
+            OffDiagonal::Naive => losses::naive_diagonal(z, points.x0.clone(), points.x1.clone()),
+            _ => losses::vfm(z, points.ids.clone(), self.config.objective.smoothing),
+        };
+        over_sites(per_site)
+    }
+
+    /// Per-example off-diagonal loss, `[batch]`, and the derivative's norm where the objective has one.
+    fn off_diagonal(
+        &self,
+        step: &Step<'_, FlowMapModel>,
+        points: &Points,
+        pairs: &Pairs,
+        pass: &mut Pass<'_>,
+        randomness: &mut Stream,
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
+        let online = || step.model.valid();
+        let teacher = match (&self.config.objective.teacher, &self.frozen) {
+            (Teacher::Frozen { .. }, Some(frozen)) => frozen.clone(),
+            (Teacher::Online, _) => online(),
+            _ => step.ema.clone(),
+        };
+        let teacher = Untracked { model: &teacher, smoothing: self.config.objective.smoothing };
+        let x_s = points.at(&pairs.s);
+        let student = |pass: &mut Pass<'_>| evaluate(step.model, x_s.clone(), &pairs.s, &pairs.t, pass);
+        let student_dual = |pass: &mut Pass<'_>| along_t(step.model, x_s.clone(), pairs, pass);
+        let at_end = |z: &Tensor<3>| {
+            let pi = activation::softmax(z.clone().detach(), 2);
+            let x_t = losses::jump(x_s.clone(), pi, pairs.column(&x_s, jump_weight));
+            teacher.logits(x_t, &pairs.t, &pairs.t)
+        };
+        match self.config.objective.off_diagonal {
+            OffDiagonal::None => unreachable!("the diagonal alone has no off-diagonal part"),
+            OffDiagonal::Csd { gradient } => {
+                let z = student_dual(pass);
+                let (z_tt, norm) = (at_end(&z.value), drift_norm(&z));
+                (over_sites(losses::csd(z, z_tt, x_s.clone(), pairs, gradient)), norm)
+            }
+            OffDiagonal::Lsd { floor } => {
+                let z = student_dual(pass);
+                let (z_tt, norm) = (at_end(&z.value), drift_norm(&z));
+                (over_sites(losses::lsd(z, z_tt, x_s.clone(), pairs, floor)), norm)
+            }
+            OffDiagonal::Ecld { weights } => {
+                let z = student_dual(pass);
+                let (z_tt, norm) = (at_end(&z.value), drift_norm(&z));
+                let (endpoint, drift) = losses::ecld(z, z_tt, pairs, &weights.weights());
+                (over_sites(endpoint + drift), norm)
+            }
+            OffDiagonal::Psd { split } => {
+                let r = split.draw(pairs.s.len(), randomness);
+                let u: Vec<f64> = (0..r.len()).map(|i| pairs.s[i] + r[i] * (pairs.t[i] - pairs.s[i])).collect();
+                let z_su = teacher.logits(x_s.clone(), &pairs.s, &u);
+                let to_u: Vec<f64> = (0..r.len()).map(|i| jump_weight(pairs.s[i], u[i])).collect();
+                let x_u = losses::jump(x_s.clone(), activation::softmax(z_su.clone(), 2), column(&to_u, &x_s));
+                let z_ut = teacher.logits(x_u, &u, &pairs.t);
+                (over_sites(losses::psd(student(pass), z_su, z_ut, pairs, &r)), None)
+            }
+            OffDiagonal::LsdLogit { floor, gradient } => {
+                let z = match gradient {
+                    losses::GradientPath::Full => student_dual(pass),
+                    // The derivative needs no gradient: a pass without a graph gives it.
+                    losses::GradientPath::Published => {
+                        let dz = along_t(&online(), x_s.clone(), pairs, &mut Pass::eval()).tangent;
+                        Dual { value: student(pass), tangent: dz }
+                    }
+                };
+                let (z_tt, norm) = (at_end(&z.value), drift_norm(&z));
+                (over_sites(losses::lsd_logit(z, z_tt, pairs, floor, gradient)), norm)
+            }
+            OffDiagonal::EsdLogit { floor } => {
+                let z_ss = teacher.logits(x_s.clone(), &pairs.s, &pairs.s);
+                let direction = activation::softmax(z_ss.clone(), 2) - x_s.clone();
+                let dz = along_flow(&online(), x_s.clone(), direction, pairs).tangent;
+                let z = Dual { value: student(pass), tangent: dz };
+                let norm = drift_norm(&z);
+                (over_sites(losses::esd_logit(z, z_ss, pairs, floor)), norm)
+            }
+            OffDiagonal::Naive => {
+                let z = student_dual(pass);
+                let length = pairs.column(&x_s, |s, t| t - s);
+                let x_t = x_s.clone() + z.value.clone().detach() * length;
+                let z_tt = teacher.logits(x_t, &pairs.t, &pairs.t);
+                (over_sites(losses::naive(z, z_tt, pairs)), None)
+            }
+        }
+    }
+
+    /// The scalar to differentiate from per-example losses.
+    fn weighted(&self, model: &FlowMapModel, loss: Tensor<1>, pairs: &Pairs) -> Tensor<1> {
+        match (self.config.objective.weighting, &model.pair_weight) {
+            (Weighting::Adaptive { power, floor }, _) => {
+                let weight = (loss.clone().detach() + floor).powf_scalar(-power); // sg
+                (loss * weight).mean()
+            }
+            (Weighting::Learned, Some(pair_weight)) => {
+                let w = pair_weight.forward(vector(&pairs.s, &loss), vector(&pairs.t, &loss));
+                (loss * w.clone().neg().exp() + w).mean()
+            }
+            _ => loss.mean(),
+        }
+    }
+}
+
+impl Objective<FlowMapModel> for FlowMapObjective {
+    type Batch = IdBatch;
+
+    fn loss(&self, step: &Step<'_, FlowMapModel>, batch: &IdBatch) -> LossParts {
+        let config = &self.config.objective;
+        let open = |purpose| stream(step.seed, purpose, step.index);
+        let (mut times, mut dropout) = (open(Purpose::Time), open(Purpose::Dropout));
+        let points = Points::new(step.model, batch, &self.config, &mut open(Purpose::Source));
+        let classes = step.model.sites().classes;
+        let progress = step.step as f64 / step.steps.max(1) as f64;
+        let active = config.off_diagonal != OffDiagonal::None && config.share > 0.0 && progress >= config.start;
+        let off = if active { ((config.share * points.len() as f64).round() as usize).min(points.len()) } else { 0 };
+        let (on_points, off_points) = points.split(off);
+        let mut parts = LossParts { terms: Vec::new(), observed: Vec::new() };
+        if on_points.len() > 0 {
+            let t = self.config.times.diagonal(on_points.len(), classes, &mut times);
+            let values = self.diagonal(step.model, &on_points, &t, &mut Pass::train(&mut dropout));
+            let observed = Observed { name: "diagonal", per_example: values.clone().detach().inner(), times: t };
+            parts.terms.push(LossTerm { loss: values.mean(), values: observed });
+        }
+        if off > 0 {
+            let pairs = self.config.times.pairs(off, classes, &mut times);
+            let mut pass = Pass::train(&mut dropout);
+            let (values, norm) = self.off_diagonal(step, &off_points, &pairs, &mut pass, &mut times);
+            let observed =
+                Observed { name: "distillation", per_example: values.clone().detach().inner(), times: pairs.t.clone() };
+            let loss = self.weighted(step.model, values, &pairs) * config.lambda;
+            parts.terms.push(LossTerm { loss, values: observed });
+            parts.observed.extend(norm.map(|n| Observed { name: "derivative_norm", per_example: n, times: pairs.t }));
+        }
+        parts
+    }
+}
+
+/// The endpoints of the paths of a batch.
+#[derive(Clone)]
+struct Points {
+    x0: Tensor<3>,
+    x1: Tensor<3>,
+    ids: Tensor<2, Int>,
+}
+
+impl Points {
+    fn new(model: &FlowMapModel, batch: &IdBatch, config: &FlowMapConfig, randomness: &mut Stream) -> Self {
+        let sites = model.sites();
+        let n = batch.ids.len() / sites.count;
+        assert_eq!(batch.ids.len(), n * sites.count, "a batch holds whole items of {} sites", sites.count);
+        let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
+        let noise = config.source.draw(n * sites.count, sites.classes, randomness);
+        let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
+        let ids = indices(&batch.ids, [n, sites.count], &device);
+        Self { x1: one_hot(ids.clone(), sites.classes, &x0), x0, ids }
+    }
+
+    fn len(&self) -> usize {
+        self.x0.dims()[0]
+    }
+
+    /// All but the last `n` items, and the last `n`.
+    fn split(self, n: usize) -> (Self, Self) {
+        let first = self.len() - n;
+        let part = |start: usize, length: usize| Self {
+            x0: self.x0.clone().slice_dim(0, start..start + length),
+            x1: self.x1.clone().slice_dim(0, start..start + length),
+            ids: self.ids.clone().slice_dim(0, start..start + length),
+        };
+        if n == 0 { (self.clone(), self) } else { (part(0, first), part(first, n)) }
+    }
+
+    fn at(&self, times: &[f64]) -> Tensor<3> {
+        interpolate(self.x0.clone(), self.x1.clone(), times)
+    }
+}
+
+impl Split {
+    /// Fractions of the way, in (0, 1).
+    fn draw(self, n: usize, randomness: &mut Stream) -> Vec<f64> {
+        let mut one = || match self {
+            Self::Uniform => randomness.uniform(),
+            Self::Midpoint => 0.5,
+            Self::Mixed => match randomness.below(3) {
+                0 => randomness.uniform(),
+                1 => 0.5,
+                _ => 10f64.powf(-2.0 * randomness.uniform()),
+            },
+        };
+        (0..n).map(|_| one().clamp(1e-3, 1.0 - 1e-3)).collect()
+    }
+}
+
+/// A teacher: deterministic, without a graph, with label smoothing undone.
+struct Untracked<'a> {
+    model: &'a FlowMapModel,
+    smoothing: f64,
+}
+
+impl Untracked<'_> {
+    fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
+        let z = evaluate(self.model, x.inner(), s, t, &mut Pass::eval());
+        unsmooth(z, self.smoothing)
+    }
+}
+
+/// Logits of the distribution that a prediction trained on smoothed labels stands for: `(pi - eps/K) / (1 - eps)`.
+fn unsmooth(z: Tensor<3>, smoothing: f64) -> Tensor<3> {
+    if smoothing == 0.0 {
+        return z;
+    }
+    let classes = z.dims()[2] as f64;
+    let pi = (activation::softmax(z, 2) - smoothing / classes) / (1.0 - smoothing);
+    pi.clamp_min(1e-12).log()
+}
+
+/// Logits without tangent.
+fn evaluate(model: &FlowMapModel, x: Tensor<3>, s: &[f64], t: &[f64], pass: &mut Pass<'_>) -> Tensor<3> {
+    let (s, t) = (vector(s, &x), vector(t, &x));
+    model.logits(x.into(), s.into(), t.into(), pass).value
+}
+
+/// Logits with their derivative in t at fixed x and s.
+fn along_t(model: &FlowMapModel, x: Tensor<3>, pairs: &Pairs, pass: &mut Pass<'_>) -> Dual<3> {
+    let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
+    let t = Dual::new(t.clone(), t.ones_like());
+    model.logits(x.into(), s.into(), t, pass)
+}
+
+/// Logits with their derivative along `(1-s, pi_ss - x)` on `(s, x)`, `1-s` times the flow's own direction.
+fn along_flow(model: &FlowMapModel, x: Tensor<3>, direction: Tensor<3>, pairs: &Pairs) -> Dual<3> {
+    let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
+    let ds = s.clone().neg() + 1.0;
+    model.logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), &mut Pass::eval())
+}
+
+/// Mean over sites: `[batch, sites]` to `[batch]`.
+fn over_sites(per_site: Tensor<2>) -> Tensor<1> {
+    per_site.mean_dim(1).squeeze_dim(1)
+}
+
+/// `||d pi||`, root of the mean square over sites, per example and without gradient.
+fn drift_norm(z: &Dual<3>) -> Option<Tensor<1>> {
+    let tangent = z.tangent.clone()?.detach().inner();
+    let (_, dpi) = losses::endpoint(Dual::new(z.value.clone().detach().inner(), tangent));
+    Some(over_sites((dpi.clone() * dpi).sum_dim(2).squeeze_dim(2)).sqrt())
+}

@@ -1,0 +1,258 @@
+//! Times: jump weights, laws of the pairs `s <= t` that training visits, and grids for sampling.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::flow_map::warp::TimeWarp;
+use crate::rng::Stream;
+use crate::tensor::from_host;
+
+/// Fraction of the way from a point at `s` to its endpoint that the jump to `t` covers.
+///
+/// ```text
+/// gamma(s, t) = (t - s) / (1 - s)        0 <= s <= t <= 1
+/// ```
+///
+/// This and [`rate`] are the only places that divide by `1 - s`, in float64 on the host. Nothing is clamped: the published
+/// codes add 1e-8 (text) or stop at 0.05 (graphs), which is a different map near `s = 1`.
+///
+/// Reference: Roos et al. 2026, arXiv:2602.12233.
+pub fn jump_weight(s: f64, t: f64) -> f64 {
+    if t <= s { 0.0 } else { (t - s) / (1.0 - s) }
+}
+
+/// The slope of [`jump_weight`] in `t`, `1 / (1 - s)`; zero at `s = 1`, where every jump is the identity.
+pub fn rate(s: f64) -> f64 {
+    if s >= 1.0 { 0.0 } else { 1.0 / (1.0 - s) }
+}
+
+/// Times of every example of a batch, `s[i] <= t[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pairs {
+    /// Start times.
+    pub s: Vec<f64>,
+    /// End times.
+    pub t: Vec<f64>,
+}
+
+impl Pairs {
+    /// Pairs on the diagonal.
+    pub fn diagonal(t: Vec<f64>) -> Self {
+        Self { s: t.clone(), t }
+    }
+
+    /// Pairs for which `f(s, t)` is computed.
+    pub fn map(&self, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        self.s.iter().zip(&self.t).map(|(&s, &t)| f(s, t)).collect()
+    }
+
+    /// `f(s, t)` of every example as a column that broadcasts over sites and classes.
+    ///
+    /// # Shapes
+    /// - output: `[batch, 1, 1]`
+    pub fn column(&self, like: &Tensor<3>, f: impl Fn(f64, f64) -> f64) -> Tensor<3> {
+        column(&self.map(f), like)
+    }
+}
+
+/// Host numbers, one per example, as a column that broadcasts over sites and classes.
+pub fn column(values: &[f64], like: &Tensor<3>) -> Tensor<3> {
+    from_host(values, [values.len(), 1, 1], like)
+}
+
+/// The law of a single time or of one member of a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "law", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum TimeLaw {
+    /// Uniform on `[0, 1]`; pairs are two sorted draws, uniform on the triangle.
+    #[default]
+    Uniform,
+    /// `t` uniform on `[0, 1]` and `s` uniform on `[0, t]`: short early jumps are more frequent.
+    UniformStart,
+    /// A logistic function of a normal number; pairs are two sorted draws.
+    LogitNormal {
+        /// Mean of the normal.
+        mean: f64,
+        /// Its standard deviation.
+        deviation: f64,
+    },
+}
+
+impl TimeLaw {
+    /// The time at which a uniform number `u` and a normal number `z` fall.
+    fn at(self, u: f64, z: f64) -> f64 {
+        match self {
+            Self::Uniform | Self::UniformStart => u,
+            Self::LogitNormal { mean, deviation } => 1.0 / (1.0 + (-(mean + deviation * z)).exp()),
+        }
+    }
+
+    /// `n` times. In antithetic mode the second half mirrors the first, `u -> 1 - u`.
+    fn times(self, n: usize, antithetic: bool, stream: &mut Stream) -> Vec<f64> {
+        let fresh = if antithetic { n.div_ceil(2) } else { n };
+        let draws: Vec<(f64, f64)> = (0..fresh).map(|_| (stream.uniform(), stream.normal())).collect();
+        let mirrored = draws.iter().map(|&(u, z)| (1.0 - u, -z));
+        draws.iter().copied().chain(mirrored).take(n).map(|(u, z)| self.at(u, z)).collect()
+    }
+}
+
+/// How training draws its times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimesConfig {
+    /// Law of the diagonal times.
+    pub diagonal: TimeLaw,
+    /// Law of the pairs `s < t` of the off-diagonal objective.
+    pub pairs: TimeLaw,
+    /// Share of the pairs that are forced to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD, whose target
+    /// carries no information there and which then collapse to a single sample.
+    pub boundary: f64,
+    /// The latest end time of the other pairs; below 1 it keeps the off-diagonal objective off the very end.
+    pub latest: f64,
+    /// Mirrored times: lower variance at no cost.
+    pub antithetic: bool,
+    /// Reparametrisation of time for large vocabularies.
+    pub warp: TimeWarp,
+}
+
+impl Default for TimesConfig {
+    fn default() -> Self {
+        Self {
+            diagonal: TimeLaw::Uniform,
+            pairs: TimeLaw::Uniform,
+            boundary: 0.0,
+            latest: 1.0,
+            antithetic: true,
+            warp: TimeWarp::Identity,
+        }
+    }
+}
+
+impl TimesConfig {
+    /// `n` times on the diagonal, for variables of `classes` classes.
+    pub fn diagonal(&self, n: usize, classes: usize, stream: &mut Stream) -> Vec<f64> {
+        let warp = self.warp.table(classes);
+        self.diagonal.times(n, self.antithetic, stream).into_iter().map(|u| warp.time(u)).collect()
+    }
+
+    /// `n` pairs off the diagonal, for variables of `classes` classes.
+    pub fn pairs(&self, n: usize, classes: usize, stream: &mut Stream) -> Pairs {
+        let warp = self.warp.table(classes);
+        let first = self.pairs.times(n, self.antithetic, stream);
+        let second = self.pairs.times(n, self.antithetic, stream);
+        // Where the boundary pairs stand must not follow the mirroring, so they take the last places.
+        let forced = (self.boundary * n as f64 + stream.uniform()).floor() as usize;
+        let (s, t) = first
+            .into_iter()
+            .zip(second)
+            .enumerate()
+            .map(|(i, (a, b))| {
+                if i + forced.min(n) >= n {
+                    return (0.0, 1.0);
+                }
+                let (s, t) = match self.pairs {
+                    TimeLaw::UniformStart => (a * b, b),
+                    TimeLaw::Uniform | TimeLaw::LogitNormal { .. } => (a.min(b), a.max(b)),
+                };
+                (warp.time(s * self.latest), warp.time(t * self.latest))
+            })
+            .unzip();
+        Pairs { s, t }
+    }
+}
+
+/// Increasing times from 0 to 1, the visits of a sampler.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeGrid(Vec<f64>);
+
+impl TimeGrid {
+    /// `steps` equal steps.
+    ///
+    /// # Panics
+    /// If `steps` is zero.
+    pub fn uniform(steps: usize) -> Self {
+        assert!(steps > 0, "a time grid has at least one step");
+        Self((0..=steps).map(|i| i as f64 / steps as f64).collect())
+    }
+
+    /// A grid of one's own.
+    ///
+    /// # Errors
+    /// If the times do not increase strictly from 0 to 1.
+    pub fn new(times: Vec<f64>) -> Result<Self, String> {
+        let increasing = times.windows(2).all(|w| w[0] < w[1]);
+        match (times.first(), times.last()) {
+            (Some(&first), Some(&last)) if first == 0.0 && last == 1.0 && increasing => Ok(Self(times)),
+            _ => Err(format!("a time grid increases strictly from 0 to 1, found {times:?}")),
+        }
+    }
+
+    /// Number of steps.
+    pub fn steps(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// The steps as pairs `(s, t)`.
+    pub fn intervals(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.0.windows(2).map(|w| (w[0], w[1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, stream};
+
+    #[test]
+    fn weights() {
+        assert_eq!(jump_weight(0.3, 0.3), 0.0);
+        assert_eq!(jump_weight(0.3, 1.0), 1.0);
+        assert_eq!(jump_weight(1.0, 1.0), 0.0);
+        assert!((jump_weight(0.2, 0.6) - 0.5).abs() < 1e-15);
+        // A jump in two parts leaves the same share of the way: (1-g(s,u)) (1-g(u,t)) = 1-g(s,t).
+        let (s, u, t) = (0.15, 0.4, 0.93);
+        let rest = (1.0 - jump_weight(s, u)) * (1.0 - jump_weight(u, t));
+        assert!((rest - (1.0 - jump_weight(s, t))).abs() < 1e-15);
+    }
+
+    #[test]
+    fn pair_laws() {
+        let n = 40_000;
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        for (law, s_mean, t_mean) in [
+            (TimeLaw::Uniform, 1.0 / 3.0, 2.0 / 3.0),
+            (TimeLaw::UniformStart, 0.25, 0.5),
+            // Two sorted draws average to one draw; by symmetry of the logistic about a zero mean that is one half.
+            (TimeLaw::LogitNormal { mean: 0.0, deviation: 1.0 }, 0.3835, 0.6165),
+        ] {
+            for antithetic in [false, true] {
+                let config = TimesConfig { pairs: law, antithetic, ..TimesConfig::default() };
+                let pairs = config.pairs(n, 4, &mut stream(1, Purpose::Time, 0));
+                assert!(pairs.s.iter().zip(&pairs.t).all(|(s, t)| 0.0 <= *s && s <= t && *t <= 1.0));
+                let found = (mean(&pairs.s), mean(&pairs.t));
+                assert!((found.0 - s_mean).abs() < 0.01 && (found.1 - t_mean).abs() < 0.01, "{law:?}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn boundary_share_and_latest_time() {
+        let config = TimesConfig { boundary: 0.25, latest: 0.9, ..TimesConfig::default() };
+        let pairs = config.pairs(1000, 4, &mut stream(1, Purpose::Time, 0));
+        let forced = pairs.s.iter().zip(&pairs.t).filter(|(s, t)| **s == 0.0 && **t == 1.0).count();
+        assert!((249..=251).contains(&forced), "{forced}");
+        assert!(pairs.t.iter().all(|&t| t == 1.0 || t <= 0.9));
+    }
+
+    #[test]
+    fn antithetic_times_mirror() {
+        let times = TimesConfig::default().diagonal(10, 4, &mut stream(1, Purpose::Time, 0));
+        assert!((0..5).all(|i| (times[i] + times[i + 5] - 1.0).abs() < 1e-12));
+    }
+
+    #[test]
+    fn grids() {
+        assert_eq!(TimeGrid::uniform(2).intervals().collect::<Vec<_>>(), [(0.0, 0.5), (0.5, 1.0)]);
+        assert!(TimeGrid::new(vec![0.0, 0.7, 0.6, 1.0]).is_err() && TimeGrid::new(vec![]).is_err());
+    }
+}

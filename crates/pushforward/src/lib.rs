@@ -1,0 +1,36 @@
+//! Models that push a simple distribution forward through a learned map.
+//!
+//! - [`flow_map`]: categorical flow maps (Roos et al. 2026, arXiv:2602.12233), few-step generation of text, images and other
+//!   categorical data. Its module page holds the equations and a reading order.
+//!
+//! ```text
+//! data -> Batches -> Objective::loss -> train -> checkpoint -> model::load -> sample | bound -> evaluation -> Report
+//! ```
+//!
+//! Every function of the mathematics is public and needs no recipe; a recipe ([`config::Recipe`]) names a whole run.
+//! The library never prints, reads the environment or downloads, and has no global random state.
+//!
+//! ```
+//! use pushforward::flow_map::time::jump_weight;
+//! // A jump from s to t covers (t-s)/(1-s) of the way to the endpoint.
+//! assert_eq!(jump_weight(0.5, 0.75), 0.5);
+//! ```
+
+pub use burn;
+
+pub mod checkpoint;
+pub mod classifier;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod dual;
+pub mod eval;
+pub mod evaluation;
+pub mod flow_map;
+pub mod model;
+pub mod nn;
+pub mod objective;
+pub mod params;
+pub mod rng;
+pub mod tensor;
+pub mod train;

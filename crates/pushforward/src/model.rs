@@ -1,0 +1,317 @@
+//! Models of every family behind one door: made from a recipe, loaded from a checkpoint, asked for samples and scores.
+//!
+//! Together with [`crate::config`] and [`crate::evaluation`] this is the only place that names more than one family. A
+//! capability that a family lacks is a [`RequestError`], never a panic.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use sha2::{Digest as _, Sha256};
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError, LAST};
+use crate::classifier::{Classifier, ClassifierConfig};
+use crate::config::{ModelConfig, Recipe, RecipeError};
+use crate::data::{Layout, Schema};
+use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::interpolant::Source;
+use crate::flow_map::likelihood::{self, BoundRequest};
+use crate::flow_map::map::{FlowMap, Parametrisation};
+use crate::flow_map::network::{FlowMapModel, NetworkConfig};
+use crate::flow_map::sample::{self, SampleRequest, Samples};
+use crate::nn::SiteShape;
+use crate::params;
+use crate::rng::{Purpose, stream};
+
+/// A model for use, without gradients.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per process")]
+pub enum Model {
+    /// A categorical flow map.
+    FlowMap {
+        /// Its settings.
+        config: FlowMapConfig,
+        /// Its weights.
+        net: FlowMapModel,
+    },
+    /// An image classifier.
+    Classifier {
+        /// Its settings.
+        config: ClassifierConfig,
+        /// Its weights.
+        net: Classifier,
+    },
+}
+
+/// Which weights of a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// The running average.
+    #[default]
+    Ema,
+    /// The trained ones.
+    Raw,
+}
+
+/// A checkpoint, ready for use.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The recipe of its run.
+    pub recipe: Recipe,
+    /// What its data look like.
+    pub schema: Schema,
+    /// The model.
+    pub model: Model,
+    /// Where the weights come from.
+    pub provenance: BTreeMap<String, String>,
+    /// Optimiser steps taken.
+    pub step: u64,
+    /// The file.
+    pub path: PathBuf,
+    /// Hash of the file.
+    pub sha256: String,
+    /// Where the model lies.
+    pub device: Device,
+}
+
+/// Why a checkpoint could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The recipe inside.
+    #[error("the recipe inside {path}: {source}")]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: RecipeError,
+    },
+    /// The description of the data inside.
+    #[error("{path} does not say what its data look like ({problem}): it was not written by this program")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The network does not fit the data.
+    #[error("{0}")]
+    Misfit(String),
+}
+
+/// Why a model cannot do what was asked.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The family has no such capability.
+    #[error("a {family} cannot {what}; {instead}")]
+    Unsupported {
+        /// Name of the family.
+        family: &'static str,
+        /// The request.
+        what: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// The request does not fit the model.
+    #[error("{0}")]
+    Misfit(String),
+}
+
+/// Provenance key of the data's description.
+pub const SCHEMA_KEY: &str = "schema";
+/// Provenance key of the number of class labels.
+pub const LABELS_KEY: &str = "labels";
+
+/// What networks compute on, for data of a given description.
+pub fn site_shape(schema: &Schema) -> SiteShape {
+    let grid = match schema.layout {
+        Layout::Image { height, width } => Some([height, width]),
+        Layout::Text { .. } | Layout::Table => None,
+    };
+    SiteShape { count: schema.sites, classes: schema.classes, grid }
+}
+
+/// Checks that a network can compute on data of a given description, so that building it cannot panic.
+///
+/// # Errors
+/// The key and what it must be.
+pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
+    let sites = site_shape(schema);
+    let network = match model {
+        ModelConfig::FlowMap(config) => &config.network,
+        ModelConfig::Classifier(_) if sites.grid.is_some() => return Ok(()),
+        ModelConfig::Classifier(_) => return Err("a classifier needs a set of labelled images".into()),
+    };
+    match (network, sites.grid) {
+        (NetworkConfig::Dit(dit), None) if dit.patch != 1 => {
+            Err(format!("model.network.patch must be 1 for data that are no images, found {}", dit.patch))
+        }
+        (NetworkConfig::Dit(dit), Some([h, w]))
+            if dit.patch == 0 || !h.is_multiple_of(dit.patch) || !w.is_multiple_of(dit.patch) =>
+        {
+            Err(format!("model.network.patch must divide the image of {h} x {w} pixels, found {}", dit.patch))
+        }
+        (NetworkConfig::Dit(dit), Some(_)) if !(dit.width / dit.heads.max(1)).is_multiple_of(4) => Err(format!(
+            "model.network.width / heads must be a multiple of 4 for images, found {} / {}",
+            dit.width, dit.heads
+        )),
+        (NetworkConfig::Unet(_), None) => Err("model.network.kind = unet needs images: use dit or mlp".into()),
+        (NetworkConfig::Unet(unet), Some([h, w])) => {
+            let factor = 1usize << unet.multipliers.len().saturating_sub(1).min(20);
+            let groups_fit = unet.groups > 0
+                && unet.multipliers.iter().all(|m| *m > 0 && (m * unet.channels).is_multiple_of(unet.groups));
+            if unet.multipliers.is_empty() || !h.is_multiple_of(factor) || !w.is_multiple_of(factor) {
+                Err(format!(
+                    "model.network.multipliers halve the image of {h} x {w} pixels too often, found {:?}",
+                    unet.multipliers
+                ))
+            } else if !groups_fit {
+                Err(format!("model.network.groups must divide every channel count, found {}", unet.groups))
+            } else {
+                Ok(())
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The file that a run folder or checkpoint path stands for: a folder's latest weights.
+pub fn checkpoint_file(path: &Path) -> PathBuf {
+    if path.is_dir() { checkpoint::folder(path).join(LAST) } else { path.to_path_buf() }
+}
+
+/// Reads a checkpoint, or the latest one of a run folder.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, LoadError> {
+    let path = checkpoint_file(path);
+    let file = Checkpoint::load(&path)?;
+    let recipe = Recipe::parse(&file.recipe, "recipe", &[])
+        .map_err(|source| LoadError::Recipe { path: path.clone(), source })?;
+    let schema = file.provenance.get(SCHEMA_KEY).ok_or_else(|| "there is no schema".to_owned());
+    let schema: Schema = schema
+        .and_then(|text| serde_json::from_str(text).map_err(|e| e.to_string()))
+        .map_err(|problem| LoadError::Schema { path: path.clone(), problem })?;
+    check_fit(&recipe.model, &schema).map_err(LoadError::Misfit)?;
+    let stored = match weights {
+        Weights::Ema => &file.ema,
+        Weights::Raw => &file.raw,
+    };
+    let misfit = |source| CheckpointError::Tensor { path: path.clone(), source };
+    let (sites, mut init) = (site_shape(&schema), stream(0, Purpose::Init, 0));
+    let model = match &recipe.model {
+        ModelConfig::FlowMap(config) => {
+            let net = config.model().init(sites, device, &mut init);
+            Model::FlowMap { config: config.clone(), net: params::load(net, stored).map_err(misfit)? }
+        }
+        ModelConfig::Classifier(config) => {
+            let labels = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok());
+            let labels = labels.ok_or_else(|| LoadError::Schema {
+                path: path.clone(),
+                problem: "the number of labels is missing".into(),
+            })?;
+            let net = config.init(sites, labels, device, &mut init);
+            Model::Classifier { config: config.clone(), net: params::load(net, stored).map_err(misfit)? }
+        }
+    };
+    let sha256 = hash(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+    Ok(Loaded {
+        recipe,
+        schema,
+        model,
+        provenance: file.provenance,
+        step: file.step,
+        path,
+        sha256,
+        device: device.clone(),
+    })
+}
+
+/// SHA-256 of a file, lowercase hex.
+fn hash(path: &Path) -> std::io::Result<String> {
+    let (mut file, mut hasher, mut buffer) = (std::fs::File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl Loaded {
+    /// Draws samples; see [`sample::sample`].
+    ///
+    /// # Errors
+    /// If the model is no generator, or the request does not fit it.
+    pub fn sample(
+        &self,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError> {
+        let (config, net) = self.flow_map("draw samples", "use a flow-map checkpoint")?;
+        if !(request.temperature.is_finite() && request.temperature > 0.0) {
+            return Err(RequestError::Misfit(format!("the temperature is positive, found {}", request.temperature)));
+        }
+        let velocity = config.objective.off_diagonal.parametrisation() == Parametrisation::Velocity;
+        if velocity && (request.last == sample::LastStep::Draw || request.temperature != 1.0) {
+            return Err(RequestError::Misfit(
+                "the naive baseline has no probabilities: its temperature is 1 and its last step argmax".into(),
+            ));
+        }
+        Ok(sample::sample(net, config, site_shape(&self.schema), &self.device, request, progress))
+    }
+
+    /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].
+    ///
+    /// # Errors
+    /// If the model has no such bound, or the items are not of its kind.
+    pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
+        let (config, net) = self.flow_map("score items", "use a flow-map checkpoint")?;
+        if config.source != Source::Gaussian {
+            return Err(RequestError::Misfit("the likelihood bound holds for the Gaussian source only".into()));
+        }
+        let parametrisation = config.objective.off_diagonal.parametrisation();
+        if parametrisation == Parametrisation::Velocity {
+            return Err(RequestError::Misfit(
+                "the naive baseline predicts velocities and has no likelihood bound".into(),
+            ));
+        }
+        let sites = site_shape(&self.schema);
+        if !ids.len().is_multiple_of(sites.count) || ids.iter().any(|&i| i as usize >= sites.classes) {
+            return Err(RequestError::Misfit(format!(
+                "items have {} sites of {} classes, and the data have others",
+                sites.count, sites.classes
+            )));
+        }
+        let map = FlowMap::new(net, parametrisation);
+        Ok(likelihood::bound(&map, sites, ids, first, request, &self.device))
+    }
+
+    fn flow_map(
+        &self,
+        what: &'static str,
+        instead: &'static str,
+    ) -> Result<(&FlowMapConfig, &FlowMapModel), RequestError> {
+        match &self.model {
+            Model::FlowMap { config, net } => Ok((config, net)),
+            Model::Classifier { .. } => Err(RequestError::Unsupported { family: "classifier", what, instead }),
+        }
+    }
+
+    /// What a report says of the model.
+    pub fn identity(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": self.recipe.name,
+            "step": self.step,
+            "checkpoint_sha256": self.sha256,
+            "data": self.recipe.data.name(),
+            "data_sha256": self.provenance.get("data_sha256"),
+            "version": self.provenance.get("version"),
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! Multi-head attention with key masks, and rotary positions.
+//!
+//! ```text
+//! S = Q K^T / sqrt(d)   P = softmax(S)   O = P V
+//! dS = (dQ K^T + Q dK^T) / sqrt(d)   dP = P (dS - rowsum(P dS))   dO = dP V + P dV
+//! ```
+//!
+//! References: Vaswani et al. 2017 (arXiv:1706.03762); Su et al. 2021 (arXiv:2104.09864).
+
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, Tensor};
+
+use crate::dual::Dual;
+use crate::tensor::from_host;
+
+/// Scaled dot-product attention of every head.
+///
+/// # Shapes
+/// - `q`, `k`, `v`: `[batch, heads, positions, head_width]`
+/// - `keys`: `[batch, positions]`, true where a key may be attended to; at least one per row
+/// - output: `[batch, heads, positions, head_width]`
+pub fn attention(q: Dual<4>, k: Dual<4>, v: Dual<4>, keys: Option<Tensor<2, Bool>>) -> Dual<4> {
+    let [b, heads, n, width] = q.dims();
+    let drop = keys.map(|keys| keys.bool_not().reshape([b, 1, 1, n]).expand([b, heads, n, n]));
+    if q.tangent.is_none() && k.tangent.is_none() && v.tangent.is_none() {
+        let options = AttentionModuleOptions::default();
+        return burn::tensor::module::attention(q.value, k.value, v.value, drop, None, options).into();
+    }
+    let mut scores = q.matmul(k.linear(|k| k.swap_dims(2, 3))).scale(1.0 / (width as f64).sqrt());
+    if let Some(drop) = drop {
+        // Far below every score, and finite, so that no row can turn into 0/0.
+        scores = scores.mask_fill(drop, -1e30);
+    }
+    scores.softmax().matmul(v)
+}
+
+/// Where tokens lie, for rotary position embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positions {
+    /// One after the other.
+    Line,
+    /// Row by row on a grid with this many columns: the first half of every head turns with the row, the second with the column.
+    Grid {
+        /// Number of columns.
+        columns: usize,
+    },
+}
+
+/// Cosines and sines of the rotation angles.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl Rotary {
+    /// The angles `position * 10000^(-2i/width)` for `i < width/2`, in the precision of `like`.
+    ///
+    /// # Panics
+    /// If `width` is odd, or not a multiple of four on a grid.
+    pub fn new<const L: usize>(positions: Positions, tokens: usize, width: usize, like: &Tensor<L>) -> Self {
+        let half = width / 2;
+        let angle =
+            |position: usize, i: usize, width: usize| position as f64 * 10_000f64.powf(-2.0 * i as f64 / width as f64);
+        let mut angles = Vec::with_capacity(tokens * half);
+        for token in 0..tokens {
+            match positions {
+                Positions::Line => {
+                    assert!(width.is_multiple_of(2), "rotary positions need an even head width, found {width}");
+                    angles.extend((0..half).map(|i| angle(token, i, width)));
+                }
+                Positions::Grid { columns } => {
+                    assert!(width.is_multiple_of(4), "rotary grid positions need a head width in fours, found {width}");
+                    let quarter = half / 2;
+                    angles.extend((0..quarter).map(|i| angle(token / columns, i, half)));
+                    angles.extend((0..quarter).map(|i| angle(token % columns, i, half)));
+                }
+            }
+        }
+        let table = |f: fn(f64) -> f64| {
+            from_host(&angles.iter().map(|&a| f(a)).collect::<Vec<_>>(), [1, 1, tokens, half], like)
+        };
+        Self { cos: table(f64::cos), sin: table(f64::sin) }
+    }
+
+    /// Turns `(a, b) -> (a cos - b sin, b cos + a sin)`, with `a` the first half of the head and `b` the second.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, heads, tokens, width]`
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let half = x.dims()[3] / 2;
+        x.linear(|x| {
+            let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
+            let (cos, sin) = (self.cos.clone(), self.sin.clone());
+            let first = a.clone() * cos.clone() - b.clone() * sin.clone();
+            Tensor::cat(vec![first, b * cos + a * sin], 3)
+        })
+    }
+}

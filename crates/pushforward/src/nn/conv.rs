@@ -1,0 +1,108 @@
+//! Convolution of images, and changes of resolution.
+
+use burn::module::{Module, Param};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{Device, Tensor, module};
+
+use super::{Fill, parameter};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Configuration of a [`Conv2d`] layer with square kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dConfig {
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Step between applications.
+    pub stride: usize,
+    /// Zeros added on every side.
+    pub padding: usize,
+}
+
+impl Conv2dConfig {
+    /// A convolution that keeps the resolution (odd kernels).
+    pub fn same(inputs: usize, outputs: usize, kernel: usize) -> Self {
+        Self { inputs, outputs, kernel, stride: 1, padding: kernel / 2 }
+    }
+
+    /// Weights and offsets uniform in `+-1/sqrt(inputs kernel^2)`.
+    pub fn init(&self, device: &Device, stream: &mut Stream) -> Conv2d {
+        let bound = Fill::Uniform(1.0 / ((self.inputs * self.kernel * self.kernel) as f64).sqrt());
+        Conv2d {
+            weight: parameter([self.outputs, self.inputs, self.kernel, self.kernel], bound, device, stream),
+            bias: parameter([self.outputs], bound, device, stream),
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+
+    /// The same with everything zero: the layer starts as the zero map.
+    pub fn init_zero(&self, device: &Device, stream: &mut Stream) -> Conv2d {
+        let shape = [self.outputs, self.inputs, self.kernel, self.kernel];
+        Conv2d {
+            weight: parameter(shape, Fill::Constant(0.0), device, stream),
+            bias: parameter([self.outputs], Fill::Constant(0.0), device, stream),
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+}
+
+/// A convolution, made by [`Conv2dConfig::init`].
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[outputs, inputs, kernel, kernel]`
+    pub weight: Param<Tensor<4>>,
+    /// `[outputs]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    padding: usize,
+}
+
+impl Conv2d {
+    /// # Shapes
+    /// - `x`: `[batch, inputs, height, width]`
+    /// - output: `[batch, outputs, (height + 2 padding - kernel) / stride + 1, ...]`
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let options = || ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
+        let value = module::conv2d(x.value, self.weight.val(), Some(self.bias.val()), options());
+        let tangent = x.tangent.map(|t| module::conv2d(t, self.weight.val(), None, options()));
+        Dual { value, tangent }
+    }
+}
+
+/// A transposed convolution that doubles the resolution: kernel 4, stride 2, padding 1.
+#[derive(Module, Debug)]
+pub struct ConvTranspose2d {
+    /// `[inputs, outputs, 4, 4]`
+    pub weight: Param<Tensor<4>>,
+    /// `[outputs]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl ConvTranspose2d {
+    /// Weights and offsets uniform in `+-1/sqrt(16 inputs)`.
+    pub fn init(inputs: usize, outputs: usize, device: &Device, stream: &mut Stream) -> Self {
+        let bound = Fill::Uniform(0.25 / (inputs as f64).sqrt());
+        Self {
+            weight: parameter([inputs, outputs, 4, 4], bound, device, stream),
+            bias: parameter([outputs], bound, device, stream),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, inputs, height, width]`
+    /// - output: `[batch, outputs, 2 height, 2 width]`
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let options = || ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+        let value = module::conv_transpose2d(x.value, self.weight.val(), Some(self.bias.val()), options());
+        let tangent = x.tangent.map(|t| module::conv_transpose2d(t, self.weight.val(), None, options()));
+        Dual { value, tangent }
+    }
+}

@@ -1,0 +1,314 @@
+//! Diffusion transformer over categorical sites, conditioned on a pair of times.
+//!
+//! The trunk of the published text networks (Sahoo et al. 2025, arXiv:2506.10892; used by Roos et al. 2026,
+//! arXiv:2602.12233), with both of their input embeddings; images enter as patches with rotary positions on the grid.
+//!
+//! ```text
+//! c = SiLU(emb(s)) + SiLU(emb(t - s))                 [shift, scale, gate, shift', scale', gate'] = W c + b
+//! h = h + gate  Attn( LayerNorm(h) (1 + scale ) + shift  )
+//! h = h + gate' MLP ( LayerNorm(h) (1 + scale') + shift' )
+//! logits = W_out( LayerNorm(h) (1 + scale'') + shift'' ) + b_out
+//! ```
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::attention::{Positions, Rotary, attention};
+use super::dropout::Dropout;
+use super::linear::{Linear, LinearConfig, LinearInit};
+use super::modulation::{Modulation, modulate};
+use super::norm::{LayerNorm, RmsNorm};
+use super::time_embedding::{PairEmbedding, TimeFeatures};
+use super::{Pass, SiteShape};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Configuration of a [`Dit`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DitConfig {
+    /// Width of the trunk.
+    pub width: usize,
+    /// Number of transformer blocks.
+    pub blocks: usize,
+    /// Attention heads; they divide the width into even parts.
+    pub heads: usize,
+    /// Width of the condition on the times.
+    pub cond: usize,
+    /// Hidden width of the feed-forward layers over the width of the trunk.
+    pub expansion: usize,
+    /// Dropout on both branches of a block, in training passes.
+    pub dropout: f64,
+    /// How a point enters the trunk.
+    pub input: InputMode,
+    /// Features of the times.
+    pub time: TimeFeatures,
+    /// Number of those features.
+    pub time_width: usize,
+    /// Side of the square patches that images are cut into; 1 for text.
+    pub patch: usize,
+}
+
+impl Default for DitConfig {
+    fn default() -> Self {
+        Self {
+            width: 128,
+            blocks: 4,
+            heads: 4,
+            cond: 128,
+            expansion: 4,
+            dropout: 0.0,
+            input: InputMode::Naive,
+            time: TimeFeatures::Sinusoidal,
+            time_width: 256,
+            patch: 1,
+        }
+    }
+}
+
+/// How a point `x_s` of `R^K` per site becomes a vector of the trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputMode {
+    /// `W x / sqrt(K) + b`.
+    Naive,
+    /// Scaled to unit root mean square at time s, then a small residual network, a modulation by the condition and an RMSNorm.
+    Rms,
+}
+
+impl DitConfig {
+    /// Draws the weights for points of the given shape.
+    ///
+    /// # Panics
+    /// If the heads do not divide the width, the patches do not divide the image, or patches are asked of sites without a grid.
+    pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Dit {
+        let (width, heads) = (self.width, self.heads);
+        assert!(heads > 0 && width.is_multiple_of(heads), "heads must divide the width: {heads} heads, width {width}");
+        if let Some([h, w]) = sites.grid {
+            let p = self.patch;
+            assert!(
+                p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p),
+                "patches must divide the image: patch {p}, {h} x {w}"
+            );
+        } else {
+            assert_eq!(self.patch, 1, "patches need an image: {} sites lie on a line", sites.count);
+        }
+        let token = self.patch * self.patch * sites.classes;
+        Dit {
+            input: InputEmbedding::init(self, token, device, stream),
+            time: PairEmbedding::init(self.time, self.time_width, self.cond, device, stream),
+            blocks: (0..self.blocks).map(|_| Block::init(self, device, stream)).collect(),
+            norm: LayerNorm::init(width, device, stream),
+            modulation: Modulation::init(self.cond, 2, width, device, stream),
+            output: LinearConfig::new(width, token).with_init(LinearInit::Zero).init(device, stream),
+            sites,
+            patch: self.patch,
+            heads,
+        }
+    }
+}
+
+/// The transformer, made by [`DitConfig::init`].
+#[derive(Module, Debug)]
+pub struct Dit {
+    /// Embeds points.
+    pub input: InputEmbedding,
+    /// Embeds the pair of times.
+    pub time: PairEmbedding,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// Final normalisation.
+    pub norm: LayerNorm,
+    /// Final shift and scale.
+    pub modulation: Modulation,
+    /// Logits.
+    pub output: Linear,
+    #[module(skip)]
+    sites: SiteShape,
+    #[module(skip)]
+    patch: usize,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl Dit {
+    /// Logits of the endpoint.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - `s`, `t`: `[batch]`
+    /// - output: `[batch, sites, classes]`
+    pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+        let cond = self.time.forward(s.clone(), t);
+        let tokens = x.linear(|x| self.cut(x));
+        let n = tokens.dims()[1];
+        let mut h = self.input.forward(tokens, s, cond.clone());
+        let positions = match self.sites.grid {
+            Some([_, w]) => Positions::Grid { columns: w / self.patch },
+            None => Positions::Line,
+        };
+        let rotary = Rotary::new(positions, n, h.dims()[2] / self.heads, &h.value);
+        for block in &self.blocks {
+            h = block.forward(h, cond.clone(), &rotary, pass);
+        }
+        let [shift, scale]: [Dual<3>; 2] =
+            self.modulation.forward(cond).try_into().expect("the final modulation has two parts");
+        let logits = self.output.forward(modulate(self.norm.forward(h), shift, scale));
+        logits.linear(|z| self.paste(z))
+    }
+
+    /// Sites to patches: `[batch, sites, classes]` to `[batch, tokens, patch^2 classes]`.
+    fn cut(&self, x: Tensor<3>) -> Tensor<3> {
+        let Some([h, w]) = self.sites.grid.filter(|_| self.patch > 1) else { return x };
+        let (p, k) = (self.patch, self.sites.classes);
+        x.reshape([0, (h / p) as i32, p as i32, (w / p) as i32, p as i32, k as i32])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([0, ((h / p) * (w / p)) as i32, (p * p * k) as i32])
+    }
+
+    /// The inverse of `cut`.
+    fn paste(&self, x: Tensor<3>) -> Tensor<3> {
+        let Some([h, w]) = self.sites.grid.filter(|_| self.patch > 1) else { return x };
+        let (p, k) = (self.patch, self.sites.classes);
+        x.reshape([0, (h / p) as i32, (w / p) as i32, p as i32, p as i32, k as i32])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([0, (h * w) as i32, k as i32])
+    }
+}
+
+/// Embeds the points of all tokens.
+#[derive(Module, Debug)]
+pub struct InputEmbedding {
+    /// `[token, width]`
+    pub projection: Linear,
+    /// The rest of the `rms` mode.
+    pub refine: Option<Refine>,
+    #[module(skip)]
+    classes: usize,
+}
+
+/// Residual network, modulation and normalisation of the `rms` input mode.
+#[derive(Module, Debug)]
+pub struct Refine {
+    /// `[width, 2 width]`
+    pub first: Linear,
+    /// `[2 width, width]`
+    pub second: Linear,
+    /// `[cond, width]`
+    pub scale: Linear,
+    /// `[cond, width]`
+    pub shift: Linear,
+    /// Final normalisation.
+    pub norm: RmsNorm,
+}
+
+impl InputEmbedding {
+    fn init(config: &DitConfig, token: usize, device: &Device, stream: &mut Stream) -> Self {
+        let (width, cond) = (config.width, config.cond);
+        let zero = LinearConfig::new(cond, width).with_init(LinearInit::Zero);
+        Self {
+            projection: LinearConfig::new(token, width).init(device, stream),
+            refine: (config.input == InputMode::Rms).then(|| Refine {
+                first: LinearConfig::new(width, 2 * width).init(device, stream),
+                second: LinearConfig::new(2 * width, width).init(device, stream),
+                scale: zero.init(device, stream),
+                shift: zero.init(device, stream),
+                norm: RmsNorm::init(width, 1e-8, device, stream),
+            }),
+            classes: token / (config.patch * config.patch),
+        }
+    }
+
+    fn forward(&self, x: Dual<3>, s: Dual<1>, cond: Dual<2>) -> Dual<3> {
+        let k = self.classes as f64;
+        let Some(refine) = &self.refine else {
+            return self.projection.forward(x.scale(1.0 / k.sqrt()));
+        };
+        let [b, _, _] = x.dims();
+        let h = self.projection.forward(x * inverse_rms(s, k).linear(|v| v.reshape([b, 1, 1])));
+        let h = h.clone() + refine.second.forward(refine.first.forward(h).gelu()).scale(0.1);
+        let scale = refine.scale.forward(cond.clone()).linear(|v| v.unsqueeze_dim(1));
+        let shift = refine.shift.forward(cond).linear(|v| v.unsqueeze_dim(1));
+        refine.norm.forward(modulate(h, shift, scale))
+    }
+}
+
+/// One over the root mean square of a noised one-hot vector, up to `1/sqrt(K)`: `(s^2 + (1-s)^2 K + 1e-6)^(-1/2)`.
+fn inverse_rms(s: Dual<1>, k: f64) -> Dual<1> {
+    let square = move |s: Tensor<1>| {
+        let rest = s.clone().neg() + 1.0;
+        s.clone() * s + rest.clone() * rest * k + 1e-6
+    };
+    s.elementwise(
+        |s| square(s).sqrt().recip(),
+        |s| {
+            let slope = s.clone() * (1.0 + k) - k;
+            let q = square(s);
+            (slope / (q.clone() * q.sqrt())).neg()
+        },
+    )
+}
+
+/// One transformer block.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Normalisation before attention.
+    pub norm_attention: LayerNorm,
+    /// `[width, 3 width]`
+    pub qkv: Linear,
+    /// `[width, width]`
+    pub attention_output: Linear,
+    /// Normalisation before the feed-forward layers.
+    pub norm_mlp: LayerNorm,
+    /// `[width, expansion * width]`
+    pub mlp_first: Linear,
+    /// `[expansion * width, width]`
+    pub mlp_second: Linear,
+    /// Six vectors from the condition.
+    pub modulation: Modulation,
+    dropout: Dropout,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl Block {
+    fn init(config: &DitConfig, device: &Device, stream: &mut Stream) -> Self {
+        let (width, hidden) = (config.width, config.expansion * config.width);
+        Self {
+            norm_attention: LayerNorm::init(width, device, stream),
+            qkv: LinearConfig::new(width, 3 * width).without_bias().init(device, stream),
+            attention_output: LinearConfig::new(width, width).without_bias().init(device, stream),
+            norm_mlp: LayerNorm::init(width, device, stream),
+            mlp_first: LinearConfig::new(width, hidden).init(device, stream),
+            mlp_second: LinearConfig::new(hidden, width).init(device, stream),
+            modulation: Modulation::init(config.cond, 6, width, device, stream),
+            dropout: Dropout::new(config.dropout),
+            heads: config.heads,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`, output: `[batch, tokens, width]`
+    /// - `cond`: `[batch, cond]`
+    pub fn forward(&self, x: Dual<3>, cond: Dual<2>, rotary: &Rotary, pass: &mut Pass<'_>) -> Dual<3> {
+        let parts: [Dual<3>; 6] = self.modulation.forward(cond).try_into().expect("a block's modulation has six parts");
+        let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = parts;
+        let h = modulate(self.norm_attention.forward(x.clone()), shift_a, scale_a);
+        let x = x + self.dropout.forward(self.attend(h, rotary) * gate_a, pass);
+        let h = modulate(self.norm_mlp.forward(x.clone()), shift_m, scale_m);
+        let h = self.mlp_second.forward(self.mlp_first.forward(h).gelu());
+        x + self.dropout.forward(h * gate_m, pass)
+    }
+
+    fn attend(&self, h: Dual<3>, rotary: &Rotary) -> Dual<3> {
+        let [b, n, width] = h.dims();
+        let head = width / self.heads;
+        let qkv = self.qkv.forward(h);
+        let part = |i: usize| {
+            qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, self.heads, head]).swap_dims(1, 2))
+        };
+        let out = attention(rotary.forward(part(0)), rotary.forward(part(1)), part(2), None);
+        self.attention_output.forward(out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width])))
+    }
+}

@@ -1,0 +1,97 @@
+//! Affine map over the last axis.
+//!
+//! ```text
+//! y = x W + b        W: [inputs, outputs]
+//! ```
+
+use burn::module::{Module, Param};
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Tensor};
+
+use super::{Fill, parameter};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Configuration of a [`Linear`] layer.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearConfig {
+    /// Width of the input.
+    pub inputs: usize,
+    /// Width of the output.
+    pub outputs: usize,
+    /// Whether an offset is added.
+    pub bias: bool,
+    /// Initial weights.
+    pub init: LinearInit,
+}
+
+/// Initial weights of a [`Linear`] layer; offsets start at zero except for [`LinearInit::Default`].
+#[derive(Clone, Copy, Debug)]
+pub enum LinearInit {
+    /// Weights and offsets uniform in `+-1/sqrt(inputs)`.
+    Default,
+    /// Glorot-uniform weights, zero offsets.
+    Glorot,
+    /// Normal weights of this standard deviation.
+    Normal(f64),
+    /// Everything zero: the layer starts as the zero map.
+    Zero,
+}
+
+impl LinearConfig {
+    /// A layer with offset and default initialisation.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, bias: true, init: LinearInit::Default }
+    }
+
+    /// Without offset.
+    pub fn without_bias(mut self) -> Self {
+        self.bias = false;
+        self
+    }
+
+    /// With other initial weights.
+    pub fn with_init(mut self, init: LinearInit) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// Draws the weights.
+    pub fn init(&self, device: &Device, stream: &mut Stream) -> Linear {
+        let bound = 1.0 / (self.inputs as f64).sqrt();
+        let (weight, bias) = match self.init {
+            LinearInit::Default => (Fill::Uniform(bound), Fill::Uniform(bound)),
+            LinearInit::Glorot => {
+                (Fill::Uniform((6.0 / (self.inputs + self.outputs) as f64).sqrt()), Fill::Constant(0.0))
+            }
+            LinearInit::Normal(deviation) => (Fill::Normal(deviation), Fill::Constant(0.0)),
+            LinearInit::Zero => (Fill::Constant(0.0), Fill::Constant(0.0)),
+        };
+        Linear {
+            weight: parameter([self.inputs, self.outputs], weight, device, stream),
+            bias: self.bias.then(|| parameter([self.outputs], bias, device, stream)),
+        }
+    }
+}
+
+/// An affine map over the last axis, made by [`LinearConfig::init`].
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[inputs, outputs]`
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// Applies the map.
+    ///
+    /// # Shapes
+    /// - `x`: `[..., inputs]`
+    /// - output: `[..., outputs]`
+    pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        let value = linear(x.value, self.weight.val(), self.bias.as_ref().map(Param::val));
+        let tangent = x.tangent.map(|t| linear(t, self.weight.val(), None));
+        Dual { value, tangent }
+    }
+}

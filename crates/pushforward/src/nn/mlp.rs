@@ -1,0 +1,111 @@
+//! Residual multilayer perceptron over all sites at once, conditioned on a pair of times: for tiny problems.
+//!
+//! ```text
+//! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out LayerNorm(h)
+//! ```
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::SiteShape;
+use super::linear::{Linear, LinearConfig, LinearInit};
+use super::modulation::{Modulation, modulate};
+use super::norm::LayerNorm;
+use super::time_embedding::{PairEmbedding, TimeFeatures};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Configuration of an [`Mlp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlpConfig {
+    /// Width of the hidden layers.
+    pub width: usize,
+    /// Number of residual blocks.
+    pub blocks: usize,
+    /// Features of the times.
+    pub time: TimeFeatures,
+    /// Number of those features.
+    pub time_width: usize,
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self { width: 128, blocks: 3, time: TimeFeatures::Fourier, time_width: 32 }
+    }
+}
+
+impl MlpConfig {
+    /// Draws the weights for points of the given shape.
+    pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Mlp {
+        let (width, flat) = (self.width, sites.count * sites.classes);
+        Mlp {
+            input: LinearConfig::new(flat, width).init(device, stream),
+            time: PairEmbedding::init(self.time, self.time_width, width, device, stream),
+            blocks: (0..self.blocks)
+                .map(|_| MlpBlock {
+                    norm: LayerNorm::init(width, device, stream),
+                    first: LinearConfig::new(width, 2 * width).init(device, stream),
+                    second: LinearConfig::new(2 * width, width).init(device, stream),
+                    modulation: Modulation::init(width, 3, width, device, stream),
+                })
+                .collect(),
+            norm: LayerNorm::init(width, device, stream),
+            output: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
+            classes: sites.classes,
+        }
+    }
+}
+
+/// The perceptron, made by [`MlpConfig::init`].
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[sites * classes, width]`
+    pub input: Linear,
+    /// Embeds the pair of times.
+    pub time: PairEmbedding,
+    /// The residual blocks.
+    pub blocks: Vec<MlpBlock>,
+    /// Final normalisation.
+    pub norm: LayerNorm,
+    /// `[width, sites * classes]`
+    pub output: Linear,
+    #[module(skip)]
+    classes: usize,
+}
+
+/// One residual block.
+#[derive(Module, Debug)]
+pub struct MlpBlock {
+    /// Normalisation.
+    pub norm: LayerNorm,
+    /// `[width, 2 width]`
+    pub first: Linear,
+    /// `[2 width, width]`
+    pub second: Linear,
+    /// Shift, scale and gate from the condition.
+    pub modulation: Modulation,
+}
+
+impl Mlp {
+    /// Logits of the endpoint.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - `s`, `t`: `[batch]`
+    /// - output: `[batch, sites, classes]`
+    pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>) -> Dual<3> {
+        let [b, sites, classes] = x.dims();
+        let cond = self.time.forward(s, t);
+        let flat = x.scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
+        let mut h = self.input.forward(flat);
+        for block in &self.blocks {
+            let [shift, scale, gate]: [Dual<3>; 3] =
+                block.modulation.forward(cond.clone()).try_into().expect("a block's modulation has three parts");
+            let m = modulate(block.norm.forward(h.clone()), shift, scale);
+            h = h + block.second.forward(block.first.forward(m).silu()) * gate;
+        }
+        self.output.forward(self.norm.forward(h)).linear(|v| v.reshape([b, sites, classes]))
+    }
+}

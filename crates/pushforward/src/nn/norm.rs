@@ -1,0 +1,128 @@
+//! Normalisations over features: LayerNorm, RMSNorm and GroupNorm.
+//!
+//! ```text
+//! c = x - mean(x)   r = sqrt(mean(c^2) + eps)   n = c / r   y = w n + b
+//! dn = (dc - n mean(n dc)) / r                  (RMSNorm: c = x, no offset)
+//! ```
+//!
+//! References: Ba, Kiros, Hinton 2016 (arXiv:1607.06450); Zhang, Sennrich 2019 (arXiv:1910.07467); Wu, He 2018 (arXiv:1803.08494).
+
+use burn::module::{Module, Param};
+use burn::tensor::module::layer_norm;
+use burn::tensor::{Device, Tensor};
+
+use super::{Fill, parameter};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Divides by the root mean square over the last axis, and its tangent. `x` is centred already where that is wanted.
+fn normalise<const D: usize>(x: Dual<D>, eps: f64) -> Dual<D> {
+    let r = ((x.value.clone() * x.value.clone()).mean_dim(D - 1) + eps).sqrt();
+    let n = x.value / r.clone();
+    let tangent = x.tangent.map(|t| {
+        let along = (n.clone() * t.clone()).mean_dim(D - 1);
+        (t - n.clone() * along) / r
+    });
+    Dual { value: n, tangent }
+}
+
+/// Subtracts the mean over the last axis, of value and tangent alike.
+fn centre<const D: usize>(x: Dual<D>) -> Dual<D> {
+    x.linear(|v| v.clone() - v.mean_dim(D - 1))
+}
+
+/// Layer normalisation over the last axis with learned weight and offset.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[features]`
+    pub weight: Param<Tensor<1>>,
+    /// `[features]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Weight one, offset zero, `eps = 1e-5`.
+    pub fn init(features: usize, device: &Device, stream: &mut Stream) -> Self {
+        Self {
+            weight: parameter([features], Fill::Constant(1.0), device, stream),
+            bias: parameter([features], Fill::Constant(0.0), device, stream),
+            eps: 1e-5,
+        }
+    }
+
+    /// Normalises the last axis. Shapes are kept.
+    pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if x.tangent.is_none() {
+            return layer_norm(x.value, self.weight.val(), Some(self.bias.val()), self.eps).into();
+        }
+        let n = normalise(centre(x), self.eps).linear(|v| v * self.weight.val().unsqueeze());
+        Dual { value: n.value + self.bias.val().unsqueeze(), tangent: n.tangent }
+    }
+}
+
+/// Root-mean-square normalisation over the last axis with a learned weight.
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[features]`
+    pub weight: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// Weight one.
+    pub fn init(features: usize, eps: f64, device: &Device, stream: &mut Stream) -> Self {
+        Self { weight: parameter([features], Fill::Constant(1.0), device, stream), eps }
+    }
+
+    /// Normalises the last axis. Shapes are kept.
+    pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        normalise(x, self.eps).linear(|v| v * self.weight.val().unsqueeze())
+    }
+}
+
+/// Group normalisation of images with learned weight and offset per channel.
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// `[channels]`
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    groups: usize,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// Weight one, offset zero, `eps = 1e-5`.
+    ///
+    /// # Panics
+    /// If `groups` does not divide `channels`.
+    pub fn init(groups: usize, channels: usize, device: &Device, stream: &mut Stream) -> Self {
+        assert!(
+            groups > 0 && channels.is_multiple_of(groups),
+            "groups must divide channels: {groups} groups, {channels} channels"
+        );
+        Self {
+            weight: parameter([channels], Fill::Constant(1.0), device, stream),
+            bias: parameter([channels], Fill::Constant(0.0), device, stream),
+            groups,
+            eps: 1e-5,
+        }
+    }
+
+    /// Normalises every group of channels over its channels and pixels.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, channels, height, width]`
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let [b, c, h, w] = x.dims();
+        let rows = x.linear(|v| v.reshape([b, self.groups, c / self.groups * h * w]));
+        let n = normalise(centre(rows), self.eps)
+            .linear(|v| v.reshape([b, c, h, w]) * self.weight.val().reshape([1, c, 1, 1]));
+        Dual { value: n.value + self.bias.val().reshape([1, c, 1, 1]), tangent: n.tangent }
+    }
+}

@@ -1,0 +1,55 @@
+//! The middle of the house: what a training loop needs to know of a family, and nothing else.
+
+use burn::tensor::Tensor;
+
+/// What an objective sees of a training step.
+pub struct Step<'a, M> {
+    /// The network being trained; its parameters carry gradients.
+    pub model: &'a M,
+    /// The averaged weights, without gradients; the trained ones where the run keeps no average.
+    pub ema: &'a M,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Address of the random streams: the micro-step, counted from 0 over the whole run.
+    pub index: u64,
+    /// Number of optimiser steps taken before this one.
+    pub step: u64,
+    /// Length of the run in optimiser steps, for schedules inside an objective.
+    pub steps: u64,
+}
+
+/// A training objective for models of type `M`.
+pub trait Objective<M> {
+    /// What one call consumes.
+    type Batch;
+
+    /// The loss of one batch.
+    fn loss(&self, step: &Step<'_, M>, batch: &Self::Batch) -> LossParts;
+}
+
+/// A loss as a sum of terms, and figures to watch.
+pub struct LossParts {
+    /// The terms. Their sum is minimised; with gradient-conflict projection, the gradient of every later term loses its
+    /// component against the first one's.
+    pub terms: Vec<LossTerm>,
+    /// Further figures for the metrics file. They are read on logging steps only.
+    pub observed: Vec<Observed>,
+}
+
+/// One term of a loss.
+pub struct LossTerm {
+    /// The scalar that is differentiated, shape `[1]`, weight included.
+    pub loss: Tensor<1>,
+    /// The term's value of every example, before weighting.
+    pub values: Observed,
+}
+
+/// A figure of every example, by where the example lies in time.
+pub struct Observed {
+    /// Name in the metrics file.
+    pub name: &'static str,
+    /// Value of every example, without gradient, shape `[n]`.
+    pub per_example: Tensor<1>,
+    /// Where every example lies on the time axis, in `[0, 1]`; empty for figures without one.
+    pub times: Vec<f64>,
+}

@@ -1,0 +1,86 @@
+//! Small helpers on tensors that every layer and loss uses: host data to tensors of a given precision, and back.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+
+/// Host numbers as a vector of the precision and on the device of `like`, outside any autodiff graph.
+///
+/// # Shapes
+/// - output: `[values.len()]`
+pub fn vector<const D: usize>(values: &[f64], like: &Tensor<D>) -> Tensor<1> {
+    from_host(values, [values.len()], like)
+}
+
+/// Host numbers as a tensor of the given shape, of the precision and on the device of `like`, outside any autodiff graph.
+///
+/// # Panics
+/// If `values` does not fill `shape`.
+pub fn from_host<const D: usize, const L: usize>(values: &[f64], shape: [usize; D], like: &Tensor<L>) -> Tensor<D> {
+    let dtype = like.dtype();
+    let data = match dtype {
+        DType::F64 => TensorData::new(values.to_vec(), shape),
+        _ => TensorData::new(values.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape),
+    };
+    Tensor::from_data(data, (&like.device().without_autodiff(), dtype))
+}
+
+/// Class indices as a tensor.
+///
+/// # Panics
+/// If `ids` does not fill `shape`.
+pub fn indices<const D: usize>(ids: &[u32], shape: [usize; D], device: &Device) -> Tensor<D, Int> {
+    let data = TensorData::new(ids.iter().map(|&i| i as i32).collect::<Vec<_>>(), shape);
+    Tensor::from_data(data, &device.clone().without_autodiff())
+}
+
+/// One-hot vectors of class indices, in the precision of `like`.
+///
+/// # Shapes
+/// - `ids`: `[batch, sites]`
+/// - output: `[batch, sites, classes]`
+pub fn one_hot<const L: usize>(ids: Tensor<2, Int>, classes: usize, like: &Tensor<L>) -> Tensor<3> {
+    let device = ids.device();
+    let arange = Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, 1, classes]);
+    ids.unsqueeze_dim::<3>(2).equal(arange).float().cast(like.dtype())
+}
+
+/// All values of a tensor in row-major order, as `f64`.
+pub fn to_host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+/// The single value of a one-element tensor.
+pub fn scalar(tensor: &Tensor<1>) -> f64 {
+    to_host(tensor)[0]
+}
+
+/// The index of the largest entry along the last axis.
+///
+/// # Shapes
+/// - `x`: `[batch, sites, classes]`
+/// - output: `batch * sites` indices, row-major
+pub fn argmax(x: Tensor<3>) -> Vec<u32> {
+    x.argmax(2).to_data().iter::<i64>().map(|i| i as u32).collect()
+}
+
+/// A boolean tensor from host values.
+///
+/// # Panics
+/// If `values` does not fill `shape`.
+pub fn mask<const D: usize>(values: &[bool], shape: [usize; D], device: &Device) -> Tensor<D, Bool> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &device.clone().without_autodiff())
+}
+
+/// The module with every float parameter in the given precision.
+pub fn cast_module<M: Module>(module: M, dtype: DType) -> M {
+    struct Caster(DType);
+    impl ModuleMapper for Caster {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, value, mapper) = param.consume();
+            let requires = value.is_require_grad();
+            let value = value.detach().cast(self.0).set_require_grad(requires);
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    module.map(&mut Caster(dtype))
+}

@@ -1,0 +1,181 @@
+//! Settings of a training run.
+
+use serde::{Deserialize, Serialize};
+
+use super::ema::EmaConfig;
+use super::optim::AdamWSettings;
+use super::schedule::LrSchedule;
+
+/// Settings of a training run; the table `train` of a recipe.
+///
+/// Every `*_every` counts optimiser steps, and 0 means never.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Length of the run in optimiser steps; not used where `minutes` is given.
+    pub steps: u64,
+    /// Length of the run in minutes of training, over all its parts. The learning rate then follows the clock, so that
+    /// two runs of the same seed differ: bit-for-bit reproduction needs a length in steps.
+    pub minutes: Option<f64>,
+    /// Examples in a micro-step.
+    pub batch: usize,
+    /// Micro-steps whose gradients are averaged for one optimiser step.
+    pub accumulate: u64,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Decay rates of AdamW's moments.
+    pub betas: [f64; 2],
+    /// Added to the root of AdamW's second moment.
+    pub eps: f64,
+    /// Decoupled weight decay, of matrices and larger tensors.
+    pub weight_decay: f64,
+    /// Whether vectors (biases, gains) decay too.
+    pub decay_vectors: bool,
+    /// Optimiser steps over which the learning rate rises to its peak.
+    pub warmup: u64,
+    /// How the learning rate falls.
+    pub schedule: LrSchedule,
+    /// Largest joint norm of the gradient; larger ones are scaled down. `inf` for none.
+    pub clip: Option<f64>,
+    /// Average of the weights, used to validate and sample; none if absent.
+    pub ema: Option<EmaConfig>,
+    /// Whether the gradient of every later term of the loss loses what works against the first term's.
+    ///
+    /// Each term is then differentiated by itself: terms may share parameters, but no intermediate results.
+    pub project_conflict: bool,
+    /// How often term values, time buckets and statistics are read back.
+    pub log_every: u64,
+    /// How often to validate.
+    pub validate_every: u64,
+    /// How often a sample is due.
+    pub sample_every: u64,
+    /// How often to write the latest weights and the resume file.
+    pub checkpoint_every: u64,
+    /// How often to write weights that are kept.
+    pub keep_every: u64,
+    /// Validations without a new lowest loss after which the run ends.
+    pub patience: Option<u64>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 2000,
+            minutes: None,
+            batch: 64,
+            accumulate: 1,
+            lr: 1e-3,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decay_vectors: false,
+            warmup: 100,
+            schedule: LrSchedule::Cosine { final_fraction: 0.0 },
+            clip: Some(1.0),
+            ema: None,
+            project_conflict: false,
+            log_every: 50,
+            validate_every: 500,
+            sample_every: 0,
+            checkpoint_every: 500,
+            keep_every: 0,
+            patience: None,
+        }
+    }
+}
+
+/// A setting outside its range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("train.{key} = {found} is out of range: {allowed}")]
+pub struct ConfigError {
+    /// Path of the key inside the table `train`.
+    pub key: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+impl TrainConfig {
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// Names the first setting that is outside.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |ok: bool, key: &'static str, found: f64, allowed: &'static str| {
+            if ok { Ok(()) } else { Err(ConfigError { key, found: found.to_string(), allowed }) }
+        };
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let fraction = |x: f64| (0.0..1.0).contains(&x);
+        check(self.steps >= 1, "steps", self.steps as f64, "at least 1")?;
+        let minutes = self.minutes.unwrap_or(1.0);
+        check(positive(minutes), "minutes", minutes, "above 0 and finite")?;
+        check(self.batch >= 1, "batch", self.batch as f64, "at least 1")?;
+        check(self.accumulate >= 1, "accumulate", self.accumulate as f64, "at least 1")?;
+        check(positive(self.lr), "lr", self.lr, "above 0 and finite")?;
+        for beta in self.betas {
+            check(fraction(beta), "betas", beta, "each at least 0 and below 1")?;
+        }
+        check(positive(self.eps), "eps", self.eps, "above 0 and finite")?;
+        let decay = self.weight_decay;
+        check(decay >= 0.0 && decay.is_finite(), "weight_decay", decay, "at least 0 and finite")?;
+        let last = self.schedule.final_fraction();
+        check((0.0..=1.0).contains(&last), "schedule.final_fraction", last, "from 0 to 1")?;
+        let clip = self.clip.unwrap_or(1.0);
+        check(clip > 0.0, "clip", clip, "above 0, inf for none")?;
+        let decay = self.ema.map_or(0.0, |ema| ema.decay);
+        check(fraction(decay), "ema.decay", decay, "at least 0 and below 1")?;
+        let patience = self.patience.unwrap_or(1);
+        check(patience >= 1, "patience", patience as f64, "at least 1; leave it out to never stop early")
+    }
+
+    /// The part that concerns the optimiser.
+    pub fn adamw(&self) -> AdamWSettings {
+        AdamWSettings {
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            decay_vectors: self.decay_vectors,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_survive_toml() {
+        let config = TrainConfig { ema: Some(EmaConfig::default()), patience: Some(3), ..TrainConfig::default() };
+        config.validate().expect("the defaults are valid");
+        let text = toml::to_string(&config).expect("plain values");
+        assert_eq!(toml::from_str::<TrainConfig>(&text).expect("what was just written"), config);
+        assert_eq!(toml::from_str::<TrainConfig>("").expect("everything has a default"), TrainConfig::default());
+    }
+
+    #[test]
+    fn typos_and_values_out_of_range_are_named() {
+        let typo = toml::from_str::<TrainConfig>("step = 5").expect_err("no such key").to_string();
+        assert!(typo.contains("step"), "{typo}");
+        for (text, key) in [
+            ("steps = 0", "train.steps = 0"),
+            ("minutes = 0.0", "train.minutes"),
+            ("batch = 0", "train.batch"),
+            ("accumulate = 0", "train.accumulate"),
+            ("lr = -1.0", "train.lr = -1"),
+            ("lr = nan", "train.lr = NaN"),
+            ("betas = [0.9, 1.0]", "train.betas = 1"),
+            ("eps = 0.0", "train.eps"),
+            ("weight_decay = -0.1", "train.weight_decay"),
+            ("schedule = { kind = 'cosine', final_fraction = 2.0 }", "train.schedule.final_fraction = 2"),
+            ("clip = 0.0", "train.clip"),
+            ("ema = { decay = 1.0 }", "train.ema.decay"),
+            ("patience = 0", "train.patience"),
+        ] {
+            let config: TrainConfig = toml::from_str(text).expect("the types are right");
+            let error = config.validate().expect_err(text).to_string();
+            assert!(error.starts_with(key) && error.contains("out of range: "), "{error}");
+        }
+        toml::from_str::<TrainConfig>("clip = inf").expect("a number").validate().expect("no clipping");
+    }
+}

@@ -1,0 +1,176 @@
+//! Gradients of all parameters together: sums, norm, clipping and conflict projection.
+
+use std::ops::Add;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Gradients as Backward, Tensor};
+
+/// One gradient per float parameter, as a vector, in the order of [`crate::params::collect`]; `None` where the loss does not
+/// depend on the parameter or the parameter is frozen.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients(pub(crate) Vec<Option<Tensor<1>>>);
+
+impl Gradients {
+    /// Differentiates the scalar `loss`, shape `[1]`, with respect to the parameters of `model`.
+    ///
+    /// # Panics
+    /// If `loss` does not depend on any tracked tensor, or its graph was already used.
+    pub fn of<M: Module>(loss: &Tensor<1>, model: &M) -> Self {
+        let mut extractor = Extractor { backward: loss.backward(), found: Vec::new() };
+        model.visit(&mut extractor);
+        Self(extractor.found)
+    }
+
+    /// The gradient times a number.
+    pub fn scale(self, factor: f64) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        Self(self.0.into_iter().map(|g| g.map(|g| g.mul_scalar(factor))).collect())
+    }
+
+    /// Position of the first parameter whose gradient has an infinite element or one that is not a number.
+    pub fn first_non_finite(&self) -> Option<usize> {
+        self.0.iter().position(|g| {
+            g.as_ref().is_some_and(|g| g.clone().into_data().iter::<f32>().any(|value| !value.is_finite()))
+        })
+    }
+}
+
+impl Add for Gradients {
+    type Output = Self;
+
+    /// The sum of two gradients; an empty one is zero.
+    fn add(self, other: Self) -> Self {
+        if self.0.is_empty() {
+            return other;
+        }
+        if other.0.is_empty() {
+            return self;
+        }
+        let sum = |pair| match pair {
+            (Some(a), Some(b)) => Some(Tensor::add(a, b)),
+            (a, b) => a.or(b),
+        };
+        Self(self.0.into_iter().zip(other.0).map(sum).collect())
+    }
+}
+
+/// Joint Euclidean norm over all parameters, with a single readback.
+pub fn grad_norm(gradients: &Gradients) -> f64 {
+    dot(gradients, gradients).sqrt()
+}
+
+/// Scales the gradient down to norm `limit` if its norm, given as `norm`, is larger.
+pub fn clip(gradients: Gradients, norm: f64, limit: f64) -> Gradients {
+    if norm > limit { gradients.scale(limit / norm) } else { gradients }
+}
+
+/// Takes out of `later` what works against `first`.
+///
+/// ```text
+/// later - min(0, <later, first>) / <first, first> * first        inner products over all parameters jointly
+/// ```
+///
+/// Gradients that do not conflict come back unchanged. Reference: Gradient Surgery for Multi-Task Learning (Yu et al., 2020),
+/// arXiv:2001.06782, algorithm 1, applied in one direction only: the first term is never bent.
+pub fn project_conflict(first: &Gradients, later: Gradients) -> Gradients {
+    let inner = dot(first, &later);
+    let square = dot(first, first);
+    // Both comparisons are false for NaN, which then reaches the caller's own check.
+    if inner < 0.0 && square > 0.0 { later + first.clone().scale(-inner / square) } else { later }
+}
+
+/// Inner product over all parameters, summed in f64 on the host after one f32 reduction per parameter.
+fn dot(a: &Gradients, b: &Gradients) -> f64 {
+    let products: Vec<Tensor<1>> =
+        a.0.iter()
+            .zip(&b.0)
+            .filter_map(|pair| match pair {
+                (Some(a), Some(b)) => Some(a.clone().mul(b.clone()).sum()),
+                _ => None,
+            })
+            .collect();
+    if products.is_empty() {
+        return 0.0;
+    }
+    Tensor::cat(products, 0).into_data().iter::<f64>().sum()
+}
+
+struct Extractor {
+    backward: Backward,
+    found: Vec<Option<Tensor<1>>>,
+}
+
+impl ModuleVisitor for Extractor {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let gradient = if value.is_require_grad() { value.grad_remove(&mut self.backward) } else { None };
+        self.found.push(gradient.map(|g| g.flatten(0, D - 1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    fn gradients(values: &[&[f32]]) -> Gradients {
+        let device = Device::flex();
+        Gradients(values.iter().map(|v| Some(Tensor::from_data(*v, &device))).collect())
+    }
+
+    fn values(gradients: &Gradients) -> Vec<f64> {
+        gradients.0.iter().flatten().flat_map(|g| g.clone().into_data().iter::<f64>().collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn norm_and_clip_are_joint() {
+        let g = gradients(&[&[3.0], &[0.0, 4.0]]);
+        assert_eq!(grad_norm(&g), 5.0);
+        assert_eq!(values(&clip(g.clone(), 5.0, 10.0)), [3.0, 0.0, 4.0]);
+        let clipped = clip(g, 5.0, 1.0);
+        assert!((grad_norm(&clipped) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn projection_by_hand() {
+        // <later, first> = -2, <first, first> = 4: later + first / 2. Within the second parameter alone there is no conflict,
+        // so a projection per parameter would give another answer.
+        let first = gradients(&[&[1.0, 1.0], &[1.0, 1.0]]);
+        let later = gradients(&[&[-4.0, 0.0], &[1.0, 1.0]]);
+        assert_eq!(values(&project_conflict(&first, later)), [-3.5, 0.5, 1.5, 1.5]);
+        let agreeing = gradients(&[&[4.0, 0.0], &[-1.0, -1.0]]);
+        assert_eq!(values(&project_conflict(&first, agreeing.clone())), values(&agreeing));
+        let zero = gradients(&[&[0.0, 0.0], &[0.0, 0.0]]);
+        assert_eq!(values(&project_conflict(&zero, agreeing.clone())), values(&agreeing));
+    }
+
+    #[test]
+    fn a_parameter_without_gradient_counts_as_zero() {
+        let mut first = gradients(&[&[1.0], &[1.0]]);
+        first.0[0] = None;
+        let later = gradients(&[&[5.0], &[-1.0]]);
+        assert_eq!(values(&project_conflict(&first, later)), [5.0, 0.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn projection_removes_conflict_and_nothing_else(
+            a in prop::collection::vec(-2.0f32..2.0, 6),
+            b in prop::collection::vec(-2.0f32..2.0, 6),
+        ) {
+            let first = gradients(&[&a[..2], &a[2..]]);
+            let later = gradients(&[&b[..2], &b[2..]]);
+            let (before, size) = (dot(&first, &later), grad_norm(&first) * grad_norm(&later));
+            let projected = project_conflict(&first, later.clone());
+            let after = dot(&first, &projected);
+            prop_assert!((after - before.max(0.0)).abs() <= 1e-5 * (1.0 + size));
+            prop_assert!(grad_norm(&projected) <= grad_norm(&later) + 1e-5);
+            // The change is parallel to `first`: Cauchy-Schwarz holds with equality.
+            let change = projected + later.scale(-1.0);
+            prop_assert!((dot(&change, &first).abs() - grad_norm(&change) * grad_norm(&first)).abs() <= 1e-4);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What a step looked like, and where it went wrong.
+//!
+//! The values of a step stay on the device; they are read back on logging steps and when a number is not finite.
+
+use burn::tensor::Tensor;
+
+use crate::objective::{LossParts, Observed};
+
+/// Intervals of the time axis for which a run reports the mean of every term.
+pub const TIME_BUCKETS: usize = 5;
+
+/// What an optimiser step looked like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Optimiser steps taken, this one included.
+    pub step: u64,
+    /// Mean loss of its micro-steps.
+    pub loss: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Joint norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Seconds of training so far, over all parts of the run.
+    pub seconds: f64,
+    /// Examples per second since the last logging step, without validation, samples and checkpoints.
+    pub examples_per_second: f64,
+    /// Figures that cost a readback, on logging steps only.
+    pub details: Option<Details>,
+}
+
+/// Figures of a logging step, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    /// Value of every term of the loss, weight included.
+    pub terms: Vec<(String, f64)>,
+    /// Mean of every term before weighting over the examples in an interval of the time axis, such as `ce/t0.2-0.4`.
+    pub buckets: Vec<(String, f64)>,
+    /// Means of the further figures that the objective observed.
+    pub stats: Vec<(String, f64)>,
+}
+
+/// Where a number stopped being finite.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NonFinite {
+    /// In a term of the loss.
+    Term {
+        /// Name of the term.
+        term: &'static str,
+        /// Micro-step, which addresses batch and noise.
+        micro_step: u64,
+        /// Position of the first such example in the batch, if a single example is to blame.
+        example: Option<usize>,
+        /// Interval of the time axis it lies in, such as `t0.2-0.4`.
+        bucket: Option<String>,
+    },
+    /// In the gradient, the loss being finite.
+    Gradient {
+        /// The first such parameter; none if only the squared norm overflows.
+        parameter: Option<String>,
+    },
+}
+
+impl std::fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Term { term, micro_step, example, bucket } => {
+                write!(f, "the loss term `{term}` of micro-step {micro_step} is not finite")?;
+                if let Some(example) = example {
+                    write!(f, ", first at example {example}")?;
+                }
+                bucket.as_ref().map_or(Ok(()), |bucket| write!(f, " (time bucket {bucket})"))
+            }
+            Self::Gradient { parameter: Some(name) } => write!(f, "the gradient of `{name}` is not finite"),
+            Self::Gradient { parameter: None } => write!(f, "the norm of the gradient overflows"),
+        }
+    }
+}
+
+/// Examples and seconds since the last logging step.
+#[derive(Default)]
+pub(super) struct Rate {
+    examples: u64,
+    seconds: f64,
+}
+
+impl Rate {
+    pub(super) fn add(&mut self, examples: u64, seconds: f64) {
+        self.examples += examples;
+        self.seconds += seconds;
+    }
+
+    pub(super) fn examples_per_second(&self) -> f64 {
+        self.examples as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// What is kept of a micro-step, on the device, until the step is judged.
+pub(super) struct Micro {
+    index: u64,
+    terms: Vec<(Tensor<1>, Observed)>,
+    observed: Vec<Observed>,
+}
+
+impl Micro {
+    pub(super) fn new(index: u64, parts: LossParts) -> Self {
+        let keep = |figure: Observed| {
+            let [examples] = figure.per_example.dims();
+            let times = figure.times.len();
+            assert!(
+                times == 0 || times == examples,
+                "figure `{}` has {examples} values on axis 0 of `per_example` but {times} times",
+                figure.name
+            );
+            Observed { per_example: figure.per_example.without_autodiff(), ..figure }
+        };
+        Self {
+            index,
+            terms: parts.terms.into_iter().map(|term| (term.loss.without_autodiff(), keep(term.values))).collect(),
+            observed: parts.observed.into_iter().map(keep).collect(),
+        }
+    }
+}
+
+pub(super) fn host(tensor: &Tensor<1>) -> Vec<f64> {
+    tensor.clone().into_data().iter::<f64>().collect()
+}
+
+fn bucket(time: f64) -> usize {
+    ((time * TIME_BUCKETS as f64) as usize).min(TIME_BUCKETS - 1)
+}
+
+fn bucket_name(bucket: usize) -> String {
+    let edge = |k: usize| k as f64 / TIME_BUCKETS as f64;
+    format!("t{:.1}-{:.1}", edge(bucket), edge(bucket + 1))
+}
+
+/// The first term, in the order of micro-steps and terms, whose loss is not finite, and its first such example.
+pub(super) fn first_non_finite(micros: &[Micro]) -> NonFinite {
+    let terms = micros.iter().flat_map(|micro| micro.terms.iter().map(move |term| (micro.index, term)));
+    let mut sum_overflows = None;
+    for (micro_step, (loss, values)) in terms {
+        if host(loss).iter().all(|value| value.is_finite()) {
+            // Every term may be finite and their sum not: then the first one stands for it.
+            sum_overflows.get_or_insert((micro_step, values.name));
+            continue;
+        }
+        let example = host(&values.per_example).iter().position(|value| !value.is_finite());
+        let time = example.and_then(|example| values.times.get(example));
+        let bucket = time.map(|&time| bucket_name(bucket(time)));
+        return NonFinite::Term { term: values.name, micro_step, example, bucket };
+    }
+    let (micro_step, term) = sum_overflows.expect("an objective returns at least one term");
+    NonFinite::Term { term, micro_step, example: None, bucket: None }
+}
+
+/// Means over the micro-steps of a step.
+pub(super) fn details(micros: &[Micro]) -> Details {
+    let mut terms = Means::default();
+    let mut buckets = Means::default();
+    let mut stats = Means::default();
+    for micro in micros {
+        for (loss, values) in &micro.terms {
+            terms.add(values.name, host(loss).iter().sum());
+            buckets.add_by_time(values);
+        }
+        for figure in &micro.observed {
+            for value in host(&figure.per_example) {
+                stats.add(figure.name, value);
+            }
+            buckets.add_by_time(figure);
+        }
+    }
+    Details { terms: terms.finish(), buckets: buckets.finish(), stats: stats.finish() }
+}
+
+/// Means by name, in order of appearance.
+#[derive(Default)]
+struct Means(Vec<(String, f64, u64)>);
+
+impl Means {
+    /// Adds a figure of every example under the name of its interval of time.
+    fn add_by_time(&mut self, figure: &Observed) {
+        // In the order of the axis, whatever the order of the examples.
+        let mut sorted: Vec<(usize, f64)> =
+            figure.times.iter().map(|&time| bucket(time)).zip(host(&figure.per_example)).collect();
+        sorted.sort_by_key(|(bucket, _)| *bucket);
+        for (bucket, value) in sorted {
+            self.add(&format!("{}/{}", figure.name, bucket_name(bucket)), value);
+        }
+    }
+
+    fn add(&mut self, name: &str, value: f64) {
+        match self.0.iter_mut().find(|(known, ..)| known == name) {
+            Some((_, sum, count)) => {
+                *sum += value;
+                *count += 1;
+            }
+            None => self.0.push((name.to_owned(), value, 1)),
+        }
+    }
+
+    fn finish(self) -> Vec<(String, f64)> {
+        self.0.into_iter().map(|(name, sum, count)| (name, sum / count as f64)).collect()
+    }
+}

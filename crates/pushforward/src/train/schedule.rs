@@ -1,0 +1,90 @@
+//! Learning-rate schedules.
+//!
+//! ```text
+//! lr(k, p) = lr * min(1, (k + 1) / warmup) * shape(p)
+//! cosine:  shape(p) = f + (1 - f) (1 + cos(pi p)) / 2        linear:  shape(p) = 1 - (1 - f) p
+//! ```
+//!
+//! `k` counts optimiser steps from 0, `p` is the fraction of the run that is over and `f` the final fraction. Warm-up is in
+//! steps; the shape sees only `p`, so that a budget in steps and one in minutes drive it alike.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate falls over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LrSchedule {
+    /// Not at all.
+    Constant {},
+    /// Along half a cosine to `final_fraction` of the peak.
+    Cosine {
+        /// Learning rate at the end over that at the peak.
+        #[serde(default)]
+        final_fraction: f64,
+    },
+    /// Along a line to `final_fraction` of the peak.
+    Linear {
+        /// Learning rate at the end over that at the peak.
+        #[serde(default)]
+        final_fraction: f64,
+    },
+}
+
+impl LrSchedule {
+    /// Learning rate over its peak at optimiser step `step`, with the fraction `progress` of the run over.
+    pub fn factor(&self, step: u64, warmup: u64, progress: f64) -> f64 {
+        let warm = if step < warmup { (step + 1) as f64 / warmup as f64 } else { 1.0 };
+        let p = progress.clamp(0.0, 1.0);
+        let shape = match *self {
+            Self::Constant {} => 1.0,
+            Self::Cosine { final_fraction: f } => f + (1.0 - f) * 0.5 * (1.0 + (std::f64::consts::PI * p).cos()),
+            Self::Linear { final_fraction: f } => 1.0 - (1.0 - f) * p,
+        };
+        warm * shape
+    }
+
+    /// Learning rate at the end over that at the peak.
+    pub fn final_fraction(&self) -> f64 {
+        match *self {
+            Self::Constant {} => 1.0,
+            Self::Cosine { final_fraction } | Self::Linear { final_fraction } => final_fraction,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_forms() {
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+        let cosine = LrSchedule::Cosine { final_fraction: 0.1 };
+        let linear = LrSchedule::Linear { final_fraction: 0.2 };
+        for (p, expected) in [(0.0, 1.0), (1.0 / 3.0, 0.775), (0.5, 0.55), (1.0, 0.1), (1.5, 0.1)] {
+            close(cosine.factor(9, 0, p), expected);
+        }
+        for (p, expected) in [(0.0, 1.0), (0.25, 0.8), (1.0, 0.2)] {
+            close(linear.factor(9, 0, p), expected);
+        }
+        close(LrSchedule::Constant {}.factor(5, 0, 0.7), 1.0);
+    }
+
+    #[test]
+    fn warm_up_reaches_the_peak_at_its_last_step() {
+        let factors: Vec<f64> = (0..6).map(|k| LrSchedule::Constant {}.factor(k, 4, 0.0)).collect();
+        assert_eq!(factors, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        assert_eq!(LrSchedule::Linear { final_fraction: 0.0 }.factor(0, 4, 0.5), 0.125);
+    }
+
+    #[test]
+    fn reads_from_toml_and_refuses_typos() {
+        let parse = toml::from_str::<LrSchedule>;
+        assert_eq!(
+            parse("kind = \"cosine\"").expect("the default final fraction"),
+            LrSchedule::Cosine { final_fraction: 0.0 }
+        );
+        assert!(parse("kind = \"cosine\"\nfinal_fracton = 0.1").is_err());
+        assert!(parse("kind = \"constant\"\nfinal_fraction = 0.1").is_err());
+    }
+}

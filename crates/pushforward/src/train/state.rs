@@ -1,0 +1,190 @@
+//! The state of a run, and the parts of a step that change it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::config::TrainConfig;
+use super::ema::Ema;
+use super::gradients::{Gradients, project_conflict};
+use super::optim::AdamWOptimizer;
+use super::report::Micro;
+use super::{Event, Flow, RunFolder, TrainError};
+use crate::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
+use crate::objective::{Objective, Step};
+use crate::params::{self, Weights};
+
+/// The state of a run between two optimiser steps.
+pub(super) struct Run<M> {
+    seed: u64,
+    pub(super) model: M,
+    ema: Option<Ema<M>>,
+    optimizer: AdamWOptimizer,
+    pub(super) step: u64,
+    micro_step: u64,
+    pub(super) best_validation: Option<f64>,
+    pub(super) stale_validations: u64,
+    pub(super) seconds_before: f64,
+    pub(super) last_good: Option<PathBuf>,
+}
+
+impl<M: Module> Run<M> {
+    pub(super) fn begin(model: M, seed: u64, config: &TrainConfig, resume: Option<Resume>) -> Result<Self, TrainError> {
+        let mut run = Self {
+            seed,
+            ema: config.ema.map(|config| Ema::new(config, &model, 0)),
+            model,
+            optimizer: AdamWOptimizer::new(config.adamw()),
+            step: 0,
+            micro_step: 0,
+            best_validation: None,
+            stale_validations: 0,
+            seconds_before: 0.0,
+            last_good: None,
+        };
+        let Some(resume) = resume else { return Ok(run) };
+        if resume.seed != seed {
+            return Err(TrainError::Seed { expected: seed, found: resume.seed });
+        }
+        run.model = params::load(run.model, &resume.raw)?;
+        run.ema = match (config.ema, &resume.ema) {
+            (Some(config), Some(ema)) => {
+                Some(Ema::new(config, &params::load(run.model.valid(), ema)?, resume.ema_updates))
+            }
+            (None, None) => None,
+            _ => return Err(TrainError::EmaMismatch),
+        };
+        run.optimizer.restore(&resume.moments, &run.model)?;
+        run.step = resume.step;
+        run.micro_step = resume.micro_step;
+        run.best_validation = resume.best_validation;
+        run.stale_validations = resume.stale_validations;
+        run.seconds_before = resume.elapsed_seconds;
+        Ok(run)
+    }
+
+    pub(super) fn averaged(&self) -> M {
+        self.ema.as_ref().map_or_else(|| self.model.valid(), |ema| ema.model().clone())
+    }
+
+    /// The gradient of the mean loss over the micro-steps of one optimiser step, and that loss.
+    pub(super) fn differentiate<O: Objective<M>>(
+        &mut self,
+        objective: &O,
+        batch: &dyn Fn(u64) -> O::Batch,
+        config: &TrainConfig,
+        progress: f64,
+    ) -> (Gradients, Vec<Micro>, f64) {
+        let steps = match config.minutes {
+            Some(_) if progress > 0.0 => ((self.step as f64 / progress).round() as u64).max(self.step + 1),
+            _ => config.steps,
+        };
+        let averaged = self.averaged();
+        let mut sums: Vec<(&'static str, Gradients)> = Vec::new();
+        let mut loss_sum: Option<Tensor<1>> = None;
+        let mut micros = Vec::new();
+        for _ in 0..config.accumulate {
+            let index = self.micro_step;
+            self.micro_step += 1;
+            let view = Step { model: &self.model, ema: &averaged, seed: self.seed, index, step: self.step, steps };
+            let parts = objective.loss(&view, &batch(index));
+            let total = parts.terms.iter().map(|term| term.loss.clone()).reduce(Tensor::add);
+            let total = total.expect("an objective returns at least one term");
+            let value = total.clone().without_autodiff();
+            loss_sum = Some(loss_sum.map_or(value.clone(), |sum| sum.add(value)));
+            if config.project_conflict {
+                // The sum was only read: without a backward pass its node goes, and the terms' graphs stay.
+                drop(total);
+                for term in &parts.terms {
+                    accumulate(&mut sums, term.values.name, Gradients::of(&term.loss, &self.model));
+                }
+            } else {
+                accumulate(&mut sums, "", Gradients::of(&total, &self.model));
+            }
+            micros.push(Micro::new(index, parts));
+        }
+        let scale = 1.0 / config.accumulate as f64;
+        let loss = loss_sum.expect("at least one micro-step").into_scalar::<f64>() * scale;
+        let mut sums = sums.into_iter().map(|(_, gradients)| gradients);
+        let first = sums.next().expect("at least one term");
+        let later =
+            sums.map(|later| project_conflict(&first, later)).reduce(|sum, later| sum + later).unwrap_or_default();
+        ((first + later).scale(scale), micros, loss)
+    }
+
+    pub(super) fn update(&mut self, lr: f64, gradients: Gradients) {
+        self.model = self.optimizer.step(lr, self.model.clone(), gradients);
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.model);
+        }
+        self.step += 1;
+    }
+
+    /// Takes note of a validation; whether it is the best so far.
+    pub(super) fn judge(&mut self, values: &[(String, f64)]) -> bool {
+        let Some((_, loss)) = values.first() else { return false };
+        // Infinite and undefined losses are never the best.
+        let best = loss.is_finite() && self.best_validation.is_none_or(|best| *loss < best);
+        if best {
+            self.best_validation = Some(*loss);
+            self.stale_validations = 0;
+        } else {
+            self.stale_validations += 1;
+        }
+        best
+    }
+
+    /// Writes the named files; whether the caller wants to stop.
+    pub(super) fn save(
+        &mut self,
+        folder: Option<&RunFolder>,
+        files: &[String],
+        start: Instant,
+        on_event: &mut dyn FnMut(Event<'_, M>) -> Flow,
+    ) -> Result<bool, TrainError> {
+        let Some(run) = folder.filter(|_| !files.is_empty()) else { return Ok(false) };
+        let weights = |model: &M| -> Weights { params::collect(model).into_iter().collect() };
+        let raw = weights(&self.model);
+        let ema = self.ema.as_ref().map(|ema| weights(ema.model()));
+        let mut stop = false;
+        for file in files {
+            let path = checkpoint::folder(&run.path).join(file);
+            let (recipe, provenance) = (run.recipe.clone(), run.provenance.clone());
+            if file == RESUME {
+                Resume {
+                    format: FORMAT,
+                    recipe,
+                    provenance,
+                    seed: self.seed,
+                    step: self.step,
+                    micro_step: self.micro_step,
+                    ema_updates: self.ema.as_ref().map_or(0, Ema::updates),
+                    best_validation: self.best_validation,
+                    stale_validations: self.stale_validations,
+                    elapsed_seconds: self.seconds_before + start.elapsed().as_secs_f64(),
+                    raw: raw.clone(),
+                    ema: ema.clone(),
+                    moments: self.optimizer.moments(),
+                }
+                .save(&path)?;
+            } else {
+                let ema = ema.clone().unwrap_or_else(|| raw.clone());
+                let checkpoint =
+                    Checkpoint { format: FORMAT, step: self.step, recipe, provenance, ema, raw: raw.clone() };
+                checkpoint.save(&path)?;
+            }
+            stop |= on_event(Event::Checkpoint { step: self.step, path: &path }) == Flow::Stop;
+            self.last_good = Some(path);
+        }
+        Ok(stop)
+    }
+}
+
+fn accumulate(sums: &mut Vec<(&'static str, Gradients)>, name: &'static str, gradients: Gradients) {
+    match sums.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, sum)) => *sum = std::mem::take(sum) + gradients,
+        None => sums.push((name, gradients)),
+    }
+}

@@ -1,0 +1,319 @@
+//! Laws of the loop: learning, resuming, stopping, reporting, and failing loudly.
+
+use super::ema::EmaConfig;
+use super::gradients::Gradients;
+use super::report::host;
+use super::toy::{self, Mlp, Toy, Trouble, batch, mlp};
+use super::*;
+use crate::checkpoint::Checkpoint;
+use crate::objective::Step;
+use crate::params::Weights;
+
+use burn::tensor::Tensor;
+
+fn config(steps: u64) -> TrainConfig {
+    TrainConfig {
+        steps,
+        batch: 16,
+        accumulate: 2,
+        lr: 0.02,
+        warmup: 3,
+        weight_decay: 0.01,
+        ema: Some(EmaConfig { decay: 0.95, warmup: true }),
+        log_every: 5,
+        validate_every: 4,
+        checkpoint_every: 0,
+        ..TrainConfig::default()
+    }
+}
+
+fn request<'a>(objective: &'a Toy, config: TrainConfig) -> TrainRequest<'a, Mlp, Toy> {
+    TrainRequest {
+        model: mlp(1),
+        objective,
+        batch: &batch,
+        validate: None,
+        seed: 7,
+        config,
+        run: None,
+        resume: None,
+        max_minutes: None,
+    }
+}
+
+fn in_folder(path: &Path) -> Option<RunFolder> {
+    let provenance = BTreeMap::from([("data".to_owned(), "toy".to_owned())]);
+    Some(RunFolder { path: path.into(), recipe: "family = \"toy\"\n".into(), provenance })
+}
+
+fn weights(model: &Mlp) -> Weights {
+    params::collect(model).into_iter().collect()
+}
+
+/// Bits, so that 0 and -0 differ.
+fn bits(weights: &Weights) -> Vec<(&String, &[u8])> {
+    weights.iter().map(|(name, data)| (name, data.as_bytes())).collect()
+}
+
+fn mean_squared_error(model: &Mlp) -> Vec<(String, f64)> {
+    let (x, y) = batch(1_000_000);
+    let error = model.forward(x.clone().without_autodiff()).sub(y.clone().without_autodiff());
+    vec![("loss".into(), error.square().mean().into_scalar::<f64>())]
+}
+
+fn quiet(_: Event<'_, Mlp>) -> Flow {
+    Flow::Continue
+}
+
+#[test]
+fn learns_the_toy() {
+    let toy = Toy::default();
+    let settings = TrainConfig { accumulate: 1, ema: None, weight_decay: 0.0, ..config(400) };
+    let before = mean_squared_error(&mlp(1).valid())[0].1;
+    let outcome = train(request(&toy, settings), &mut quiet).expect("nothing can go wrong here");
+    let after = mean_squared_error(&outcome.ema)[0].1;
+    assert_eq!((outcome.step, outcome.reason), (400, EndReason::Finished));
+    assert!(after < 0.02 && after < 0.1 * before, "{before} -> {after}");
+    assert!(outcome.model.layers[0].weight.val().is_require_grad());
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    let toy = Toy::default();
+    let model = mlp(1);
+    let valid = model.valid();
+    let step = Step { model: &model, ema: &valid, seed: 0, index: 0, step: 0, steps: 1 };
+    for term in toy.loss(&step, &batch(0)).terms.iter().take(1) {
+        let gradients = Gradients::of(&term.loss, &model);
+        assert_eq!(gradients.0.len(), 4);
+        for gradient in &gradients.0 {
+            let gradient = gradient.as_ref().expect("the loss depends on every parameter");
+            assert!(host(gradient).iter().any(|value| *value != 0.0));
+        }
+    }
+}
+
+fn resumed_equals_uninterrupted(project_conflict: bool) {
+    let toy = Toy::default();
+    let whole = tempfile::tempdir().expect("a temporary folder");
+    let parts = tempfile::tempdir().expect("a temporary folder");
+    let settings = TrainConfig { project_conflict, patience: Some(100), ..config(20) };
+    // Grows worse as the model learns, so that the best validation lies before the interruption.
+    let validate: &Validate<'_, Mlp> = &|model| vec![("loss".into(), -mean_squared_error(model)[0].1)];
+    let part = |run: &Path, resume: Option<Resume>, model: Mlp, stop_at: u64| {
+        let request = TrainRequest {
+            model,
+            validate: Some(validate),
+            run: in_folder(run),
+            resume,
+            ..request(&toy, settings.clone())
+        };
+        let mut losses = Vec::new();
+        let outcome = train(request, &mut |event| match event {
+            Event::Step(report) => {
+                losses.push((report.step, report.loss.to_bits(), report.grad_norm.to_bits(), report.lr.to_bits()));
+                if report.step == stop_at { Flow::Stop } else { Flow::Continue }
+            }
+            _ => Flow::Continue,
+        })
+        .expect("nothing can go wrong here");
+        let resume = Resume::load(&checkpoint::folder(run).join(RESUME)).expect("it was just written");
+        (outcome, resume, losses)
+    };
+    let (expected, expected_state, expected_losses) = part(whole.path(), None, mlp(1), 0);
+    let (first, state, mut losses) = part(parts.path(), None, mlp(1), 9);
+    assert_eq!((first.reason, first.step, state.step, state.micro_step), (EndReason::Stopped, 9, 9, 18));
+    // A fresh module of other weights: everything must come from the file.
+    let (second, mut state, rest) = part(parts.path(), Some(state), mlp(99), 0);
+    losses.extend(rest);
+    assert_eq!(losses, expected_losses);
+    assert_eq!(bits(&weights(&second.model)), bits(&weights(&expected.model)));
+    assert_eq!(bits(&weights(&second.ema)), bits(&weights(&expected.ema)));
+    assert_eq!(bits(&state.moments.first), bits(&expected_state.moments.first));
+    assert_eq!(bits(&state.moments.second), bits(&expected_state.moments.second));
+    state.elapsed_seconds = expected_state.elapsed_seconds;
+    assert_eq!(state, expected_state);
+    for file in [LAST, BEST] {
+        let read = |run: &Path| std::fs::read(checkpoint::folder(run).join(file)).expect("the run wrote it");
+        assert!(read(parts.path()) == read(whole.path()), "{file} differs");
+    }
+}
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    resumed_equals_uninterrupted(false);
+    resumed_equals_uninterrupted(true);
+}
+
+#[test]
+fn accumulation_equals_a_larger_batch() {
+    // The toy's batch 2k and 2k + 1 together are batch k of twice the size, without noise.
+    let toy = Toy { noise: 0.0, ..Toy::default() };
+    let settings = TrainConfig { clip: None, ..config(10) };
+    let halves = train(request(&toy, settings.clone()), &mut quiet).expect("nothing can go wrong here");
+    let joined = |k: u64| {
+        let ((x0, y0), (x1, y1)) = (batch(2 * k), batch(2 * k + 1));
+        (Tensor::cat(vec![x0, x1], 0), Tensor::cat(vec![y0, y1], 0))
+    };
+    let whole = TrainConfig { accumulate: 1, ..settings };
+    let whole = train(TrainRequest { batch: &joined, ..request(&toy, whole) }, &mut quiet).expect("the same");
+    let (halves, whole) = (weights(&halves.model), weights(&whole.model));
+    for (a, b) in halves.values().zip(whole.values()) {
+        for (a, b) in a.iter::<f64>().zip(b.iter::<f64>()) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn projection_changes_training_only_where_terms_conflict() {
+    let run = |toy: &Toy, project_conflict| {
+        let settings = TrainConfig { project_conflict, clip: None, ..config(6) };
+        weights(&train(request(toy, settings), &mut quiet).expect("nothing can go wrong here").model)
+    };
+    let close = |a: &Weights, b: &Weights| {
+        a.values().zip(b.values()).all(|(a, b)| a.iter::<f64>().zip(b.iter::<f64>()).all(|(a, b)| (a - b).abs() < 1e-4))
+    };
+    // The second term fits the same targets, or their opposites.
+    let agreeing = Toy { second: 1.0, ..Toy::default() };
+    assert!(close(&run(&agreeing, true), &run(&agreeing, false)));
+    let conflicting = Toy { second: -30.0, ..Toy::default() };
+    assert!(!close(&run(&conflicting, true), &run(&conflicting, false)));
+}
+
+#[test]
+fn a_non_finite_loss_names_term_example_and_bucket() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Micro-step 7 is in step 4, after the checkpoint of step 2. The example lies at time 11.5 / 16 = 0.72.
+    let toy = Toy { trouble: Trouble::Example { micro_step: 7, example: 11 }, ..Toy::default() };
+    let settings = TrainConfig { checkpoint_every: 2, ..config(10) };
+    let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, settings) };
+    let mut steps = 0;
+    let error = train(request, &mut |event| {
+        steps += u64::from(matches!(event, Event::Step(_)));
+        Flow::Continue
+    })
+    .expect_err("the loss of micro-step 7 is NaN");
+    let path = checkpoint::folder(folder.path()).join(RESUME);
+    let TrainError::NonFinite { step: 4, place, checkpoint: Some(good) } = &error else { panic!("{error}") };
+    assert_eq!(
+        *place,
+        NonFinite::Term { term: "fit", micro_step: 7, example: Some(11), bucket: Some("t0.6-0.8".into()) }
+    );
+    assert_eq!((steps, good), (3, &path));
+    assert_eq!(Resume::load(&path).expect("the last good checkpoint").step, 2);
+    let message = error.to_string();
+    for part in ["step 4", "`fit`", "micro-step 7", "example 11", "t0.6-0.8", "resume.safetensors"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_non_finite_gradient_names_the_parameter() {
+    let toy = Toy { trouble: Trouble::Gradient { micro_step: 2 }, ..Toy::default() };
+    let error = train(request(&toy, config(10)), &mut quiet).expect_err("the gradient of micro-step 2 is NaN");
+    let TrainError::NonFinite { step: 2, place, checkpoint: None } = &error else { panic!("{error}") };
+    assert_eq!(*place, NonFinite::Gradient { parameter: Some("layers.1.bias".into()) });
+    assert!(error.to_string().contains("no checkpoint was written yet"), "{error}");
+}
+
+#[test]
+fn logging_steps_report_terms_buckets_and_stats() {
+    let toy = Toy::default();
+    let mut logged = Vec::new();
+    train(request(&toy, config(11)), &mut |event| {
+        if let Event::Step(StepReport { step, loss, details: Some(details), .. }) = event {
+            logged.push(*step);
+            let names = |list: &[(String, f64)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            assert_eq!(names(&details.terms), ["fit", "second"]);
+            let buckets = ["fit/t0.0-0.2", "fit/t0.2-0.4", "fit/t0.4-0.6", "fit/t0.6-0.8", "fit/t0.8-1.0"];
+            assert_eq!(names(&details.buckets), buckets);
+            assert_eq!(details.stats.len(), 1);
+            // 16 examples at times (i + 0.5) / 16 fall into buckets of 3, 3, 4, 3, 3.
+            let mean = details.buckets.iter().zip([3.0, 3.0, 4.0, 3.0, 3.0]).map(|((_, v), n)| v * n).sum::<f64>();
+            assert!((mean / 16.0 - details.terms[0].1).abs() < 1e-5);
+            assert!((details.terms.iter().map(|(_, v)| v).sum::<f64>() - loss).abs() < 1e-5);
+        }
+        Flow::Continue
+    })
+    .expect("nothing can go wrong here");
+    assert_eq!(logged, [1, 5, 10]);
+}
+
+#[test]
+fn stops_for_patience_and_for_the_clock() {
+    let toy = Toy::default();
+    let worse = std::cell::Cell::new(0.0);
+    let validate = |_: &Mlp| {
+        worse.set(worse.get() + 1.0);
+        vec![("loss".into(), worse.get())]
+    };
+    let settings = TrainConfig { patience: Some(2), ..config(100) };
+    let outcome = train(TrainRequest { validate: Some(&validate), ..request(&toy, settings) }, &mut quiet);
+    let outcome = outcome.expect("nothing can go wrong here");
+    assert_eq!((outcome.reason, outcome.step, outcome.best_validation), (EndReason::Patience, 12, Some(1.0)));
+
+    let limited = TrainRequest { max_minutes: Some(0.002), ..request(&toy, config(1_000_000)) };
+    let outcome = train(limited, &mut quiet).expect("nothing can go wrong here");
+    assert!(outcome.reason == EndReason::TimeLimit && outcome.seconds < 2.0);
+
+    let mut rates = Vec::new();
+    let budget = TrainConfig { minutes: Some(0.003), steps: 1, warmup: 0, ..config(1) };
+    let outcome = train(request(&toy, budget), &mut |event| {
+        if let Event::Step(report) = event {
+            rates.push(report.lr);
+        }
+        Flow::Continue
+    });
+    let outcome = outcome.expect("nothing can go wrong here");
+    assert!(outcome.reason == EndReason::Finished && outcome.step > 1 && outcome.seconds < 2.0);
+    // The cosine follows the clock all the way down.
+    assert!(rates.is_sorted_by(|a, b| a >= b) && rates[rates.len() - 1] < 0.3 * rates[0]);
+}
+
+#[test]
+fn resuming_with_another_recipe_is_refused() {
+    let toy = Toy::default();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    train(TrainRequest { run: in_folder(folder.path()), ..request(&toy, config(2)) }, &mut quiet).expect("fine");
+    let resume = || Some(Resume::load(&checkpoint::folder(folder.path()).join(RESUME)).expect("just written"));
+    let refused = |request| train(request, &mut quiet).expect_err("the recipe differs");
+    let other_seed = TrainRequest { resume: resume(), seed: 8, ..request(&toy, config(4)) };
+    assert!(matches!(refused(other_seed), TrainError::Seed { expected: 8, found: 7 }));
+    let no_ema = TrainRequest { resume: resume(), ..request(&toy, TrainConfig { ema: None, ..config(4) }) };
+    assert!(matches!(refused(no_ema), TrainError::EmaMismatch));
+    let wider = TrainRequest { resume: resume(), model: toy::mlp_of(1, 9), ..request(&toy, config(4)) };
+    assert!(matches!(refused(wider), TrainError::Resume(ParamsError::Shape { .. })));
+}
+
+#[test]
+fn files_are_written_when_due() {
+    let toy = Toy::default();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = TrainConfig { checkpoint_every: 4, keep_every: 3, sample_every: 5, ..config(6) };
+    let mut written = Vec::new();
+    let mut samples = Vec::new();
+    let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, settings) };
+    let outcome = train(request, &mut |event| {
+        match event {
+            Event::Checkpoint { step, path } => {
+                written.push((step, path.file_name().expect("a file").to_string_lossy().into_owned()));
+            }
+            Event::Sample { step, ema } => {
+                assert!(!ema.layers[0].weight.val().is_autodiff());
+                samples.push(step);
+            }
+            _ => {}
+        }
+        Flow::Continue
+    })
+    .expect("nothing can go wrong here");
+    let expected = [(3, "step-00000003.safetensors"), (4, LAST), (4, RESUME), (6, "step-00000006.safetensors")];
+    let expected = expected.into_iter().chain([(6, LAST), (6, RESUME)]).map(|(step, name)| (step, name.to_owned()));
+    assert_eq!(written, expected.collect::<Vec<_>>());
+    assert_eq!(samples, [5]);
+    let last = Checkpoint::load(&checkpoint::folder(folder.path()).join(LAST)).expect("just written");
+    assert_eq!((last.step, last.recipe.as_str()), (6, "family = \"toy\"\n"));
+    assert_eq!(last.ema, weights(&outcome.ema));
+    assert_eq!(last.raw, weights(&outcome.model));
+}

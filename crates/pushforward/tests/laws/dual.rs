@@ -1,0 +1,111 @@
+//! Tangents of whole networks against central differences, and values that a tangent does not change.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use pushforward::dual::Dual;
+use pushforward::nn::dit::{DitConfig, InputMode};
+use pushforward::nn::dropout::Dropout;
+use pushforward::nn::mlp::MlpConfig;
+use pushforward::nn::time_embedding::TimeFeatures;
+use pushforward::nn::unet::UnetConfig;
+use pushforward::nn::{Pass, SiteShape};
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::{cast_module, to_host};
+
+use crate::support::{close, device, numbers, precision, tolerance, tracked};
+
+/// A network as a function of point and times.
+type Net<'a> = &'a dyn Fn(Dual<3>, Dual<1>, Dual<1>) -> Dual<3>;
+
+/// Gives every weight a random value, so that layers that start at zero do not hide behind it.
+pub(crate) fn randomise<M: Module>(module: M) -> M {
+    use burn::module::{ModuleMapper, Param};
+    struct Noise(u64);
+    impl ModuleMapper for Noise {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            self.0 += 1;
+            let (id, value, mapper) = param.consume();
+            let dims = value.dims();
+            let small: Vec<f64> = numbers(dims.iter().product(), self.0).iter().map(|v| 0.35 * v).collect();
+            let fresh: Tensor<D> = tracked(&small, dims);
+            Param::from_mapped_value(id, fresh.require_grad(), mapper)
+        }
+    }
+    cast_module(module, precision(&device())).map(&mut Noise(0))
+}
+
+/// Checks the tangent along a direction in (x, s, t) against a fourth-order central difference.
+fn check_tangent(what: &str, sites: SiteShape, net: Net<'_>) {
+    let (b, d, k) = (2, sites.count, sites.classes);
+    let x: Tensor<3> = tracked(&numbers(b * d * k, 1), [b, d, k]);
+    let dx: Tensor<3> = tracked(&numbers(b * d * k, 2), [b, d, k]);
+    let (s, t) = (tracked(&[0.2, 0.45], [b]), tracked(&[0.7, 0.85], [b]));
+    let (ds, dt) = (tracked(&[0.8, -0.3], [b]), tracked(&[0.5, 1.0], [b]));
+    let dual =
+        net(Dual::new(x.clone(), dx.clone()), Dual::new(s.clone(), ds.clone()), Dual::new(t.clone(), dt.clone()));
+    let at = |h: f64| {
+        let v = net(
+            (x.clone() + dx.clone() * h).into(),
+            (s.clone() + ds.clone() * h).into(),
+            (t.clone() + dt.clone() * h).into(),
+        );
+        to_host(&v.value)
+    };
+    close(&format!("{what}: value"), &to_host(&dual.value), &at(0.0), tolerance(1e-12));
+    let h = 1e-3;
+    let (p1, m1, p2, m2) = (at(h), at(-h), at(2.0 * h), at(-2.0 * h));
+    let slope: Vec<f64> = (0..p1.len()).map(|i| (8.0 * (p1[i] - m1[i]) - (p2[i] - m2[i])) / (12.0 * h)).collect();
+    close(&format!("{what}: tangent"), &to_host(&dual.tangent.expect("a tangent")), &slope, tolerance(1e-6).max(1e-6));
+}
+
+#[test]
+fn dit_on_text_and_images() {
+    let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
+    for input in [InputMode::Naive, InputMode::Rms] {
+        let config =
+            DitConfig { width: 16, blocks: 2, heads: 2, cond: 8, time_width: 8, input, ..DitConfig::default() };
+        let sites = SiteShape { count: 5, classes: 3, grid: None };
+        let net = randomise(config.init(sites, &device, &mut s));
+        check_tangent("dit, line", sites, &|x, s, t| net.forward(x, s, t, &mut Pass::eval()));
+        let sites = SiteShape { count: 24, classes: 2, grid: Some([4, 6]) };
+        let config = DitConfig { patch: 2, ..config };
+        let net = randomise(config.init(sites, &device, &mut s));
+        check_tangent("dit, grid", sites, &|x, s, t| net.forward(x, s, t, &mut Pass::eval()));
+    }
+}
+
+#[test]
+fn mlp_and_unet() {
+    let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
+    let sites = SiteShape { count: 3, classes: 4, grid: None };
+    let config = MlpConfig { width: 16, blocks: 2, time: TimeFeatures::Fourier, time_width: 8 };
+    let net = randomise(config.init(sites, &device, &mut s));
+    check_tangent("mlp", sites, &|x, s, t| net.forward(x, s, t));
+    let sites = SiteShape { count: 32, classes: 3, grid: Some([8, 4]) };
+    let config = UnetConfig { channels: 4, multipliers: vec![1, 2], groups: 2, time_width: 8, ..UnetConfig::default() };
+    let net = randomise(config.init(sites, &device, &mut s));
+    check_tangent("unet", sites, &|x, s, t| net.forward(x, s, t, &mut Pass::eval()));
+}
+
+#[test]
+fn dropout_masks_value_and_tangent_alike() {
+    let x = Dual::new(tracked(&[1.0; 200], [200]), tracked(&[3.0; 200], [200]));
+    let mut s = stream(5, Purpose::Dropout, 0);
+    let y = Dropout::new(0.25).forward(x.clone(), &mut Pass::train(&mut s));
+    let (v, t) = (to_host(&y.value), to_host(&y.tangent.expect("a tangent")));
+    for (v, t) in v.iter().zip(&t) {
+        assert!((t - 3.0 * v).abs() < 1e-5, "value {v}, tangent {t}");
+    }
+    let dropped = v.iter().filter(|v| **v == 0.0).count();
+    assert!((30..70).contains(&dropped), "{dropped} of 200 dropped at probability 0.25");
+    let same = Dropout::new(0.25).forward(x.clone(), &mut Pass::eval());
+    assert_eq!(to_host(&same.value), to_host(&x.value));
+}
+
+#[test]
+#[should_panic(expected = "patches must divide the image: patch 3, 4 x 6")]
+fn patches_must_divide() {
+    let sites = SiteShape { count: 24, classes: 2, grid: Some([4, 6]) };
+    let config = DitConfig { patch: 3, ..DitConfig::default() };
+    config.init(sites, &device(), &mut stream(0, Purpose::Init, 0));
+}

@@ -1,0 +1,3 @@
+//! Laws of the mathematics, checked in float64.
+
+mod dual;

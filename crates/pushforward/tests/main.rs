@@ -1,0 +1,6 @@
+//! Tests across modules: golden fixtures, laws of the mathematics, training, and the rules of the house.
+
+mod golden;
+mod laws;
+mod support;
+mod tidy;

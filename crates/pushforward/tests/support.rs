@@ -1,0 +1,136 @@
+//! Fixtures, devices and comparisons that every test uses.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors};
+
+/// The device under test: the CPU, or the one that `PUSHFORWARD_TEST_DEVICE` names.
+pub(crate) fn device() -> Device {
+    let name = std::env::var("PUSHFORWARD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    pushforward::device::open(&name).unwrap_or_else(|e| panic!("PUSHFORWARD_TEST_DEVICE: {e}"))
+}
+
+/// Float64 where the device has it, so that laws are checked to rounding; float32 otherwise.
+pub(crate) fn precision(device: &Device) -> DType {
+    if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 }
+}
+
+/// A tolerance stated for float64, widened where the device computes in float32.
+pub(crate) fn tolerance(f64_tolerance: f64) -> f64 {
+    if precision(&device()) == DType::F64 { f64_tolerance } else { f64_tolerance.max(1e-3) }
+}
+
+/// A tensor of host numbers with gradient tracking available, in the test precision.
+pub(crate) fn tracked<const D: usize>(values: &[f64], shape: [usize; D]) -> Tensor<D> {
+    let device = device().autodiff();
+    let dtype = precision(&device);
+    Tensor::from_data(TensorData::new(values.to_vec(), shape).convert_dtype(dtype), (&device, dtype))
+}
+
+/// Deterministic numbers in about [-1, 1], for inputs without meaning.
+pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f64> {
+    let mut s = pushforward::rng::stream(seed, pushforward::rng::Purpose::Metric, 77);
+    (0..n).map(|_| s.normal() * 0.7).collect()
+}
+
+/// A fixture file, or `None` (with a note) where the fixtures are not there.
+pub(crate) fn golden(name: &str) -> Option<Golden> {
+    let root = match std::env::var_os("PUSHFORWARD_GOLDEN") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden"),
+    };
+    let path = root.join(format!("{name}.safetensors"));
+    if !path.is_file() {
+        eprintln!("skipped: no golden fixtures ({name})");
+        return None;
+    }
+    let bytes = std::fs::read(&path).expect("a fixture that exists can be read");
+    let file = SafeTensors::deserialize(&bytes).expect("a fixture is a safetensors file");
+    let tensors = file
+        .iter()
+        .map(|(name, view)| {
+            let data = view.data();
+            let values = match view.dtype() {
+                Dtype::F64 => {
+                    data.chunks_exact(8).map(|c| f64::from_le_bytes(c.try_into().expect("eight bytes"))).collect()
+                }
+                Dtype::I32 => {
+                    data.chunks_exact(4).map(|c| i32::from_le_bytes(c.try_into().expect("four bytes")) as f64).collect()
+                }
+                Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
+                other => panic!("{name}: fixtures hold f64, i32 and u8, found {other:?}"),
+            };
+            (name.to_string(), (view.shape().to_vec(), values))
+        })
+        .collect();
+    Some(Golden { tensors })
+}
+
+/// The tensors of one fixture file.
+pub(crate) struct Golden {
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+}
+
+impl Golden {
+    /// Whether a tensor is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Names that start with a prefix, without it.
+    pub(crate) fn under(&self, prefix: &str) -> Vec<String> {
+        self.tensors.keys().filter_map(|k| k.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
+    /// The values of a tensor, row-major.
+    pub(crate) fn values(&self, name: &str) -> Vec<f64> {
+        self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no tensor {name}")).1.clone()
+    }
+
+    /// The shape of a tensor.
+    pub(crate) fn shape<const D: usize>(&self, name: &str) -> [usize; D] {
+        let shape = &self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no tensor {name}")).0;
+        shape.as_slice().try_into().unwrap_or_else(|_| panic!("{name} has shape {shape:?}, expected rank {D}"))
+    }
+
+    /// A tensor in the test precision.
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+        tracked(&self.values(name), self.shape(name))
+    }
+
+    /// A tensor whose gradient is wanted.
+    pub(crate) fn leaf<const D: usize>(&self, name: &str) -> Tensor<D> {
+        self.tensor::<D>(name).require_grad()
+    }
+
+    /// Shape and values of a tensor.
+    pub(crate) fn floats(&self, name: &str) -> (Vec<usize>, Vec<f64>) {
+        self.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no tensor {name}")).clone()
+    }
+
+    /// The value of a one-element tensor.
+    pub(crate) fn scalar(&self, name: &str) -> f64 {
+        let values = self.values(name);
+        assert_eq!(values.len(), 1, "{name} holds one number");
+        values[0]
+    }
+
+    /// Integers.
+    pub(crate) fn ids(&self, name: &str) -> Vec<u32> {
+        self.values(name).iter().map(|&v| v as u32).collect()
+    }
+}
+
+/// Asserts that two arrays agree to a tolerance relative to the largest entry of the wanted one (and at least one).
+#[track_caller]
+pub(crate) fn close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), wanted.len(), "{what}: number of entries");
+    let scale = wanted.iter().fold(0.0f64, |m, v| m.max(v.abs())).max(1e-3);
+    for (i, (f, w)) in found.iter().zip(wanted).enumerate() {
+        let error = (f - w).abs() / scale;
+        // NaN must fail too, hence the negated comparison.
+        assert!(error <= tolerance, "{what}[{i}]: found {f}, wanted {w}, relative error {error:e} > {tolerance:e}");
+    }
+}
