@@ -92,6 +92,9 @@ pub(crate) struct TrainArgs {
     /// Stop after so many minutes, leaving a run that can be resumed.
     #[arg(long, value_name = "MINUTES")]
     pub(crate) max_minutes: Option<f64>,
+    /// Threads that compute micro-steps beside each other [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
     /// Skip the samples and measurements at the end.
     #[arg(long)]
     pub(crate) no_eval: bool,

@@ -1,7 +1,8 @@
 //! Samples for people and for programs: pictures, text, tables, tensors; and previews in a terminal.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
@@ -35,15 +36,63 @@ pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
     ids.chunks(schema.sites).map(line).collect()
 }
 
-/// A few items for a terminal.
+/// A few items for the standard output: half-block pictures (in grey where it is a terminal that has colours), or lines.
 pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
     match tiles(ids, schema) {
         Some(mut tiles) => {
             tiles.truncate(PREVIEW_TILES);
             // Two rows of eight 16-pixel tiles, or fewer wider ones, fit a usual terminal.
-            preview(&tiles, 144, Colours::None)
+            preview(&tiles, 144, colours())
         }
         None => lines(ids, schema).into_iter().take(PREVIEW_LINES).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn colours() -> Colours {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    if !std::io::stdout().is_terminal() || !variable("NO_COLOR").is_empty() {
+        Colours::None
+    } else if matches!(variable("COLORTERM").as_str(), "truecolor" | "24bit") {
+        Colours::True
+    } else if variable("TERM").contains("256color") {
+        Colours::Grey256
+    } else {
+        Colours::None
+    }
+}
+
+/// Items as a file for people: a picture, or lines of text where they are no images.
+pub(crate) struct Sketch {
+    /// Name of the file.
+    pub(crate) name: String,
+    /// Its content.
+    pub(crate) bytes: Vec<u8>,
+    /// Height and width in pixels of a picture.
+    pub(crate) size: Option<(u32, u32)>,
+}
+
+impl Sketch {
+    /// Items under a name without ending.
+    pub(crate) fn new(name: &str, ids: &[u32], schema: &Schema) -> Self {
+        match tiles(ids, schema) {
+            Some(tiles) => {
+                let grid = Grid::new(tiles);
+                Self { name: format!("{name}.png"), bytes: grid.png(), size: Some(grid.size()) }
+            }
+            None => {
+                let bytes = (lines(ids, schema).join("\n") + "\n").into_bytes();
+                Self { name: format!("{name}.txt"), bytes, size: None }
+            }
+        }
+    }
+
+    /// Writes the file into the `samples` folder of a run.
+    pub(crate) fn save(&self, run: &Path) -> Result<PathBuf, Failure> {
+        let folder = run.join("samples");
+        std::fs::create_dir_all(&folder).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", folder.display())))?;
+        let path = folder.join(&self.name);
+        write_atomic(&path, &self.bytes).or_run()?;
+        Ok(path)
     }
 }
 

@@ -1,11 +1,8 @@
 //! PNG pictures of several images laid out in a grid.
 
 use std::io::Cursor;
-use std::path::Path;
 
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-
-use crate::files::{FilesError, write_atomic};
 
 /// Side that small images are enlarged to, in pixels of the picture: 16x16 becomes 64x64.
 const COMFORTABLE_SIDE: usize = 64;
@@ -99,6 +96,21 @@ impl Grid {
         Self { tiles, columns, scale: ((COMFORTABLE_SIDE + side / 2) / side).max(1), gap: 2 }
     }
 
+    /// Height and width of the picture in pixels.
+    ///
+    /// # Panics
+    /// As [`Grid::png`].
+    pub(crate) fn size(&self) -> (u32, u32) {
+        let (height, width) = common_size(&self.tiles);
+        let columns = self.columns.min(self.tiles.len());
+        let rows = self.tiles.len().div_ceil(columns);
+        let side = |n: usize, tile: usize| {
+            u32::try_from(n * (tile * self.scale + self.gap) + self.gap)
+                .expect("a picture has fewer than 2^32 pixels a side")
+        };
+        (side(rows, height), side(columns, width))
+    }
+
     /// The picture as PNG: grey if every tile is, else colour.
     ///
     /// # Panics
@@ -109,17 +121,15 @@ impl Grid {
         let colour = self.tiles.iter().any(|tile| matches!(tile, Tile::Rgb { .. }));
         let channels = if colour { 3 } else { 1 };
         let columns = self.columns.min(self.tiles.len());
-        let rows = self.tiles.len().div_ceil(columns);
-        let picture_width = columns * (width * self.scale + self.gap) + self.gap;
-        let picture_height = rows * (height * self.scale + self.gap) + self.gap;
-
-        let mut picture = vec![GAP_LEVEL; picture_height * picture_width * channels];
+        let (picture_height, picture_width) = self.size();
+        let (rows, stride) = (picture_height as usize, picture_width as usize);
+        let mut picture = vec![GAP_LEVEL; rows * stride * channels];
         for (index, tile) in self.tiles.iter().enumerate() {
             let top = self.gap + (index / columns) * (height * self.scale + self.gap);
             let left = self.gap + (index % columns) * (width * self.scale + self.gap);
             for y in 0..height * self.scale {
                 for x in 0..width * self.scale {
-                    let at = ((top + y) * picture_width + left + x) * channels;
+                    let at = ((top + y) * stride + left + x) * channels;
                     let rgb = tile.rgb_at(y / self.scale, x / self.scale);
                     picture[at..at + channels].copy_from_slice(&rgb[..channels]);
                 }
@@ -128,19 +138,10 @@ impl Grid {
 
         let mut png = Cursor::new(Vec::new());
         let pixel = if colour { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
-        let side = |pixels: usize| u32::try_from(pixels).expect("a picture has fewer than 2^32 pixels a side");
         PngEncoder::new(&mut png)
-            .write_image(&picture, side(picture_width), side(picture_height), pixel)
+            .write_image(&picture, picture_width, picture_height, pixel)
             .expect("encoding into memory fails only for a buffer of the wrong size");
         png.into_inner()
-    }
-
-    /// Writes the picture to `path`, whole or not at all.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub(crate) fn save(&self, path: &Path) -> Result<(), FilesError> {
-        write_atomic(path, &self.png())
     }
 }
 
@@ -214,15 +215,6 @@ mod tests {
         let picture = decode(&Grid { tiles, columns: 2, scale: 1, gap: 0 }.png());
         assert_eq!(picture.color(), image::ColorType::Rgb8);
         assert_eq!(picture.to_rgb8().into_raw(), [1, 2, 3, 9, 9, 9]);
-    }
-
-    #[test]
-    fn saved_file_is_the_encoded_picture() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("samples/grid.png");
-        let grid = Grid::new(vec![Tile::grey(2, 2, vec![0, 255, 255, 0]); 5]);
-        grid.save(&path).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), grid.png());
     }
 
     #[test]

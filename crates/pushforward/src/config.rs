@@ -188,6 +188,12 @@ fn set(table: &mut Table, text: &str) -> Result<(), String> {
     if TAGS.contains(last) && here.get(*last) != Some(&value) {
         here.clear();
     }
+    // The two ways to give the length of a run replace each other.
+    match path.trim() {
+        "train.steps" => drop(here.remove("minutes")),
+        "train.minutes" => drop(here.remove("steps")),
+        _ => {}
+    }
     here.insert((*last).to_owned(), value);
     Ok(())
 }

@@ -10,6 +10,8 @@
 
 use burn::tensor::{Bool, Tensor, activation};
 
+use crate::kernels;
+
 /// A tensor and, optionally, its derivative along one direction.
 #[derive(Clone, Debug)]
 pub struct Dual<const D: usize> {
@@ -88,14 +90,21 @@ impl<const D: usize> Dual<D> {
 
     /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
     pub fn gelu(self) -> Dual<D> {
-        const C: f64 = 0.797_884_560_802_865_4; // sqrt(2 / pi)
+        if kernels::serve(&self.value) {
+            return self.elementwise(kernels::gelu, kernels::gelu_slope);
+        }
+        const TWO_C: f64 = 1.595_769_121_605_730_8; // 2 sqrt(2 / pi)
         const A: f64 = 0.044_715;
-        self.elementwise(activation::gelu_approximate, |x| {
-            let square = x.clone() * x.clone();
-            let u = ((square.clone() * A + 1.0) * x.clone() * C).tanh();
-            let du = ((u.clone() * u.clone()).neg() + 1.0) * (square * (3.0 * A) + 1.0) * C;
-            (u + 1.0) * 0.5 + x * du * 0.5
-        })
+        // x/2 (1 + tanh(v/2)) = x sigmoid(v)
+        let gate = |x: Tensor<D>| activation::sigmoid((x.clone() * x.clone() * A + 1.0) * x * TWO_C);
+        self.elementwise(
+            |x| gate(x.clone()) * x,
+            |x| {
+                let s = gate(x.clone());
+                let slope = (x.clone() * x.clone() * (3.0 * A) + 1.0) * TWO_C;
+                s.clone() + x * (s.clone().neg() + 1.0) * s * slope
+            },
+        )
     }
 
     /// `max(x, 0)`; its derivative at 0 is taken as 0.

@@ -27,6 +27,7 @@ pub mod dual;
 pub mod eval;
 pub mod evaluation;
 pub mod flow_map;
+pub mod kernels;
 pub mod model;
 pub mod nn;
 pub mod objective;

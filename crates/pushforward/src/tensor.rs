@@ -78,7 +78,8 @@ pub fn cast_module<M: Module>(module: M, dtype: DType) -> M {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let (id, value, mapper) = param.consume();
             let requires = value.is_require_grad();
-            let value = value.detach().cast(self.0).set_require_grad(requires);
+            // In this order: a detached leaf still asks for its gradient, and its cast would hang from it.
+            let value = value.cast(self.0).detach().set_require_grad(requires);
             Param::from_mapped_value(id, value, mapper)
         }
     }

@@ -35,6 +35,7 @@ pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f64> {
     (0..n).map(|_| s.normal() * 0.7).collect()
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 /// A fixture file, or `None` (with a note) where the fixtures are not there.
 pub(crate) fn golden(name: &str) -> Option<Golden> {
     let root = match std::env::var_os("PUSHFORWARD_GOLDEN") {

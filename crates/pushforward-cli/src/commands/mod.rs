@@ -11,7 +11,7 @@ pub(crate) mod train;
 use std::path::Path;
 
 use pushforward::config::Recipe;
-use pushforward::data::{DataConfig, Splits};
+use pushforward::data::{DataConfig, Layout, Splits};
 use pushforward::eval::report::Report;
 use pushforward::evaluation::{EvalError, EvalRequest, evaluate};
 use pushforward::flow_map::sample::Sampler;
@@ -76,6 +76,10 @@ fn measure(
     request: &EvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
+    let images = matches!(splits.schema().layout, Layout::Image { .. });
+    if images && features.is_none() && !matches!(loaded.recipe.data, DataConfig::Glyphs(_)) {
+        printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance and no class balance; train one (see `pushforward presets`) and pass --features");
+    }
     let mut bar = crate::progress::StageBar::new(printer);
     let result = evaluate(loaded, splits, features, request, &mut |stage, done, total| {
         bar.update(stage, done, total);

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
         Layout::Text { .. } => ("bits/char", bits_per_dim::bits_per_character),
         Layout::Image { .. } | Layout::Table => ("bits/dim", bits_per_dim::bits_per_dim),
     };
-    let bits = mean.clone().map(|v| per_site(v, schema.sites));
+    let bits = mean.map(|v| per_site(v, schema.sites));
     let value = serde_json::json!({
         "model": loaded.identity(),
         "estimator": format!("importance-r-{}", args.draws),

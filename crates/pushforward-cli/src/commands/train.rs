@@ -28,8 +28,7 @@ use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::{RUN_RECIPE, create_run_dir, open_run_dir, write_atomic};
 use crate::interrupt::interrupted;
-use crate::output;
-use crate::picture::Grid;
+use crate::output::{self, Sketch};
 use crate::presets::text_of;
 use crate::printer::Printer;
 use crate::progress::{Goal, TrainBar, human_duration};
@@ -127,18 +126,24 @@ impl Run<'_> {
         stream(self.recipe.seed, Purpose::Init, 0)
     }
 
+    /// Threads for micro-steps: all cores of a CPU; a GPU has its own parallelism.
+    fn workers(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if pushforward::device::is_cpu(&self.device) { self.args.threads.unwrap_or(cores) } else { 1 }
+    }
+
     fn batches(&self) -> Batches {
         Batches::new(self.splits.train.clone(), self.recipe.train.batch, self.recipe.seed)
     }
 
     /// Trains, with everything that is told and written meanwhile.
-    fn train<M: Module, O: Objective<M>>(
+    fn train<M: Module, O: Objective<M> + Sync>(
         &mut self,
         model: M,
         objective: &O,
-        batch: &dyn Fn(u64) -> O::Batch,
+        batch: &(dyn Fn(u64) -> O::Batch + Sync),
         validate: &Validate<'_, M>,
-        on_sample: &mut dyn FnMut(u64, &M) -> Result<(), Failure>,
+        sketches: &dyn Fn(u64, &M) -> Vec<Sketch>,
     ) -> Result<Outcome<M>, Failure> {
         let resumed_at = self.resume.as_ref().map_or(0, |r| r.step);
         if self.args.resume.is_none() {
@@ -176,6 +181,7 @@ impl Run<'_> {
             }),
             resume: self.resume.take(),
             max_minutes: self.max_minutes,
+            workers: self.workers(),
         };
         let outcome = train(request, &mut |event| {
             let told = match event {
@@ -192,7 +198,10 @@ impl Run<'_> {
                     ));
                     log.validation(step, values)
                 }
-                Event::Sample { step, ema } => on_sample(step, ema),
+                Event::Sample { step, ema } => sketches(step, ema).iter().try_for_each(|sketch| {
+                    sketch.save(&self.folder)?;
+                    log.sketch(step, sketch)
+                }),
                 Event::Checkpoint { .. } => Ok(()),
             };
             match told {
@@ -263,6 +272,15 @@ impl Log {
         self.events.flush().or_run()
     }
 
+    fn sketch(&mut self, step: u64, sketch: &Sketch) -> Result<(), Failure> {
+        let tag = sketch.name.split('-').next_back().unwrap_or_default();
+        match sketch.size {
+            Some(size) => self.events.picture(step, tag, size, &sketch.bytes).or_run()?,
+            None => self.events.text(step, tag, &String::from_utf8_lossy(&sketch.bytes)).or_run()?,
+        }
+        self.events.flush().or_run()
+    }
+
     fn validation(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), Failure> {
         self.metrics
             .validation(step, values)
@@ -292,7 +310,7 @@ fn train_flow_map(mut run: Run<'_>, config: &FlowMapConfig) -> Result<(), Failur
     let batches = run.batches();
     let held_out = items(run.splits.validation.as_ref(), VALIDATION_ITEMS);
     let (seed, schema) = (run.recipe.seed, run.splits.schema().clone());
-    let (batch_size, folder) = (run.recipe.train.batch, run.folder.clone());
+    let batch_size = run.recipe.train.batch;
     let validate = |ema: &FlowMapModel| {
         let (mut sum, mut n) = (0.0, 0);
         for (index, part) in (0u64..).zip(held_out.chunks(batch_size * sites.count)) {
@@ -304,15 +322,15 @@ fn train_flow_map(mut run: Run<'_>, config: &FlowMapConfig) -> Result<(), Failur
         vec![("diagonal".to_owned(), sum / n.max(1) as f64)]
     };
     let nfes = run.recipe.eval.nfe.clone();
-    let mut on_sample = |step: u64, ema: &FlowMapModel| -> Result<(), Failure> {
-        for &nfe in nfes.iter().take(2) {
+    let sketches = |step: u64, ema: &FlowMapModel| {
+        let sketch = |&nfe: &usize| {
             let request = SampleRequest::map(SAMPLE_ITEMS, nfe, seed);
             let samples = sample(ema, config, sites, &device, &request, &mut |_| true);
-            save_sketch(&folder, &format!("step-{step:08}-nfe{nfe}"), &samples.ids, &schema)?;
-        }
-        Ok(())
+            Sketch::new(&format!("step-{step:08}-nfe{nfe}"), &samples.ids, &schema)
+        };
+        nfes.iter().take(2).map(sketch).collect()
     };
-    let outcome = run.train(net, &objective, &|index| IdBatch { ids: batches.at(index) }, &validate, &mut on_sample)?;
+    let outcome = run.train(net, &objective, &|index| IdBatch { ids: batches.at(index) }, &validate, &sketches)?;
     let unfinished = matches!(outcome.reason, EndReason::Stopped);
     drop(outcome);
     if unfinished || run.args.no_eval {
@@ -348,7 +366,7 @@ fn finish_flow_map(run: &Run<'_>) -> Result<(), Failure> {
     let mut written = Vec::new();
     for &nfe in &run.recipe.eval.nfe {
         let samples = loaded.sample(&SampleRequest::map(SAMPLE_ITEMS, nfe, run.recipe.seed), &mut |_| true).or_run()?;
-        written.push(save_sketch(&run.folder, &format!("final-nfe{nfe}"), &samples.ids, &loaded.schema)?);
+        written.push(Sketch::new(&format!("final-nfe{nfe}"), &samples.ids, &loaded.schema).save(&run.folder)?);
         printer.result(&format!("samples with {nfe} network evaluation{}:", if nfe == 1 { "" } else { "s" }));
         printer.result(&output::sketch(&samples.ids, &loaded.schema));
         printer.result("");
@@ -369,24 +387,6 @@ fn finish_flow_map(run: &Run<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes items as a picture, or as text where they are none.
-fn save_sketch(folder: &Path, name: &str, ids: &[u32], schema: &pushforward::data::Schema) -> Result<PathBuf, Failure> {
-    let folder = folder.join("samples");
-    std::fs::create_dir_all(&folder).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", folder.display())))?;
-    match output::tiles(ids, schema) {
-        Some(tiles) => {
-            let path = folder.join(format!("{name}.png"));
-            Grid::new(tiles).save(&path).or_run()?;
-            Ok(path)
-        }
-        None => {
-            let path = folder.join(format!("{name}.txt"));
-            write_atomic(&path, (output::lines(ids, schema).join("\n") + "\n").as_bytes()).or_run()?;
-            Ok(path)
-        }
-    }
-}
-
 fn train_classifier(mut run: Run<'_>, net: Classifier) -> Result<(), Failure> {
     let sites = site_shape(run.splits.schema());
     let batches = run.batches();
@@ -398,7 +398,7 @@ fn train_classifier(mut run: Run<'_>, net: Classifier) -> Result<(), Failure> {
         &ClassifierObjective { classes: sites.classes },
         &|index| LabelledBatch::at(&batches, index),
         &validate,
-        &mut |_, _| Ok(()),
+        &|_, _| Vec::new(),
     )?;
     if run.args.no_eval || outcome.reason == EndReason::Stopped {
         return Ok(());

@@ -40,6 +40,7 @@ fn learns_glyphs() {
         run: None,
         resume: None,
         max_minutes: None,
+        workers: 1,
     };
     let outcome = train(request, &mut |_| Flow::Continue).expect("nothing can go wrong here");
     let held_out = LabelledBatch::held_out(splits.validation.as_ref(), 0..500);

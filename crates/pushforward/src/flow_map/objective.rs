@@ -260,7 +260,7 @@ struct Untracked<'a> {
 impl Untracked<'_> {
     fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let z = evaluate(self.model, x.inner(), s, t, &mut Pass::eval());
-        unsmooth(z, self.smoothing)
+        unsmooth(z.inner(), self.smoothing) // weights that track gradients must not make the target follow the student
     }
 }
 

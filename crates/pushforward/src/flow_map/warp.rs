@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow_map::time::rate;
+
 /// Which reparametrisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -29,6 +31,9 @@ pub enum TimeWarp {
     },
 }
 
+/// Tables by mix (its bits) and number of classes.
+type Tables = HashMap<(u64, usize), Arc<WarpTable>>;
+
 /// Nodes of a warp's table.
 const NODES: usize = 2048;
 
@@ -36,7 +41,7 @@ impl TimeWarp {
     /// The tabulated warp for variables of `classes` classes; computed once per process.
     pub fn table(self, classes: usize) -> Arc<WarpTable> {
         let TimeWarp::Decoding { mix } = self else { return Arc::new(WarpTable(Vec::new())) };
-        static TABLES: OnceLock<Mutex<HashMap<(u64, usize), Arc<WarpTable>>>> = OnceLock::new();
+        static TABLES: OnceLock<Mutex<Tables>> = OnceLock::new();
         let mut tables = TABLES.get_or_init(Mutex::default).lock().expect("no thread panics while it holds the tables");
         let table = tables.entry((mix.to_bits(), classes)).or_insert_with(|| {
             let chance = 1.0 / classes as f64;
@@ -73,7 +78,7 @@ fn decoding_chance(t: f64, classes: usize) -> f64 {
     if t >= 1.0 {
         return 1.0;
     }
-    let r = t / (1.0 - t);
+    let r = t * rate(t);
     let (low, high, n) = (-8.0f64, 8.0f64, 400);
     let h = (high - low) / n as f64;
     (0..=n)

@@ -90,8 +90,15 @@ impl Linear {
     /// - `x`: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        let value = linear(x.value, self.weight.val(), self.bias.as_ref().map(Param::val));
-        let tangent = x.tangent.map(|t| linear(t, self.weight.val(), None));
-        Dual { value, tangent }
+        let mut dims = x.dims();
+        let inputs = dims[D - 1];
+        let rows = dims[..D - 1].iter().product::<usize>();
+        dims[D - 1] = self.weight.dims()[1];
+        // One matrix product over all rows: a batched one makes a weight gradient for every batch entry and then adds them.
+        let apply = |v: Tensor<D>, bias: Option<Tensor<1>>| {
+            linear(v.reshape([rows, inputs]), self.weight.val(), bias).reshape(dims)
+        };
+        let value = apply(x.value, self.bias.as_ref().map(Param::val));
+        Dual { value, tangent: x.tangent.map(|t| apply(t, None)) }
     }
 }

@@ -47,7 +47,7 @@ pub struct TrainRequest<'a, M, O: Objective<M>> {
     /// What to minimise.
     pub objective: &'a O,
     /// The batch of a micro-step, counted from 0 over the whole run; must depend on nothing else.
-    pub batch: &'a dyn Fn(u64) -> O::Batch,
+    pub batch: &'a (dyn Fn(u64) -> O::Batch + Sync),
     /// Validates the averaged weights.
     pub validate: Option<&'a Validate<'a, M>>,
     /// Seed of the run.
@@ -60,6 +60,9 @@ pub struct TrainRequest<'a, M, O: Objective<M>> {
     pub resume: Option<Resume>,
     /// Ends this part of the run after so many minutes, leaving it resumable.
     pub max_minutes: Option<f64>,
+    /// Threads that compute micro-steps beside each other, each by itself on one core; useful on a CPU with `accumulate` above 1.
+    /// Does not change a bit of the result.
+    pub workers: usize,
 }
 
 /// Where a run leaves its checkpoints, and what it writes into them.
@@ -188,15 +191,17 @@ pub enum TrainError {
 ///
 /// # Panics
 /// If an objective returns no terms, or times that do not belong to its examples; or a model without tracked parameters.
-pub fn train<M: Module, O: Objective<M>>(
+pub fn train<M: Module, O: Objective<M> + Sync>(
     request: TrainRequest<'_, M, O>,
     on_event: &mut dyn FnMut(Event<'_, M>) -> Flow,
 ) -> Result<Outcome<M>, TrainError> {
-    let TrainRequest { model, objective, batch, validate, seed, config, run: folder, resume, max_minutes } = request;
+    let TrainRequest { model, objective, batch, validate, seed, config, run: folder, resume, max_minutes, workers } =
+        request;
     config.validate()?;
     let start = Instant::now();
     let mut saved_step = resume.as_ref().map(|resume| resume.step);
     let mut run = Run::begin(model, seed, &config, resume)?;
+    run.employ(workers, &config);
     if saved_step.is_some() {
         run.last_good =
             folder.as_ref().map(|run| checkpoint::folder(&run.path).join(RESUME)).filter(|path| path.exists());

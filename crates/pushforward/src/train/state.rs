@@ -13,7 +13,7 @@ use super::optim::AdamWOptimizer;
 use super::report::Micro;
 use super::{Event, Flow, RunFolder, TrainError};
 use crate::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
-use crate::objective::{Objective, Step};
+use crate::objective::{LossTerm, Objective, Step};
 use crate::params::{self, Weights};
 
 /// The state of a run between two optimiser steps.
@@ -28,6 +28,8 @@ pub(super) struct Run<M> {
     pub(super) stale_validations: u64,
     pub(super) seconds_before: f64,
     pub(super) last_good: Option<PathBuf>,
+    /// A pool of one thread for every micro-step that is computed at a time; none where they follow each other.
+    workers: Vec<rayon::ThreadPool>,
 }
 
 impl<M: Module> Run<M> {
@@ -43,6 +45,7 @@ impl<M: Module> Run<M> {
             stale_validations: 0,
             seconds_before: 0.0,
             last_good: None,
+            workers: Vec::new(),
         };
         let Some(resume) = resume else { return Ok(run) };
         if resume.seed != seed {
@@ -65,15 +68,24 @@ impl<M: Module> Run<M> {
         Ok(run)
     }
 
+    /// Computes the micro-steps of an optimiser step on so many threads.
+    pub(super) fn employ(&mut self, workers: usize, config: &TrainConfig) {
+        let useful = workers.min(config.accumulate as usize);
+        if useful > 1 {
+            let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("the system grants a thread");
+            self.workers = (0..useful).map(pool).collect();
+        }
+    }
+
     pub(super) fn averaged(&self) -> M {
         self.ema.as_ref().map_or_else(|| self.model.valid(), |ema| ema.model().clone())
     }
 
     /// The gradient of the mean loss over the micro-steps of one optimiser step, and that loss.
-    pub(super) fn differentiate<O: Objective<M>>(
+    pub(super) fn differentiate<O: Objective<M> + Sync>(
         &mut self,
         objective: &O,
-        batch: &dyn Fn(u64) -> O::Batch,
+        batch: &(dyn Fn(u64) -> O::Batch + Sync),
         config: &TrainConfig,
         progress: f64,
     ) -> (Gradients, Vec<Micro>, f64) {
@@ -83,30 +95,48 @@ impl<M: Module> Run<M> {
         };
         let averaged = self.averaged();
         let mut sums: Vec<(&'static str, Gradients)> = Vec::new();
-        let mut loss_sum: Option<Tensor<1>> = None;
+        let mut loss_sum = 0.0;
         let mut micros = Vec::new();
-        for _ in 0..config.accumulate {
-            let index = self.micro_step;
-            self.micro_step += 1;
-            let view = Step { model: &self.model, ema: &averaged, seed: self.seed, index, step: self.step, steps };
-            let parts = objective.loss(&view, &batch(index));
-            let total = parts.terms.iter().map(|term| term.loss.clone()).reduce(Tensor::add);
-            let total = total.expect("an objective returns at least one term");
-            let value = total.clone().without_autodiff();
-            loss_sum = Some(loss_sum.map_or(value.clone(), |sum| sum.add(value)));
-            if config.project_conflict {
-                // The sum was only read: without a backward pass its node goes, and the terms' graphs stay.
-                drop(total);
-                for term in &parts.terms {
-                    accumulate(&mut sums, term.values.name, Gradients::of(&term.loss, &self.model));
-                }
-            } else {
-                accumulate(&mut sums, "", Gradients::of(&total, &self.model));
+        let first = self.micro_step;
+        self.micro_step += config.accumulate;
+        let view = |model| Shared { model, ema: averaged.clone(), seed: self.seed, step: self.step, steps };
+        let mut results: Vec<MicroResult> = if self.workers.is_empty() || config.accumulate == 1 {
+            let shared = view(self.model.clone());
+            (first..self.micro_step).map(|index| shared.micro_step(objective, batch, index, config)).collect()
+        } else {
+            // Every worker has its own copy of the parameters as leaves, and so a graph of its own.
+            let forks: Vec<Shared<M>> = self.workers.iter().map(|_| view(self.model.valid().train())).collect();
+            let indices = first..self.micro_step;
+            let count = self.workers.len() as u64;
+            std::thread::scope(|scope| {
+                let running: Vec<_> = (0u64..)
+                    .zip(self.workers.iter().zip(forks))
+                    .map(|(worker, (pool, shared))| {
+                        let mine = indices.clone().filter(move |index| (index - first) % count == worker);
+                        scope.spawn(move || {
+                            pool.install(move || {
+                                mine.map(|index| shared.micro_step(objective, batch, index, config)).collect::<Vec<_>>()
+                            })
+                        })
+                    })
+                    .collect();
+                let join = |handle: std::thread::ScopedJoinHandle<'_, Vec<MicroResult>>| {
+                    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                };
+                running.into_iter().flat_map(join).collect()
+            })
+        };
+        // In the order of their indices whoever computed them, so that the sum has the same bits for any number of workers.
+        results.sort_by_key(|result| result.index);
+        for result in results {
+            loss_sum += result.loss;
+            for (name, gradients) in result.gradients {
+                accumulate(&mut sums, name, gradients);
             }
-            micros.push(Micro::new(index, parts));
+            micros.push(result.micro);
         }
         let scale = 1.0 / config.accumulate as f64;
-        let loss = loss_sum.expect("at least one micro-step").into_scalar::<f64>() * scale;
+        let loss = loss_sum * scale;
         let mut sums = sums.into_iter().map(|(_, gradients)| gradients);
         let first = sums.next().expect("at least one term");
         let later =
@@ -179,6 +209,50 @@ impl<M: Module> Run<M> {
             self.last_good = Some(path);
         }
         Ok(stop)
+    }
+}
+
+/// What the micro-steps of one optimiser step share.
+struct Shared<M> {
+    model: M,
+    ema: M,
+    seed: u64,
+    step: u64,
+    steps: u64,
+}
+
+/// What a micro-step leaves.
+struct MicroResult {
+    index: u64,
+    loss: f64,
+    /// By term where terms are differentiated one by one, otherwise one sum.
+    gradients: Vec<(&'static str, Gradients)>,
+    micro: Micro,
+}
+
+impl<M: Module> Shared<M> {
+    fn micro_step<O: Objective<M>>(
+        &self,
+        objective: &O,
+        batch: &(dyn Fn(u64) -> O::Batch + Sync),
+        index: u64,
+        config: &TrainConfig,
+    ) -> MicroResult {
+        let view =
+            Step { model: &self.model, ema: &self.ema, seed: self.seed, index, step: self.step, steps: self.steps };
+        let parts = objective.loss(&view, &batch(index));
+        let total = parts.terms.iter().map(|term| term.loss.clone()).reduce(Tensor::add);
+        let total = total.expect("an objective returns at least one term");
+        let loss = total.clone().without_autodiff().into_scalar::<f64>();
+        let gradients = if config.project_conflict {
+            // The sum was only read: without a backward pass its node goes, and the terms' graphs stay.
+            drop(total);
+            let of = |term: &LossTerm| (term.values.name, Gradients::of(&term.loss, &self.model));
+            parts.terms.iter().map(of).collect()
+        } else {
+            vec![("", Gradients::of(&total, &self.model))]
+        };
+        MicroResult { index, loss, gradients, micro: Micro::new(index, parts) }
     }
 }
 

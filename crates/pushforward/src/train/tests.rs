@@ -38,6 +38,7 @@ fn request<'a>(objective: &'a Toy, config: TrainConfig) -> TrainRequest<'a, Mlp,
         run: None,
         resume: None,
         max_minutes: None,
+        workers: 1,
     }
 }
 
@@ -143,6 +144,19 @@ fn resumed_equals_uninterrupted(project_conflict: bool) {
 fn a_resumed_run_equals_an_uninterrupted_one() {
     resumed_equals_uninterrupted(false);
     resumed_equals_uninterrupted(true);
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_bits() {
+    let settings = TrainConfig { accumulate: 3, ema: Some(EmaConfig::default()), ..config(6) };
+    let mut runs = [1, 2, 3, 5].map(|workers| {
+        let toy = Toy::default();
+        let outcome = train(TrainRequest { workers, ..request(&toy, settings.clone()) }, &mut |_| Flow::Continue);
+        let outcome = outcome.expect("a sound run");
+        (weights(&outcome.model), weights(&outcome.ema))
+    });
+    let first = runs[0].clone();
+    assert!(runs.iter_mut().all(|run| *run == first));
 }
 
 #[test]

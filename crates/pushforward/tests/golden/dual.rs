@@ -35,8 +35,11 @@ fn check<const O: usize>(g: &Golden, op: &str, out: Dual<O>, plain: Tensor<O>, i
     }
 }
 
+/// Reads the gradient of one leaf.
+type Reader = dyn Fn(&burn::tensor::Gradients) -> Vec<f64>;
+
 /// A leaf of any rank, behind one method.
-struct Leaf(Box<dyn Fn(&burn::tensor::Gradients) -> Vec<f64>>);
+struct Leaf(Box<Reader>);
 
 impl Leaf {
     fn of<const D: usize>(x: &Tensor<D>) -> Self {

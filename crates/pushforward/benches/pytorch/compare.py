@@ -1,0 +1,99 @@
+"""Runs the Rust benchmark and its PyTorch twin in turns, case by case, and prints the ratio of their median times.
+
+    python compare.py EXECUTABLE [--rounds N] [--only NAME,...]
+
+EXECUTABLE is what `cargo bench --bench flow_map_step --no-run` names. Both sides use two threads. They must agree on the
+number of parameters and on the operations in the matrix products of every case, which one side knows by a formula and the
+other counts. Leave the machine alone meanwhile: PyTorch's threads wait for each other by spinning, and busy
+neighbours have made it thirteen times slower. The ratio of the least times is the sturdier one.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# A thread pool of PyTorch's spins for a while after its work, which would slow whoever runs next.
+PAUSE_SECONDS = 0.3
+
+
+class Side:
+    def __init__(self, *command):
+        environment = os.environ | {"RAYON_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+        describe = subprocess.run([*command, "--describe"], env=environment, check=True, stdout=subprocess.PIPE)
+        self.facts = json.loads(describe.stdout)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([*command, "--serve"], env=environment, stdin=pipe, stdout=pipe, text=True)
+
+    def milliseconds(self, name):
+        time.sleep(PAUSE_SECONDS)
+        print(name, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline().split()
+        if answer[:1] != [name]:
+            sys.exit(f"{self.facts['version']} gave no time for {name}")
+        return float(answer[1])
+
+
+def check(ours, theirs):
+    if ours["parameters"] != theirs["parameters"]:
+        sys.exit(f"not the same network: {ours['parameters']} and {theirs['parameters']} parameters")
+    for name, gflop in ours["gflop"].items():
+        # The formula's backward pass includes the gradient of the input, which nobody needs: 0.1 %.
+        if abs(theirs["gflop"][name] / gflop - 1) > 0.01:
+            sys.exit(f"not the same work in {name}: {gflop:.1f} and {theirs['gflop'][name]:.1f} GFLOP")
+    if max(theirs["derivative_errors"].values()) > 1e-6:
+        sys.exit(f"the derivatives of the twin are wrong: {theirs['derivative_errors']}")
+
+
+def machine():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or platform.machine()
+    return f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("executable")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", type=lambda names: names.split(","))
+    args = parser.parse_args()
+    print(machine(), flush=True)
+    if os.getloadavg()[0] > 0.5:
+        print("warning: the machine is busy, and these times will not be worth much", file=sys.stderr)
+    ours = Side(args.executable)
+    theirs = Side(sys.executable, str(Path(__file__).with_name("flow_map_step.py")))
+    check(ours.facts, theirs.facts)
+    print(ours.facts["version"], theirs.facts["version"], f"{ours.facts['parameters']} parameters", "2 threads", sep=", ")
+
+    names = args.only or list(theirs.facts["gflop"])
+    times = {(side, name): [] for side in (ours, theirs) for name in names}
+    for round in range(args.rounds):
+        for name in names:
+            for side in (ours, theirs) if round % 2 == 0 else (theirs, ours):
+                times[side, name].append(side.milliseconds(name))
+        print(f"round {round + 1} of {args.rounds}", file=sys.stderr)
+
+    print(f"{args.rounds} rounds, ms{'median':>24}{'least':>28}{'GFLOP/s at least':>23}")
+    print(f"{'':16}" + f" {'ours':>9} {'PyTorch':>9} {'ratio':>6}" * 2 + f" {'ours':>9} {'PyTorch':>9}")
+    for name in names:
+        line = f"{name:16}"
+        for figure in (statistics.median, min):
+            a, b = (figure(times[side, name]) for side in (ours, theirs))
+            line += f" {a:9.1f} {b:9.1f} {a / b:6.2f}"
+        work = 1e3 * ours.facts["gflop"][name]
+        print(f"{line} {work / a:9.0f} {work / b:9.0f}")
+    for side in (ours, theirs):
+        side.process.stdin.close()
+        side.process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+//! The training objective: which parameters it reaches, whose predictions it follows, and how it weights.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Gradients, Tensor};
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher, Weighting};
+use pushforward::flow_map::losses::{EcldPreset, GradientPath};
+use pushforward::flow_map::network::{FlowMapModel, Network, NetworkConfig, Skip};
+use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
+use pushforward::flow_map::time::TimesConfig;
+use pushforward::nn::SiteShape;
+use pushforward::nn::mlp::MlpConfig;
+use pushforward::objective::{LossParts, Objective, Step};
+use pushforward::tensor::{cast_module, to_host};
+
+use super::distillation::{model, moved, networks};
+use crate::support::{close, tracked};
+
+/// Every off-diagonal objective, each with a setting of its own.
+pub(crate) fn objectives() -> Vec<OffDiagonal> {
+    vec![
+        OffDiagonal::Csd { gradient: GradientPath::Published },
+        OffDiagonal::Csd { gradient: GradientPath::Full },
+        OffDiagonal::Lsd { floor: 0.05 },
+        OffDiagonal::Ecld { weights: EcldPreset::Paper },
+        OffDiagonal::Ecld { weights: EcldPreset::Text },
+        OffDiagonal::Psd { split: Split::Mixed },
+        OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published },
+        OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Full },
+        OffDiagonal::EsdLogit { floor: 0.01 },
+        OffDiagonal::Naive,
+    ]
+}
+
+pub(crate) fn config(network: NetworkConfig, objective: ObjectiveConfig) -> FlowMapConfig {
+    let times = TimesConfig { boundary: 0.25, ..TimesConfig::default() };
+    FlowMapConfig { network, skip: Skip::None, source: Default::default(), objective, times }
+}
+
+pub(crate) fn from_the_start(off_diagonal: OffDiagonal) -> ObjectiveConfig {
+    ObjectiveConfig { off_diagonal, start: 0.0, ..ObjectiveConfig::default() }
+}
+
+/// Training runs in float32, the precision of its noise.
+pub(crate) fn trained(network: &NetworkConfig, sites: SiteShape, learned: bool) -> FlowMapModel {
+    cast_module(model(network, sites, Skip::None, learned), DType::F32)
+}
+
+pub(crate) fn mlp() -> (NetworkConfig, SiteShape) {
+    let sites = SiteShape { count: 2, classes: 3, grid: None };
+    (NetworkConfig::Mlp(MlpConfig { width: 8, blocks: 1, time_width: 4, ..MlpConfig::default() }), sites)
+}
+
+pub(crate) fn batch(sites: SiteShape, n: usize) -> IdBatch {
+    IdBatch { ids: (0..n * sites.count).map(|i| (i * 7 % 5 % sites.classes) as u32).collect() }
+}
+
+/// The loss of a batch of eight at optimiser step `step` of 10.
+fn loss_at(config: &FlowMapConfig, model: &FlowMapModel, ema: &FlowMapModel, step: u64) -> LossParts {
+    let objective = FlowMapObjective::new(config.clone(), None);
+    let step = Step { model, ema, seed: 5, index: step, step, steps: 10 };
+    objective.loss(&step, &batch(model.sites(), 8))
+}
+
+fn loss(config: &FlowMapConfig, model: &FlowMapModel, ema: &FlowMapModel) -> LossParts {
+    loss_at(config, model, ema, 3)
+}
+
+fn total(parts: &LossParts) -> Tensor<1> {
+    parts.terms.iter().map(|t| t.loss.clone()).reduce(|a, b| a + b).expect("a loss has terms")
+}
+
+/// Largest entry of every parameter's gradient, zero where there is none.
+fn sizes<M: Module>(module: &M, grads: &Gradients) -> Vec<f64> {
+    struct Sizes<'a>(&'a Gradients, Vec<f64>);
+    impl ModuleVisitor for Sizes<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad(self.0).map_or_else(Vec::new, |g| to_host(&g));
+            assert!(gradient.iter().all(|v| v.is_finite()), "a gradient is not finite");
+            self.1.push(gradient.iter().fold(0.0, |m, v| m.max(v.abs())));
+        }
+    }
+    let mut visitor = Sizes(grads, Vec::new());
+    module.visit(&mut visitor);
+    visitor.1
+}
+
+#[test]
+fn every_parameter_is_reached_by_every_objective() {
+    for (kind, network, sites) in networks() {
+        for off_diagonal in objectives() {
+            let weighting = if off_diagonal == OffDiagonal::Naive { Weighting::Uniform } else { Weighting::Learned };
+            let config = config(network.clone(), ObjectiveConfig { weighting, ..from_the_start(off_diagonal) });
+            let model = trained(&network, sites, weighting == Weighting::Learned);
+            let parts = loss(&config, &model, &model.valid());
+            assert_eq!(parts.terms.len(), 2, "{kind}, {off_diagonal:?}");
+            for term in &parts.terms {
+                let values = to_host(&term.values.per_example);
+                assert!(
+                    values.len() == 4 && values.iter().all(|v| v.is_finite()),
+                    "{kind}, {off_diagonal:?}: {values:?}"
+                );
+                assert_eq!(term.values.times.len(), 4);
+            }
+            let sizes = sizes(&model, &total(&parts).backward());
+            let names: Vec<String> = pushforward::params::collect(&model).into_iter().map(|(name, _)| name).collect();
+            for (size, name) in sizes.iter().zip(names) {
+                assert!(*size > 0.0, "{kind}, {off_diagonal:?}: no gradient of {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_gradient_reaches_the_teacher() {
+    let (network, sites) = mlp();
+    let model = trained(&network, sites, false);
+    // A teacher that would take gradients if they were offered.
+    let teacher = cast_module(moved(model.clone(), 0.5, 1), DType::F32);
+    for off_diagonal in objectives() {
+        let with =
+            |teacher: Teacher| config(network.clone(), ObjectiveConfig { teacher, ..from_the_start(off_diagonal) });
+        let parts = loss(&with(Teacher::Ema), &model, &teacher);
+        let value = to_host(&parts.terms[1].values.per_example);
+        let grads = total(&parts).backward();
+        let reached = sizes(&teacher, &grads);
+        assert!(reached.iter().all(|v| *v == 0.0), "{off_diagonal:?}: {reached:?}");
+        // The average is followed where it is asked for, and only there.
+        let online =
+            |ema: &FlowMapModel| to_host(&loss(&with(Teacher::Online), &model, ema).terms[1].values.per_example);
+        assert_eq!(online(&teacher), online(&model.valid()), "{off_diagonal:?}");
+        assert_ne!(online(&teacher), value, "{off_diagonal:?}");
+        assert_eq!(
+            to_host(&loss(&with(Teacher::Ema), &model, &model.valid()).terms[1].values.per_example),
+            online(&teacher)
+        );
+        // An online teacher is a constant: the gradient is that of an average which happens to be equal.
+        let gradient = |teacher| sizes(&model, &total(&loss(&with(teacher), &model, &model.valid())).backward());
+        close(&format!("{off_diagonal:?}"), &gradient(Teacher::Online), &gradient(Teacher::Ema), 1e-5);
+    }
+    let frozen = Teacher::Frozen { checkpoint: String::new(), initialise: false };
+    let config = config(network.clone(), ObjectiveConfig { teacher: frozen, ..from_the_start(OffDiagonal::default()) });
+    let objective = FlowMapObjective::new(config, Some(teacher.clone()));
+    let step = Step { model: &model, ema: &model.valid(), seed: 5, index: 3, step: 3, steps: 10 };
+    let parts = objective.loss(&step, &batch(sites, 8));
+    assert!(sizes(&teacher, &total(&parts).backward()).iter().all(|v| *v == 0.0));
+}
+
+/// A perceptron whose logits are the given ones everywhere.
+fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig) -> FlowMapModel {
+    let mut model = trained(network, sites, false);
+    let Network::Mlp(mlp) = &mut model.network else { panic!("the network is a perceptron") };
+    let weight = mlp.output.weight.val().detach().zeros_like();
+    mlp.output.weight = Param::from_tensor(weight);
+    let bias: Tensor<1> = tracked(&z.repeat(sites.count), [z.len() * sites.count]);
+    mlp.output.bias = Some(Param::from_tensor(bias.cast(DType::F32).detach()));
+    model
+}
+
+#[test]
+fn label_smoothing_is_undone_in_the_teacher() {
+    let (network, sites) = mlp();
+    let (q, smoothing) = ([0.7, 0.25, 0.05], 0.1);
+    let student = constant(&q.map(f64::ln), sites, &network);
+    let teacher = constant(&q.map(|q| ((1.0 - smoothing) * q + smoothing / 3.0).ln()), sites, &network);
+    let distance = |smoothing: f64| {
+        let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
+        to_host(&loss(&config, &student, &teacher.valid()).terms[1].values.per_example)
+    };
+    assert!(distance(smoothing).iter().all(|v| v.abs() < 1e-6), "{:?}", distance(smoothing));
+    assert!(distance(0.0).iter().all(|v| *v > 1e-3), "{:?}", distance(0.0));
+}
+
+#[test]
+fn share_start_and_factor_shape_the_loss() {
+    let (network, sites) = mlp();
+    let model = trained(&network, sites, false);
+    let ema = moved(model.clone(), 0.5, 1).valid();
+    let parts = |objective: ObjectiveConfig, step| loss_at(&config(network.clone(), objective), &model, &ema, step);
+    let late = ObjectiveConfig { start: 0.5, ..ObjectiveConfig::default() };
+    assert_eq!(parts(late.clone(), 4).terms.len(), 1);
+    assert_eq!(parts(late.clone(), 4).terms[0].values.times.len(), 8);
+    assert_eq!(parts(late, 5).terms.len(), 2);
+    assert_eq!(parts(from_the_start(OffDiagonal::None), 9).terms.len(), 1);
+    let quarter = parts(ObjectiveConfig { share: 0.25, lambda: 3.0, ..from_the_start(OffDiagonal::default()) }, 9);
+    let values = |i: usize| to_host(&quarter.terms[i].values.per_example);
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    assert_eq!((values(0).len(), values(1).len()), (6, 2));
+    close("diagonal", &to_host(&quarter.terms[0].loss), &[mean(&values(0))], 1e-5);
+    close("distillation", &to_host(&quarter.terms[1].loss), &[3.0 * mean(&values(1))], 1e-5);
+}
+
+#[test]
+fn adaptive_and_learned_weights() {
+    let (network, sites) = mlp();
+    let ema = moved(trained(&network, sites, false), 0.5, 1).valid();
+    let run = |weighting: Weighting, constant: Option<f64>| {
+        let mut model = trained(&network, sites, constant.is_some());
+        model.pair_weight = model.pair_weight.map(|w| w.map(&mut Constant(constant.unwrap_or(0.0))));
+        let objective = ObjectiveConfig { weighting, share: 0.125, ..from_the_start(OffDiagonal::default()) };
+        let parts = loss(&config(network.clone(), objective), &model, &ema);
+        let value = to_host(&parts.terms[1].values.per_example)[0];
+        let scalar = to_host(&parts.terms[1].loss)[0];
+        let grads = parts.terms[1].loss.clone().backward();
+        (value, scalar, sizes(&model.network, &grads), sizes(&model.pair_weight, &grads))
+    };
+    let (value, plain, gradient, _) = run(Weighting::Uniform, None);
+    assert!(value > 1e-2 && (plain - value).abs() < 1e-6, "one example: {value} {plain}");
+    // The weight is a constant: it scales the gradient as it scales the loss.
+    let (power, floor) = (0.75, 0.01);
+    let factor = (value + floor).powf(-power);
+    let (_, scalar, adaptive, _) = run(Weighting::Adaptive { power, floor }, None);
+    close("adaptive loss", &[scalar], &[factor * value], 1e-4);
+    close("adaptive gradient", &adaptive, &gradient.iter().map(|g| g * factor).collect::<Vec<_>>(), 1e-4);
+    for w in [0.0, 0.8, -1.5f64] {
+        let (_, scalar, learned, own) = run(Weighting::Learned, Some(w));
+        close("learned loss", &[scalar], &[(-w).exp() * value + w], 1e-4);
+        close("learned gradient", &learned, &gradient.iter().map(|g| g * (-w).exp()).collect::<Vec<_>>(), 1e-4);
+        // d/dw = 1 - exp(-w) L: the last parameter is the offset.
+        close("offset", &own[own.len() - 1..], &[(1.0 - (-w).exp() * value).abs()], 1e-4);
+    }
+}
+
+/// Sets matrices to zero and vectors to a number.
+struct Constant(f64);
+
+impl ModuleMapper for Constant {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, value, mapper) = param.consume();
+        let fill = if D == 1 { self.0 } else { 0.0 };
+        Param::from_mapped_value(id, (value.detach().zeros_like() + fill).detach().require_grad(), mapper)
+    }
+}
+
+#[test]
+fn published_csd_says_nothing_about_the_last_jump() {
+    let (network, sites) = mlp();
+    let model = trained(&network, sites, false);
+    let ema = moved(model.clone(), 0.5, 1).valid();
+    let gradient = |off_diagonal| {
+        let mut config = config(network.clone(), from_the_start(off_diagonal));
+        config.times.boundary = 1.0;
+        sizes(&model, &loss(&config, &model, &ema).terms.remove(1).loss.backward()).into_iter().fold(0.0, f64::max)
+    };
+    assert!(gradient(OffDiagonal::Csd { gradient: GradientPath::Published }) < 1e-9);
+    assert!(gradient(OffDiagonal::Csd { gradient: GradientPath::Full }) > 1e-3);
+    assert!(gradient(OffDiagonal::default()) > 1e-3);
+}

@@ -1,0 +1,226 @@
+//! Counting, addressing and the last step of every sampler.
+
+use std::cell::Cell;
+
+use burn::module::Module;
+use burn::tensor::DType;
+use pushforward::dual::Dual;
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
+use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, NetworkConfig, Skip};
+use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, sample};
+use pushforward::flow_map::time::{TimeGrid, TimesConfig};
+use pushforward::nn::dit::DitConfig;
+use pushforward::nn::time_embedding::TimeFeatures;
+use pushforward::nn::{Pass, SiteShape};
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::cast_module;
+
+use super::dual::randomise;
+use crate::support::device;
+
+const SITES: SiteShape = SiteShape { count: 5, classes: 4, grid: None };
+const SAMPLERS: [Sampler; 5] =
+    [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-5 }];
+
+pub(crate) fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
+    FlowMapConfig {
+        network: network(),
+        skip: Skip::None,
+        source: Default::default(),
+        objective: ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() },
+        times: TimesConfig::default(),
+    }
+}
+
+fn network() -> NetworkConfig {
+    let time = TimeFeatures::Fourier;
+    NetworkConfig::Dit(DitConfig {
+        width: 16,
+        blocks: 1,
+        heads: 2,
+        cond: 8,
+        time,
+        time_width: 8,
+        ..DitConfig::default()
+    })
+}
+
+/// A random transformer that counts how often it is called. Samples are float32, the precision of their noise.
+struct Counting<N> {
+    net: N,
+    calls: Cell<u64>,
+}
+
+fn random() -> Counting<impl EndpointNet> {
+    let config = FlowMapModelConfig { network: network(), skip: Skip::Evidence { cap: 16.0 }, learned_weight: false };
+    let model = randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
+    Counting { net: cast_module(model.valid(), DType::F32), calls: Cell::new(0) }
+}
+
+impl<N: EndpointNet> EndpointNet for Counting<N> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+        self.calls.set(self.calls.get() + 1);
+        self.net.logits(x, s, t, pass)
+    }
+}
+
+/// The network of the unconstrained baseline that stands still: its samples are its noise.
+struct Still;
+
+impl EndpointNet for Still {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &mut Pass<'_>) -> Dual<3> {
+        x.value.zeros_like().into()
+    }
+}
+
+fn request(sampler: Sampler, nfe: usize) -> SampleRequest {
+    let grid = sampler.grid(nfe).expect("the method can spend that many");
+    SampleRequest { sampler, grid, ..SampleRequest::map(7, 1, 11) }
+}
+
+fn run(net: &impl EndpointNet, request: &SampleRequest) -> Samples {
+    sample(net, &config(OffDiagonal::default()), SITES, &device(), request, &mut |_| true)
+}
+
+#[track_caller]
+fn same(what: &str, a: &[f32], b: &[f32], tolerance: f32) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(a.iter().chain(b).all(|v| v.is_finite()) && worst <= tolerance, "{what}: off by {worst}");
+}
+
+#[test]
+fn evaluations_are_counted_as_they_are_spent() {
+    for sampler in SAMPLERS {
+        for nfe in [1, 3, 9] {
+            let net = random();
+            let samples = run(&net, &SampleRequest { batch: 3, ..request(sampler, nfe) });
+            assert_eq!(samples.nfe.len(), 7);
+            if let Sampler::Dopri5 { .. } = sampler {
+                // Every item has a count of its own; alone it is the number of calls.
+                for (i, &counted) in samples.nfe.iter().enumerate() {
+                    let net = random();
+                    let one = SampleRequest { count: 1, first: i as u64, ..request(sampler, nfe) };
+                    assert_eq!(run(&net, &one).nfe, [net.calls.get()], "{sampler:?}, item {i}");
+                    // In float32 an error on the verge may cost one trial step more in another batch.
+                    assert!(counted.abs_diff(net.calls.get()) <= 6 && counted >= 8, "{sampler:?}: {counted}");
+                }
+                assert!(samples.nfe.iter().any(|n| *n != samples.nfe[0]), "step sizes are the items' own");
+            } else {
+                assert_eq!(samples.nfe, [nfe as u64; 7], "{sampler:?}");
+                assert_eq!(net.calls.get(), 3 * nfe as u64, "{sampler:?}: three batches");
+                assert_eq!(samples.mean_nfe(), nfe as f64);
+            }
+        }
+    }
+}
+
+#[test]
+fn heun_spends_an_odd_number() {
+    for nfe in [2, 4, 10] {
+        let message = Sampler::Heun.grid(nfe).unwrap_err();
+        assert!(message.contains("odd") && message.ends_with(&format!("found {nfe}")), "{message}");
+    }
+    assert_eq!(Sampler::Heun.grid(9).map(|g| g.steps()), Ok(5));
+    assert!(SAMPLERS.iter().all(|s| s.grid(0).is_err()));
+    assert!(TimeGrid::new(vec![0.0, 0.5]).is_err());
+}
+
+#[test]
+fn an_item_is_the_same_in_every_batch() {
+    for sampler in SAMPLERS {
+        for last in [LastStep::Argmax, LastStep::Draw] {
+            let net = random();
+            let whole = run(&net, &SampleRequest { last, ..request(sampler, 5) });
+            let per_item = SITES.count * SITES.classes;
+            for batch in [1, 3] {
+                let other = run(&net, &SampleRequest { batch, last, ..request(sampler, 5) });
+                same(&format!("{sampler:?}, batch {batch}"), &other.endpoints, &whole.endpoints, 2e-4);
+                let differ = other.ids.iter().zip(&whole.ids).filter(|(a, b)| a != b).count();
+                assert!(differ <= 1, "{sampler:?}, {last:?}, batch {batch}: {differ} of {} ids", whole.ids.len());
+            }
+            let tail = run(&net, &SampleRequest { first: 4, count: 3, batch: 2, last, ..request(sampler, 5) });
+            same(&format!("{sampler:?}, from 4"), &tail.endpoints, &whole.endpoints[4 * per_item..], 2e-4);
+            assert_ne!(whole.endpoints[..per_item], whole.endpoints[per_item..2 * per_item], "items differ");
+        }
+    }
+}
+
+#[test]
+fn noise_is_addressed_by_item_alone() {
+    for sampler in SAMPLERS {
+        let draw = |batch, first, count| {
+            let request = SampleRequest { batch, first, count, ..request(sampler, 3) };
+            sample(&Still, &config(OffDiagonal::Naive), SITES, &device(), &request, &mut |_| true).endpoints
+        };
+        let whole = draw(7, 0, 7);
+        let per_item = SITES.count * SITES.classes;
+        for batch in [1, 3] {
+            assert_eq!(draw(batch, 0, 7), whole, "{sampler:?}: exact, since nothing is summed over the batch");
+        }
+        assert_eq!(draw(2, 5, 2), whole[5 * per_item..]);
+        if sampler == Sampler::Map {
+            let noise: Vec<f32> = (0..7).flat_map(|i| stream(11, Purpose::Sample, i).normals(per_item)).collect();
+            same("the stream of the item", &whole, &noise, 1e-6);
+            // Renoised once, half way: standing still, the end is half the old noise and half the fresh one.
+            let fresh = (0..7).flat_map(|i| stream(11, Purpose::Renoise, i).normals(per_item));
+            let wanted: Vec<f32> = noise.iter().zip(fresh).map(|(a, b)| 0.5 * (a + b)).collect();
+            let request = request(Sampler::Renoise, 2);
+            let found = sample(&Still, &config(OffDiagonal::Naive), SITES, &device(), &request, &mut |_| true);
+            same("fresh noise", &found.endpoints, &wanted, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn draws_repeat_and_follow_the_endpoint() {
+    // With one step the endpoint is softmax of the evidence-free network at the noise: not degenerate.
+    let net = random();
+    let with =
+        |seed, count| run(&net, &SampleRequest { last: LastStep::Draw, seed, count, ..request(Sampler::Map, 1) });
+    assert_eq!(with(1, 20).ids, with(1, 20).ids);
+    assert_ne!(with(1, 20).ids, with(2, 20).ids);
+    let (n, mut hits, mut wanted) = (3000, [0.0; 4], [0.0; 4]);
+    let drawn = with(3, n);
+    for (row, &id) in drawn.endpoints.chunks(SITES.classes).zip(&drawn.ids) {
+        hits[id as usize] += 1.0;
+        row.iter().zip(&mut wanted).for_each(|(p, w)| *w += f64::from(*p));
+    }
+    for k in 0..SITES.classes {
+        let error = (wanted[k] * (1.0 - wanted[k] / (n * SITES.count) as f64)).sqrt();
+        assert!((hits[k] - wanted[k]).abs() < 4.0 * error, "class {k}: {} of {} expected", hits[k], wanted[k]);
+    }
+    let argmax = run(&net, &SampleRequest { seed: 3, count: n, ..request(Sampler::Map, 1) });
+    assert_ne!(argmax.ids, drawn.ids);
+    for (row, &id) in argmax.endpoints.chunks(SITES.classes).zip(&argmax.ids) {
+        assert!(row.iter().all(|p| *p <= row[id as usize]));
+    }
+}
+
+#[test]
+fn lower_temperature_sharpens_endpoints() {
+    let entropy = |net: &Counting<_>, sampler, temperature| {
+        let samples = run(net, &SampleRequest { temperature, count: 40, ..request(sampler, 3) });
+        let terms = samples.endpoints.iter().map(|&p| f64::from(p)).filter(|p| *p > 0.0).map(|p| -p * p.ln());
+        terms.sum::<f64>() / (40 * SITES.count) as f64
+    };
+    let net = random();
+    for sampler in SAMPLERS {
+        let found = [0.25, 1.0, 4.0].map(|t| entropy(&net, sampler, t));
+        assert!(found[0] < found[1] && found[1] < found[2], "{sampler:?}: {found:?}");
+        assert!(found[2] < 4f64.ln());
+    }
+}
+
+#[test]
+fn progress_may_stop_the_work() {
+    let net = random();
+    let mut told = Vec::new();
+    let request = SampleRequest { batch: 3, ..request(Sampler::Map, 1) };
+    let config = config(OffDiagonal::default());
+    let samples = sample(&net, &config, SITES, &device(), &request, &mut |done| {
+        told.push(done);
+        done < 6
+    });
+    assert_eq!((told, samples.items().count(), samples.nfe.len()), (vec![3, 6], 6, 6));
+}
