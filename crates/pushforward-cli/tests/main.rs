@@ -178,7 +178,10 @@ fn wrong_requests_are_refused_with_what_to_do_and_leave_nothing() {
         (vec!["train", "mnist-binary"], "pushforward data fetch mnist"),
         (vec!["train", "checker", "--device", "tpu"], "the choices are auto"),
         (vec!["train", "checker", "--set", "model.network.kind=unet"], "unet needs images"),
-        (vec!["train", "glyphs", "--set", "model.network.patch=3"], "must divide the image"),
+        (
+            vec!["train", "glyphs", "--set", "model.network.kind=dit", "--set", "model.network.patch=3"],
+            "must divide the image",
+        ),
         (vec!["sample", "nowhere"], "nowhere"),
         (vec!["data", "fetch", "mnits"], "the sets are"),
         (vec!["data", "info", "nothing"], "no data set or file"),
