@@ -196,21 +196,25 @@ fn bound_rows(
     };
     let mut rows = vec![finish(Row::estimate("bound", "nats", estimate)), finish(per_site)];
     // Where the law is known, the differences tell the excess far more sharply than the mean of the bound does.
-    let excess: Option<Vec<f64>> =
-        ids.chunks(sites).zip(&nats).map(|(item, n)| Some(n - exact_nats(&loaded.recipe.data, item)?)).collect();
-    rows.extend(excess.map(|e| finish(Row::estimate("bound_excess", "nats", interval::mean(&e)))));
+    let exact = exact_nats(&loaded.recipe.data, &ids, sites);
+    rows.extend(exact.map(|exact| {
+        let excess: Vec<f64> = nats.iter().zip(exact).map(|(bound, exact)| bound - exact).collect();
+        finish(Row::estimate("bound_excess", "nats", interval::mean(&excess)))
+    }));
     Ok(rows)
 }
 
-/// `-log p` of an item where the data set's law is known.
-fn exact_nats(data: &DataConfig, item: &[u32]) -> Option<f64> {
+/// `-log p` of every item, where the data set's law is known.
+fn exact_nats(data: &DataConfig, ids: &[u32], sites: usize) -> Option<Vec<f64>> {
+    let uniform = |nats: f64| vec![nats; ids.len() / sites];
     match data {
         DataConfig::Checker(_) => {
-            let cell = item[0] as usize * checker::CLASSES + item[1] as usize;
-            Some(-checker::table()[cell].ln())
+            let table = checker::table();
+            let cell = |pair: &[u32]| pair[0] as usize * checker::CLASSES + pair[1] as usize;
+            Some(ids.chunks(sites).map(|pair| -table[cell(pair)].ln()).collect())
         }
-        DataConfig::Echo(config) => Some(config.entropy()),
-        DataConfig::Sums(config) => Some(config.entropy()),
+        DataConfig::Echo(config) => Some(uniform(config.entropy())),
+        DataConfig::Sums(config) => Some(uniform(config.entropy())),
         _ => None,
     }
 }

@@ -121,7 +121,7 @@ fn logit_floor() -> f64 {
 
 impl Default for OffDiagonal {
     /// ECLD with the paper's weights: the best few-step samples per minute on `echo` (see the log). Its minimiser is biased;
-    /// where calibrated probabilities matter more than sharp samples, take PSD.
+    /// where calibrated probabilities matter more than sharp samples, take CSD with full gradient, or PSD.
     fn default() -> Self {
         Self::Ecld { weights: EcldPreset::default() }
     }
