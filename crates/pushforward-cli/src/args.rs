@@ -190,6 +190,12 @@ pub(crate) struct EvalArgs {
     /// Held-out items for the likelihood bound, 0 for none [default: the recipe's].
     #[arg(long, value_name = "N")]
     pub(crate) bound_items: Option<usize>,
+    /// Held-out images whose log-density is measured, by models of continuous images [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub(crate) images: Option<usize>,
+    /// Draws per image where the log-density is estimated [default: the recipe's].
+    #[arg(long, value_name = "K")]
+    pub(crate) draws: Option<usize>,
     /// Classifier run for Fréchet distance and class balance of images [default: the recipe's].
     #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub(crate) features: Option<PathBuf>,
@@ -238,7 +244,7 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward data list\n  pushforward data fetch mnist\n  pushforward data info echo\n  pushforward data info corpus.txt"
+    after_help = "Examples:\n  pushforward data list\n  pushforward data fetch mnist\n  pushforward data info echo\n  pushforward data info corpus.txt\n  pushforward data info photos"
 )]
 pub(crate) struct DataArgs {
     /// What to do.
@@ -259,10 +265,10 @@ pub(crate) enum DataAction {
         #[command(flatten)]
         data: DataDirArgs,
     },
-    /// Describe a data set by name, or a text file by path.
+    /// Describe a data set by name, or a text file, a picture or a folder of pictures by path.
     #[command(after_help = "Example:\n  pushforward data info glyphs")]
     Info {
-        /// Name of a set, or path of a text file.
+        /// Name of a set, or path of a text file, a picture or a folder of pictures.
         #[arg(value_name = "NAME|PATH")]
         name: String,
         #[command(flatten)]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use pushforward::aef::ImageShape;
+use pushforward::data::continuous::quantize;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
 use safetensors::tensor::TensorView;
@@ -39,13 +41,29 @@ pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
 /// A few items for the standard output: half-block pictures (in grey where it is a terminal that has colours), or lines.
 pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
     match tiles(ids, schema) {
-        Some(mut tiles) => {
-            tiles.truncate(PREVIEW_TILES);
-            // Two rows of eight 16-pixel tiles, or fewer wider ones, fit a usual terminal.
-            preview(&tiles, 144, colours())
-        }
+        Some(tiles) => sketch_tiles(&tiles),
         None => lines(ids, schema).into_iter().take(PREVIEW_LINES).collect::<Vec<_>>().join("\n"),
     }
+}
+
+/// Tiles of images in data space, `[0, 1]`; what lies outside is black or white.
+pub(crate) fn image_tiles(pixels: &[f32], shape: ImageShape) -> Vec<Tile> {
+    let tile = |image: &[f32]| {
+        let bytes: Vec<u8> = image.iter().map(|&x| quantize(x)).collect();
+        Tile::planes([shape.channels, shape.height, shape.width], &bytes)
+    };
+    pixels.chunks(shape.numel()).map(tile).collect()
+}
+
+/// A few images in data space for the standard output.
+pub(crate) fn sketch_images(pixels: &[f32], shape: ImageShape) -> String {
+    sketch_tiles(&image_tiles(pixels, shape))
+}
+
+/// The first of some images for the standard output.
+pub(crate) fn sketch_tiles(tiles: &[Tile]) -> String {
+    // Two rows of eight 16-pixel tiles, or fewer wider ones, fit a usual terminal.
+    preview(&tiles[..tiles.len().min(PREVIEW_TILES)], 144, colours())
 }
 
 fn colours() -> Colours {
@@ -84,6 +102,12 @@ impl Sketch {
                 Self { name: format!("{name}.txt"), bytes, size: None }
             }
         }
+    }
+
+    /// Images in data space under a name without ending.
+    pub(crate) fn of_images(name: &str, pixels: &[f32], shape: ImageShape) -> Self {
+        let grid = Grid::new(image_tiles(pixels, shape));
+        Self { name: format!("{name}.png"), bytes: grid.png(), size: Some(grid.size()) }
     }
 
     /// Writes the file into the `samples` folder of a run.

@@ -53,6 +53,23 @@ impl Tile {
         Self::Rgb { height, width, pixels }
     }
 
+    /// An image of shape `[channels, height, width]` whose planes follow each other.
+    ///
+    /// # Panics
+    /// If there are neither 1 nor 3 channels, or `planes` has another size.
+    pub(crate) fn planes([channels, height, width]: [usize; 3], planes: &[u8]) -> Self {
+        let area = height * width;
+        match channels {
+            1 => Self::grey(height, width, planes.to_vec()),
+            3 => {
+                assert_eq!(planes.len(), 3 * area, "planes of {height}x{width} need {} bytes", 3 * area);
+                let interleaved = (0..area).flat_map(|at| [planes[at], planes[area + at], planes[2 * area + at]]);
+                Self::rgb(height, width, interleaved.collect())
+            }
+            _ => panic!("a tile has 1 or 3 channels, found {channels}"),
+        }
+    }
+
     /// Height and width.
     pub(crate) fn size(&self) -> (usize, usize) {
         let (Self::Grey { height, width, .. } | Self::Rgb { height, width, .. }) = self;
@@ -215,6 +232,13 @@ mod tests {
         let picture = decode(&Grid { tiles, columns: 2, scale: 1, gap: 0 }.png());
         assert_eq!(picture.color(), image::ColorType::Rgb8);
         assert_eq!(picture.to_rgb8().into_raw(), [1, 2, 3, 9, 9, 9]);
+    }
+
+    #[test]
+    fn planes_are_interleaved() {
+        let colour = Tile::planes([3, 1, 2], &[1, 2, 3, 4, 5, 6]);
+        assert_eq!([colour.rgb_at(0, 0), colour.rgb_at(0, 1)], [[1, 3, 5], [2, 4, 6]]);
+        assert_eq!(Tile::planes([1, 2, 1], &[7, 8]), Tile::grey(2, 1, vec![7, 8]));
     }
 
     #[test]

@@ -184,7 +184,10 @@ fn wrong_requests_are_refused_with_what_to_do_and_leave_nothing() {
         ),
         (vec!["sample", "nowhere"], "nowhere"),
         (vec!["data", "fetch", "mnits"], "the sets are"),
-        (vec!["data", "info", "nothing"], "no data set or file"),
+        (vec!["data", "info", "nothing"], "no data set, file or folder"),
+        (vec!["data", "info", "cifar10"], "pushforward data fetch cifar10"),
+        (vec!["data", "info", "."], "holds no .png"),
+        (vec!["train", "glyphs", "--set", "data.noise=0.1"], "only models of continuous images"),
         (vec!["train", "--resume", "nowhere"], "nowhere"),
     ] {
         let message = refuse(dir.path(), &args, 2);
@@ -222,8 +225,17 @@ fn presets_and_data_are_listed() {
     let presets = succeed(dir.path(), &["presets"]);
     assert!(presets.lines().count() >= 10 && presets.contains("lm1b-paper"), "{presets}");
     let sets = succeed(dir.path(), &["data", "list"]);
-    assert!(sets.contains("glyphs") && sets.contains("text8"), "{sets}");
+    for set in ["glyphs", "text8", "cifar10", "image-folder"] {
+        assert!(sets.lines().any(|line| line.starts_with(set)), "{sets}");
+    }
     assert!(succeed(dir.path(), &["data", "info", "echo"]).contains("8 sites of 8 classes"));
     fs::write(dir.path().join("mine.txt"), "to be or not to be\n".repeat(400)).expect("a file");
     assert!(succeed(dir.path(), &["data", "info", "mine.txt"]).contains("64 sites of"));
+    fs::create_dir(dir.path().join("photos")).expect("a folder");
+    for (name, width) in [("a.png", 3), ("b.png", 3), ("c.png", 4)] {
+        image::RgbImage::new(width, 2).save(dir.path().join("photos").join(name)).expect("a picture");
+    }
+    let photos = succeed(dir.path(), &["data", "info", "photos"]);
+    assert!(photos.contains("3 pictures") && photos.contains("2  2 x 3, colour, 8 bits"), "{photos}");
+    assert!(succeed(dir.path(), &["data", "info", "photos/c.png"]).contains("1 picture\n"));
 }

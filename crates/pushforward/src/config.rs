@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
 use crate::data::DataConfig;
 use crate::flow_map::config::FlowMapConfig;
@@ -56,6 +57,8 @@ pub struct Recipe {
 pub enum ModelConfig {
     /// A categorical flow map.
     FlowMap(FlowMapConfig),
+    /// An autoencoder within flows, or one of its baselines.
+    Aef(AefConfig),
     /// An image classifier, the feature network of Fréchet distances.
     Classifier(ClassifierConfig),
 }
@@ -76,6 +79,10 @@ pub struct EvalConfig {
     pub features: Option<PathBuf>,
     /// Order of the n-gram model that scores text.
     pub ngram_order: usize,
+    /// Held-out images whose log-density is measured, by models of continuous images.
+    pub images: usize,
+    /// Draws per image where the log-density is estimated.
+    pub draws: usize,
 }
 
 impl Default for EvalConfig {
@@ -87,6 +94,8 @@ impl Default for EvalConfig {
             bound_draws: 16,
             features: None,
             ngram_order: crate::eval::kneser_ney::DEFAULT_ORDER,
+            images: 1000,
+            draws: 128,
         }
     }
 }
@@ -154,6 +163,7 @@ impl Recipe {
         self.train.validate().map_err(|e| e.to_string())?;
         match &self.model {
             ModelConfig::FlowMap(config) => config.validate()?,
+            ModelConfig::Aef(config) => config.validate()?,
             ModelConfig::Classifier(config) => config.validate().map_err(|e| format!("model.{e}"))?,
         }
         if self.eval.nfe.contains(&0) {

@@ -10,7 +10,7 @@
 
 use burn::tensor::{Bool, Tensor, activation};
 
-use crate::kernels;
+use crate::kernels::{self, Pair};
 
 /// A tensor and, optionally, its derivative along one direction.
 #[derive(Clone, Debug)]
@@ -24,6 +24,18 @@ pub struct Dual<const D: usize> {
 impl<const D: usize> From<Tensor<D>> for Dual<D> {
     fn from(value: Tensor<D>) -> Self {
         Self { value, tangent: None }
+    }
+}
+
+impl<const D: usize> From<Pair<D>> for Dual<D> {
+    fn from((value, tangent): Pair<D>) -> Self {
+        Self { value, tangent }
+    }
+}
+
+impl<const D: usize> From<Dual<D>> for Pair<D> {
+    fn from(x: Dual<D>) -> Self {
+        (x.value, x.tangent)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! - [`flow_map`]: categorical flow maps (Roos et al. 2026, arXiv:2602.12233), few-step generation of text, images and other
 //!   categorical data. Its module page holds the equations and a reading order.
+//! - [`aef`]: autoencoders within flows (Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546) and their baselines, with honest
+//!   likelihoods; [`bijector`]: the normalising flows they are made of.
 //!
 //! ```text
 //! data -> Batches -> Objective::loss -> train -> checkpoint -> model::load -> sample | bound -> evaluation -> Report
@@ -18,6 +20,8 @@
 
 pub use burn;
 
+pub mod aef;
+pub mod bijector;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use sha2::{Digest as _, Sha256};
 
+use crate::aef::config::AefConfig;
+use crate::aef::marginal::{self, LogDensities, MarginalRequest};
+use crate::aef::model::DrawRequest;
+use crate::aef::{AefModel, ImageShape};
 use crate::checkpoint::{self, Checkpoint, CheckpointError, LAST};
 use crate::classifier::{Classifier, ClassifierConfig};
 use crate::config::{ModelConfig, Recipe, RecipeError};
@@ -23,6 +27,7 @@ use crate::flow_map::sample::{self, SampleRequest, Samples};
 use crate::nn::SiteShape;
 use crate::params;
 use crate::rng::{Purpose, stream};
+use crate::tensor::from_host;
 
 /// A model for use, without gradients.
 #[derive(Debug)]
@@ -35,6 +40,15 @@ pub enum Model {
         /// Its weights.
         net: FlowMapModel,
     },
+    /// An autoencoder within flows, or one of its baselines.
+    Aef {
+        /// Its settings.
+        config: AefConfig,
+        /// Its weights.
+        net: AefModel,
+        /// Its images.
+        shape: ImageShape,
+    },
     /// An image classifier.
     Classifier {
         /// Its settings.
@@ -42,6 +56,17 @@ pub enum Model {
         /// Its weights.
         net: Classifier,
     },
+}
+
+impl Model {
+    /// Name of the family, for messages.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::FlowMap { .. } => "flow map",
+            Self::Aef { .. } => "autoencoder within flows",
+            Self::Classifier { .. } => "classifier",
+        }
+    }
 }
 
 /// Which weights of a checkpoint.
@@ -134,6 +159,24 @@ pub fn site_shape(schema: &Schema) -> SiteShape {
     SiteShape { count: schema.sites, classes: schema.classes, grid }
 }
 
+/// What the pixels of an image set look like to a model of continuous images: a schema of 256 levels.
+pub fn image_schema([channels, height, width]: [usize; 3]) -> Schema {
+    Schema { sites: channels * height * width, classes: 256, layout: Layout::Image { height, width } }
+}
+
+/// The shape of the images that a schema describes.
+///
+/// # Errors
+/// If it describes no images.
+pub fn image_shape(schema: &Schema) -> Result<ImageShape, String> {
+    match schema.layout {
+        Layout::Image { height, width } if height * width > 0 && schema.sites.is_multiple_of(height * width) => {
+            Ok(ImageShape { channels: schema.sites / (height * width), height, width })
+        }
+        _ => Err("an autoencoder needs a set of images".into()),
+    }
+}
+
 /// Checks that a network can compute on data of a given description, so that building it cannot panic.
 ///
 /// # Errors
@@ -142,6 +185,7 @@ pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
     let sites = site_shape(schema);
     let network = match model {
         ModelConfig::FlowMap(config) => &config.network,
+        ModelConfig::Aef(config) => return config.check_fit(image_shape(schema)?),
         ModelConfig::Classifier(_) if sites.grid.is_some() => return Ok(()),
         ModelConfig::Classifier(_) => return Err("a classifier needs a set of labelled images".into()),
     };
@@ -207,6 +251,12 @@ pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, Lo
         ModelConfig::FlowMap(config) => {
             let net = config.model().init(sites, device, &mut init);
             Model::FlowMap { config: config.clone(), net: params::load(net, stored).map_err(misfit)? }
+        }
+        ModelConfig::Aef(config) => {
+            let shape = image_shape(&schema).map_err(LoadError::Misfit)?;
+            let mut net = params::load(config.init(shape, device, &mut init), stored).map_err(misfit)?;
+            net.assume_initialised();
+            Model::Aef { config: config.clone(), net, shape }
         }
         ModelConfig::Classifier(config) => {
             let labels = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok());
@@ -299,8 +349,73 @@ impl Loaded {
     ) -> Result<(&FlowMapConfig, &FlowMapModel), RequestError> {
         match &self.model {
             Model::FlowMap { config, net } => Ok((config, net)),
-            Model::Classifier { .. } => Err(RequestError::Unsupported { family: "classifier", what, instead }),
+            other => Err(RequestError::Unsupported { family: other.family(), what, instead }),
         }
+    }
+
+    /// The model of continuous images.
+    ///
+    /// # Errors
+    /// If the checkpoint holds another family.
+    pub fn aef(&self, what: &'static str) -> Result<(&AefConfig, &AefModel, ImageShape), RequestError> {
+        match &self.model {
+            Model::Aef { config, net, shape } => Ok((config, net, *shape)),
+            other => Err(RequestError::Unsupported {
+                family: other.family(),
+                what,
+                instead: "use a checkpoint of an autoencoder",
+            }),
+        }
+    }
+
+    /// Draws images in data space, `count * n` values; see [`AefModel::sample`].
+    ///
+    /// # Errors
+    /// If the model draws no images, or the request is out of range.
+    pub fn draw_images(
+        &self,
+        request: &DrawRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<f32>, RequestError> {
+        let (config, net, shape) = self.aef("draw images")?;
+        if !net.generates() {
+            return Err(RequestError::Misfit(
+                "a deterministic autoencoder has no prior to draw from: use a model with one".into(),
+            ));
+        }
+        if !(request.temperature.is_finite() && request.temperature >= 0.0) {
+            return Err(RequestError::Misfit(format!(
+                "the temperature is not negative, found {}",
+                request.temperature
+            )));
+        }
+        Ok(net.sample(shape, config.latent, request, &self.device, progress))
+    }
+
+    /// Log-densities of dequantised images, `[0, 1]^n` image by image; see [`marginal::log_densities`]. `first` is the index of the
+    /// first image, which addresses its draws.
+    ///
+    /// # Errors
+    /// If the model has no density, or the images are not of its size.
+    pub fn image_log_densities(
+        &self,
+        pixels: &[f32],
+        first: u64,
+        request: &MarginalRequest,
+    ) -> Result<LogDensities, RequestError> {
+        let (_, net, shape) = self.aef("score images")?;
+        let n = shape.numel();
+        if pixels.is_empty() || !pixels.len().is_multiple_of(n) {
+            return Err(RequestError::Misfit(format!("images have {shape} values, and {} are given", pixels.len())));
+        }
+        let x = from_host(
+            &pixels.iter().map(|&p| f64::from(p)).collect::<Vec<_>>(),
+            [pixels.len() / n, n],
+            &net.preprocessing().norm.shift.val(),
+        );
+        marginal::log_densities(net, x, first, request).ok_or_else(|| {
+            RequestError::Misfit("a deterministic autoencoder has no density: use a model with one".into())
+        })
     }
 
     /// What a report says of the model.

@@ -1,5 +1,6 @@
 //! Tests across modules: golden fixtures, laws of the mathematics, training, and the rules of the house.
 
+mod aef_nets;
 mod golden;
 mod laws;
 mod support;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 
 /// The device under test: the CPU, or the one that `PUSHFORWARD_TEST_DEVICE` names.
@@ -38,11 +39,7 @@ pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f64> {
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 /// A fixture file, or `None` (with a note) where the fixtures are not there.
 pub(crate) fn golden(name: &str) -> Option<Golden> {
-    let root = match std::env::var_os("PUSHFORWARD_GOLDEN") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden"),
-    };
-    let path = root.join(format!("{name}.safetensors"));
+    let path = golden_root().join(format!("{name}.safetensors"));
     if !path.is_file() {
         eprintln!("skipped: no golden fixtures ({name})");
         return None;
@@ -67,6 +64,20 @@ pub(crate) fn golden(name: &str) -> Option<Golden> {
         })
         .collect();
     Some(Golden { tensors })
+}
+
+/// The description beside a fixture file, or a fixture that is plain JSON; `None` where the fixtures are not there.
+pub(crate) fn golden_json(name: &str) -> Option<serde_json::Value> {
+    let path = golden_root().join(format!("{name}.json"));
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(serde_json::from_str(&text).expect("a description is JSON"))
+}
+
+fn golden_root() -> PathBuf {
+    match std::env::var_os("PUSHFORWARD_GOLDEN") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden"),
+    }
 }
 
 /// The tensors of one fixture file.
@@ -134,4 +145,22 @@ pub(crate) fn close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
         // NaN must fail too, hence the negated comparison.
         assert!(error <= tolerance, "{what}[{i}]: found {f}, wanted {w}, relative error {error:e} > {tolerance:e}");
     }
+}
+
+/// The gradient of every parameter of a model, by name; `None` where there is none.
+pub(crate) fn gradients_by_name<M: Module>(model: &M, gradients: &Gradients) -> Vec<(String, Option<Vec<f64>>)> {
+    struct Visitor<'a>(&'a Gradients, Vec<Option<Vec<f64>>>);
+    impl ModuleVisitor for Visitor<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.push(param.val().grad(self.0).map(|g| pushforward::tensor::to_host(&g)));
+        }
+        fn visit_int<const D: usize>(&mut self, _: &Param<Tensor<D, Int>>) {
+            self.1.push(None);
+        }
+    }
+    let mut visitor = Visitor(gradients, Vec::new());
+    model.visit(&mut visitor);
+    // Names and gradients come in visiting order.
+    let names = pushforward::params::collect(model).into_iter().map(|(name, _)| name);
+    names.zip(visitor.1).collect()
 }

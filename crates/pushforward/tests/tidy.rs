@@ -14,17 +14,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("params", &[]),
     ("kernels", &["device"]),
     ("dual", &["tensor", "kernels"]),
-    ("nn", &["tensor", "dual", "rng"]),
+    ("nn", &["tensor", "dual", "kernels", "rng"]),
+    ("bijector", &["nn", "tensor", "rng"]),
     ("data", &["rng"]),
     ("eval", &["rng"]),
     ("flow_map", &["nn", "dual", "tensor", "rng", "objective"]),
+    ("aef", &["bijector", "nn", "dual", "tensor", "rng", "objective"]),
     ("classifier", &["nn", "dual", "tensor", "rng", "objective", "data"]),
     // The two meet at the optimiser's state: the loop writes checkpoints, and a resume file holds moments.
     ("checkpoint", &["params", "train"]),
     ("train", &["objective", "params", "checkpoint", "rng"]),
-    ("config", &["data", "eval", "train", "flow_map", "classifier"]),
-    ("model", &["config", "checkpoint", "params", "data", "nn", "rng", "flow_map", "classifier"]),
-    ("evaluation", &["model", "config", "data", "eval", "flow_map", "classifier"]),
+    ("config", &["data", "eval", "train", "flow_map", "aef", "classifier"]),
+    ("model", &["config", "checkpoint", "params", "data", "nn", "rng", "tensor", "flow_map", "aef", "classifier"]),
+    ("evaluation", &["model", "config", "data", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use pushforward::data::{DataConfig, Layout, Splits};
+use pushforward::data::{DataConfig, Layout, RawImages, Schema, pictures};
 use pushforward::evaluation::items;
 
 use crate::args::{DataAction, DataArgs};
@@ -11,6 +11,7 @@ use crate::exit::{Failure, OrFail as _};
 use crate::fetch::{fetch, is_present};
 use crate::interrupt::interrupted;
 use crate::output;
+use crate::picture::Tile;
 use crate::printer::Printer;
 use crate::progress::DownloadBar;
 use crate::{download, sources};
@@ -23,6 +24,15 @@ const EMBEDDED: [(&str, &str); 4] = [
     ("checker", "a correlated pair of variables of 16 classes"),
 ];
 
+/// The sets that are files of the user.
+const OWN: [(&str, &str); 2] = [
+    ("text", "any UTF-8 text file, by characters or by a tokenizer"),
+    ("image-folder", "the PNG and JPEG files of a folder, grey or in colour"),
+];
+
+/// Items that `data info` shows.
+const SHOWN: usize = 8;
+
 pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
     match &args.action {
         DataAction::List(data) => {
@@ -33,6 +43,9 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
             for source in sources::SOURCES {
                 let state = if is_present(source, &folder) { "present" } else { "absent" };
                 printer.result(&format!("{:<16}{state:<11}{} ({})", source.name, source.title, source.licence));
+            }
+            for (name, what) in OWN {
+                printer.result(&format!("{name:<16}your files {what}"));
             }
             printer.note(&format!("data folder: {}", folder.display()));
             Ok(())
@@ -63,37 +76,77 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
 }
 
 fn info(name: &str, folder: &Path, printer: Printer) -> Result<(), Failure> {
-    let text = if Path::new(name).is_file() {
+    let path = Path::new(name);
+    let text = if path.is_file() && !pictures::is_picture(path) {
         format!("set = \"text\"\nlength = 64\npath = {}", toml::Value::String(name.to_owned()))
     } else {
         format!("set = {}", toml::Value::String(name.to_owned()))
     };
-    let config: DataConfig = toml::from_str(&text).map_err(|e| {
-        Failure::request(format!("there is no data set or file `{name}`: {}", e.message()))
-            .hint("`pushforward data list` shows the sets")
-    })?;
+    let config: DataConfig = match toml::from_str(&text) {
+        Ok(config) => config,
+        // A set's name goes before a folder that happens to have it.
+        Err(_) if path.exists() => return survey(path, printer),
+        Err(e) => {
+            let problem = format!("there is no data set, file or folder `{name}`: {}", e.message());
+            return Err(Failure::request(problem).hint("`pushforward data list` shows the sets"));
+        }
+    };
+    if let DataConfig::Cifar10(_) = config {
+        let raw = config.raw(folder, 0).or_request()?;
+        let what = kind(&raw.train);
+        printer.result(&describe(
+            &raw.name,
+            &what,
+            [&raw.train, &raw.validation, &raw.test].map(|p| p.count),
+            &raw.sha256,
+        ));
+        let tile = |index| Tile::planes(raw.train.shape(), raw.train.image(index));
+        printer.result(&output::sketch_tiles(&(0..SHOWN.min(raw.train.count)).map(tile).collect::<Vec<_>>()));
+        return Ok(());
+    }
     let splits = config.load(folder, 0).or_request()?;
-    printer.result(&describe(&splits));
-    let ids = items(splits.train.as_ref(), 8);
+    let what = layout(splits.schema());
+    let counts = [&splits.train, &splits.validation, &splits.test].map(|part| part.len());
+    printer.result(&describe(&splits.name, &what, counts, &splits.sha256));
+    let ids = items(splits.train.as_ref(), SHOWN);
     printer.result(&output::sketch(&ids, splits.schema()));
     Ok(())
 }
 
-fn describe(splits: &Splits) -> String {
-    let schema = splits.schema();
+/// Pictures that are no data set yet: what there is, and how a recipe would name them.
+fn survey(path: &Path, printer: Printer) -> Result<(), Failure> {
+    let kinds = pictures::survey(path).or_request()?;
+    let count: usize = kinds.iter().map(|(_, count)| count).sum();
+    printer.result(&format!("{}: {count} picture{}", path.display(), if count == 1 { "" } else { "s" }));
+    for (kind, count) in kinds.iter().take(SHOWN) {
+        printer.result(&format!("{count:>9}  {kind}"));
+    }
+    if let Some(others @ 1..) = kinds.len().checked_sub(SHOWN) {
+        printer
+            .result(&format!("{:>9}  of {others} other kinds", kinds[SHOWN..].iter().map(|(_, n)| n).sum::<usize>()));
+    }
+    if path.is_dir() {
+        let path = toml::Value::String(path.display().to_string());
+        printer.note(&format!("in a recipe: data = {{ set = \"image-folder\", path = {path}, size = [64, 64] }}"));
+    }
+    Ok(())
+}
+
+fn kind(images: &RawImages) -> String {
+    let [channels, height, width] = images.shape();
+    let kind = if channels == 1 { "grey" } else { "colour" };
+    format!("{kind} image {height} x {width}, {} values", channels * height * width)
+}
+
+fn layout(schema: &Schema) -> String {
     let layout = match &schema.layout {
         Layout::Text { .. } => "text".to_owned(),
         Layout::Image { height, width } => format!("image {height} x {width}"),
         Layout::Table => "table".to_owned(),
     };
-    format!(
-        "{}: {layout}, {} sites of {} classes\ntraining {}, validation {}, test {} items\nsha256 {}",
-        splits.name,
-        schema.sites,
-        schema.classes,
-        splits.train.len(),
-        splits.validation.len(),
-        splits.test.len(),
-        splits.sha256
-    )
+    format!("{layout}, {} sites of {} classes", schema.sites, schema.classes)
+}
+
+fn describe(name: &str, what: &str, [training, validation, test]: [usize; 3], sha256: &str) -> String {
+    format!("{name}: {what}\ntraining {training}, validation {validation}, test {test} items\nsha256 {sha256}")
 }

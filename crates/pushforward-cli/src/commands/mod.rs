@@ -11,9 +11,9 @@ pub(crate) mod train;
 use std::path::Path;
 
 use pushforward::config::Recipe;
-use pushforward::data::{DataConfig, Layout, Splits};
+use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
 use pushforward::eval::report::Report;
-use pushforward::evaluation::{EvalError, EvalRequest, evaluate};
+use pushforward::evaluation::{EvalError, EvalRequest, ImageEvalRequest, evaluate, evaluate_images};
 use pushforward::flow_map::sample::Sampler;
 use pushforward::model::{self, Loaded, Weights};
 
@@ -36,6 +36,11 @@ fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Fai
 /// The data of a recipe.
 fn load_data(config: &DataConfig, folder: &Path, seed: u64) -> Result<Splits, Failure> {
     config.load(folder, seed).or_request()
+}
+
+/// The images of a recipe, for models of continuous images.
+fn load_images(config: &DataConfig, folder: &Path, seed: u64) -> Result<ContinuousSplits, Failure> {
+    config.continuous(folder, seed).or_request()
 }
 
 /// The sampler of a request.
@@ -86,8 +91,38 @@ fn measure(
         !interrupted()
     });
     bar.finish();
-    result.map_err(|error| match error {
+    result.map_err(eval_failure)
+}
+
+fn eval_failure(error: EvalError) -> Failure {
+    match error {
         EvalError::Interrupted => Failure::Run(error.into()),
         _ => Failure::Request(error.into()),
-    })
+    }
+}
+
+/// The evaluation of a model of images that a recipe asks for.
+fn image_eval_request(recipe: &Recipe, seed: u64, batch: usize) -> ImageEvalRequest {
+    let eval = &recipe.eval;
+    ImageEvalRequest { images: eval.images, draws: eval.draws, samples: eval.samples, seed, batch }
+}
+
+/// Runs an evaluation of a model of images with its progress on stderr.
+fn measure_images(
+    loaded: &Loaded,
+    splits: &ContinuousSplits,
+    features: Option<&Loaded>,
+    request: &ImageEvalRequest,
+    printer: Printer,
+) -> Result<Report, Failure> {
+    if features.is_none() {
+        printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance; train one (see `pushforward presets`) and pass --features");
+    }
+    let mut bar = crate::progress::StageBar::new(printer);
+    let result = evaluate_images(loaded, splits, features, request, &mut |stage, done, total| {
+        bar.update(stage, done, total);
+        !interrupted()
+    });
+    bar.finish();
+    result.map_err(eval_failure)
 }

@@ -4,18 +4,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use pushforward::aef::config::AefConfig;
+use pushforward::aef::marginal::{MarginalRequest, log_densities};
+use pushforward::aef::model::DrawRequest;
+use pushforward::aef::{AefModel, AefObjective, ImageBatch};
 use pushforward::burn::module::Module;
 use pushforward::burn::tensor::Device;
 use pushforward::checkpoint::{self, RESUME, Resume};
 use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, accuracy, label_count};
 use pushforward::config::{ModelConfig, Recipe};
-use pushforward::data::{Batches, Dataset, Splits};
+use pushforward::data::{Batches, ContinuousSplits, Dataset, Order, Schema, Splits, Visit};
+use pushforward::eval::report::Report;
 use pushforward::evaluation::items;
 use pushforward::flow_map::config::{FlowMapConfig, Teacher};
 use pushforward::flow_map::network::FlowMapModel;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
-use pushforward::model::{self, LABELS_KEY, Model, SCHEMA_KEY, Weights, check_fit, site_shape};
+use pushforward::model::{
+    self, LABELS_KEY, Loaded, Model, SCHEMA_KEY, Weights, check_fit, image_schema, image_shape, site_shape,
+};
 use pushforward::objective::Objective;
 use pushforward::params;
 use pushforward::rng::{Purpose, stream};
@@ -23,7 +30,7 @@ use pushforward::tensor::to_host;
 use pushforward::train::metrics::MetricsFile;
 use pushforward::train::{EndReason, Event, Flow, Outcome, RunFolder, TrainError, TrainRequest, Validate, train};
 
-use super::{eval_request, load_data, measure, open_device};
+use super::{eval_request, image_eval_request, load_data, load_images, measure, measure_images, open_device};
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::{RUN_RECIPE, create_run_dir, open_run_dir, write_atomic};
@@ -38,13 +45,44 @@ use crate::tensorboard::EventWriter;
 const SAMPLE_ITEMS: usize = 64;
 /// Held-out items that a validation looks at.
 const VALIDATION_ITEMS: usize = 512;
+/// Draws of an estimated log-density in a validation.
+const VALIDATION_DRAWS: usize = 16;
+/// Images that statistics and principal components are taken from before a run.
+const INITIAL_ITEMS: usize = 512;
+
+/// The data of a run.
+enum Parts {
+    /// Of categorical variables.
+    Categorical(Splits),
+    /// Images in `[0, 1]^n`.
+    Continuous(ContinuousSplits),
+}
+
+impl Parts {
+    fn schema(&self) -> Schema {
+        match self {
+            Self::Categorical(splits) => splits.schema().clone(),
+            Self::Continuous(splits) => image_schema(splits.train.shape()),
+        }
+    }
+
+    /// Name, hash and number of training items.
+    fn facts(&self) -> (&str, &str, usize) {
+        match self {
+            Self::Categorical(splits) => (&splits.name, &splits.sha256, splits.train.len()),
+            Self::Continuous(splits) => (&splits.name, &splits.sha256, splits.train.len()),
+        }
+    }
+}
 
 /// A run, ready to start.
 struct Run<'a> {
     recipe: Recipe,
     folder: PathBuf,
     device: Device,
-    splits: Splits,
+    schema: Schema,
+    /// Number of training items.
+    items: usize,
     provenance: BTreeMap<String, String>,
     resume: Option<Resume>,
     max_minutes: Option<f64>,
@@ -64,8 +102,15 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
             (Recipe::parse(&text, &origin, &args.overrides).or_request()?, None)
         }
     };
-    let splits = load_data(&recipe.data, &args.data.folder(), recipe.seed)?;
-    check_fit(&recipe.model, splits.schema()).map_err(Failure::request)?;
+    let data_dir = args.data.folder();
+    let parts = match recipe.model {
+        ModelConfig::Aef(_) => Parts::Continuous(load_images(&recipe.data, &data_dir, recipe.seed)?),
+        ModelConfig::FlowMap(_) | ModelConfig::Classifier(_) => {
+            Parts::Categorical(load_data(&recipe.data, &data_dir, recipe.seed)?)
+        }
+    };
+    let (schema, (data, sha256, _)) = (parts.schema(), parts.facts());
+    check_fit(&recipe.model, &schema).map_err(Failure::request)?;
     let folder = match (&args.resume, &args.out) {
         (Some(folder), _) => folder.clone(),
         (None, Some(folder)) => folder.clone(),
@@ -75,23 +120,29 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("device".to_owned(), args.device.device.clone()),
         ("dtype".to_owned(), "f32".to_owned()),
-        ("data".to_owned(), splits.name.clone()),
-        ("data_sha256".to_owned(), splits.sha256.clone()),
-        (SCHEMA_KEY.to_owned(), serde_json::to_string(splits.schema()).or_run()?),
+        ("data".to_owned(), data.to_owned()),
+        ("data_sha256".to_owned(), sha256.to_owned()),
+        (SCHEMA_KEY.to_owned(), serde_json::to_string(&schema).or_run()?),
     ]);
-    let labels = label_count(splits.train.as_ref());
+    let labels = match &parts {
+        Parts::Categorical(splits) => label_count(splits.train.as_ref()),
+        Parts::Continuous(_) => None,
+    };
     if let Some(labels) = labels {
         provenance.insert(LABELS_KEY.to_owned(), labels.to_string());
     }
-    let run = Run { recipe, folder, device, splits, provenance, resume, max_minutes: args.max_minutes, printer, args };
-    match run.recipe.model.clone() {
-        ModelConfig::FlowMap(config) => train_flow_map(run, &config),
-        ModelConfig::Classifier(config) => {
+    let max_minutes = args.max_minutes;
+    let items = parts.facts().2;
+    let run = Run { recipe, folder, device, schema, items, provenance, resume, max_minutes, printer, args };
+    match (run.recipe.model.clone(), parts) {
+        (ModelConfig::FlowMap(config), Parts::Categorical(splits)) => train_flow_map(run, &splits, &config),
+        (ModelConfig::Classifier(config), Parts::Categorical(splits)) => {
             let labels = labels.ok_or_else(|| Failure::request("a classifier needs a set of labelled images"))?;
-            let net =
-                config.init(site_shape(run.splits.schema()), labels, &run.device.clone().autodiff(), &mut run.init());
-            train_classifier(run, net)
+            let net = config.init(site_shape(&run.schema), labels, &run.device.clone().autodiff(), &mut run.init());
+            train_classifier(run, &splits, net)
         }
+        (ModelConfig::Aef(config), Parts::Continuous(splits)) => train_aef(run, &splits, &config),
+        _ => unreachable!("the data were loaded for the family"),
     }
 }
 
@@ -132,8 +183,8 @@ impl Run<'_> {
         if pushforward::device::is_cpu(&self.device) { self.args.threads.unwrap_or(cores) } else { 1 }
     }
 
-    fn batches(&self) -> Batches {
-        Batches::new(self.splits.train.clone(), self.recipe.train.batch, self.recipe.seed)
+    fn batches(&self, splits: &Splits) -> Batches {
+        Batches::new(splits.train.clone(), self.recipe.train.batch, self.recipe.seed)
     }
 
     /// Trains, with everything that is told and written meanwhile.
@@ -156,7 +207,7 @@ impl Run<'_> {
             self.recipe.name,
             self.folder.display(),
             params::count(&model),
-            self.splits.train.len()
+            self.items
         ));
         let mut log = Log::open(&self.folder, resumed_at)?;
         let config = self.recipe.train.clone();
@@ -292,8 +343,8 @@ impl Log {
     }
 }
 
-fn train_flow_map(mut run: Run<'_>, config: &FlowMapConfig) -> Result<(), Failure> {
-    let sites = site_shape(run.splits.schema());
+fn train_flow_map(mut run: Run<'_>, splits: &Splits, config: &FlowMapConfig) -> Result<(), Failure> {
+    let sites = site_shape(&run.schema);
     let device = run.device.clone();
     let mut net = config.model().init(sites, &device.clone().autodiff(), &mut run.init());
     let mut frozen = None;
@@ -307,9 +358,9 @@ fn train_flow_map(mut run: Run<'_>, config: &FlowMapConfig) -> Result<(), Failur
         frozen = Some(teacher);
     }
     let objective = FlowMapObjective::new(config.clone(), frozen);
-    let batches = run.batches();
-    let held_out = items(run.splits.validation.as_ref(), VALIDATION_ITEMS);
-    let (seed, schema) = (run.recipe.seed, run.splits.schema().clone());
+    let batches = run.batches(splits);
+    let held_out = items(splits.validation.as_ref(), VALIDATION_ITEMS);
+    let (seed, schema) = (run.recipe.seed, run.schema.clone());
     let batch_size = run.recipe.train.batch;
     let validate = |ema: &FlowMapModel| {
         let (mut sum, mut n) = (0.0, 0);
@@ -336,13 +387,13 @@ fn train_flow_map(mut run: Run<'_>, config: &FlowMapConfig) -> Result<(), Failur
     if unfinished || run.args.no_eval {
         return Ok(());
     }
-    finish_flow_map(&run)
+    finish_flow_map(&run, splits)
 }
 
 /// The network of a finished first stage.
 fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
     let loaded = model::load(path, Weights::Ema, &run.device).or_request()?;
-    if loaded.schema != *run.splits.schema() {
+    if loaded.schema != run.schema {
         return Err(Failure::request(format!("the teacher {} was trained on other data", loaded.path.display())));
     }
     match (loaded.model, &run.recipe.model) {
@@ -359,7 +410,7 @@ fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
 }
 
 /// Samples, pictures and measurements of a finished run.
-fn finish_flow_map(run: &Run<'_>) -> Result<(), Failure> {
+fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
     let printer = run.printer;
     let device = run.device.clone();
     let loaded = model::load(&run.folder, Weights::Ema, &device).or_run()?;
@@ -371,27 +422,115 @@ fn finish_flow_map(run: &Run<'_>) -> Result<(), Failure> {
         printer.result(&output::sketch(&samples.ids, &loaded.schema));
         printer.result("");
     }
-    let features = run.recipe.eval.features.as_ref();
-    let features = features.map(|path| model::load(path, Weights::Ema, &device)).transpose().or_request()?;
+    let features = feature_network(run)?;
     let request = eval_request(&run.recipe, Sampler::Map, 1.0, run.recipe.seed, 256);
-    let report = measure(&loaded, &run.splits, features.as_ref(), &request, printer)?;
+    let report = measure(&loaded, splits, features.as_ref(), &request, printer)?;
+    written.push(loaded.path.clone());
+    close(run, &report, written)
+}
+
+/// The classifier that the recipe names.
+fn feature_network(run: &Run<'_>) -> Result<Option<Loaded>, Failure> {
+    let path = run.recipe.eval.features.as_ref();
+    path.map(|path| model::load(path, Weights::Ema, &run.device)).transpose().or_request()
+}
+
+/// Writes and prints the report, then the paths of all that was written.
+fn close(run: &Run<'_>, report: &Report, written: Vec<PathBuf>) -> Result<(), Failure> {
     let path = run.folder.join("report.json");
     write_atomic(&path, report.to_json().as_bytes()).or_run()?;
-    written.push(path);
-    written.push(loaded.path.clone());
-    printer.result(report.table().trim_end());
-    printer.result("");
-    for path in written {
-        printer.result(&path.display().to_string());
+    run.printer.result(report.table().trim_end());
+    run.printer.result("");
+    for path in written.into_iter().chain([path]) {
+        run.printer.result(&path.display().to_string());
     }
     Ok(())
 }
 
-fn train_classifier(mut run: Run<'_>, net: Classifier) -> Result<(), Failure> {
-    let sites = site_shape(run.splits.schema());
-    let batches = run.batches();
+fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) -> Result<(), Failure> {
+    let (device, seed, batch) = (run.device.clone(), run.recipe.seed, run.recipe.train.batch);
+    let shape = image_shape(&run.schema).map_err(Failure::request)?;
+    let mut net = config.init(shape, &device.clone().autodiff(), &mut run.init());
+    let order = Order::new(splits.train.len(), batch, seed);
+    let images = |index: u64| ImageBatch { pixels: splits.train.batch(&order.visits(index)), count: batch };
+    if run.resume.is_none() {
+        // Statistics and principal components come from more than one batch.
+        let count = INITIAL_ITEMS.min(splits.train.len());
+        let visits = Order::new(splits.train.len(), count, seed).visits(0);
+        let first = ImageBatch { pixels: splits.train.batch(&visits), count };
+        let x = first.tensor(&net.preprocessing().norm.shift.val());
+        net.initialise(x, config.latent, &mut stream(seed, Purpose::Init, 1));
+    } else {
+        net.assume_initialised();
+    }
+    let held_out = splits.validation.len().min(VALIDATION_ITEMS);
+    let objective = AefObjective { latent: config.latent };
+    let validate = |ema: &AefModel| {
+        let (mut sum, mut name) = (0.0, "loss");
+        for start in (0..held_out).step_by(batch) {
+            let count = batch.min(held_out - start);
+            let visits: Vec<Visit> = (start..start + count).map(|i| Visit::fixed(0, i)).collect();
+            let part = ImageBatch { pixels: splits.validation.batch(&visits), count };
+            let x = part.tensor(&ema.preprocessing().norm.shift.val());
+            let loss = objective.of(ema, &ema.prepare(x.clone()), &mut stream(seed, Purpose::Validation, start as u64));
+            (name, sum) = if loss.name == "extended_nll" {
+                // The published objective is unbounded: what is selected by must be a likelihood.
+                let request = MarginalRequest { draws: VALIDATION_DRAWS, seed, ..MarginalRequest::default() };
+                let found = log_densities(ema, x, start as u64, &request).expect("an expansion has a density");
+                ("nll", sum - found.values.iter().sum::<f64>())
+            } else {
+                (loss.name, sum + to_host(&loss.values).iter().sum::<f64>())
+            };
+        }
+        vec![(name.to_owned(), sum / held_out as f64)]
+    };
+    let sketches = |step: u64, ema: &AefModel| {
+        let name = format!("step-{step:08}");
+        let generated = ema.generates().then(|| {
+            let request = image_draws(seed, true);
+            Sketch::of_images(
+                &format!("{name}-samples"),
+                &ema.sample(shape, config.latent, &request, &device, &mut |_| true),
+                shape,
+            )
+        });
+        generated.into_iter().collect()
+    };
+    let outcome = run.train(net, &objective, &images, &validate, &sketches)?;
+    let unfinished = matches!(outcome.reason, EndReason::Stopped);
+    drop(outcome);
+    if unfinished || run.args.no_eval {
+        return Ok(());
+    }
+    let loaded = model::load(&run.folder, Weights::Ema, &device).or_run()?;
+    let mut written = Vec::new();
+    if matches!(&loaded.model, Model::Aef { net, .. } if net.generates()) {
+        for (name, deviations) in [("final-samples", true), ("final-means", false)] {
+            let pixels = loaded.draw_images(&image_draws(seed, deviations), &mut |_| true).or_run()?;
+            written.push(Sketch::of_images(name, &pixels, shape).save(&run.folder)?);
+            if deviations {
+                run.printer.result("samples:");
+                run.printer.result(&output::sketch_images(&pixels, shape));
+                run.printer.result("");
+            }
+        }
+    }
+    let features = feature_network(&run)?;
+    let request = image_eval_request(&run.recipe, seed, 256);
+    let report = measure_images(&loaded, splits, features.as_ref(), &request, run.printer)?;
+    written.push(loaded.path.clone());
+    close(&run, &report, written)
+}
+
+fn image_draws(seed: u64, deviations: bool) -> DrawRequest {
+    DrawRequest { count: SAMPLE_ITEMS, first: 0, temperature: 1.0, deviations, seed, batch: SAMPLE_ITEMS }
+}
+
+fn train_classifier(mut run: Run<'_>, splits: &Splits, net: Classifier) -> Result<(), Failure> {
+    let sites = site_shape(&run.schema);
+    let batches = run.batches(splits);
     let held_out = |set: &dyn Dataset| LabelledBatch::held_out(set, 0..set.len().min(10_000));
-    let (validation, test) = (held_out(run.splits.validation.as_ref()), held_out(run.splits.test.as_ref()));
+    let (validation, test) = (held_out(splits.validation.as_ref()), held_out(splits.test.as_ref()));
     let validate = |ema: &Classifier| vec![("error".to_owned(), 1.0 - accuracy(ema, &validation, sites, 256))];
     let outcome = run.train(
         net,

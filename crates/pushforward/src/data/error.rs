@@ -48,7 +48,7 @@ pub enum DataError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What the offset counts: `byte`, `decompressed byte` or `compressed byte`.
+        /// What the offset counts: `byte`, `decompressed byte`, `compressed byte` or `line`.
         place: &'static str,
         /// Where in the file.
         offset: u64,
@@ -56,6 +56,14 @@ pub enum DataError {
         expected: String,
         /// What is there.
         found: String,
+    },
+    /// A picture, or a folder of pictures, that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Picture {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        problem: String,
     },
     /// A setting that cannot work.
     #[error("data setting `{key}`: {problem}")]

@@ -68,10 +68,15 @@ pub(crate) fn sha256<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Strin
     hex(&hash.finalize())
 }
 
+/// SHA-256 of `bytes`, in hexadecimal.
+pub(crate) fn sha256_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// SHA-256 of the description of a made-up set: name, settings as JSON and seed.
 pub(crate) fn sha256_made(name: &str, settings: &impl serde::Serialize, seed: u64) -> String {
     let settings = serde_json::to_string(settings).expect("settings are plain values");
-    hex(&Sha256::digest(format!("{name} {settings} seed {seed}")))
+    sha256_bytes(format!("{name} {settings} seed {seed}").as_bytes())
 }
 
 fn hex(bytes: &[u8]) -> String {

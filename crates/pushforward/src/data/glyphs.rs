@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::idx::{RawImages, RawSplits};
+use super::raw::{RawImages, RawSplits};
 use super::strokes::{self, PIXELS, Pose, SIDE};
 use super::{DataError, Dataset, Layout, Schema, Splits, Visit, files};
 use crate::rng::{Purpose, stream};
@@ -23,11 +23,13 @@ const HELD_OUT: usize = 5_000;
 pub struct GlyphConfig {
     /// Glyphs to train on. Default 50,000. Validation and test hold 5,000 others each.
     pub examples: usize,
+    /// Standard deviation of noise on the grey pixels; see [`super::ContinuousImages`]. Default 0.
+    pub noise: f64,
 }
 
 impl Default for GlyphConfig {
     fn default() -> Self {
-        Self { examples: 50_000 }
+        Self { examples: 50_000, noise: 0.0 }
     }
 }
 
@@ -47,7 +49,7 @@ impl GlyphConfig {
         let part =
             |(first, len)| -> Arc<dyn Dataset> { Arc::new(GlyphSet { schema: schema.clone(), seed, first, len }) };
         let [train, validation, test] = parts(self)?.map(part);
-        Ok(Splits { name: "glyphs".into(), train, validation, test, sha256: files::sha256_made("glyphs", self, seed) })
+        Ok(Splits { name: "glyphs".into(), train, validation, test, sha256: self.sha256("glyphs", seed) })
     }
 
     /// The same glyphs in grey, anti-aliased.
@@ -56,12 +58,16 @@ impl GlyphConfig {
             pixels: (first..first + len).flat_map(|number| grey(seed, number)).collect(),
             labels: Some((first..first + len).map(|number| class(number) as u8).collect()),
             count: len,
+            channels: 1,
             height: SIDE,
             width: SIDE,
-            channels: 1,
         });
-        let sha256 = files::sha256_made("grey glyphs", self, seed);
-        Ok(RawSplits { name: "glyphs".into(), train, validation, test, sha256 })
+        Ok(RawSplits { name: "glyphs".into(), train, validation, test, sha256: self.sha256("grey glyphs", seed) })
+    }
+
+    fn sha256(&self, name: &str, seed: u64) -> String {
+        // Noise is laid over the glyphs and not part of them.
+        files::sha256_made(name, &serde_json::json!({ "examples": self.examples }), seed)
     }
 }
 
@@ -114,7 +120,7 @@ mod tests {
 
     #[test]
     fn grey_and_binary_glyphs_are_the_same_drawing() {
-        let config = GlyphConfig { examples: 100 };
+        let config = GlyphConfig { examples: 100, ..GlyphConfig::default() };
         let (binary, raw) = (config.load(3).unwrap(), config.grey(3).unwrap());
         assert_eq!((raw.train.count, raw.test.count), (100, HELD_OUT));
         for index in 0..100 {
@@ -130,12 +136,14 @@ mod tests {
 
     #[test]
     fn glyphs_differ_and_held_out_ones_do_not_depend_on_the_number_of_examples() {
-        let config = GlyphConfig { examples: 500 };
+        let config = GlyphConfig { examples: 500, noise: 0.5 };
         let raw = config.grey(0).unwrap();
         let all: std::collections::HashSet<&[u8]> = (0..500).map(|i| raw.train.image(i)).collect();
         assert_eq!(all.len(), 500);
-        assert_eq!(raw.test, GlyphConfig { examples: 20 }.grey(0).unwrap().test);
+        assert_eq!(raw.test, GlyphConfig { examples: 20, ..config.clone() }.grey(0).unwrap().test);
         assert_ne!(raw.test, config.grey(1).unwrap().test);
-        assert!(GlyphConfig { examples: 0 }.load(0).is_err());
+        let quiet = GlyphConfig { noise: 0.0, ..config.clone() }.grey(0).unwrap();
+        assert!(raw.train == quiet.train && raw.sha256 == quiet.sha256, "noise is laid over the glyphs");
+        assert!(GlyphConfig { examples: 0, ..config.clone() }.load(0).is_err());
     }
 }

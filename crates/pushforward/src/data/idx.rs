@@ -1,4 +1,4 @@
-//! Images as files hold them: the IDX format of the MNIST family, and 8-bit pixels in memory.
+//! The IDX format of the MNIST family.
 //!
 //! ```text
 //! 0 0 type rank | dim_0 ... dim_{rank-1}, 4 bytes each, big-endian | data, row-major
@@ -11,42 +11,11 @@ use std::path::{Path, PathBuf};
 
 use super::DataError;
 use super::files::{self, Source};
+use super::raw::{RawImages, RawSplits};
 
 /// The four files of a set of the family, without the `.gz` they are published with.
 pub const FILES: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
-
-/// Images of 8-bit pixels, for models of continuous data and for the categorical views in [`super::images`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct RawImages {
-    /// `count * height * width * channels` values.
-    pub pixels: Vec<u8>,
-    /// One class per image.
-    pub labels: Option<Vec<u8>>,
-    /// Number of images.
-    pub count: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Values per pixel.
-    pub channels: usize,
-}
-
-/// The three parts of an image set.
-#[derive(Clone, Debug)]
-pub struct RawSplits {
-    /// Name of the set, as in a recipe.
-    pub name: String,
-    /// What the model is fitted to.
-    pub train: RawImages,
-    /// What choices are made on.
-    pub validation: RawImages,
-    /// What is reported.
-    pub test: RawImages,
-    /// Hash of the source files as stored, or of the settings of a made-up set.
-    pub sha256: String,
-}
 
 /// An array of bytes from an IDX file.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,39 +36,14 @@ impl Idx {
     }
 }
 
-impl RawImages {
-    /// The pixels of image `index`.
-    ///
-    /// # Panics
-    /// If there is no such image.
-    pub fn image(&self, index: usize) -> &[u8] {
-        let size = self.height * self.width * self.channels;
-        &self.pixels[index * size..(index + 1) * size]
-    }
-
-    /// Cuts off and returns the images from number `at` on.
-    fn split_off(&mut self, at: usize) -> Self {
-        let tail = Self {
-            pixels: self.pixels.split_off(at * self.height * self.width * self.channels),
-            labels: self.labels.as_mut().map(|labels| labels.split_off(at)),
-            count: self.count - at,
-            ..*self
-        };
-        self.count = at;
-        tail
-    }
-
-    /// Keeps the first `limit` images.
-    pub(crate) fn truncate(&mut self, limit: usize) {
-        if limit < self.count {
-            self.split_off(limit);
-        }
-    }
-}
-
 /// Reads a set of the MNIST family from the first of `dirs` that has each file. Validation is the last `validation`
-/// images of the training file; the test part is the `t10k` file.
-pub(crate) fn mnist_family(name: &str, dirs: &[PathBuf], validation: usize) -> Result<RawSplits, DataError> {
+/// images of the training file or, with a seed, ones drawn with it; the test part is the `t10k` file.
+pub(crate) fn mnist_family(
+    name: &str,
+    dirs: &[PathBuf],
+    validation: usize,
+    split_seed: Option<u64>,
+) -> Result<RawSplits, DataError> {
     let sources =
         FILES.iter().map(|file| Source::read(files::find(name, file, dirs)?)).collect::<Result<Vec<_>, _>>()?;
     let mut train = images(&sources[0], &sources[1])?;
@@ -109,11 +53,7 @@ pub(crate) fn mnist_family(name: &str, dirs: &[PathBuf], validation: usize) -> R
             (format!("{}x{}", train.height, train.width), format!("{}x{}", test.height, test.width));
         return Err(sources[2].open().malformed(8, format!("images of {expected} as in the training file"), found));
     }
-    if validation == 0 || validation >= train.count {
-        let problem = format!("{validation}; 1 to {} are possible with this training file", train.count - 1);
-        return Err(DataError::Setting { key: "validation", problem });
-    }
-    let validation = train.split_off(train.count - validation);
+    let validation = train.hold_out(validation, split_seed)?;
     Ok(RawSplits { name: name.to_owned(), train, validation, test, sha256: files::sha256(&sources) })
 }
 
@@ -135,7 +75,7 @@ fn images(images: &Source, labels: &Source) -> Result<RawImages, DataError> {
         let expected = format!("one label for each of {count} images");
         return Err(labels.open().malformed(4, expected, format!("labels of shape {:?}", labels_idx.dims)));
     }
-    Ok(RawImages { pixels: pixels.data, labels: Some(labels_idx.data), count, height, width, channels: 1 })
+    Ok(RawImages { pixels: pixels.data, labels: Some(labels_idx.data), count, channels: 1, height, width })
 }
 
 fn parse(source: &Source) -> Result<Idx, DataError> {
@@ -269,16 +209,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_family(dir.path(), 20, 4);
         let dirs = [dir.path().to_owned()];
-        let splits = mnist_family("mnist", &dirs, 5).unwrap();
+        let splits = mnist_family("mnist", &dirs, 5, None).unwrap();
         assert_eq!((splits.train.count, splits.validation.count, splits.test.count), (15, 5, 4));
         assert_eq!(splits.validation.image(0)[0], (15 * 6 * 7) as u8);
         assert_eq!(splits.validation.labels.as_ref().unwrap()[0], 5);
         assert_eq!(splits.sha256.len(), 64);
-        assert!(mnist_family("mnist", &dirs, 20).unwrap_err().to_string().contains("1 to 19"));
+        assert!(mnist_family("mnist", &dirs, 20, None).unwrap_err().to_string().contains("1 to 19"));
         std::fs::write(dir.path().join(FILES[1]), encode(&[19], vec![0; 19])).unwrap();
-        let message = mnist_family("mnist", &dirs, 5).unwrap_err().to_string();
+        let message = mnist_family("mnist", &dirs, 5, None).unwrap_err().to_string();
         assert!(message.contains("20 images") && message.contains("[19]"), "{message}");
         std::fs::write(dir.path().join(FILES[0]), encode(&[20], vec![0; 20])).unwrap();
-        assert!(mnist_family("mnist", &dirs, 5).unwrap_err().to_string().contains("rank 3"));
+        assert!(mnist_family("mnist", &dirs, 5, None).unwrap_err().to_string().contains("rank 3"));
     }
 }

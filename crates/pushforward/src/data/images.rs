@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::idx::{self, RawImages, RawSplits};
-use super::{DataError, Dataset, Layout, Schema, Splits, Visit, files};
+use super::raw::{RawImages, RawSplits};
+use super::{DataError, Dataset, Layout, Schema, Splits, Visit, files, idx};
 
 /// Settings of an image set of the MNIST family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,27 +14,44 @@ use super::{DataError, Dataset, Layout, Schema, Splits, Visit, files};
 pub struct ImageConfig {
     /// How a grey value becomes a class. Default `"threshold"`.
     pub pixels: Pixels,
-    /// Images at the end of the training file that form the validation part. Default 5,000.
+    /// Images of the training file that form the validation part, its last ones. Default 5,000.
     pub validation: usize,
+    /// Draws the validation part at random with this seed instead. It is apart from the seed of the run, so that runs
+    /// of several seeds can be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
     /// At most this many images in each part. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Folder that holds the four files. Default: the set's folder in the data folder, then the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// Mirrors half of the training images; see [`super::ContinuousImages`]. Default false.
+    pub flip: bool,
+    /// Standard deviation of noise on the pixels; see [`super::ContinuousImages`]. Default 0.
+    pub noise: f64,
 }
 
 impl Default for ImageConfig {
     fn default() -> Self {
-        Self { pixels: Pixels::Threshold, validation: 5_000, limit: None, path: None }
+        Self {
+            pixels: Pixels::default(),
+            validation: 5_000,
+            split_seed: None,
+            limit: None,
+            path: None,
+            flip: false,
+            noise: 0.0,
+        }
     }
 }
 
 /// How a grey value `g` in `0..=255` becomes a class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pixels {
     /// Two classes: light from `g = 128` on.
+    #[default]
     Threshold,
     /// Two classes: light with probability `g / 255`, drawn anew at each training visit and once and for all in
     /// validation and test.
@@ -56,34 +73,22 @@ impl Pixels {
 impl ImageConfig {
     pub(crate) fn read(&self, name: &str, folder: &str, data_dir: &Path) -> Result<RawSplits, DataError> {
         let dirs = files::folders(self.path.as_deref(), folder, data_dir)?;
-        let mut splits = idx::mnist_family(name, &dirs, self.validation)?;
-        if let Some(limit) = self.limit {
-            if limit == 0 {
-                return Err(DataError::Setting {
-                    key: "limit",
-                    problem: "0 leaves no image; leave it out for all".into(),
-                });
-            }
-            for part in [&mut splits.train, &mut splits.validation, &mut splits.test] {
-                part.truncate(limit);
-            }
-        }
+        let mut splits = idx::mnist_family(name, &dirs, self.validation, self.split_seed)?;
+        splits.limit(self.limit)?;
         Ok(splits)
     }
+}
 
-    pub(crate) fn view(&self, raw: RawSplits, seed: u64) -> Result<Splits, DataError> {
-        let classes = self.pixels.classes();
-        if !(2..=256).contains(&classes) {
-            return Err(DataError::Setting {
-                key: "pixels",
-                problem: format!("{classes} levels; 2 to 256 are possible"),
-            });
-        }
-        let view = |raw, fixed| -> Arc<dyn Dataset> { Arc::new(ImageSet::new(raw, self.pixels, fixed)) };
-        // The two held-out parts draw from different seeds; the second is any other function of the first.
-        let (train, validation) = (view(raw.train, None), view(raw.validation, Some(seed)));
-        Ok(Splits { name: raw.name, train, validation, test: view(raw.test, Some(!seed)), sha256: raw.sha256 })
+/// Grey images as categorical variables. `seed` fixes the held-out draws of [`Pixels::Stochastic`].
+pub(crate) fn view(raw: RawSplits, pixels: Pixels, seed: u64) -> Result<Splits, DataError> {
+    let classes = pixels.classes();
+    if !(2..=256).contains(&classes) {
+        return Err(DataError::Setting { key: "pixels", problem: format!("{classes} levels; 2 to 256 are possible") });
     }
+    let view = |raw, fixed| -> Arc<dyn Dataset> { Arc::new(ImageSet::new(raw, pixels, fixed)) };
+    // The two held-out parts draw from different seeds; the second is any other function of the first.
+    let (train, validation) = (view(raw.train, None), view(raw.validation, Some(seed)));
+    Ok(Splits { name: raw.name, train, validation, test: view(raw.test, Some(!seed)), sha256: raw.sha256 })
 }
 
 struct ImageSet {

@@ -1,12 +1,16 @@
-//! Data sets of categorical variables, and the raw images behind some of them.
+//! Data sets of categorical variables and of images.
 //!
 //! A [`Dataset`] hands out examples as class indices, `sites` of them, each in `0..classes`. No tensors here:
 //! the training loop moves a batch of plain integers to its device once. A recipe names a set by a [`DataConfig`];
 //! [`DataConfig::load`] gives its three [`Splits`], and [`Batches`] puts the training split in an order that is a
 //! function of `(seed, epoch)` alone.
 //!
+//! Sets of images serve models of continuous data too: [`DataConfig::continuous`] gives their parts as
+//! [`ContinuousImages`], points of `[0, 1]^n`, which [`Order`] puts in the same order.
+//!
 //! `checker`, `echo`, `sums` and `glyphs` are made by the program from a seed and carry an exact check of every
-//! sample. The others are read from files under a data folder, `<data_dir>/<set>/<file>`, plain or gzipped.
+//! sample. `text` and `image-folder` are the user's own files. The others are read from files under a data folder,
+//! `<data_dir>/<set>/<file>`, plain or gzipped.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,22 +21,29 @@ use serde::{Deserialize, Serialize};
 use crate::rng::{Purpose, Stream, stream};
 
 pub mod checker;
+pub mod cifar;
 mod classify;
+pub mod continuous;
 pub mod echo;
 mod error;
 mod files;
+pub mod folder;
 pub mod glyphs;
 pub mod idx;
 pub mod images;
 mod order;
+pub mod pictures;
+mod raw;
 mod rule;
 mod strokes;
 pub mod sums;
 pub mod text;
 mod vocabulary;
 
+pub use continuous::{ContinuousImages, ContinuousSplits};
 pub use error::DataError;
-pub use order::Batches;
+pub use order::{Batches, Order};
+pub use raw::{RawImages, RawSplits};
 pub use vocabulary::{Tokens, Vocabulary};
 
 /// Which data set, and how it is seen. In a recipe: `set = "mnist"` and the settings of that set beside it.
@@ -53,6 +64,10 @@ pub enum DataConfig {
     FashionMnist(images::ImageConfig),
     /// Cursive Japanese (Clanuwat et al. 2018, arXiv 1812.01718).
     Kmnist(images::ImageConfig),
+    /// Photographs of ten classes, 32 x 32 in colour (Krizhevsky 2009).
+    Cifar10(cifar::CifarConfig),
+    /// A folder of PNG and JPEG files.
+    ImageFolder(folder::FolderConfig),
     /// The first 10^8 characters of a cleaned Wikipedia, or any file of the same form.
     Text8(text::Text8Config),
     /// Any UTF-8 text file, by characters or by a tokenizer.
@@ -70,12 +85,14 @@ impl DataConfig {
             Self::Mnist(_) => "mnist",
             Self::FashionMnist(_) => "fashion-mnist",
             Self::Kmnist(_) => "kmnist",
+            Self::Cifar10(_) => "cifar10",
+            Self::ImageFolder(_) => "image-folder",
             Self::Text8(_) => "text8",
             Self::Text(_) => "text",
         }
     }
 
-    /// The files the set is read from, relative to the data folder, in the form in which they are published.
+    /// The files the set is read from, relative to the data folder, in the form in which `data fetch` leaves them.
     /// Empty for the sets that the program makes itself.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -83,6 +100,8 @@ impl DataConfig {
             Self::Mnist(_) | Self::FashionMnist(_) | Self::Kmnist(_) => {
                 idx::FILES.iter().map(|file| Path::new(&self.folder()).join(format!("{file}.gz"))).collect()
             }
+            Self::Cifar10(_) => cifar::FILES.iter().map(|file| Path::new(&self.folder()).join(file)).collect(),
+            Self::ImageFolder(config) => config.files(),
             Self::Text8(config) => vec![config.path.clone().unwrap_or_else(|| "text8/text8".into())],
             Self::Text(config) => std::iter::once(config.path.clone()).chain(config.tokenizer.clone()).collect(),
         }
@@ -91,31 +110,46 @@ impl DataConfig {
     /// Reads or makes the set. `seed` decides what the made-up sets hold and how held-out stochastic examples fall.
     ///
     /// # Errors
-    /// If a file is missing or malformed, or a setting does not fit the set; the message says where and what to do.
+    /// If a file is missing or malformed, a setting does not fit the set, or the set holds colour images; the message
+    /// says where and what to do.
     pub fn load(&self, data_dir: &Path, seed: u64) -> Result<Splits, DataError> {
+        self.refuse_continuous_settings()?;
         match self {
             Self::Glyphs(config) => config.load(seed),
             Self::Echo(config) => config.load(seed),
             Self::Sums(config) => config.load(seed),
             Self::Checker(config) => config.load(seed),
             Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
-                config.view(self.raw(data_dir, seed)?, seed)
+                images::view(self.raw(data_dir, seed)?, config.pixels, seed)
             }
+            Self::ImageFolder(config) if config.channels == 1 => {
+                images::view(self.raw(data_dir, seed)?, config.pixels, seed)
+            }
+            Self::Cifar10(_) | Self::ImageFolder(_) => Err(DataError::Setting {
+                key: "set",
+                problem: format!(
+                    "`{}` holds colour images, and pixels become classes in grey images only; train a model of \
+                     continuous images on it, or take a grey set (an image-folder with `channels = 1`, mnist, ...)",
+                    self.name()
+                ),
+            }),
             Self::Text8(config) => config.load(data_dir),
             Self::Text(config) => config.load(data_dir),
         }
     }
 
-    /// The grey images of an image set, for models of continuous data.
+    /// The images of an image set as stored.
     ///
     /// # Errors
     /// As [`DataConfig::load`]; also if the set holds no images.
-    pub fn raw(&self, data_dir: &Path, seed: u64) -> Result<idx::RawSplits, DataError> {
+    pub fn raw(&self, data_dir: &Path, seed: u64) -> Result<RawSplits, DataError> {
         match self {
             Self::Glyphs(config) => config.grey(seed),
             Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
                 config.read(self.name(), &self.folder(), data_dir)
             }
+            Self::Cifar10(config) => config.read(data_dir),
+            Self::ImageFolder(config) => config.read(data_dir),
             Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::Text8(_) | Self::Text(_) => {
                 Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
             }
@@ -265,6 +299,15 @@ mod tests {
             ("set = 'mnist'\npixels = 'stochastic'", "mnist"),
             ("set = 'fashion-mnist'\npixels = { levels = 8 }", "fashion-mnist"),
             ("set = 'kmnist'\nlimit = 10", "kmnist"),
+            ("set = 'fashion-mnist'\nsplit_seed = 3\nflip = true\nnoise = 0.5", "fashion-mnist"),
+            ("set = 'cifar10'\nflip = true", "cifar10"),
+            ("set = 'image-folder'\npath = 'a'\nsize = [64, 48]", "image-folder"),
+            (
+                "set = 'image-folder'\npath = 'a'\nsize = [8, 8]\nchannels = 1\nresize = 'lanczos3'\ncrop = 'none'\n\
+                 split = { list = 'a.txt' }\npixels = { levels = 4 }",
+                "image-folder",
+            ),
+            ("set = 'image-folder'\npath = 'a'\nsize = [8, 8]\nsplit = { random = { seed = 3 } }", "image-folder"),
             ("set = 'text8'\nlength = 64", "text8"),
             ("set = 'text'\npath = 'a.txt'", "text"),
         ] {

@@ -9,48 +9,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Dataset, Visit};
 use crate::rng::{Purpose, stream};
 
-/// Shuffled batches of a data set, addressed by their number.
-pub struct Batches {
-    dataset: Arc<dyn Dataset>,
+/// Which examples every batch holds, addressed by the number of the batch.
+pub struct Order {
+    len: usize,
     batch: usize,
     seed: u64,
     /// The permutation of the epoch asked for last.
     current: Mutex<Option<(u64, Arc<[u32]>)>>,
 }
 
-impl Batches {
-    /// Batches of `batch` examples in the order that `seed` gives.
+impl Order {
+    /// Batches of `batch` out of `len` examples, in the order that `seed` gives.
     ///
     /// # Panics
-    /// If the data set or the batch is empty, or an epoch has 2^32 examples or more.
-    pub fn new(dataset: Arc<dyn Dataset>, batch: usize, seed: u64) -> Self {
+    /// If there are no examples or the batch is empty, or an epoch has 2^32 examples or more.
+    pub fn new(len: usize, batch: usize, seed: u64) -> Self {
         assert!(batch > 0, "a batch holds at least one example");
-        assert!(!dataset.is_empty(), "the data set is empty");
-        assert!(u32::try_from(dataset.len()).is_ok(), "an epoch has {} examples, more than 2^32 - 1", dataset.len());
-        Self { dataset, batch, seed, current: Mutex::new(None) }
-    }
-
-    /// The data set.
-    pub fn dataset(&self) -> &Arc<dyn Dataset> {
-        &self.dataset
-    }
-
-    /// Batch number `index` of the run.
-    ///
-    /// # Shapes
-    /// `batch * sites` class indices, example by example.
-    pub fn at(&self, index: u64) -> Vec<u32> {
-        let sites = self.dataset.schema().sites;
-        let mut out = vec![0; self.batch * sites];
-        for (visit, example) in self.visits(index).into_iter().zip(out.chunks_exact_mut(sites)) {
-            self.dataset.write(visit, example);
-        }
-        out
+        assert!(len > 0, "the data set is empty");
+        assert!(u32::try_from(len).is_ok(), "an epoch has {len} examples, more than 2^32 - 1");
+        Self { len, batch, seed, current: Mutex::new(None) }
     }
 
     /// Which examples batch number `index` holds.
     pub fn visits(&self, index: u64) -> Vec<Visit> {
-        let len = self.dataset.len() as u64;
+        let len = self.len as u64;
         let first = index * self.batch as u64;
         let mut order = self.permutation(first / len);
         let mut epoch = first / len;
@@ -73,11 +55,52 @@ impl Batches {
         {
             return order.clone();
         }
-        let mut order: Vec<u32> = (0..self.dataset.len() as u32).collect();
+        let mut order: Vec<u32> = (0..self.len as u32).collect();
         stream(self.seed, Purpose::Order, epoch).shuffle(&mut order);
         let order: Arc<[u32]> = order.into();
         *current = Some((epoch, order.clone()));
         order
+    }
+}
+
+/// Shuffled batches of a data set, addressed by their number.
+pub struct Batches {
+    dataset: Arc<dyn Dataset>,
+    order: Order,
+}
+
+impl Batches {
+    /// Batches of `batch` examples in the order that `seed` gives.
+    ///
+    /// # Panics
+    /// As [`Order::new`].
+    pub fn new(dataset: Arc<dyn Dataset>, batch: usize, seed: u64) -> Self {
+        let order = Order::new(dataset.len(), batch, seed);
+        Self { dataset, order }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    /// Batch number `index` of the run.
+    ///
+    /// # Shapes
+    /// `batch * sites` class indices, example by example.
+    pub fn at(&self, index: u64) -> Vec<u32> {
+        let sites = self.dataset.schema().sites;
+        let visits = self.visits(index);
+        let mut out = vec![0; visits.len() * sites];
+        for (visit, example) in visits.into_iter().zip(out.chunks_exact_mut(sites)) {
+            self.dataset.write(visit, example);
+        }
+        out
+    }
+
+    /// Which examples batch number `index` holds.
+    pub fn visits(&self, index: u64) -> Vec<Visit> {
+        self.order.visits(index)
     }
 }
 

@@ -11,6 +11,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 
 use crate::dual::Dual;
+use crate::kernels;
 use crate::tensor::from_host;
 
 /// Scaled dot-product attention of every head.
@@ -32,6 +33,26 @@ pub fn attention(q: Dual<4>, k: Dual<4>, v: Dual<4>, keys: Option<Tensor<2, Bool
         scores = scores.mask_fill(drop, -1e30);
     }
     scores.softmax().matmul(v)
+}
+
+/// Attention of every head among positions that turn with `rotary`.
+///
+/// # Shapes
+/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
+/// - output: `[batch, positions, width]`
+///
+/// # Panics
+/// If the heads do not divide the width.
+pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
+    if kernels::serve(&qkv.value) && kernels::serve(&rotary.cos) {
+        return kernels::attention(qkv.into(), heads, Some([rotary.cos.clone(), rotary.sin.clone()]), None).into();
+    }
+    let [b, n, packed] = qkv.dims();
+    let (width, head) = (packed / 3, packed / 3 / heads);
+    let part =
+        |i: usize| qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, heads, head]).swap_dims(1, 2));
+    let out = attention(rotary.forward(part(0)), rotary.forward(part(1)), part(2), None);
+    out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width]))
 }
 
 /// Where tokens lie, for rotary position embeddings.

@@ -14,10 +14,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::attention::{Positions, Rotary, attention};
+use super::attention::{Positions, Rotary, self_attention};
 use super::dropout::Dropout;
 use super::linear::{Linear, LinearConfig, LinearInit};
-use super::modulation::{Modulation, modulate};
+use super::modulation::{Modulation, gated, modulate};
 use super::norm::{LayerNorm, RmsNorm};
 use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Pass, SiteShape};
@@ -154,7 +154,7 @@ impl Dit {
         }
         let [shift, scale]: [Dual<3>; 2] =
             self.modulation.forward(cond).try_into().expect("the final modulation has two parts");
-        let logits = self.output.forward(modulate(self.norm.forward(h), shift, scale));
+        let logits = self.output.forward(self.norm.forward_modulated(h, shift, scale));
         logits.linear(|z| self.paste(z))
     }
 
@@ -227,7 +227,7 @@ impl InputEmbedding {
         };
         let [b, _, _] = x.dims();
         let h = self.projection.forward(x * inverse_rms(s, k).linear(|v| v.reshape([b, 1, 1])));
-        let h = h.clone() + refine.second.forward(refine.first.forward(h).gelu()).scale(0.1);
+        let h = h.clone() + refine.second.forward(refine.first.forward_gelu(h)).scale(0.1);
         let scale = refine.scale.forward(cond.clone()).linear(|v| v.unsqueeze_dim(1));
         let shift = refine.shift.forward(cond).linear(|v| v.unsqueeze_dim(1));
         refine.norm.forward(modulate(h, shift, scale))
@@ -294,21 +294,15 @@ impl Block {
     pub fn forward(&self, x: Dual<3>, cond: Dual<2>, rotary: &Rotary, pass: &mut Pass<'_>) -> Dual<3> {
         let parts: [Dual<3>; 6] = self.modulation.forward(cond).try_into().expect("a block's modulation has six parts");
         let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = parts;
-        let h = modulate(self.norm_attention.forward(x.clone()), shift_a, scale_a);
-        let x = x + self.dropout.forward(self.attend(h, rotary) * gate_a, pass);
-        let h = modulate(self.norm_mlp.forward(x.clone()), shift_m, scale_m);
-        let h = self.mlp_second.forward(self.mlp_first.forward(h).gelu());
-        x + self.dropout.forward(h * gate_m, pass)
+        let h = self.norm_attention.forward_modulated(x.clone(), shift_a, scale_a);
+        // A mask on the branch commutes with its gate.
+        let x = gated(x, self.dropout.forward(self.attend(h, rotary), pass), gate_a);
+        let h = self.norm_mlp.forward_modulated(x.clone(), shift_m, scale_m);
+        let h = self.mlp_second.forward(self.mlp_first.forward_gelu(h));
+        gated(x, self.dropout.forward(h, pass), gate_m)
     }
 
     fn attend(&self, h: Dual<3>, rotary: &Rotary) -> Dual<3> {
-        let [b, n, width] = h.dims();
-        let head = width / self.heads;
-        let qkv = self.qkv.forward(h);
-        let part = |i: usize| {
-            qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, self.heads, head]).swap_dims(1, 2))
-        };
-        let out = attention(rotary.forward(part(0)), rotary.forward(part(1)), part(2), None);
-        self.attention_output.forward(out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width])))
+        self.attention_output.forward(self_attention(self.qkv.forward(h), self.heads, rotary))
     }
 }

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Fill, parameter};
 use crate::dual::Dual;
+use crate::kernels;
 use crate::rng::Stream;
 
 /// Configuration of a [`Linear`] layer.
@@ -90,6 +91,23 @@ impl Linear {
     /// - `x`: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if self.served(&x) { self.fused(x, false) } else { self.composed(x) }
+    }
+
+    /// [`forward`](Self::forward) followed by [`gelu`](Dual::gelu).
+    pub fn forward_gelu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if self.served(&x) { self.fused(x, true) } else { self.composed(x).gelu() }
+    }
+
+    fn served<const D: usize>(&self, x: &Dual<D>) -> bool {
+        kernels::serve(&x.value) && kernels::serve(&self.weight.val())
+    }
+
+    fn fused<const D: usize>(&self, x: Dual<D>, gelu: bool) -> Dual<D> {
+        kernels::linear(x.into(), self.weight.val(), self.bias.as_ref().map(Param::val), gelu).into()
+    }
+
+    fn composed<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         let mut dims = x.dims();
         let inputs = dims[D - 1];
         let rows = dims[..D - 1].iter().product::<usize>();

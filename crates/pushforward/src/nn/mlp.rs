@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SiteShape;
 use super::linear::{Linear, LinearConfig, LinearInit};
-use super::modulation::{Modulation, modulate};
+use super::modulation::{Modulation, gated};
 use super::norm::LayerNorm;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
 use crate::dual::Dual;
@@ -103,8 +103,8 @@ impl Mlp {
         for block in &self.blocks {
             let [shift, scale, gate]: [Dual<3>; 3] =
                 block.modulation.forward(cond.clone()).try_into().expect("a block's modulation has three parts");
-            let m = modulate(block.norm.forward(h.clone()), shift, scale);
-            h = h + block.second.forward(block.first.forward(m).silu()) * gate;
+            let m = block.norm.forward_modulated(h.clone(), shift, scale);
+            h = gated(h, block.second.forward(block.first.forward(m).silu()), gate);
         }
         self.output.forward(self.norm.forward(h)).linear(|v| v.reshape([b, sites, classes]))
     }

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 
 use super::linear::{Linear, LinearConfig, LinearInit};
 use crate::dual::Dual;
+use crate::kernels;
 use crate::rng::Stream;
 
 /// Maps a conditioning vector to `parts` vectors of width `features`.
@@ -49,4 +50,16 @@ impl Modulation {
 /// - `shift`, `scale`: `[batch, 1, features]`
 pub fn modulate(h: Dual<3>, shift: Dual<3>, scale: Dual<3>) -> Dual<3> {
     h * scale.shift(1.0) + shift
+}
+
+/// `x + gate h`.
+///
+/// # Shapes
+/// - `x`, `h`, output: `[batch, positions, features]`
+/// - `gate`: `[batch, 1, features]`
+pub fn gated(x: Dual<3>, h: Dual<3>, gate: Dual<3>) -> Dual<3> {
+    if kernels::serve(&x.value) && kernels::serve(&h.value) && kernels::serve(&gate.value) {
+        return kernels::gated(x.into(), h.into(), gate.into()).into();
+    }
+    x + h * gate
 }

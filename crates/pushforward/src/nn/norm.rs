@@ -11,8 +11,10 @@ use burn::module::{Module, Param};
 use burn::tensor::module::layer_norm;
 use burn::tensor::{Device, Tensor};
 
+use super::modulation::modulate;
 use super::{Fill, parameter};
 use crate::dual::Dual;
+use crate::kernels::{self, Affine, Pair};
 use crate::rng::Stream;
 
 /// Divides by the root mean square over the last axis, and its tangent. `x` is centred already where that is wanted.
@@ -54,11 +56,35 @@ impl LayerNorm {
 
     /// Normalises the last axis. Shapes are kept.
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if self.served(&x) {
+            return kernels::norm(x.into(), self.affine(None), true, self.eps).into();
+        }
         if x.tangent.is_none() {
             return layer_norm(x.value, self.weight.val(), Some(self.bias.val()), self.eps).into();
         }
         let n = normalise(centre(x), self.eps).linear(|v| v * self.weight.val().unsqueeze());
         Dual { value: n.value + self.bias.val().unsqueeze(), tangent: n.tangent }
+    }
+
+    /// [`forward`](Self::forward) followed by [`modulate`].
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, positions, features]`
+    /// - `shift`, `scale`: `[batch, 1, features]`
+    pub fn forward_modulated(&self, x: Dual<3>, shift: Dual<3>, scale: Dual<3>) -> Dual<3> {
+        if self.served(&x) && kernels::serve(&shift.value) && kernels::serve(&scale.value) {
+            let affine = self.affine(Some([shift.into(), scale.into()]));
+            return kernels::norm(x.into(), affine, true, self.eps).into();
+        }
+        modulate(self.forward(x), shift, scale)
+    }
+
+    fn served<const D: usize>(&self, x: &Dual<D>) -> bool {
+        kernels::serve(&x.value) && kernels::serve(&self.weight.val())
+    }
+
+    fn affine(&self, modulation: Option<[Pair<3>; 2]>) -> Affine {
+        Affine { weight: Some(self.weight.val()), bias: Some(self.bias.val()), modulation }
     }
 }
 
@@ -79,6 +105,10 @@ impl RmsNorm {
 
     /// Normalises the last axis. Shapes are kept.
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if kernels::serve(&x.value) && kernels::serve(&self.weight.val()) {
+            let affine = Affine { weight: Some(self.weight.val()), ..Affine::default() };
+            return kernels::norm(x.into(), affine, false, self.eps).into();
+        }
         normalise(x, self.eps).linear(|v| v * self.weight.val().unsqueeze())
     }
 }

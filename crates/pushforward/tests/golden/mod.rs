@@ -1,7 +1,10 @@
 //! Comparison with numerical fixtures from published code and closed forms; skipped where they are absent.
 
+mod aef;
+mod aef_closed_form;
 mod ddit;
 mod dual;
+mod flows;
 mod losses;
 mod metrics;
 mod oracle;

@@ -1,8 +1,11 @@
 //! Laws of the mathematics, checked in float64.
 
+mod aef;
+mod bijector;
 mod distillation;
 mod dual;
 mod flow_map;
+mod kernels;
 mod objective;
 mod sampler;
 mod sampler_order;

@@ -5,6 +5,9 @@
 //! an n-gram model of the training split, images by a classifier of the same set. Correctness and perplexity are never
 //! reported without an entropy beside them: a generator that has collapsed to one perfect sample scores well on both.
 
+mod images;
+
+pub use self::images::{ImageEvalRequest, evaluate_images};
 use crate::classifier;
 use crate::data::{DataConfig, Dataset, Layout, Splits, Visit, checker, echo, glyphs, sums};
 use crate::eval::balance::Balance;
@@ -238,7 +241,11 @@ impl<'a> Judge<'a> {
                 }
                 Self::Text(Box::new(TextJudge::new(splits, request)?))
             }
-            DataConfig::Mnist(_) | DataConfig::FashionMnist(_) | DataConfig::Kmnist(_) => match features {
+            DataConfig::Mnist(_)
+            | DataConfig::FashionMnist(_)
+            | DataConfig::Kmnist(_)
+            | DataConfig::Cifar10(_)
+            | DataConfig::ImageFolder(_) => match features {
                 None => Self::Nothing,
                 Some(features) => Self::Images(Box::new(ImageJudge::new(features, splits)?)),
             },

@@ -1,0 +1,80 @@
+//! Baselines without a latent density, or without a latent: the deterministic autoencoder, and a flow on pixels.
+//!
+//! ```text
+//! autoencoder   loss = | x - decode(encode(x)) |^2 / n, in data space
+//! pixel flow    log p(x) = log N(f(h); 0, I) + ladj f(h) + ladj of preprocessing
+//! ```
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::ImageShape;
+use super::gaussian::log_standard;
+use super::network::{DecoderNet, EncoderNet};
+use super::preprocessing::{Prepared, Preprocessing};
+use crate::bijector::{Bijector, Flow};
+
+/// The deterministic autoencoder.
+#[derive(Module, Debug)]
+pub struct Autoencoder<E: Module, D: Module> {
+    /// Data to `h`.
+    pub preprocessing: Preprocessing,
+    /// `h` to the code.
+    pub encoder: E,
+    /// Code to `h`.
+    pub decoder: D,
+    #[module(skip)]
+    shape: ImageShape,
+}
+
+impl<E: EncoderNet, D: DecoderNet> Autoencoder<E, D> {
+    /// Puts the parts together.
+    pub fn new(preprocessing: Preprocessing, encoder: E, decoder: D, shape: ImageShape) -> Self {
+        Self { preprocessing, encoder, decoder, shape }
+    }
+
+    /// # Shapes
+    /// - `images`: `[batch, n]`
+    /// - output: `[batch, d]`
+    pub fn encode(&self, images: &Prepared) -> Tensor<2> {
+        let ImageShape { channels, height, width } = self.shape;
+        let [batch, _] = images.h.dims();
+        self.encoder.forward(images.h.clone().reshape([batch, channels, height, width]))
+    }
+
+    /// # Shapes
+    /// - `z`: `[batch, d]`
+    /// - output: `[batch, n]`, in data space
+    pub fn decode(&self, z: Tensor<2>) -> Tensor<2> {
+        self.preprocessing.inverse(self.decoder.forward(z).flatten::<2>(1, 3))
+    }
+
+    /// Mean squared error of every image, in squared units of data space.
+    pub fn error(&self, images: &Prepared) -> Tensor<1> {
+        let miss = self.decode(self.encode(images)) - images.x.clone();
+        (miss.clone() * miss).mean_dim(1).squeeze_dim(1)
+    }
+}
+
+/// A flow on pixels.
+#[derive(Module, Debug)]
+pub struct PixelFlow {
+    /// Data to `h`.
+    pub preprocessing: Preprocessing,
+    /// `h` to base.
+    pub flow: Flow,
+}
+
+impl PixelFlow {
+    /// Base variable and `log p(x)` in nats.
+    pub fn encode(&self, images: &Prepared) -> (Tensor<2>, Tensor<1>) {
+        let (z0, ladj) = self.flow.forward_and_ladj(images.h.clone());
+        let log_density = log_standard(z0.clone()) + ladj + images.ladj.clone();
+        (z0, log_density)
+    }
+
+    /// Base to data.
+    pub fn decode(&self, z0: Tensor<2>) -> Tensor<2> {
+        self.preprocessing.inverse(self.flow.inverse_and_ladj(z0).0)
+    }
+}

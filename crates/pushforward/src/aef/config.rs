@@ -1,0 +1,248 @@
+//! What a recipe says of a model of the family.
+//!
+//! ```toml
+//! [model]
+//! family = "aef"
+//! variant = "noise"
+//! latent = 8
+//! network = { kind = "small" }
+//! ```
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::encoder::{Encoder, ScaleConfig};
+use super::latent::{Expansion, Recognition};
+use super::mask::{self, Split};
+use super::network::NetworkConfig;
+use super::output::{Decoder, OutputConfig};
+use super::preprocessing::Preprocessing;
+use super::{AefModel, Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
+use crate::bijector::{Flow, FlowConfig, Haar, LinearStart, MafConfig, Orthogonal, Step, Transform};
+use crate::nn::linear::LinearConfig;
+use crate::rng::Stream;
+
+/// Added to the scales of the AEF models, as published.
+pub const AEF_EPSILON: f64 = 1e-5;
+/// Added to the scales of the VAE models, as published.
+pub const VAE_EPSILON: f64 = 1e-6;
+
+/// Configuration of an [`AefModel`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AefConfig {
+    /// Which model.
+    pub variant: Variant,
+    /// Size of the latent.
+    pub latent: usize,
+    /// Encoder and decoder.
+    pub network: NetworkConfig,
+    /// The decoder's output distribution.
+    pub output: OutputConfig,
+    /// How the encoder's scale is made positive.
+    pub encoder_scale: ScaleConfig,
+    /// Flow of the core, in the AEF models.
+    pub core: FlowConfig,
+    /// Flow of the recognised latent, in `vae-iaf` and `iwae`.
+    pub posterior: FlowConfig,
+    /// Flow of the prior; in `flow` the flow on pixels.
+    pub prior: FlowConfig,
+    /// Scale of the noise of `noise`.
+    pub noise: f64,
+    /// Draws of the objective of `iwae`.
+    pub draws: usize,
+    /// Half of the range that the logit's argument keeps from 0 and 1.
+    pub alpha: f64,
+}
+
+impl Default for AefConfig {
+    fn default() -> Self {
+        Self {
+            variant: Variant::default(),
+            latent: 8,
+            network: NetworkConfig::default(),
+            output: OutputConfig::default(),
+            encoder_scale: ScaleConfig::default(),
+            core: FlowConfig::Maf(MafConfig::default()),
+            posterior: FlowConfig::Iaf(MafConfig::default()),
+            prior: FlowConfig::Maf(MafConfig::default()),
+            noise: 0.242,
+            draws: 10,
+            alpha: 1e-6,
+        }
+    }
+}
+
+/// The models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Core at the centre of the image.
+    Center,
+    /// Core in the corners of the image.
+    Corner,
+    /// Core by a trained rotation that starts at the principal components of the first batch.
+    LearnedCore,
+    /// Core at the centre of the image's averages over 2 x 2 pixels.
+    HaarCore,
+    /// Core by a linear map beside the image; the published objective, which is no likelihood.
+    Linear,
+    /// The same with noise of a finite scale: a bound of the likelihood.
+    #[default]
+    Noise,
+    /// Variational autoencoder with a Gaussian posterior.
+    Vae,
+    /// Variational autoencoder with a posterior flow.
+    VaeIaf,
+    /// The same by the importance-weighted bound.
+    Iwae,
+    /// Deterministic autoencoder.
+    Autoencoder,
+    /// The prior flow on pixels.
+    Flow,
+}
+
+impl Variant {
+    fn is_partition(self) -> bool {
+        matches!(self, Self::Center | Self::Corner | Self::LearnedCore | Self::HaarCore)
+    }
+}
+
+impl AefConfig {
+    /// Checks the settings against their ranges.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        let named = |result: Result<(), String>, key: &str| result.map_err(|e| format!("model.{key}{e}"));
+        named(self.network.validate(None), "")?;
+        named(self.output.validate(), "")?;
+        named(self.encoder_scale.validate(), "")?;
+        named(self.core.validate(), "core.")?;
+        named(self.posterior.validate(), "posterior.")?;
+        named(self.prior.validate(), "prior.")?;
+        if self.latent == 0 {
+            return Err("model.latent is at least 1, found 0".into());
+        }
+        if !(self.noise.is_finite() && self.noise > 0.0) {
+            return Err(format!(
+                "model.noise is positive, found {}; the limit without noise is model.variant = linear",
+                self.noise
+            ));
+        }
+        if self.draws == 0 {
+            return Err("model.draws is at least 1, found 0".into());
+        }
+        if !(1e-9..0.5).contains(&self.alpha) {
+            return Err(format!("model.alpha lies in [1e-9, 0.5), found {}", self.alpha));
+        }
+        if self.variant.is_partition() && matches!(self.output, OutputConfig::Logistics { .. }) {
+            return Err("model.output.kind = logistics has no deviations: a partition needs a Gaussian output".into());
+        }
+        Ok(())
+    }
+
+    /// Checks that images of a shape fit, so that making the model cannot panic.
+    ///
+    /// # Errors
+    /// The key and what it must be.
+    pub fn check_fit(&self, shape: ImageShape) -> Result<(), String> {
+        self.network.validate(Some(shape)).map_err(|e| format!("model.{e}"))?;
+        let most = match self.variant {
+            Variant::HaarCore => shape.numel() / 4,
+            variant if variant.is_partition() => shape.numel() - 1,
+            _ => usize::MAX,
+        };
+        if self.latent > most {
+            return Err(format!(
+                "model.latent is at most {most} for {shape} images in this variant, found {}",
+                self.latent
+            ));
+        }
+        if self.variant == Variant::HaarCore && !(shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2)) {
+            return Err(format!("model.variant = haar-core needs even sides, found {shape}"));
+        }
+        Ok(())
+    }
+
+    /// Draws the weights. What depends on data is set by [`AefModel::initialise`].
+    ///
+    /// # Panics
+    /// If the settings are out of range or do not fit the shape.
+    pub fn init(&self, shape: ImageShape, device: &Device, stream: &mut Stream) -> AefModel {
+        if let Err(problem) = self.validate().and_then(|()| self.check_fit(shape)) {
+            panic!("{problem}");
+        }
+        let d = self.latent;
+        let preprocessing = Preprocessing::init(self.alpha, shape, device);
+        let epsilon = match self.variant {
+            Variant::Vae | Variant::VaeIaf | Variant::Iwae => VAE_EPSILON,
+            _ => AEF_EPSILON,
+        };
+        let pair = |device: &Device, stream: &mut Stream| {
+            let encoder = self.network.encoder(shape, 2 * d, device, stream);
+            let decoder = self.network.decoder(d, self.output.maps() * shape.channels, shape, device, stream);
+            // The published initial scales: softplus(0) of the small networks, softplus(1) of the big ones.
+            let pre_scale = if matches!(self.network, NetworkConfig::Big) { 1.0 } else { 0.0 };
+            (
+                Encoder::new(encoder, self.encoder_scale, epsilon, shape),
+                Decoder::new(decoder, &self.output, pre_scale, epsilon, shape, device),
+            )
+        };
+        match self.variant {
+            Variant::Center | Variant::Corner | Variant::LearnedCore | Variant::HaarCore => {
+                let (rotation, core) = self.rotation(shape, device, stream);
+                let nets = pair(device, stream);
+                let core_flow = self.core.init(d, device, stream);
+                let prior = self.prior.init(d, device, stream);
+                let split = Split::new(&core, shape.numel());
+                AefModel::Partition(PartitionModel::new(preprocessing, rotation, split, nets, core_flow, prior))
+            }
+            Variant::Linear | Variant::Noise => {
+                let nets = pair(device, stream);
+                let recognition = Recognition::Expansion(Expansion {
+                    map: LinearConfig::new(shape.numel(), d).init(device, stream),
+                    core: self.core.init(d, device, stream),
+                    noise: if self.variant == Variant::Noise { self.noise } else { 0.0 },
+                });
+                let prior = self.prior.init(d, device, stream);
+                AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, 1))
+            }
+            Variant::Vae | Variant::VaeIaf | Variant::Iwae => {
+                let nets = pair(device, stream);
+                let flow = if self.variant == Variant::Vae { &FlowConfig::None {} } else { &self.posterior };
+                let recognition = Recognition::Posterior(flow.init(d, device, stream));
+                let prior = self.prior.init(d, device, stream);
+                let draws = if self.variant == Variant::Iwae { self.draws } else { 1 };
+                AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, draws))
+            }
+            Variant::Autoencoder => {
+                let encoder = self.network.encoder(shape, d, device, stream);
+                let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
+                AefModel::Autoencoder(Autoencoder::new(preprocessing, encoder, decoder, shape))
+            }
+            Variant::Flow => {
+                AefModel::Flow(PixelFlow { preprocessing, flow: self.prior.init(shape.numel(), device, stream) })
+            }
+        }
+    }
+
+    /// The rotation before the partition, and the core's indices after it.
+    fn rotation(&self, shape: ImageShape, device: &Device, stream: &mut Stream) -> (Flow, Vec<usize>) {
+        let d = self.latent;
+        match self.variant {
+            Variant::Center => (Flow::default(), mask::center(shape, d)),
+            Variant::Corner => (Flow::default(), mask::corner(shape, d)),
+            Variant::LearnedCore => {
+                let rotation = Orthogonal::init(shape.numel(), d, LinearStart::Rotation, device, stream);
+                (Flow { steps: vec![Step::new(Transform::Orthogonal(rotation))] }, (0..d).collect())
+            }
+            Variant::HaarCore => {
+                let averages = ImageShape { height: shape.height / 2, width: shape.width / 2, ..shape };
+                let haar = Haar::new([shape.channels, shape.height, shape.width], device);
+                (Flow { steps: vec![Step::new(Transform::Haar(haar))] }, mask::center(averages, d))
+            }
+            other => panic!("{other:?} has no partition"),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Latent-variable models: AEF on an expansion, noise-AEF, VAE, VAE with inverse autoregressive flow, IWAE.
+//!
+//! ```text
+//! generation    z0 ~ N(0, I),  z = f^-1(z0),  x ~ p(x | z)
+//! expansion     w = W h + b + s xi,   w' = g(w),   z = mu(h) + sigma(h) w'
+//! posterior     z = q^-1(mu(h) + sigma(h) xi)
+//! ```
+//!
+//! with a prior flow f (data to base), noise `xi ~ N(0, I)`, a core flow g or a posterior flow q (latent to noise). What
+//! generates is the same in all of them; they differ in how the latent is recognised and in what is maximised:
+//!
+//! ```text
+//! linear (s = 0)   L_ext = log p(x | z) + log p(z) + log |det dz/dw|                  no likelihood: unbounded above
+//! noise (s > 0)    E [L_ext] + d/2 log(2 pi e s^2)  <= log p(x)
+//! VAE              E [log p(x | z) + log p(z) - log q(z | x)]  <= log p(x)
+//! IWAE             E log 1/K sum_k p(x, z_k) / q(z_k | x)  <= log p(x)
+//! ```
+//!
+//! Noise-AEF tends to the linear model as s goes to 0, but for the constant that the latter throws away. References: Silvestri,
+//! Roos, Ambrogioni 2023, arXiv 2205.09546; Kingma, Welling 2014, arXiv 1312.6114; Kingma et al. 2016, arXiv 1606.04934; Burda,
+//! Grosse, Salakhutdinov 2016, arXiv 1509.00519.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::encoder::Encoder;
+use super::gaussian::{LN_2PI, log_standard, row_sum};
+use super::network::{DecoderNet, EncoderNet};
+use super::output::{Decoder, Output};
+use super::preprocessing::{Prepared, Preprocessing};
+use crate::bijector::{Bijector, Flow};
+use crate::nn::linear::Linear;
+
+/// The model.
+#[derive(Module, Debug)]
+pub struct LatentModel<E: Module, D: Module> {
+    /// Data to `h`.
+    pub preprocessing: Preprocessing,
+    /// `h` to mean and scale of the latent.
+    pub encoder: Encoder<E>,
+    /// Latent to the distribution of the image.
+    pub decoder: Decoder<D>,
+    /// How noise becomes a latent.
+    pub recognition: Recognition,
+    /// `f`, of the latent.
+    pub prior: Flow,
+    /// Draws of the training objective.
+    #[module(skip)]
+    draws: usize,
+}
+
+/// How a latent is recognised.
+#[derive(Module, Debug)]
+pub enum Recognition {
+    /// Through a linear core, with noise of a fixed scale or none.
+    Expansion(Expansion),
+    /// Through a Gaussian and a posterior flow.
+    Posterior(Flow),
+}
+
+/// The linear core.
+#[derive(Module, Debug)]
+pub struct Expansion {
+    /// `[n, d]`
+    pub map: Linear,
+    /// `g`, of the core.
+    pub core: Flow,
+    /// Scale s of the noise; 0 for none.
+    #[module(skip)]
+    pub noise: f64,
+}
+
+/// What the encoder says of a batch; draws of the latent start from it.
+#[derive(Clone, Debug)]
+pub struct Belief {
+    mean: Tensor<2>,
+    scale: Tensor<2>,
+    /// `W h + b` of an expansion.
+    core: Option<Tensor<2>>,
+}
+
+impl Belief {
+    /// Every row `times` times in a row.
+    #[must_use]
+    pub fn repeat(self, times: usize) -> Self {
+        let rows = |x| repeat_rows(x, times);
+        Self { mean: rows(self.mean), scale: rows(self.scale), core: self.core.map(rows) }
+    }
+}
+
+/// A draw of the latent.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    /// Latent, `[batch, d]`.
+    pub z: Tensor<2>,
+    /// `log |det dz/dw|` of an expansion and `log |det dz/dxi|` of a posterior, `[batch]`.
+    pub log_volume: Tensor<1>,
+}
+
+/// The training objective of every example, and signs of health.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// What is maximised, in nats, `[batch]`.
+    pub value: Tensor<1>,
+    /// See [`Draw::log_volume`]; of the first draw.
+    pub log_volume: Tensor<1>,
+    /// See [`Output::smallest_scale`]; of the first draw.
+    pub smallest_scale: Tensor<1>,
+}
+
+impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
+    /// Puts the parts together. `draws` is the number of draws in the training objective, above 1 for IWAE.
+    ///
+    /// # Panics
+    /// If there are no draws, or an expansion has several.
+    pub fn new(
+        preprocessing: Preprocessing,
+        (encoder, decoder): (Encoder<E>, Decoder<D>),
+        recognition: Recognition,
+        prior: Flow,
+        draws: usize,
+    ) -> Self {
+        assert!(draws > 0, "the objective has at least one draw");
+        assert!(
+            draws == 1 || matches!(recognition, Recognition::Posterior(_)),
+            "an expansion has one draw, not {draws}"
+        );
+        Self { preprocessing, encoder, decoder, recognition, prior, draws }
+    }
+
+    /// Noise rows that [`Self::bound`] takes for every image.
+    pub fn draws(&self) -> usize {
+        self.draws
+    }
+
+    /// The scale of the noise that recognises a latent: s of an expansion, 1 of a posterior.
+    pub fn noise(&self) -> f64 {
+        match &self.recognition {
+            Recognition::Expansion(expansion) => expansion.noise,
+            Recognition::Posterior(_) => 1.0,
+        }
+    }
+
+    /// What the encoder says.
+    pub fn belief(&self, h: Tensor<2>) -> Belief {
+        let core = match &self.recognition {
+            Recognition::Expansion(expansion) => Some(expansion.map.forward(h.clone().into()).value),
+            Recognition::Posterior(_) => None,
+        };
+        let (mean, scale) = self.encoder.forward(h);
+        Belief { mean, scale, core }
+    }
+
+    /// The latent that noise `xi` of the given scale stands for.
+    ///
+    /// # Shapes
+    /// - `xi`: `[batch, d]`
+    pub fn draw(&self, belief: Belief, xi: Tensor<2>, noise: f64) -> Draw {
+        let Belief { mean, scale, core } = belief;
+        let affine = row_sum(scale.clone().log());
+        match &self.recognition {
+            Recognition::Expansion(expansion) => {
+                let w = core.expect("the belief of an expansion has a core") + xi * noise;
+                let (w, ladj) = expansion.core.forward_and_ladj(w);
+                Draw { z: mean + scale * w, log_volume: ladj + affine }
+            }
+            Recognition::Posterior(flow) => {
+                let (z, ladj) = flow.inverse_and_ladj(mean + scale * xi * noise);
+                Draw { z, log_volume: ladj + affine }
+            }
+        }
+    }
+
+    /// `log q(z | x)` of a draw with noise of scale `noise`, in nats.
+    pub fn log_recognition(&self, draw: &Draw, xi: Tensor<2>, noise: f64) -> Tensor<1> {
+        let d = xi.dims()[1] as f64;
+        log_standard(xi) - draw.log_volume.clone() - d * noise.ln()
+    }
+
+    /// The code of an image: the latent at noise zero.
+    pub fn code(&self, h: Tensor<2>) -> Tensor<2> {
+        let belief = self.belief(h);
+        let xi = belief.mean.zeros_like();
+        self.draw(belief, xi, 0.0).z
+    }
+
+    /// `log p(z)` in nats.
+    pub fn log_prior(&self, z: Tensor<2>) -> Tensor<1> {
+        let (z0, ladj) = self.prior.forward_and_ladj(z);
+        log_standard(z0) + ladj
+    }
+
+    /// The objective, one value per image.
+    ///
+    /// # Shapes
+    /// - `xi`: `[batch * draws, d]`, the draws of an image in a row; not read where there is no noise
+    pub fn bound(&self, images: &Prepared, xi: Tensor<2>) -> Bound {
+        let (k, noise) = (self.draws, self.noise());
+        let [batch, d] = [images.h.dims()[0], xi.dims()[1]];
+        let draw = self.draw(self.belief(images.h.clone()).repeat(k), xi.clone(), noise);
+        let output = self.decoder.forward(draw.z.clone());
+        let joint = output.log_density(&repeat_images(images, k)) + self.log_prior(draw.z.clone());
+        let value = match &self.recognition {
+            // The entropy of the noise is known, so it is not drawn.
+            Recognition::Expansion(_) if noise > 0.0 => {
+                joint + draw.log_volume.clone() + 0.5 * d as f64 * (LN_2PI + 1.0 + 2.0 * noise.ln())
+            }
+            Recognition::Expansion(_) => joint + draw.log_volume.clone(),
+            Recognition::Posterior(_) => joint - self.log_recognition(&draw, xi, noise),
+        };
+        let first = |x: Tensor<1>| x.reshape([batch, k]).narrow(1, 0, 1).reshape([batch]);
+        Bound {
+            value: log_mean_exp(value.reshape([batch, k])),
+            log_volume: first(draw.log_volume),
+            smallest_scale: first(output.smallest_scale()),
+        }
+    }
+
+    /// Latent and deviations to data; without deviations, to the mean image.
+    ///
+    /// # Shapes
+    /// - `z`: `[batch, d]`
+    /// - `deviations`: `[batch, n]`, standard normal numbers
+    /// - output: `[batch, n]`
+    pub fn decode(&self, z: Tensor<2>, deviations: Option<Tensor<2>>) -> Tensor<2> {
+        match (self.decoder.forward(z), deviations) {
+            (Output::Gaussian { mean, scale }, Some(d)) => self.preprocessing.inverse(mean + scale * d),
+            (Output::Gaussian { mean, .. }, None) => self.preprocessing.inverse(mean),
+            (Output::Logistics(mixture), None) => mixture.mean(),
+            (Output::Logistics(mixture), Some(d)) => {
+                // Standard normal numbers to uniform ones.
+                mixture.quantile(((d * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5)
+            }
+        }
+    }
+
+    /// Standardised residuals of images given their latents; none of a mixture of logistics.
+    pub fn deviations(&self, images: &Prepared, z: Tensor<2>) -> Option<Tensor<2>> {
+        match self.decoder.forward(z) {
+            Output::Gaussian { mean, scale } => Some((images.h.clone() - mean) / scale),
+            Output::Logistics(_) => None,
+        }
+    }
+
+    /// Sets everything that depends on data by one batch and its noise `xi`, `[batch, d]`.
+    pub fn initialise(&mut self, x: Tensor<2>, xi: Tensor<2>) {
+        let h = self.preprocessing.initialise(x);
+        let Belief { mean, scale, core } = self.belief(h);
+        let z = match &mut self.recognition {
+            Recognition::Expansion(expansion) => {
+                let w = core.expect("the belief of an expansion has a core") + xi * expansion.noise;
+                mean + scale * expansion.core.initialise(w)
+            }
+            Recognition::Posterior(flow) => flow.initialise_inverse(mean + scale * xi),
+        };
+        self.prior.initialise(z);
+    }
+
+    /// Takes loaded parameters for initialised ones.
+    pub fn assume_initialised(&mut self) {
+        self.preprocessing.assume_initialised();
+        self.prior.assume_initialised();
+        match &mut self.recognition {
+            Recognition::Expansion(expansion) => expansion.core.assume_initialised(),
+            Recognition::Posterior(flow) => flow.assume_initialised(),
+        }
+    }
+}
+
+/// Every row `times` times in a row.
+pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
+    if times == 1 {
+        return x;
+    }
+    let [batch, n] = x.dims();
+    x.reshape([batch, 1, n]).expand([batch, times, n]).reshape([batch * times, n])
+}
+
+/// Every image `times` times in a row.
+pub fn repeat_images(images: &Prepared, times: usize) -> Prepared {
+    let batch = images.ladj.dims()[0];
+    let ladj = repeat_rows(images.ladj.clone().reshape([batch, 1]), times);
+    Prepared {
+        x: repeat_rows(images.x.clone(), times),
+        h: repeat_rows(images.h.clone(), times),
+        ladj: ladj.reshape([batch * times]),
+    }
+}
+
+/// `log 1/K sum_k e^(x_k)` of every row.
+fn log_mean_exp(x: Tensor<2>) -> Tensor<1> {
+    let k = x.dims()[1];
+    if k == 1 {
+        return x.squeeze_dim(1);
+    }
+    let top = x.clone().detach().max_dim(1);
+    ((x - top.clone()).exp().mean_dim(1).log() + top).squeeze_dim(1)
+}

@@ -1,0 +1,160 @@
+//! AEF on a partition of the image: exact maximum likelihood.
+//!
+//! ```text
+//! r = rotation(h);  c, s = core and shell of r          c' = g(c)
+//! z = mu_z(s) + sigma_z(s) c'                           z0 = f(z)
+//! delta = (s - mu_d(z)) / sigma_d(z)
+//! log p(x) = log N(z0; 0, I_d) + log N(delta; 0, I_{n-d}) + log |det|
+//! log |det| = ladj g(c) + sum log sigma_z - sum log sigma_d + ladj f(z) + ladj of rotation and preprocessing
+//! ```
+//!
+//! with the core flow g and the prior flow f, both data to base, and scales that include their epsilon. Every line is
+//! invertible, so this is a normalising flow; the encoder sees nothing of the core, the decoder nothing of the shell (Silvestri,
+//! Roos, Ambrogioni 2023, arXiv 2205.09546). In the published models the rotation is the identity and core and shell are pixels;
+//! with a learned or wavelet rotation the core holds what matters most in the image.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::encoder::Encoder;
+use super::gaussian::{log_standard, row_sum};
+use super::mask::Split;
+use super::network::{DecoderNet, EncoderNet};
+use super::output::{Decoder, Output};
+use super::preprocessing::{Prepared, Preprocessing};
+use super::principal::principal_axes;
+use crate::bijector::{Bijector, Flow, Step, Transform};
+
+/// The model.
+#[derive(Module, Debug)]
+pub struct PartitionModel<E: Module, D: Module> {
+    /// Data to `h`.
+    pub preprocessing: Preprocessing,
+    /// `h` to the coordinates that are divided into core and shell.
+    pub rotation: Flow,
+    /// Shell to mean and scale of the latent.
+    pub encoder: Encoder<E>,
+    /// Latent to mean and scale of the shell.
+    pub decoder: Decoder<D>,
+    /// `g`, of the core.
+    pub core: Flow,
+    /// `f`, of the latent.
+    pub prior: Flow,
+    #[module(skip)]
+    split: Split,
+}
+
+/// An image as the model sees it.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    /// Latent, `[batch, d]`.
+    pub z: Tensor<2>,
+    /// Its base variable, `[batch, d]`.
+    pub z0: Tensor<2>,
+    /// Standardised residuals of the shell, `[batch, n - d]`.
+    pub deviations: Tensor<2>,
+    /// `log p(x)` in nats, `[batch]`.
+    pub log_density: Tensor<1>,
+    /// `log |det dz/dc|`, `[batch]`.
+    pub log_volume: Tensor<1>,
+    /// Smallest scale of the decoder, `[batch]`.
+    pub smallest_scale: Tensor<1>,
+}
+
+impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
+    /// Puts the parts together.
+    ///
+    /// # Panics
+    /// If the decoder's output is no Gaussian, when it is used.
+    pub fn new(
+        preprocessing: Preprocessing,
+        rotation: Flow,
+        split: Split,
+        (encoder, decoder): (Encoder<E>, Decoder<D>),
+        core: Flow,
+        prior: Flow,
+    ) -> Self {
+        Self { preprocessing, rotation, encoder, decoder, core, prior, split }
+    }
+
+    /// How core and shell lie in the coordinates after the rotation.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// Data to base.
+    pub fn encode(&self, images: &Prepared) -> Encoding {
+        let (r, rotated) = self.rotation.forward_and_ladj(images.h.clone());
+        let (core, shell) = (self.split.core(r.clone()), self.split.shell(r));
+        let (core, core_ladj) = self.core.forward_and_ladj(core);
+        let (mean, scale) = self.encode_shell(shell.clone());
+        let z = mean + scale.clone() * core;
+        let log_volume = core_ladj + row_sum(scale.log());
+        let (z0, prior_ladj) = self.prior.forward_and_ladj(z.clone());
+        let (mean, scale) = self.decode_shell(z.clone());
+        let deviations = (shell - mean) / scale.clone();
+        let log_density = log_standard(z0.clone()) + log_standard(deviations.clone()) + log_volume.clone()
+            - row_sum(scale.clone().log())
+            + prior_ladj
+            + rotated
+            + images.ladj.clone();
+        let smallest_scale = scale.min_dim(1).squeeze_dim(1);
+        Encoding { z, z0, deviations, log_density, log_volume, smallest_scale }
+    }
+
+    /// Latent and deviations to data; without deviations, to the image at `delta = 0`.
+    ///
+    /// # Shapes
+    /// - `z`: `[batch, d]`
+    /// - `deviations`: `[batch, n - d]`
+    /// - output: `[batch, n]`
+    pub fn decode(&self, z: Tensor<2>, deviations: Option<Tensor<2>>) -> Tensor<2> {
+        let (mean, scale) = self.decode_shell(z.clone());
+        let shell = match deviations {
+            Some(deviations) => mean + scale * deviations,
+            None => mean,
+        };
+        let (mean, scale) = self.encode_shell(shell.clone());
+        let core = self.core.inverse_and_ladj((z - mean) / scale).0;
+        self.preprocessing.inverse(self.unrotate(self.split.join(core, shell)))
+    }
+
+    /// Sets everything that depends on data by one batch; a learned rotation starts at its principal components.
+    pub fn initialise(&mut self, x: Tensor<2>) {
+        let h = self.preprocessing.initialise(x);
+        if let [Step { transform: Transform::Orthogonal(rotation), .. }] = self.rotation.steps.as_mut_slice() {
+            let reflections = rotation.vectors.dims()[0];
+            rotation.align(&principal_axes(&h, reflections));
+        }
+        let r = self.rotation.initialise(h);
+        let (core, shell) = (self.split.core(r.clone()), self.split.shell(r));
+        let core = self.core.initialise(core);
+        let (mean, scale) = self.encode_shell(shell);
+        self.prior.initialise(mean + scale * core);
+    }
+
+    /// Takes loaded parameters for initialised ones.
+    pub fn assume_initialised(&mut self) {
+        self.preprocessing.assume_initialised();
+        for flow in [&mut self.rotation, &mut self.core, &mut self.prior] {
+            flow.assume_initialised();
+        }
+    }
+
+    fn encode_shell(&self, shell: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        self.encoder.forward(self.unrotate(self.split.embed(shell)))
+    }
+
+    fn decode_shell(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let Output::Gaussian { mean, scale } = self.decoder.forward(z) else {
+            panic!("a partition needs a Gaussian output: mixtures have no deviations");
+        };
+        // The mean is an image; the scales belong to the coordinates after the rotation.
+        let mean = if self.rotation.steps.is_empty() { mean } else { self.rotation.forward_and_ladj(mean).0 };
+        (self.split.shell(mean), self.split.shell(scale))
+    }
+
+    fn unrotate(&self, r: Tensor<2>) -> Tensor<2> {
+        if self.rotation.steps.is_empty() { r } else { self.rotation.inverse_and_ladj(r).0 }
+    }
+}

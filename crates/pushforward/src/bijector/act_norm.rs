@@ -1,0 +1,136 @@
+//! Learned scale and shift per channel, initialised so that the first batch comes out with mean 0 and deviation 1.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::Bijector;
+use crate::tensor::{from_host, to_host};
+
+/// Floor of a scale.
+const EPS: f64 = 1e-5;
+
+/// `z = (x - shift) / (exp(log_scale) + 1e-5)` with one scale and shift per channel.
+///
+/// ```text
+/// ladj = -(features / channels) sum_c log(exp(log_scale_c) + 1e-5)
+/// ```
+///
+/// Features are channels times positions, the channel being the slower index: one channel shares its scale among all features, as
+/// the flows of Silvestri, Roos, Ambrogioni 2023 (arXiv:2205.09546) do, and as many channels as features share none.
+///
+/// [`ActNorm::initialise`] sets the statistics from a batch; before that, or [`ActNorm::assume_initialised`], every use panics.
+/// Whether it happened is not stored with the parameters. Reference: Kingma, Dhariwal 2018 (arXiv:1807.03039), section 3.1.
+#[derive(Module, Debug)]
+pub struct ActNorm {
+    /// `[channels]`
+    pub log_scale: Param<Tensor<1>>,
+    /// `[channels]`
+    pub shift: Param<Tensor<1>>,
+    initialised: bool,
+}
+
+impl ActNorm {
+    /// A normalisation of the given number of channels that waits for its statistics.
+    ///
+    /// # Panics
+    /// If `channels` is 0.
+    pub fn init(channels: usize, device: &Device) -> Self {
+        assert!(channels > 0, "ActNorm needs at least one channel");
+        let zeros = || Param::from_data(TensorData::zeros::<f32, _>([channels]), device);
+        Self { log_scale: zeros(), shift: zeros(), initialised: false }
+    }
+
+    /// Sets the statistics so that `x` leaves with mean 0 and deviation 1 (that of `n - 1`) in every channel: through `forward`, or
+    /// through `inverse` if `inverted`. Does nothing to a layer that has its statistics.
+    ///
+    /// Deviations below `1e-6` count as `1e-6`.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, features]`
+    pub fn initialise(&mut self, x: &Tensor<2>, inverted: bool) {
+        if self.initialised {
+            return;
+        }
+        let channels = self.channels();
+        let [_, positions] = self.split(x);
+        let values = to_host(x);
+        let mut statistics = vec![(0usize, 0.0, 0.0); channels];
+        let channel_of = |index: usize| index / positions % channels;
+        for (index, value) in values.iter().enumerate() {
+            let (count, mean, _) = &mut statistics[channel_of(index)];
+            *count += 1;
+            *mean += (value - *mean) / *count as f64;
+        }
+        for (index, value) in values.iter().enumerate() {
+            let (_, mean, squares) = &mut statistics[channel_of(index)];
+            *squares += (value - *mean).powi(2);
+        }
+        let (log_scale, shift): (Vec<f64>, Vec<f64>) = statistics
+            .iter()
+            .map(|&(count, mean, squares)| {
+                let deviation = (squares / count.saturating_sub(1).max(1) as f64).sqrt().max(1e-6);
+                if inverted { (-deviation.ln(), -mean / deviation) } else { (deviation.ln(), mean) }
+            })
+            .unzip();
+        set(&mut self.log_scale, &log_scale);
+        set(&mut self.shift, &shift);
+        self.initialised = true;
+    }
+
+    /// Declares the parameters initialised, after they were loaded.
+    pub fn assume_initialised(&mut self) {
+        self.initialised = true;
+    }
+
+    fn channels(&self) -> usize {
+        self.shift.dims()[0]
+    }
+
+    /// Batch and positions of a point.
+    fn split(&self, x: &Tensor<2>) -> [usize; 2] {
+        let ([batch, features], channels) = (x.dims(), self.channels());
+        assert!(
+            features.is_multiple_of(channels),
+            "axis 1 of the input: ActNorm of {channels} channels needs a multiple of {channels} features, found {features}"
+        );
+        [batch, features / channels]
+    }
+
+    /// Scale and shift, `[1, channels, 1]`, and the log-determinant of multiplying by the scale, `[batch]`.
+    fn parts(&self, x: &Tensor<2>) -> (Tensor<3>, Tensor<3>, Tensor<1>) {
+        assert!(
+            self.initialised,
+            "ActNorm has no statistics yet: call `initialise` with a batch of training data, or `assume_initialised` after loading parameters"
+        );
+        let ([batch, positions], channels) = (self.split(x), self.channels());
+        let scale = self.log_scale.val().exp() + EPS;
+        let ladj = scale.clone().log().sum() * positions as f64;
+        let shape = [1, channels, 1];
+        (scale.reshape(shape), self.shift.val().reshape(shape), ladj.expand([batch]))
+    }
+
+    fn apply(&self, x: Tensor<2>, f: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<2> {
+        let (dims, [batch, positions]) = (x.dims(), self.split(&x));
+        f(x.reshape([batch, self.channels(), positions])).reshape(dims)
+    }
+}
+
+impl Bijector for ActNorm {
+    fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        let (scale, shift, ladj) = self.parts(&x);
+        (self.apply(x, |x| (x - shift) / scale), ladj.neg())
+    }
+
+    fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        let (scale, shift, ladj) = self.parts(&z);
+        (self.apply(z, |z| z * scale + shift), ladj)
+    }
+}
+
+/// Gives a parameter new values where it lives; its gradient setting stays.
+fn set(param: &mut Param<Tensor<1>>, values: &[f64]) {
+    *param = param.clone().map(|old| {
+        let requires = old.is_require_grad();
+        (old.zeros_like() + from_host(values, [values.len()], &old)).detach().set_require_grad(requires)
+    });
+}

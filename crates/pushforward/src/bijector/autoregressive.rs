@@ -1,0 +1,67 @@
+//! Autoregressive maps with a masked network.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::conditioner::{Conditioner, ConditionerConfig};
+use super::elementwise::Elementwise;
+use super::{Bijector, check_features, sum_features};
+use crate::rng::Stream;
+use crate::tensor::from_host;
+
+/// `z_i = g(x_i; theta_i(x_1, ..., x_{i-1}))` with an increasing map `g` of the line and a masked network `theta`.
+///
+/// ```text
+/// ladj = sum_i log g'(x_i; theta_i)
+/// ```
+///
+/// `forward` costs one evaluation of the network; `inverse` costs one per feature and is meant to run without a graph
+/// (`module.valid()`). A flow for fast densities uses it as it is (masked autoregressive flow, Papamakarios, Pavlakou, Murray 2017,
+/// arXiv:1705.07057), one for fast samples inverted (inverse autoregressive flow, Kingma et al. 2016, arXiv:1606.04934).
+#[derive(Module, Debug)]
+pub struct MaskedAutoregressive {
+    /// The network.
+    pub network: Conditioner,
+    #[module(skip)]
+    map: Elementwise,
+    features: usize,
+}
+
+impl MaskedAutoregressive {
+    /// Draws the weights of a network with `blocks` residual blocks of width `hidden`.
+    pub fn init(
+        map: Elementwise,
+        features: usize,
+        hidden: usize,
+        blocks: usize,
+        device: &Device,
+        stream: &mut Stream,
+    ) -> Self {
+        let config = ConditionerConfig { parameters: map.parameters(), hidden, blocks };
+        Self { network: config.masked(features, device, stream), map, features }
+    }
+}
+
+impl Bijector for MaskedAutoregressive {
+    fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        let parameters = self.network.forward(x.clone());
+        let (z, ladj) = self.map.forward(x, parameters);
+        (z, sum_features(ladj))
+    }
+
+    fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        check_features("an autoregressive map", &z, self.features);
+        let ([batch, d], one) = (z.dims(), |t: &Tensor<2>, i| t.clone().narrow(1, i, 1));
+        let (mut known, mut ladj) = (Vec::with_capacity(d), Vec::with_capacity(d));
+        for i in 0..d {
+            // The features to come are zeros, not guesses: a guess could overflow, and infinity times a masked weight is not zero.
+            let rest = from_host(&vec![0.0; batch * (d - i)], [batch, d - i], &z);
+            let x = Tensor::cat(known.iter().cloned().chain([rest]).collect(), 1);
+            let parameters = self.network.forward(x).narrow(1, i, 1);
+            let (x_i, ladj_i) = self.map.inverse(one(&z, i), parameters);
+            known.push(x_i);
+            ladj.push(ladj_i);
+        }
+        (Tensor::cat(known, 1), sum_features(Tensor::cat(ladj, 1)))
+    }
+}

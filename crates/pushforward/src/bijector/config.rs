@@ -1,0 +1,348 @@
+//! Flows as a recipe spells them.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::elementwise::{Elementwise, Scale};
+use super::spline::MAX_BINS;
+use super::{
+    ActNorm, Coupling, Flow, LinearStart, LuLinear, MaskedAutoregressive, Permutation, Step, TarFlowLayerConfig,
+    Transform,
+};
+use crate::rng::Stream;
+
+/// Which flow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FlowConfig {
+    /// The identity: the density is the standard normal one.
+    None {},
+    /// Masked autoregressive: `forward` (density) in one pass, `inverse` (sampling) in one pass per feature.
+    Maf(MafConfig),
+    /// Inverse autoregressive: the same maps the other way round, so that `inverse` takes one pass.
+    Iaf(MafConfig),
+    /// Affine couplings: one pass either way.
+    RealNvp(RealNvpConfig),
+    /// Rational-quadratic splines, in couplings or autoregressive.
+    Spline(SplineConfig),
+    /// Autoregressive over tokens by transformers: `forward` in one pass, `inverse` in one step per token.
+    TarFlow(TarFlowConfig),
+}
+
+/// Settings of masked and of inverse autoregressive flows.
+///
+/// Every layer reverses the features, maps each affinely given those before it, and normalises with one scale and shift for all
+/// features. The defaults are those of Silvestri, Roos, Ambrogioni 2023 (arXiv:2205.09546).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MafConfig {
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the hidden layers of the masked networks.
+    pub hidden: usize,
+    /// Their residual blocks.
+    pub blocks: usize,
+    /// How scales are made.
+    pub scale: Scale,
+}
+
+impl Default for MafConfig {
+    fn default() -> Self {
+        Self { layers: 4, hidden: 256, blocks: 2, scale: Scale::Softplus {} }
+    }
+}
+
+/// What lies between layers, so that different features meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mixing {
+    /// The order is reversed, so that the halves of a coupling alternate.
+    Reverse,
+    /// A random order, drawn once.
+    Shuffle,
+    /// A learned linear map that starts as a random rotation.
+    Linear,
+}
+
+/// Settings of flows of affine couplings (Dinh, Sohl-Dickstein, Bengio 2017, arXiv:1605.08803).
+///
+/// Every layer normalises each feature, mixes, and maps half of the features affinely given the other half.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RealNvpConfig {
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the hidden layers of the networks.
+    pub hidden: usize,
+    /// Their residual blocks.
+    pub blocks: usize,
+    /// How scales are made.
+    pub scale: Scale,
+    /// What lies between layers.
+    pub mixing: Mixing,
+}
+
+impl Default for RealNvpConfig {
+    fn default() -> Self {
+        Self { layers: 8, hidden: 128, blocks: 2, scale: Scale::Bounded { m: 2.0 }, mixing: Mixing::Reverse }
+    }
+}
+
+/// Settings of flows of rational-quadratic splines (Durkan et al. 2019, arXiv:1906.04032).
+///
+/// Every layer normalises each feature, mixes, and maps features by splines: half of them given the other half, or each given those
+/// before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SplineConfig {
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the hidden layers of the networks.
+    pub hidden: usize,
+    /// Their residual blocks.
+    pub blocks: usize,
+    /// Pieces of a spline.
+    pub bins: usize,
+    /// Where splines end and the identity begins.
+    pub bound: f64,
+    /// Each feature given those before it (`inverse` takes one pass per feature), not half of them given the other half.
+    pub autoregressive: bool,
+    /// What lies between layers.
+    pub mixing: Mixing,
+}
+
+impl Default for SplineConfig {
+    fn default() -> Self {
+        Self { layers: 4, hidden: 128, blocks: 2, bins: 8, bound: 5.0, autoregressive: false, mixing: Mixing::Linear }
+    }
+}
+
+/// Settings of transformer autoregressive flows (Zhai et al. 2024, arXiv:2412.06329).
+///
+/// Every layer maps tokens affinely given those before them; then their order is reversed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TarFlowConfig {
+    /// Number of layers.
+    pub layers: usize,
+    /// Features of a token; there must be at least two tokens.
+    pub token: usize,
+    /// Width of the transformers.
+    pub width: usize,
+    /// Their blocks.
+    pub blocks: usize,
+    /// Their attention heads, which divide the width.
+    pub heads: usize,
+    /// Largest logarithm of a scale.
+    pub clip: f64,
+}
+
+impl Default for TarFlowConfig {
+    fn default() -> Self {
+        Self { layers: 4, token: 1, width: 128, blocks: 2, heads: 4, clip: 3.0 }
+    }
+}
+
+impl FlowConfig {
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// Says which setting is outside, and what it may be.
+    pub fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::None {} => Ok(()),
+            Self::Maf(config) | Self::Iaf(config) => {
+                sizes(config.layers, config.hidden)?;
+                config.scale.validate()
+            }
+            Self::RealNvp(config) => {
+                sizes(config.layers, config.hidden)?;
+                config.scale.validate()
+            }
+            Self::Spline(config) => {
+                sizes(config.layers, config.hidden)?;
+                if !(2..=MAX_BINS).contains(&config.bins) {
+                    return Err(format!("bins = {} must lie between 2 and {MAX_BINS}", config.bins));
+                }
+                positive("bound", config.bound)
+            }
+            Self::TarFlow(config) => {
+                sizes(config.layers, config.width)?;
+                at_least_one("token", config.token)?;
+                if config.heads == 0 || !config.width.is_multiple_of(config.heads) {
+                    return Err(format!("heads = {} must divide width = {}", config.heads, config.width));
+                }
+                positive("clip", config.clip)
+            }
+        }
+    }
+
+    /// Checks the settings, and that the flow can map points with the given number of features.
+    ///
+    /// # Errors
+    /// Says which setting does not fit, and what it may be.
+    pub fn validate_for(&self, features: usize) -> Result<(), String> {
+        self.validate()?;
+        at_least_one("features", features)?;
+        match self {
+            Self::TarFlow(TarFlowConfig { token, .. }) if !features.is_multiple_of(*token) || features / token < 2 => {
+                Err(format!("token = {token} must cut {features} features into at least two tokens"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Draws the weights of a flow of points with the given number of features.
+    ///
+    /// Flows with [`ActNorm`] layers have to be initialised with data: [`Flow::initialise`] for those that training maps
+    /// `forward`, [`Flow::initialise_inverse`] for the others, [`Flow::assume_initialised`] after loading parameters.
+    ///
+    /// # Panics
+    /// If a setting is out of range or does not fit the features (see [`FlowConfig::validate_for`]).
+    pub fn init(&self, features: usize, device: &Device, stream: &mut Stream) -> Flow {
+        if let Err(problem) = self.validate_for(features) {
+            panic!("{problem}");
+        }
+        match self {
+            Self::None {} => Flow::default(),
+            Self::Maf(config) => config.init(features, false, device, stream),
+            // Each layer ends with the inverse of ActNorm, which therefore multiplies where these flows are fast.
+            Self::Iaf(config) => config.init(features, true, device, stream).inverse(),
+            Self::RealNvp(config) => config.init(features, device, stream),
+            Self::Spline(config) => config.init(features, device, stream),
+            Self::TarFlow(config) => config.init(features, device, stream),
+        }
+    }
+}
+
+impl MafConfig {
+    fn init(&self, features: usize, invert_norm: bool, device: &Device, stream: &mut Stream) -> Flow {
+        let map = Elementwise::Affine(self.scale);
+        let mut steps = Vec::with_capacity(3 * self.layers);
+        for _ in 0..self.layers {
+            let network = MaskedAutoregressive::init(map, features, self.hidden, self.blocks, device, stream);
+            let norm = Transform::ActNorm(ActNorm::init(1, device));
+            steps.push(Step::new(Transform::Permutation(Permutation::reverse(features, device))));
+            steps.push(Step::new(Transform::MaskedAutoregressive(network)));
+            steps.push(Step { transform: norm, inverted: invert_norm });
+        }
+        Flow { steps }
+    }
+}
+
+impl RealNvpConfig {
+    fn init(&self, features: usize, device: &Device, stream: &mut Stream) -> Flow {
+        let map = Elementwise::Affine(self.scale);
+        layers(self.layers, self.mixing, features, device, stream, |stream| {
+            Transform::Coupling(Coupling::init(map, features, self.hidden, self.blocks, device, stream))
+        })
+    }
+}
+
+impl SplineConfig {
+    fn init(&self, features: usize, device: &Device, stream: &mut Stream) -> Flow {
+        let (map, hidden) = (Elementwise::Spline { bins: self.bins, bound: self.bound }, self.hidden);
+        layers(self.layers, self.mixing, features, device, stream, |stream| match self.autoregressive {
+            true => Transform::MaskedAutoregressive(MaskedAutoregressive::init(
+                map,
+                features,
+                hidden,
+                self.blocks,
+                device,
+                stream,
+            )),
+            false => Transform::Coupling(Coupling::init(map, features, hidden, self.blocks, device, stream)),
+        })
+    }
+}
+
+impl TarFlowConfig {
+    fn init(&self, features: usize, device: &Device, stream: &mut Stream) -> Flow {
+        let Self { token, width, blocks, heads, clip, .. } = *self;
+        let layer = TarFlowLayerConfig { tokens: features / token, channels: token, width, blocks, heads, clip };
+        let reversed: Vec<usize> = (0..features).map(|i| features - token - i / token * token + i % token).collect();
+        let pair = |_| {
+            let map = Transform::TarFlow(layer.init(device, stream));
+            [map, Transform::Permutation(Permutation::new(&reversed, device))].map(Step::new)
+        };
+        Flow { steps: (0..self.layers).flat_map(pair).collect() }
+    }
+}
+
+/// Layers of a normalisation per feature, a mixing and a map.
+fn layers(
+    count: usize,
+    mixing: Mixing,
+    features: usize,
+    device: &Device,
+    stream: &mut Stream,
+    mut map: impl FnMut(&mut Stream) -> Transform,
+) -> Flow {
+    let layer = |_| {
+        let mixing = match mixing {
+            Mixing::Reverse => Transform::Permutation(Permutation::reverse(features, device)),
+            Mixing::Shuffle => Transform::Permutation(Permutation::shuffle(features, device, stream)),
+            Mixing::Linear => Transform::LuLinear(LuLinear::init(features, LinearStart::Rotation, device, stream)),
+        };
+        [Transform::ActNorm(ActNorm::init(features, device)), mixing, map(stream)].map(Step::new)
+    };
+    Flow { steps: (0..count).flat_map(layer).collect() }
+}
+
+fn sizes(layers: usize, width: usize) -> Result<(), String> {
+    at_least_one("layers", layers)?;
+    at_least_one("the width of hidden layers", width)
+}
+
+fn positive(name: &str, value: f64) -> Result<(), String> {
+    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(format!("{name} = {value} must be positive")) }
+}
+
+fn at_least_one(name: &str, value: usize) -> Result<(), String> {
+    if value == 0 { Err(format!("{name} = 0 must be at least 1")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<FlowConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn defaults_are_the_published_ones() {
+        let published = MafConfig { layers: 4, hidden: 256, blocks: 2, scale: Scale::Softplus {} };
+        assert_eq!(parse("kind = 'maf'").expect("defaults"), FlowConfig::Maf(published.clone()));
+        assert_eq!(parse("kind = 'iaf'\nlayers = 4").expect("defaults"), FlowConfig::Iaf(published));
+        assert_eq!(parse("kind = 'none'").expect("no settings"), FlowConfig::None {});
+    }
+
+    #[test]
+    fn typos_and_ranges_are_errors() {
+        for text in ["kind = 'maff'", "kind = 'maf'\nlayer = 3", "kind = 'none'\nlayers = 3"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        for (text, key) in [
+            ("kind = 'maf'\nlayers = 0", "layers"),
+            ("kind = 'iaf'\nhidden = 0", "the width"),
+            ("kind = 'maf'\nscale = { kind = 'bounded', m = 0.0 }", "m = 0"),
+            ("kind = 'real-nvp'\nlayers = 0", "layers"),
+            ("kind = 'spline'\nbins = 1", "bins = 1"),
+            ("kind = 'spline'\nbound = -1.0", "bound = -1"),
+            ("kind = 'tar-flow'\nheads = 3", "heads = 3"),
+            ("kind = 'tar-flow'\ntoken = 0", "token = 0"),
+            ("kind = 'tar-flow'\nclip = 0.0", "clip = 0"),
+        ] {
+            let problem = parse(text).expect("it is well-formed").validate().expect_err("it is out of range");
+            assert!(problem.starts_with(key), "{problem}");
+        }
+        let tokens = parse("kind = 'tar-flow'\ntoken = 4").expect("it is well-formed");
+        assert_eq!(tokens.validate_for(8), Ok(()));
+        for features in [4, 6] {
+            let problem = tokens.validate_for(features).expect_err("the tokens do not fit");
+            assert!(problem.contains("at least two tokens"), "{problem}");
+        }
+        assert!(FlowConfig::None {}.validate_for(0).is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! Increasing maps of single numbers whose parameters a network chooses: what couplings and autoregressive maps apply.
+
+use burn::tensor::{Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+use super::spline;
+
+/// A family of increasing maps of the line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Elementwise {
+    /// `y = s x + t`; the parameters are `a`, which makes `s`, and `t`.
+    Affine(Scale),
+    /// A rational-quadratic spline on `[-bound, bound]` and the identity outside (Durkan et al. 2019, arXiv:1906.04032).
+    Spline {
+        /// Number of its pieces, at least 2.
+        bins: usize,
+        /// Where it ends.
+        bound: f64,
+    },
+}
+
+/// How a positive scale is made of an unbounded number `a`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Scale {
+    /// `s = softplus(a) + 1e-3`, as in nflows (Durkan et al. 2020).
+    Softplus {},
+    /// `s = exp(m tanh(a / m))`: between `exp(-m)` and `exp(m)`, and 1 at `a = 0`.
+    Bounded {
+        /// Largest logarithm of the scale.
+        m: f64,
+    },
+}
+
+impl Scale {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Says which setting is outside, and what it may be.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        match *self {
+            Self::Bounded { m } if !(m > 0.0 && m.is_finite()) => {
+                Err(format!("m = {m} of a bounded scale must be positive"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The scale and its logarithm.
+    fn of<const D: usize>(self, a: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
+        match self {
+            Self::Softplus {} => {
+                let s = softplus(a) + 1e-3;
+                (s.clone(), s.log())
+            }
+            Self::Bounded { m } => {
+                let log_s = soft_clip(a, m);
+                (log_s.clone().exp(), log_s)
+            }
+        }
+    }
+}
+
+impl Elementwise {
+    /// Number of parameters of one map.
+    pub fn parameters(&self) -> usize {
+        match self {
+            Self::Affine(_) => 2,
+            Self::Spline { bins, .. } => spline::parameters(*bins),
+        }
+    }
+
+    /// The maps of `parameters` at `x`, and the logarithms of their slopes.
+    ///
+    /// # Shapes
+    /// - `x`, outputs: `[batch, features]`
+    /// - `parameters`: `[batch, features, parameters]`
+    pub fn forward(&self, x: Tensor<2>, parameters: Tensor<3>) -> (Tensor<2>, Tensor<2>) {
+        match self {
+            Self::Affine(scale) => {
+                let [a, t] = parts(parameters);
+                let (s, log_s) = scale.of(a);
+                (x * s + t, log_s)
+            }
+            Self::Spline { bound, .. } => spline::forward(x, &parameters, *bound),
+        }
+    }
+
+    /// The inverse maps at `y`, and the logarithms of their slopes.
+    ///
+    /// # Shapes
+    /// - `y`, outputs: `[batch, features]`
+    /// - `parameters`: `[batch, features, parameters]`
+    pub fn inverse(&self, y: Tensor<2>, parameters: Tensor<3>) -> (Tensor<2>, Tensor<2>) {
+        match self {
+            Self::Affine(scale) => {
+                let [a, t] = parts(parameters);
+                let (s, log_s) = scale.of(a);
+                ((y - t) / s, log_s.neg())
+            }
+            Self::Spline { bound, .. } => spline::inverse(y, &parameters, *bound),
+        }
+    }
+}
+
+/// The first two parameters of every feature.
+fn parts(parameters: Tensor<3>) -> [Tensor<2>; 2] {
+    let [batch, features, _] = parameters.dims();
+    [0, 1].map(|i| parameters.clone().narrow(2, i, 1).reshape([batch, features]))
+}
+
+/// `m tanh(a / m)`: `a` near zero, never beyond `m`.
+pub(super) fn soft_clip<const D: usize>(a: Tensor<D>, m: f64) -> Tensor<D> {
+    (a * m.recip()).tanh() * m
+}
+
+/// `log(1 + exp(x))`, right to float64: the default of burn replaces it by `x` from 20 on, which is off by `2e-9`.
+pub(super) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::softplus_with_threshold(x, 1.0, 40.0)
+}

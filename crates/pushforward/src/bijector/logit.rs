@@ -1,0 +1,68 @@
+//! The logit of numbers of the unit interval, pulled away from its ends.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation};
+
+use super::elementwise::softplus;
+use super::{Bijector, sum_features};
+
+/// Distance from 0 and 1 that the argument of the logit keeps.
+const MARGIN: f64 = 1e-6;
+
+/// `y = logit(alpha + (1 - 2 alpha) x)`, for `x` in `[0, 1]`.
+///
+/// ```text
+/// a = clamp(alpha + (1 - 2 alpha) x, 1e-6, 1 - 1e-6)      y = log a - log(1 - a)
+/// ladj = features log(1 - 2 alpha) + sum_i softplus(y_i) + softplus(-y_i)
+/// ```
+///
+/// Where the clamp acts the map is not invertible; with `alpha >= 1e-6` that is nowhere inside the interval. `inverse` maps the
+/// whole line, so that it reaches `-alpha / (1 - 2 alpha)` and as far beyond 1: samples are to be clipped.
+///
+/// Reference: Dinh, Sohl-Dickstein, Bengio 2017 (arXiv:1605.08803), section 4.1.
+#[derive(Module, Debug)]
+pub struct Logit {
+    #[module(skip)]
+    alpha: f64,
+}
+
+impl Logit {
+    /// The map that shrinks the interval by `alpha` at both ends.
+    ///
+    /// # Panics
+    /// If `alpha` is not in `[0, 0.5)`.
+    pub fn new(alpha: f64) -> Self {
+        assert!((0.0..0.5).contains(&alpha), "alpha of a logit lies in [0, 0.5), found {alpha}");
+        Self { alpha }
+    }
+
+    /// The log-determinant, from the output.
+    fn ladj(&self, y: Tensor<2>) -> Tensor<1> {
+        let features = y.dims()[1] as f64;
+        sum_features(softplus(y.clone()) + softplus(y.neg())) + features * (-2.0 * self.alpha).ln_1p()
+    }
+}
+
+impl Bijector for Logit {
+    fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        let a = (x * (1.0 - 2.0 * self.alpha) + self.alpha).clamp(MARGIN, 1.0 - MARGIN);
+        let y = a.clone().log() - a.neg().log1p();
+        (y.clone(), self.ladj(y))
+    }
+
+    fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        let x = (activation::sigmoid(z.clone()) - self.alpha) * (1.0 - 2.0 * self.alpha).recip();
+        (x, self.ladj(z).neg())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "alpha of a logit lies in [0, 0.5), found 0.5")]
+    fn alpha_has_a_range() {
+        Logit::new(0.5);
+    }
+}

@@ -1,0 +1,91 @@
+//! Reordering of features.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::{Bijector, check_features, constant_ladj};
+use crate::rng::Stream;
+
+/// `z_i = x_{order[i]}`; its log-determinant is zero.
+///
+/// The order is stored with the parameters, so that a flow with a random one can be loaded; training does not touch it.
+#[derive(Module, Debug)]
+pub struct Permutation {
+    /// `[features]`
+    pub order: Param<Tensor<1, Int>>,
+}
+
+impl Permutation {
+    /// Output `i` is input `order[i]`.
+    ///
+    /// # Panics
+    /// If `order` is not a permutation of `0..order.len()`.
+    pub fn new(order: &[usize], device: &Device) -> Self {
+        let n = order.len();
+        let mut seen = vec![false; n];
+        for &input in order {
+            assert!(input < n && !seen[input], "{order:?} is not a permutation of 0..{n}");
+            seen[input] = true;
+        }
+        let order: Vec<i32> = order.iter().map(|&i| i as i32).collect();
+        Self { order: Param::initialized(ParamId::new(), Tensor::from_data(TensorData::new(order, [n]), device)) }
+    }
+
+    /// The last feature first.
+    pub fn reverse(features: usize, device: &Device) -> Self {
+        Self::new(&(0..features).rev().collect::<Vec<_>>(), device)
+    }
+
+    /// A random order.
+    pub fn shuffle(features: usize, device: &Device, stream: &mut Stream) -> Self {
+        let mut order: Vec<usize> = (0..features).collect();
+        stream.shuffle(&mut order);
+        Self::new(&order, device)
+    }
+
+    /// The pixels of an image block by block: all upper left pixels of the blocks of 2 x 2 pixels, then all upper right, lower
+    /// left and lower right ones, each as an image of half the size with all its channels. Space to depth, as a reordering.
+    ///
+    /// # Panics
+    /// If height or width is odd.
+    pub fn squeeze([channels, height, width]: [usize; 3], device: &Device) -> Self {
+        assert!(
+            height.is_multiple_of(2) && width.is_multiple_of(2),
+            "halving an image needs even sides, found {height} x {width}"
+        );
+        let mut order = Vec::with_capacity(channels * height * width);
+        for (down, right) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            for (c, i) in (0..channels).flat_map(|c| (0..height / 2).map(move |i| (c, i))) {
+                order.extend((0..width / 2).map(|j| (c * height + 2 * i + down) * width + 2 * j + right));
+            }
+        }
+        Self::new(&order, device)
+    }
+
+    fn apply(&self, x: Tensor<2>, order: Tensor<1, Int>) -> (Tensor<2>, Tensor<1>) {
+        check_features("a permutation", &x, order.dims()[0]);
+        let ladj = constant_ladj(0.0, &x);
+        (x.select(1, order), ladj)
+    }
+}
+
+impl Bijector for Permutation {
+    fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        self.apply(x, self.order.val())
+    }
+
+    fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        self.apply(z, self.order.val().argsort(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "[0, 2, 2] is not a permutation of 0..3")]
+    fn a_repetition_is_refused() {
+        Permutation::new(&[0, 2, 2], &Device::flex());
+    }
+}

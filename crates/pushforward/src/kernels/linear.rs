@@ -1,0 +1,367 @@
+//! Affine maps over rows, with or without a GELU behind them.
+//!
+//! ```text
+//! h = x W + b            dh = dx W                    y = h or gelu(h)      dy = dh or gelu'(h) dh
+//! gh = gy gelu'(h) + gdy gelu''(h) dh                 gdh = gdy gelu'(h)
+//! gx = gh W^T            gdx = gdh W^T                gW = x^T gh + dx^T gdh                gb = sum of gh over rows
+//! ```
+//!
+//! Here `d` is the tangent and `g` the gradient. Rows are handled in pieces whose number does not depend on the threads.
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
+use burn_flex::FlexTensor;
+
+use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written};
+use super::gelu::{gelu_all, gelu_first, gelu_value};
+use super::graph::{Maybe, maybe, operation};
+use super::product::{Matrix, filled, product, product_at};
+use super::simd::simd;
+use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
+
+/// `x W + b`, followed by GELU where `gelu` is set; see [`Linear`](crate::nn::linear::Linear).
+///
+/// # Shapes
+/// - `x`: `[..., inputs]`
+/// - `weight`: `[inputs, outputs]`
+/// - `bias`: `[outputs]`
+/// - output: `[..., outputs]`
+///
+/// # Panics
+/// If the tensor is not [served](super::serve), or widths differ.
+pub fn linear<const D: usize>((x, dx): Pair<D>, weight: Tensor<2>, bias: Option<Tensor<1>>, gelu: bool) -> Pair<D> {
+    let (found, [inputs, _]) = (x.dims()[D - 1], weight.dims());
+    assert_eq!(found, inputs, "a linear layer of {inputs} inputs was given rows of {found}");
+    pair(Dispatch::affine_map(x.into_dispatch(), maybe(dx), weight.into_dispatch(), maybe(bias), gelu))
+}
+
+/// Affine maps as operations of a backend.
+#[backend_extension(Flex, Autodiff)]
+pub(super) trait LinearOps: Backend {
+    /// See [`linear`].
+    fn affine_map(
+        x: FloatTensor<Self>,
+        #[extension_type] dx: Maybe<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        gelu: bool,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
+}
+
+impl LinearOps for Flex {
+    fn affine_map(
+        x: FlexTensor,
+        dx: Maybe<Self>,
+        weight: FlexTensor,
+        bias: Maybe<Self>,
+        gelu: bool,
+    ) -> (FlexTensor, Option<FlexTensor>) {
+        let (outputs, _) = forward(
+            [Some(x), dx.into_option(), Some(weight), bias.into_option()].map(|x| x.map(contiguous)),
+            gelu,
+            false,
+        );
+        first_two(outputs)
+    }
+}
+
+impl<C: CheckpointStrategy> LinearOps for Autodiff<Flex, C> {
+    fn affine_map(
+        x: FloatTensor<Self>,
+        dx: Maybe<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        gelu: bool,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
+        let inputs = [Some(x), dx.into_option(), Some(weight), bias.into_option()];
+        first_two(operation::<C, _, 4>(inputs, |inputs, keep| forward(inputs, gelu, keep), backward))
+    }
+}
+
+/// What the derivative needs: the inputs and, before a GELU, `h` and `dh`.
+#[derive(Clone, Debug)]
+struct Kept {
+    x: FlexTensor,
+    dx: Option<FlexTensor>,
+    weight: FlexTensor,
+    h: Option<FlexTensor>,
+    dh: Option<FlexTensor>,
+}
+
+/// Rows, inputs, outputs, and rows per piece.
+struct Sizes {
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    piece: usize,
+}
+
+impl Sizes {
+    fn new(x: &FlexTensor, weight: &FlexTensor) -> Self {
+        let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
+        let rows = x.shape().num_elements() / inputs.max(1);
+        // Eight pieces, but none so small that packing the weights or starting a job shows.
+        let worth = (1 << 21) / (inputs * outputs).max(1);
+        let piece = rows.div_ceil(8).max(worth).max(32).next_multiple_of(8);
+        Self { rows, inputs, outputs, piece }
+    }
+
+    /// A guess of the nanoseconds of one product over all rows.
+    fn work(&self) -> usize {
+        self.rows * self.inputs * self.outputs / 40
+    }
+
+    fn pieces(&self) -> usize {
+        self.rows.div_ceil(self.piece)
+    }
+}
+
+fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: bool) -> (Vec<FlexTensor>, Kept) {
+    let (x, weight) = (x.expect("a value"), weight.expect("a weight"));
+    let s = Sizes::new(&x, &weight);
+    let Sizes { rows, inputs, outputs, piece } = s;
+    let zeros = vec![0.0; if gelu && bias.is_none() { outputs } else { 0 }];
+    let bias = bias.as_ref().map_or(zeros.as_slice(), slice);
+    let w = Matrix::rows(slice(&weight), outputs);
+    let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
+    let (mut y, mut dy) = (room(true), room(dx.is_some()));
+    let (mut h, mut dh) = (room(gelu && keep), room(gelu && keep && dx.is_some()));
+    let jobs = pieces(slice(&x), piece * inputs)
+        .zip(pieces(optional(&dx), piece * inputs))
+        .zip(pieces_mut(&mut y, piece * outputs).zip(pieces_mut(&mut dy, piece * outputs)))
+        .zip(pieces_mut(&mut h, piece * outputs).zip(pieces_mut(&mut dh, piece * outputs)))
+        .take(s.pieces());
+    run(s.work() * (1 + usize::from(dx.is_some())), jobs, |(((x, dx), (y, dy)), (h, dh))| {
+        let sizes = [y.len() / outputs, outputs, inputs];
+        let y = filled(y, sizes, Matrix::rows(x, inputs), w);
+        if dy.is_empty() {
+            match (gelu, bias.is_empty()) {
+                (true, _) => bias_gelu(y, h, bias),
+                (false, false) => add_to_rows(y, bias),
+                (false, true) => {}
+            }
+            return;
+        }
+        let dy = filled(dy, sizes, Matrix::rows(dx, inputs), w);
+        match (gelu, bias.is_empty()) {
+            (true, _) => bias_gelu_dual(y, dy, h, dh, bias),
+            (false, false) => add_to_rows(y, bias),
+            (false, true) => {}
+        }
+    });
+    let mut dims: Vec<usize> = x.shape().iter().copied().collect();
+    if let Some(last) = dims.last_mut() {
+        *last = outputs;
+    }
+    // SAFETY: the jobs cover all rows, and each writes all of its piece of every buffer that is not empty.
+    let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, Shape::from(dims.clone()));
+    let some = |buffer: Vec<Slot>| (!buffer.is_empty()).then(|| done(buffer));
+    let (h, dh) = (some(h), some(dh));
+    let results = std::iter::once(done(y)).chain(dx.is_some().then(|| done(dy))).collect();
+    (results, Kept { x, dx, weight, h, dh })
+}
+
+fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
+    let Kept { x, dx, weight, h, dh } = kept;
+    let s = Sizes::new(&x, &weight);
+    let Sizes { rows, inputs, outputs, piece } = s;
+    let zeros = || tensor(vec![0.0; rows * outputs], [rows, outputs].into());
+    let mut gradients = gradients.into_iter();
+    let (gy, gdy) = (gradients.next().flatten(), gradients.next().flatten());
+    // Behind a GELU the gradient of the tangent reaches the value too.
+    let gy = if h.is_some() { Some(gy.unwrap_or_else(zeros)) } else { gy };
+    let (through_value, through_tangent) = (gy.is_some(), gdy.is_some());
+    let room = |wanted: bool, width: usize| slots(if wanted { rows * width } else { 0 });
+    let (mut gh, mut gdh) = (room(h.is_some(), outputs), room(h.is_some() && through_tangent, outputs));
+    let (mut gx, mut gdx) = (room(wanted[0] && through_value, inputs), room(wanted[1] && through_tangent, inputs));
+    let mut gb = vec![0.0; if wanted[3] && through_value { s.pieces() * outputs } else { 0 }];
+    // Products run along their second factor's rows, so those are laid out once and not in every piece.
+    let transposed = if gx.is_empty() && gdx.is_empty() { Vec::new() } else { transpose(slice(&weight), outputs) };
+    let wt = Matrix::rows(&transposed, inputs);
+    let jobs = pieces(optional(&gy), piece * outputs)
+        .zip(pieces(optional(&gdy), piece * outputs))
+        .zip(pieces(optional(&h), piece * outputs).zip(pieces(optional(&dh), piece * outputs)))
+        .zip(pieces_mut(&mut gh, piece * outputs).zip(pieces_mut(&mut gdh, piece * outputs)))
+        .zip(pieces_mut(&mut gx, piece * inputs).zip(pieces_mut(&mut gdx, piece * inputs)))
+        .zip(pieces_mut(&mut gb, outputs))
+        .take(s.pieces());
+    run(s.work() * 2, jobs, |(((((gy, gdy), (h, dh)), (gh, gdh)), (gx, gdx)), gb)| {
+        let (gy, gdy) = match (h.is_empty(), gdh.is_empty()) {
+            (true, _) => (gy, gdy),
+            (false, true) => (&*gelu_gradient(gy, h, gh), gdy),
+            (false, false) => gelu_dual_gradient(gy, gdy, h, dh, gh, gdh),
+        };
+        if !gb.is_empty() {
+            add_rows(gy, gb);
+        }
+        for (gx, gy) in [(gx, gy), (gdx, gdy)] {
+            if !gx.is_empty() {
+                product(gx, inputs, [gx.len() / inputs, inputs, outputs], Matrix::rows(gy, outputs), wt);
+            }
+        }
+    });
+    // SAFETY: the jobs cover all rows, and each writes all of its piece of every buffer that is not empty.
+    let done = |buffer: Vec<Slot>| unsafe { written(buffer) };
+    let (gh, gdh) = (done(gh), done(gdh));
+    let (gy, gdy) = if h.is_some() { (&gh[..], &gdh[..]) } else { (optional(&gy), optional(&gdy)) };
+    let gw = wanted[2].then(|| {
+        let pairs = [(slice(&x), gy), (optional(&dx), gdy)];
+        let gw = weight_gradient(pairs.into_iter().filter(|(_, g)| !g.is_empty()), &s);
+        tensor(gw, weight.shape())
+    });
+    let shaped = |buffer: Vec<Slot>| (!buffer.is_empty()).then(|| tensor(done(buffer), x.shape()));
+    let gb = (!gb.is_empty()).then(|| {
+        let mut sum = vec![0.0; outputs];
+        add_rows(&gb, &mut sum);
+        tensor(sum, [outputs].into())
+    });
+    [shaped(gx), shaped(gdx), gw, gb]
+}
+
+fn transpose(x: &[f32], width: usize) -> Vec<f32> {
+    const TILE: usize = 16;
+    let height = x.len() / width.max(1);
+    let mut out = vec![0.0; x.len()];
+    for i in (0..height).step_by(TILE) {
+        for j in (0..width).step_by(TILE) {
+            for i in i..height.min(i + TILE) {
+                for j in j..width.min(j + TILE) {
+                    out[j * height + i] = x[i * width + j];
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The sum of `x^T g` over pairs of rows, in tiles of the longer side.
+fn weight_gradient<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>, s: &Sizes) -> Vec<f32> {
+    let &Sizes { rows, inputs, outputs, .. } = s;
+    let pairs: Vec<_> = pairs.collect();
+    let mut out = slots(inputs * outputs);
+    let across = outputs >= inputs;
+    let side = inputs.max(outputs);
+    let tile = if s.work() < 100_000 { side } else { side.div_ceil(TILES).next_multiple_of(32) }.max(1);
+    let places = Scattered::new(&mut out);
+    run(s.work() * pairs.len(), (0..side).step_by(tile), |start| {
+        let width = tile.min(side - start);
+        let ([m, n], [row, column]) =
+            if across { ([inputs, width], [0, start]) } else { ([width, outputs], [start, 0]) };
+        let place = places.block(row * outputs + column, [m, n], outputs);
+        for (index, (x, g)) in pairs.iter().enumerate() {
+            let x = Matrix { data: &x[row..], row: inputs, column: 1 }.transposed();
+            let g = Matrix::rows(&g[column..], outputs);
+            // SAFETY: the tile lies inside, no other job touches it, and the first product writes what the second one adds to.
+            unsafe { product_at(place, outputs, [m, n, rows], x, g, index > 0) };
+        }
+    });
+    // SAFETY: the tiles cover all entries.
+    unsafe { written(out) }
+}
+
+/// Tiles of a weight gradient.
+const TILES: usize = 4;
+
+simd! {
+    fn add_to_rows(y: &mut [f32], bias: &[f32]) {
+        for y in y.chunks_exact_mut(bias.len()) {
+            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        }
+    }
+}
+simd! {
+    /// Adds the rows of `x` to `sum`.
+    pub(super) fn add_rows(x: &[f32], sum: &mut [f32]) {
+        for x in x.chunks_exact(sum.len()) {
+            sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
+        }
+    }
+}
+simd! {
+    /// `y <- gelu(y + bias)`; what GELU is taken of goes to `h`, unless that is empty.
+    fn bias_gelu(y: &mut [f32], h: &mut [Slot], bias: &[f32]) {
+        let width = bias.len();
+        if h.is_empty() {
+            for y in y.chunks_exact_mut(width) {
+                y.iter_mut().zip(bias).for_each(|(y, b)| *y = gelu_value(*y + b));
+            }
+        }
+        for (y, h) in y.chunks_exact_mut(width).zip(h.chunks_exact_mut(width)) {
+            for ((y, h), b) in y.iter_mut().zip(h).zip(bias) {
+                let x = *y + b;
+                h.write(x);
+                *y = gelu_value(x);
+            }
+        }
+    }
+}
+simd! {
+    /// The same with a tangent.
+    fn bias_gelu_dual(y: &mut [f32], dy: &mut [f32], h: &mut [Slot], dh: &mut [Slot], bias: &[f32]) {
+        let width = bias.len();
+        if h.is_empty() {
+            for (y, dy) in y.chunks_exact_mut(width).zip(dy.chunks_exact_mut(width)) {
+                for ((y, dy), b) in y.iter_mut().zip(dy).zip(bias) {
+                    let [value, slope, _] = gelu_all(*y + b);
+                    *y = value;
+                    *dy *= slope;
+                }
+            }
+        }
+        for ((y, dy), (h, dh)) in (y.chunks_exact_mut(width).zip(dy.chunks_exact_mut(width)))
+            .zip(h.chunks_exact_mut(width).zip(dh.chunks_exact_mut(width)))
+        {
+            for (((y, dy), (h, dh)), b) in y.iter_mut().zip(dy).zip(h.iter_mut().zip(dh)).zip(bias) {
+                let x = *y + b;
+                h.write(x);
+                dh.write(*dy);
+                let [value, slope, _] = gelu_all(x);
+                *y = value;
+                *dy *= slope;
+            }
+        }
+    }
+}
+
+fn gelu_gradient<'a>(gy: &[f32], h: &[f32], gh: &'a mut [Slot]) -> &'a mut [f32] {
+    assert!(gy.len() == gh.len() && h.len() == gh.len(), "slices of one length");
+    gelu_gradient_into(gy, h, gh);
+    // SAFETY: all slices have one length, so that every slot was written.
+    unsafe { super::buffer::written_mut(gh) }
+}
+simd! {
+    fn gelu_gradient_into(gy: &[f32], h: &[f32], gh: &mut [Slot]) {
+        for ((gy, h), gh) in gy.iter().zip(h).zip(gh) {
+            gh.write(gy * gelu_first(*h));
+        }
+    }
+}
+fn gelu_dual_gradient<'a>(
+    gy: &[f32],
+    gdy: &[f32],
+    h: &[f32],
+    dh: &[f32],
+    gh: &'a mut [Slot],
+    gdh: &'a mut [Slot],
+) -> (&'a [f32], &'a [f32]) {
+    let n = gh.len();
+    assert!([gy.len(), gdy.len(), h.len(), dh.len(), gdh.len()] == [n; 5], "slices of one length");
+    gelu_dual_gradient_into(gy, gdy, h, dh, gh, gdh);
+    // SAFETY: all slices have one length, so that every slot was written.
+    unsafe { (super::buffer::written_mut(gh), super::buffer::written_mut(gdh)) }
+}
+simd! {
+    fn gelu_dual_gradient_into(
+        gy: &[f32], gdy: &[f32], h: &[f32], dh: &[f32], gh: &mut [Slot], gdh: &mut [Slot],
+    ) {
+        let n = gh.len();
+        let (gy, gdy, h, dh, gdh) = (&gy[..n], &gdy[..n], &h[..n], &dh[..n], &mut gdh[..n]);
+        for i in 0..n {
+            let [_, slope, curvature] = gelu_all(h[i]);
+            gh[i].write(gy[i] * slope + gdy[i] * curvature * dh[i]);
+            gdh[i].write(gdy[i] * slope);
+        }
+    }
+}

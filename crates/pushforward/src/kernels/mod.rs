@@ -1,0 +1,65 @@
+//! Fused CPU kernels behind plain functions, each with its derivative written by hand.
+//!
+//! A kernel serves float32 tensors on burn's CPU backend; every caller keeps a composed form for the other devices and
+//! precisions. The arithmetic is one scalar loop body, compiled once for AVX-512, once for AVX2 and once plainly, and chosen
+//! at run time.
+
+mod attention;
+mod buffer;
+mod gate;
+mod gelu;
+mod graph;
+mod linear;
+mod norm;
+mod product;
+mod simd;
+
+use burn::backend::DispatchTensor;
+use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn_flex::{FlexTensor, Layout};
+
+pub use self::attention::attention;
+pub use self::gate::gated;
+pub use self::gelu::{gelu, gelu_slope};
+pub use self::linear::linear;
+pub use self::norm::{Affine, norm};
+use crate::device::is_cpu;
+
+/// Whether the kernels serve this tensor.
+pub fn serve<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && is_cpu(&x.device())
+}
+
+/// The numbers of a contiguous tensor.
+fn slice(x: &FlexTensor) -> &[f32] {
+    x.as_slice::<f32>().expect("kernels serve float32 tensors")
+}
+
+/// A contiguous tensor of these numbers.
+fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+/// The tensor with its numbers one after the other.
+fn contiguous(x: FlexTensor) -> FlexTensor {
+    // A run within a larger buffer will do, which burn's own function would copy.
+    if x.layout().contiguous_offsets().is_some() { x } else { x.to_contiguous() }
+}
+
+/// A value and, maybe, its tangent.
+pub type Pair<const D: usize> = (Tensor<D>, Option<Tensor<D>>);
+
+fn pair<const D: usize>((value, tangent): (DispatchTensor, Option<DispatchTensor>)) -> Pair<D> {
+    (Tensor::from_dispatch(value), tangent.map(Tensor::from_dispatch))
+}
+
+/// The numbers of a contiguous tensor; none where it is absent.
+fn optional(x: &Option<FlexTensor>) -> &[f32] {
+    x.as_ref().map_or(&[], slice)
+}
+
+/// The outputs of an operation that has a value and, maybe, a tangent.
+fn first_two<T>(outputs: Vec<T>) -> (T, Option<T>) {
+    let mut outputs = outputs.into_iter();
+    (outputs.next().expect("an operation has an output"), outputs.next())
+}

@@ -1,0 +1,176 @@
+//! The fused layers in float32 against their composed forms in float64: values, tangents, and gradients through both, at sizes
+//! that fill no register; and the same bits on any number of threads.
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use pushforward::dual::Dual;
+use pushforward::kernels::serve;
+use pushforward::nn::attention::{Positions, Rotary, self_attention};
+use pushforward::nn::linear::Linear;
+use pushforward::nn::modulation::gated;
+use pushforward::nn::norm::{LayerNorm, RmsNorm};
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::to_host;
+
+use crate::support::{close, numbers};
+
+/// A function of leaves with value and maybe tangent.
+type Layer<'a> = &'a (dyn Fn(&[Dual<3>]) -> Dual<3> + Sync);
+
+/// Numbers with a name.
+type Named = Vec<(String, Vec<f64>)>;
+
+/// What the loss reads of a layer's output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reads {
+    /// The value of an input without tangent.
+    Plain,
+    Value,
+    Tangent,
+    Both,
+}
+
+/// Output, tangent and all gradients of `sum(c1 y + c2 dy)`.
+///
+/// With `strided`, leaves enter transposed from how they lie in memory.
+fn evaluate(layer: Layer<'_>, shapes: &[[usize; 3]], reads: Reads, strided: bool, dtype: DType) -> Named {
+    let device = Device::flex().autodiff();
+    let leaf = |[a, b, c]: [usize; 3], seed: usize| -> Tensor<3> {
+        let shape = if strided { [a, c, b] } else { [a, b, c] };
+        let data = TensorData::new(numbers(a * b * c, seed as u64), shape).convert_dtype(dtype);
+        Tensor::from_data(data, (&device, dtype)).require_grad()
+    };
+    let tangents = reads != Reads::Plain;
+    let leaves: Vec<(Tensor<3>, Option<Tensor<3>>)> =
+        shapes.iter().enumerate().map(|(i, &shape)| (leaf(shape, i), tangents.then(|| leaf(shape, 100 + i)))).collect();
+    let enter = |x: &Tensor<3>| if strided { x.clone().swap_dims(1, 2) } else { x.clone() };
+    let duals: Vec<Dual<3>> =
+        leaves.iter().map(|(x, dx)| Dual { value: enter(x), tangent: dx.as_ref().map(enter) }).collect();
+    assert_eq!(serve(&duals[0].value), dtype == DType::F32, "float32 takes the kernels and float64 does not");
+    let y = layer(&duals);
+    let weights = |seed: u64| -> Tensor<3> {
+        let dims = y.dims();
+        let data = TensorData::new(numbers(dims.iter().product(), seed), dims).convert_dtype(dtype);
+        Tensor::from_data(data, (&device, dtype))
+    };
+    let of_value = || (y.value.clone() * weights(200)).sum();
+    let of_tangent = || (y.tangent.clone().expect("a tangent") * weights(201)).sum();
+    let loss = match reads {
+        Reads::Plain | Reads::Value => of_value(),
+        Reads::Tangent => of_tangent(),
+        Reads::Both => of_value() + of_tangent(),
+    };
+    let grads = loss.backward();
+    let mut found = vec![("value".to_owned(), to_host(&y.value))];
+    found.extend(y.tangent.as_ref().map(|t| ("tangent".to_owned(), to_host(t))));
+    for (i, (x, dx)) in leaves.iter().enumerate() {
+        let mut gradient = |what: &str, leaf: &Tensor<3>| {
+            let values = leaf.grad(&grads).map_or_else(|| vec![0.0; leaf.dims().iter().product()], |g| to_host(&g));
+            found.push((format!("gradient of {what} {i}"), values));
+        };
+        gradient("input", x);
+        dx.iter().for_each(|dx| gradient("tangent", dx));
+    }
+    found
+}
+
+fn check(what: &str, layer: Layer<'_>, shapes: &[[usize; 3]]) {
+    for reads in [Reads::Plain, Reads::Value, Reads::Tangent, Reads::Both] {
+        for strided in [false, true] {
+            let found = evaluate(layer, shapes, reads, strided, DType::F32);
+            let wanted = evaluate(layer, shapes, reads, strided, DType::F64);
+            assert_eq!(found.len(), wanted.len());
+            for ((name, found), (_, wanted)) in found.iter().zip(&wanted) {
+                close(&format!("{what} {shapes:?}, {reads:?}, strided {strided}: {name}"), found, wanted, 1e-4);
+            }
+        }
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| evaluate(layer, shapes, reads, false, DType::F32))
+        };
+        assert!(on(1) == on(2), "{what} {shapes:?}, {reads:?}: the bits depend on the threads");
+    }
+}
+
+fn parameter<const D: usize>(x: Tensor<D>) -> Param<Tensor<D>> {
+    Param::initialized(ParamId::new(), x)
+}
+
+/// A leaf as a vector or matrix of weights, which have no tangent.
+fn weights<const D: usize>(x: &Dual<3>, shape: [usize; D]) -> Param<Tensor<D>> {
+    parameter(x.value.clone().reshape(shape))
+}
+
+#[test]
+fn linear_maps() {
+    for (b, n, inputs, outputs) in
+        [(1, 1, 1, 1), (2, 5, 7, 3), (3, 17, 33, 17), (1, 3, 17, 40), (4, 70, 64, 96), (3, 90, 96, 40)]
+    {
+        let shapes = [[b, n, inputs], [1, inputs, outputs], [1, 1, outputs]];
+        let layer = |x: &[Dual<3>], bias: bool| Linear {
+            weight: weights(&x[1], [inputs, outputs]),
+            bias: bias.then(|| weights(&x[2], [outputs])),
+        };
+        check("linear", &|x| layer(x, true).forward(x[0].clone()), &shapes);
+        check("linear, gelu", &|x| layer(x, true).forward_gelu(x[0].clone()), &shapes);
+        check("linear without bias", &|x| layer(x, false).forward(x[0].clone()), &shapes[..2]);
+        check("linear without bias, gelu", &|x| layer(x, false).forward_gelu(x[0].clone()), &shapes[..2]);
+    }
+}
+
+fn layer_norm(x: &[Dual<3>], features: usize) -> LayerNorm {
+    let mut norm = LayerNorm::init(features, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+    norm.weight = weights(&x[1], [features]);
+    norm.bias = weights(&x[2], [features]);
+    norm
+}
+
+#[test]
+fn norms_and_modulation() {
+    for (b, n, features) in [(1, 1, 7), (2, 3, 17), (3, 70, 33), (5, 130, 64)] {
+        let vector = [1, 1, features];
+        let shapes = [[b, n, features], vector, vector, [b, 1, features], [b, 1, features]];
+        check("layer norm", &|x| layer_norm(x, features).forward(x[0].clone()), &shapes[..3]);
+        let rms = |x: &[Dual<3>]| {
+            let mut norm = RmsNorm::init(features, 1e-6, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+            norm.weight = weights(&x[1], [features]);
+            norm.forward(x[0].clone())
+        };
+        check("rms norm", &rms, &shapes[..2]);
+        let modulated =
+            |x: &[Dual<3>]| layer_norm(x, features).forward_modulated(x[0].clone(), x[3].clone(), x[4].clone());
+        check("modulated", &modulated, &shapes);
+        // A constant under a modulation that moves, and the other way round.
+        let only_modulation = |x: &[Dual<3>]| {
+            layer_norm(x, features).forward_modulated(x[0].clone().constant(), x[3].clone(), x[4].clone())
+        };
+        check("constant modulated", &only_modulation, &shapes);
+        let only_point = |x: &[Dual<3>]| {
+            layer_norm(x, features).forward_modulated(x[0].clone(), x[3].clone().constant(), x[4].clone().constant())
+        };
+        check("modulated by constants", &only_point, &shapes);
+    }
+}
+
+#[test]
+fn gates() {
+    for (b, n, features) in [(1, 1, 1), (2, 3, 17), (3, 70, 33), (4, 300, 64)] {
+        let shapes = [[b, n, features], [b, n, features], [b, 1, features]];
+        check("gated", &|x| gated(x[0].clone(), x[1].clone(), x[2].clone()), &shapes);
+        check("gated constant", &|x| gated(x[0].clone().constant(), x[1].clone(), x[2].clone()), &shapes);
+        check("gated by constant", &|x| gated(x[0].clone(), x[1].clone(), x[2].clone().constant()), &shapes);
+        check("constant branch", &|x| gated(x[0].clone(), x[1].clone().constant(), x[2].clone()), &shapes);
+    }
+}
+
+#[test]
+fn attention() {
+    for (b, n, heads, head) in [(1, 1, 1, 2), (2, 7, 3, 6), (2, 17, 2, 16), (1, 150, 2, 34), (3, 64, 4, 32)] {
+        let shapes = [[b, n, 3 * heads * head]];
+        let layer = |x: &[Dual<3>]| {
+            let rotary = Rotary::new(Positions::Line, n, head, &x[0].value);
+            self_attention(x[0].clone(), heads, &rotary)
+        };
+        check("attention", &layer, &shapes);
+    }
+}
