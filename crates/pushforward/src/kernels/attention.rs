@@ -26,7 +26,7 @@ use burn_flex::FlexTensor;
 use super::buffer::{Scattered, Slot, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::norm::sums;
-use super::product::{Matrix, add_product, filled};
+use super::product::{Matrix, Packed, add_product, filled};
 use super::simd::{LANES, exp, simd};
 use super::{Pair, first_two, pair, slice, tensor};
 
@@ -226,6 +226,21 @@ impl<'a> Layout<'a> {
     fn rows<'b>(&self, x: &'b [f32], first: usize) -> Matrix<'b> {
         Matrix::rows(&x[first * self.head..], self.head)
     }
+
+    /// All rows of a part of a head as a second factor.
+    fn factor(&self, x: &[f32]) -> Packed {
+        Packed::new(self.rows(x, 0), self.positions, self.head)
+    }
+
+    /// The transpose of that.
+    fn transposed(&self, x: &[f32]) -> Packed {
+        Packed::new(self.rows(x, 0).transposed(), self.head, self.positions)
+    }
+
+    /// Some rows as a second factor.
+    fn block(&self, x: &[f32], first: usize, count: usize) -> Packed {
+        Packed::new(self.rows(x, first), count, self.head)
+    }
 }
 
 fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
@@ -251,28 +266,27 @@ fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<Fl
         let (entry, head) = (job / heads, job % heads);
         let x = l.load(packed, entry, head);
         let dx = tangent.map(|t| l.load(t, entry, head));
-        let mut scratch = slots(2 * BLOCK.min(n) * n);
+        let mut scratch = slots(if dx.is_some() { 2 } else { 1 } * BLOCK.min(n) * n);
         let mut out = slots(BLOCK.min(n) * d);
         let mut scales = [0.0; BLOCK];
         let (p, ds) = scratch.split_at_mut(BLOCK.min(n) * n);
+        let (keys, values) = (l.transposed(&x.k), l.factor(&x.v));
+        let dual = dx.map(|dx| (l.transposed(&dx.k), l.factor(&dx.v), dx.q));
         for (first, m) in l.blocks() {
-            let out = &mut out[..m * d];
-            let p = filled(&mut p[..m * n], [m, n, d], l.rows(&x.q, first), l.rows(&x.k, 0).transposed());
+            let (out, scales) = (&mut out[..m * d], &mut scales[..m]);
+            let p = filled(&mut p[..m * n], m, l.rows(&x.q, first), &keys);
             mask_rows(p, mask, entry, n);
-            let logs = log_sums.get_mut(first..first + m).unwrap_or_default();
-            let (values, of_values) = (Matrix::rows(&x.v, d), [m, d, n]);
-            let Some(dx) = &dx else {
-                exponentials(p, &mut scales[..m], logs, n);
-                rows(&o_at, entry, head, first, filled(out, of_values, Matrix::rows(p, n), values), &scales[..m]);
+            exponentials(p, scales, log_sums.get_mut(first..first + m).unwrap_or_default(), n);
+            let Some((dkeys, dvalues, dq)) = &dual else {
+                rows(&o_at, entry, head, first, filled(out, m, Matrix::rows(p, n), &values), scales);
                 continue;
             };
-            let ds = filled(&mut ds[..m * n], [m, n, d], l.rows(&dx.q, first), l.rows(&x.k, 0).transposed());
-            add_product(ds, n, [m, n, d], l.rows(&x.q, first), l.rows(&dx.k, 0).transposed());
-            exponentials(p, &mut scales[..m], logs, n);
-            softmax_tangents(p, ds, &scales[..m], n);
-            rows(&o_at, entry, head, first, filled(out, of_values, Matrix::rows(p, n), values), &[]);
-            let out = filled(out, of_values, Matrix::rows(ds, n), values);
-            add_product(out, d, of_values, Matrix::rows(p, n), Matrix::rows(&dx.v, d));
+            let ds = filled(&mut ds[..m * n], m, l.rows(dq, first), &keys);
+            add_product(ds, n, m, l.rows(&x.q, first), dkeys);
+            softmax_tangents(p, ds, scales, n);
+            rows(&o_at, entry, head, first, filled(out, m, Matrix::rows(p, n), &values), &[]);
+            let out = filled(out, m, Matrix::rows(ds, n), &values);
+            add_product(out, d, m, Matrix::rows(p, n), dvalues);
             rows(&do_at, entry, head, first, out, &[]);
         }
     });
@@ -313,37 +327,39 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 5]) -
         let mut scratch = slots(if dual.is_some() { 4 } else { 2 } * block * n);
         let (p, rest) = scratch.split_at_mut(block * n);
         let (a, rest) = rest.split_at_mut(block * n);
+        let (keys_t, values_t, keys) = (l.transposed(&x.k), l.transposed(&x.v), l.factor(&x.k));
+        let factors = dual.as_ref().map(|(dx, _)| (l.transposed(&dx.k), l.transposed(&dx.v), l.factor(&dx.k)));
         for (first, m) in l.blocks() {
-            let scores = [m, n, d];
             let rows = first * d..(first + m) * d;
-            let p = filled(&mut p[..m * n], scores, l.rows(&x.q, first), l.rows(&x.k, 0).transposed());
+            let p = filled(&mut p[..m * n], m, l.rows(&x.q, first), &keys_t);
             mask_rows(p, mask, entry, n);
             from_logs(p, &log_sums[first..first + m], n);
-            let a = filled(&mut a[..m * n], scores, l.rows(&g, first), l.rows(&x.v, 0).transposed());
+            let a = filled(&mut a[..m * n], m, l.rows(&g, first), &values_t);
             let by_rows = |x| Matrix::rows(x, n);
             let by_columns = |x| Matrix::rows(x, n).transposed();
-            let (to_keys, to_queries) = ([n, d, m], [m, d, n]);
-            add_product(&mut gx.v, d, to_keys, by_columns(p), l.rows(&g, first));
-            let Some((dx, h)) = &dual else {
+            let (queries, upstream) = (l.block(&x.q, first, m), l.block(&g, first, m));
+            add_product(&mut gx.v, d, n, by_columns(p), &upstream);
+            let (Some((dx, h)), Some((dkeys_t, dvalues_t, dkeys))) = (&dual, &factors) else {
                 softmax_gradients(p, a, n);
-                add_product(&mut gx.q[rows], d, to_queries, by_rows(a), l.rows(&x.k, 0));
-                add_product(&mut gx.k, d, to_keys, by_columns(a), l.rows(&x.q, first));
+                add_product(&mut gx.q[rows], d, m, by_rows(a), &keys);
+                add_product(&mut gx.k, d, n, by_columns(a), &queries);
                 continue;
             };
-            add_product(a, n, scores, l.rows(h, first), l.rows(&dx.v, 0).transposed());
+            add_product(a, n, m, l.rows(h, first), dvalues_t);
             let (ds, b) = rest.split_at_mut(block * n);
-            let ds = filled(&mut ds[..m * n], scores, l.rows(&dx.q, first), l.rows(&x.k, 0).transposed());
-            add_product(ds, n, scores, l.rows(&x.q, first), l.rows(&dx.k, 0).transposed());
-            let b = filled(&mut b[..m * n], scores, l.rows(h, first), l.rows(&x.v, 0).transposed());
-            add_product(&mut gdx.v, d, to_keys, by_columns(p), l.rows(h, first));
+            let ds = filled(&mut ds[..m * n], m, l.rows(&dx.q, first), &keys_t);
+            add_product(ds, n, m, l.rows(&x.q, first), dkeys_t);
+            let b = filled(&mut b[..m * n], m, l.rows(h, first), &values_t);
+            let (dqueries, dupstream) = (l.block(&dx.q, first, m), l.block(h, first, m));
+            add_product(&mut gdx.v, d, n, by_columns(p), &dupstream);
             dual_softmax_gradients(p, ds, a, b, n);
-            add_product(&mut gx.v, d, to_keys, by_columns(ds), l.rows(h, first));
-            add_product(&mut gx.q[rows.clone()], d, to_queries, by_rows(a), l.rows(&x.k, 0));
-            add_product(&mut gx.q[rows.clone()], d, to_queries, by_rows(b), l.rows(&dx.k, 0));
-            add_product(&mut gdx.q[rows], d, to_queries, by_rows(b), l.rows(&x.k, 0));
-            add_product(&mut gx.k, d, to_keys, by_columns(a), l.rows(&x.q, first));
-            add_product(&mut gx.k, d, to_keys, by_columns(b), l.rows(&dx.q, first));
-            add_product(&mut gdx.k, d, to_keys, by_columns(b), l.rows(&x.q, first));
+            add_product(&mut gx.v, d, n, by_columns(ds), &dupstream);
+            add_product(&mut gx.q[rows.clone()], d, m, by_rows(a), &keys);
+            add_product(&mut gx.q[rows.clone()], d, m, by_rows(b), dkeys);
+            add_product(&mut gdx.q[rows], d, m, by_rows(b), &keys);
+            add_product(&mut gx.k, d, n, by_columns(a), &queries);
+            add_product(&mut gx.k, d, n, by_columns(b), &dqueries);
+            add_product(&mut gdx.k, d, n, by_columns(b), &queries);
         }
         // SAFETY: this job has this head of this entry alone.
         unsafe {

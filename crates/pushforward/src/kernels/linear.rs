@@ -17,7 +17,7 @@ use burn_flex::FlexTensor;
 use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written};
 use super::gelu::{gelu_all, gelu_first, gelu_value};
 use super::graph::{Maybe, maybe, operation};
-use super::product::{Matrix, filled, product, product_at};
+use super::product::{DEPTH, Matrix, Packed, filled, product, product_at};
 use super::simd::simd;
 use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 
@@ -102,15 +102,15 @@ impl Sizes {
     fn new(x: &FlexTensor, weight: &FlexTensor) -> Self {
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let rows = x.shape().num_elements() / inputs.max(1);
-        // Eight pieces, but none so small that packing the weights or starting a job shows.
+        // Many pieces, but none so small that starting a job shows. Whole tiles of rows, whatever a tile is.
         let worth = (1 << 21) / (inputs * outputs).max(1);
-        let piece = rows.div_ceil(8).max(worth).max(32).next_multiple_of(8);
+        let piece = rows.div_ceil(64).max(worth).next_multiple_of(12);
         Self { rows, inputs, outputs, piece }
     }
 
     /// A guess of the nanoseconds of one product over all rows.
     fn work(&self) -> usize {
-        self.rows * self.inputs * self.outputs / 40
+        self.rows * self.inputs * self.outputs / 50
     }
 
     fn pieces(&self) -> usize {
@@ -124,7 +124,7 @@ fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: boo
     let Sizes { rows, inputs, outputs, piece } = s;
     let zeros = vec![0.0; if gelu && bias.is_none() { outputs } else { 0 }];
     let bias = bias.as_ref().map_or(zeros.as_slice(), slice);
-    let w = Matrix::rows(slice(&weight), outputs);
+    let w = Packed::new(Matrix::rows(slice(&weight), outputs), inputs, outputs);
     let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
     let (mut y, mut dy) = (room(true), room(dx.is_some()));
     let (mut h, mut dh) = (room(gelu && keep), room(gelu && keep && dx.is_some()));
@@ -134,8 +134,8 @@ fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: boo
         .zip(pieces_mut(&mut h, piece * outputs).zip(pieces_mut(&mut dh, piece * outputs)))
         .take(s.pieces());
     run(s.work() * (1 + usize::from(dx.is_some())), jobs, |(((x, dx), (y, dy)), (h, dh))| {
-        let sizes = [y.len() / outputs, outputs, inputs];
-        let y = filled(y, sizes, Matrix::rows(x, inputs), w);
+        let m = y.len() / outputs;
+        let y = filled(y, m, Matrix::rows(x, inputs), &w);
         if dy.is_empty() {
             match (gelu, bias.is_empty()) {
                 (true, _) => bias_gelu(y, h, bias),
@@ -144,7 +144,7 @@ fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: boo
             }
             return;
         }
-        let dy = filled(dy, sizes, Matrix::rows(dx, inputs), w);
+        let dy = filled(dy, m, Matrix::rows(dx, inputs), &w);
         match (gelu, bias.is_empty()) {
             (true, _) => bias_gelu_dual(y, dy, h, dh, bias),
             (false, false) => add_to_rows(y, bias),
@@ -177,9 +177,8 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let (mut gh, mut gdh) = (room(h.is_some(), outputs), room(h.is_some() && through_tangent, outputs));
     let (mut gx, mut gdx) = (room(wanted[0] && through_value, inputs), room(wanted[1] && through_tangent, inputs));
     let mut gb = vec![0.0; if wanted[3] && through_value { s.pieces() * outputs } else { 0 }];
-    // Products run along their second factor's rows, so those are laid out once and not in every piece.
-    let transposed = if gx.is_empty() && gdx.is_empty() { Vec::new() } else { transpose(slice(&weight), outputs) };
-    let wt = Matrix::rows(&transposed, inputs);
+    let wt = (!gx.is_empty() || !gdx.is_empty())
+        .then(|| Packed::new(Matrix::rows(slice(&weight), outputs).transposed(), outputs, inputs));
     let jobs = pieces(optional(&gy), piece * outputs)
         .zip(pieces(optional(&gdy), piece * outputs))
         .zip(pieces(optional(&h), piece * outputs).zip(pieces(optional(&dh), piece * outputs)))
@@ -197,8 +196,8 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
             add_rows(gy, gb);
         }
         for (gx, gy) in [(gx, gy), (gdx, gdy)] {
-            if !gx.is_empty() {
-                product(gx, inputs, [gx.len() / inputs, inputs, outputs], Matrix::rows(gy, outputs), wt);
+            if let Some(wt) = wt.as_ref().filter(|_| !gx.is_empty()) {
+                product(gx, inputs, gx.len() / inputs, Matrix::rows(gy, outputs), wt);
             }
         }
     });
@@ -220,49 +219,33 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     [shaped(gx), shaped(gdx), gw, gb]
 }
 
-fn transpose(x: &[f32], width: usize) -> Vec<f32> {
-    const TILE: usize = 16;
-    let height = x.len() / width.max(1);
-    let mut out = vec![0.0; x.len()];
-    for i in (0..height).step_by(TILE) {
-        for j in (0..width).step_by(TILE) {
-            for i in i..height.min(i + TILE) {
-                for j in j..width.min(j + TILE) {
-                    out[j * height + i] = x[i * width + j];
-                }
-            }
-        }
-    }
-    out
-}
-
-/// The sum of `x^T g` over pairs of rows, in tiles of the longer side.
+/// The sum of `x^T g` over pairs of rows.
 fn weight_gradient<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>, s: &Sizes) -> Vec<f32> {
     let &Sizes { rows, inputs, outputs, .. } = s;
     let pairs: Vec<_> = pairs.collect();
     let mut out = slots(inputs * outputs);
-    let across = outputs >= inputs;
-    let side = inputs.max(outputs);
-    let tile = if s.work() < 100_000 { side } else { side.div_ceil(TILES).next_multiple_of(32) }.max(1);
     let places = Scattered::new(&mut out);
-    run(s.work() * pairs.len(), (0..side).step_by(tile), |start| {
-        let width = tile.min(side - start);
-        let ([m, n], [row, column]) =
-            if across { ([inputs, width], [0, start]) } else { ([width, outputs], [start, 0]) };
-        let place = places.block(row * outputs + column, [m, n], outputs);
+    let tiles = (0..inputs).step_by(TILE[0]).flat_map(|i| (0..outputs).step_by(TILE[1]).map(move |j| (i, j)));
+    run(s.work() * pairs.len(), tiles, |(i, j)| {
+        let [m, n] = [TILE[0].min(inputs - i), TILE[1].min(outputs - j)];
+        let place = places.block(i * outputs + j, [m, n], outputs);
         for (index, (x, g)) in pairs.iter().enumerate() {
-            let x = Matrix { data: &x[row..], row: inputs, column: 1 }.transposed();
-            let g = Matrix::rows(&g[column..], outputs);
-            // SAFETY: the tile lies inside, no other job touches it, and the first product writes what the second one adds to.
-            unsafe { product_at(place, outputs, [m, n, rows], x, g, index > 0) };
+            // As deep at a time as the second cache holds.
+            for first in (0..rows.max(1)).step_by(DEPTH) {
+                let depth = DEPTH.min(rows - first);
+                let g = Packed::new(Matrix::rows(g, outputs).from(first, j), depth, n);
+                let x = Matrix::rows(x, inputs).from(first, i).transposed();
+                // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
+                unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > 0) };
+            }
         }
     });
     // SAFETY: the tiles cover all entries.
     unsafe { written(out) }
 }
 
-/// Tiles of a weight gradient.
-const TILES: usize = 4;
+/// Rows and columns of a weight gradient that one job computes.
+const TILE: [usize; 2] = [264, 256];
 
 simd! {
     fn add_to_rows(y: &mut [f32], bias: &[f32]) {

@@ -11,6 +11,7 @@ mod gelu;
 mod graph;
 mod linear;
 mod norm;
+mod patches;
 mod product;
 mod simd;
 
@@ -23,6 +24,7 @@ pub use self::gate::gated;
 pub use self::gelu::{gelu, gelu_slope};
 pub use self::linear::linear;
 pub use self::norm::{Affine, norm};
+pub use self::patches::{Patches, fold, unfold};
 use crate::device::is_cpu;
 
 /// Whether the kernels serve this tensor.

@@ -1,6 +1,13 @@
 //! Matrix products on one thread, over slices.
+//!
+//! The second factor is laid out in panels of [`PANEL`] columns, which a tile of the result reads row by row while it stays in
+//! registers; the first one is read where it lies. An entry is added up in the same order whatever else is computed with it,
+//! so that it does not depend on how rows and columns are shared out among threads.
+//!
+//! Reference: Goto, van de Geijn 2008 (doi:10.1145/1356052.1356053).
 
-use super::buffer::{Slot, written_mut};
+use super::buffer::{Slot, pieces_mut, run, slots, written, written_mut};
+use super::simd::{LANES, Level, level};
 
 /// A matrix in a slice: entry `(i, j)` lies at `i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -20,79 +27,348 @@ impl<'a> Matrix<'a> {
         Self { row: self.column, column: self.row, ..self }
     }
 
+    /// The matrix without its first rows and columns.
+    pub(super) fn from(self, row: usize, column: usize) -> Self {
+        Self { data: &self.data[row * self.row + column * self.column..], ..self }
+    }
+
     /// Whether `rows` times `columns` entries lie in the slice.
     fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
     }
 }
 
-/// `out = a b` with `a` of `m` rows and `b` of `n` columns, into rows that lie `width` apart.
+/// Columns of a panel: four of the widest registers.
+const PANEL: usize = 4 * LANES;
+
+/// Depth of a product that is computed at once: a panel of it fits the second cache.
+pub(super) const DEPTH: usize = 256;
+
+/// The second factor of a product.
+pub(super) struct Packed {
+    /// Panels one after the other, row by row; the columns of the last one are filled up to whole registers with zeros.
+    data: Vec<f32>,
+    depth: usize,
+    columns: usize,
+}
+
+impl Packed {
+    /// Lays out `depth` rows of `columns` numbers.
+    ///
+    /// # Panics
+    /// If an entry lies outside of its slice.
+    pub(super) fn new(b: Matrix<'_>, depth: usize, columns: usize) -> Self {
+        assert!(b.holds(depth, columns), "a factor within its slice");
+        let mut data = slots(depth * columns.next_multiple_of(LANES));
+        run(
+            depth * columns / 4,
+            pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate(),
+            |(i, out)| {
+                let first = i * PANEL;
+                pack(b.from(0, first), depth, PANEL.min(columns - first), out);
+            },
+        );
+        // SAFETY: every panel was filled.
+        Self { data: unsafe { written(data) }, depth, columns }
+    }
+}
+
+/// Writes a panel of the first `columns` columns of `b`.
+fn pack(b: Matrix<'_>, depth: usize, columns: usize, out: &mut [Slot]) {
+    let width = columns.next_multiple_of(LANES);
+    if width > columns {
+        out.fill(Slot::new(0.0));
+    }
+    if b.column == 1 {
+        for (k, out) in out.chunks_exact_mut(width).enumerate().take(depth) {
+            for (out, x) in out.iter_mut().zip(&b.data[k * b.row..][..columns]) {
+                out.write(*x);
+            }
+        }
+        return;
+    }
+    // Eight rows at a time: what is read lies together, and what is written stays in the first cache.
+    for first in (0..depth).step_by(8) {
+        let mut rows = out[first * width..].chunks_exact_mut(width);
+        let count = 8.min(depth - first);
+        let mut rows: [&mut [Slot]; 8] = std::array::from_fn(|_| rows.next().unwrap_or_default());
+        for j in 0..columns {
+            let from = &b.data[first * b.row + j * b.column..];
+            for (k, row) in rows[..count].iter_mut().enumerate() {
+                row[j].write(from[k * b.row]);
+            }
+        }
+    }
+}
+
+/// `out = a b` for `a` of `m` rows, into rows that lie `width` apart.
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn product(out: &mut [Slot], width: usize, [m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>) {
+pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Packed) {
+    let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, and without `add` nothing is read from it.
-    unsafe { product_at(out.as_mut_ptr().cast(), width, [m, n, k], a, b, false) }
+    unsafe { product_at(out.as_mut_ptr().cast(), width, m, a, b, false) }
 }
 
 /// `out = out + a b`.
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn add_product(out: &mut [f32], width: usize, [m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>) {
+pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>, b: &Packed) {
+    let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, all of which is written.
-    unsafe { product_at(out.as_mut_ptr(), width, [m, n, k], a, b, true) }
+    unsafe { product_at(out.as_mut_ptr(), width, m, a, b, true) }
+}
+
+/// [`product`] into a matrix without gaps, which comes back as numbers.
+pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Packed) -> &'a mut [f32] {
+    assert_eq!(out.len(), m * b.columns, "as many slots as entries");
+    product(out, b.columns, m, a, b);
+    // SAFETY: the product wrote m rows, which is all.
+    unsafe { written_mut(out) }
 }
 
 /// `out = a b`, or with `add` `out = out + a b`, where another job may own what lies between the rows.
 ///
 /// # Panics
-/// If an entry of `a` or `b` lies outside of its slice.
+/// If an entry of `a` lies outside of its slice.
 ///
 /// # Safety
-/// `m` rows of `n` numbers, `width` apart, start at `out` and belong to the caller; with `add` they are written.
-pub(super) unsafe fn product_at(
-    out: *mut f32,
-    width: usize,
-    [m, n, k]: [usize; 3],
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    add: bool,
-) {
-    assert!(a.holds(m, k) && b.holds(k, n) && n <= width, "a product within its slices");
-    let stride = |x: usize| isize::try_from(x).expect("strides are lengths of slices");
-    // SAFETY: the caller answers for `out`, and the other entries lie in their slices, as was just asserted.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            stride(width),
-            add,
-            a.data.as_ptr(),
-            stride(a.column),
-            stride(a.row),
-            b.data.as_ptr(),
-            stride(b.column),
-            stride(b.row),
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+/// `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller; with `add` they are written.
+pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Packed, add: bool) {
+    let (n, depth) = (b.columns, b.depth);
+    assert!(a.holds(m, depth) && (n <= width || m <= 1), "a product within its slices");
+    if m == 0 || n == 0 {
+        return;
+    }
+    // A row of a transposed factor is spread over memory; some of them are gathered before use where they lie far apart.
+    let gathered = a.row == 1 && a.column >= FAR && m > 6;
+    let mut own = [Slot::uninit(); GATHERED * DEPTH];
+    // Once without depth, which makes zeros.
+    for first in (0..depth.max(1)).step_by(DEPTH) {
+        let k = DEPTH.min(depth - first);
+        for row in (0..m).step_by(if gathered { GATHERED } else { m }) {
+            let rows = if gathered { GATHERED.min(m - row) } else { m };
+            let mut block = Block {
+                m: rows,
+                k,
+                columns: 0,
+                a: a.data[(row * a.row + first * a.column).min(a.data.len())..].as_ptr(),
+                a_row: a.row,
+                a_column: a.column,
+                b: std::ptr::null(),
+                b_row: 0,
+                out,
+                out_row: width,
+                add: add || first > 0,
+            };
+            if gathered {
+                gather(a.from(row, first), [rows, k], &mut own);
+                (block.a, block.a_column) = (own.as_ptr().cast(), GATHERED);
+            }
+            for column in (0..n).step_by(PANEL) {
+                block.columns = PANEL.min(n - column);
+                block.b_row = block.columns.next_multiple_of(LANES);
+                block.b = b.data[column * depth + first * block.b_row..].as_ptr();
+                // SAFETY: rows and columns of the block lie in `a` or what was gathered of it, in a panel and in the caller's
+                // rows, and the processor has the instructions of its level.
+                unsafe {
+                    block.out = out.add(row * width + column);
+                    match level() {
+                        #[cfg(target_arch = "x86_64")]
+                        Level::Avx512 => avx512::multiply(&block),
+                        #[cfg(target_arch = "x86_64")]
+                        Level::Avx2 => avx2::multiply(&block),
+                        _ => plain::multiply(&block),
+                    }
+                }
+            }
+        }
     }
 }
 
-/// [`product`] into a matrix without gaps, which comes back as numbers.
-pub(super) fn filled<'a>(out: &'a mut [Slot], [m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>) -> &'a mut [f32] {
-    assert_eq!(out.len(), m * n, "as many slots as entries");
-    product(out, n, [m, n, k], a, b);
-    // SAFETY: the product wrote m rows of n numbers, which is all.
-    unsafe { written_mut(out) }
+/// Rows of a transposed factor that are gathered together.
+const GATHERED: usize = 48;
+
+/// How far apart they have to lie for that to pay.
+const FAR: usize = 512;
+
+/// Copies rows of a transposed factor to where they lie [`GATHERED`] apart.
+fn gather(a: Matrix<'_>, [rows, depth]: [usize; 2], out: &mut [Slot]) {
+    for (k, out) in out.chunks_exact_mut(GATHERED).enumerate().take(depth) {
+        let from = &a.data[k * a.column..][..rows];
+        // A constant length where there is one: the copy is then a few instructions.
+        match <&[f32; GATHERED]>::try_from(from) {
+            Ok(from) => out.iter_mut().zip(from).for_each(|(out, x)| {
+                out.write(*x);
+            }),
+            Err(_) => out.iter_mut().zip(from).for_each(|(out, x)| {
+                out.write(*x);
+            }),
+        }
+    }
 }
+
+/// A block of a product: some depth of one panel.
+struct Block {
+    m: usize,
+    k: usize,
+    columns: usize,
+    a: *const f32,
+    a_row: usize,
+    a_column: usize,
+    b: *const f32,
+    b_row: usize,
+    out: *mut f32,
+    out_row: usize,
+    add: bool,
+}
+
+/// The tiles of a block for one instruction set: registers of `$lanes` numbers, tiles of at most `$rows` rows and `$columns`
+/// columns that stay in registers.
+macro_rules! tiles {
+    ($module:ident, $(#[$features:meta])*, $lanes:literal, [$rows:literal, $columns:literal], $(#[$set:meta])* {$($setup:tt)*}) => {
+        $(#[$set])*
+        mod $module {
+            use super::{Block, PANEL};
+            $($setup)*
+
+            /// # Safety
+            /// The pointers of the block reach as far as its sizes say, `b` to whole registers, and the processor has the
+            /// instructions.
+            $(#[$features])*
+            pub(super) unsafe fn multiply(block: &Block) {
+                for column in (0..block.columns).step_by($columns) {
+                    let columns = $columns.min(block.columns - column);
+                    for row in (0..block.m).step_by($rows) {
+                        // SAFETY: a tile of the block.
+                        unsafe {
+                            match columns.div_ceil($lanes) {
+                                1 => rows::<1>(block, row, column, columns),
+                                2 => rows::<2>(block, row, column, columns),
+                                3 => rows::<3>(block, row, column, columns),
+                                _ => rows::<4>(block, row, column, columns),
+                            }
+                        }
+                    }
+                }
+            }
+
+            $(#[$features])*
+            #[inline]
+            unsafe fn rows<const V: usize>(block: &Block, row: usize, column: usize, columns: usize) {
+                // SAFETY: as many rows as are left.
+                unsafe {
+                    match block.m - row {
+                        1 => tile::<1, V>(block, row, column, columns),
+                        2 => tile::<2, V>(block, row, column, columns),
+                        3 => tile::<3, V>(block, row, column, columns),
+                        4 if $rows >= 4 => tile::<4, V>(block, row, column, columns),
+                        5 if $rows >= 5 => tile::<5, V>(block, row, column, columns),
+                        _ => tile::<$rows, V>(block, row, column, columns),
+                    }
+                }
+            }
+
+            $(#[$features])*
+            #[inline]
+            unsafe fn tile<const R: usize, const V: usize>(block: &Block, row: usize, column: usize, columns: usize) {
+                let mut sums = [[zero(); V]; R];
+                // SAFETY: `R` rows and `V` registers of columns lie in the block; a tile with fewer columns than that is written
+                // to memory of its own.
+                unsafe {
+                    let a = block.a.add(row * block.a_row);
+                    let b = block.b.add(column);
+                    for k in 0..block.k {
+                        let mut bs = [zero(); V];
+                        for v in 0..V {
+                            bs[v] = load(b.add(k * block.b_row + v * $lanes));
+                        }
+                        for r in 0..R {
+                            let x = all(*a.add(r * block.a_row + k * block.a_column));
+                            for v in 0..V {
+                                sums[r][v] = multiply_add(x, bs[v], sums[r][v]);
+                            }
+                        }
+                    }
+                    let out = block.out.add(row * block.out_row + column);
+                    if columns == V * $lanes {
+                        for r in 0..R {
+                            for v in 0..V {
+                                let out = out.add(r * block.out_row + v * $lanes);
+                                store(out, if block.add { add(load(out), sums[r][v]) } else { sums[r][v] });
+                            }
+                        }
+                        return;
+                    }
+                    let mut own = [0.0f32; PANEL];
+                    for r in 0..R {
+                        for v in 0..V {
+                            store(own.as_mut_ptr().add(v * $lanes), sums[r][v]);
+                        }
+                        for j in 0..columns {
+                            let out = out.add(r * block.out_row + j);
+                            *out = if block.add { *out + own[j] } else { own[j] };
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+tiles!(avx512, #[target_feature(enable = "avx512f")], 16, [6, 64], #[cfg(target_arch = "x86_64")] {
+    use std::arch::x86_64::{
+        _mm512_add_ps as add, _mm512_fmadd_ps as multiply_add, _mm512_loadu_ps as load, _mm512_set1_ps as all,
+        _mm512_setzero_ps as zero, _mm512_storeu_ps as store,
+    };
+});
+tiles!(avx2, #[target_feature(enable = "avx2,fma")], 8, [6, 16], #[cfg(target_arch = "x86_64")] {
+    use std::arch::x86_64::{
+        _mm256_add_ps as add, _mm256_fmadd_ps as multiply_add, _mm256_loadu_ps as load, _mm256_set1_ps as all,
+        _mm256_setzero_ps as zero, _mm256_storeu_ps as store,
+    };
+});
+tiles!(plain, , 4, [4, 16], {
+    /// Four numbers, which the compiler keeps in what registers the target has.
+    type Register = [f32; 4];
+
+    #[inline(always)]
+    fn zero() -> Register {
+        [0.0; 4]
+    }
+    #[inline(always)]
+    fn all(x: f32) -> Register {
+        [x; 4]
+    }
+    #[inline(always)]
+    fn add(a: Register, b: Register) -> Register {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn multiply_add(a: Register, b: Register, c: Register) -> Register {
+        // Where the instruction is not sure to exist, the function of the C library would be called.
+        if cfg!(target_arch = "aarch64") {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            std::array::from_fn(|i| a[i] * b[i] + c[i])
+        }
+    }
+    /// # Safety
+    /// Four numbers lie at `x`.
+    #[inline(always)]
+    unsafe fn load(x: *const f32) -> Register {
+        // SAFETY: the caller's four numbers.
+        unsafe { x.cast::<Register>().read_unaligned() }
+    }
+    /// # Safety
+    /// There is room for four numbers at `out`.
+    #[inline(always)]
+    unsafe fn store(out: *mut f32, x: Register) {
+        // SAFETY: the caller's room.
+        unsafe { out.cast::<Register>().write_unaligned(x) }
+    }
+});

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use pushforward::dual::Dual;
 use pushforward::kernels::serve;
 use pushforward::nn::attention::{Positions, Rotary, self_attention};
+use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
 use pushforward::nn::linear::Linear;
 use pushforward::nn::modulation::gated;
 use pushforward::nn::norm::{LayerNorm, RmsNorm};
@@ -172,5 +173,41 @@ fn attention() {
             self_attention(x[0].clone(), heads, &rotary)
         };
         check("attention", &layer, &shapes);
+    }
+}
+
+#[test]
+fn convolutions() {
+    for (b, inputs, outputs, side, kernel, stride) in
+        [(1, 1, 1, 1, 1, 1), (2, 3, 5, 7, 3, 1), (3, 2, 4, 8, 3, 2), (2, 1, 3, 9, 5, 2), (4, 17, 16, 6, 3, 2)]
+    {
+        let shapes = [[b, inputs, side * side], [outputs, inputs, kernel * kernel], [1, 1, outputs]];
+        check(
+            "convolution",
+            &|x| {
+                let config = Conv2dConfig { inputs, outputs, kernel, stride, padding: kernel / 2 };
+                let mut conv = config.init(&Device::flex(), &mut stream(0, Purpose::Init, 0));
+                conv.weight = weights(&x[1], [outputs, inputs, kernel, kernel]);
+                conv.bias = weights(&x[2], [outputs]);
+                let image = x[0].clone().linear(|v| v.reshape([b, inputs, side, side]));
+                conv.forward(image).linear(|v| v.flatten::<3>(2, 3))
+            },
+            &shapes,
+        );
+    }
+    for (b, inputs, outputs, height, width) in [(1, 1, 1, 1, 2), (2, 5, 3, 3, 4), (3, 16, 17, 4, 4)] {
+        let shapes = [[b, inputs, height * width], [inputs, outputs, 16], [1, 1, outputs]];
+        check(
+            "transposed convolution",
+            &|x| {
+                let mut conv =
+                    ConvTranspose2d::init(inputs, outputs, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+                conv.weight = weights(&x[1], [inputs, outputs, 4, 4]);
+                conv.bias = weights(&x[2], [outputs]);
+                let image = x[0].clone().linear(|v| v.reshape([b, inputs, height, width]));
+                conv.forward(image).linear(|v| v.flatten::<3>(2, 3))
+            },
+            &shapes,
+        );
     }
 }
