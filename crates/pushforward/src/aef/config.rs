@@ -106,6 +106,10 @@ impl Variant {
     fn is_partition(self) -> bool {
         matches!(self, Self::Center | Self::Corner | Self::LearnedCore | Self::HaarCore)
     }
+
+    fn is_expansion(self) -> bool {
+        matches!(self, Self::Linear | Self::Noise)
+    }
 }
 
 impl AefConfig {
@@ -147,7 +151,19 @@ impl AefConfig {
     /// # Errors
     /// The key and what it must be.
     pub fn check_fit(&self, shape: ImageShape) -> Result<(), String> {
-        self.network.validate(Some(shape)).map_err(|e| format!("model.{e}"))?;
+        if self.variant != Variant::Flow {
+            self.network.validate(Some(shape)).map_err(|e| format!("model.{e}"))?;
+        }
+        let latent = if self.variant == Variant::Flow { shape.numel() } else { self.latent };
+        for (key, flow, used) in [
+            ("core", &self.core, self.variant.is_partition() || self.variant.is_expansion()),
+            ("posterior", &self.posterior, matches!(self.variant, Variant::VaeIaf | Variant::Iwae)),
+            ("prior", &self.prior, self.variant != Variant::Autoencoder),
+        ] {
+            if used {
+                flow.validate_for(latent).map_err(|e| format!("model.{key}: {e}"))?;
+            }
+        }
         let most = match self.variant {
             Variant::HaarCore => shape.numel() / 4,
             variant if variant.is_partition() => shape.numel() - 1,
@@ -244,5 +260,55 @@ impl AefConfig {
             }
             other => panic!("{other:?} has no partition"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> AefConfig {
+        toml::from_str(text).expect("it is well-formed")
+    }
+
+    #[test]
+    fn defaults_are_the_recommended_bound_on_the_published_networks() {
+        let config = parse("");
+        assert_eq!((config.variant, config.latent), (Variant::Noise, 8));
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.check_fit(ImageShape { channels: 1, height: 28, width: 28 }), Ok(()));
+    }
+
+    #[test]
+    fn what_does_not_fit_names_its_key() {
+        for (text, part) in [
+            ("latent = 0", "model.latent"),
+            ("noise = 0.0", "model.variant = linear"),
+            ("draws = 0", "model.draws"),
+            ("alpha = 0.5", "model.alpha"),
+            ("encoder_scale = { kind = 'bounded', limit = 0.0 }", "model.encoder_scale.limit"),
+            ("output = { kind = 'fixed', scale = 0.0 }", "model.output.scale"),
+            ("network = { kind = 'small', channels = 0 }", "model.network.channels"),
+            ("variant = 'center'\noutput = { kind = 'logistics' }", "a partition needs a Gaussian output"),
+            ("prior = { kind = 'maf', layers = 0 }", "model.prior.layers"),
+        ] {
+            let problem = parse(text).validate().expect_err(text);
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+        let odd = ImageShape { channels: 1, height: 5, width: 7 };
+        for (text, part) in [
+            ("", "model.network.kind = small"),
+            ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent is at most 34"),
+            ("network = { kind = 'mlp' }\nvariant = 'haar-core'\nlatent = 2", "model.variant = haar-core"),
+        ] {
+            let problem = parse(text).check_fit(odd).expect_err(text);
+            assert!(problem.contains(part), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn typos_are_errors() {
+        assert!(toml::from_str::<AefConfig>("variant = 'centre'").is_err());
+        assert!(toml::from_str::<AefConfig>("latnet = 2").is_err());
     }
 }

@@ -73,7 +73,7 @@ impl<E: EncoderNet> Encoder<E> {
         let raw = out.clone().narrow(1, d, d);
         let scale = match self.scale {
             ScaleConfig::Softplus => activation::softplus(raw, 1.0) + self.epsilon,
-            ScaleConfig::Bounded { limit } => ((raw / limit).tanh() * limit).exp(),
+            ScaleConfig::Bounded { limit } => ((raw * (1.0 / limit)).tanh() * limit).exp(),
         };
         (out.narrow(1, 0, d), scale)
     }

@@ -228,11 +228,11 @@ impl Logistics {
         // x = (v + u)/256 with u in [0, 1)
         let value = (x.clone() * 256.0).floor().clamp(0.0, 255.0).reshape([batch, 1, n]);
         let inverse = self.log_scale.clone().neg().exp();
-        let centred = value.clone() / 255.0 - self.mean.clone();
+        let centred = value.clone() * (1.0 / 255.0) - self.mean.clone();
         let upper = (centred.clone() + 0.5 / 255.0) * inverse.clone();
         let lower = (centred.clone() - 0.5 / 255.0) * inverse.clone();
         // log(sigma(a) - sigma(b)) = log sigma(a) + log sigma(-b) + log(1 - e^(b-a)): exact wherever the bin lies.
-        let width = inverse / 255.0;
+        let width = inverse * (1.0 / 255.0);
         let inner = activation::log_sigmoid(upper.clone())
             + activation::log_sigmoid(lower.clone().neg())
             + (width.neg().exp().neg() + 1.0).clamp_min(1e-30).log();
