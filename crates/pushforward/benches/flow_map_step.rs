@@ -6,22 +6,12 @@
 //! ```
 //!
 //! A training step is the training loop's: loss of 16 examples, gradient, joint norm, clipping, AdamW; all examples go to
-//! the objective named. A sample is the library's, from noise to class indices. Every case is measured in a process of its
-//! own, so that peak memory is the case's. `pytorch/compare.py` drives `--serve`: a name per line in, `NAME MILLISECONDS` out.
-//!
-//! The last column counts the matrix products alone (`2 m n k` each; a backward pass costs twice its forward pass, tangent
-//! included). It compares with the machine's rate in plain matrix products: what is missing is spent elsewhere.
+//! the objective named. A sample is the library's, from noise to class indices. `common` says what else it does. In the
+//! operations a backward pass costs twice its forward pass, tangent included.
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
+mod common;
 
-use std::collections::HashMap;
-use std::io::stdin;
-use std::process::{Command, Stdio};
-use std::time::Instant;
-
-use burn::module::Module as _;
-use burn::tensor::{Device, Tensor};
-use pushforward::burn;
+use pushforward::burn::tensor::Device;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher};
 use pushforward::flow_map::interpolant::Source;
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
@@ -31,18 +21,10 @@ use pushforward::flow_map::sample::{SampleRequest, sample};
 use pushforward::flow_map::time::TimesConfig;
 use pushforward::nn::SiteShape;
 use pushforward::nn::dit::DitConfig;
-use pushforward::objective::{Objective as _, Step};
 use pushforward::params;
 use pushforward::rng::{Purpose, stream};
-use pushforward::tensor::scalar;
-use pushforward::train::TrainConfig;
-use pushforward::train::gradients::{Gradients, clip, grad_norm};
-use pushforward::train::optim::AdamWOptimizer;
-use serde_json::{Value, json};
 
-/// The program's allocator: page faults cost a fifth of a step with the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use crate::common::product;
 
 const SITES: SiteShape = SiteShape { count: 128, classes: 27, grid: None };
 const BATCH: usize = 16;
@@ -73,106 +55,7 @@ const CASES: [(&str, Work); 11] = [
 ];
 
 fn main() -> Result<(), String> {
-    let (mut rounds, mut cases, mut mode) = (10, CASES.to_vec(), String::new());
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--rounds" => {
-                rounds = args.next().and_then(|n| n.parse().ok()).filter(|&n| n > 0).ok_or("--rounds takes a number")?
-            }
-            "--only" => {
-                cases = args.next().ok_or("--only takes names")?.split(',').map(find).collect::<Result<_, _>>()?
-            }
-            "--json" | "--describe" | "--serve" => mode = arg,
-            "--bench" => {} // cargo adds it
-            _ => return Err(format!("unknown argument {arg}: see the top of the source")),
-        }
-    }
-    match mode.as_str() {
-        "--describe" => describe(),
-        "--serve" => serve()?,
-        _ => table(&cases, rounds, mode == "--json")?,
-    }
-    Ok(())
-}
-
-fn find(name: &str) -> Result<(&'static str, Work), String> {
-    let names = CASES.map(|(name, _)| name).join(", ");
-    CASES.into_iter().find(|(known, _)| *known == name).ok_or_else(|| format!("unknown case {name}: there are {names}"))
-}
-
-fn describe() {
-    let parameters = params::count(&model(&config(OffDiagonal::None), &Device::flex()));
-    let gflop: HashMap<&str, f64> = CASES.iter().map(|(name, work)| (*name, work.gflop())).collect();
-    let version = concat!("pushforward ", env!("CARGO_PKG_VERSION"));
-    println!("{}", json!({ "version": version, "parameters": parameters, "gflop": gflop }));
-}
-
-/// Every request is answered by the time of a second run: the first refills caches, and pages given up while idle.
-fn serve() -> Result<(), String> {
-    let mut started: HashMap<&str, Box<dyn FnMut()>> = HashMap::new();
-    for line in stdin().lines() {
-        let (name, work) = find(line.map_err(|e| e.to_string())?.trim())?;
-        let run = started.entry(name).or_insert_with(|| work.start());
-        run();
-        println!("{name} {:.3}", milliseconds(run));
-    }
-    Ok(())
-}
-
-/// One row per case, each from a child process that measures a single one.
-fn table(cases: &[(&str, Work)], rounds: usize, as_json: bool) -> Result<(), String> {
-    if let ([(name, work)], true) = (cases, as_json) {
-        println!("{}", json!([measure(name, *work, rounds)]));
-        return Ok(());
-    }
-    if !as_json {
-        println!("{:16} {:>10} {:>10} {:>10} {:>10}", "", "median ms", "min ms", "peak MiB", "GFLOP/s");
-    }
-    let mut rows = Vec::new();
-    for (name, _) in cases {
-        let child = Command::new(std::env::current_exe().map_err(|e| e.to_string())?)
-            .args(["--json", "--rounds", &rounds.to_string(), "--only", name])
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|e| e.to_string())?;
-        let [row]: [Value; 1] = serde_json::from_slice(&child.stdout).map_err(|e| format!("{name} failed: {e}"))?;
-        if !as_json {
-            let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
-            let [median, min, peak, rate] = ["median_ms", "min_ms", "peak_rss_mib", "gflop_per_second"].map(number);
-            println!("{name:16} {median:10.1} {min:10.1} {peak:10.0} {rate:10.0}");
-        }
-        rows.push(row);
-    }
-    if as_json {
-        println!("{}", json!(rows));
-    }
-    Ok(())
-}
-
-fn measure(name: &str, work: Work, rounds: usize) -> Value {
-    let mut run = work.start();
-    run();
-    let mut times: Vec<f64> = (0..rounds).map(|_| milliseconds(&mut run)).collect();
-    times.sort_by(f64::total_cmp);
-    let median = (times[(rounds - 1) / 2] + times[rounds / 2]) / 2.0;
-    json!({
-        "case": name, "rounds": rounds, "median_ms": median, "min_ms": times[0],
-        "peak_rss_mib": peak_mib(), "gflop_per_second": work.gflop() / median * 1e3,
-    })
-}
-
-fn milliseconds(run: &mut dyn FnMut()) -> f64 {
-    let start = Instant::now();
-    run();
-    start.elapsed().as_secs_f64() * 1e3
-}
-
-/// Peak resident memory of the process, where the system tells it.
-fn peak_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
+    common::run(&CASES)
 }
 
 fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
@@ -199,11 +82,10 @@ fn model(config: &FlowMapConfig, device: &Device) -> FlowMapModel {
     config.model().init(SITES, device, &mut stream(0, Purpose::Init, 0))
 }
 
-impl Work {
-    /// Builds the model and returns what is timed.
+impl common::Work for Work {
     fn start(self) -> Box<dyn FnMut()> {
         match self {
-            Self::Train(off_diagonal) => Box::new(train(off_diagonal)),
+            Self::Train(off_diagonal) => train(off_diagonal),
             Self::Sample { batch, nfe } => {
                 let (config, device) = (config(OffDiagonal::None), Device::flex());
                 let model = model(&config, &device);
@@ -216,7 +98,10 @@ impl Work {
         }
     }
 
-    /// Work in the matrix products, in units of 10^9 operations.
+    fn parameters(self) -> usize {
+        params::count(&model(&config(OffDiagonal::None), &Device::flex()))
+    }
+
     fn gflop(self) -> f64 {
         let pass = Pass::of(BATCH);
         let flop = match self {
@@ -238,26 +123,12 @@ impl Work {
     }
 }
 
-/// One optimiser step per call, as the training loop takes it.
-fn train(off_diagonal: OffDiagonal) -> impl FnMut() {
+fn train(off_diagonal: OffDiagonal) -> Box<dyn FnMut()> {
     let config = config(off_diagonal);
-    let mut model = model(&config, &Device::flex().autodiff());
-    let mut optimizer = AdamWOptimizer::new(TrainConfig::default().adamw());
-    let objective = FlowMapObjective::new(config, None);
+    let model = model(&config, &Device::flex().autodiff());
     let mut data = stream(0, Purpose::Synthesis, 0);
     let ids = (0..BATCH * SITES.count).map(|_| data.below(SITES.classes) as u32).collect();
-    let (batch, mut index) = (IdBatch { ids }, 0);
-    move || {
-        let ema = model.valid();
-        let step = Step { model: &model, ema: &ema, seed: 0, index, step: index, steps: u64::MAX };
-        let parts = objective.loss(&step, &batch);
-        let total = parts.terms.into_iter().map(|term| term.loss).reduce(Tensor::add).expect("an objective has terms");
-        let gradients = Gradients::of(&total, &model);
-        let norm = grad_norm(&gradients);
-        assert!(scalar(&total).is_finite() && norm.is_finite(), "step {index} diverged");
-        model = optimizer.step(1e-4, model.clone(), clip(gradients, norm, 1.0));
-        index += 1;
-    }
+    common::training(model, FlowMapObjective::new(config, None), IdBatch { ids }, 1e-4, 1.0)
 }
 
 /// Operations in the matrix products of one pass over a batch.
@@ -271,7 +142,6 @@ struct Pass {
 
 impl Pass {
     fn of(batch: usize) -> Self {
-        let product = |m: usize, n: usize, k: usize| 2.0 * (m * n * k) as f64;
         let (rows, blocks) = (batch * SITES.count, BLOCKS as f64);
         let input = product(rows, WIDTH, SITES.classes);
         let time = product(batch, COND, FEATURES) + product(batch, COND, COND); // one of the two

@@ -1,8 +1,6 @@
 """The cases of `flow_map_step.rs` in PyTorch 2.13: the same network, losses and step, float32 on two threads.
 
-    python flow_map_step.py --describe    parameters, operations counted, errors of the derivatives against differences
-    python flow_map_step.py --serve       a name per line in, `NAME MILLISECONDS` out
-    python flow_map_step.py [ROUNDS]      a table
+    python flow_map_step.py [--describe | --serve | ROUNDS]      as `twin.py` says; errors are those of derivatives
 
 Derivatives in time are forward-mode dual numbers, and gradients run backwards through them. In 2.13 some operations do not
 take part in that: `scaled_dot_product_attention` has no forward mode on CPUs, the gradient of `layer_norm`'s tangent is
@@ -10,19 +8,15 @@ wrong, that of `softmax`'s is refused, and `linear` adds a product with a zero t
 present their rules are written out; everywhere else PyTorch's operations are used.
 """
 
-import json
 import math
-import statistics
-import sys
-import time
 from functools import partial
 
 import torch
 import torch.autograd.forward_ad as forward
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+
+import twin
 
 BATCH, LENGTH, CLASSES = 16, 128, 27
 WIDTH, BLOCKS, HEADS, COND, FEATURES = 256, 6, 8, 128, 256
@@ -249,7 +243,7 @@ def train(kind):
         assert math.isfinite(value.item()) and math.isfinite(norm.item())
         optimizer.step()
 
-    return step
+    return net, step
 
 
 def sample(batch, steps):
@@ -264,7 +258,7 @@ def sample(batch, steps):
             x = torch.lerp(x, pi, (t - s) / (1 - s))
         return x.argmax(-1)
 
-    return run
+    return net, run
 
 
 KINDS = ("diagonal", "csd", "ecld", "lsd", "psd", "lsd-logit", "esd-logit")
@@ -272,31 +266,7 @@ CASES = {f"train/{kind}": partial(train, kind) for kind in KINDS}
 CASES |= {f"sample/b{batch}-nfe{nfe}": partial(sample, batch, nfe) for batch in (1, 64) for nfe in (1, 4)}
 
 
-def milliseconds(run):
-    start = time.perf_counter()
-    run()
-    return 1e3 * (time.perf_counter() - start)
-
-
-def serve():
-    """Every request is answered by the time of a second run, as on the other side."""
-    started = {}
-    for name in map(str.strip, sys.stdin):
-        if name not in started:
-            started[name] = CASES[name]()
-        run = started[name]
-        run()
-        print(name, f"{milliseconds(run):.3f}", flush=True)
-
-
 # --- checks
-
-
-def gflop(run):
-    # Written out, attention is matrix products, which are what is counted; the fused one is not counted on CPUs.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        run()
-    return counter.get_total_flops() * 1e-9
 
 
 def derivative_errors():
@@ -332,30 +302,5 @@ def derivative_errors():
         }
 
 
-def describe():
-    return {
-        "version": f"torch {torch.__version__}",
-        "parameters": sum(p.numel() for p in Dit().parameters()),
-        "gflop": {name: gflop(start()) for name, start in CASES.items()},
-        "derivative_errors": derivative_errors(),
-    }
-
-
-def main():
-    torch.set_num_threads(2)
-    torch.manual_seed(0)
-    if "--serve" in sys.argv:
-        serve()
-    elif "--describe" in sys.argv:
-        print(json.dumps(describe()))
-    else:
-        rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-        for name, start in CASES.items():
-            run = start()
-            run()
-            times = [milliseconds(run) for _ in range(rounds)]
-            print(f"{name:16} {statistics.median(times):9.1f} ms, least {min(times):9.1f}")
-
-
 if __name__ == "__main__":
-    main()
+    twin.main(CASES, derivative_errors)
