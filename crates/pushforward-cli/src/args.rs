@@ -1,10 +1,18 @@
 //! What can be typed: clap types and nothing else.
 
+mod images;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pushforward::data::pictures::ResizeFilter;
 
-/// Few-step generation of categorical data with flow maps: train, sample and evaluate from one program.
+pub(crate) use self::images::{
+    DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
+};
+
+/// Few-step generation of categorical data with flow maps, and autoencoders within flows: train, sample and evaluate from one
+/// program.
 #[derive(Debug, Parser)]
 #[command(
     name = "pushforward",
@@ -27,6 +35,8 @@ impl Cli {
             Command::Eval(args) => args.json,
             Command::Score(args) => args.json,
             Command::Inspect(args) => args.json,
+            Command::Reconstruct(args) => args.json,
+            Command::Denoise(args) => args.json,
             _ => false,
         }
     }
@@ -40,8 +50,18 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// Measure a trained model against its data set.
     Eval(EvalArgs),
-    /// Bound the log-likelihood of items under a trained model.
+    /// Log-likelihood of items under a trained model, or a bound of it.
     Score(ScoreArgs),
+    /// Turn images into codes.
+    Encode(EncodeArgs),
+    /// Turn codes into images.
+    Decode(DecodeArgs),
+    /// Encode and decode images, and measure what is lost.
+    Reconstruct(ReconstructArgs),
+    /// Add noise to images and take it away again.
+    Denoise(DenoiseArgs),
+    /// Walk from one image to another.
+    Interpolate(InterpolateArgs),
     /// List, fetch or describe data sets.
     Data(DataArgs),
     /// List the presets, or print one as a recipe to start from.
@@ -121,15 +141,16 @@ pub(crate) enum SamplerName {
 /// How samples are drawn.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SamplerArgs {
-    /// Sampling method.
-    #[arg(long, value_enum, default_value = "map")]
-    pub(crate) sampler: SamplerName,
-    /// Divides the logits; below 1 samples get sharper and less diverse.
-    #[arg(long, default_value_t = 1.0)]
-    pub(crate) temperature: f64,
-    /// Error bound of dopri5.
-    #[arg(long, default_value_t = 1e-3)]
-    pub(crate) tolerance: f64,
+    /// Sampling method of flow maps [default: map].
+    #[arg(long, value_enum)]
+    pub(crate) sampler: Option<SamplerName>,
+    /// Divides the logits of a flow map, scales the base variable of an autoencoder; below 1 samples get less diverse
+    /// [default: 1].
+    #[arg(long)]
+    pub(crate) temperature: Option<f64>,
+    /// Error bound of dopri5 [default: 1e-3].
+    #[arg(long)]
+    pub(crate) tolerance: Option<f64>,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -143,7 +164,7 @@ pub(crate) struct SamplerArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder or checkpoint.
@@ -152,19 +173,23 @@ pub(crate) struct SampleArgs {
     /// Number of items.
     #[arg(short = 'n', long, default_value_t = 64)]
     pub(crate) count: usize,
-    /// Network evaluations per item.
-    #[arg(long, default_value_t = 1, conflicts_with = "grid")]
-    pub(crate) nfe: usize,
-    /// Times of one's own, increasing from 0 to 1.
+    /// Network evaluations per item of a flow map [default: 1].
+    #[arg(long, conflicts_with = "grid")]
+    pub(crate) nfe: Option<usize>,
+    /// Times of one's own for a flow map, increasing from 0 to 1.
     #[arg(long, value_delimiter = ',', value_name = "T,T,...")]
     pub(crate) grid: Option<Vec<f64>>,
-    /// Draw the last step's classes instead of taking the most probable ones.
+    /// Draw a flow map's last classes instead of taking the most probable ones.
     #[arg(long)]
     pub(crate) draw: bool,
+    /// Mean images of an autoencoder: leave out the deviations that its law has.
+    #[arg(long)]
+    pub(crate) mean: bool,
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
     #[arg(long, default_value_t = 0)]
     pub(crate) first: u64,
-    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, or - for stdout.
+    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, a folder for one picture each (ends in /),
+    /// or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -215,24 +240,41 @@ pub(crate) struct EvalArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json"
+    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl"
 )]
 pub(crate) struct ScoreArgs {
     /// Run folder or checkpoint.
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) model: PathBuf,
-    /// A text file with one item a line, or an IDX file of images; the model's own test split if absent.
+    /// A text file with one item a line, an IDX file of images or, for an autoencoder, a picture or a folder of pictures; the
+    /// model's own test split if absent.
     #[arg(value_name = "DATA")]
     pub(crate) file: Option<PathBuf>,
-    /// Most items to score.
-    #[arg(long, default_value_t = 256)]
-    pub(crate) items: usize,
-    /// Draws per item; more draws, smaller error.
-    #[arg(long, default_value_t = 32)]
-    pub(crate) draws: usize,
+    /// Most items to score [default: all of a file or folder, 256 of the test split].
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) items: Option<usize>,
+    /// Draws per item; more draws, smaller error [default: 32 for a flow map, the recipe's for an autoencoder].
+    #[arg(long, value_name = "K")]
+    pub(crate) draws: Option<usize>,
+    /// How an autoencoder without an exact density is scored [default: gauss-newton].
+    #[arg(long, value_enum)]
+    pub(crate) estimator: Option<EstimatorName>,
+    /// Scale of the recognition's noise for the estimators recognition and published [default: the model's own].
+    #[arg(long, value_name = "S")]
+    pub(crate) noise_scale: Option<f64>,
+    /// Bring pictures of another size to the model's, cut to its proportions: nearest, triangle, catmull-rom, gaussian or
+    /// lanczos3.
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) resize: Option<ResizeFilter>,
+    /// Least likely items first.
+    #[arg(long)]
+    pub(crate) sort: bool,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Also write the items to a .jsonl file.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) out: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,12 +1,14 @@
-//! The program `pushforward`: trains, samples and evaluates categorical flow maps.
+//! The program `pushforward`: trains, samples and evaluates categorical flow maps and autoencoders within flows.
 
 mod archive;
 mod args;
+mod codes;
 mod commands;
 mod download;
 mod exit;
 mod fetch;
 mod files;
+mod image_files;
 mod interrupt;
 mod output;
 mod picture;
@@ -48,6 +50,11 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Sample(args) => commands::sample::run(args, printer),
         Command::Eval(args) => commands::eval::run(args, printer),
         Command::Score(args) => commands::score::run(args, printer),
+        Command::Encode(args) => commands::encode::run(args, printer),
+        Command::Decode(args) => commands::decode::run(args, printer),
+        Command::Reconstruct(args) => commands::reconstruct::run(args, printer),
+        Command::Denoise(args) => commands::denoise::run(args, printer),
+        Command::Interpolate(args) => commands::interpolate::run(args, printer),
         Command::Data(args) => commands::data::run(args, printer),
         Command::Presets(args) => commands::presets::run(args, printer),
         Command::Inspect(args) => commands::inspect::run(args, printer),

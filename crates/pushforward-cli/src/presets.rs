@@ -16,6 +16,16 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("shakespeare", include_str!("../../../recipes/shakespeare.toml")),
     ("text8-paper", include_str!("../../../recipes/text8-paper.toml")),
     ("lm1b-paper", include_str!("../../../recipes/lm1b-paper.toml")),
+    ("glyphs-aef", include_str!("../../../recipes/glyphs-aef.toml")),
+    ("mnist-aef", include_str!("../../../recipes/mnist-aef.toml")),
+    ("fashion-aef", include_str!("../../../recipes/fashion-aef.toml")),
+    ("kmnist-aef", include_str!("../../../recipes/kmnist-aef.toml")),
+    ("fashion-aef-paper", include_str!("../../../recipes/fashion-aef-paper.toml")),
+    ("fashion-denoise", include_str!("../../../recipes/fashion-denoise.toml")),
+    ("cifar10-aef", include_str!("../../../recipes/cifar10-aef.toml")),
+    ("celebahq32-aef", include_str!("../../../recipes/celebahq32-aef.toml")),
+    ("celebahq64-aef", include_str!("../../../recipes/celebahq64-aef.toml")),
+    ("imagenet32-aef", include_str!("../../../recipes/imagenet32-aef.toml")),
 ];
 
 /// The recipe behind a preset's name or a path, with a name for messages.
@@ -33,7 +43,9 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pushforward::config::Recipe;
+    use pushforward::config::{ModelConfig, Recipe};
+    use pushforward::data::DataConfig;
+    use pushforward::model::{check_fit, image_schema};
 
     #[test]
     fn every_preset_is_a_recipe_of_its_own_name() {
@@ -43,5 +55,42 @@ mod tests {
             assert!(!recipe.description.is_empty(), "{name} has no description");
         }
         assert!(text_of("nowhere.toml").is_err());
+    }
+
+    #[test]
+    fn every_autoencoder_fits_its_images_in_every_variant() {
+        let variants = [
+            "center",
+            "corner",
+            "learned-core",
+            "haar-core",
+            "linear",
+            "noise",
+            "vae",
+            "vae-iaf",
+            "iwae",
+            "autoencoder",
+        ];
+        let mut seen = 0;
+        for (name, text) in PRESETS {
+            let recipe = Recipe::parse(text, name, &[]).unwrap_or_else(|e| panic!("{e}"));
+            if !matches!(recipe.model, ModelConfig::Aef(_)) {
+                continue;
+            }
+            seen += 1;
+            let shape = match &recipe.data {
+                DataConfig::Glyphs(_) => [1, 16, 16],
+                DataConfig::Mnist(_) | DataConfig::FashionMnist(_) | DataConfig::Kmnist(_) => [1, 28, 28],
+                DataConfig::Cifar10(_) => [3, 32, 32],
+                DataConfig::ImageFolder(folder) => [folder.channels, folder.size[0], folder.size[1]],
+                other => panic!("{name}: {} holds no images", other.name()),
+            };
+            for variant in variants {
+                let recipe = Recipe::parse(text, name, &[format!("model.variant={variant}")]);
+                let recipe = recipe.unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
+                check_fit(&recipe.model, &image_schema(shape)).unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
+            }
+        }
+        assert_eq!(seen, 10);
     }
 }

@@ -1,5 +1,7 @@
 //! The program, run as a user runs it.
 
+mod aef;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -3,19 +3,29 @@
 use pushforward::eval::report::Report;
 use pushforward::model::Model;
 
-use super::{eval_request, image_eval_request, load_data, load_images, load_model, measure, measure_images, sampler};
-use crate::args::EvalArgs;
+use super::{
+    eval_request, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse, sampler,
+};
+use crate::args::{EvalArgs, SamplerArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
-    let method = sampler(&args.sampler)?;
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     let seed = args.sampler.seed;
     let features = args.features.as_ref().or(loaded.recipe.eval.features.as_ref());
     let features = features.map(|path| load_model(path, false, &args.device)).transpose()?;
     if matches!(loaded.model, Model::Aef { .. }) {
+        let SamplerArgs { sampler, temperature, tolerance, .. } = &args.sampler;
+        let given = [
+            ("--nfe", args.nfe.is_some()),
+            ("--bound-items", args.bound_items.is_some()),
+            ("--sampler", sampler.is_some()),
+            ("--temperature", temperature.is_some()),
+            ("--tolerance", tolerance.is_some()),
+        ];
+        refuse(&given, "flow maps", &loaded)?;
         let mut request = image_eval_request(&loaded.recipe, seed, args.sampler.batch.max(1));
         request.samples = args.count.unwrap_or(request.samples);
         request.images = args.images.unwrap_or(request.images);
@@ -23,7 +33,9 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         let splits = load_images(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
         return finish(args, &measure_images(&loaded, &splits, features.as_ref(), &request, printer)?, printer);
     }
-    let mut request = eval_request(&loaded.recipe, method, args.sampler.temperature, seed, args.sampler.batch.max(1));
+    refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
+    let (method, temperature) = (sampler(&args.sampler)?, args.sampler.temperature.unwrap_or(1.0));
+    let mut request = eval_request(&loaded.recipe, method, temperature, seed, args.sampler.batch.max(1));
     if let Some(nfe) = &args.nfe {
         request.nfe.clone_from(nfe);
     }

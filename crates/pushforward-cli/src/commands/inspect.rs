@@ -1,7 +1,9 @@
 //! `pushforward inspect`
 
+use pushforward::aef::config::Variant;
 use pushforward::checkpoint::Checkpoint;
-use pushforward::model::checkpoint_file;
+use pushforward::config::{ModelConfig, Recipe};
+use pushforward::model::{SCHEMA_KEY, checkpoint_file, image_shape};
 
 use crate::args::InspectArgs;
 use crate::exit::{Failure, OrFail as _};
@@ -14,8 +16,10 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
         file.ema.iter().map(|(name, data)| (name, data.shape().to_vec())).collect();
     let count = |shape: &Vec<usize>| shape.iter().product::<usize>();
     let parameters: usize = shapes.iter().map(|(_, shape)| count(shape)).sum();
+    let about = about(&file);
     let value = serde_json::json!({
         "path": path,
+        "about": about,
         "format": file.format,
         "step": file.step,
         "parameters": parameters,
@@ -25,7 +29,7 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     });
     printer.report(&value, || {
         let mut text = format!(
-            "{}\nstep {}, {parameters} parameters, averaged and trained weights, format {}\n",
+            "{}\n{about}\nstep {}, {parameters} parameters, averaged and trained weights, format {}\n",
             path.display(),
             file.step,
             file.format
@@ -44,4 +48,35 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
         text.trim_end().to_owned()
     });
     Ok(())
+}
+
+/// What the model is, in a line.
+fn about(file: &Checkpoint) -> String {
+    let Ok(recipe) = Recipe::parse(&file.recipe, "recipe", &[]) else {
+        return "a model of another version of this program: its recipe is not understood".to_owned();
+    };
+    let config = match &recipe.model {
+        ModelConfig::FlowMap(_) => return "categorical flow map".to_owned(),
+        ModelConfig::Classifier(_) => return "image classifier".to_owned(),
+        ModelConfig::Aef(config) => config,
+    };
+    let density = match config.variant {
+        Variant::Center | Variant::Corner | Variant::LearnedCore | Variant::HaarCore | Variant::Flow => "exact density",
+        Variant::Linear | Variant::Noise | Variant::Vae | Variant::VaeIaf | Variant::Iwae => {
+            "importance-sampled density"
+        }
+        Variant::Autoencoder => "no density and no samples",
+    };
+    let variant = serde_json::to_value(config.variant).ok().and_then(|v| v.as_str().map(str::to_owned));
+    let schema = file.provenance.get(SCHEMA_KEY).and_then(|text| serde_json::from_str(text).ok());
+    let shape = schema.and_then(|schema| image_shape(&schema).ok()).map(|shape| format!(" of {shape} images"));
+    let latent = match config.variant {
+        Variant::Flow => String::new(),
+        _ => format!(", latent of {}", config.latent),
+    };
+    format!(
+        "autoencoder within flows{}: variant {}{latent}, {density}",
+        shape.unwrap_or_default(),
+        variant.unwrap_or_default()
+    )
 }

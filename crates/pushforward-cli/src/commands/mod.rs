@@ -1,9 +1,15 @@
 //! One command a file. Commands never import each other; what several need is here.
 
 pub(crate) mod data;
+pub(crate) mod decode;
+pub(crate) mod denoise;
+pub(crate) mod encode;
 pub(crate) mod eval;
+mod images;
 pub(crate) mod inspect;
+pub(crate) mod interpolate;
 pub(crate) mod presets;
+pub(crate) mod reconstruct;
 pub(crate) mod sample;
 pub(crate) mod score;
 pub(crate) mod train;
@@ -43,17 +49,27 @@ fn load_images(config: &DataConfig, folder: &Path, seed: u64) -> Result<Continuo
     config.continuous(folder, seed).or_request()
 }
 
+/// Refuses options that were given and that this kind of model does not read. `theirs` names the kind that does.
+fn refuse(given: &[(&str, bool)], theirs: &str, loaded: &Loaded) -> Result<(), Failure> {
+    let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (path, family) = (loaded.path.display(), loaded.model.family());
+    Err(Failure::request(format!("{}: only for {theirs}, and {path} holds another model ({family})", names.join(", ")))
+        .hint("leave it out"))
+}
+
 /// The sampler of a request.
 fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
-    Ok(match args.sampler {
+    let tolerance = args.tolerance.unwrap_or(1e-3);
+    Ok(match args.sampler.unwrap_or(SamplerName::Map) {
         SamplerName::Map => Sampler::Map,
         SamplerName::Euler => Sampler::Euler,
         SamplerName::Heun => Sampler::Heun,
         SamplerName::Renoise => Sampler::Renoise,
-        SamplerName::Dopri5 if args.tolerance > 0.0 => Sampler::Dopri5 { tolerance: args.tolerance },
-        SamplerName::Dopri5 => {
-            return Err(Failure::request(format!("--tolerance is positive, found {}", args.tolerance)));
-        }
+        SamplerName::Dopri5 if tolerance > 0.0 => Sampler::Dopri5 { tolerance },
+        SamplerName::Dopri5 => return Err(Failure::request(format!("--tolerance is positive, found {tolerance}"))),
     })
 }
 

@@ -2,28 +2,79 @@
 
 use std::path::Path;
 
+use pushforward::aef::model::DrawRequest;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
+use pushforward::model::{Loaded, Model};
 
-use super::{load_model, sampler};
-use crate::args::SampleArgs;
+use super::{load_model, refuse, sampler};
+use crate::args::{SampleArgs, SamplerArgs};
 use crate::exit::{Failure, OrFail as _};
+use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
 use crate::output;
 use crate::printer::Printer;
 use crate::progress::StageBar;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
-    let method = sampler(&args.sampler)?;
-    let grid = match &args.grid {
-        Some(times) => TimeGrid::new(times.clone()),
-        None => method.grid(args.nfe),
-    };
-    let grid = grid.map_err(Failure::request)?;
     if args.count == 0 || args.sampler.batch == 0 {
         return Err(Failure::request("-n and --batch are at least 1"));
     }
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
+    match loaded.model {
+        Model::Aef { .. } => images(args, &loaded, printer),
+        Model::FlowMap { .. } | Model::Classifier { .. } => items(args, &loaded, printer),
+    }
+}
+
+/// Images of an autoencoder.
+fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Failure> {
+    let SamplerArgs { sampler, temperature, tolerance, seed, batch, .. } = args.sampler;
+    let given = [
+        ("--nfe", args.nfe.is_some()),
+        ("--grid", args.grid.is_some()),
+        ("--draw", args.draw),
+        ("--sampler", sampler.is_some()),
+        ("--tolerance", tolerance.is_some()),
+    ];
+    refuse(&given, "flow maps", loaded)?;
+    let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
+    let (_, _, shape) = loaded.aef("draw images").or_request()?;
+    let request = DrawRequest {
+        count: args.count,
+        first: args.first,
+        temperature: temperature.unwrap_or(1.0),
+        deviations: !args.mean,
+        seed,
+        batch,
+    };
+    let mut bar = StageBar::new(printer);
+    let pixels = loaded.draw_images(&request, &mut |done| {
+        bar.update("images", done, args.count);
+        !interrupted()
+    });
+    bar.finish();
+    let pixels = pixels.or_request()?;
+    let drawn = pixels.len() / shape.numel();
+    if drawn < args.count {
+        return Err(Failure::Run(anyhow::anyhow!("interrupted after {drawn} of {} images", args.count)));
+    }
+    let names: Vec<String> = (args.first..).take(drawn).map(|i| format!("sample-{i:05}")).collect();
+    Images { pixels: &pixels, shape, names: &names, sequence: false }.put(target, printer)?;
+    let kind = if args.mean { "mean images, without deviations" } else { "images with deviations" };
+    printer.note(&format!("{drawn} {kind}, temperature {}, seed {seed}", request.temperature));
+    Ok(())
+}
+
+/// Items of a flow map.
+fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Failure> {
+    refuse(&[("--mean", args.mean)], "autoencoders", loaded)?;
+    let method = sampler(&args.sampler)?;
+    let grid = match &args.grid {
+        Some(times) => TimeGrid::new(times.clone()),
+        None => method.grid(args.nfe.unwrap_or(1)),
+    };
+    let grid = grid.map_err(Failure::request)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -31,7 +82,7 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
         first: args.first,
         batch: args.sampler.batch,
         seed: args.sampler.seed,
-        temperature: args.sampler.temperature,
+        temperature: args.sampler.temperature.unwrap_or(1.0),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
     };
     let mut bar = StageBar::new(printer);

@@ -2,76 +2,212 @@
 
 use std::path::Path;
 
+use pushforward::aef::AefModel;
+use pushforward::aef::latent::Recognition;
+use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
 use pushforward::data::idx::Idx;
 use pushforward::data::{Layout, Schema};
 use pushforward::eval::{bits_per_dim, interval};
 use pushforward::evaluation::items;
 use pushforward::flow_map::likelihood::BoundRequest;
+use pushforward::model::{Loaded, Model};
 
-use super::{load_data, load_model};
-use crate::args::ScoreArgs;
+use super::images::{Images, TEST_ITEMS, Wanted, in_batches, pixels};
+use super::{load_data, load_model, refuse};
+use crate::args::{EstimatorName, ScoreArgs};
 use crate::exit::{Failure, OrFail as _};
-use crate::interrupt::interrupted;
+use crate::image_files::{Format, Target};
 use crate::output;
 use crate::printer::Printer;
-use crate::progress::StageBar;
+
+/// Items scored together.
+const BATCH: usize = 32;
+/// Levels of a pixel.
+const LEVELS: usize = 256;
+
+/// What was found of every item.
+struct Scores {
+    names: Vec<String>,
+    /// `-log p`, or a bound of it.
+    nats: Vec<f64>,
+    /// Standard errors of an estimate.
+    errors: Option<Vec<f64>>,
+    estimator: String,
+    /// What the numbers are, for people.
+    meaning: String,
+    unit: &'static str,
+    /// Nats in units.
+    convert: Box<dyn Fn(f64) -> f64>,
+}
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
-    if args.items == 0 || args.draws == 0 {
+    if args.items == Some(0) || args.draws == Some(0) {
         return Err(Failure::request("--items and --draws are at least 1"));
     }
+    let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device)?;
+    let scores = match loaded.model {
+        Model::Aef { .. } => score_images(args, &loaded, printer)?,
+        Model::FlowMap { .. } | Model::Classifier { .. } => score_items(args, &loaded, printer)?,
+    };
+    let mut order: Vec<usize> = (0..scores.nats.len()).collect();
+    if args.sort {
+        order.sort_by(|&a, &b| scores.nats[b].total_cmp(&scores.nats[a]));
+    }
+    let items: Vec<serde_json::Value> = order.iter().map(|&i| scores.item(i)).collect();
+    if let Some(target) = target {
+        let lines: String = items.iter().map(|item| format!("{item}\n")).collect();
+        target.write(lines.as_bytes(), printer)?;
+    }
+    let mean = interval::mean(&scores.nats);
+    let value = mean.map(&scores.convert);
+    let unit = scores.unit;
+    let report = serde_json::json!({
+        "model": loaded.identity(),
+        "estimator": scores.estimator,
+        "meaning": scores.meaning,
+        "seed": args.seed,
+        "mean": {"nats": mean.value, "nats_ci95": mean.ci95, "value": value.value, "ci95": value.ci95, "unit": unit},
+        "items": items,
+    });
+    printer.report(&report, || {
+        let mut text = String::new();
+        for &i in &order {
+            let nats = scores.nats[i];
+            let error = scores.errors.as_ref().map_or(String::new(), |errors| format!(" +- {:<8.3}", errors[i]));
+            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", (scores.convert)(nats), scores.names[i]);
+        }
+        let [low, high] = value.ci95.unwrap_or([f64::NAN; 2]);
+        let (meaning, n) = (&scores.meaning, scores.nats.len());
+        text + &format!(
+            "mean over {n} items: {:.4} nats, {:.4} {unit} [{low:.4}, {high:.4}]: {meaning}",
+            mean.value, value.value
+        )
+    });
+    Ok(())
+}
+
+impl Scores {
+    fn item(&self, i: usize) -> serde_json::Value {
+        let nats = self.nats[i];
+        let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": (self.convert)(nats)});
+        if let Some(errors) = &self.errors {
+            item["standard_error"] = errors[i].into();
+        }
+        item
+    }
+}
+
+fn score_images(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<Scores, Failure> {
+    let (_, net, shape) = loaded.aef("score images").or_request()?;
+    if matches!(net, AefModel::Autoencoder(_)) {
+        return Err(Failure::request("a deterministic autoencoder has no density: use a model with one"));
+    }
+    let (request, estimator, how) = estimator(args, loaded, net)?;
+    let (path, items, resize) = (args.file.as_deref(), args.items, args.resize);
+    let images = Images::load(loaded, shape, &Wanted { path, items, resize, data_dir: &args.data.folder() })?;
+    let (mut nats, mut errors) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
+    in_batches(images.len(), BATCH, printer, |range| {
+        let first = range.start as u64;
+        let found = loaded.image_log_densities(&pixels(&images.set, range), first, &request).or_request()?;
+        nats.extend(found.values.iter().map(|v| -v));
+        errors.extend(found.errors);
+        Ok(())
+    })?;
+    let n = shape.numel();
+    Ok(Scores {
+        names: images.names,
+        nats,
+        errors: Some(errors),
+        meaning: format!("-log p of uniformly dequantised images, {how}"),
+        estimator,
+        unit: "bits/dim",
+        convert: Box::new(move |nats| bits_per_dim::bits_per_dim_dequantised(nats, n, LEVELS)),
+    })
+}
+
+/// The estimator that a request asks for, its name, and what it does.
+fn estimator(args: &ScoreArgs, loaded: &Loaded, net: &AefModel) -> Result<(MarginalRequest, String, String), Failure> {
+    let draws = args.draws.unwrap_or(loaded.recipe.eval.draws).max(1);
+    let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
+    let given = [
+        ("--estimator", args.estimator.is_some()),
+        ("--noise-scale", args.noise_scale.is_some()),
+        ("--draws", args.draws.is_some()),
+    ];
+    let AefModel::Latent(model) = net else {
+        assert!(is_exact(net), "models without a density were refused");
+        refuse(&given, "models without an exact density", loaded)?;
+        return Ok((request, "exact".into(), "exact".into()));
+    };
+    let name = args.estimator.unwrap_or(EstimatorName::GaussNewton);
+    if name == EstimatorName::GaussNewton && args.noise_scale.is_some() {
+        return Err(Failure::request("--noise-scale is for the estimators recognition and published"));
+    }
+    if name == EstimatorName::Published && !matches!(model.recognition, Recognition::Expansion(_)) {
+        return Err(Failure::request("the published estimator without -ln K is that of AEF-linear")
+            .hint("use --estimator recognition, which a VAE was published with"));
+    }
+    if name != EstimatorName::GaussNewton {
+        if args.noise_scale.is_some_and(|s| !(s.is_finite() && s > 0.0)) {
+            return Err(Failure::request("--noise-scale is positive"));
+        }
+        if args.noise_scale.is_none() && model.noise() == 0.0 {
+            return Err(Failure::request("a model without noise recognises a single latent: give --noise-scale")
+                .hint("published for 28 x 28 images, latent 2 to 32: 2, 0.1, 0.01, 0.005, 0.0005"));
+        }
+        request.proposal = Proposal::Recognition { noise: args.noise_scale };
+        request.without_ln_k = name == EstimatorName::Published;
+    }
+    let (label, how) = match name {
+        EstimatorName::GaussNewton => ("gauss-newton", "in expectation an upper bound"),
+        EstimatorName::Recognition => ("recognition", "in expectation an upper bound"),
+        EstimatorName::Published => ("published", "too low by ln K, as published"),
+    };
+    let how = format!("importance-sampled with {draws} draws ({label}), {how}");
+    Ok((request, format!("importance-{draws}-{label}"), how))
+}
+
+fn score_items(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<Scores, Failure> {
+    let given = [
+        ("--estimator", args.estimator.is_some()),
+        ("--noise-scale", args.noise_scale.is_some()),
+        ("--resize", args.resize.is_some()),
+    ];
+    refuse(&given, "autoencoders", loaded)?;
     let schema = &loaded.schema;
     let ids = match &args.file {
-        Some(path) => read(path, schema, args.items)?,
+        Some(path) => read(path, schema, args.items.unwrap_or(usize::MAX))?,
         None => {
             let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
-            items(splits.test.as_ref(), args.items)
+            items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
         }
     };
-    let request = BoundRequest { draws: args.draws, seed: args.seed, batch: 256 };
-    let mut bar = StageBar::new(printer);
-    let (mut nats, total) = (Vec::new(), ids.len() / schema.sites);
-    for part in ids.chunks(32 * schema.sites) {
-        nats.extend(loaded.bound(part, nats.len() as u64, &request).or_request()?);
-        bar.update("items", nats.len(), total);
-        if interrupted() {
-            return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {total} items", nats.len())));
-        }
-    }
-    bar.finish();
-    let mean = interval::mean(&nats);
+    let draws = args.draws.unwrap_or(32);
+    let request = BoundRequest { draws, seed: args.seed, batch: 256 };
+    let (mut nats, sites) = (Vec::new(), schema.sites);
+    in_batches(ids.len() / sites, BATCH, printer, |range| {
+        let part = &ids[range.start * sites..range.end * sites];
+        nats.extend(loaded.bound(part, range.start as u64, &request).or_request()?);
+        Ok(())
+    })?;
     let (unit, per_site): (_, fn(f64, usize) -> f64) = match schema.layout {
         Layout::Text { .. } => ("bits/char", bits_per_dim::bits_per_character),
         Layout::Image { .. } | Layout::Table => ("bits/dim", bits_per_dim::bits_per_dim),
     };
-    let bits = mean.map(|v| per_site(v, schema.sites));
-    let value = serde_json::json!({
-        "model": loaded.identity(),
-        "estimator": format!("importance-r-{}", args.draws),
-        "seed": args.seed,
-        "mean": {"nats": mean.value, "nats_ci95": mean.ci95, "value": bits.value, "ci95": bits.ci95, "unit": unit},
-        "items": nats.iter().map(|&n| serde_json::json!({"nats": n, "value": per_site(n, schema.sites)})).collect::<Vec<_>>(),
-    });
-    printer.report(&value, || {
-        let texts = output::lines(&ids, schema);
-        let mut text = String::new();
-        for (i, n) in nats.iter().enumerate() {
-            let item = match schema.layout {
-                Layout::Image { .. } => format!("item {i}"),
-                Layout::Text { .. } | Layout::Table => texts[i].clone(),
-            };
-            text += &format!("{:10.3} nats {:8.4} {unit}  {item}\n", n, per_site(*n, schema.sites));
-        }
-        let [low, high] = bits.ci95.unwrap_or([f64::NAN; 2]);
-        text + &format!(
-            "mean upper bound of -log p over {} items: {:.4} nats, {:.4} {unit} [{low:.4}, {high:.4}]",
-            nats.len(),
-            mean.value,
-            bits.value
-        )
-    });
-    Ok(())
+    let names = match schema.layout {
+        Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
+        Layout::Text { .. } | Layout::Table => output::lines(&ids, schema),
+    };
+    Ok(Scores {
+        names,
+        nats,
+        errors: None,
+        estimator: format!("importance-r-{draws}"),
+        meaning: "upper bound of -log p".into(),
+        unit,
+        convert: Box::new(move |nats| per_site(nats, sites)),
+    })
 }
 
 /// Items of a file of the user's own.
@@ -111,7 +247,7 @@ fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> 
                 )));
             }
             let levels = schema.classes as u32;
-            let pixels = file.data.iter().take(most * height * width);
+            let pixels = file.data.iter().take(most.saturating_mul(height * width));
             Ok(pixels.map(|&v| (u32::from(v) * levels / 256).min(levels - 1)).collect())
         }
         Layout::Table => Err(Failure::request("items of a table are scored from the test split: leave DATA out")),

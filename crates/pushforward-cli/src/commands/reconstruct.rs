@@ -1,0 +1,35 @@
+//! `pushforward reconstruct`
+
+use pushforward::eval::interval;
+use pushforward::eval::report::{Report, Row};
+
+use super::images::{Images, check_reconstructs, in_batches, pixels, reconstructions, squared_errors};
+use super::load_model;
+use crate::args::ReconstructArgs;
+use crate::exit::{Failure, OrFail as _};
+use crate::image_files::{ROWS, Rows, Target};
+use crate::printer::Printer;
+
+pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failure> {
+    let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
+    let how = &args.source.how;
+    let loaded = load_model(&args.model, how.raw, &how.device)?;
+    let (_, net, shape) = loaded.aef("reconstruct images").or_request()?;
+    check_reconstructs(net)?;
+    let images = Images::of(&loaded, shape, &args.source)?;
+    let n = shape.numel();
+    let mut rows = Rows::new(target, shape, &["originals", "reconstructions"]);
+    let mut errors = Vec::with_capacity(images.len());
+    in_batches(images.len(), how.batch, printer, |range| {
+        let originals = pixels(&images.set, range);
+        let reconstructed = reconstructions(net, &originals, n);
+        errors.extend(squared_errors(&originals, &reconstructed, n));
+        rows.extend(&[&originals, &reconstructed]);
+        Ok(())
+    })?;
+    let mut report = Report::new(loaded.identity());
+    report.push(images.reference(Row::estimate("reconstruction_mse", "squared", interval::mean(&errors))));
+    rows.put(printer)?;
+    printer.report(&report, || report.table());
+    Ok(())
+}

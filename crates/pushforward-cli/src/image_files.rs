@@ -1,0 +1,230 @@
+//! Images in data space as files: a grid, tensors, JSON lines, or one picture each.
+
+use std::fs;
+use std::path::{Path, is_separator};
+
+use pushforward::aef::ImageShape;
+use pushforward::data::continuous::quantize;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize};
+
+use crate::exit::{Failure, OrFail as _};
+use crate::files::{FilesError, write_atomic};
+use crate::output::{image_tiles, sketch_images};
+use crate::picture::{Grid, Tile};
+use crate::printer::Printer;
+
+/// Most images in a row of a picture that compares.
+const COMPARED: usize = 16;
+
+/// How images or codes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One picture.
+    Png,
+    /// Tensors.
+    Safetensors,
+    /// One JSON object a line.
+    Jsonl,
+    /// The same on stdout.
+    Stdout,
+    /// A folder with a picture for every image.
+    Folder,
+}
+
+/// All formats of images.
+pub(crate) const IMAGES: &[Format] = &[Format::Png, Format::Safetensors, Format::Jsonl, Format::Folder, Format::Stdout];
+
+impl Format {
+    fn spelled(self) -> &'static str {
+        match self {
+            Self::Png => ".png",
+            Self::Safetensors => ".safetensors",
+            Self::Jsonl => ".jsonl",
+            Self::Stdout => "- for stdout",
+            Self::Folder => "a folder (ends in /)",
+        }
+    }
+
+    fn told_by(self, path: &Path) -> bool {
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+        match self {
+            Self::Stdout => path == Path::new("-"),
+            Self::Folder => path.to_string_lossy().ends_with(is_separator) || path.is_dir(),
+            Self::Png => ending == "png",
+            Self::Safetensors => ending == "safetensors",
+            Self::Jsonl => ending == "jsonl",
+        }
+    }
+}
+
+/// Where something goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// The file or folder.
+    pub(crate) path: &'a Path,
+    /// What it becomes.
+    pub(crate) format: Format,
+}
+
+impl<'a> Target<'a> {
+    /// What a path asks for, so that a wrong one is told before anything is computed.
+    pub(crate) fn of(path: &'a Path, possible: &[Format]) -> Result<Self, Failure> {
+        // A folder first: its name may have an ending.
+        let format = [Format::Folder, Format::Stdout, Format::Png, Format::Safetensors, Format::Jsonl]
+            .into_iter()
+            .find(|format| format.told_by(path))
+            .filter(|format| possible.contains(format));
+        let Some(format) = format else {
+            let list: Vec<&str> = possible.iter().map(|format| format.spelled()).collect();
+            return Err(Failure::request(format!("{} names no format that this command writes", path.display()))
+                .hint(format!("use {}", list.join(", "))));
+        };
+        if format == Format::Folder && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Failure::request(format!("the folder {} is not empty", path.display()))
+                .hint("name another one: pictures of several requests are not mixed"));
+        }
+        Ok(Self { path, format })
+    }
+
+    /// Writes a file of this format.
+    pub(crate) fn write(self, bytes: &[u8], printer: Printer) -> Result<(), Failure> {
+        write_atomic(self.path, bytes).or_run()?;
+        self.tell(printer);
+        Ok(())
+    }
+
+    /// Says where it is: as the result, or beside a result that is JSON.
+    fn tell(self, printer: Printer) {
+        let path = self.path.display().to_string();
+        if printer.json { printer.note(&path) } else { printer.result(&path) }
+    }
+}
+
+/// Images with their names.
+pub(crate) struct Images<'a> {
+    /// In data space, image by image; what lies outside of `[0, 1]` is black or white in pictures.
+    pub(crate) pixels: &'a [f32],
+    /// Of every image.
+    pub(crate) shape: ImageShape,
+    /// One for every image.
+    pub(crate) names: &'a [String],
+    /// Whether they are a sequence, which a picture shows in one row.
+    pub(crate) sequence: bool,
+}
+
+impl Images<'_> {
+    /// Writes the images, or shows the first ones where there is no target.
+    pub(crate) fn put(&self, target: Option<Target<'_>>, printer: Printer) -> Result<(), Failure> {
+        let Some(target) = target else {
+            printer.result(&sketch_images(self.pixels, self.shape));
+            return Ok(());
+        };
+        match target.format {
+            Format::Png => {
+                let grid = Grid::new(image_tiles(self.pixels, self.shape));
+                let columns = if self.sequence { grid.tiles.len() } else { grid.columns };
+                target.write(&Grid { columns, ..grid }.png(), printer)
+            }
+            Format::Safetensors => target.write(&tensors(&[("images", self.pixels)], self.shape)?, printer),
+            Format::Jsonl => target.write(self.jsonl().as_bytes(), printer),
+            Format::Stdout => {
+                printer.result(self.jsonl().trim_end());
+                Ok(())
+            }
+            Format::Folder => {
+                self.fill(target.path).or_run()?;
+                target.tell(printer);
+                Ok(())
+            }
+        }
+    }
+
+    fn jsonl(&self) -> String {
+        let ImageShape { channels, height, width } = self.shape;
+        let line = |(image, name): (&[f32], &String)| {
+            let pixels: Vec<u8> = image.iter().map(|&x| quantize(x)).collect();
+            let value = serde_json::json!({"name": name, "shape": [channels, height, width], "pixels": pixels});
+            format!("{value}\n")
+        };
+        self.pixels.chunks(self.shape.numel()).zip(self.names).map(line).collect()
+    }
+
+    /// Makes the folder, whole or not at all.
+    fn fill(&self, path: &Path) -> Result<(), FilesError> {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(FilesError::io("create the folder", parent))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".partial-");
+        // As an ordinary new folder, which the umask narrows; a temporary one is private.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let folder = builder.tempdir_in(parent).map_err(FilesError::io("create a folder in", parent))?;
+        for (index, (tile, name)) in image_tiles(self.pixels, self.shape).into_iter().zip(self.names).enumerate() {
+            // Names may come from a file: no part of a path but the last counts, and the number makes them differ.
+            let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+            let file = folder.path().join(format!("{index:05}-{stem}.png"));
+            let bytes = Grid { tiles: vec![tile], columns: 1, scale: 1, gap: 0 }.png();
+            fs::write(&file, bytes).map_err(FilesError::io("write", &file))?;
+        }
+        if path.is_dir() {
+            fs::remove_dir(path).map_err(FilesError::io("replace", path))?;
+        }
+        fs::rename(folder.path(), path).map_err(FilesError::io("write", path))?;
+        // The folder has moved away: there is nothing left to remove.
+        let _ = folder.keep();
+        Ok(())
+    }
+}
+
+/// Rows to compare, filled batch by batch with no more than their target needs.
+pub(crate) struct Rows<'a> {
+    target: Option<Target<'a>>,
+    shape: ImageShape,
+    rows: Vec<(&'static str, Vec<f32>)>,
+}
+
+impl<'a> Rows<'a> {
+    /// Empty rows.
+    pub(crate) fn new(target: Option<Target<'a>>, shape: ImageShape, names: &[&'static str]) -> Self {
+        Self { target, shape, rows: names.iter().map(|name| (*name, Vec::new())).collect() }
+    }
+
+    /// Adds a batch, one part for every row.
+    pub(crate) fn extend(&mut self, parts: &[&[f32]]) {
+        let most = match self.target {
+            None => 0,
+            Some(Target { format: Format::Png, .. }) => COMPARED * self.shape.numel(),
+            Some(_) => usize::MAX,
+        };
+        for ((_, row), part) in self.rows.iter_mut().zip(parts) {
+            row.extend(&part[..part.len().min(most - row.len())]);
+        }
+    }
+
+    /// Writes them: one below the other as a picture, or as tensors.
+    pub(crate) fn put(&self, printer: Printer) -> Result<(), Failure> {
+        let Some(target) = self.target else { return Ok(()) };
+        if target.format == Format::Safetensors {
+            let parts: Vec<(&str, &[f32])> = self.rows.iter().map(|(name, row)| (*name, row.as_slice())).collect();
+            return target.write(&tensors(&parts, self.shape)?, printer);
+        }
+        let rows: Vec<Vec<Tile>> = self.rows.iter().map(|(_, row)| image_tiles(row, self.shape)).collect();
+        let columns = rows[0].len();
+        target.write(&Grid { columns, ..Grid::new(rows.concat()) }.png(), printer)
+    }
+}
+
+/// Formats of [`Rows`].
+pub(crate) const ROWS: &[Format] = &[Format::Png, Format::Safetensors];
+
+fn tensors(parts: &[(&str, &[f32])], shape: ImageShape) -> Result<Vec<u8>, Failure> {
+    let ImageShape { channels, height, width } = shape;
+    let bytes: Vec<Vec<u8>> = parts.iter().map(|(_, p)| p.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let views = parts.iter().zip(&bytes).map(|((name, pixels), bytes)| {
+        let count = pixels.len() / shape.numel();
+        TensorView::new(Dtype::F32, vec![count, channels, height, width], bytes).map(|view| (*name, view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().or_run()?;
+    serialize(views, None).or_run()
+}
