@@ -53,7 +53,6 @@ pub struct Recipe {
 /// The families.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "family", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "one value per run")]
 pub enum ModelConfig {
     /// A categorical flow map.
     FlowMap(FlowMapConfig),

@@ -10,7 +10,7 @@
 
 use burn::tensor::{Bool, Tensor, activation};
 
-use crate::kernels::{self, Pair};
+use crate::kernels::{self, Activation, Pair};
 
 /// A tensor and, optionally, its derivative along one direction.
 #[derive(Clone, Debug)]
@@ -94,6 +94,9 @@ impl<const D: usize> Dual<D> {
 
     /// `x * sigmoid(x)`.
     pub fn silu(self) -> Dual<D> {
+        if kernels::serve(&self.value) {
+            return kernels::activate(self.into(), Activation::Silu).into();
+        }
         self.elementwise(activation::silu, |x| {
             let s = activation::sigmoid(x.clone());
             s.clone() * (x * (s.neg() + 1.0) + 1.0)
@@ -103,7 +106,7 @@ impl<const D: usize> Dual<D> {
     /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
     pub fn gelu(self) -> Dual<D> {
         if kernels::serve(&self.value) {
-            return self.elementwise(kernels::gelu, kernels::gelu_slope);
+            return kernels::activate(self.into(), Activation::Gelu).into();
         }
         const TWO_C: f64 = 1.595_769_121_605_730_8; // 2 sqrt(2 / pi)
         const A: f64 = 0.044_715;
@@ -127,6 +130,9 @@ impl<const D: usize> Dual<D> {
 
     /// Softmax along the last axis; `d pi = pi (dz - <pi, dz>)`.
     pub fn softmax(self) -> Dual<D> {
+        if kernels::serve(&self.value) {
+            return kernels::softmax(self.into()).into();
+        }
         let value = activation::softmax(self.value, D - 1);
         let tangent = self.tangent.map(|t| softmax_tangent(value.clone(), t));
         Dual { value, tangent }
@@ -134,6 +140,9 @@ impl<const D: usize> Dual<D> {
 
     /// Log-softmax along the last axis; `d log pi = dz - <pi, dz>`.
     pub fn log_softmax(self) -> Dual<D> {
+        if kernels::serve(&self.value) {
+            return kernels::log_softmax(self.into()).into();
+        }
         let value = activation::log_softmax(self.value, D - 1);
         let tangent = self.tangent.map(|t| {
             let mean = (value.clone().exp() * t.clone()).sum_dim(D - 1);
@@ -160,6 +169,16 @@ impl<const D: usize> Dual<D> {
     pub fn matmul(self, other: Dual<D>) -> Dual<D> {
         product(self, other, |a, b| a.matmul(b))
     }
+}
+
+/// [`Dual::softmax`] of a value.
+pub fn softmax<const D: usize>(z: Tensor<D>) -> Tensor<D> {
+    Dual::from(z).softmax().value
+}
+
+/// [`Dual::log_softmax`] of a value.
+pub fn log_softmax<const D: usize>(z: Tensor<D>) -> Tensor<D> {
+    Dual::from(z).log_softmax().value
 }
 
 /// `pi (dz - <pi, dz>)` along the last axis: the tangent of a softmax with value `pi`.

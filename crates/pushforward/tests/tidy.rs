@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("classifier", &["nn", "dual", "tensor", "rng", "objective", "data"]),
     // The two meet at the optimiser's state: the loop writes checkpoints, and a resume file holds moments.
     ("checkpoint", &["params", "train"]),
-    ("train", &["objective", "params", "checkpoint", "rng"]),
+    ("train", &["objective", "params", "checkpoint", "kernels", "rng"]),
     ("config", &["data", "eval", "train", "flow_map", "aef", "classifier"]),
     ("model", &["config", "checkpoint", "params", "data", "nn", "rng", "tensor", "flow_map", "aef", "classifier"]),
     ("evaluation", &["model", "config", "data", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"]),

@@ -15,10 +15,10 @@
 //! # Shapes
 //! All functions: logits and points `[batch, sites, classes]`; result `[batch, sites]`.
 
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::dual::{Dual, softmax_tangent};
+use crate::dual::{Dual, log_softmax, softmax};
 use crate::flow_map::time::{Pairs, column, jump_weight, rate};
 
 /// Which parts of a residual the gradient flows through.
@@ -48,18 +48,18 @@ fn entropy_terms(q: Tensor<3>) -> Tensor<3> {
 
 /// `KL(q || softmax(z))`.
 pub fn kl(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
-    over_classes(entropy_terms(q.clone()) - q * activation::log_softmax(z, 2))
+    over_classes(entropy_terms(q.clone()) - q * log_softmax(z))
 }
 
 /// Cross-entropy `-sum q log softmax(z)`.
 pub fn cross_entropy(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
-    over_classes(q * activation::log_softmax(z, 2)).neg()
+    over_classes(q * log_softmax(z)).neg()
 }
 
 /// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data, optionally with label
 /// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`.
 pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64) -> Tensor<2> {
-    let log_pi = activation::log_softmax(z, 2);
+    let log_pi = log_softmax(z);
     let hit: Tensor<2> = log_pi.clone().gather(2, x1.unsqueeze_dim(2)).squeeze_dim(2);
     if smoothing == 0.0 {
         return hit.neg();
@@ -80,7 +80,7 @@ pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64) -> Tensor<2> {
 pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &Pairs, path: GradientPath) -> Tensor<2> {
     let (pi, dpi) = endpoint(z);
     let (gamma, c) = (pairs.column(&x_s, jump_weight), pairs.column(&x_s, drift_weight));
-    let pi_tt = activation::softmax(z_tt, 2);
+    let pi_tt = softmax(z_tt);
     let residual = match path {
         GradientPath::Full => pi - pi_tt + dpi * c,
         GradientPath::Published => {
@@ -97,7 +97,7 @@ pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &Pairs, path: Gra
 pub fn lsd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &Pairs, floor: f64) -> Tensor<2> {
     let (pi, dpi) = endpoint(z);
     let gamma = pairs.column(&x_s, jump_weight);
-    let stopped = activation::softmax(z_tt, 2) - jump(x_s.clone(), pi.clone().detach(), gamma.clone()); // sg
+    let stopped = softmax(z_tt) - jump(x_s.clone(), pi.clone().detach(), gamma.clone()); // sg
     let slope = (pi - x_s.clone()) * pairs.column(&x_s, |s, _| rate(s)) + dpi * gamma;
     let residual = slope - stopped * pairs.column(&x_s, |_, t| floored_rate(t, floor));
     let counted = column(&pairs.map(|_, t| f64::from(floor > 0.0 || t < 1.0)), &x_s);
@@ -178,13 +178,13 @@ pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, weights: &EcldWeights) -
             if weights.gamma_floor > 0.0 { (t - s) * floored_rate(s, weights.gamma_floor) } else { jump_weight(s, t) };
         gamma.powi(weights.gamma_power)
     });
-    let distance = kl(activation::softmax(z_tt, 2), logits) * w_t.squeeze_dim(2) * weights.endpoint;
+    let distance = kl(softmax(z_tt), logits) * w_t.squeeze_dim(2) * weights.endpoint;
     (distance, squared(dpi) * g.squeeze_dim(2) * (weights.drift * sites))
 }
 
 /// Entropy of `softmax(z_tt)` per variable: what separates a cross-entropy to the teacher from the KL.
 pub fn teacher_entropy(z_tt: Tensor<3>) -> Tensor<2> {
-    over_classes(entropy_terms(activation::softmax(z_tt, 2))).neg()
+    over_classes(entropy_terms(softmax(z_tt))).neg()
 }
 
 /// Progressive (semigroup) self-distillation: `KL( a pi_su + b pi_ut || pi )`, no derivative.
@@ -197,7 +197,7 @@ pub fn teacher_entropy(z_tt: Tensor<3>) -> Tensor<2> {
 pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &Pairs, r: &[f64]) -> Tensor<2> {
     let b: Vec<f64> = pairs.map(jump_weight).iter().zip(r).map(|(&gamma, &r)| second_share(gamma, r)).collect();
     let b = column(&b, &z);
-    let target = activation::softmax(z_su, 2) * (b.clone().neg() + 1.0) + activation::softmax(z_ut, 2) * b;
+    let target = softmax(z_su) * (b.clone().neg() + 1.0) + softmax(z_ut) * b;
     kl(target, z)
 }
 
@@ -213,10 +213,10 @@ pub fn second_share(gamma: f64, r: f64) -> f64 {
 pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, floor: f64, path: GradientPath) -> Tensor<2> {
     let logits = z.value.clone();
     let dz = z.tangent_or_zeros();
-    let pi = activation::softmax(logits.clone(), 2);
+    let pi = softmax(logits.clone());
     let mean = (pi * dz.clone()).sum_dim(2);
     let argument = (dz - mean) * pairs.column(&logits, drift_weight) + 1.0;
-    let target = activation::softmax(z_tt - argument.clamp_min(floor).log(), 2);
+    let target = softmax(z_tt - argument.clamp_min(floor).log());
     let target = if path == GradientPath::Published { target.detach() } else { target }; // sg
     kl(target, logits)
 }
@@ -234,11 +234,11 @@ pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, floor: f64, path: G
 pub fn esd_logit(z: Dual<3>, z_ss: Tensor<3>, pairs: &Pairs, floor: f64) -> Tensor<2> {
     let logits = z.value.clone();
     let dz = z.tangent_or_zeros().detach();
-    let pi = activation::softmax(logits.clone().detach(), 2);
+    let pi = softmax(logits.clone().detach());
     let mean = (pi.clone() * dz.clone()).sum_dim(2);
     let gamma = pairs.column(&logits, jump_weight);
     let moved = pi * (dz - mean + 1.0).clamp_min(floor);
-    let target = moved * gamma.clone() + activation::softmax(z_ss, 2) * (gamma.neg() + 1.0);
+    let target = moved * gamma.clone() + softmax(z_ss) * (gamma.neg() + 1.0);
     let norm = target.clone().sum_dim(2);
     kl(target / norm, logits) // sg: nothing in the target is tracked
 }
@@ -257,10 +257,10 @@ pub fn naive(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs) -> Tensor<2> {
 
 /// Endpoint and its derivative from logits with their derivative.
 pub fn endpoint(z: Dual<3>) -> (Tensor<3>, Tensor<3>) {
-    let dz = z.tangent_or_zeros();
-    let pi = activation::softmax(z.value, 2);
-    let dpi = softmax_tangent(pi.clone(), dz);
-    (pi, dpi)
+    let tangent = z.tangent_or_zeros();
+    let pi = Dual::new(z.value, tangent).softmax();
+    let dpi = pi.tangent_or_zeros();
+    (pi.value, dpi)
 }
 
 /// The jump `X = x + gamma (pi - x)`.

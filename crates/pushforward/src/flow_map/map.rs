@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::dual::softmax;
 use crate::flow_map::losses::jump;
 use crate::flow_map::network::EndpointNet;
 use crate::flow_map::time::{column, jump_weight, rate};
@@ -68,7 +69,7 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
     pub fn endpoint(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let z = self.output(x, s, t);
         match self.parametrisation {
-            Parametrisation::Endpoint => activation::softmax(z / self.temperature, 2),
+            Parametrisation::Endpoint => softmax(z / self.temperature),
             Parametrisation::Velocity => {
                 let rest: Vec<f64> = s.iter().map(|s| 1.0 - s).collect();
                 x.clone() + z * column(&rest, x)

@@ -1,9 +1,9 @@
 //! The training objective: a diagonal and an off-diagonal term on two parts of every batch.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Int, Tensor};
 
-use crate::dual::Dual;
+use crate::dual::{Dual, softmax};
 use crate::flow_map::config::{FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
 use crate::flow_map::interpolant::{interpolate, source_tensor};
 use crate::flow_map::losses;
@@ -84,7 +84,7 @@ impl FlowMapObjective {
         let student = |pass: &mut Pass<'_>| evaluate(step.model, x_s.clone(), &pairs.s, &pairs.t, pass);
         let student_dual = |pass: &mut Pass<'_>| along_t(step.model, x_s.clone(), pairs, pass);
         let at_end = |z: &Tensor<3>| {
-            let pi = activation::softmax(z.clone().detach(), 2);
+            let pi = softmax(z.clone().detach());
             let x_t = losses::jump(x_s.clone(), pi, pairs.column(&x_s, jump_weight));
             teacher.logits(x_t, &pairs.t, &pairs.t)
         };
@@ -111,7 +111,7 @@ impl FlowMapObjective {
                 let u: Vec<f64> = (0..r.len()).map(|i| pairs.s[i] + r[i] * (pairs.t[i] - pairs.s[i])).collect();
                 let z_su = teacher.logits(x_s.clone(), &pairs.s, &u);
                 let to_u: Vec<f64> = (0..r.len()).map(|i| jump_weight(pairs.s[i], u[i])).collect();
-                let x_u = losses::jump(x_s.clone(), activation::softmax(z_su.clone(), 2), column(&to_u, &x_s));
+                let x_u = losses::jump(x_s.clone(), softmax(z_su.clone()), column(&to_u, &x_s));
                 let z_ut = teacher.logits(x_u, &u, &pairs.t);
                 (over_sites(losses::psd(student(pass), z_su, z_ut, pairs, &r)), None)
             }
@@ -129,7 +129,7 @@ impl FlowMapObjective {
             }
             OffDiagonal::EsdLogit { floor } => {
                 let z_ss = teacher.logits(x_s.clone(), &pairs.s, &pairs.s);
-                let direction = activation::softmax(z_ss.clone(), 2) - x_s.clone();
+                let direction = softmax(z_ss.clone()) - x_s.clone();
                 let dz = along_flow(&online(), x_s.clone(), direction, pairs).tangent;
                 let z = Dual { value: student(pass), tangent: dz };
                 let norm = drift_norm(&z);
@@ -270,7 +270,7 @@ fn unsmooth(z: Tensor<3>, smoothing: f64) -> Tensor<3> {
         return z;
     }
     let classes = z.dims()[2] as f64;
-    let pi = (activation::softmax(z, 2) - smoothing / classes) / (1.0 - smoothing);
+    let pi = (softmax(z) - smoothing / classes) / (1.0 - smoothing);
     pi.clamp_min(1e-12).log()
 }
 

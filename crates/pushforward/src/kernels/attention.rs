@@ -25,9 +25,9 @@ use burn_flex::FlexTensor;
 
 use super::buffer::{Scattered, Slot, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
-use super::norm::sums;
-use super::product::{Matrix, Packed, add_product, filled};
-use super::simd::{LANES, exp, simd};
+use super::product::{Factor, Matrix, add_product, filled};
+use super::simd::{exp, simd, sums};
+use super::softmax::largest;
 use super::{Pair, first_two, pair, slice, tensor};
 
 /// Attention of every head; see [`crate::nn::attention`].
@@ -228,18 +228,18 @@ impl<'a> Layout<'a> {
     }
 
     /// All rows of a part of a head as a second factor.
-    fn factor(&self, x: &[f32]) -> Packed {
-        Packed::new(self.rows(x, 0), self.positions, self.head)
+    fn factor<'b>(&self, x: &'b [f32]) -> Factor<'b> {
+        Factor::in_place(self.rows(x, 0), self.positions, self.head)
     }
 
     /// The transpose of that.
-    fn transposed(&self, x: &[f32]) -> Packed {
-        Packed::new(self.rows(x, 0).transposed(), self.head, self.positions)
+    fn transposed<'b>(&self, x: &'b [f32]) -> Factor<'b> {
+        Factor::packed(self.rows(x, 0).transposed(), self.head, self.positions)
     }
 
     /// Some rows as a second factor.
-    fn block(&self, x: &[f32], first: usize, count: usize) -> Packed {
-        Packed::new(self.rows(x, first), count, self.head)
+    fn block<'b>(&self, x: &'b [f32], first: usize, count: usize) -> Factor<'b> {
+        Factor::in_place(self.rows(x, first), count, self.head)
     }
 }
 
@@ -271,7 +271,7 @@ fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<Fl
         let mut scales = [0.0; BLOCK];
         let (p, ds) = scratch.split_at_mut(BLOCK.min(n) * n);
         let (keys, values) = (l.transposed(&x.k), l.factor(&x.v));
-        let dual = dx.map(|dx| (l.transposed(&dx.k), l.factor(&dx.v), dx.q));
+        let dual = dx.as_ref().map(|dx| (l.transposed(&dx.k), l.factor(&dx.v), &dx.q));
         for (first, m) in l.blocks() {
             let (out, scales) = (&mut out[..m * d], &mut scales[..m]);
             let p = filled(&mut p[..m * n], m, l.rows(&x.q, first), &keys);
@@ -424,15 +424,7 @@ simd! {
     /// the scores' exponentials to `logs`, unless that is empty.
     fn exponentials(p: &mut [f32], scales: &mut [f32], logs: &mut [f32], n: usize) {
         for (index, (row, scale)) in p.chunks_exact_mut(n).zip(scales).enumerate() {
-            let mut lanes = [f32::NEG_INFINITY; LANES];
-            let chunks = row.chunks_exact(LANES);
-            let rest = chunks.remainder();
-            for chunk in chunks {
-                for i in 0..LANES {
-                    lanes[i] = lanes[i].max(chunk[i]);
-                }
-            }
-            let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, x| m.max(*x));
+            let max = largest(row);
             row.iter_mut().for_each(|x| *x = exp(*x - max));
             let [sum] = sums(n, |i| [row[i]]);
             *scale = 1.0 / sum;

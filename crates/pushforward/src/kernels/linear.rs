@@ -1,8 +1,8 @@
-//! Affine maps over rows, with or without a GELU behind them.
+//! Affine maps over rows, with or without an activation behind them.
 //!
 //! ```text
-//! h = x W + b            dh = dx W                    y = h or gelu(h)      dy = dh or gelu'(h) dh
-//! gh = gy gelu'(h) + gdy gelu''(h) dh                 gdh = gdy gelu'(h)
+//! h = x W + b            dh = dx W                    y = h or f(h)         dy = dh or f'(h) dh
+//! gh = gy f'(h) + gdy f''(h) dh                       gdh = gdy f'(h)
 //! gx = gh W^T            gdx = gdh W^T                gW = x^T gh + dx^T gdh                gb = sum of gh over rows
 //! ```
 //!
@@ -14,14 +14,14 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written};
-use super::gelu::{gelu_all, gelu_first, gelu_value};
+use super::activation::{Activation, Curve, Gelu, Silu, dual_gradients, value_gradients};
+use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written, written_mut};
 use super::graph::{Maybe, maybe, operation};
-use super::product::{DEPTH, Matrix, Packed, filled, product, product_at};
+use super::product::{DEPTH, Factor, Matrix, filled, product, product_at};
 use super::simd::simd;
 use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 
-/// `x W + b`, followed by GELU where `gelu` is set; see [`Linear`](crate::nn::linear::Linear).
+/// `x W + b`, followed by an activation where one is given; see [`Linear`](crate::nn::linear::Linear).
 ///
 /// # Shapes
 /// - `x`: `[..., inputs]`
@@ -31,10 +31,15 @@ use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), or widths differ.
-pub fn linear<const D: usize>((x, dx): Pair<D>, weight: Tensor<2>, bias: Option<Tensor<1>>, gelu: bool) -> Pair<D> {
+pub fn linear<const D: usize>(
+    (x, dx): Pair<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Option<Activation>,
+) -> Pair<D> {
     let (found, [inputs, _]) = (x.dims()[D - 1], weight.dims());
     assert_eq!(found, inputs, "a linear layer of {inputs} inputs was given rows of {found}");
-    pair(Dispatch::affine_map(x.into_dispatch(), maybe(dx), weight.into_dispatch(), maybe(bias), gelu))
+    pair(Dispatch::affine_map(x.into_dispatch(), maybe(dx), weight.into_dispatch(), maybe(bias), activation))
 }
 
 /// Affine maps as operations of a backend.
@@ -46,7 +51,7 @@ pub(super) trait LinearOps: Backend {
         #[extension_type] dx: Maybe<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
-        gelu: bool,
+        activation: Option<Activation>,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
 
@@ -56,11 +61,11 @@ impl LinearOps for Flex {
         dx: Maybe<Self>,
         weight: FlexTensor,
         bias: Maybe<Self>,
-        gelu: bool,
+        activation: Option<Activation>,
     ) -> (FlexTensor, Option<FlexTensor>) {
         let (outputs, _) = forward(
             [Some(x), dx.into_option(), Some(weight), bias.into_option()].map(|x| x.map(contiguous)),
-            gelu,
+            activation,
             false,
         );
         first_two(outputs)
@@ -73,19 +78,20 @@ impl<C: CheckpointStrategy> LinearOps for Autodiff<Flex, C> {
         dx: Maybe<Self>,
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
-        gelu: bool,
+        activation: Option<Activation>,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
         let inputs = [Some(x), dx.into_option(), Some(weight), bias.into_option()];
-        first_two(operation::<C, _, 4>(inputs, |inputs, keep| forward(inputs, gelu, keep), backward))
+        first_two(operation::<C, _, 4>(inputs, |inputs, keep| forward(inputs, activation, keep), backward))
     }
 }
 
-/// What the derivative needs: the inputs and, before a GELU, `h` and `dh`.
+/// What the derivative needs: the inputs and, before an activation, `h` and `dh`.
 #[derive(Clone, Debug)]
 struct Kept {
     x: FlexTensor,
     dx: Option<FlexTensor>,
     weight: FlexTensor,
+    activation: Option<Activation>,
     h: Option<FlexTensor>,
     dh: Option<FlexTensor>,
 }
@@ -118,16 +124,24 @@ impl Sizes {
     }
 }
 
-fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: bool) -> (Vec<FlexTensor>, Kept) {
+fn forward(
+    [x, dx, weight, bias]: [Option<FlexTensor>; 4],
+    activation: Option<Activation>,
+    keep: bool,
+) -> (Vec<FlexTensor>, Kept) {
     let (x, weight) = (x.expect("a value"), weight.expect("a weight"));
     let s = Sizes::new(&x, &weight);
     let Sizes { rows, inputs, outputs, piece } = s;
-    let zeros = vec![0.0; if gelu && bias.is_none() { outputs } else { 0 }];
+    let zeros = vec![0.0; if activation.is_some() && bias.is_none() { outputs } else { 0 }];
     let bias = bias.as_ref().map_or(zeros.as_slice(), slice);
-    let w = Packed::new(Matrix::rows(slice(&weight), outputs), inputs, outputs);
+    let w = Matrix::rows(slice(&weight), outputs);
+    // A few rows do not pay for a copy of the weights.
+    let few = rows * (1 + usize::from(dx.is_some())) <= 32;
+    let w = if few { Factor::in_place(w, inputs, outputs) } else { Factor::packed(w, inputs, outputs) };
     let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
     let (mut y, mut dy) = (room(true), room(dx.is_some()));
-    let (mut h, mut dh) = (room(gelu && keep), room(gelu && keep && dx.is_some()));
+    let keeps = keep && activation.is_some();
+    let (mut h, mut dh) = (room(keeps), room(keeps && dx.is_some()));
     let jobs = pieces(slice(&x), piece * inputs)
         .zip(pieces(optional(&dx), piece * inputs))
         .zip(pieces_mut(&mut y, piece * outputs).zip(pieces_mut(&mut dy, piece * outputs)))
@@ -137,18 +151,16 @@ fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: boo
         let m = y.len() / outputs;
         let y = filled(y, m, Matrix::rows(x, inputs), &w);
         if dy.is_empty() {
-            match (gelu, bias.is_empty()) {
-                (true, _) => bias_gelu(y, h, bias),
-                (false, false) => add_to_rows(y, bias),
-                (false, true) => {}
+            match activation {
+                Some(f) => activate_rows(f, y, h, bias),
+                None => add_to_rows(y, bias),
             }
             return;
         }
         let dy = filled(dy, m, Matrix::rows(dx, inputs), &w);
-        match (gelu, bias.is_empty()) {
-            (true, _) => bias_gelu_dual(y, dy, h, dh, bias),
-            (false, false) => add_to_rows(y, bias),
-            (false, true) => {}
+        match activation {
+            Some(f) => activate_dual_rows(f, y, dy, h, dh, bias),
+            None => add_to_rows(y, bias),
         }
     });
     let mut dims: Vec<usize> = x.shape().iter().copied().collect();
@@ -160,17 +172,17 @@ fn forward([x, dx, weight, bias]: [Option<FlexTensor>; 4], gelu: bool, keep: boo
     let some = |buffer: Vec<Slot>| (!buffer.is_empty()).then(|| done(buffer));
     let (h, dh) = (some(h), some(dh));
     let results = std::iter::once(done(y)).chain(dx.is_some().then(|| done(dy))).collect();
-    (results, Kept { x, dx, weight, h, dh })
+    (results, Kept { x, dx, weight, activation, h, dh })
 }
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
-    let Kept { x, dx, weight, h, dh } = kept;
+    let Kept { x, dx, weight, activation, h, dh } = kept;
     let s = Sizes::new(&x, &weight);
     let Sizes { rows, inputs, outputs, piece } = s;
     let zeros = || tensor(vec![0.0; rows * outputs], [rows, outputs].into());
     let mut gradients = gradients.into_iter();
     let (gy, gdy) = (gradients.next().flatten(), gradients.next().flatten());
-    // Behind a GELU the gradient of the tangent reaches the value too.
+    // Behind an activation the gradient of the tangent reaches the value too.
     let gy = if h.is_some() { Some(gy.unwrap_or_else(zeros)) } else { gy };
     let (through_value, through_tangent) = (gy.is_some(), gdy.is_some());
     let room = |wanted: bool, width: usize| slots(if wanted { rows * width } else { 0 });
@@ -178,7 +190,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let (mut gx, mut gdx) = (room(wanted[0] && through_value, inputs), room(wanted[1] && through_tangent, inputs));
     let mut gb = vec![0.0; if wanted[3] && through_value { s.pieces() * outputs } else { 0 }];
     let wt = (!gx.is_empty() || !gdx.is_empty())
-        .then(|| Packed::new(Matrix::rows(slice(&weight), outputs).transposed(), outputs, inputs));
+        .then(|| Factor::packed(Matrix::rows(slice(&weight), outputs).transposed(), outputs, inputs));
     let jobs = pieces(optional(&gy), piece * outputs)
         .zip(pieces(optional(&gdy), piece * outputs))
         .zip(pieces(optional(&h), piece * outputs).zip(pieces(optional(&dh), piece * outputs)))
@@ -187,10 +199,9 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
         .zip(pieces_mut(&mut gb, outputs))
         .take(s.pieces());
     run(s.work() * 2, jobs, |(((((gy, gdy), (h, dh)), (gh, gdh)), (gx, gdx)), gb)| {
-        let (gy, gdy) = match (h.is_empty(), gdh.is_empty()) {
-            (true, _) => (gy, gdy),
-            (false, true) => (&*gelu_gradient(gy, h, gh), gdy),
-            (false, false) => gelu_dual_gradient(gy, gdy, h, dh, gh, gdh),
+        let (gy, gdy) = match activation {
+            None => (gy, gdy),
+            Some(f) => before_activation(f, [gy, gdy], [h, dh], gh, gdh),
         };
         if !gb.is_empty() {
             add_rows(gy, gb);
@@ -233,7 +244,7 @@ fn weight_gradient<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>, s: &
             // As deep at a time as the second cache holds.
             for first in (0..rows.max(1)).step_by(DEPTH) {
                 let depth = DEPTH.min(rows - first);
-                let g = Packed::new(Matrix::rows(g, outputs).from(first, j), depth, n);
+                let g = Factor::packed(Matrix::rows(g, outputs).from(first, j), depth, n);
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
                 // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
                 unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > 0) };
@@ -248,7 +259,11 @@ fn weight_gradient<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>, s: &
 const TILE: [usize; 2] = [264, 256];
 
 simd! {
+    /// Adds `bias`, unless it is empty, to every row.
     fn add_to_rows(y: &mut [f32], bias: &[f32]) {
+        if bias.is_empty() {
+            return;
+        }
         for y in y.chunks_exact_mut(bias.len()) {
             y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
         }
@@ -257,94 +272,88 @@ simd! {
 simd! {
     /// Adds the rows of `x` to `sum`.
     pub(super) fn add_rows(x: &[f32], sum: &mut [f32]) {
-        for x in x.chunks_exact(sum.len()) {
+        for x in x.chunks_exact(sum.len().max(1)) {
             sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
         }
     }
 }
 simd! {
-    /// `y <- gelu(y + bias)`; what GELU is taken of goes to `h`, unless that is empty.
-    fn bias_gelu(y: &mut [f32], h: &mut [Slot], bias: &[f32]) {
-        let width = bias.len();
-        if h.is_empty() {
-            for y in y.chunks_exact_mut(width) {
-                y.iter_mut().zip(bias).for_each(|(y, b)| *y = gelu_value(*y + b));
+    /// `y <- f(y + bias)`; what `f` is taken of goes to `h`, unless that is empty.
+    fn activate_rows(f: Activation, y: &mut [f32], h: &mut [Slot], bias: &[f32]) {
+        #[inline(always)]
+        fn with<F: Curve>(y: &mut [f32], h: &mut [Slot], bias: &[f32]) {
+            let width = bias.len().max(1);
+            if h.is_empty() {
+                for y in y.chunks_exact_mut(width) {
+                    y.iter_mut().zip(bias).for_each(|(y, b)| *y = F::at(*y + b)[0]);
+                }
+            }
+            for (y, h) in y.chunks_exact_mut(width).zip(h.chunks_exact_mut(width)) {
+                for ((y, h), b) in y.iter_mut().zip(h).zip(bias) {
+                    let x = *y + b;
+                    h.write(x);
+                    *y = F::at(x)[0];
+                }
             }
         }
-        for (y, h) in y.chunks_exact_mut(width).zip(h.chunks_exact_mut(width)) {
-            for ((y, h), b) in y.iter_mut().zip(h).zip(bias) {
-                let x = *y + b;
-                h.write(x);
-                *y = gelu_value(x);
-            }
+        match f {
+            Activation::Gelu => with::<Gelu>(y, h, bias),
+            Activation::Silu => with::<Silu>(y, h, bias),
         }
     }
 }
 simd! {
     /// The same with a tangent.
-    fn bias_gelu_dual(y: &mut [f32], dy: &mut [f32], h: &mut [Slot], dh: &mut [Slot], bias: &[f32]) {
-        let width = bias.len();
-        if h.is_empty() {
-            for (y, dy) in y.chunks_exact_mut(width).zip(dy.chunks_exact_mut(width)) {
-                for ((y, dy), b) in y.iter_mut().zip(dy).zip(bias) {
-                    let [value, slope, _] = gelu_all(*y + b);
+    fn activate_dual_rows(
+        f: Activation, y: &mut [f32], dy: &mut [f32], h: &mut [Slot], dh: &mut [Slot], bias: &[f32],
+    ) {
+        #[inline(always)]
+        fn with<F: Curve>(y: &mut [f32], dy: &mut [f32], h: &mut [Slot], dh: &mut [Slot], bias: &[f32]) {
+            let width = bias.len().max(1);
+            if h.is_empty() {
+                for (y, dy) in y.chunks_exact_mut(width).zip(dy.chunks_exact_mut(width)) {
+                    for ((y, dy), b) in y.iter_mut().zip(dy).zip(bias) {
+                        let [value, slope, _] = F::at(*y + b);
+                        *y = value;
+                        *dy *= slope;
+                    }
+                }
+            }
+            let rows = y.chunks_exact_mut(width).zip(dy.chunks_exact_mut(width));
+            for ((y, dy), (h, dh)) in rows.zip(h.chunks_exact_mut(width).zip(dh.chunks_exact_mut(width))) {
+                for (((y, dy), (h, dh)), b) in y.iter_mut().zip(dy).zip(h.iter_mut().zip(dh)).zip(bias) {
+                    let x = *y + b;
+                    h.write(x);
+                    dh.write(*dy);
+                    let [value, slope, _] = F::at(x);
                     *y = value;
                     *dy *= slope;
                 }
             }
         }
-        for ((y, dy), (h, dh)) in (y.chunks_exact_mut(width).zip(dy.chunks_exact_mut(width)))
-            .zip(h.chunks_exact_mut(width).zip(dh.chunks_exact_mut(width)))
-        {
-            for (((y, dy), (h, dh)), b) in y.iter_mut().zip(dy).zip(h.iter_mut().zip(dh)).zip(bias) {
-                let x = *y + b;
-                h.write(x);
-                dh.write(*dy);
-                let [value, slope, _] = gelu_all(x);
-                *y = value;
-                *dy *= slope;
-            }
+        match f {
+            Activation::Gelu => with::<Gelu>(y, dy, h, dh, bias),
+            Activation::Silu => with::<Silu>(y, dy, h, dh, bias),
         }
     }
 }
 
-fn gelu_gradient<'a>(gy: &[f32], h: &[f32], gh: &'a mut [Slot]) -> &'a mut [f32] {
-    assert!(gy.len() == gh.len() && h.len() == gh.len(), "slices of one length");
-    gelu_gradient_into(gy, h, gh);
-    // SAFETY: all slices have one length, so that every slot was written.
-    unsafe { super::buffer::written_mut(gh) }
-}
-simd! {
-    fn gelu_gradient_into(gy: &[f32], h: &[f32], gh: &mut [Slot]) {
-        for ((gy, h), gh) in gy.iter().zip(h).zip(gh) {
-            gh.write(gy * gelu_first(*h));
-        }
-    }
-}
-fn gelu_dual_gradient<'a>(
-    gy: &[f32],
-    gdy: &[f32],
-    h: &[f32],
-    dh: &[f32],
+/// Gradients in front of an activation from those behind it; without one of the tangent where that is empty.
+fn before_activation<'a>(
+    f: Activation,
+    [gy, gdy]: [&'a [f32]; 2],
+    [h, dh]: [&[f32]; 2],
     gh: &'a mut [Slot],
     gdh: &'a mut [Slot],
 ) -> (&'a [f32], &'a [f32]) {
     let n = gh.len();
-    assert!([gy.len(), gdy.len(), h.len(), dh.len(), gdh.len()] == [n; 5], "slices of one length");
-    gelu_dual_gradient_into(gy, gdy, h, dh, gh, gdh);
-    // SAFETY: all slices have one length, so that every slot was written.
-    unsafe { (super::buffer::written_mut(gh), super::buffer::written_mut(gdh)) }
-}
-simd! {
-    fn gelu_dual_gradient_into(
-        gy: &[f32], gdy: &[f32], h: &[f32], dh: &[f32], gh: &mut [Slot], gdh: &mut [Slot],
-    ) {
-        let n = gh.len();
-        let (gy, gdy, h, dh, gdh) = (&gy[..n], &gdy[..n], &h[..n], &dh[..n], &mut gdh[..n]);
-        for i in 0..n {
-            let [_, slope, curvature] = gelu_all(h[i]);
-            gh[i].write(gy[i] * slope + gdy[i] * curvature * dh[i]);
-            gdh[i].write(gdy[i] * slope);
-        }
+    assert!(gy.len() == n && h.len() == n, "slices of one length");
+    if gdh.is_empty() {
+        value_gradients(f, gy, h, gh);
+    } else {
+        assert!([gdy.len(), dh.len(), gdh.len()] == [n; 3], "slices of one length");
+        dual_gradients(f, [gy, gdy], [h, dh], gh, gdh);
     }
+    // SAFETY: all slices have one length, so that every slot was written.
+    unsafe { (written_mut(gh), written_mut(gdh)) }
 }

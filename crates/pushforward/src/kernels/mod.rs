@@ -4,27 +4,33 @@
 //! precisions. The arithmetic is one scalar loop body, compiled once for AVX-512, once for AVX2 and once plainly, and chosen
 //! at run time.
 
+mod activation;
 mod attention;
 mod buffer;
+mod conv;
 mod gate;
-mod gelu;
 mod graph;
 mod linear;
 mod norm;
-mod patches;
 mod product;
 mod simd;
+mod softmax;
+mod split;
+mod update;
 
 use burn::backend::DispatchTensor;
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 
+pub use self::activation::{Activation, activate};
 pub use self::attention::attention;
+pub use self::conv::{Stride, conv_transpose2d, conv2d};
 pub use self::gate::gated;
-pub use self::gelu::{gelu, gelu_slope};
 pub use self::linear::linear;
 pub use self::norm::{Affine, norm};
-pub use self::patches::{Patches, fold, unfold};
+pub use self::softmax::{log_softmax, softmax};
+pub use self::split::split;
+pub use self::update::{AdamWRates, adamw, average, dot};
 use crate::device::is_cpu;
 
 /// Whether the kernels serve this tensor.

@@ -26,7 +26,7 @@ use burn_flex::FlexTensor;
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
-use super::simd::{LANES, simd};
+use super::simd::{simd, sums};
 use super::{Pair, first_two, optional, pair, slice, tensor};
 
 /// How a normalisation is scaled and shifted.
@@ -169,17 +169,17 @@ impl Sizes {
     }
 
     /// Pieces of a tensor with `width` numbers a row, entry by entry.
-    fn split<'a>(self, x: &'a [f32], width: usize) -> impl Iterator<Item = &'a [f32]> {
+    fn split(self, x: &[f32], width: usize) -> impl Iterator<Item = &[f32]> {
         pieces(x, self.rows * width).flat_map(move |x| pieces(x, self.piece * width).take(self.pieces_of_entry()))
     }
 
-    fn split_mut<'a, T>(self, x: &'a mut [T], width: usize) -> impl Iterator<Item = &'a mut [T]> {
+    fn split_mut<T>(self, x: &mut [T], width: usize) -> impl Iterator<Item = &mut [T]> {
         pieces_mut(x, self.rows * width)
             .flat_map(move |x| pieces_mut(x, self.piece * width).take(self.pieces_of_entry()))
     }
 
     /// `a` and such for every piece.
-    fn spread<'a>(self, per_entry: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+    fn spread(self, per_entry: &[f32]) -> impl Iterator<Item = &[f32]> {
         pieces(per_entry, self.features).flat_map(move |x| std::iter::repeat_n(x, self.pieces_of_entry()))
     }
 
@@ -188,9 +188,36 @@ impl Sizes {
     }
 }
 
-/// `f(weight or bias, scale of an entry)` for all entries.
-fn per_entry(s: Sizes, f: impl Fn(usize, usize) -> f32) -> Vec<f32> {
-    (0..s.entries).flat_map(|e| (0..s.features).map(move |i| (e, i))).map(|(e, i)| f(i, e * s.features + i)).collect()
+/// Weights and modulation as numbers, with ones and zeros where they are absent.
+struct Factors {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    scale: Vec<f32>,
+    dscale: Vec<f32>,
+}
+
+impl Factors {
+    fn new(s: Sizes, [weight, bias, scale, dscale]: [&Option<FlexTensor>; 4]) -> Self {
+        let or =
+            |x: &Option<FlexTensor>, n: usize, absent: f32| x.as_ref().map_or(vec![absent; n], |x| slice(x).to_vec());
+        let (d, all) = (s.features, s.entries * s.features);
+        Self {
+            weight: or(weight, d, 1.0),
+            bias: or(bias, d, 0.0),
+            scale: or(scale, all, 0.0),
+            dscale: or(dscale, all, 0.0),
+        }
+    }
+
+    /// `factor (offset + scale)` of every entry, plus `shift`.
+    fn of_entries(factor: &[f32], offset: f32, scale: &[f32], shift: &[f32]) -> Vec<f32> {
+        let mut out = Vec::with_capacity(scale.len());
+        for scale in scale.chunks_exact(factor.len().max(1)) {
+            out.extend(factor.iter().zip(scale).map(|(f, s)| f * (offset + s)));
+        }
+        out.iter_mut().zip(shift).for_each(|(out, shift)| *out += shift);
+        out
+    }
 }
 
 fn forward(inputs: [Option<FlexTensor>; 8], centred: bool, eps: f32) -> (Vec<FlexTensor>, Kept) {
@@ -201,17 +228,13 @@ fn forward(inputs: [Option<FlexTensor>; 8], centred: bool, eps: f32) -> (Vec<Fle
     let dual = dx.is_some() || dshift.is_some() || dscale.is_some();
     // A constant has a tangent of zeros where the modulation has one that is not.
     let dx = dual.then(|| dx.unwrap_or_else(|| tensor(vec![0.0; x.shape().num_elements()], x.shape())));
-    let at = |x: &Option<FlexTensor>, i: usize, absent: f32| x.as_ref().map_or(absent, |x| slice(x)[i]);
-    let a = per_entry(s, |i, e| at(&weight, i, 1.0) * (1.0 + at(&scale, e, 0.0)));
-    let o = per_entry(s, |i, e| at(&bias, i, 0.0) * (1.0 + at(&scale, e, 0.0)) + at(&shift, e, 0.0));
-    let (da, o_d) = if dual {
-        (
-            per_entry(s, |i, e| at(&weight, i, 1.0) * at(&dscale, e, 0.0)),
-            per_entry(s, |i, e| at(&bias, i, 0.0) * at(&dscale, e, 0.0) + at(&dshift, e, 0.0)),
-        )
-    } else {
-        (Vec::new(), Vec::new())
+    let f = Factors::new(s, [&weight, &bias, &scale, &dscale]);
+    let a = Factors::of_entries(&f.weight, 1.0, &f.scale, &[]);
+    let o = Factors::of_entries(&f.bias, 1.0, &f.scale, optional(&shift));
+    let of_tangent = |factor: &[f32], shift: &[f32]| {
+        if dual { Factors::of_entries(factor, 0.0, &f.dscale, shift) } else { Vec::new() }
     };
+    let (da, o_d) = (of_tangent(&f.weight, &[]), of_tangent(&f.bias, optional(&dshift)));
     let n = x.shape().num_elements();
     let (mut y, mut dy) = (slots(n), slots(if dual { n } else { 0 }));
     let mut statistics = vec![[0.0; 4]; s.entries * s.rows];
@@ -258,7 +281,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 8]) -
         if gdy.is_empty() {
             value_gradients(gy, x, a, statistics, gx, sums, centred);
         } else {
-            dual_gradients([gy, gdy], [x, dx], [a, da], statistics, gx, gdx, sums, centred);
+            dual_gradients([gy, gdy], [x, dx], [a, da], statistics, [gx, gdx], sums, centred);
         }
     });
     // SAFETY: the jobs cover all rows, and each writes all rows of its pieces.
@@ -272,70 +295,43 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 8]) -
     {
         add_rows(pieces, entry);
     }
-    let sum = |entry: usize, which: usize, i: usize| {
-        if which < 2 || dual { entries[entry * sums_of_piece + which * d + i] } else { 0.0 }
+    let f = Factors::new(s, [&weight, &bias, &scale, &dscale]);
+    // Sums of one kind, entry by entry.
+    let sums_of = |which: usize| {
+        let zeros = vec![0.0; if which < 2 || dual { 0 } else { d }];
+        let of = |entry: &[f32]| if zeros.is_empty() { entry[which * d..][..d].to_vec() } else { zeros.clone() };
+        entries.chunks_exact(sums_of_piece.max(1)).flat_map(of).collect::<Vec<f32>>()
     };
-    let at = |x: &Option<FlexTensor>, i: usize, absent: f32| x.as_ref().map_or(absent, |x| slice(x)[i]);
-    // Gradient of the weight from that of a, and of the bias from that of o.
-    let over_entries = |which: usize| {
-        let of = |i: usize| {
-            let term = |e: usize| {
-                let (scale, dscale) = (at(&scale, e * d + i, 0.0), at(&dscale, e * d + i, 0.0));
-                sum(e, which, i) * (1.0 + scale) + sum(e, which + 2, i) * dscale
-            };
-            (0..s.entries).map(term).sum()
-        };
-        tensor((0..d).map(of).collect(), [d].into())
+    let [of_a, of_o, of_da, of_do] = [0, 1, 2, 3].map(sums_of);
+    let over_entries = |of: &[f32], of_tangent: &[f32]| {
+        let mut sum = vec![0.0; d];
+        let rows = of.chunks_exact(d).zip(of_tangent.chunks_exact(d));
+        for ((of, of_tangent), (scale, dscale)) in rows.zip(f.scale.chunks_exact(d).zip(f.dscale.chunks_exact(d))) {
+            for i in 0..d {
+                sum[i] += of[i] * (1.0 + scale[i]) + of_tangent[i] * dscale[i];
+            }
+        }
+        tensor(sum, [d].into())
     };
-    let of_entries = |f: &dyn Fn(usize, usize) -> f32| {
-        let values = (0..s.entries).flat_map(|e| (0..d).map(move |i| (e, i))).map(|(e, i)| f(e, i)).collect();
-        tensor(values, [s.entries, 1, d].into())
-    };
-    let of_scale = |which: usize| {
-        of_entries(&|e, i| sum(e, which, i) * at(&weight, i, 1.0) + sum(e, which + 1, i) * at(&bias, i, 0.0))
+    let of_entries = |values: Vec<f32>| tensor(values, [s.entries, 1, d].into());
+    let of_scale = |of_a: &[f32], of_o: &[f32]| {
+        let factors = f.weight.iter().zip(&f.bias).cycle();
+        of_entries(of_a.iter().zip(of_o).zip(factors).map(|((a, o), (w, b))| a * w + o * b).collect())
     };
     [
         gx,
         gdx,
-        wanted[2].then(|| over_entries(0)),
-        wanted[3].then(|| over_entries(1)),
-        wanted[4].then(|| of_entries(&|e, i| sum(e, 1, i))),
-        wanted[5].then(|| of_entries(&|e, i| sum(e, 3, i))),
-        wanted[6].then(|| of_scale(0)),
-        wanted[7].then(|| of_scale(2)),
+        wanted[2].then(|| over_entries(&of_a, &of_da)),
+        wanted[3].then(|| over_entries(&of_o, &of_do)),
+        wanted[4].then(|| of_entries(of_o.clone())),
+        wanted[5].then(|| of_entries(of_do.clone())),
+        wanted[6].then(|| of_scale(&of_a, &of_o)),
+        wanted[7].then(|| of_scale(&of_da, &of_do)),
     ]
 }
 
 fn pieces_of(statistics: &[[f32; 4]], s: Sizes) -> impl Iterator<Item = &[[f32; 4]]> {
     statistics.chunks(s.rows.max(1)).flat_map(move |x| x.chunks(s.piece))
-}
-
-/// Sums of `N` terms over `0..n`, with the terms of every lane added in order.
-#[inline(always)]
-pub(super) fn sums<const N: usize>(n: usize, mut term: impl FnMut(usize) -> [f32; N]) -> [f32; N] {
-    let mut lanes = [[0.0f32; LANES]; N];
-    let whole = n - n % LANES;
-    let mut start = 0;
-    while start < whole {
-        for lane in 0..LANES {
-            let terms = term(start + lane);
-            for i in 0..N {
-                lanes[i][lane] += terms[i];
-            }
-        }
-        start += LANES;
-    }
-    let mut total = [0.0; N];
-    for i in 0..N {
-        total[i] = lanes[i].iter().sum();
-    }
-    for index in whole..n {
-        let terms = term(index);
-        for i in 0..N {
-            total[i] += terms[i];
-        }
-    }
-    total
 }
 
 simd! {
@@ -396,11 +392,13 @@ simd! {
         for (((g, x), gx), &[mean, r, ..]) in
             gy.chunks_exact(d).zip(x.chunks_exact(d)).zip(gx.chunks_exact_mut(d)).zip(statistics)
         {
-            let [m, mn] = sums(d, |i| {
-                let (n, m) = ((x[i] - mean) * r, g[i] * a[i]);
-                sum_a[i] += g[i] * n;
+            for i in 0..d {
+                sum_a[i] += g[i] * (x[i] - mean) * r;
                 sum_o[i] += g[i];
-                [m, m * n]
+            }
+            let [m, mn] = sums(d, |i| {
+                let m = g[i] * a[i];
+                [m, m * (x[i] - mean) * r]
             });
             let (m, mn) = (if centred { m * inverse } else { 0.0 }, mn * inverse);
             for i in 0..d {
@@ -413,9 +411,10 @@ simd! {
 
 simd! {
     fn dual_gradients(
-        gs: [&[f32]; 2], xs: [&[f32]; 2], affine: [&[f32]; 2], statistics: &[[f32; 4]], gx: &mut [Slot],
-        gdx: &mut [Slot], sums_of: &mut [f32], centred: bool,
+        gs: [&[f32]; 2], xs: [&[f32]; 2], affine: [&[f32]; 2], statistics: &[[f32; 4]],
+        outs: [&mut [Slot]; 2], sums_of: &mut [f32], centred: bool,
     ) {
+        let [gx, gdx] = outs;
         let d = affine[0].len();
         let ([a, da], inverse) = (affine.map(|x| &x[..d]), 1.0 / d as f32);
         let (sum_a, rest) = sums_of.split_at_mut(d);
@@ -425,21 +424,20 @@ simd! {
         let rows = (gs[0].chunks_exact(d).zip(gs[1].chunks_exact(d))).zip(xs[0].chunks_exact(d).zip(xs[1].chunks_exact(d)));
         let out = gx.chunks_exact_mut(d).zip(gdx.chunks_exact_mut(d));
         for ((((g, h), (x, dx)), (gx, gdx)), &[mean, r, dmean, along]) in rows.zip(out).zip(statistics) {
-            let [m, mn, mdn] = sums(d, |i| {
+            let tangent = |i: usize, n: f32| r * (dx[i] - dmean - n * along);
+            for i in 0..d {
                 let n = (x[i] - mean) * r;
-                let dn = r * (dx[i] - dmean - n * along);
-                let m = h[i] * a[i];
-                sum_a[i] += g[i] * n + h[i] * dn;
+                sum_a[i] += g[i] * n + h[i] * tangent(i, n);
                 sum_o[i] += g[i];
                 sum_da[i] += h[i] * n;
                 sum_do[i] += h[i];
-                [m, m * n, m * dn]
+            }
+            let [m, mn, mdn] = sums(d, |i| {
+                let (n, m) = ((x[i] - mean) * r, h[i] * a[i]);
+                [m, m * n, m * tangent(i, n)]
             }).map(|s| s * inverse);
             let m = if centred { m } else { 0.0 };
-            let k_of = |i: usize| {
-                let tangent = r * (along * h[i] * a[i] + mn * dx[i]);
-                g[i] * a[i] + h[i] * da[i] - tangent
-            };
+            let k_of = |i: usize| g[i] * a[i] + h[i] * da[i] - r * (along * h[i] * a[i] + mn * dx[i]);
             let [k, kn] = sums(d, |i| {
                 let (n, k) = ((x[i] - mean) * r, k_of(i));
                 [k, k * n]

@@ -6,6 +6,8 @@
 //!
 //! Reference: Goto, van de Geijn 2008 (doi:10.1145/1356052.1356053).
 
+use std::borrow::Cow;
+
 use super::buffer::{Slot, pieces_mut, run, slots, written, written_mut};
 use super::simd::{LANES, Level, level};
 
@@ -45,31 +47,42 @@ const PANEL: usize = 4 * LANES;
 pub(super) const DEPTH: usize = 256;
 
 /// The second factor of a product.
-pub(super) struct Packed {
-    /// Panels one after the other, row by row; the columns of the last one are filled up to whole registers with zeros.
-    data: Vec<f32>,
+pub(super) struct Factor<'a> {
+    data: Cow<'a, [f32]>,
     depth: usize,
     columns: usize,
+    /// Distance of rows, or none for panels one after the other, each row by row; the columns of the last panel are then
+    /// filled up to whole registers with zeros.
+    row: Option<usize>,
 }
 
-impl Packed {
-    /// Lays out `depth` rows of `columns` numbers.
+impl<'a> Factor<'a> {
+    /// `depth` rows of `columns` numbers in panels.
     ///
     /// # Panics
     /// If an entry lies outside of its slice.
-    pub(super) fn new(b: Matrix<'_>, depth: usize, columns: usize) -> Self {
+    pub(super) fn packed(b: Matrix<'_>, depth: usize, columns: usize) -> Self {
         assert!(b.holds(depth, columns), "a factor within its slice");
         let mut data = slots(depth * columns.next_multiple_of(LANES));
-        run(
-            depth * columns / 4,
-            pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate(),
-            |(i, out)| {
-                let first = i * PANEL;
-                pack(b.from(0, first), depth, PANEL.min(columns - first), out);
-            },
-        );
+        let panels = pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate();
+        run(depth * columns / 4, panels, |(i, out)| {
+            let first = i * PANEL;
+            pack(b.from(0, first), depth, PANEL.min(columns - first), out);
+        });
         // SAFETY: every panel was filled.
-        Self { data: unsafe { written(data) }, depth, columns }
+        Self { data: Cow::Owned(unsafe { written(data) }), depth, columns, row: None }
+    }
+
+    /// The same where it lies, if that can be: for products too small to be worth the copy.
+    ///
+    /// # Panics
+    /// If an entry lies outside of its slice.
+    pub(super) fn in_place(b: Matrix<'a>, depth: usize, columns: usize) -> Self {
+        if b.column != 1 || !columns.is_multiple_of(LANES) {
+            return Self::packed(b, depth, columns);
+        }
+        assert!(b.holds(depth, columns), "a factor within its slice");
+        Self { data: Cow::Borrowed(b.data), depth, columns, row: Some(b.row) }
     }
 }
 
@@ -105,7 +118,7 @@ fn pack(b: Matrix<'_>, depth: usize, columns: usize, out: &mut [Slot]) {
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Packed) {
+pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
     let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, and without `add` nothing is read from it.
@@ -116,7 +129,7 @@ pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>, b: &Packed) {
+pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
     let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, all of which is written.
@@ -124,7 +137,7 @@ pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>
 }
 
 /// [`product`] into a matrix without gaps, which comes back as numbers.
-pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Packed) -> &'a mut [f32] {
+pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Factor<'_>) -> &'a mut [f32] {
     assert_eq!(out.len(), m * b.columns, "as many slots as entries");
     product(out, b.columns, m, a, b);
     // SAFETY: the product wrote m rows, which is all.
@@ -138,7 +151,7 @@ pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Packe
 ///
 /// # Safety
 /// `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller; with `add` they are written.
-pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Packed, add: bool) {
+pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>, add: bool) {
     let (n, depth) = (b.columns, b.depth);
     assert!(a.holds(m, depth) && (n <= width || m <= 1), "a product within its slices");
     if m == 0 || n == 0 {
@@ -171,8 +184,12 @@ pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix
             }
             for column in (0..n).step_by(PANEL) {
                 block.columns = PANEL.min(n - column);
-                block.b_row = block.columns.next_multiple_of(LANES);
-                block.b = b.data[column * depth + first * block.b_row..].as_ptr();
+                let panel = block.columns.next_multiple_of(LANES);
+                let (start, b_row) = match b.row {
+                    Some(row) => (first * row + column, row),
+                    None => (column * depth + first * panel, panel),
+                };
+                (block.b, block.b_row) = (b.data[start.min(b.data.len())..].as_ptr(), b_row);
                 // SAFETY: rows and columns of the block lie in `a` or what was gathered of it, in a panel and in the caller's
                 // rows, and the processor has the instructions of its level.
                 unsafe {

@@ -70,6 +70,24 @@ pub(super) use simd;
 /// Numbers that a sum adds beside each other: as many as the widest instructions hold.
 pub(super) const LANES: usize = 16;
 
+/// Sums of `N` terms over `0..n`. Keep the terms short: a closure that is not inlined is compiled for the plain level.
+#[inline(always)]
+pub(super) fn sums<const N: usize>(n: usize, mut term: impl FnMut(usize) -> [f32; N]) -> [f32; N] {
+    let mut lanes = [[0.0f32; LANES]; N];
+    let whole = n - n % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for lane in 0..LANES {
+            let terms = term(start + lane);
+            lanes.iter_mut().zip(terms).for_each(|(sum, term)| sum[lane] += term);
+        }
+    }
+    let mut total = lanes.map(|lanes| lanes.iter().sum());
+    for index in whole..n {
+        total.iter_mut().zip(term(index)).for_each(|(sum, term): (&mut f32, f32)| *sum += term);
+    }
+    total
+}
+
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))

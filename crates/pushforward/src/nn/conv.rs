@@ -6,12 +6,8 @@ use burn::tensor::{Device, Tensor, module};
 
 use super::{Fill, parameter};
 use crate::dual::Dual;
-use crate::kernels::{self, Patches};
+use crate::kernels::{self, Stride};
 use crate::rng::Stream;
-
-/// Most numbers of a batch of unfolded patches, 128 MiB: they are kept for the derivative, so beyond this burn's own convolution,
-/// which unfolds piece by piece, takes over.
-const MOST_UNFOLDED: usize = 1 << 25;
 
 /// Configuration of a [`Conv2d`] layer with square kernels.
 #[derive(Clone, Copy, Debug)]
@@ -75,26 +71,16 @@ impl Conv2d {
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, (height + 2 padding - kernel) / stride + 1, ...]`
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
-        let (image, [outputs, _, kernel, _]) = (x.dims(), self.weight.dims());
-        let patches = Patches { image, kernel, stride: self.stride, padding: self.padding };
-        let [rows, columns] = patches.rows();
-        if kernels::serve(&x.value) && rows * columns <= MOST_UNFOLDED {
-            let weight = self.weight.val().reshape([outputs, columns]).transpose();
-            let unfold = |v| kernels::unfold(v, patches);
-            let x = (unfold(x.value), x.tangent.map(unfold));
-            let (value, tangent) = kernels::linear(x, weight, Some(self.bias.val()), false);
-            let [down, right] = patches.grid();
-            let image = |rows: Tensor<2>| {
-                rows.reshape([image[0], down * right, outputs])
-                    .swap_dims(1, 2)
-                    .reshape([image[0], outputs, down, right])
-            };
-            return Dual { value: image(value), tangent: tangent.map(image) };
-        }
-        let options = || ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        let value = module::conv2d(x.value, self.weight.val(), Some(self.bias.val()), options());
-        let tangent = x.tangent.map(|t| module::conv2d(t, self.weight.val(), None, options()));
-        Dual { value, tangent }
+        let fused = kernels::serve(&x.value) && kernels::serve(&self.weight.val());
+        let apply = |x: Tensor<4>, bias: Option<Tensor<1>>| {
+            if fused {
+                let stride = Stride { stride: self.stride, padding: self.padding };
+                return kernels::conv2d(x, self.weight.val(), bias, stride);
+            }
+            let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
+            module::conv2d(x, self.weight.val(), bias, options)
+        };
+        Dual { value: apply(x.value, Some(self.bias.val())), tangent: x.tangent.map(|t| apply(t, None)) }
     }
 }
 
@@ -121,22 +107,14 @@ impl ConvTranspose2d {
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, 2 height, 2 width]`
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
-        let ([batch, inputs, height, width], [_, outputs, kernel, _]) = (x.dims(), self.weight.dims());
-        let patches = Patches { image: [batch, outputs, 2 * height, 2 * width], kernel, stride: 2, padding: 1 };
-        let [rows, columns] = patches.rows();
-        if kernels::serve(&x.value) && rows * columns <= MOST_UNFOLDED {
-            let weight = self.weight.val().reshape([inputs, columns]);
-            let pixels =
-                |v: Tensor<4>| v.reshape([batch, inputs, height * width]).swap_dims(1, 2).reshape([rows, inputs]);
-            let x = (pixels(x.value), x.tangent.map(pixels));
-            let (value, tangent) = kernels::linear(x, weight, None, false);
-            let fold = |rows| kernels::fold(rows, patches);
-            let bias = self.bias.val().reshape([1, outputs, 1, 1]);
-            return Dual { value: fold(value) + bias, tangent: tangent.map(fold) };
-        }
-        let options = || ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
-        let value = module::conv_transpose2d(x.value, self.weight.val(), Some(self.bias.val()), options());
-        let tangent = x.tangent.map(|t| module::conv_transpose2d(t, self.weight.val(), None, options()));
-        Dual { value, tangent }
+        let fused = kernels::serve(&x.value) && kernels::serve(&self.weight.val());
+        let apply = |x: Tensor<4>, bias: Option<Tensor<1>>| {
+            if fused {
+                return kernels::conv_transpose2d(x, self.weight.val(), bias, Stride { stride: 2, padding: 1 });
+            }
+            let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+            module::conv_transpose2d(x, self.weight.val(), bias, options)
+        };
+        Dual { value: apply(x.value, Some(self.bias.val())), tangent: x.tangent.map(|t| apply(t, None)) }
     }
 }

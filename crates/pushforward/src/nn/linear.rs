@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Fill, parameter};
 use crate::dual::Dual;
-use crate::kernels;
+use crate::kernels::{self, Activation};
 use crate::rng::Stream;
 
 /// Configuration of a [`Linear`] layer.
@@ -91,20 +91,25 @@ impl Linear {
     /// - `x`: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, false) } else { self.composed(x) }
+        if self.served(&x) { self.fused(x, None) } else { self.composed(x) }
     }
 
     /// [`forward`](Self::forward) followed by [`gelu`](Dual::gelu).
     pub fn forward_gelu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, true) } else { self.composed(x).gelu() }
+        if self.served(&x) { self.fused(x, Some(Activation::Gelu)) } else { self.composed(x).gelu() }
+    }
+
+    /// [`forward`](Self::forward) followed by [`silu`](Dual::silu).
+    pub fn forward_silu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if self.served(&x) { self.fused(x, Some(Activation::Silu)) } else { self.composed(x).silu() }
     }
 
     fn served<const D: usize>(&self, x: &Dual<D>) -> bool {
         kernels::serve(&x.value) && kernels::serve(&self.weight.val())
     }
 
-    fn fused<const D: usize>(&self, x: Dual<D>, gelu: bool) -> Dual<D> {
-        kernels::linear(x.into(), self.weight.val(), self.bias.as_ref().map(Param::val), gelu).into()
+    fn fused<const D: usize>(&self, x: Dual<D>, activation: Option<Activation>) -> Dual<D> {
+        kernels::linear(x.into(), self.weight.val(), self.bias.as_ref().map(Param::val), activation).into()
     }
 
     fn composed<const D: usize>(&self, x: Dual<D>) -> Dual<D> {

@@ -104,7 +104,7 @@ impl Mlp {
             let [shift, scale, gate]: [Dual<3>; 3] =
                 block.modulation.forward(cond.clone()).try_into().expect("a block's modulation has three parts");
             let m = block.norm.forward_modulated(h.clone(), shift, scale);
-            h = gated(h, block.second.forward(block.first.forward(m).silu()), gate);
+            h = gated(h, block.second.forward(block.first.forward_silu(m)), gate);
         }
         self.output.forward(self.norm.forward(h)).linear(|v| v.reshape([b, sites, classes]))
     }

@@ -38,6 +38,12 @@ impl Modulation {
     pub fn forward(&self, cond: Dual<2>) -> Vec<Dual<3>> {
         let [b, _] = cond.dims();
         let all = self.linear.forward(cond);
+        if kernels::serve(&all.value) {
+            let values = kernels::split(all.value, self.parts);
+            let Some(tangent) = all.tangent else { return values.into_iter().map(Dual::from).collect() };
+            let tangents = kernels::split(tangent, self.parts);
+            return values.into_iter().zip(tangents).map(|(value, t)| Dual::new(value, t)).collect();
+        }
         let width = all.dims()[1] / self.parts;
         (0..self.parts).map(|i| all.clone().linear(|v| v.narrow(1, i * width, width).reshape([b, 1, width]))).collect()
     }

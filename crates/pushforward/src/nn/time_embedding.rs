@@ -88,7 +88,7 @@ impl TimeEmbedding {
     /// - output: `[batch, width]`
     pub fn forward(&self, a: Dual<1>) -> Dual<2> {
         let width = self.first.weight.dims()[0];
-        self.second.forward(self.first.forward(self.kind.features(a, width)).silu())
+        self.second.forward(self.first.forward_silu(self.kind.features(a, width)))
     }
 }
 

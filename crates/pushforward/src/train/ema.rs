@@ -10,6 +10,7 @@
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
+use crate::kernels;
 use crate::params;
 
 /// Settings of [`Ema`].
@@ -58,7 +59,11 @@ impl<M: Module> Ema<M> {
         let decay = self.decay();
         let weights = params::flat(model);
         self.model = params::map_flat(self.model.clone(), |index, average| {
-            average.mul_scalar(decay).add(weights[index].value.clone().mul_scalar(1.0 - decay))
+            let value = weights[index].value.clone();
+            if kernels::serve(&average) && kernels::serve(&value) {
+                return kernels::average(average, value, decay);
+            }
+            average.mul_scalar(decay).add(value.mul_scalar(1.0 - decay))
         });
     }
 

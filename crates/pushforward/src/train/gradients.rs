@@ -5,6 +5,8 @@ use std::ops::Add;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients as Backward, Tensor};
 
+use crate::kernels;
+
 /// One gradient per float parameter, as a vector, in the order of [`crate::params::collect`]; `None` where the loss does not
 /// depend on the parameter or the parameter is frozen.
 #[derive(Clone, Debug, Default)]
@@ -81,19 +83,14 @@ pub fn project_conflict(first: &Gradients, later: Gradients) -> Gradients {
     if inner < 0.0 && square > 0.0 { later + first.clone().scale(-inner / square) } else { later }
 }
 
-/// Inner product over all parameters, summed in f64 on the host after one f32 reduction per parameter.
+/// Inner product over all parameters, summed in f64 on the host after f32 reductions.
 fn dot(a: &Gradients, b: &Gradients) -> f64 {
-    let products: Vec<Tensor<1>> =
-        a.0.iter()
-            .zip(&b.0)
-            .filter_map(|pair| match pair {
-                (Some(a), Some(b)) => Some(a.clone().mul(b.clone()).sum()),
-                _ => None,
-            })
-            .collect();
-    if products.is_empty() {
-        return 0.0;
+    let pairs = || a.0.iter().zip(&b.0).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
+    if pairs().all(|(a, b)| kernels::serve(a) && kernels::serve(b)) {
+        return pairs().map(|(a, b)| kernels::dot(a, b)).sum();
     }
+    // One readback for all parameters.
+    let products = pairs().map(|(a, b)| a.clone().mul(b.clone()).sum()).collect();
     Tensor::cat(products, 0).into_data().iter::<f64>().sum()
 }
 

@@ -5,8 +5,8 @@
 //! w <- (1 - lr weight_decay) w - lr (m / (1 - beta_1^k)) / (sqrt(v / (1 - beta_2^k)) + eps)
 //! ```
 //!
-//! The arithmetic of one tensor is burn's; the state is kept here, because burn's module optimiser keys it by parameter ids
-//! that every process draws anew. Reference: Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019),
+//! The arithmetic of one tensor is burn's, or in float32 on the CPU the same in one pass; the state is kept here, because
+//! burn's module optimiser keys it by parameter ids that every process draws anew. Reference: Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019),
 //! arXiv:1711.05101, algorithm 2 (with the decay multiplied by the learning rate, as is usual).
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimiz
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::gradients::Gradients;
+use crate::kernels::{self, AdamWRates};
 use crate::params::{self, Flat, ParamsError, Weights};
 
 /// Settings of [`AdamWOptimizer`].
@@ -31,11 +32,39 @@ pub struct AdamWSettings {
     pub decay_vectors: bool,
 }
 
+impl AdamWSettings {
+    /// The formula above in one pass.
+    fn step(
+        &self,
+        lr: f64,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        state: Option<AdamWState<1>>,
+        decays: bool,
+    ) -> (Tensor<1>, AdamWState<1>) {
+        let (time, moments) = match state {
+            Some(AdamWState { momentum: m }) => (m.time + 1, [m.moment_1, m.moment_2]),
+            None => (1, [value.zeros_like(), value.zeros_like()]),
+        };
+        let [beta_1, beta_2] = self.betas;
+        let gone = |beta: f64| 1.0 - beta.powf(time as f64);
+        let rates = AdamWRates {
+            betas: [beta_1 as f32, beta_2 as f32],
+            keep: if decays { (1.0 - lr * self.weight_decay) as f32 } else { 1.0 },
+            rate: (lr / gone(beta_1)) as f32,
+            root: gone(beta_2).powf(-0.5) as f32,
+            eps: self.eps as f32,
+        };
+        let (value, [moment_1, moment_2]) = kernels::adamw(value, gradient, moments, rates);
+        (value, AdamWState { momentum: AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None } })
+    }
+}
+
 /// AdamW with its moments.
 pub struct AdamWOptimizer {
+    settings: AdamWSettings,
     decayed: AdamW,
     undecayed: AdamW,
-    decay_vectors: bool,
     states: BTreeMap<String, AdamWState<1>>,
 }
 
@@ -60,7 +89,7 @@ impl AdamWOptimizer {
         Self {
             decayed: config.clone().with_weight_decay(settings.weight_decay as f32).build(),
             undecayed: config.with_weight_decay(0.0).build(),
-            decay_vectors: settings.decay_vectors,
+            settings,
             states: BTreeMap::new(),
         }
     }
@@ -76,9 +105,16 @@ impl AdamWOptimizer {
         params::map_flat(model, |index, value| {
             let Some(gradient) = gradients[index].take() else { return value };
             let (name, rank) = &named[index];
-            let adam = if *rank > 1 || self.decay_vectors { &self.decayed } else { &self.undecayed };
-            let (value, state) = adam.step(lr, value, gradient, self.states.remove(name));
-            self.states.insert(name.clone(), state.expect("AdamW always returns its state"));
+            let decays = *rank > 1 || self.settings.decay_vectors;
+            let state = self.states.remove(name);
+            let (value, state) = if kernels::serve(&value) && kernels::serve(&gradient) {
+                self.settings.step(lr, value, gradient, state, decays)
+            } else {
+                let adam = if decays { &self.decayed } else { &self.undecayed };
+                let (value, state) = adam.step(lr, value, gradient, state);
+                (value, state.expect("AdamW always returns its state"))
+            };
+            self.states.insert(name.clone(), state);
             value
         })
     }

@@ -8,8 +8,8 @@ use pushforward::kernels::serve;
 use pushforward::nn::attention::{Positions, Rotary, self_attention};
 use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
 use pushforward::nn::linear::Linear;
-use pushforward::nn::modulation::gated;
-use pushforward::nn::norm::{LayerNorm, RmsNorm};
+use pushforward::nn::modulation::{Modulation, gated};
+use pushforward::nn::norm::{GroupNorm, LayerNorm, RmsNorm};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::to_host;
 
@@ -114,6 +114,7 @@ fn linear_maps() {
         };
         check("linear", &|x| layer(x, true).forward(x[0].clone()), &shapes);
         check("linear, gelu", &|x| layer(x, true).forward_gelu(x[0].clone()), &shapes);
+        check("linear, silu", &|x| layer(x, true).forward_silu(x[0].clone()), &shapes);
         check("linear without bias", &|x| layer(x, false).forward(x[0].clone()), &shapes[..2]);
         check("linear without bias, gelu", &|x| layer(x, false).forward_gelu(x[0].clone()), &shapes[..2]);
     }
@@ -177,37 +178,77 @@ fn attention() {
 }
 
 #[test]
-fn convolutions() {
-    for (b, inputs, outputs, side, kernel, stride) in
-        [(1, 1, 1, 1, 1, 1), (2, 3, 5, 7, 3, 1), (3, 2, 4, 8, 3, 2), (2, 1, 3, 9, 5, 2), (4, 17, 16, 6, 3, 2)]
-    {
-        let shapes = [[b, inputs, side * side], [outputs, inputs, kernel * kernel], [1, 1, outputs]];
-        check(
-            "convolution",
-            &|x| {
-                let config = Conv2dConfig { inputs, outputs, kernel, stride, padding: kernel / 2 };
-                let mut conv = config.init(&Device::flex(), &mut stream(0, Purpose::Init, 0));
-                conv.weight = weights(&x[1], [outputs, inputs, kernel, kernel]);
-                conv.bias = weights(&x[2], [outputs]);
-                let image = x[0].clone().linear(|v| v.reshape([b, inputs, side, side]));
-                conv.forward(image).linear(|v| v.flatten::<3>(2, 3))
-            },
-            &shapes,
-        );
+fn activations_and_softmax() {
+    for shape in [[1, 1, 1], [2, 3, 7], [3, 17, 33], [2, 90, 300]] {
+        check("gelu", &|x| x[0].clone().gelu(), &[shape]);
+        check("silu", &|x| x[0].clone().silu(), &[shape]);
+        check("softmax", &|x| x[0].clone().softmax(), &[shape]);
+        check("log-softmax", &|x| x[0].clone().log_softmax(), &[shape]);
+        // A tangent of a value without gradient, as teachers have it.
+        let detached = |x: &[Dual<3>]| {
+            let constant = Dual { value: x[0].value.clone().detach(), tangent: x[0].tangent.clone() };
+            constant.softmax() + x[0].clone()
+        };
+        check("softmax of a constant", &detached, &[shape]);
     }
-    for (b, inputs, outputs, height, width) in [(1, 1, 1, 1, 2), (2, 5, 3, 3, 4), (3, 16, 17, 4, 4)] {
-        let shapes = [[b, inputs, height * width], [inputs, outputs, 16], [1, 1, outputs]];
-        check(
-            "transposed convolution",
-            &|x| {
-                let mut conv =
-                    ConvTranspose2d::init(inputs, outputs, &Device::flex(), &mut stream(0, Purpose::Init, 0));
-                conv.weight = weights(&x[1], [inputs, outputs, 4, 4]);
-                conv.bias = weights(&x[2], [outputs]);
-                let image = x[0].clone().linear(|v| v.reshape([b, inputs, height, width]));
-                conv.forward(image).linear(|v| v.flatten::<3>(2, 3))
-            },
-            &shapes,
-        );
+}
+
+#[test]
+fn parts_of_a_modulation() {
+    for (b, cond, features) in [(1, 1, 1), (3, 7, 17), (5, 33, 64)] {
+        let shapes = [[1, b, cond], [1, cond, 3 * features], [1, 1, 3 * features]];
+        let layer = |x: &[Dual<3>]| {
+            let mut modulation = Modulation::init(cond, 3, features, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+            modulation.linear.weight = weights(&x[1], [cond, 3 * features]);
+            modulation.linear.bias = Some(weights(&x[2], [3 * features]));
+            let parts = modulation.forward(x[0].clone().linear(|v| v.reshape([b, cond])));
+            // One part stays without use.
+            parts[0].clone() * parts[2].clone()
+        };
+        check("modulation", &layer, &shapes);
+    }
+}
+
+#[test]
+fn convolutions() {
+    let init = || stream(0, Purpose::Init, 0);
+    for (b, [h, w], inputs, outputs, kernel, stride) in [
+        (1, [1, 1], 1, 1, 1, 1),
+        (2, [7, 5], 3, 2, 3, 1),
+        (3, [7, 10], 2, 5, 3, 2),
+        (2, [9, 8], 1, 17, 5, 2),
+        (11, [12, 12], 8, 20, 3, 1),
+    ] {
+        let config = Conv2dConfig { inputs, outputs, kernel, stride, padding: kernel / 2 };
+        let image = |x: &Dual<3>| x.clone().linear(|v| v.reshape([b, inputs, h, w]));
+        let flat = |y: Dual<4>| {
+            let [b, c, h, w] = y.dims();
+            y.linear(|v| v.reshape([b, c, h * w]))
+        };
+        let shapes = [[b, inputs, h * w], [outputs, inputs, kernel * kernel], [1, 1, outputs]];
+        let layer = |x: &[Dual<3>]| {
+            let mut conv = config.init(&Device::flex(), &mut init());
+            conv.weight = weights(&x[1], [outputs, inputs, kernel, kernel]);
+            conv.bias = weights(&x[2], [outputs]);
+            flat(conv.forward(image(&x[0])))
+        };
+        check("convolution", &layer, &shapes);
+        let layer = |x: &[Dual<3>]| {
+            let mut conv = ConvTranspose2d::init(inputs, outputs, &Device::flex(), &mut init());
+            conv.weight = weights(&x[1], [inputs, outputs, 4, 4]);
+            conv.bias = weights(&x[2], [outputs]);
+            flat(conv.forward(image(&x[0])))
+        };
+        check("transposed convolution", &layer, &[shapes[0], [inputs, outputs, 16], shapes[2]]);
+        let groups = if inputs % 2 == 0 { 2 } else { 1 };
+        let layer = |x: &[Dual<3>]| {
+            let mut norm = GroupNorm::init(groups, inputs, &Device::flex(), &mut init());
+            norm.weight = weights(&x[1], [inputs]);
+            norm.bias = weights(&x[2], [inputs]);
+            flat(norm.forward(image(&x[0])))
+        };
+        if h * w > 1 {
+            check("group norm", &layer, &[shapes[0], [1, 1, inputs], [1, 1, inputs]]);
+        }
     }
 }

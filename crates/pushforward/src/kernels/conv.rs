@@ -1,0 +1,323 @@
+//! Convolutions of images as matrix products over patches, and their transposes.
+//!
+//! ```text
+//! patches(x): [channels kernel^2, positions], what the kernel sees at every position        W: [outputs, channels kernel^2]
+//! y = W patches(x) + b          gx = patches^T (W^T gy)         gW = gy patches(x)^T          gb = sum of gy over positions
+//! ```
+//!
+//! A transposed convolution swaps the parts of `x` and `gy`: `y = patches^T (W^T x) + b`, `gx = W patches(gy)`,
+//! `gW = x patches(gy)^T`. Both are written as `lift`, from an image to a grid of positions, and `lower`, back again.
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+use super::buffer::{pieces, pieces_mut, run, slots, written};
+use super::graph::{Maybe, maybe, operation};
+use super::linear::add_rows;
+use super::product::{Factor, Matrix, add_product, filled};
+use super::{contiguous, optional, slice, tensor};
+
+/// Step and padding of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Stride {
+    /// Step between positions.
+    pub stride: usize,
+    /// Zeros added on every side.
+    pub padding: usize,
+}
+
+/// A convolution; see [`Conv2d`](crate::nn::conv::Conv2d).
+///
+/// # Shapes
+/// - `x`: `[batch, inputs, height, width]`
+/// - `weight`: `[outputs, inputs, kernel, kernel]`
+/// - `bias`: `[outputs]`
+/// - output: `[batch, outputs, (height + 2 padding - kernel) / stride + 1, ...]`
+///
+/// # Panics
+/// If the tensors are not [served](super::serve), channels differ, or the kernel exceeds the padded image.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: Stride) -> Tensor<4> {
+    let ([_, found, h, w], [_, inputs, kernel, _]) = (x.dims(), weight.dims());
+    assert_eq!(found, inputs, "a convolution of {inputs} channels was given {found}");
+    let (side, padded) = (h.min(w), h.min(w) + 2 * stride.padding);
+    assert!(kernel <= padded, "a kernel of {kernel} exceeds an image of {side} padded to {padded}");
+    let out = Dispatch::convolution(x.into_dispatch(), weight.into_dispatch(), maybe(bias), stride, false);
+    Tensor::from_dispatch(out)
+}
+
+/// A transposed convolution; see [`ConvTranspose2d`](crate::nn::conv::ConvTranspose2d).
+///
+/// # Shapes
+/// - `x`: `[batch, inputs, height, width]`
+/// - `weight`: `[inputs, outputs, kernel, kernel]`
+/// - `bias`: `[outputs]`
+/// - output: `[batch, outputs, (height - 1) stride + kernel - 2 padding, ...]`
+///
+/// # Panics
+/// If the tensors are not [served](super::serve), or channels differ.
+pub fn conv_transpose2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: Stride) -> Tensor<4> {
+    let ([_, found, ..], [inputs, ..]) = (x.dims(), weight.dims());
+    assert_eq!(found, inputs, "a transposed convolution of {inputs} channels was given {found}");
+    let out = Dispatch::convolution(x.into_dispatch(), weight.into_dispatch(), maybe(bias), stride, true);
+    Tensor::from_dispatch(out)
+}
+
+/// Convolutions as operations of a backend.
+#[backend_extension(Flex, Autodiff)]
+pub(super) trait ConvOps: Backend {
+    /// See [`conv2d`] and, where `transposed` is set, [`conv_transpose2d`].
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        stride: Stride,
+        transposed: bool,
+    ) -> FloatTensor<Self>;
+}
+
+impl ConvOps for Flex {
+    fn convolution(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: Maybe<Self>,
+        stride: Stride,
+        transposed: bool,
+    ) -> FlexTensor {
+        let bias = bias.into_option().map(contiguous);
+        forward(&contiguous(x), &contiguous(weight), bias.as_ref(), stride, transposed)
+    }
+}
+
+impl<C: CheckpointStrategy> ConvOps for Autodiff<Flex, C> {
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        stride: Stride,
+        transposed: bool,
+    ) -> FloatTensor<Self> {
+        let forward = |[x, weight, bias]: [Option<FlexTensor>; 3], _| {
+            let [x, weight] = [x, weight].map(|x| x.expect("a value"));
+            let out = forward(&x, &weight, bias.as_ref(), stride, transposed);
+            (vec![out], Kept { x, weight, stride, transposed })
+        };
+        let inputs = [Some(x), Some(weight), bias.into_option()];
+        operation::<C, _, 3>(inputs, forward, backward).remove(0)
+    }
+}
+
+/// What the derivative needs.
+#[derive(Clone, Debug)]
+struct Kept {
+    x: FlexTensor,
+    weight: FlexTensor,
+    stride: Stride,
+    transposed: bool,
+}
+
+/// An image and a grid of positions of a kernel on it.
+#[derive(Clone, Copy, Debug)]
+struct Geometry {
+    batch: usize,
+    /// Channels of the grid.
+    grid: usize,
+    /// Channels of the image.
+    channels: usize,
+    /// Height and width of the image.
+    image: [usize; 2],
+    /// Rows and columns of the grid.
+    places: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+}
+
+impl Geometry {
+    fn new(x: &FlexTensor, weight: &FlexTensor, Stride { stride, padding }: Stride, transposed: bool) -> Self {
+        let (x, weight) = (x.shape(), weight.shape());
+        let (given, kernel) = ([x[2], x[3]], weight[2]);
+        let other = if transposed {
+            given.map(|n| (n.max(1) - 1) * stride + kernel - 2 * padding)
+        } else {
+            given.map(|n| (n + 2 * padding - kernel) / stride + 1)
+        };
+        let (image, places) = if transposed { (other, given) } else { (given, other) };
+        Self { batch: x[0], grid: weight[0], channels: weight[1], image, places, kernel, stride, padding }
+    }
+
+    fn positions(&self) -> usize {
+        self.places[0] * self.places[1]
+    }
+
+    fn pixels(&self) -> usize {
+        self.image[0] * self.image[1]
+    }
+
+    /// Numbers that the kernel sees at a position.
+    fn patch(&self) -> usize {
+        self.channels * self.kernel * self.kernel
+    }
+
+    /// A guess of the nanoseconds of one product over the batch.
+    fn work(&self) -> usize {
+        self.batch * self.grid * self.patch() * self.positions() / 40
+    }
+
+    /// Calls `f` with every run of positions whose pixels are inside of the image: place in the patches, place in the image,
+    /// and length; pixels of a run are `stride` apart.
+    #[inline(always)]
+    fn runs(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let [rows, columns] = self.places;
+        let inside = |offset: usize, places: usize, pixels: usize| {
+            // Positions p with 0 <= p stride + offset - padding < pixels.
+            let first = self.padding.saturating_sub(offset).div_ceil(self.stride);
+            let end = (pixels + self.padding).saturating_sub(offset).div_ceil(self.stride);
+            (first.min(places), end.min(places))
+        };
+        for channel in 0..self.channels {
+            for dy in 0..self.kernel {
+                let (top, bottom) = inside(dy, rows, self.image[0]);
+                for dx in 0..self.kernel {
+                    let (left, right) = inside(dx, columns, self.image[1]);
+                    if left >= right {
+                        continue;
+                    }
+                    let patch = (channel * self.kernel + dy) * self.kernel + dx;
+                    for row in top..bottom {
+                        let y = row * self.stride + dy - self.padding;
+                        let x = left * self.stride + dx - self.padding;
+                        let pixel = (channel * self.image[0] + y) * self.image[1] + x;
+                        f((patch * rows + row) * columns + left, pixel, right - left);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the kernel sees, `[patch, positions]`.
+    fn patches(&self, image: &[f32], out: &mut [f32]) {
+        out.fill(0.0);
+        if self.stride == 1 {
+            return self.runs(|place, pixel, n| out[place..place + n].copy_from_slice(&image[pixel..pixel + n]));
+        }
+        self.runs(|place, pixel, n| {
+            let from = image[pixel..].iter().step_by(self.stride);
+            out[place..place + n].iter_mut().zip(from).for_each(|(out, x)| *out = *x);
+        });
+    }
+
+    /// The transpose: adds patches up where they lie in the image.
+    fn add_up(&self, patches: &[f32], image: &mut [f32]) {
+        if self.stride == 1 {
+            return self.runs(|place, pixel, n| {
+                image[pixel..pixel + n].iter_mut().zip(&patches[place..place + n]).for_each(|(out, x)| *out += x);
+            });
+        }
+        self.runs(|place, pixel, n| {
+            let to = image[pixel..].iter_mut().step_by(self.stride);
+            to.zip(&patches[place..place + n]).for_each(|(out, x)| *out += x);
+        });
+    }
+
+    /// `W patches(x)` of every batch entry: from images to grids.
+    fn lift(&self, images: &[f32], weight: &[f32]) -> Vec<f32> {
+        let (patch, positions) = (self.patch(), self.positions());
+        let mut out = slots(self.batch * self.grid * positions);
+        let jobs = pieces(images, self.channels * self.pixels()).zip(pieces_mut(&mut out, self.grid * positions));
+        run(self.work(), jobs.take(self.batch), |(image, out)| {
+            let mut patches = vec![0.0; patch * positions];
+            self.patches(image, &mut patches);
+            let patches = Factor::in_place(Matrix::rows(&patches, positions), patch, positions);
+            filled(out, self.grid, Matrix::rows(weight, patch), &patches);
+        });
+        // SAFETY: there is a job for every batch entry, and its product fills it.
+        unsafe { written(out) }
+    }
+
+    /// `patches^T (W^T x)` of every batch entry: from grids to images.
+    fn lower(&self, grids: &[f32], weight: &[f32]) -> Vec<f32> {
+        let (patch, positions) = (self.patch(), self.positions());
+        let mut out = vec![0.0; self.batch * self.channels * self.pixels()];
+        let jobs = pieces(grids, self.grid * positions).zip(pieces_mut(&mut out, self.channels * self.pixels()));
+        run(self.work(), jobs.take(self.batch), |(grid, out)| {
+            let mut patches = slots(patch * positions);
+            let grid = Factor::in_place(Matrix::rows(grid, positions), self.grid, positions);
+            let transposed = Matrix::rows(weight, patch).transposed();
+            self.add_up(filled(&mut patches, patch, transposed, &grid), out);
+        });
+        out
+    }
+
+    /// `x patches(image)^T` added up over the batch.
+    fn weight_gradient(&self, grids: &[f32], images: &[f32]) -> Vec<f32> {
+        let (patch, positions) = (self.patch(), self.positions());
+        let share = self.batch.div_ceil(GROUPS).max(1);
+        let mut sums = vec![0.0; self.batch.div_ceil(share) * patch * self.grid];
+        let jobs = (pieces(images, share * self.channels * self.pixels())
+            .zip(pieces(grids, share * self.grid * positions)))
+        .zip(pieces_mut(&mut sums, patch * self.grid))
+        .take(self.batch.div_ceil(share));
+        run(self.work(), jobs, |((images, grids), sum)| {
+            let mut patches = vec![0.0; patch * positions];
+            let entries = images.chunks(self.channels * self.pixels()).zip(grids.chunks(self.grid * positions));
+            for (image, grid) in entries {
+                self.patches(image, &mut patches);
+                // Transposed, because the grid is the smaller of the two to lay out.
+                let grid = Factor::packed(Matrix::rows(grid, positions).transposed(), positions, self.grid);
+                add_product(sum, self.grid, patch, Matrix::rows(&patches, positions), &grid);
+            }
+        });
+        let mut sum = vec![0.0; patch * self.grid];
+        add_rows(&sums, &mut sum);
+        let mut out = vec![0.0; patch * self.grid];
+        for (i, row) in sum.chunks_exact(self.grid.max(1)).enumerate() {
+            row.iter().enumerate().for_each(|(j, x)| out[j * patch + i] = *x);
+        }
+        out
+    }
+}
+
+/// Parts of a batch whose weight gradients are added up beside each other.
+const GROUPS: usize = 8;
+
+fn forward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    stride: Stride,
+    transposed: bool,
+) -> FlexTensor {
+    let g = Geometry::new(x, weight, stride, transposed);
+    let (mut out, channels, [h, w]) = if transposed {
+        (g.lower(slice(x), slice(weight)), g.channels, g.image)
+    } else {
+        (g.lift(slice(x), slice(weight)), g.grid, g.places)
+    };
+    if let Some(bias) = bias {
+        for (out, bias) in out.chunks_exact_mut((h * w).max(1)).zip(slice(bias).iter().cycle()) {
+            out.iter_mut().for_each(|x| *x += bias);
+        }
+    }
+    tensor(out, [g.batch, channels, h, w].into())
+}
+
+fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+    let Kept { x, weight, stride, transposed } = kept;
+    let g = Geometry::new(&x, &weight, stride, transposed);
+    let [gy] = gradients.as_slice() else { unreachable!("a convolution has one output") };
+    let (gy, values, weights) = (optional(gy), slice(&x), slice(&weight));
+    let gx = wanted[0].then(|| if transposed { g.lift(gy, weights) } else { g.lower(gy, weights) });
+    let gw = wanted[1].then(|| if transposed { g.weight_gradient(values, gy) } else { g.weight_gradient(gy, values) });
+    let (channels, size) = if transposed { (g.channels, g.pixels()) } else { (g.grid, g.positions()) };
+    let gb = wanted[2].then(|| {
+        let mut sums = vec![0.0; channels];
+        for (i, x) in gy.chunks_exact(size.max(1)).enumerate() {
+            sums[i % channels] += x.iter().sum::<f32>();
+        }
+        tensor(sums, [channels].into())
+    });
+    [gx.map(|gx| tensor(gx, x.shape())), gw.map(|gw| tensor(gw, weight.shape())), gb]
+}
