@@ -94,9 +94,9 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// Weights and offsets uniform in `+-1/sqrt(16 inputs)`.
+    /// Weights and offsets uniform in `+-1/sqrt(16 outputs)`, the bound of the published codes' library.
     pub fn init(inputs: usize, outputs: usize, device: &Device, stream: &mut Stream) -> Self {
-        let bound = Fill::Uniform(0.25 / (inputs as f64).sqrt());
+        let bound = Fill::Uniform(0.25 / (outputs as f64).sqrt());
         Self {
             weight: parameter([inputs, outputs, 4, 4], bound, device, stream),
             bias: parameter([outputs], bound, device, stream),
