@@ -33,7 +33,9 @@ pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
 pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
     let line = |item: &[u32]| match &schema.layout {
         Layout::Text { vocabulary } => vocabulary.decode(item).replace('\n', "\u{23ce}"),
-        Layout::Image { .. } | Layout::Table => item.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
+            item.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+        }
     };
     ids.chunks(schema.sites).map(line).collect()
 }
@@ -149,7 +151,7 @@ pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
     for ((item, text), nfe) in samples.items().zip(texts).zip(&samples.nfe) {
         let value = match schema.layout {
             Layout::Text { .. } => serde_json::json!({"text": text, "ids": item, "nfe": nfe}),
-            Layout::Image { .. } | Layout::Table => serde_json::json!({"ids": item, "nfe": nfe}),
+            Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item, "nfe": nfe}),
         };
         writeln!(out, "{value}").expect("a string takes every line");
     }

@@ -154,7 +154,7 @@ pub const LABELS_KEY: &str = "labels";
 pub fn site_shape(schema: &Schema) -> SiteShape {
     let grid = match schema.layout {
         Layout::Image { height, width } => Some([height, width]),
-        Layout::Text { .. } | Layout::Table => None,
+        Layout::Text { .. } | Layout::Table | Layout::Graph(_) => None,
     };
     SiteShape { count: schema.sites, classes: schema.classes, grid }
 }

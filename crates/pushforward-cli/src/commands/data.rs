@@ -143,6 +143,7 @@ fn layout(schema: &Schema) -> String {
         Layout::Text { .. } => "text".to_owned(),
         Layout::Image { height, width } => format!("image {height} x {width}"),
         Layout::Table => "table".to_owned(),
+        Layout::Graph(graph) => format!("graph of up to {} nodes", graph.nodes),
     };
     format!("{layout}, {} sites of {} classes", schema.sites, schema.classes)
 }

@@ -193,11 +193,11 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<Sc
     })?;
     let (unit, per_site): (_, fn(f64, usize) -> f64) = match schema.layout {
         Layout::Text { .. } => ("bits/char", bits_per_dim::bits_per_character),
-        Layout::Image { .. } | Layout::Table => ("bits/dim", bits_per_dim::bits_per_dim),
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => ("bits/dim", bits_per_dim::bits_per_dim),
     };
     let names = match schema.layout {
         Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
-        Layout::Text { .. } | Layout::Table => output::lines(&ids, schema),
+        Layout::Text { .. } | Layout::Table | Layout::Graph(_) => output::lines(&ids, schema),
     };
     Ok(Scores {
         names,
@@ -250,6 +250,8 @@ fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> 
             let pixels = file.data.iter().take(most.saturating_mul(height * width));
             Ok(pixels.map(|&v| (u32::from(v) * levels / 256).min(levels - 1)).collect())
         }
-        Layout::Table => Err(Failure::request("items of a table are scored from the test split: leave DATA out")),
+        Layout::Table | Layout::Graph(_) => {
+            Err(Failure::request("items of a table or graph are scored from the test split: leave DATA out"))
+        }
     }
 }

@@ -29,6 +29,7 @@ mod error;
 mod files;
 pub mod folder;
 pub mod glyphs;
+pub mod graph;
 pub mod idx;
 pub mod images;
 mod order;
@@ -222,7 +223,7 @@ impl Visit {
 pub struct Schema {
     /// Categorical variables in an example.
     pub sites: usize,
-    /// Classes of each variable.
+    /// Classes of each variable; of the one with the most, where they differ.
     pub classes: usize,
     /// What the variables are.
     pub layout: Layout,
@@ -246,6 +247,8 @@ pub enum Layout {
     },
     /// Columns of a table.
     Table,
+    /// Nodes and pairs of nodes of a graph.
+    Graph(graph::GraphLayout),
 }
 
 /// The three parts of a data set.

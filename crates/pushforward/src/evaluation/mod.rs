@@ -193,7 +193,7 @@ fn bound_rows(
             "bits/char",
             estimate.map(|v| bits_per_dim::bits_per_character(v, sites)),
         ),
-        Layout::Image { .. } | Layout::Table => {
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
             Row::estimate("bound_bits_per_dim", "bits/dim", estimate.map(|v| bits_per_dim::bits_per_dim(v, sites)))
         }
     };
