@@ -157,6 +157,9 @@ pub(crate) struct SamplerArgs {
     /// Items computed together; does not change what an item is.
     #[arg(long, default_value_t = 256)]
     pub(crate) batch: usize,
+    /// Leave noise on the diagonal of a graph's edges, as the published sampler does: for comparison with it.
+    #[arg(long)]
+    pub(crate) diagonal_noise: bool,
     /// Use the trained weights instead of their running average.
     #[arg(long)]
     pub(crate) raw: bool,
@@ -182,6 +185,9 @@ pub(crate) struct SampleArgs {
     /// Draw a flow map's last classes instead of taking the most probable ones.
     #[arg(long)]
     pub(crate) draw: bool,
+    /// Nodes of every graph [default: drawn as often as in the training data].
+    #[arg(long)]
+    pub(crate) nodes: Option<usize>,
     /// Mean images of an autoencoder: leave out the deviations that its law has.
     #[arg(long)]
     pub(crate) mean: bool,

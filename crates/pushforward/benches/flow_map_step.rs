@@ -26,7 +26,7 @@ use pushforward::rng::{Purpose, stream};
 
 use crate::common::product;
 
-const SITES: SiteShape = SiteShape { count: 128, classes: 27, grid: None };
+const SITES: SiteShape = SiteShape::line(128, 27);
 const BATCH: usize = 16;
 const WIDTH: usize = 256;
 const BLOCKS: usize = 6;

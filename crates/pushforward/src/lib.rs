@@ -35,6 +35,7 @@ pub mod kernels;
 pub mod model;
 pub mod nn;
 pub mod objective;
+pub mod pairs;
 pub mod params;
 pub mod rng;
 pub mod tensor;

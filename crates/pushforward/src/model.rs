@@ -24,7 +24,9 @@ use crate::flow_map::likelihood::{self, BoundRequest};
 use crate::flow_map::map::{FlowMap, Parametrisation};
 use crate::flow_map::network::{FlowMapModel, NetworkConfig};
 use crate::flow_map::sample::{self, SampleRequest, Samples};
-use crate::nn::SiteShape;
+use crate::nn::graph::GraphShape;
+use crate::nn::{Arrangement, SiteShape};
+use crate::pairs::ABSENT;
 use crate::params;
 use crate::rng::{Purpose, stream};
 use crate::tensor::from_host;
@@ -152,11 +154,16 @@ pub const LABELS_KEY: &str = "labels";
 
 /// What networks compute on, for data of a given description.
 pub fn site_shape(schema: &Schema) -> SiteShape {
-    let grid = match schema.layout {
-        Layout::Image { height, width } => Some([height, width]),
-        Layout::Text { .. } | Layout::Table | Layout::Graph(_) => None,
+    let arrangement = match &schema.layout {
+        Layout::Image { height, width } => Arrangement::Grid([*height, *width]),
+        Layout::Text { .. } | Layout::Table => Arrangement::Line,
+        Layout::Graph(graph) => Arrangement::Graph(GraphShape {
+            nodes: graph.nodes,
+            node_classes: graph.node_classes.len(),
+            edge_classes: graph.edge_classes,
+        }),
     };
-    SiteShape { count: schema.sites, classes: schema.classes, grid }
+    SiteShape { count: schema.sites, classes: schema.classes, arrangement }
 }
 
 /// What the pixels of an image set look like to a model of continuous images: a schema of 256 levels.
@@ -186,10 +193,23 @@ pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
     let network = match model {
         ModelConfig::FlowMap(config) => &config.network,
         ModelConfig::Aef(config) => return config.check_fit(image_shape(schema)?),
-        ModelConfig::Classifier(_) if sites.grid.is_some() => return Ok(()),
+        ModelConfig::Classifier(_) if sites.grid().is_some() => return Ok(()),
         ModelConfig::Classifier(_) => return Err("a classifier needs a set of labelled images".into()),
     };
-    match (network, sites.grid) {
+    let for_graphs = matches!(network, NetworkConfig::GraphTransformer(_) | NetworkConfig::PairTransformer(_));
+    match sites.as_graph() {
+        Some(_) if !for_graphs => {
+            return Err(
+                "graphs need a network for graphs: model.network.kind = pair-transformer or graph-transformer".into()
+            );
+        }
+        Some(graph) if graph.nodes < 2 => return Err("a graph network needs graphs of at least 2 nodes".into()),
+        None if for_graphs => {
+            return Err("model.network.kind = pair-transformer and graph-transformer need a set of graphs".into());
+        }
+        _ => {}
+    }
+    match (network, sites.grid()) {
         (NetworkConfig::Dit(dit), None) if dit.patch != 1 => {
             Err(format!("model.network.patch must be 1 for data that are no images, found {}", dit.patch))
         }
@@ -313,7 +333,24 @@ impl Loaded {
                 "the naive baseline has no probabilities: its temperature is 1 and its last step argmax".into(),
             ));
         }
-        Ok(sample::sample(net, config, site_shape(&self.schema), &self.device, request, progress))
+        let mut request = request.clone();
+        if let Layout::Graph(graph) = &self.schema.layout {
+            if request.sizes.is_empty() {
+                request.sizes.clone_from(&graph.sizes);
+            }
+            if request.sizes.len() > graph.nodes + 1 {
+                return Err(RequestError::Misfit(format!(
+                    "the graphs of this model have at most {} nodes",
+                    graph.nodes
+                )));
+            }
+        } else if !request.sizes.is_empty() {
+            return Err(RequestError::Misfit("a number of nodes belongs to models of graphs".into()));
+        }
+        if request.diagonal_noise && !matches!(config.network, NetworkConfig::GraphTransformer(_)) {
+            return Err(RequestError::Misfit("noise on the diagonal is for the network graph-transformer only".into()));
+        }
+        Ok(sample::sample(net, config, site_shape(&self.schema), &self.device, &request, progress))
     }
 
     /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].
@@ -332,7 +369,8 @@ impl Loaded {
             ));
         }
         let sites = site_shape(&self.schema);
-        if !ids.len().is_multiple_of(sites.count) || ids.iter().any(|&i| i as usize >= sites.classes) {
+        let known = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
+        if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| known(i)) {
             return Err(RequestError::Misfit(format!(
                 "items have {} sites of {} classes, and the data have others",
                 sites.count, sites.classes

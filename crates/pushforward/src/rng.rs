@@ -38,6 +38,8 @@ pub enum Purpose {
     Split = 12,
     /// Everything that evaluation metrics draw (index: repetition).
     Metric = 13,
+    /// Number of nodes of a sampled graph (index: item).
+    Size = 14,
 }
 
 /// One stream of random numbers.

@@ -95,10 +95,10 @@ struct Describer<'a> {
 
 impl<'a> Describer<'a> {
     fn new(loaded: &'a Loaded, shape: ImageShape) -> Result<Self, Failure> {
-        let grid = Some([shape.height, shape.width]);
+        let grid = [shape.height, shape.width];
         match &loaded.model {
-            Model::Classifier { net, .. } if Some(net.grid()) == grid && shape.channels == 1 => {
-                Ok(Self { net, sites: SiteShape { count: shape.numel(), classes: LEVELS, grid } })
+            Model::Classifier { net, .. } if net.grid() == grid && shape.channels == 1 => {
+                Ok(Self { net, sites: SiteShape::image(grid, LEVELS) })
             }
             _ => Err(EvalError::Features(loaded.path.display().to_string())).or_request(),
         }

@@ -17,11 +17,12 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let features = args.features.as_ref().or(loaded.recipe.eval.features.as_ref());
     let features = features.map(|path| load_model(path, false, &args.device)).transpose()?;
     if matches!(loaded.model, Model::Aef { .. }) {
-        let SamplerArgs { sampler, temperature, tolerance, .. } = &args.sampler;
+        let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
         let given = [
             ("--nfe", args.nfe.is_some()),
             ("--bound-items", args.bound_items.is_some()),
             ("--sampler", sampler.is_some()),
+            ("--diagonal-noise", *diagonal_noise),
             ("--temperature", temperature.is_some()),
             ("--tolerance", tolerance.is_some()),
         ];
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
     let (method, temperature) = (sampler(&args.sampler)?, args.sampler.temperature.unwrap_or(1.0));
     let mut request = eval_request(&loaded.recipe, method, temperature, seed, args.sampler.batch.max(1));
+    request.diagonal_noise = args.sampler.diagonal_noise;
     if let Some(nfe) = &args.nfe {
         request.nfe.clone_from(nfe);
     }

@@ -86,6 +86,7 @@ fn eval_request(recipe: &Recipe, sampler: Sampler, temperature: f64, seed: u64, 
         ngram_order: eval.ngram_order,
         seed,
         batch,
+        diagonal_noise: false,
     }
 }
 

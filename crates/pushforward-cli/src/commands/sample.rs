@@ -29,11 +29,13 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
 
 /// Images of an autoencoder.
 fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Failure> {
-    let SamplerArgs { sampler, temperature, tolerance, seed, batch, .. } = args.sampler;
+    let SamplerArgs { sampler, temperature, tolerance, seed, batch, diagonal_noise, .. } = args.sampler;
     let given = [
         ("--nfe", args.nfe.is_some()),
         ("--grid", args.grid.is_some()),
         ("--draw", args.draw),
+        ("--nodes", args.nodes.is_some()),
+        ("--diagonal-noise", diagonal_noise),
         ("--sampler", sampler.is_some()),
         ("--tolerance", tolerance.is_some()),
     ];
@@ -84,6 +86,9 @@ fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fai
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
+        // The law of one number.
+        sizes: args.nodes.map_or_else(Vec::new, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
+        diagonal_noise: args.sampler.diagonal_noise,
     };
     let mut bar = StageBar::new(printer);
     let samples = loaded.sample(&request, &mut |done| {

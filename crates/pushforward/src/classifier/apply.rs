@@ -48,7 +48,7 @@ fn chunks<T>(
     batch: usize,
     f: impl Fn(Tensor<2>) -> Vec<T>,
 ) -> Vec<T> {
-    assert_eq!(sites.grid, Some(classifier.grid()), "height and width of the images, and of the classifier");
+    assert_eq!(sites.grid(), Some(classifier.grid()), "height and width of the images, and of the classifier");
     ids.chunks(batch * sites.count)
         .flat_map(|images| f(classifier.features(classifier.grey_of(images, sites.classes))))
         .collect()

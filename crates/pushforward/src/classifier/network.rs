@@ -32,8 +32,7 @@ impl ClassifierConfig {
         if let Err(problem) = self.validate() {
             panic!("{problem}");
         }
-        let grid =
-            sites.grid.unwrap_or_else(|| panic!("a classifier needs an image: {} sites lie on a line", sites.count));
+        let grid = sites.grid().unwrap_or_else(|| panic!("a classifier needs an image: {sites:?}"));
         let c = self.channels;
         let halve = |inputs, outputs, kernel| Conv2dConfig { inputs, outputs, kernel, stride: 2, padding: kernel / 2 };
         let convolutions =
@@ -174,7 +173,7 @@ mod tests {
     use crate::tensor::{indices, one_hot, to_host};
 
     fn classifier(grid: [usize; 2]) -> Classifier {
-        let sites = SiteShape { count: grid[0] * grid[1], classes: 2, grid: Some(grid) };
+        let sites = SiteShape::image(grid, 2);
         ClassifierConfig::default().init(sites, 10, &Device::flex(), &mut stream(0, Purpose::Init, 0))
     }
 

@@ -14,7 +14,7 @@ use crate::tensor::to_host;
 use crate::train::gradients::Gradients;
 use crate::train::{Flow, TrainConfig, TrainRequest, train};
 
-const SITES: SiteShape = SiteShape { count: 256, classes: 2, grid: Some([16, 16]) };
+const SITES: SiteShape = SiteShape::image([16, 16], 2);
 
 fn glyphs() -> Splits {
     let config: DataConfig = toml::from_str("set = 'glyphs'").expect("a recipe");

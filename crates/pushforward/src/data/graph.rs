@@ -6,8 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The class index of a site that an item does not have.
-pub const ABSENT: u32 = u32::MAX;
+pub use crate::pairs::{ABSENT, pair_index, pairs};
 
 /// What the sites of a graph are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,20 +33,6 @@ pub struct NodeClass {
     pub charge: i8,
 }
 
-/// Number of unordered pairs of `nodes` nodes.
-pub fn pairs(nodes: usize) -> usize {
-    nodes * nodes.saturating_sub(1) / 2
-}
-
-/// The site of a pair `i < j` among `nodes` nodes, counted from the first pair.
-///
-/// # Panics
-/// If the pair is not in order or not among the nodes.
-pub fn pair_index(i: usize, j: usize, nodes: usize) -> usize {
-    assert!(i < j && j < nodes, "a pair i < j of {nodes} nodes, found {i}, {j}");
-    i * (2 * nodes - i - 1) / 2 + j - i - 1
-}
-
 impl GraphLayout {
     /// Sites of an item: nodes and pairs.
     pub fn sites(&self) -> usize {
@@ -57,19 +42,5 @@ impl GraphLayout {
     /// Classes of the site with the most.
     pub fn classes(&self) -> usize {
         self.node_classes.len().max(self.edge_classes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_are_counted_row_by_row() {
-        for nodes in 0..7 {
-            let in_order = (0..nodes).flat_map(|i| (i + 1..nodes).map(move |j| (i, j)));
-            let found: Vec<usize> = in_order.map(|(i, j)| pair_index(i, j, nodes)).collect();
-            assert_eq!(found, (0..pairs(nodes)).collect::<Vec<_>>());
-        }
     }
 }

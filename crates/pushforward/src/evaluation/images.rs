@@ -141,7 +141,7 @@ fn look(
     if net.grid() != [shape.height, shape.width] || shape.channels != 1 {
         return Err(refuse());
     }
-    let sites = SiteShape { count: shape.numel(), classes: LEVELS, grid: Some([shape.height, shape.width]) };
+    let sites = SiteShape::image([shape.height, shape.width], LEVELS);
     let describe = |net: &Classifier, ids: &[u32]| classifier::features(net, ids, sites, request.batch);
     let count = splits.test.len().min(REFERENCE_ITEMS);
     let truth: Vec<u32> = (0..count).flat_map(|i| splits.test.raw().image(i).iter().map(|&p| u32::from(p))).collect();

@@ -18,7 +18,7 @@ use crate::eval::ngram_kl::{DELTA, NgramCounts, ngram_kl};
 use crate::eval::report::{Report, Row};
 use crate::eval::{bits_per_dim, entropy, interval};
 use crate::flow_map::likelihood::BoundRequest;
-use crate::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
+use crate::flow_map::sample::{SampleRequest, Sampler, Samples};
 use crate::model::{Loaded, Model, RequestError, site_shape};
 
 /// What to measure.
@@ -42,6 +42,8 @@ pub struct EvalRequest {
     pub seed: u64,
     /// Items computed together.
     pub batch: usize,
+    /// See [`SampleRequest::diagonal_noise`].
+    pub diagonal_noise: bool,
 }
 
 /// Why an evaluation is not possible.
@@ -128,12 +130,10 @@ pub fn evaluate(
         let wanted = SampleRequest {
             sampler: request.sampler,
             grid,
-            count: request.samples,
-            first: 0,
             batch: request.batch,
-            seed: request.seed,
             temperature: request.temperature,
-            last: LastStep::Argmax,
+            diagonal_noise: request.diagonal_noise,
+            ..SampleRequest::map(request.samples, 1, request.seed)
         };
         let stage = format!("{} samples", request.sampler.name());
         let samples = loaded.sample(&wanted, &mut |done| progress(&stage, done, request.samples))?;
@@ -356,7 +356,7 @@ impl<'a> ImageJudge<'a> {
     fn new(features: &'a Loaded, splits: &Splits) -> Result<Self, EvalError> {
         let refused = || EvalError::Features(features.path.display().to_string());
         let Model::Classifier { net, .. } = &features.model else { return Err(refused()) };
-        if site_shape(&features.schema).grid != site_shape(splits.schema()).grid {
+        if site_shape(&features.schema).grid() != site_shape(splits.schema()).grid() {
             return Err(refused());
         }
         let ids = items(splits.test.as_ref(), REFERENCE_ITEMS);

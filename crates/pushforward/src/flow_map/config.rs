@@ -7,6 +7,8 @@ use crate::flow_map::losses::{EcldPreset, GradientPath};
 use crate::flow_map::map::Parametrisation;
 use crate::flow_map::network::{FlowMapModelConfig, NetworkConfig, Skip};
 use crate::flow_map::time::TimesConfig;
+use crate::nn::graph_transformer::GraphTransformerConfig;
+use crate::nn::pair_transformer::PairTransformerConfig;
 
 /// A categorical flow map and how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub struct ObjectiveConfig {
     pub teacher: Teacher,
     /// How off-diagonal examples are weighted.
     pub weighting: Weighting,
+    /// Factor of the mean over the pairs of a graph beside the mean over its nodes; for graphs only.
+    pub edge_weight: f64,
 }
 
 impl Default for ObjectiveConfig {
@@ -58,6 +62,7 @@ impl Default for ObjectiveConfig {
             start: 0.1,
             teacher: Teacher::Ema,
             weighting: Weighting::Uniform,
+            edge_weight: 5.0,
         }
     }
 }
@@ -194,6 +199,7 @@ impl FlowMapConfig {
         FlowMapModelConfig {
             network: self.network.clone(),
             skip: self.skip,
+            parametrisation: self.objective.off_diagonal.parametrisation(),
             learned_weight: self.objective.weighting == Weighting::Learned,
         }
     }
@@ -220,6 +226,9 @@ impl FlowMapConfig {
         if !(o.lambda.is_finite() && o.lambda >= 0.0) {
             return Err(format!("model.objective.lambda is not negative, found {}", o.lambda));
         }
+        if !(o.edge_weight.is_finite() && o.edge_weight >= 0.0) {
+            return Err(format!("model.objective.edge_weight is not negative, found {}", o.edge_weight));
+        }
         if let Source::Dirichlet { concentration } = self.source {
             if !(concentration.is_finite() && concentration > 0.0) {
                 return Err(format!("model.source.concentration is positive, found {concentration}"));
@@ -241,6 +250,14 @@ impl FlowMapConfig {
                 dit.heads, dit.width
             ));
         }
-        Ok(())
+        match &self.network {
+            NetworkConfig::GraphTransformer(GraphTransformerConfig { heads, widths: [width, ..], .. })
+            | NetworkConfig::PairTransformer(PairTransformerConfig { heads, width, .. })
+                if *heads == 0 || !width.is_multiple_of(*heads) =>
+            {
+                Err(format!("model.network.heads must divide the width of nodes: {heads} heads, width {width}"))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -12,6 +12,8 @@
 //! class starts to stand out of K and whose tail outweighs that of any prediction that is right in the end. The draws of an
 //! item are stratified, so a few give a small error.
 //!
+//! For graphs the bound is that of a graph given its number of nodes.
+//!
 //! The bound holds for any predictor. Above `r* = 2 sqrt(ln(10^5 K))` the evidence of a site alone decides its class, and the
 //! predictor is the posterior under a uniform prior, `softmax(r y_d)`: its share of the integral is below 10^-4 nats a site,
 //! where a network's small errors would be weighted by r.
@@ -20,9 +22,10 @@ use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::EndpointNet;
+use crate::flow_map::network::{EndpointNet, Given};
 use crate::flow_map::time::column;
 use crate::nn::SiteShape;
+use crate::pairs::ABSENT;
 use crate::rng::{Purpose, stream};
 use crate::tensor::{indices, mask, one_hot, to_host};
 
@@ -84,8 +87,12 @@ fn batch_bound<N: EndpointNet>(
     let rows = items * draws;
     let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
     let repeated: Vec<u32> = ids.chunks(sites.count).flat_map(|item| item.repeat(draws)).collect();
+    let given = Given::of_items(sites, &repeated, &noise);
+    let map = map.of(given.clone());
+    let noise = given.keep(noise);
+    let repeated: Vec<u32> = repeated.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
     let x1: Tensor<2, Int> = indices(&repeated, [rows, sites.count], device);
-    let x1 = one_hot(x1, sites.classes, &noise);
+    let x1 = given.keep(one_hot(x1, sites.classes, &noise));
     // t = r/(1+r), and x_t = (1-t) noise + t x_1.
     let t: Vec<f64> = r.iter().map(|r| r / (1.0 + r)).collect();
     let weight = column(&t, &noise);
@@ -94,8 +101,9 @@ fn batch_bound<N: EndpointNet>(
     let decided = mask(&decided, [rows, 1, 1], device).expand([rows, sites.count, sites.classes]);
     // r y = r x_t / (1-t) = x_t r (1+r)
     let evidence: Vec<f64> = r.iter().map(|r| r * (1.0 + r)).collect();
-    let certain = activation::softmax(x_t.clone() * column(&evidence, &x_t), 2);
-    let miss = x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain);
+    let evidence = x_t.clone() * column(&evidence, &x_t);
+    let certain = activation::softmax(given.close(evidence), 2);
+    let miss = given.keep(x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain));
     let error = to_host(&(miss.clone() * miss).sum_dim(2).sum_dim(1));
     let integrand: Vec<f64> =
         error.iter().zip(&r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect();

@@ -57,14 +57,18 @@ pub fn cross_entropy(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
 }
 
 /// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data, optionally with label
-/// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`.
-pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64) -> Tensor<2> {
+/// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`. Where not all sites have all classes, `open` is one for the
+/// classes that a site has, `[1, sites, classes]`, and `K` their number.
+pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<2> {
     let log_pi = log_softmax(z);
     let hit: Tensor<2> = log_pi.clone().gather(2, x1.unsqueeze_dim(2)).squeeze_dim(2);
     if smoothing == 0.0 {
         return hit.neg();
     }
-    let mean: Tensor<2> = log_pi.mean_dim(2).squeeze_dim(2);
+    let mean = match open {
+        Some(open) => over_classes(log_pi * (open.clone() / open.clone().sum_dim(2))),
+        None => log_pi.mean_dim(2).squeeze_dim(2),
+    };
     (hit * (1.0 - smoothing) + mean * smoothing).neg()
 }
 

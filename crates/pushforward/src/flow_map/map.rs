@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dual::softmax;
 use crate::flow_map::losses::jump;
-use crate::flow_map::network::EndpointNet;
+use crate::flow_map::network::{EndpointNet, Given};
 use crate::flow_map::time::{column, jump_weight, rate};
 use crate::nn::Pass;
 use crate::tensor::vector;
@@ -29,13 +29,19 @@ pub struct FlowMap<'a, N> {
     net: &'a N,
     parametrisation: Parametrisation,
     temperature: f64,
+    given: Given,
     evaluations: Cell<u64>,
 }
 
 impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// A map that has not been evaluated yet, at temperature one.
     pub fn new(net: &'a N, parametrisation: Parametrisation) -> Self {
-        Self { net, parametrisation, temperature: 1.0, evaluations: Cell::new(0) }
+        Self { net, parametrisation, temperature: 1.0, given: Given::default(), evaluations: Cell::new(0) }
+    }
+
+    /// The map of items of which something is known, not evaluated yet.
+    pub fn of(&self, given: Given) -> Self {
+        Self { given, evaluations: Cell::new(0), ..*self }
     }
 
     /// The same with logits divided by a temperature; below one it sharpens endpoints. Velocities are not affected.
@@ -60,7 +66,9 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// - `s`, `t`: one time per example
     pub fn output(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         self.evaluations.set(self.evaluations.get() + 1);
-        self.net.logits(x.clone().into(), vector(s, x).into(), vector(t, x).into(), &mut Pass::eval()).value
+        let mut given = self.given.clone();
+        given.diagonal = given.diagonal.filter(|_| s.iter().all(|&s| s == 0.0));
+        self.net.logits(x.clone().into(), vector(s, x).into(), vector(t, x).into(), &given, &mut Pass::eval()).value
     }
 
     /// The endpoint `pi_{s,t}(x)`: where the straight continuation of the jump from s to t would arrive at time 1.

@@ -1,17 +1,24 @@
 //! The networks of the family behind one door, and the model that training optimises.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
+use crate::flow_map::map::Parametrisation;
 use crate::nn::dit::{Dit, DitConfig};
+use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
 use crate::nn::mlp::{Mlp, MlpConfig};
+use crate::nn::pair_transformer::{PairTransformer, PairTransformerConfig};
 use crate::nn::time_embedding::TimeFeatures;
 use crate::nn::unet::{Unet, UnetConfig};
 use crate::nn::{Pass, SiteShape};
+use crate::pairs::ABSENT;
 use crate::rng::Stream;
+use crate::tensor::from_host;
 
 /// A function of a point and two times with one vector per site.
 pub trait EndpointNet {
@@ -21,7 +28,78 @@ pub trait EndpointNet {
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
     /// - output: `[batch, sites, classes]`
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3>;
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3>;
+}
+
+/// What is known of the items of a batch from the start; nothing, for all but graphs.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Which sites an item has, `[batch, sites]`, one or zero.
+    pub present: Option<Tensor<2>>,
+    /// Which classes a site has, `[1, sites, classes]`, one or zero.
+    pub open: Option<Tensor<3>>,
+    /// Noise on the diagonal of the edge matrix, `[batch, nodes, edge classes]`, as the published sampler of graphs has it at
+    /// time 0 and the published training never; only the published graph network takes it.
+    pub diagonal: Option<Tensor<3>>,
+}
+
+/// The logit of a class that a site does not have: finite, and nothing after a softmax.
+const CLOSED: f64 = -1e9;
+
+impl Given {
+    /// For items of these numbers of nodes, where the sites are those of a graph.
+    pub fn of_sizes<const D: usize>(sites: SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
+        let Some(graph) = sites.as_graph() else { return Self::default() };
+        let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
+        let present = from_host(&values, [nodes.len(), sites.count], like);
+        Self { present: Some(present), open: Some(graph.live(like)), diagonal: None }
+    }
+
+    /// For items as class indices, [`ABSENT`] where an item has no such site.
+    pub fn of_items<const D: usize>(sites: SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
+        Self::of_sizes(sites, &sizes(sites, ids), like)
+    }
+
+    /// Some of the items.
+    pub fn slice(&self, items: Range<usize>) -> Self {
+        Self {
+            present: self.present.clone().map(|p| p.slice_dim(0, items.clone())),
+            open: self.open.clone(),
+            diagonal: self.diagonal.clone().map(|d| d.slice_dim(0, items)),
+        }
+    }
+
+    /// Zeroes the entries that an item does not have.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, sites, classes]`
+    pub fn keep(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = match &self.open {
+            Some(open) => x * open.clone(),
+            None => x,
+        };
+        match &self.present {
+            Some(present) => x * present.clone().unsqueeze_dim(2),
+            None => x,
+        }
+    }
+
+    /// Puts the logits of classes that a site does not have where a softmax gives them nothing.
+    ///
+    /// # Shapes
+    /// - `z`, output: `[batch, sites, classes]`
+    pub fn close(&self, z: Tensor<3>) -> Tensor<3> {
+        match &self.open {
+            Some(open) => z + (open.clone().neg() + 1.0) * CLOSED,
+            None => z,
+        }
+    }
+}
+
+/// Numbers of nodes of items of graphs; empty for items of other shapes.
+pub fn sizes(sites: SiteShape, ids: &[u32]) -> Vec<usize> {
+    let Some(graph) = sites.as_graph() else { return Vec::new() };
+    ids.chunks(sites.count).map(|item| item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count()).collect()
 }
 
 /// Which network.
@@ -34,6 +112,10 @@ pub enum NetworkConfig {
     Unet(UnetConfig),
     /// Perceptron, for tiny problems.
     Mlp(MlpConfig),
+    /// The published network for graphs.
+    GraphTransformer(GraphTransformerConfig),
+    /// Our own network for graphs.
+    PairTransformer(PairTransformerConfig),
 }
 
 /// A network of the family.
@@ -46,12 +128,22 @@ pub enum Network {
     Unet(Unet),
     /// Perceptron.
     Mlp(Mlp),
+    /// The published network for graphs.
+    GraphTransformer(GraphTransformer),
+    /// Our own network for graphs.
+    PairTransformer(PairTransformer),
 }
 
 impl NetworkConfig {
     /// Draws the weights.
+    ///
+    /// # Panics
+    /// If the network does not fit the sites.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Network {
+        let graph = || sites.as_graph().unwrap_or_else(|| panic!("a graph network needs a graph: {sites:?}"));
         match self {
+            Self::GraphTransformer(config) => Network::GraphTransformer(config.init(graph(), device, stream)),
+            Self::PairTransformer(config) => Network::PairTransformer(config.init(graph(), device, stream)),
             Self::Dit(config) => Network::Dit(config.init(sites, device, stream)),
             Self::Unet(config) => Network::Unet(config.init(sites, device, stream)),
             Self::Mlp(config) => Network::Mlp(config.init(sites, device, stream)),
@@ -106,6 +198,8 @@ pub struct FlowMapModelConfig {
     pub network: NetworkConfig,
     /// What the last layer adds.
     pub skip: Skip,
+    /// What the output means.
+    pub parametrisation: Parametrisation,
     /// Whether the loss weight of the pairs is learned.
     pub learned_weight: bool,
 }
@@ -117,6 +211,7 @@ impl FlowMapModelConfig {
             network: self.network.init(sites, device, stream),
             pair_weight: self.learned_weight.then(|| PairWeight::init(device, stream)),
             skip: self.skip,
+            parametrisation: self.parametrisation,
             sites,
         }
     }
@@ -132,6 +227,8 @@ pub struct FlowMapModel {
     #[module(skip)]
     skip: Skip,
     #[module(skip)]
+    parametrisation: Parametrisation,
+    #[module(skip)]
     sites: SiteShape,
 }
 
@@ -143,13 +240,26 @@ impl FlowMapModel {
 }
 
 impl EndpointNet for FlowMapModel {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3> {
+        let nodes = || {
+            let graph = self.sites.as_graph()?;
+            Some(given.present.clone()?.slice_dim(1, 0..graph.nodes))
+        };
         let z = match &self.network {
             Network::Dit(net) => net.forward(x.clone(), s.clone(), t, pass),
             Network::Unet(net) => net.forward(x.clone(), s.clone(), t, pass),
             Network::Mlp(net) => net.forward(x.clone(), s.clone(), t),
+            Network::GraphTransformer(net) => {
+                net.forward(x.clone(), s.clone(), t, nodes().as_ref(), given.diagonal.as_ref(), pass)
+            }
+            Network::PairTransformer(net) => net.forward(x.clone(), s.clone(), t, nodes().as_ref(), pass),
         };
-        self.skip.add(z, x, s)
+        let z = self.skip.add(z, x, s);
+        match self.parametrisation {
+            Parametrisation::Endpoint => Dual { value: given.close(z.value), tangent: z.tangent },
+            // A velocity is zero there, like the noise.
+            Parametrisation::Velocity => z,
+        }
     }
 }
 

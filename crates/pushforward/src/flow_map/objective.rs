@@ -7,17 +7,19 @@ use crate::dual::{Dual, softmax};
 use crate::flow_map::config::{FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
 use crate::flow_map::interpolant::{interpolate, source_tensor};
 use crate::flow_map::losses;
-use crate::flow_map::network::{EndpointNet, FlowMapModel};
+use crate::flow_map::network::{EndpointNet, FlowMapModel, Given, sizes};
 use crate::flow_map::time::{Pairs, column, jump_weight};
 use crate::nn::Pass;
+use crate::nn::graph::GraphShape;
 use crate::objective::{LossParts, LossTerm, Objective, Observed, Step};
+use crate::pairs::{ABSENT, pairs};
 use crate::rng::{Purpose, Stream, stream};
-use crate::tensor::{indices, one_hot, vector};
+use crate::tensor::{from_host, indices, one_hot, vector};
 
 /// A batch of items as class indices, row by row.
 #[derive(Clone, Debug)]
 pub struct IdBatch {
-    /// `batch * sites` indices.
+    /// `batch * sites` indices; [`ABSENT`] where an item has no such site.
     pub ids: Vec<u32>,
 }
 
@@ -56,12 +58,12 @@ impl FlowMapObjective {
     fn diagonal(&self, model: &FlowMapModel, points: &Points, times: &[f64], pass: &mut Pass<'_>) -> Tensor<1> {
         let x_t = points.at(times);
         let t = vector(times, &x_t);
-        let z = model.logits(x_t.into(), t.clone().into(), t.into(), pass).value;
+        let z = model.logits(x_t.into(), t.clone().into(), t.into(), &points.given, pass).value;
         let per_site = match self.config.objective.off_diagonal {
             OffDiagonal::Naive => losses::naive_diagonal(z, points.x0.clone(), points.x1.clone()),
-            _ => losses::vfm(z, points.ids.clone(), self.config.objective.smoothing),
+            _ => losses::vfm(z, points.ids.clone(), self.config.objective.smoothing, points.given.open.as_ref()),
         };
-        over_sites(per_site)
+        points.over_sites(per_site)
     }
 
     /// Per-example off-diagonal loss, `[batch]`, and the derivative's norm where the objective has one.
@@ -79,10 +81,13 @@ impl FlowMapObjective {
             (Teacher::Online, _) => online(),
             _ => step.ema.clone(),
         };
-        let teacher = Untracked { model: &teacher, smoothing: self.config.objective.smoothing };
+        let teacher = Untracked { model: &teacher, points, smoothing: self.config.objective.smoothing };
+        let given = &points.given;
+        let over_sites = |per_site| points.over_sites(per_site);
+        let drift_norm = |z: &Dual<3>| drift_norm(z, points);
         let x_s = points.at(&pairs.s);
-        let student = |pass: &mut Pass<'_>| evaluate(step.model, x_s.clone(), &pairs.s, &pairs.t, pass);
-        let student_dual = |pass: &mut Pass<'_>| along_t(step.model, x_s.clone(), pairs, pass);
+        let student = |pass: &mut Pass<'_>| evaluate(step.model, x_s.clone(), &pairs.s, &pairs.t, given, pass);
+        let student_dual = |pass: &mut Pass<'_>| along_t(step.model, x_s.clone(), pairs, given, pass);
         let at_end = |z: &Tensor<3>| {
             let pi = softmax(z.clone().detach());
             let x_t = losses::jump(x_s.clone(), pi, pairs.column(&x_s, jump_weight));
@@ -120,7 +125,7 @@ impl FlowMapObjective {
                     losses::GradientPath::Full => student_dual(pass),
                     // The derivative needs no gradient: a pass without a graph gives it.
                     losses::GradientPath::Published => {
-                        let dz = along_t(&online(), x_s.clone(), pairs, &mut Pass::eval()).tangent;
+                        let dz = along_t(&online(), x_s.clone(), pairs, given, &mut Pass::eval()).tangent;
                         Dual { value: student(pass), tangent: dz }
                     }
                 };
@@ -130,7 +135,7 @@ impl FlowMapObjective {
             OffDiagonal::EsdLogit { floor } => {
                 let z_ss = teacher.logits(x_s.clone(), &pairs.s, &pairs.s);
                 let direction = softmax(z_ss.clone()) - x_s.clone();
-                let dz = along_flow(&online(), x_s.clone(), direction, pairs).tangent;
+                let dz = along_flow(&online(), x_s.clone(), direction, pairs, given).tangent;
                 let z = Dual { value: student(pass), tangent: dz };
                 let norm = drift_norm(&z);
                 (over_sites(losses::esd_logit(z, z_ss, pairs, floor)), norm)
@@ -201,6 +206,9 @@ struct Points {
     x0: Tensor<3>,
     x1: Tensor<3>,
     ids: Tensor<2, Int>,
+    given: Given,
+    /// Weights of the sites in an item's mean, `[batch, sites]`; equal ones where there are none.
+    weights: Option<Tensor<2>>,
 }
 
 impl Points {
@@ -211,8 +219,15 @@ impl Points {
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
         let noise = config.source.draw(n * sites.count, sites.classes, randomness);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
-        let ids = indices(&batch.ids, [n, sites.count], &device);
-        Self { x1: one_hot(ids.clone(), sites.classes, &x0), x0, ids }
+        let given = Given::of_items(sites, &batch.ids, &x0);
+        let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
+        let ids = indices(&ids, [n, sites.count], &device);
+        let x1 = given.keep(one_hot(ids.clone(), sites.classes, &x0));
+        let weights = sites.as_graph().map(|graph| {
+            let weights = site_weights(graph, &sizes(sites, &batch.ids), config.objective.edge_weight);
+            from_host(&weights, [n, sites.count], &x0)
+        });
+        Self { x1, x0: given.keep(x0), ids, given, weights }
     }
 
     fn len(&self) -> usize {
@@ -226,6 +241,8 @@ impl Points {
             x0: self.x0.clone().slice_dim(0, start..start + length),
             x1: self.x1.clone().slice_dim(0, start..start + length),
             ids: self.ids.clone().slice_dim(0, start..start + length),
+            given: self.given.slice(start..start + length),
+            weights: self.weights.clone().map(|w| w.slice_dim(0, start..start + length)),
         };
         if n == 0 { (self.clone(), self) } else { (part(0, first), part(first, n)) }
     }
@@ -233,6 +250,23 @@ impl Points {
     fn at(&self, times: &[f64]) -> Tensor<3> {
         interpolate(self.x0.clone(), self.x1.clone(), times)
     }
+
+    /// The mean over the sites of every item: `[batch, sites]` to `[batch]`.
+    fn over_sites(&self, per_site: Tensor<2>) -> Tensor<1> {
+        match &self.weights {
+            Some(weights) => (per_site * weights.clone()).sum_dim(1).squeeze_dim(1),
+            None => per_site.mean_dim(1).squeeze_dim(1),
+        }
+    }
+}
+
+/// Weights of the sites of graphs: the mean over the nodes and `edge_weight` times the mean over the pairs that are there.
+fn site_weights(graph: GraphShape, sizes: &[usize], edge_weight: f64) -> Vec<f64> {
+    let row = |&n: &usize| {
+        let (node, pair) = (1.0 / n.max(1) as f64, edge_weight / pairs(n).max(1) as f64);
+        graph.sites_of(n).enumerate().map(move |(i, there)| there * if i < graph.nodes { node } else { pair })
+    };
+    sizes.iter().flat_map(row).collect()
 }
 
 impl Split {
@@ -254,54 +288,55 @@ impl Split {
 /// A teacher: deterministic, without a graph, with label smoothing undone.
 struct Untracked<'a> {
     model: &'a FlowMapModel,
+    points: &'a Points,
     smoothing: f64,
 }
 
 impl Untracked<'_> {
     fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
-        let z = evaluate(self.model, x.inner(), s, t, &mut Pass::eval());
-        unsmooth(z.inner(), self.smoothing) // weights that track gradients must not make the target follow the student
+        let z = evaluate(self.model, x.inner(), s, t, &self.points.given, &mut Pass::eval());
+        unsmooth(z.inner(), self.smoothing, self.points.given.open.as_ref()) // weights that track gradients must not make the target follow the student
     }
 }
 
 /// Logits of the distribution that a prediction trained on smoothed labels stands for: `(pi - eps/K) / (1 - eps)`.
-fn unsmooth(z: Tensor<3>, smoothing: f64) -> Tensor<3> {
+fn unsmooth(z: Tensor<3>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<3> {
     if smoothing == 0.0 {
         return z;
     }
-    let classes = z.dims()[2] as f64;
-    let pi = (softmax(z) - smoothing / classes) / (1.0 - smoothing);
-    pi.clamp_min(1e-12).log()
+    let pi = match open {
+        Some(open) => softmax(z) - open.clone() / open.clone().sum_dim(2) * smoothing,
+        None => {
+            let classes = z.dims()[2] as f64;
+            softmax(z) - smoothing / classes
+        }
+    };
+    (pi / (1.0 - smoothing)).clamp_min(1e-12).log()
 }
 
 /// Logits without tangent.
-fn evaluate(model: &FlowMapModel, x: Tensor<3>, s: &[f64], t: &[f64], pass: &mut Pass<'_>) -> Tensor<3> {
+fn evaluate(model: &FlowMapModel, x: Tensor<3>, s: &[f64], t: &[f64], given: &Given, pass: &mut Pass<'_>) -> Tensor<3> {
     let (s, t) = (vector(s, &x), vector(t, &x));
-    model.logits(x.into(), s.into(), t.into(), pass).value
+    model.logits(x.into(), s.into(), t.into(), given, pass).value
 }
 
 /// Logits with their derivative in t at fixed x and s.
-fn along_t(model: &FlowMapModel, x: Tensor<3>, pairs: &Pairs, pass: &mut Pass<'_>) -> Dual<3> {
+fn along_t(model: &FlowMapModel, x: Tensor<3>, pairs: &Pairs, given: &Given, pass: &mut Pass<'_>) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
     let t = Dual::new(t.clone(), t.ones_like());
-    model.logits(x.into(), s.into(), t, pass)
+    model.logits(x.into(), s.into(), t, given, pass)
 }
 
 /// Logits with their derivative along `(1-s, pi_ss - x)` on `(s, x)`, `1-s` times the flow's own direction.
-fn along_flow(model: &FlowMapModel, x: Tensor<3>, direction: Tensor<3>, pairs: &Pairs) -> Dual<3> {
+fn along_flow(model: &FlowMapModel, x: Tensor<3>, direction: Tensor<3>, pairs: &Pairs, given: &Given) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
     let ds = s.clone().neg() + 1.0;
-    model.logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), &mut Pass::eval())
-}
-
-/// Mean over sites: `[batch, sites]` to `[batch]`.
-fn over_sites(per_site: Tensor<2>) -> Tensor<1> {
-    per_site.mean_dim(1).squeeze_dim(1)
+    model.logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), given, &mut Pass::eval())
 }
 
 /// `||d pi||`, root of the mean square over sites, per example and without gradient.
-fn drift_norm(z: &Dual<3>) -> Option<Tensor<1>> {
+fn drift_norm(z: &Dual<3>, points: &Points) -> Option<Tensor<1>> {
     let tangent = z.tangent.clone()?.detach().inner();
     let (_, dpi) = losses::endpoint(Dual::new(z.value.clone().detach().inner(), tangent));
-    Some(over_sites((dpi.clone() * dpi).sum_dim(2).squeeze_dim(2)).sqrt())
+    Some(points.over_sites((dpi.clone() * dpi).sum_dim(2).squeeze_dim(2)).sqrt())
 }

@@ -8,6 +8,8 @@
 //! renoise  x_hat = pi_{s,1}(x);  x <- (1-t) x_0' + t x_hat             1 per step, fresh noise x_0'
 //! ```
 //!
+//! Graphs draw their number of nodes first, from `(seed, Size, i)`.
+//!
 //! Item i of a sample starts from the stream `(seed, Sample, i)` and is renoised from `(seed, Renoise, i)`, so it does not
 //! depend on the batch it is computed in.
 
@@ -17,9 +19,10 @@ use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::dopri5;
 use crate::flow_map::interpolant::{Source, interpolate, source_tensor};
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::EndpointNet;
+use crate::flow_map::network::{EndpointNet, Given};
 use crate::flow_map::time::TimeGrid;
 use crate::nn::SiteShape;
+use crate::pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{argmax, to_host};
 
@@ -42,6 +45,11 @@ pub struct SampleRequest {
     pub temperature: f64,
     /// How the last point becomes class indices.
     pub last: LastStep,
+    /// For graphs, how often an item has `n` nodes, for `n` from 0; empty for as many as there can be.
+    pub sizes: Vec<u64>,
+    /// Leaves noise on the diagonal of the edge matrix at time 0, as the published sampler of graphs does and its training never
+    /// does; for comparison only, and for the published graph network only.
+    pub diagonal_noise: bool,
 }
 
 impl SampleRequest {
@@ -56,6 +64,8 @@ impl SampleRequest {
             seed,
             temperature: 1.0,
             last: LastStep::Argmax,
+            sizes: Vec::new(),
+            diagonal_noise: false,
         }
     }
 }
@@ -119,7 +129,7 @@ pub enum LastStep {
 /// A finished sample.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// Class indices, item by item.
+    /// Class indices, item by item; [`ABSENT`] where an item has no such site.
     pub ids: Vec<u32>,
     /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation.
     pub endpoints: Vec<f32>,
@@ -155,28 +165,25 @@ pub fn sample<N: EndpointNet>(
     let per_item = sites.count * sites.classes;
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);
-        let items = Items {
-            source: config.source,
-            sites,
-            streams: (0..n)
-                .map(|i| {
-                    let index = request.first + (start + i) as u64;
-                    (stream(request.seed, Purpose::Sample, index), stream(request.seed, Purpose::Renoise, index))
-                })
-                .collect(),
-        };
-        let map =
-            FlowMap::new(net, config.objective.off_diagonal.parametrisation()).with_temperature(request.temperature);
+        let items = Items::new(config.source, sites, request, request.first + start as u64, n, device);
+        let map = FlowMap::new(net, config.objective.off_diagonal.parametrisation())
+            .with_temperature(request.temperature)
+            .of(items.given.clone());
         let (end, adaptive, mut items) = integrate(&map, request, items, device);
         out.nfe.extend(adaptive.unwrap_or_else(|| vec![map.evaluations(); n]));
         let host = to_host(&end);
         match request.last {
-            LastStep::Argmax => out.ids.extend(argmax(end)),
+            LastStep::Argmax => out.ids.extend(argmax(items.given.close(end))),
             LastStep::Draw => {
                 for (row, (_, fresh)) in host.chunks(per_item).zip(&mut items.streams) {
                     out.ids.extend(row.chunks(sites.classes).map(|p| draw(p, fresh)));
                 }
             }
+        }
+        if let Some(present) = &items.given.present {
+            let first = out.ids.len() - n * sites.count;
+            let absent = to_host(present).into_iter().zip(&mut out.ids[first..]).filter(|(there, _)| *there == 0.0);
+            absent.for_each(|(_, id)| *id = ABSENT);
         }
         out.endpoints.extend(host.into_iter().map(|v| v as f32));
         if !progress(start + n) {
@@ -191,9 +198,34 @@ struct Items {
     source: Source,
     sites: SiteShape,
     streams: Vec<(Stream, Stream)>,
+    given: Given,
 }
 
 impl Items {
+    fn new(
+        source: Source,
+        sites: SiteShape,
+        request: &SampleRequest,
+        first: u64,
+        count: usize,
+        device: &Device,
+    ) -> Self {
+        let indices = first..first + count as u64;
+        let open = |purpose, index| stream(request.seed, purpose, index);
+        let streams: Vec<_> = indices.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
+        let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
+        let Some(graph) = sites.as_graph() else { return Self { source, sites, streams, given: Given::default() } };
+        let sizes: Vec<usize> =
+            indices.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
+        let mut items = Self { source, sites, streams, given: Given::of_sizes(sites, &sizes, &like) };
+        if request.diagonal_noise {
+            let shape = [count, graph.nodes, graph.edge_classes];
+            let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
+            items.given.diagonal = Some(source_tensor(values.collect(), shape, device));
+        }
+        items
+    }
+
     fn noise(&mut self, device: &Device, fresh: bool) -> Tensor<3> {
         let (sites, source) = (self.sites, self.source);
         let values = self
@@ -201,8 +233,24 @@ impl Items {
             .iter_mut()
             .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
         let values: Vec<f32> = values.collect();
-        source_tensor(values, [self.streams.len(), sites.count, sites.classes], device)
+        self.given.keep(source_tensor(values, [self.streams.len(), sites.count, sites.classes], device))
     }
+}
+
+/// A number of nodes drawn by how often each occurs.
+fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
+    let total: u64 = sizes.iter().sum();
+    if total == 0 {
+        return most;
+    }
+    let mut left = stream.uniform() * total as f64;
+    for (n, &count) in sizes.iter().enumerate() {
+        left -= count as f64;
+        if left < 0.0 {
+            return n.min(most);
+        }
+    }
+    most
 }
 
 /// The points at time 1, and the evaluations of every item where they differ.

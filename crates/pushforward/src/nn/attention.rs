@@ -55,6 +55,31 @@ pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
     out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width]))
 }
 
+/// Attention of every head with a number added to every score, among positions that are there.
+///
+/// ```text
+/// S = Q K^T / sqrt(d) + bias
+/// ```
+///
+/// # Shapes
+/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
+/// - `bias`: `[batch, heads, positions, positions]`, rows are queries
+/// - `present`: `[batch, positions]`, one where a position is there and zero elsewhere; at least one per row
+/// - output: `[batch, positions, width]`
+///
+/// # Panics
+/// If the heads do not divide the width.
+pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, present: &Tensor<2>) -> Dual<3> {
+    let [b, n, packed] = qkv.dims();
+    let (width, head) = (packed / 3, packed / 3 / heads);
+    let part =
+        |i: usize| qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, heads, head]).swap_dims(1, 2));
+    let scores = part(0).matmul(part(1).linear(|k| k.swap_dims(2, 3))).scale(1.0 / (head as f64).sqrt()) + bias;
+    let absent = present.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
+    let out = scores.mask_fill(absent, -1e30).softmax().matmul(part(2));
+    out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width]))
+}
+
 /// Where tokens lie, for rotary position embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions {

@@ -85,7 +85,7 @@ impl DitConfig {
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Dit {
         let (width, heads) = (self.width, self.heads);
         assert!(heads > 0 && width.is_multiple_of(heads), "heads must divide the width: {heads} heads, width {width}");
-        if let Some([h, w]) = sites.grid {
+        if let Some([h, w]) = sites.grid() {
             let p = self.patch;
             assert!(
                 p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p),
@@ -144,7 +144,7 @@ impl Dit {
         let tokens = x.linear(|x| self.cut(x));
         let n = tokens.dims()[1];
         let mut h = self.input.forward(tokens, s, cond.clone());
-        let positions = match self.sites.grid {
+        let positions = match self.sites.grid() {
             Some([_, w]) => Positions::Grid { columns: w / self.patch },
             None => Positions::Line,
         };
@@ -160,7 +160,7 @@ impl Dit {
 
     /// Sites to patches: `[batch, sites, classes]` to `[batch, tokens, patch^2 classes]`.
     fn cut(&self, x: Tensor<3>) -> Tensor<3> {
-        let Some([h, w]) = self.sites.grid.filter(|_| self.patch > 1) else { return x };
+        let Some([h, w]) = self.sites.grid().filter(|_| self.patch > 1) else { return x };
         let (p, k) = (self.patch, self.sites.classes);
         x.reshape([0, (h / p) as i32, p as i32, (w / p) as i32, p as i32, k as i32])
             .permute([0, 1, 3, 2, 4, 5])
@@ -169,7 +169,7 @@ impl Dit {
 
     /// The inverse of `cut`.
     fn paste(&self, x: Tensor<3>) -> Tensor<3> {
-        let Some([h, w]) = self.sites.grid.filter(|_| self.patch > 1) else { return x };
+        let Some([h, w]) = self.sites.grid().filter(|_| self.patch > 1) else { return x };
         let (p, k) = (self.patch, self.sites.classes);
         x.reshape([0, (h / p) as i32, (w / p) as i32, p as i32, p as i32, k as i32])
             .permute([0, 1, 3, 2, 4, 5])

@@ -7,27 +7,71 @@ pub mod attention;
 pub mod conv;
 pub mod dit;
 pub mod dropout;
+pub mod graph;
+pub mod graph_pooling;
+pub mod graph_transformer;
 pub mod linear;
 pub mod mlp;
 pub mod modulation;
 pub mod norm;
+pub mod pair_transformer;
 pub mod time_embedding;
 pub mod unet;
 
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use self::graph::GraphShape;
 use crate::rng::Stream;
 
-/// What a network computes on: how many categorical variables, of how many classes, and whether they form an image.
+/// What a network computes on: how many categorical variables, of how many classes, and how they lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SiteShape {
     /// Number of variables.
     pub count: usize,
-    /// Classes of each.
+    /// Classes of each; of those with the most, where they differ.
     pub classes: usize,
-    /// Height and width where the sites are the pixels of an image, row by row.
-    pub grid: Option<[usize; 2]>,
+    /// How they lie.
+    pub arrangement: Arrangement,
+}
+
+/// How sites lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrangement {
+    /// One after the other.
+    Line,
+    /// The pixels of an image of this height and width, row by row.
+    Grid([usize; 2]),
+    /// The nodes of a graph, then its unordered pairs of nodes.
+    Graph(GraphShape),
+}
+
+impl SiteShape {
+    /// Sites one after the other.
+    pub const fn line(count: usize, classes: usize) -> Self {
+        Self { count, classes, arrangement: Arrangement::Line }
+    }
+
+    /// The pixels of an image of `height` and `width`.
+    pub const fn image([height, width]: [usize; 2], classes: usize) -> Self {
+        Self { count: height * width, classes, arrangement: Arrangement::Grid([height, width]) }
+    }
+
+    /// The nodes and pairs of a graph.
+    pub fn graph(graph: GraphShape) -> Self {
+        let classes = graph.node_classes.max(graph.edge_classes);
+        Self { count: graph.nodes + graph.pairs(), classes, arrangement: Arrangement::Graph(graph) }
+    }
+
+    /// Height and width, for images.
+    pub fn grid(&self) -> Option<[usize; 2]> {
+        if let Arrangement::Grid(grid) = self.arrangement { Some(grid) } else { None }
+    }
+
+    /// The graph, for graphs.
+    pub fn as_graph(&self) -> Option<GraphShape> {
+        if let Arrangement::Graph(graph) = self.arrangement { Some(graph) } else { None }
+    }
 }
 
 /// How a forward pass is meant: with dropout drawn from a stream, or without.

@@ -33,6 +33,14 @@ fn centre<const D: usize>(x: Dual<D>) -> Dual<D> {
     x.linear(|v| v.clone() - v.mean_dim(D - 1))
 }
 
+/// Normalisation over the last axis without weights: by the root mean square, of what is left of the mean where `centred`.
+pub fn normalised<const D: usize>(x: Dual<D>, centred: bool, eps: f64) -> Dual<D> {
+    if kernels::serve(&x.value) {
+        return kernels::norm(x.into(), Affine::default(), centred, eps).into();
+    }
+    normalise(if centred { centre(x) } else { x }, eps)
+}
+
 /// Layer normalisation over the last axis with learned weight and offset.
 #[derive(Module, Debug)]
 pub struct LayerNorm {

@@ -53,7 +53,7 @@ impl UnetConfig {
     /// # Panics
     /// If the sites are no image, or its sides cannot be halved often enough.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Unet {
-        let grid = sites.grid.unwrap_or_else(|| panic!("a U-net needs an image: {} sites lie on a line", sites.count));
+        let grid = sites.grid().unwrap_or_else(|| panic!("a U-net needs an image: {sites:?}"));
         let halvings = self.multipliers.len() - 1;
         assert!(
             grid.iter().all(|side| side.is_multiple_of(1 << halvings)),

@@ -6,7 +6,7 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::EndpointNet;
+use pushforward::flow_map::network::{EndpointNet, Given};
 use pushforward::flow_map::time::{Pairs, TimeGrid, jump_weight};
 use pushforward::nn::dit::{Dit, DitConfig, InputMode};
 use pushforward::nn::linear::Linear;
@@ -24,7 +24,7 @@ const GROUPS: [&str; 2] = ["naive", "rms"];
 struct Text(Dit);
 
 impl EndpointNet for Text {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Given, pass: &mut Pass<'_>) -> Dual<3> {
         self.0.forward(x, s, t, pass)
     }
 }
@@ -115,7 +115,7 @@ impl Case {
             time_width,
             ..DitConfig::default()
         };
-        let shape = SiteShape { count: sites, classes, grid: None };
+        let shape = SiteShape::line(sites, classes);
         let mut net = config.init(shape, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
         for full in &state {
             let Some((layer, kind)) = full.rsplit_once('.') else { continue };
@@ -156,14 +156,14 @@ impl Case {
     /// Logits at `(x, s, t)` without tangent.
     fn at(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let (s, t) = (vector(s, x), vector(t, x));
-        self.net.logits(x.clone().into(), s.into(), t.into(), &mut Pass::eval()).value
+        self.net.logits(x.clone().into(), s.into(), t.into(), &Given::default(), &mut Pass::eval()).value
     }
 
     /// Logits at `(x_s, s, t)` with their slope in t.
     fn student(&self) -> Dual<3> {
         let (s, t) = (vector(&self.pairs.s, &self.x_s), vector(&self.pairs.t, &self.x_s));
         let t = Dual::new(t.clone(), t.ones_like());
-        self.net.logits(self.x_s.clone().into(), s.into(), t, &mut Pass::eval())
+        self.net.logits(self.x_s.clone().into(), s.into(), t, &Given::default(), &mut Pass::eval())
     }
 
     fn arrival(&self, z: &Tensor<3>) -> Tensor<3> {
@@ -180,8 +180,8 @@ impl Case {
         let ids = || indices(&self.g.ids(&format!("{}.in.x1", self.group)), shape, &device());
         let teacher = |z: &Dual<3>| self.at(&self.arrival(&z.value), &self.pairs.t, &self.pairs.t).detach();
         match name {
-            "vfm" => losses::vfm(self.diagonal(), ids(), 0.0).mean(),
-            "vfm_ls01" => losses::vfm(self.diagonal(), ids(), 0.1).mean(),
+            "vfm" => losses::vfm(self.diagonal(), ids(), 0.0, None).mean(),
+            "vfm_ls01" => losses::vfm(self.diagonal(), ids(), 0.1, None).mean(),
             "lag" => {
                 let z = self.student();
                 let z_tt = teacher(&z);

@@ -72,8 +72,8 @@ impl Case {
         let [b, d, _] = z.dims();
         let ids = || indices(&self.g.ids(&format!("{}.in.x1", self.group)), [b, d], &device());
         match name {
-            "vfm_ls0" => losses::vfm(z, ids(), 0.0),
-            "vfm_ls01" => losses::vfm(z, ids(), 0.1),
+            "vfm_ls0" => losses::vfm(z, ids(), 0.0, None),
+            "vfm_ls01" => losses::vfm(z, ids(), 0.1, None),
             "csd" => losses::csd(student, z_tt, x_s, pairs, GradientPath::Published),
             "csd_full_grad" => losses::csd(student, z_tt, x_s, pairs, GradientPath::Full),
             "lsd_clamped" => losses::lsd(student, z_tt, x_s, pairs, 0.05),

@@ -5,6 +5,7 @@ mod aef_closed_form;
 mod ddit;
 mod dual;
 mod flows;
+mod graph_transformer;
 mod losses;
 mod metrics;
 mod oracle;

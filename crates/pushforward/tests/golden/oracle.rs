@@ -7,7 +7,7 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::EndpointNet;
+use pushforward::flow_map::network::{EndpointNet, Given};
 use pushforward::flow_map::time::Pairs;
 use pushforward::nn::{Pass, SiteShape};
 use pushforward::tensor::{from_host, to_host};
@@ -44,7 +44,7 @@ fn rule(g: &Golden, group: &str) -> Rule {
 struct Exact(Rule);
 
 impl EndpointNet for Exact {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
         let (host, s, t) = (to_host(&x.value), to_host(&s.value), to_host(&t.value));
         assert_eq!(s, t, "only the diagonal is known");
         let per_item = host.len() / t.len();
@@ -234,13 +234,13 @@ fn bound_is_tight_for_one_variable() {
     let Some(g) = golden(FILE) else { return };
     for group in ["single", "binary"] {
         let wanted = g.values(&format!("{group}.neg_log_p"));
-        let sites = SiteShape { count: 1, classes: wanted.len(), grid: None };
+        let sites = SiteShape::line(1, wanted.len());
         for (k, &wanted) in wanted.iter().enumerate() {
             near(&format!("{group}, class {k}"), estimate(rule(&g, group), sites, &[k as u32], 1500), wanted);
         }
     }
     let wanted = g.values("single.neg_log_p_model");
-    let sites = SiteShape { count: 1, classes: wanted.len(), grid: None };
+    let sites = SiteShape::line(1, wanted.len());
     let mut cross_entropy = 0.0;
     for (k, &wanted) in wanted.iter().enumerate() {
         let found = estimate(single(g.values("single.p_model")), sites, &[k as u32], 1500);
@@ -255,7 +255,7 @@ fn bound_is_tight_for_one_variable() {
 fn bound_is_tight_for_two_variables() {
     if let Some(g) = golden(FILE) {
         let [a, k] = g.shape("joint.p");
-        let sites = SiteShape { count: 2, classes: k, grid: None };
+        let sites = SiteShape::line(2, k);
         for (cell, wanted) in g.values("joint.neg_log_p").into_iter().enumerate().take(a * k) {
             let item = [(cell / k) as u32, (cell % k) as u32];
             near(&format!("pair {item:?}"), estimate(rule(&g, "joint"), sites, &item, 2000), wanted);
@@ -264,7 +264,7 @@ fn bound_is_tight_for_two_variables() {
     // A letter seen twice costs as much as once.
     let echo = EchoConfig { letters: 1, vocabulary: "abc".into() };
     let wanted = echo.entropy();
-    let sites = SiteShape { count: 2, classes: 3, grid: None };
+    let sites = SiteShape::line(2, 3);
     let exact: Rule = Box::new(move |x, t| echo.posterior(x, t));
     near("echo", estimate(exact, sites, &[1, 1], 1500), wanted);
     // Sites on their own cost ln K each: the bound sees what the posterior does not know.

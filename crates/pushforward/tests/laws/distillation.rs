@@ -4,7 +4,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use pushforward::dual::Dual;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip};
+use pushforward::flow_map::map::Parametrisation;
+use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
 use pushforward::flow_map::time::{Pairs, jump_weight, rate};
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::mlp::MlpConfig;
@@ -19,8 +20,8 @@ use crate::support::{device, numbers, precision, tracked};
 
 /// One network of every kind, small and with random weights throughout, in the test precision.
 pub(crate) fn networks() -> Vec<(&'static str, NetworkConfig, SiteShape)> {
-    let line = SiteShape { count: 3, classes: 4, grid: None };
-    let image = SiteShape { count: 16, classes: 3, grid: Some([4, 4]) };
+    let line = SiteShape::line(3, 4);
+    let image = SiteShape::image([4, 4], 3);
     // Random frequencies: with geometric ones the slope in t, which is what is tested, would be lost in the rest.
     let time = TimeFeatures::Fourier;
     let dit =
@@ -37,7 +38,7 @@ pub(crate) fn networks() -> Vec<(&'static str, NetworkConfig, SiteShape)> {
 
 /// The model of a network, every weight random.
 pub(crate) fn model(network: &NetworkConfig, sites: SiteShape, skip: Skip, learned_weight: bool) -> FlowMapModel {
-    let config = FlowMapModelConfig { network: network.clone(), skip, learned_weight };
+    let config = FlowMapModelConfig { network: network.clone(), skip, parametrisation: Parametrisation::Endpoint, learned_weight };
     randomise(config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 
@@ -140,7 +141,7 @@ impl Problem {
 fn student(net: &FlowMapModel, x: &Tensor<3>, pairs: &Pairs) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, x), vector(&pairs.t, x));
     let t = Dual::new(t.clone(), t.ones_like());
-    net.logits(x.clone().into(), s.into(), t, &mut Pass::eval())
+    net.logits(x.clone().into(), s.into(), t, &Given::default(), &mut Pass::eval())
 }
 
 #[test]

@@ -64,10 +64,10 @@ fn dit_on_text_and_images() {
     for input in [InputMode::Naive, InputMode::Rms] {
         let config =
             DitConfig { width: 16, blocks: 2, heads: 2, cond: 8, time_width: 8, input, ..DitConfig::default() };
-        let sites = SiteShape { count: 5, classes: 3, grid: None };
+        let sites = SiteShape::line(5, 3);
         let net = randomise(config.init(sites, &device, &mut s));
         check_tangent("dit, line", sites, &|x, s, t| net.forward(x, s, t, &mut Pass::eval()));
-        let sites = SiteShape { count: 24, classes: 2, grid: Some([4, 6]) };
+        let sites = SiteShape::image([4, 6], 2);
         let config = DitConfig { patch: 2, ..config };
         let net = randomise(config.init(sites, &device, &mut s));
         check_tangent("dit, grid", sites, &|x, s, t| net.forward(x, s, t, &mut Pass::eval()));
@@ -77,11 +77,11 @@ fn dit_on_text_and_images() {
 #[test]
 fn mlp_and_unet() {
     let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
-    let sites = SiteShape { count: 3, classes: 4, grid: None };
+    let sites = SiteShape::line(3, 4);
     let config = MlpConfig { width: 16, blocks: 2, time: TimeFeatures::Fourier, time_width: 8 };
     let net = randomise(config.init(sites, &device, &mut s));
     check_tangent("mlp", sites, &|x, s, t| net.forward(x, s, t));
-    let sites = SiteShape { count: 32, classes: 3, grid: Some([8, 4]) };
+    let sites = SiteShape::image([8, 4], 3);
     let config = UnetConfig { channels: 4, multipliers: vec![1, 2], groups: 2, time_width: 8, ..UnetConfig::default() };
     let net = randomise(config.init(sites, &device, &mut s));
     check_tangent("unet", sites, &|x, s, t| net.forward(x, s, t, &mut Pass::eval()));
@@ -105,7 +105,7 @@ fn dropout_masks_value_and_tangent_alike() {
 #[test]
 #[should_panic(expected = "patches must divide the image: patch 3, 4 x 6")]
 fn patches_must_divide() {
-    let sites = SiteShape { count: 24, classes: 2, grid: Some([4, 6]) };
+    let sites = SiteShape::image([4, 6], 2);
     let config = DitConfig { patch: 3, ..DitConfig::default() };
     config.init(sites, &device(), &mut stream(0, Purpose::Init, 0));
 }

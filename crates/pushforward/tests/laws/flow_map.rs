@@ -5,7 +5,7 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip};
+use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{SampleRequest, sample};
 use pushforward::flow_map::time::{Pairs, TimesConfig};
 use pushforward::nn::dit::DitConfig;
@@ -17,7 +17,7 @@ use pushforward::tensor::{cast_module, from_host, indices, to_host};
 use super::dual::randomise;
 use crate::support::{close, device, numbers, precision, tolerance, tracked};
 
-const SITES: SiteShape = SiteShape { count: 4, classes: 3, grid: None };
+const SITES: SiteShape = SiteShape::line(4, 3);
 
 fn dit() -> NetworkConfig {
     NetworkConfig::Dit(DitConfig { width: 16, blocks: 2, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() })
@@ -25,7 +25,7 @@ fn dit() -> NetworkConfig {
 
 /// A transformer with random weights throughout.
 fn network() -> FlowMapModel {
-    let config = FlowMapModelConfig { network: dit(), skip: Skip::None, learned_weight: false };
+    let config = FlowMapModelConfig { network: dit(), skip: Skip::None, parametrisation: Parametrisation::Endpoint, learned_weight: false };
     randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 
@@ -116,7 +116,7 @@ fn uniform_logits_cost_the_logarithm_of_the_classes() {
         let z: Tensor<3> = tracked(&vec![0.4; 2 * classes], [1, 2, classes]);
         let ids = || indices(&[0, classes as u32 - 1], [1, 2], &device());
         for smoothing in [0.0, 0.1] {
-            let loss = to_host(&losses::vfm(z.clone(), ids(), smoothing));
+            let loss = to_host(&losses::vfm(z.clone(), ids(), smoothing, None));
             close("vfm", &loss, &[(classes as f64).ln(); 2], tolerance(1e-12));
         }
         close("entropy", &to_host(&losses::teacher_entropy(z)), &[(classes as f64).ln(); 2], tolerance(1e-12));
@@ -127,7 +127,7 @@ fn uniform_logits_cost_the_logarithm_of_the_classes() {
 struct PointMass(Vec<u32>);
 
 impl EndpointNet for PointMass {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
         let [b, d, k] = x.dims();
         let one: Vec<f64> =
             self.0.iter().flat_map(|&id| (0..k).map(move |c| if c as u32 == id { 200.0 } else { 0.0 })).collect();
@@ -161,7 +161,7 @@ fn one_step_equals_a_hundred_on_a_point_mass() {
 
 /// A network whose last layer is zero, with the evidence skip: the exact posterior of independent uniform variables.
 fn evidence(network: NetworkConfig, cap: f64) -> FlowMapModel {
-    let config = FlowMapModelConfig { network, skip: Skip::Evidence { cap }, learned_weight: false };
+    let config = FlowMapModelConfig { network, skip: Skip::Evidence { cap }, parametrisation: Parametrisation::Endpoint, learned_weight: false };
     cast_module(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)), precision(&device()))
 }
 
@@ -200,10 +200,12 @@ fn evidence_moves_with_point_and_time() {
         let t = tracked(&[1.0; 3], [3]);
         let at = |h: f64| {
             let x = x.clone() + direction.clone() * h;
-            to_host(&net.logits(x.into(), times(h).into(), t.clone().into(), &mut Pass::eval()).value)
+            to_host(
+                &net.logits(x.into(), times(h).into(), t.clone().into(), &Given::default(), &mut Pass::eval()).value,
+            )
         };
         let (x, s) = (Dual::new(x.clone(), direction.clone()), Dual::new(times(0.0), tracked(&ds, [3])));
-        let z = net.logits(x, s, t.clone().into(), &mut Pass::eval());
+        let z = net.logits(x, s, t.clone().into(), &Given::default(), &mut Pass::eval());
         let h = 1e-5;
         let slope: Vec<f64> = at(h).iter().zip(at(-h)).map(|(p, m)| (p - m) / (2.0 * h)).collect();
         assert!(slope.iter().all(|v| v.is_finite()));

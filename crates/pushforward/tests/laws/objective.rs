@@ -46,7 +46,7 @@ pub(crate) fn trained(network: &NetworkConfig, sites: SiteShape, learned: bool) 
 }
 
 pub(crate) fn mlp() -> (NetworkConfig, SiteShape) {
-    let sites = SiteShape { count: 2, classes: 3, grid: None };
+    let sites = SiteShape::line(2, 3);
     (NetworkConfig::Mlp(MlpConfig { width: 8, blocks: 1, time_width: 4, ..MlpConfig::default() }), sites)
 }
 

@@ -6,7 +6,8 @@ use burn::module::Module;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, NetworkConfig, Skip};
+use pushforward::flow_map::map::Parametrisation;
+use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, Given, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, sample};
 use pushforward::flow_map::time::{TimeGrid, TimesConfig};
 use pushforward::nn::dit::DitConfig;
@@ -18,7 +19,7 @@ use pushforward::tensor::cast_module;
 use super::dual::randomise;
 use crate::support::device;
 
-const SITES: SiteShape = SiteShape { count: 5, classes: 4, grid: None };
+const SITES: SiteShape = SiteShape::line(5, 4);
 const SAMPLERS: [Sampler; 5] =
     [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-5 }];
 
@@ -52,15 +53,15 @@ struct Counting<N> {
 }
 
 fn random() -> Counting<impl EndpointNet> {
-    let config = FlowMapModelConfig { network: network(), skip: Skip::Evidence { cap: 16.0 }, learned_weight: false };
+    let config = FlowMapModelConfig { network: network(), skip: Skip::Evidence { cap: 16.0 }, parametrisation: Parametrisation::Endpoint, learned_weight: false };
     let model = randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     Counting { net: cast_module(model.valid(), DType::F32), calls: Cell::new(0) }
 }
 
 impl<N: EndpointNet> EndpointNet for Counting<N> {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3> {
         self.calls.set(self.calls.get() + 1);
-        self.net.logits(x, s, t, pass)
+        self.net.logits(x, s, t, given, pass)
     }
 }
 
@@ -68,7 +69,7 @@ impl<N: EndpointNet> EndpointNet for Counting<N> {
 struct Still;
 
 impl EndpointNet for Still {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
         x.value.zeros_like().into()
     }
 }

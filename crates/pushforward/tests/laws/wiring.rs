@@ -7,7 +7,7 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, Split};
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, jump};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel};
+use pushforward::flow_map::network::{EndpointNet, FlowMapModel, Given};
 use pushforward::flow_map::objective::FlowMapObjective;
 use pushforward::flow_map::time::{Pairs, column, jump_weight};
 use pushforward::nn::Pass;
@@ -25,7 +25,7 @@ const INDEX: u64 = 3;
 
 fn at(net: &FlowMapModel, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
     let (s, t) = (vector(s, x), vector(t, x));
-    net.logits(x.clone().into(), s.into(), t.into(), &mut Pass::eval()).value
+    net.logits(x.clone().into(), s.into(), t.into(), &Given::default(), &mut Pass::eval()).value
 }
 
 fn shifted(times: &[f64], by: impl Fn(usize) -> f64) -> Vec<f64> {

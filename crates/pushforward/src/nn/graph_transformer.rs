@@ -1,0 +1,453 @@
+//! The graph transformer of the published molecule code, conditioned on a pair of times.
+//!
+//! Streams for nodes `X`, edges `E` and the whole graph `y`; attention has a score for every feature, shaped by the edges.
+//!
+//! ```text
+//! Y_ij = (q_i k_j / sqrt(df)) (1 + W_mul E_ij) + W_add E_ij                 feature by feature
+//! E'   = W_e( y_add + (1 + y_mul) Y )     X' = W_x( y_add' + (1 + y_mul') sum_j softmax_j(Y_ij) v_j )
+//! y'   = MLP( W y + W pool(X) + W pool(E) )                                 pool = mean, min, max, standard deviation
+//! X = norm(X + X'), X = norm(X + FF(X)); E and y likewise                   norm without weights
+//! logits = MLP(X) + x, sym(MLP(E)) + e
+//! ```
+//!
+//! References: Vignac et al. 2023 (arXiv:2209.14734) for the network; Roos et al. 2026 (arXiv:2602.12233) for its use here.
+
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Pass;
+use super::dropout::Dropout;
+use super::graph::GraphShape;
+use super::graph_pooling::{Pooling, pool};
+use super::linear::{Linear, LinearConfig};
+use super::norm::normalised;
+use super::time_embedding::TimeFeatures;
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Configuration of a [`GraphTransformer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GraphTransformerConfig {
+    /// Number of layers.
+    pub layers: usize,
+    /// Widths of the node, edge and graph streams.
+    pub widths: [usize; 3],
+    /// Hidden widths of the feed-forward layers of the three streams. The published constructor makes the last one 2048
+    /// whatever its presets say.
+    pub feed_forward: [usize; 3],
+    /// Hidden widths of the networks at the input and the output, and of the embedding of the times.
+    pub outer: [usize; 3],
+    /// Attention heads: the scores are over the root of the width of a head.
+    pub heads: usize,
+    /// Dropout on the branches of a layer, in training passes.
+    pub dropout: f64,
+    /// How nodes and the graph are normalised; edges always by their root mean square.
+    pub norm: GraphNorm,
+    /// How the times enter.
+    pub time: GraphTime,
+    /// Which entries the pooling sees.
+    pub pooling: Pooling,
+}
+
+/// How a stream is normalised, without weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GraphNorm {
+    /// By the root mean square.
+    #[default]
+    Rms,
+    /// By mean and standard deviation.
+    Layer,
+}
+
+/// How the start time and the length of the jump enter the graph stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GraphTime {
+    /// Features of both, side by side, through a network with two rectifiers.
+    #[default]
+    Concat,
+    /// Features of both through linear maps of normalised weights, added, and a SiLU, each keeping magnitudes
+    /// (Karras et al. 2024, arXiv:2312.02696).
+    Sum,
+}
+
+impl Default for GraphTransformerConfig {
+    /// The sizes behind the published QM9 figures.
+    fn default() -> Self {
+        Self {
+            layers: 9,
+            widths: [256, 64, 64],
+            feed_forward: [256, 128, 128],
+            outer: [256, 128, 128],
+            heads: 8,
+            dropout: 0.1,
+            norm: GraphNorm::Rms,
+            time: GraphTime::Concat,
+            pooling: Pooling::Masked,
+        }
+    }
+}
+
+/// Features of each of the two times.
+const TIME_FEATURES: usize = 128;
+
+impl GraphTransformerConfig {
+    /// Draws the weights.
+    ///
+    /// # Panics
+    /// If the heads do not divide the node width.
+    pub fn init(&self, graph: GraphShape, device: &Device, stream: &mut Stream) -> GraphTransformer {
+        let [dx, de, dy] = self.widths;
+        let [hx, he, hy] = self.outer;
+        assert!(
+            self.heads > 0 && dx.is_multiple_of(self.heads),
+            "heads must divide the width of nodes: {}, {dx}",
+            self.heads
+        );
+        let mut two = |i: usize, h: usize, o: usize| TwoLayers::init([i, h, o], device, stream);
+        let nodes_in = two(graph.node_classes, hx, dx);
+        let edges_in = two(graph.edge_classes, he, de);
+        let nodes_out = two(dx, hx, graph.node_classes);
+        let edges_out = two(de, he, graph.edge_classes);
+        GraphTransformer {
+            time: match self.time {
+                GraphTime::Concat => TimeEncoder::Concat(TwoLayers::init([2 * TIME_FEATURES, hy, dy], device, stream)),
+                GraphTime::Sum => {
+                    let map = LinearConfig::new(TIME_FEATURES, dy).without_bias();
+                    TimeEncoder::Sum(TimeSum { start: map.init(device, stream), length: map.init(device, stream) })
+                }
+            },
+            nodes_in,
+            edges_in,
+            layers: (0..self.layers).map(|_| Layer::init(self, device, stream)).collect(),
+            nodes_out,
+            edges_out,
+            graph,
+        }
+    }
+}
+
+/// The network, made by [`GraphTransformerConfig::init`].
+#[derive(Module, Debug)]
+pub struct GraphTransformer {
+    /// Embeds the times into the graph stream.
+    pub time: TimeEncoder,
+    /// Embeds nodes.
+    pub nodes_in: TwoLayers,
+    /// Embeds edges.
+    pub edges_in: TwoLayers,
+    /// The layers.
+    pub layers: Vec<Layer>,
+    /// Logits of nodes.
+    pub nodes_out: TwoLayers,
+    /// Logits of edges.
+    pub edges_out: TwoLayers,
+    #[module(skip)]
+    graph: GraphShape,
+}
+
+impl GraphTransformer {
+    /// Logits of the endpoint; zero for classes that a site does not have.
+    ///
+    /// `diagonal` is what stands on the diagonal of the edge matrix, where a graph has nothing: noise there is what the
+    /// published sampler starts from, unlike the published training.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - `s`, `t`: `[batch]`
+    /// - `present`: `[batch, nodes]`, one where there is a node
+    /// - `diagonal`: `[batch, nodes, edge_classes]`
+    /// - output: `[batch, sites, classes]`
+    pub fn forward(
+        &self,
+        x: Dual<3>,
+        s: Dual<1>,
+        t: Dual<1>,
+        present: Option<&Tensor<2>>,
+        diagonal: Option<&Tensor<3>>,
+        pass: &mut Pass<'_>,
+    ) -> Dual<3> {
+        let [b, _, _] = x.dims();
+        let n = self.graph.nodes;
+        let mask = Mask::new(b, n, present, &x.value);
+        let (nodes, pairs) = self.graph.split(x);
+        let mut edges = self.graph.matrix(pairs.clone());
+        if let Some(diagonal) = diagonal {
+            let on = Tensor::<2>::eye(n, &edges.value.device()).cast(edges.value.dtype()).reshape([1, n, n, 1]);
+            edges = edges + (diagonal.clone().unsqueeze_dim::<4>(2) * on).into();
+        }
+        let mut y = self.time.forward(s, t);
+        let mut h = mask.nodes(self.nodes_in.forward_relu(nodes.clone()));
+        let e = self.edges_in.forward_relu(edges);
+        let mut e = mask.edges((e.clone() + e.linear(|e| e.swap_dims(1, 2))).scale(0.5));
+        for layer in &self.layers {
+            (h, e, y) = layer.forward(h, e, y, &mask, pass);
+        }
+        let nodes = self.nodes_out.forward(h) + nodes;
+        let pairs = self.graph.upper(self.edges_out.forward(e)) + pairs;
+        self.graph.join(nodes, pairs)
+    }
+}
+
+/// Which nodes and edges are there.
+struct Mask {
+    /// `[batch, nodes, 1]`
+    nodes: Option<Tensor<3>>,
+    /// `[batch, nodes, nodes, 1]`; the diagonal counts as there.
+    edges: Option<Tensor<4>>,
+    /// Keys that are not there, `[batch, 1, nodes, 1]`.
+    absent: Option<Tensor<4, Bool>>,
+}
+
+impl Mask {
+    fn new<const D: usize>(batch: usize, n: usize, present: Option<&Tensor<2>>, like: &Tensor<D>) -> Self {
+        let Some(present) = present else { return Self { nodes: None, edges: None, absent: None } };
+        let present = present.clone().cast(like.dtype());
+        let (rows, columns) = (present.clone().reshape([batch, n, 1, 1]), present.clone().reshape([batch, 1, n, 1]));
+        Self {
+            nodes: Some(present.reshape([batch, n, 1])),
+            edges: Some(rows * columns.clone()),
+            absent: Some(columns.lower_scalar(0.5)),
+        }
+    }
+
+    fn nodes(&self, x: Dual<3>) -> Dual<3> {
+        match &self.nodes {
+            Some(mask) => x.linear(|x| x * mask.clone()),
+            None => x,
+        }
+    }
+
+    fn edges(&self, x: Dual<4>) -> Dual<4> {
+        match &self.edges {
+            Some(mask) => x.linear(|x| x * mask.clone()),
+            None => x,
+        }
+    }
+}
+
+/// `W_2 relu(W_1 x)`.
+#[derive(Module, Debug)]
+pub struct TwoLayers {
+    /// First map.
+    pub first: Linear,
+    /// Second map.
+    pub second: Linear,
+}
+
+impl TwoLayers {
+    fn init([inputs, hidden, outputs]: [usize; 3], device: &Device, stream: &mut Stream) -> Self {
+        Self {
+            first: LinearConfig::new(inputs, hidden).init(device, stream),
+            second: LinearConfig::new(hidden, outputs).init(device, stream),
+        }
+    }
+
+    fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        self.second.forward(self.first.forward(x).relu())
+    }
+
+    fn forward_relu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        self.forward(x).relu()
+    }
+}
+
+/// Embeds the times.
+#[derive(Module, Debug)]
+pub enum TimeEncoder {
+    /// [`GraphTime::Concat`].
+    Concat(TwoLayers),
+    /// [`GraphTime::Sum`].
+    Sum(TimeSum),
+}
+
+/// The two maps of [`GraphTime::Sum`].
+#[derive(Module, Debug)]
+pub struct TimeSum {
+    /// Of the start time.
+    pub start: Linear,
+    /// Of the length of the jump.
+    pub length: Linear,
+}
+
+impl TimeEncoder {
+    fn forward(&self, s: Dual<1>, t: Dual<1>) -> Dual<2> {
+        let length = t + s.clone().scale(-1.0);
+        let features = |a: Dual<1>| TimeFeatures::Sinusoidal.features(a, TIME_FEATURES).scale(std::f64::consts::SQRT_2);
+        let (s, length) = (features(s), features(length));
+        match self {
+            Self::Concat(net) => net.forward_relu(Dual::cat(vec![s, length], 1)),
+            Self::Sum(sum) => {
+                let sum = keeping(&sum.start, s) + keeping(&sum.length, length);
+                sum.scale(std::f64::consts::FRAC_1_SQRT_2).silu().scale(1.0 / 0.596)
+            }
+        }
+    }
+}
+
+/// A linear map whose outputs have the magnitude of its inputs: every column of the weights is brought to unit length.
+fn keeping(map: &Linear, x: Dual<2>) -> Dual<2> {
+    let w = map.weight.val();
+    let norm = (w.clone() * w.clone()).sum_dim(0).sqrt() + 1e-4 * (w.dims()[0] as f64).sqrt();
+    let w = w / norm;
+    x.linear(|x| x.matmul(w.clone()))
+}
+
+/// One layer.
+#[derive(Module, Debug)]
+pub struct Layer {
+    /// The attention.
+    pub attention: EdgeAttention,
+    /// Feed-forward layers of nodes.
+    pub nodes: TwoLayers,
+    /// Feed-forward layers of edges.
+    pub edges: TwoLayers,
+    /// Feed-forward layers of the graph.
+    pub graph: TwoLayers,
+    dropout: Dropout,
+    #[module(skip)]
+    centred: bool,
+}
+
+impl Layer {
+    fn init(config: &GraphTransformerConfig, device: &Device, stream: &mut Stream) -> Self {
+        let [dx, de, dy] = config.widths;
+        let [fx, fe, fy] = config.feed_forward;
+        Self {
+            attention: EdgeAttention::init(config, device, stream),
+            nodes: TwoLayers::init([dx, fx, dx], device, stream),
+            edges: TwoLayers::init([de, fe, de], device, stream),
+            graph: TwoLayers::init([dy, fy, dy], device, stream),
+            dropout: Dropout::new(config.dropout),
+            centred: config.norm == GraphNorm::Layer,
+        }
+    }
+
+    fn forward(
+        &self,
+        x: Dual<3>,
+        e: Dual<4>,
+        y: Dual<2>,
+        mask: &Mask,
+        pass: &mut Pass<'_>,
+    ) -> (Dual<3>, Dual<4>, Dual<2>) {
+        let (dx, de, dy) = self.attention.forward(x.clone(), e.clone(), y.clone(), mask);
+        let x = normalised(x + self.dropout.forward(dx, pass), self.centred, EPS);
+        let e = normalised(e + self.dropout.forward(de, pass), false, EPS);
+        let y = normalised(y + self.dropout.forward(dy, pass), self.centred, EPS);
+        let x = normalised(x.clone() + self.branch(&self.nodes, x, pass), self.centred, EPS);
+        let e = normalised(e.clone() + self.branch(&self.edges, e, pass), false, EPS);
+        let y = normalised(y.clone() + self.branch(&self.graph, y, pass), self.centred, EPS);
+        (mask.nodes(x), mask.edges(e), y)
+    }
+
+    fn branch<const D: usize>(&self, net: &TwoLayers, x: Dual<D>, pass: &mut Pass<'_>) -> Dual<D> {
+        let hidden = self.dropout.forward(net.first.forward(x).relu(), pass);
+        self.dropout.forward(net.second.forward(hidden), pass)
+    }
+}
+
+const EPS: f64 = 1e-5;
+
+/// Attention with a score for every feature, and the updates that all three streams get from it.
+#[derive(Module, Debug)]
+pub struct EdgeAttention {
+    /// Queries.
+    pub q: Linear,
+    /// Keys.
+    pub k: Linear,
+    /// Values.
+    pub v: Linear,
+    /// What edges add to the scores.
+    pub e_add: Linear,
+    /// What edges multiply them by, less one.
+    pub e_mul: Linear,
+    /// What the graph adds to the new edges.
+    pub y_e_add: Linear,
+    /// What it multiplies them by, less one.
+    pub y_e_mul: Linear,
+    /// What the graph adds to the new nodes.
+    pub y_x_add: Linear,
+    /// What it multiplies them by, less one.
+    pub y_x_mul: Linear,
+    /// The graph's own part of its update.
+    pub y_y: Linear,
+    /// From pooled nodes.
+    pub x_y: Linear,
+    /// From pooled edges.
+    pub e_y: Linear,
+    /// New nodes.
+    pub x_out: Linear,
+    /// New edges.
+    pub e_out: Linear,
+    /// New graph.
+    pub y_out: TwoLayers,
+    #[module(skip)]
+    head: usize,
+    #[module(skip)]
+    pooling: Pooling,
+}
+
+impl EdgeAttention {
+    fn init(config: &GraphTransformerConfig, device: &Device, stream: &mut Stream) -> Self {
+        let [dx, de, dy] = config.widths;
+        let mut map = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).init(device, stream);
+        Self {
+            q: map(dx, dx),
+            k: map(dx, dx),
+            v: map(dx, dx),
+            e_add: map(de, dx),
+            e_mul: map(de, dx),
+            y_e_add: map(dy, dx),
+            y_e_mul: map(dy, dx),
+            y_x_add: map(dy, dx),
+            y_x_mul: map(dy, dx),
+            y_y: map(dy, dy),
+            x_y: map(4 * dx, dy),
+            e_y: map(4 * de, dy),
+            x_out: map(dx, dx),
+            e_out: map(dx, de),
+            y_out: TwoLayers::init([dy, dy, dy], device, stream),
+            head: dx / config.heads,
+            pooling: config.pooling,
+        }
+    }
+
+    fn forward(&self, x: Dual<3>, e: Dual<4>, y: Dual<2>, mask: &Mask) -> (Dual<3>, Dual<4>, Dual<2>) {
+        let [b, n, width] = x.dims();
+        let row = |x: Dual<3>| x.linear(|x| x.reshape([b, n, 1, width]));
+        let column = |x: Dual<3>| x.linear(|x| x.reshape([b, 1, n, width]));
+        let q = row(mask.nodes(self.q.forward(x.clone()))).scale(1.0 / (self.head as f64).sqrt());
+        let k = column(mask.nodes(self.k.forward(x.clone())));
+        let mul = mask.edges(self.e_mul.forward(e.clone())).shift(1.0);
+        let add = mask.edges(self.e_add.forward(e.clone()));
+        let scores = q * k * mul + add;
+
+        let film = |add: &Linear, mul: &Linear| (add.forward(y.clone()), mul.forward(y.clone()).shift(1.0));
+        let (shift, scale) = film(&self.y_e_add, &self.y_e_mul);
+        let over_edges = |v: Dual<2>| v.linear(|v| v.reshape([b, 1, 1, width]));
+        let new_e = mask.edges(self.e_out.forward(scores.clone() * over_edges(scale) + over_edges(shift)));
+
+        // Softmax over the keys, the third axis, of every feature by itself.
+        let scores = match &mask.absent {
+            Some(absent) => scores.mask_fill(absent.clone().expand([b, n, n, width]), -1e30),
+            None => scores,
+        };
+        let weights = scores.linear(|s| s.swap_dims(2, 3)).softmax().linear(|p| p.swap_dims(2, 3));
+        let values = column(mask.nodes(self.v.forward(x.clone())));
+        let seen = (weights * values).linear(|v| v.sum_dim(2).reshape([b, n, width]));
+        let (shift, scale) = film(&self.y_x_add, &self.y_x_mul);
+        let over_nodes = |v: Dual<2>| v.linear(|v| v.reshape([b, 1, width]));
+        let new_x = mask.nodes(self.x_out.forward(seen * over_nodes(scale) + over_nodes(shift)));
+
+        let cells = e.linear(|e| e.flatten(1, 2));
+        let pooled_x = pool(x, mask.nodes.as_ref(), self.pooling);
+        let there = mask.edges.as_ref().map(|m| m.clone().reshape([b, n * n, 1]));
+        let pooled_e = pool(cells, there.as_ref(), self.pooling);
+        let sum = self.y_y.forward(y) + self.x_y.forward(pooled_x) + self.e_y.forward(pooled_e);
+        (new_x, new_e, self.y_out.forward(sum))
+    }
+}

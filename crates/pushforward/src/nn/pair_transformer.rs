@@ -1,0 +1,350 @@
+//! A transformer on the nodes and the unordered pairs of a graph, conditioned on a pair of times: our own graph network.
+//!
+//! Pairs count once, so edges cost half of an edge matrix and are symmetric without further ado; attention has one score a head,
+//! to which edges add; padding cannot change a result.
+//!
+//! ```text
+//! c = SiLU(emb(s)) + SiLU(emb(t-s)) + W n/N           n: number of nodes; AdaLN-zero modulation by c as in the DiT
+//! m = LN(h) (1 + scale) + shift                        p = LN(e)
+//! h = h + gate  W_o [ Attn(m; bias = W_b p),  sum of p over the pairs of a node ]
+//! h = h + gate' MLP( LN(h) (1 + scale') + shift' )
+//! e = e + gate'' W_2 GELU( W_1 (LN(e) (1 + scale'') + shift'') + W_n m_i + W_n m_j )
+//! logits = W_x LN(h), W_e LN(e)                        modulated
+//! ```
+//!
+//! Optional structural features are powers of the random walk on the soft adjacency `a_ij = sum of e_ij over bonds`, clamped to
+//! `[0, 1]` (relative random-walk probabilities: Ma et al. 2023, arXiv:2305.17589).
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::Pass;
+use super::attention::biased_attention;
+use super::dropout::Dropout;
+use super::graph::GraphShape;
+use super::linear::{Linear, LinearConfig, LinearInit};
+use super::modulation::{Modulation, gated};
+use super::norm::LayerNorm;
+use super::time_embedding::{PairEmbedding, TimeFeatures};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Configuration of a [`PairTransformer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairTransformerConfig {
+    /// Width of nodes.
+    pub width: usize,
+    /// Width of pairs.
+    pub pair_width: usize,
+    /// Number of blocks.
+    pub blocks: usize,
+    /// Attention heads; they divide the width.
+    pub heads: usize,
+    /// Width of the condition on the times.
+    pub cond: usize,
+    /// Hidden width of the feed-forward layers over the width of their stream.
+    pub expansion: usize,
+    /// Dropout on all branches, in training passes.
+    pub dropout: f64,
+    /// Features of the times.
+    pub time: TimeFeatures,
+    /// Number of those features.
+    pub time_width: usize,
+    /// Powers of the random walk among the features of pairs and nodes; 0 for none.
+    pub walk: usize,
+}
+
+impl Default for PairTransformerConfig {
+    fn default() -> Self {
+        Self {
+            width: 128,
+            pair_width: 64,
+            blocks: 5,
+            heads: 8,
+            cond: 128,
+            expansion: 4,
+            dropout: 0.0,
+            time: TimeFeatures::Fourier,
+            time_width: 64,
+            walk: 0,
+        }
+    }
+}
+
+impl PairTransformerConfig {
+    /// Draws the weights.
+    ///
+    /// # Panics
+    /// If the heads do not divide the width.
+    pub fn init(&self, graph: GraphShape, device: &Device, stream: &mut Stream) -> PairTransformer {
+        let (width, pair_width) = (self.width, self.pair_width);
+        assert!(
+            self.heads > 0 && width.is_multiple_of(self.heads),
+            "heads must divide the width: {} heads, width {width}",
+            self.heads
+        );
+        let zero = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).with_init(LinearInit::Zero);
+        PairTransformer {
+            nodes_in: LinearConfig::new(graph.node_classes + self.walk, width).init(device, stream),
+            pairs_in: LinearConfig::new(graph.edge_classes + self.walk, pair_width).init(device, stream),
+            time: PairEmbedding::init(self.time, self.time_width, self.cond, device, stream),
+            size: LinearConfig::new(1, self.cond).init(device, stream),
+            blocks: (0..self.blocks).map(|_| PairBlock::init(self, device, stream)).collect(),
+            norm: LayerNorm::init(width, device, stream),
+            pair_norm: LayerNorm::init(pair_width, device, stream),
+            modulation: Modulation::init(self.cond, 2, width, device, stream),
+            pair_modulation: Modulation::init(self.cond, 2, pair_width, device, stream),
+            nodes_out: zero(width, graph.node_classes).init(device, stream),
+            pairs_out: zero(pair_width, graph.edge_classes).init(device, stream),
+            graph,
+            walk: self.walk,
+        }
+    }
+}
+
+/// The network, made by [`PairTransformerConfig::init`].
+#[derive(Module, Debug)]
+pub struct PairTransformer {
+    /// Embeds nodes.
+    pub nodes_in: Linear,
+    /// Embeds pairs.
+    pub pairs_in: Linear,
+    /// Embeds the pair of times.
+    pub time: PairEmbedding,
+    /// Embeds the share of nodes that are there.
+    pub size: Linear,
+    /// The blocks.
+    pub blocks: Vec<PairBlock>,
+    /// Final normalisation of nodes.
+    pub norm: LayerNorm,
+    /// Final normalisation of pairs.
+    pub pair_norm: LayerNorm,
+    /// Its shift and scale.
+    pub modulation: Modulation,
+    /// Its shift and scale.
+    pub pair_modulation: Modulation,
+    /// Logits of nodes.
+    pub nodes_out: Linear,
+    /// Logits of pairs.
+    pub pairs_out: Linear,
+    #[module(skip)]
+    graph: GraphShape,
+    #[module(skip)]
+    walk: usize,
+}
+
+impl PairTransformer {
+    /// Logits of the endpoint; zero for classes that a site does not have.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - `s`, `t`: `[batch]`
+    /// - `present`: `[batch, nodes]`, one where there is a node
+    /// - output: `[batch, sites, classes]`
+    pub fn forward(
+        &self,
+        x: Dual<3>,
+        s: Dual<1>,
+        t: Dual<1>,
+        present: Option<&Tensor<2>>,
+        pass: &mut Pass<'_>,
+    ) -> Dual<3> {
+        let [b, _, _] = x.dims();
+        let n = self.graph.nodes;
+        let (mut nodes, mut pairs) = self.graph.split(x);
+        let like = nodes.value.clone();
+        let present = match present {
+            Some(present) => present.clone().cast(like.dtype()),
+            None => Tensor::ones([b, n], (&like.device(), like.dtype())),
+        };
+        let around = Around::new(self.graph, present.clone());
+        if self.walk > 0 {
+            let (on_nodes, on_pairs) = walk_features(self.graph, &pairs, &around, self.walk);
+            nodes = Dual::cat(vec![nodes, on_nodes], 2);
+            pairs = Dual::cat(vec![pairs, on_pairs], 2);
+        }
+        let share = present.mean_dim(1);
+        let cond = self.time.forward(s, t) + self.size.forward(share.into());
+        let mut h = self.nodes_in.forward(nodes);
+        let mut e = self.pairs_in.forward(pairs);
+        for block in &self.blocks {
+            (h, e) = block.forward(h, e, cond.clone(), &around, pass);
+        }
+        let [shift, scale] = parts(&self.modulation, cond.clone());
+        let nodes = self.nodes_out.forward(self.norm.forward_modulated(h, shift, scale));
+        let [shift, scale] = parts(&self.pair_modulation, cond);
+        let pairs = self.pairs_out.forward(self.pair_norm.forward_modulated(e, shift, scale));
+        self.graph.join(nodes, pairs)
+    }
+}
+
+fn parts<const N: usize>(modulation: &Modulation, cond: Dual<2>) -> [Dual<3>; N] {
+    modulation.forward(cond).try_into().expect("a modulation has the parts it was made with")
+}
+
+/// How nodes and pairs of a batch lie to each other.
+#[derive(Clone, Debug)]
+struct Around {
+    graph: GraphShape,
+    /// `[batch, nodes]`, one where there is a node.
+    present: Tensor<2>,
+    /// `[batch, nodes, pairs]`, one where the node is an end of a pair that is there.
+    incidence: Tensor<3>,
+    /// `[batch, pairs, nodes]`
+    ends: Tensor<3>,
+    /// One for every cell of the matrix that stands for a pair: `[1, pairs, nodes * nodes]`.
+    cells: Tensor<3>,
+}
+
+impl Around {
+    fn new(graph: GraphShape, present: Tensor<2>) -> Self {
+        let [b, n] = present.dims();
+        let incidence = graph.incidence(&present);
+        // Of the ends of a pair that is there both are there.
+        let ends = incidence.clone().swap_dims(1, 2);
+        let count = ends.clone().expand([b, graph.pairs(), n]).matmul(present.clone().reshape([b, n, 1]));
+        let there = count.greater_scalar(1.5).float().cast(present.dtype());
+        let incidence = incidence.expand([b, n, graph.pairs()]) * there.reshape([b, 1, graph.pairs()]);
+        let eye = Tensor::<2>::eye(graph.pairs(), &present.device()).cast(present.dtype());
+        let cells = graph.matrix(eye.unsqueeze_dim::<3>(0).into()).value.reshape([1, n * n, graph.pairs()]);
+        Self { graph, present, incidence, ends: ends.expand([b, graph.pairs(), n]), cells: cells.swap_dims(1, 2) }
+    }
+
+    /// Sums over the pairs of every node: `[batch, pairs, features]` to `[batch, nodes, features]`.
+    fn gather(&self, pairs: Dual<3>) -> Dual<3> {
+        pairs.linear(|e| self.incidence.clone().matmul(e))
+    }
+
+    /// Sums over the ends of every pair: `[batch, nodes, features]` to `[batch, pairs, features]`.
+    fn spread(&self, nodes: Dual<3>) -> Dual<3> {
+        nodes.linear(|h| self.ends.clone().matmul(h))
+    }
+
+    /// Pairs as matrices, feature by feature: `[batch, pairs, features]` to `[batch, features, nodes, nodes]`.
+    fn matrices(&self, pairs: Dual<3>) -> Dual<4> {
+        let [b, p, features] = pairs.dims();
+        let n = self.graph.nodes;
+        pairs.linear(|e| {
+            let rows = e.swap_dims(1, 2).reshape([1, b * features, p]);
+            rows.matmul(self.cells.clone()).reshape([b, features, n, n])
+        })
+    }
+}
+
+/// Return probabilities of nodes and transition probabilities of pairs (both ways, their mean) for walks of 1 to `steps` steps.
+fn walk_features(graph: GraphShape, pairs: &Dual<3>, around: &Around, steps: usize) -> (Dual<3>, Dual<3>) {
+    let [b, _, k] = pairs.dims();
+    let n = graph.nodes;
+    let bonds = pairs.clone().linear(|e| e.slice_dim(2, 1..k).sum_dim(2));
+    let inside = bonds.value.clone().detach();
+    let outside = inside.clone().lower_equal_scalar(0.0).bool_or(inside.greater_equal_scalar(1.0));
+    let soft = Dual { value: bonds.value.clamp(0.0, 1.0), tangent: bonds.tangent.map(|t| t.mask_fill(outside, 0.0)) };
+    let there = around.present.clone();
+    let both = there.clone().reshape([b, n, 1]) * there.reshape([b, 1, n]);
+    let adjacency: Dual<3> = around.matrices(soft).linear(|a| a.reshape([b, n, n]) * both.clone());
+    let degree = adjacency.clone().linear(|a| a.sum_dim(2)).shift(1e-2);
+    let inverse = degree.elementwise(Tensor::recip, |d| (d.clone() * d).recip().neg());
+    let step = adjacency * inverse;
+    let (mut power, mut on_nodes, mut on_pairs) = (step.clone(), Vec::new(), Vec::new());
+    let eye = Tensor::<2>::eye(n, &power.value.device()).cast(power.value.dtype()).unsqueeze_dim::<3>(0);
+    for i in 0..steps {
+        if i > 0 {
+            power = power.matmul(step.clone());
+        }
+        on_nodes.push(power.clone().linear(|p| (p * eye.clone()).sum_dim(2)));
+        on_pairs.push(graph.upper(power.clone().linear(|p| p.reshape([b, n, n, 1]))));
+    }
+    (Dual::cat(on_nodes, 2), Dual::cat(on_pairs, 2))
+}
+
+/// One block.
+#[derive(Module, Debug)]
+pub struct PairBlock {
+    /// Normalisation of nodes before attention.
+    pub norm_attention: LayerNorm,
+    /// `[width, 3 width]`
+    pub qkv: Linear,
+    /// Normalisation of pairs before attention.
+    pub norm_bias: LayerNorm,
+    /// What pairs add to the scores: `[pair_width, heads]`.
+    pub bias: Linear,
+    /// From attention and summed pairs: `[width + pair_width, width]`.
+    pub attention_output: Linear,
+    /// Normalisation of nodes before the feed-forward layers.
+    pub norm_mlp: LayerNorm,
+    /// `[width, expansion * width]`
+    pub mlp_first: Linear,
+    /// `[expansion * width, width]`
+    pub mlp_second: Linear,
+    /// Normalisation of pairs before their feed-forward layers.
+    pub norm_pairs: LayerNorm,
+    /// What the ends of a pair add: `[width, expansion * pair_width]`.
+    pub ends: Linear,
+    /// `[pair_width, expansion * pair_width]`
+    pub pair_first: Linear,
+    /// `[expansion * pair_width, pair_width]`
+    pub pair_second: Linear,
+    /// Six vectors for nodes.
+    pub modulation: Modulation,
+    /// Three vectors for pairs.
+    pub pair_modulation: Modulation,
+    dropout: Dropout,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl PairBlock {
+    fn init(config: &PairTransformerConfig, device: &Device, stream: &mut Stream) -> Self {
+        let (width, pair_width) = (config.width, config.pair_width);
+        let (hidden, pair_hidden) = (config.expansion * width, config.expansion * pair_width);
+        let mut map = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).init(device, stream);
+        let (bias, attention_output) = (map(pair_width, config.heads), map(width + pair_width, width));
+        let (mlp_first, mlp_second) = (map(width, hidden), map(hidden, width));
+        let (pair_first, pair_second) = (map(pair_width, pair_hidden), map(pair_hidden, pair_width));
+        Self {
+            norm_attention: LayerNorm::init(width, device, stream),
+            qkv: LinearConfig::new(width, 3 * width).without_bias().init(device, stream),
+            norm_bias: LayerNorm::init(pair_width, device, stream),
+            bias,
+            attention_output,
+            norm_mlp: LayerNorm::init(width, device, stream),
+            mlp_first,
+            mlp_second,
+            norm_pairs: LayerNorm::init(pair_width, device, stream),
+            ends: LinearConfig::new(width, pair_hidden).without_bias().init(device, stream),
+            pair_first,
+            pair_second,
+            modulation: Modulation::init(config.cond, 6, width, device, stream),
+            pair_modulation: Modulation::init(config.cond, 3, pair_width, device, stream),
+            dropout: Dropout::new(config.dropout),
+            heads: config.heads,
+        }
+    }
+
+    fn forward(
+        &self,
+        h: Dual<3>,
+        e: Dual<3>,
+        cond: Dual<2>,
+        around: &Around,
+        pass: &mut Pass<'_>,
+    ) -> (Dual<3>, Dual<3>) {
+        let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = parts(&self.modulation, cond.clone());
+        let [shift_e, scale_e, gate_e] = parts(&self.pair_modulation, cond);
+        let m = self.norm_attention.forward_modulated(h.clone(), shift_a, scale_a);
+        let p = self.norm_bias.forward(e.clone());
+        let bias = around.matrices(self.bias.forward(p.clone()));
+        let seen = biased_attention(self.qkv.forward(m.clone()), bias, self.heads, &around.present);
+        let both = Dual::cat(vec![seen, around.gather(p)], 2);
+        let h = gated(h, self.dropout.forward(self.attention_output.forward(both), pass), gate_a);
+        let f = self.norm_mlp.forward_modulated(h.clone(), shift_m, scale_m);
+        let f = self.mlp_second.forward(self.mlp_first.forward_gelu(f));
+        let h = gated(h, self.dropout.forward(f, pass), gate_m);
+        let f = self.norm_pairs.forward_modulated(e.clone(), shift_e, scale_e);
+        let f = (self.pair_first.forward(f) + around.spread(self.ends.forward(m))).gelu();
+        let f = self.pair_second.forward(f);
+        (h, gated(e, self.dropout.forward(f, pass), gate_e))
+    }
+}
