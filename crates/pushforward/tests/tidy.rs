@@ -12,20 +12,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("device", &[]),
     ("objective", &[]),
     ("params", &[]),
+    ("pairs", &[]),
     ("kernels", &["device"]),
     ("dual", &["tensor", "kernels"]),
-    ("nn", &["tensor", "dual", "kernels", "rng"]),
+    ("nn", &["tensor", "dual", "kernels", "pairs", "rng"]),
     ("bijector", &["nn", "tensor", "rng"]),
-    ("data", &["rng"]),
+    ("data", &["pairs", "rng"]),
     ("eval", &["rng"]),
-    ("flow_map", &["nn", "dual", "tensor", "rng", "objective"]),
+    ("flow_map", &["nn", "dual", "tensor", "pairs", "rng", "objective"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "objective"]),
     ("classifier", &["nn", "dual", "tensor", "rng", "objective", "data"]),
     // The two meet at the optimiser's state: the loop writes checkpoints, and a resume file holds moments.
     ("checkpoint", &["params", "train"]),
     ("train", &["objective", "params", "checkpoint", "kernels", "rng"]),
     ("config", &["data", "eval", "train", "flow_map", "aef", "classifier"]),
-    ("model", &["config", "checkpoint", "params", "data", "nn", "rng", "tensor", "flow_map", "aef", "classifier"]),
+    (
+        "model",
+        &["config", "checkpoint", "params", "pairs", "data", "nn", "rng", "tensor", "flow_map", "aef", "classifier"],
+    ),
     ("evaluation", &["model", "config", "data", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"]),
 ];
 

@@ -1,8 +1,8 @@
 //! Multi-head attention straight from the packed projections, with rotary positions, for values and tangents.
 //!
 //! ```text
-//! Q, K: turned by their positions, Q over sqrt(width)       S = Q K^T     P = softmax(S)     O = P V
-//! dS = dQ K^T + Q dK^T       dP = P (dS - rowsum(P dS))     dO = dP V + P dV
+//! Q, K: turned by their positions, Q over sqrt(width)       S = Q K^T + bias     P = softmax(S)     O = P V
+//! dS = dQ K^T + Q dK^T + dbias       dP = P (dS - rowsum(P dS))     dO = dP V + P dV
 //! ```
 //!
 //! With gradients `G = gO`, `H = gdO`, and sums over rows `<.,.>`:
@@ -11,7 +11,7 @@
 //! B = H V^T        A = G V^T + H dV^T + B (dS - <P,dS>) - <P,B> dS
 //! gdS = P (B - <P,B>)        gS = P (A - <P,A>)
 //! gQ = gS K + gdS dK         gdQ = gdS K         gK = gS^T Q + gdS^T dQ         gdK = gdS^T Q
-//! gV = P^T G + dP^T H        gdV = P^T H
+//! gV = P^T G + dP^T H        gdV = P^T H         gbias = gS       gdbias = gdS
 //! ```
 //!
 //! Scores live for a block of queries of one head at a time and are computed again for the derivative.
@@ -34,6 +34,7 @@ use super::{Pair, first_two, pair, slice, tensor};
 ///
 /// # Shapes
 /// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
+/// - `bias`: what is added to the scores, `[batch, heads, positions, positions]`, rows are queries
 /// - `rotary`: cosines and sines, `[1, 1, positions, width / heads / 2]`
 /// - `keys`: `[batch, positions]`, one where a key may be attended to and zero elsewhere; at least one per row
 /// - output: `[batch, positions, width]`
@@ -43,6 +44,7 @@ use super::{Pair, first_two, pair, slice, tensor};
 pub fn attention(
     (qkv, dqkv): Pair<3>,
     heads: usize,
+    bias: Option<Pair<4>>,
     rotary: Option<[Tensor<4>; 2]>,
     keys: Option<Tensor<2>>,
 ) -> Pair<3> {
@@ -52,6 +54,13 @@ pub fn attention(
         "{heads} heads must divide queries, keys and values of {width}"
     );
     let head = width / 3 / heads;
+    let (bias, dbias) = bias.map_or((None, None), |(bias, dbias)| (Some(bias), dbias));
+    if let Some(bias) = &bias {
+        assert_eq!(bias.dims(), [b, heads, n, n], "a number for every score");
+    }
+    // One of two tangents that is absent is zero.
+    let dqkv = dqkv.or_else(|| dbias.is_some().then(|| qkv.zeros_like()));
+    let dbias = dbias.or_else(|| bias.as_ref().filter(|_| dqkv.is_some()).map(Tensor::zeros_like));
     let (cos, sin) = match rotary {
         Some([cos, sin]) => {
             assert!(head.is_multiple_of(2), "rotary positions need an even head width, found {head}");
@@ -64,7 +73,16 @@ pub fn attention(
     if let Some(keys) = &keys {
         assert_eq!(keys.dims(), [b, n], "a key mask of [batch, positions]");
     }
-    pair(Dispatch::packed_attention(qkv.into_dispatch(), maybe(dqkv), maybe(cos), maybe(sin), maybe(keys), heads))
+    pair(Dispatch::packed_attention(
+        qkv.into_dispatch(),
+        maybe(dqkv),
+        maybe(bias),
+        maybe(dbias),
+        maybe(cos),
+        maybe(sin),
+        maybe(keys),
+        heads,
+    ))
 }
 
 /// Attention as an operation of a backend.
@@ -74,6 +92,8 @@ pub(super) trait AttentionOps: Backend {
     fn packed_attention(
         qkv: FloatTensor<Self>,
         #[extension_type] dqkv: Maybe<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        #[extension_type] dbias: Maybe<Self>,
         #[extension_type] cos: Maybe<Self>,
         #[extension_type] sin: Maybe<Self>,
         #[extension_type] keys: Maybe<Self>,
@@ -85,13 +105,16 @@ impl AttentionOps for Flex {
     fn packed_attention(
         qkv: FlexTensor,
         dqkv: Maybe<Self>,
+        bias: Maybe<Self>,
+        dbias: Maybe<Self>,
         cos: Maybe<Self>,
         sin: Maybe<Self>,
         keys: Maybe<Self>,
         heads: usize,
     ) -> (FlexTensor, Option<FlexTensor>) {
-        let [dqkv, cos, sin, keys] = [dqkv, cos, sin, keys].map(|x| x.into_option().map(super::contiguous));
-        first_two(forward([Some(super::contiguous(qkv)), dqkv, cos, sin, keys], heads, false).0)
+        let [dqkv, bias, dbias, cos, sin, keys] =
+            [dqkv, bias, dbias, cos, sin, keys].map(|x| x.into_option().map(super::contiguous));
+        first_two(forward([Some(super::contiguous(qkv)), dqkv, bias, dbias, cos, sin, keys], heads, false).0)
     }
 }
 
@@ -99,14 +122,16 @@ impl<C: CheckpointStrategy> AttentionOps for Autodiff<Flex, C> {
     fn packed_attention(
         qkv: FloatTensor<Self>,
         dqkv: Maybe<Self>,
+        bias: Maybe<Self>,
+        dbias: Maybe<Self>,
         cos: Maybe<Self>,
         sin: Maybe<Self>,
         keys: Maybe<Self>,
         heads: usize,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        let [dqkv, cos, sin, keys] = [dqkv, cos, sin, keys].map(Maybe::into_option);
-        let inputs = [Some(qkv), dqkv, cos, sin, keys];
-        first_two(operation::<C, _, 5>(inputs, |inputs, keep| forward(inputs, heads, keep), backward))
+        let [dqkv, bias, dbias, cos, sin, keys] = [dqkv, bias, dbias, cos, sin, keys].map(Maybe::into_option);
+        let inputs = [Some(qkv), dqkv, bias, dbias, cos, sin, keys];
+        first_two(operation::<C, _, 7>(inputs, |inputs, keep| forward(inputs, heads, keep), backward))
     }
 }
 
@@ -118,6 +143,8 @@ const BLOCK: usize = 128;
 struct Kept {
     qkv: FlexTensor,
     dqkv: Option<FlexTensor>,
+    bias: Option<FlexTensor>,
+    dbias: Option<FlexTensor>,
     cos: Option<FlexTensor>,
     sin: Option<FlexTensor>,
     keys: Option<FlexTensor>,
@@ -222,6 +249,11 @@ impl<'a> Layout<'a> {
         (0..n).step_by(BLOCK).map(move |start| (start, BLOCK.min(n - start)))
     }
 
+    /// What is kept of the scores of a job from a row on; nothing where nothing is kept.
+    fn scores<'b>(&self, of: &'b [f32], job: usize, first: usize) -> &'b [f32] {
+        of.get((job * self.positions + first) * self.positions..).unwrap_or_default()
+    }
+
     /// Rows of a part of a head.
     fn rows<'b>(&self, x: &'b [f32], first: usize) -> Matrix<'b> {
         Matrix::rows(&x[first * self.head..], self.head)
@@ -243,12 +275,13 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
-    let [qkv, dqkv, cos, sin, keys] = inputs;
+fn forward(inputs: [Option<FlexTensor>; 7], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
+    let [qkv, dqkv, bias, dbias, cos, sin, keys] = inputs;
     let qkv = qkv.expect("a value");
     let l = Layout::new(&qkv, &cos, &sin, heads);
     let (n, d, width) = (l.positions, l.head, l.width());
     let (packed, tangent, mask) = (slice(&qkv), dqkv.as_ref().map(slice), super::optional(&keys));
+    let (added, dadded) = (super::optional(&bias), super::optional(&dbias));
     let size = l.batch * n * width;
     let (mut o, mut d_o) = (slots(size), slots(if tangent.is_some() { size } else { 0 }));
     let mut log_sums = vec![0.0; if keep { l.batch * heads * n } else { 0 }];
@@ -275,6 +308,7 @@ fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<Fl
         for (first, m) in l.blocks() {
             let (out, scales) = (&mut out[..m * d], &mut scales[..m]);
             let p = filled(&mut p[..m * n], m, l.rows(&x.q, first), &keys);
+            add_bias(p, l.scores(added, job, first));
             mask_rows(p, mask, entry, n);
             exponentials(p, scales, log_sums.get_mut(first..first + m).unwrap_or_default(), n);
             let Some((dkeys, dvalues, dq)) = &dual else {
@@ -283,6 +317,7 @@ fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<Fl
             };
             let ds = filled(&mut ds[..m * n], m, l.rows(dq, first), &keys);
             add_product(ds, n, m, l.rows(&x.q, first), dkeys);
+            add_bias(ds, l.scores(dadded, job, first));
             softmax_tangents(p, ds, scales, n);
             rows(&o_at, entry, head, first, filled(out, m, Matrix::rows(p, n), &values), &[]);
             let out = filled(out, m, Matrix::rows(ds, n), &values);
@@ -293,19 +328,25 @@ fn forward(inputs: [Option<FlexTensor>; 5], heads: usize, keep: bool) -> (Vec<Fl
     // SAFETY: the jobs cover all heads of all entries, and each writes all of its rows.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, [l.batch, n, width].into());
     let outputs = std::iter::once(done(o)).chain(dqkv.is_some().then(|| done(d_o))).collect();
-    (outputs, Kept { qkv, dqkv, cos, sin, keys, heads, log_sums })
+    (outputs, Kept { qkv, dqkv, bias, dbias, cos, sin, keys, heads, log_sums })
 }
 
-fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 5]) -> [Option<FlexTensor>; 5] {
-    let Kept { qkv, dqkv, cos, sin, keys, heads, log_sums } = kept;
+fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 7]) -> [Option<FlexTensor>; 7] {
+    let Kept { qkv, dqkv, bias, dbias, cos, sin, keys, heads, log_sums } = kept;
     let l = Layout::new(&qkv, &cos, &sin, heads);
     let (n, d, width) = (l.positions, l.head, l.width());
     let mut gradients = gradients.into_iter();
     let (g, h) = (gradients.next().flatten(), gradients.next().flatten());
     let (packed, mask) = (slice(&qkv), super::optional(&keys));
+    let (added, dadded) = (super::optional(&bias), super::optional(&dbias));
     let tangent = h.as_ref().and(dqkv.as_ref()).map(slice);
     let (mut out, mut dout) = (slots(packed.len()), slots(tangent.map_or(0, <[f32]>::len)));
     let (out_at, dout_at) = (Scattered::new(&mut out), Scattered::new(&mut dout));
+    let room = |wanted: bool, like: &[f32]| slots(if wanted { like.len() } else { 0 });
+    let mut gbias = room(wanted[2], added);
+    let mut gdbias = room(wanted[3] && tangent.is_some(), dadded);
+    let (gbias_at, gdbias_at) = (Scattered::new(&mut gbias), Scattered::new(&mut gdbias));
+    let (keep_bias, keep_dbias) = (!added.is_empty() && wanted[2], !dadded.is_empty() && wanted[3]);
     // The gradient of a head's output, without gaps.
     let gather = |g: &Option<FlexTensor>, entry: usize, head: usize| {
         let mut rows = vec![0.0; n * d];
@@ -332,6 +373,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 5]) -
         for (first, m) in l.blocks() {
             let rows = first * d..(first + m) * d;
             let p = filled(&mut p[..m * n], m, l.rows(&x.q, first), &keys_t);
+            add_bias(p, l.scores(added, job, first));
             mask_rows(p, mask, entry, n);
             from_logs(p, &log_sums[first..first + m], n);
             let a = filled(&mut a[..m * n], m, l.rows(&g, first), &values_t);
@@ -341,6 +383,10 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 5]) -
             add_product(&mut gx.v, d, n, by_columns(p), &upstream);
             let (Some((dx, h)), Some((dkeys_t, dvalues_t, dkeys))) = (&dual, &factors) else {
                 softmax_gradients(p, a, n);
+                if keep_bias {
+                    // SAFETY: this job has the scores of this head of this entry alone.
+                    copy(a, unsafe { gbias_at.at((job * n + first) * n, m * n) }, 1.0);
+                }
                 add_product(&mut gx.q[rows], d, m, by_rows(a), &keys);
                 add_product(&mut gx.k, d, n, by_columns(a), &queries);
                 continue;
@@ -349,10 +395,17 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 5]) -
             let (ds, b) = rest.split_at_mut(block * n);
             let ds = filled(&mut ds[..m * n], m, l.rows(&dx.q, first), &keys_t);
             add_product(ds, n, m, l.rows(&x.q, first), dkeys_t);
+            add_bias(ds, l.scores(dadded, job, first));
             let b = filled(&mut b[..m * n], m, l.rows(h, first), &values_t);
             let (dqueries, dupstream) = (l.block(&dx.q, first, m), l.block(h, first, m));
             add_product(&mut gdx.v, d, n, by_columns(p), &dupstream);
             dual_softmax_gradients(p, ds, a, b, n);
+            for (keep, at, gradient) in [(keep_bias, &gbias_at, &*a), (keep_dbias, &gdbias_at, &*b)] {
+                if keep {
+                    // SAFETY: this job has the scores of this head of this entry alone.
+                    copy(gradient, unsafe { at.at((job * n + first) * n, m * n) }, 1.0);
+                }
+            }
             add_product(&mut gx.v, d, n, by_columns(ds), &dupstream);
             add_product(&mut gx.q[rows.clone()], d, m, by_rows(a), &keys);
             add_product(&mut gx.q[rows.clone()], d, m, by_rows(b), dkeys);
@@ -372,7 +425,19 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 5]) -
     // SAFETY: the jobs cover all heads of all entries, and each stores all rows of its queries, keys and values.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, qkv.shape());
     let dual = tangent.is_some();
-    [wanted[0].then(|| done(out)), (dual && wanted[1]).then(|| done(dout)), None, None, None]
+    // SAFETY: likewise, of all rows of scores, where there is room for them.
+    let scores = |buffer: Vec<Slot>| {
+        (!buffer.is_empty()).then(|| tensor(unsafe { written(buffer) }, [l.batch, heads, n, n].into()))
+    };
+    let (gbias, gdbias) = (scores(gbias), scores(gdbias));
+    [wanted[0].then(|| done(out)), (dual && wanted[1]).then(|| done(dout)), gbias, gdbias, None, None, None]
+}
+
+simd! {
+    /// Adds as many numbers as there are scores, or nothing.
+    fn add_bias(scores: &mut [f32], bias: &[f32]) {
+        scores.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
+    }
 }
 
 /// Puts the scores of forbidden keys where their exponentials vanish.

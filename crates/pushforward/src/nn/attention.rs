@@ -45,7 +45,8 @@ pub fn attention(q: Dual<4>, k: Dual<4>, v: Dual<4>, keys: Option<Tensor<2, Bool
 /// If the heads do not divide the width.
 pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
     if kernels::serve(&qkv.value) && kernels::serve(&rotary.cos) {
-        return kernels::attention(qkv.into(), heads, Some([rotary.cos.clone(), rotary.sin.clone()]), None).into();
+        return kernels::attention(qkv.into(), heads, None, Some([rotary.cos.clone(), rotary.sin.clone()]), None)
+            .into();
     }
     let [b, n, packed] = qkv.dims();
     let (width, head) = (packed / 3, packed / 3 / heads);
@@ -70,6 +71,9 @@ pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
 /// # Panics
 /// If the heads do not divide the width.
 pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, present: &Tensor<2>) -> Dual<3> {
+    if kernels::serve(&qkv.value) && kernels::serve(&bias.value) && kernels::serve(present) {
+        return kernels::attention(qkv.into(), heads, Some(bias.into()), None, Some(present.clone())).into();
+    }
     let [b, n, packed] = qkv.dims();
     let (width, head) = (packed / 3, packed / 3 / heads);
     let part =

@@ -38,7 +38,12 @@ pub(crate) fn networks() -> Vec<(&'static str, NetworkConfig, SiteShape)> {
 
 /// The model of a network, every weight random.
 pub(crate) fn model(network: &NetworkConfig, sites: SiteShape, skip: Skip, learned_weight: bool) -> FlowMapModel {
-    let config = FlowMapModelConfig { network: network.clone(), skip, parametrisation: Parametrisation::Endpoint, learned_weight };
+    let config = FlowMapModelConfig {
+        network: network.clone(),
+        skip,
+        parametrisation: Parametrisation::Endpoint,
+        learned_weight,
+    };
     randomise(config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 

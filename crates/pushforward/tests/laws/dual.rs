@@ -35,7 +35,7 @@ pub(crate) fn randomise<M: Module>(module: M) -> M {
 }
 
 /// Checks the tangent along a direction in (x, s, t) against a fourth-order central difference.
-fn check_tangent(what: &str, sites: SiteShape, net: Net<'_>) {
+pub(super) fn check_tangent(what: &str, sites: SiteShape, net: Net<'_>) {
     let (b, d, k) = (2, sites.count, sites.classes);
     let x: Tensor<3> = tracked(&numbers(b * d * k, 1), [b, d, k]);
     let dx: Tensor<3> = tracked(&numbers(b * d * k, 2), [b, d, k]);

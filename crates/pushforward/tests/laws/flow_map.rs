@@ -25,7 +25,12 @@ fn dit() -> NetworkConfig {
 
 /// A transformer with random weights throughout.
 fn network() -> FlowMapModel {
-    let config = FlowMapModelConfig { network: dit(), skip: Skip::None, parametrisation: Parametrisation::Endpoint, learned_weight: false };
+    let config = FlowMapModelConfig {
+        network: dit(),
+        skip: Skip::None,
+        parametrisation: Parametrisation::Endpoint,
+        learned_weight: false,
+    };
     randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 
@@ -161,7 +166,12 @@ fn one_step_equals_a_hundred_on_a_point_mass() {
 
 /// A network whose last layer is zero, with the evidence skip: the exact posterior of independent uniform variables.
 fn evidence(network: NetworkConfig, cap: f64) -> FlowMapModel {
-    let config = FlowMapModelConfig { network, skip: Skip::Evidence { cap }, parametrisation: Parametrisation::Endpoint, learned_weight: false };
+    let config = FlowMapModelConfig {
+        network,
+        skip: Skip::Evidence { cap },
+        parametrisation: Parametrisation::Endpoint,
+        learned_weight: false,
+    };
     cast_module(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)), precision(&device()))
 }
 

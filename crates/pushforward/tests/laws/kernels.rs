@@ -5,13 +5,13 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use pushforward::dual::Dual;
 use pushforward::kernels::serve;
-use pushforward::nn::attention::{Positions, Rotary, self_attention};
+use pushforward::nn::attention::{Positions, Rotary, biased_attention, self_attention};
 use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
 use pushforward::nn::linear::Linear;
 use pushforward::nn::modulation::{Modulation, gated};
 use pushforward::nn::norm::{GroupNorm, LayerNorm, RmsNorm};
 use pushforward::rng::{Purpose, stream};
-use pushforward::tensor::to_host;
+use pushforward::tensor::{from_host, to_host};
 
 use crate::support::{close, numbers};
 
@@ -174,6 +174,25 @@ fn attention() {
             self_attention(x[0].clone(), heads, &rotary)
         };
         check("attention", &layer, &shapes);
+    }
+}
+
+#[test]
+fn attention_with_bias_and_mask() {
+    for (b, n, heads, head) in [(1, 1, 1, 2), (3, 9, 4, 16), (2, 17, 3, 7), (1, 140, 2, 5)] {
+        let shapes = [[b, n, 3 * heads * head], [b, heads * n, n]];
+        let present = |like: &Tensor<3>| {
+            let values: Vec<f64> = (0..b * n).map(|i| f64::from(u8::from(i % n == 0 || i % 3 != 1))).collect();
+            from_host(&values, [b, n], like)
+        };
+        let bias = |x: &Dual<3>| x.clone().linear(|x| x.reshape([b, heads, n, n]));
+        let layer = |x: &[Dual<3>]| biased_attention(x[0].clone(), bias(&x[1]), heads, &present(&x[0].value));
+        check("attention with bias", &layer, &shapes);
+        let fixed =
+            |x: &[Dual<3>]| biased_attention(x[0].clone(), bias(&x[1]).constant(), heads, &present(&x[0].value));
+        check("attention with a constant bias", &fixed, &shapes);
+        let only = |x: &[Dual<3>]| biased_attention(x[0].clone().constant(), bias(&x[1]), heads, &present(&x[0].value));
+        check("attention of constants with bias", &only, &shapes);
     }
 }
 

@@ -5,6 +5,7 @@ mod bijector;
 mod distillation;
 mod dual;
 mod flow_map;
+mod graph;
 mod kernels;
 mod objective;
 mod sampler;

@@ -53,7 +53,12 @@ struct Counting<N> {
 }
 
 fn random() -> Counting<impl EndpointNet> {
-    let config = FlowMapModelConfig { network: network(), skip: Skip::Evidence { cap: 16.0 }, parametrisation: Parametrisation::Endpoint, learned_weight: false };
+    let config = FlowMapModelConfig {
+        network: network(),
+        skip: Skip::Evidence { cap: 16.0 },
+        parametrisation: Parametrisation::Endpoint,
+        learned_weight: false,
+    };
     let model = randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     Counting { net: cast_module(model.valid(), DType::F32), calls: Cell::new(0) }
 }

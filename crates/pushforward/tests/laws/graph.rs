@@ -1,0 +1,326 @@
+//! Laws of the networks for graphs: tangents, indifference to the order of nodes and to padding, and what a sample may hold.
+
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor};
+use pushforward::dual::Dual;
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
+use pushforward::flow_map::interpolant::Source;
+use pushforward::flow_map::likelihood::{BoundRequest, bound};
+use pushforward::flow_map::losses::{EcldPreset, GradientPath};
+use pushforward::flow_map::map::{FlowMap, Parametrisation};
+use pushforward::flow_map::network::{EndpointNet, FlowMapModel, Given, NetworkConfig, Skip};
+use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
+use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
+use pushforward::flow_map::time::TimesConfig;
+use pushforward::nn::graph::GraphShape;
+use pushforward::nn::graph_pooling::Pooling;
+use pushforward::nn::graph_transformer::GraphTransformerConfig;
+use pushforward::nn::pair_transformer::PairTransformerConfig;
+use pushforward::nn::{Pass, SiteShape};
+use pushforward::objective::{Objective, Step};
+use pushforward::pairs::{ABSENT, in_order, pair_index};
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::{cast_module, from_host, scalar, to_host, vector};
+
+use super::dual::{check_tangent, randomise};
+use crate::support::{close, device, numbers, precision, tolerance};
+
+const GRAPH: GraphShape = GraphShape { nodes: 5, node_classes: 3, edge_classes: 4 };
+
+fn published() -> GraphTransformerConfig {
+    GraphTransformerConfig {
+        layers: 2,
+        widths: [8, 6, 4],
+        feed_forward: [8, 6, 4],
+        outer: [8, 6, 4],
+        heads: 2,
+        dropout: 0.0,
+        ..GraphTransformerConfig::default()
+    }
+}
+
+fn own(walk: usize) -> PairTransformerConfig {
+    PairTransformerConfig {
+        width: 8,
+        pair_width: 6,
+        blocks: 2,
+        heads: 2,
+        cond: 8,
+        expansion: 2,
+        time_width: 8,
+        walk,
+        ..PairTransformerConfig::default()
+    }
+}
+
+fn networks() -> Vec<(&'static str, NetworkConfig)> {
+    vec![
+        ("published", NetworkConfig::GraphTransformer(published())),
+        ("own", NetworkConfig::PairTransformer(own(0))),
+        ("own with walks", NetworkConfig::PairTransformer(own(3))),
+    ]
+}
+
+fn config(network: NetworkConfig, off_diagonal: OffDiagonal) -> FlowMapConfig {
+    let objective = ObjectiveConfig { off_diagonal, start: 0.0, ..ObjectiveConfig::default() };
+    FlowMapConfig { network, skip: Skip::None, source: Source::Gaussian, objective, times: TimesConfig::default() }
+}
+
+/// A model with random weights everywhere.
+fn model(graph: GraphShape, network: NetworkConfig, off_diagonal: OffDiagonal) -> FlowMapModel {
+    let device = device().autodiff();
+    let init =
+        config(network, off_diagonal).model().init(SiteShape::graph(graph), &device, &mut stream(0, Purpose::Init, 0));
+    randomise(init)
+}
+
+fn like() -> Tensor<1> {
+    Tensor::zeros([1], (&device(), precision(&device())))
+}
+
+/// Random points of graphs of the given sizes.
+fn points(graph: GraphShape, sizes: &[usize]) -> (Tensor<3>, Given) {
+    let sites = SiteShape::graph(graph);
+    let shape = [sizes.len(), sites.count, sites.classes];
+    let given = Given::of_sizes(sites, sizes, &like());
+    (given.keep(from_host(&numbers(shape.iter().product(), 3), shape, &like())), given)
+}
+
+fn logits(model: &FlowMapModel, x: &Tensor<3>, given: &Given) -> Tensor<3> {
+    let b = x.dims()[0];
+    let (s, t) = (vector(&vec![0.3; b], x), vector(&vec![0.7; b], x));
+    model.logits(x.clone().into(), s.into(), t.into(), given, &mut Pass::eval()).value.inner()
+}
+
+#[test]
+fn tangents() {
+    let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
+    let sites = SiteShape::graph(GRAPH);
+    let (_, given) = points(GRAPH, &[5, 3]);
+    let present: Tensor<2> = given.present.expect("a graph has sizes").slice_dim(1, 0..GRAPH.nodes);
+    for pooling in [Pooling::Masked, Pooling::Padded] {
+        let net = randomise(GraphTransformerConfig { pooling, ..published() }.init(GRAPH, &device, &mut s));
+        let open = GRAPH.live(&like());
+        check_tangent("published", sites, &|x, s, t| {
+            let x = x.linear(|x| x * open.clone());
+            net.forward(x, s, t, Some(&present), None, &mut Pass::eval())
+        });
+    }
+    for walk in [0, 3] {
+        let net = randomise(own(walk).init(GRAPH, &device, &mut s));
+        check_tangent("own", sites, &|x, s, t| net.forward(x, s, t, Some(&present), &mut Pass::eval()));
+    }
+}
+
+#[test]
+fn the_order_of_nodes_does_not_matter() {
+    let order = [3usize, 0, 4, 1, 2];
+    let mut sites: Vec<usize> = order.to_vec();
+    for (i, j) in in_order(GRAPH.nodes) {
+        let (a, b) = (order[i], order[j]);
+        sites.push(GRAPH.nodes + pair_index(a.min(b), a.max(b), GRAPH.nodes));
+    }
+    let permute =
+        |x: &Tensor<3>| Tensor::cat(sites.iter().map(|&site| x.clone().slice_dim(1, site..site + 1)).collect(), 1);
+    for (name, network) in networks() {
+        let model = model(GRAPH, network, OffDiagonal::None);
+        let (x, given) = points(GRAPH, &[5, 5]);
+        let (there, here) = (logits(&model, &permute(&x), &given), permute(&logits(&model, &x, &given)));
+        close(name, &to_host(&there), &to_host(&here), tolerance(1e-9));
+    }
+}
+
+#[test]
+fn padding_does_not_matter() {
+    let wide = GraphShape { nodes: 7, ..GRAPH };
+    for (name, network) in networks() {
+        let (narrow_model, wide_model) =
+            (model(GRAPH, network.clone(), OffDiagonal::None), model(wide, network, OffDiagonal::None));
+        if name.starts_with("own") {
+            continue; // it is told the share of nodes that are there: see below
+        }
+        let (x, given) = points(GRAPH, &[3, 5]);
+        let place = |i: usize| if i < GRAPH.nodes { i } else { 0 };
+        let mut wide_sites: Vec<Option<usize>> = (0..wide.nodes).map(|i| (i < GRAPH.nodes).then(|| place(i))).collect();
+        for (i, j) in in_order(wide.nodes) {
+            wide_sites.push((j < GRAPH.nodes).then(|| GRAPH.nodes + pair_index(i, j, GRAPH.nodes)));
+        }
+        let padded = Tensor::cat(
+            wide_sites
+                .iter()
+                .map(|site| match site {
+                    Some(site) => x.clone().slice_dim(1, *site..site + 1),
+                    None => x.clone().slice_dim(1, 0..1).zeros_like(),
+                })
+                .collect(),
+            1,
+        );
+        let (_, wide_given) = points(wide, &[3, 5]);
+        let found = wide_given.keep(logits(&wide_model, &padded, &wide_given));
+        let narrow = given.keep(logits(&narrow_model, &x, &given));
+        for (wide_site, site) in wide_sites.iter().enumerate() {
+            let Some(site) = site else { continue };
+            let at = |x: &Tensor<3>, i: usize| to_host(&x.clone().slice_dim(1, i..i + 1));
+            close(name, &at(&found, wide_site), &at(&narrow, *site), tolerance(1e-9));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_does_not_matter() {
+    for (name, network) in networks() {
+        let model = model(GRAPH, network, OffDiagonal::None);
+        let (x, given) = points(GRAPH, &[3, 4]);
+        let present = given.present.clone().expect("sizes").unsqueeze_dim::<3>(2);
+        // Whatever stands where there is nothing.
+        let other = x.clone() + (present.neg() + 1.0) * given.open.clone().expect("classes") * 7.0;
+        let there = |x: &Tensor<3>| to_host(&given.keep(logits(&model, x, &given)));
+        close(name, &there(&other), &there(&x), tolerance(1e-9));
+    }
+}
+
+#[test]
+fn classes_that_a_site_has_not_get_nothing() {
+    for (name, network) in networks() {
+        let model = model(GRAPH, network, OffDiagonal::None);
+        let (x, given) = points(GRAPH, &[5, 2]);
+        let pi = burn::tensor::activation::softmax(logits(&model, &x, &given), 2);
+        let outside = (given.open.clone().expect("classes").neg() + 1.0) * pi.clone();
+        assert_eq!(scalar(&outside.max()), 0.0, "{name}");
+        close(name, &to_host(&pi.sum_dim(2)), &vec![1.0; 2 * 15], tolerance(1e-12));
+    }
+}
+
+/// Class indices of graphs of the given sizes.
+fn items(sizes: &[usize]) -> Vec<u32> {
+    let mut ids = Vec::new();
+    for (item, &n) in sizes.iter().enumerate() {
+        let class = |i: usize, classes: usize| ((i * 7 + item * 3) % classes) as u32;
+        for (i, there) in GRAPH.sites_of(n).enumerate() {
+            let classes = if i < GRAPH.nodes { GRAPH.node_classes } else { GRAPH.edge_classes };
+            ids.push(if there > 0.0 { class(i, classes) } else { ABSENT });
+        }
+    }
+    ids
+}
+
+#[test]
+fn every_objective_is_finite_and_reaches_every_parameter() {
+    let objectives = [
+        OffDiagonal::Csd { gradient: GradientPath::Full },
+        OffDiagonal::Ecld { weights: EcldPreset::Graph },
+        OffDiagonal::Psd { split: Default::default() },
+        OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published },
+        OffDiagonal::EsdLogit { floor: 0.01 },
+        OffDiagonal::Naive,
+    ];
+    for (name, network) in networks() {
+        for off_diagonal in objectives {
+            let mut config = config(network.clone(), off_diagonal);
+            if off_diagonal != OffDiagonal::Naive {
+                config.objective.smoothing = 0.1;
+            }
+            let model = cast_module(model(GRAPH, network.clone(), off_diagonal), DType::F32);
+            let (ema, batch) = (model.valid(), IdBatch { ids: items(&[5, 1, 2, 4, 3, 5]) });
+            let step = Step { model: &model, ema: &ema, seed: 0, index: 0, step: 5, steps: 10 };
+            let parts = FlowMapObjective::new(config, None).loss(&step, &batch);
+            assert_eq!(parts.terms.len(), 2);
+            let total = parts.terms.into_iter().map(|t| t.loss).reduce(Tensor::add).expect("terms");
+            assert!(scalar(&total.clone().inner()).is_finite(), "{name} {off_diagonal:?}");
+            let gradients = total.backward();
+            for (parameter, gradient) in crate::support::gradients_by_name(&model, &gradients) {
+                let gradient =
+                    gradient.unwrap_or_else(|| panic!("{name} {off_diagonal:?}: no gradient of {parameter}"));
+                assert!(gradient.iter().all(|g| g.is_finite()), "{name} {off_diagonal:?}: {parameter}");
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_have_the_sizes_they_should_and_do_not_depend_on_the_batch() {
+    let sites = SiteShape::graph(GRAPH);
+    for (name, network) in networks() {
+        let config = config(network.clone(), OffDiagonal::Csd { gradient: GradientPath::Full });
+        let model = model(GRAPH, network, OffDiagonal::Csd { gradient: GradientPath::Full }).valid();
+        let model = cast_module(model, DType::F32);
+        let run = |request: &SampleRequest| sample(&model, &config, sites, &Device::flex(), request, &mut |_| true);
+        for sampler in
+            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
+        {
+            let request = SampleRequest {
+                sampler,
+                grid: sampler.grid(3).expect("three evaluations"),
+                sizes: vec![0, 0, 1, 0, 3],
+                ..SampleRequest::map(40, 1, 5)
+            };
+            let whole = run(&request);
+            let mut counts = [0; 6];
+            for item in whole.items() {
+                let nodes = item[..GRAPH.nodes].iter().filter(|id| **id != ABSENT).count();
+                counts[nodes] += 1;
+                for (site, (id, there)) in item.iter().zip(GRAPH.sites_of(nodes)).enumerate() {
+                    let classes = if site < GRAPH.nodes { GRAPH.node_classes } else { GRAPH.edge_classes } as u32;
+                    assert!(if there > 0.0 { *id < classes } else { *id == ABSENT }, "{name}: site {site} is {id}");
+                }
+            }
+            assert!(counts[2] > 2 && counts[4] > 20 && counts[2] + counts[4] == 40, "{name}: {counts:?}");
+            assert_eq!(run(&SampleRequest { batch: 7, ..request.clone() }).ids, whole.ids, "{name}");
+            let one = run(&SampleRequest { first: 11, count: 1, last: LastStep::Argmax, ..request });
+            assert_eq!(one.ids, whole.ids[11 * sites.count..12 * sites.count], "{name}");
+        }
+    }
+}
+
+/// Knows the law of independent sites: the exact posterior.
+struct Independent {
+    nodes: [f64; 3],
+    edges: [f64; 4],
+}
+
+impl EndpointNet for Independent {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, t: Dual<1>, given: &Given, _: &mut Pass<'_>) -> Dual<3> {
+        let [b, sites, k] = x.dims();
+        let row = |site: usize| -> Vec<f64> {
+            let p: &[f64] = if site < GRAPH.nodes { &self.nodes } else { &self.edges };
+            (0..k).map(|c| p.get(c).map_or(0.0, |p| p.ln())).collect()
+        };
+        let prior = from_host(&(0..sites).flat_map(row).collect::<Vec<_>>(), [1, sites, k], &x.value);
+        let t = t.value.reshape([b, 1, 1]);
+        let rest = (t.clone().neg() + 1.0).clamp_min(1e-6);
+        given.close(prior + x.value * (t / (rest.clone() * rest))).into()
+    }
+}
+
+#[test]
+fn the_bound_is_the_entropy_of_what_is_there() {
+    let net = Independent { nodes: [0.5, 0.3, 0.2], edges: [0.6, 0.2, 0.15, 0.05] };
+    let sites = SiteShape::graph(GRAPH);
+    let mut randomness = stream(3, Purpose::Metric, 0);
+    let mut draw = |p: &[f64]| {
+        let mut left = randomness.uniform();
+        p.iter()
+            .position(|p| {
+                left -= p;
+                left < 0.0
+            })
+            .unwrap_or(0) as u32
+    };
+    let (mut ids, mut exact) = (Vec::new(), 0.0);
+    let count = 400;
+    for item in 0..count {
+        for (site, there) in GRAPH.sites_of(2 + item % 4).enumerate() {
+            let p: &[f64] = if site < GRAPH.nodes { &net.nodes } else { &net.edges };
+            let id = draw(p);
+            if there > 0.0 {
+                exact -= p[id as usize].ln() / count as f64;
+            }
+            ids.push(if there > 0.0 { id } else { ABSENT });
+        }
+    }
+    let map = FlowMap::new(&net, Parametrisation::Endpoint);
+    let request = BoundRequest { draws: 32, seed: 0, batch: 512 };
+    let values = bound(&map, sites, &ids, 0, &request, &device());
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    assert!((mean - exact).abs() < 0.02 * exact, "bound {mean}, exact {exact}");
+}
