@@ -16,7 +16,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dual", &["tensor", "kernels"]),
     ("nn", &["tensor", "dual", "kernels", "rng"]),
     ("bijector", &["nn", "tensor", "rng"]),
-    ("data", &["rng"]),
+    ("chem", &[]),
+    ("data", &["rng", "chem"]),
     ("eval", &["rng"]),
     ("flow_map", &["nn", "dual", "tensor", "rng", "objective"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "objective"]),
@@ -26,7 +27,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("train", &["objective", "params", "checkpoint", "kernels", "rng"]),
     ("config", &["data", "eval", "train", "flow_map", "aef", "classifier"]),
     ("model", &["config", "checkpoint", "params", "data", "nn", "rng", "tensor", "flow_map", "aef", "classifier"]),
-    ("evaluation", &["model", "config", "data", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"]),
+    (
+        "evaluation",
+        &["model", "config", "data", "chem", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
