@@ -122,7 +122,7 @@ fn a_run_leaves_what_every_other_command_needs() {
     assert!(report["rows"].as_array().is_some_and(|rows| rows.iter().any(|r| r["metric"] == "bound")));
     assert!(succeed(dir.path(), &["score", "run", "--items", "4", "--draws", "2"]).contains("nats"));
     assert!(succeed(dir.path(), &["inspect", "run"]).contains("step 40"));
-    assert!(refuse(dir.path(), &["sample", "run", "--out", "x.png"], 2).contains("only images"));
+    assert!(refuse(dir.path(), &["sample", "run", "--out", "x.png"], 2).contains("only images and molecules"));
     assert!(!dir.path().join("x.png").exists());
     assert!(refuse(dir.path(), &["sample", "run", "--nfe", "2", "--sampler", "heun"], 2).contains("odd"));
     assert!(refuse(dir.path(), &["sample", "run", "--grid", "0,0.5"], 2).contains("strictly from 0 to 1"));

@@ -12,6 +12,7 @@ use crate::args::{SampleArgs, SamplerArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
+use crate::molecule_files::Judged;
 use crate::output;
 use crate::printer::Printer;
 use crate::progress::StageBar;

@@ -54,26 +54,27 @@ pub struct Label {
     pub hydrogens: u8,
     /// Formal charge.
     pub charge: i8,
-    /// Whether hydrogens and charge stand to its left, because its bonds go right.
+    /// Whether its hydrogens stand to its left, because its bonds go right.
     pub left: bool,
     /// Its colour.
     pub ink: Ink,
 }
 
 impl Label {
-    /// What follows the symbol (or precedes it, to the left): `H2`, `+`, `2-`.
-    pub fn rest(&self) -> String {
+    /// What stands before and after the symbol: hydrogens on the side without bonds, the charge always after.
+    pub fn beside(&self) -> [String; 2] {
         let hydrogens = match self.hydrogens {
             0 => String::new(),
             1 => "H".to_owned(),
             n => format!("H{n}"),
         };
         let sign = if self.charge < 0 { "-" } else { "+" };
-        match self.charge.unsigned_abs() {
-            0 => hydrogens,
-            1 => hydrogens + sign,
-            n => format!("{hydrogens}{n}{sign}"),
-        }
+        let charge = match self.charge.unsigned_abs() {
+            0 => String::new(),
+            1 => sign.to_owned(),
+            n => format!("{n}{sign}"),
+        };
+        if self.left { [hydrogens, charge] } else { [String::new(), hydrogens + &charge] }
     }
 }
 
@@ -168,13 +169,15 @@ mod tests {
     fn bonds_are_lines_and_heteroatoms_letters() {
         let acetamide = of("CC(=O)N");
         assert_eq!(acetamide.lines.len(), 4);
-        let mut found: Vec<String> = acetamide.labels.iter().map(|l| format!("{}{}", l.symbol, l.rest())).collect();
+        let mut found: Vec<String> = acetamide.labels.iter().map(|l| format!("{}{}", l.symbol, l.hydrogens)).collect();
         found.sort();
-        assert_eq!(found, ["NH2", "O"]);
+        assert_eq!(found, ["N2", "O0"]);
         assert_eq!(of("c1ccccc1").lines.len(), 9);
         assert_eq!(of("C#N").lines.len(), 3);
-        assert_eq!(of("C").labels[0].rest(), "H4");
-        assert_eq!(of("C[NH3+]").labels[0].rest(), "H3+");
+        assert_eq!(of("C").labels[0].beside(), ["", "H4"]);
+        let ammonium = of("C[NH3+]").labels[0].clone();
+        assert_eq!(Label { left: false, ..ammonium.clone() }.beside(), ["", "H3+"]);
+        assert_eq!(Label { left: true, ..ammonium }.beside(), ["H3", "+"]);
     }
 
     #[test]
