@@ -1,6 +1,7 @@
 //! Letters, digits and signs as strokes, so that pictures need no font.
 
-/// A glyph: its width, and its strokes as chains of points, both for a height of 1; `y` runs from 0 at the top to 1 at the base line.
+/// A glyph: its width, and its strokes as chains of points, both for a height of 1; `y` runs from 0 at the top to 1 at
+/// the base line.
 pub(crate) struct Glyph {
     /// Width.
     pub(crate) width: f64,

@@ -53,13 +53,15 @@ impl Judged {
         format!("{valid} of {} are valid molecules", self.0.len())
     }
 
-    /// A `.smi` file: the strictly valid items with their numbers as names. Other programs read every line as a molecule, so the others are not in it.
+    /// A `.smi` file: the strictly valid items with their numbers as names. Other programs read every line as a
+    /// molecule, so the others are not in it.
     pub(crate) fn smi(&self) -> String {
         let valid = self.0.iter().enumerate().filter_map(|(i, (_, v))| v.strict().map(|smiles| (i, smiles)));
         valid.map(|(i, smiles)| format!("{smiles} sample-{i:05}\n")).collect()
     }
 
-    /// A table of all items: verdict, canonical SMILES (of the largest fragment, where there are several), properties, and what is wrong with an invalid one.
+    /// A table of all items: verdict, canonical SMILES (of the largest fragment, where there are several), properties,
+    /// and what is wrong with an invalid one.
     pub(crate) fn csv(&self) -> String {
         let mut out = format!("sample,verdict,smiles,{},problem\n", Properties::NAMES.join(","));
         for (i, (_, verdict)) in self.0.iter().enumerate() {

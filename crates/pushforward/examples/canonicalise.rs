@@ -1,7 +1,9 @@
-//! Reads molecules from the standard input, one a line, and prints a verdict and canonical SMILES for each, separated by a tab.
+//! Reads molecules from the standard input, one a line, and prints a verdict and canonical SMILES for each, separated
+//! by a tab.
 //!
-//! A line is a SMILES, or a graph: atoms (`C`, `N+1`, `O-1`), a bar, and bonds (`0-1-2` joins atoms 0 and 1 doubly), as in `C C O|0-1-1 1-2-1`. For a SMILES
-//! the verdicts are two, with stereochemistry as RDKit keeps it and as a graph that goes there and back; for a graph it is one.
+//! A line is a SMILES, or a graph: atoms (`C`, `N+1`, `O-1`), a bar, and bonds (`0-1-2` joins atoms 0 and 1 doubly), as
+//! in `C C O|0-1-1 1-2-1`. For a SMILES the verdicts are two, with stereochemistry as RDKit keeps it and as a graph
+//! that goes there and back; for a graph it is one.
 //!
 //! ```sh
 //! printf 'OCC\nC N O|0-1-3\n' | cargo run --release -p pushforward --example canonicalise

@@ -1,7 +1,8 @@
 //! Drawings: where the lines and letters of a molecule's structural formula go.
 //!
-//! Positions are those of the chemistry library's 2-D layout, in units of which a bond is [`BOND`] long; `x` grows to the right and `y` downwards. What
-//! comes out is plain lines and letters, so that a picture file of any kind draws the same formula.
+//! Positions are those of the chemistry library's 2-D layout, in units of which a bond is [`BOND`] long; `x` grows to
+//! the right and `y` downwards. What comes out is plain lines and letters, so that a picture file of any kind draws the
+//! same formula.
 
 use chematic::core as kit;
 use chematic::depict::{Point, compute_layout};

@@ -1,5 +1,5 @@
-//! Circular fingerprints: which substructures of radius up to 2 a molecule has, hashed to 2,048 bits (ECFP4; Rogers and Hahn, Extended-connectivity
-//! fingerprints, 2010), with the bits of RDKit's Morgan fingerprint.
+//! Circular fingerprints: which substructures of radius up to 2 a molecule has, hashed to 2,048 bits (ECFP4; Rogers and
+//! Hahn, Extended-connectivity fingerprints, 2010), with the bits of RDKit's Morgan fingerprint.
 
 use chematic::fp;
 

@@ -6,9 +6,10 @@
 //! canonical SMILES -> Perceived -> properties, descriptors, fingerprint, scaffold
 //! ```
 //!
-//! A [`Molecule`] is what a graph model makes: atoms with an element and a formal charge, bonds of order 1 to 3, hydrogens implied by
-//! valence. Whatever needs a verdict on chemistry goes through one door, the port of RDKit's sanitisation and canonical SMILES in
-//! `chematic`; this module alone names that library, and it knows no tensors, no models and no data sets.
+//! A [`Molecule`] is what a graph model makes: atoms with an element and a formal charge, bonds of order 1 to 3,
+//! hydrogens implied by valence. Whatever needs a verdict on chemistry goes through one door, the port of RDKit's
+//! sanitisation and canonical SMILES in `chematic`; this module alone names that library, and it knows no tensors, no
+//! models and no data sets.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! A molecule as a graph: elements with formal charges, and bonds of order 1 to 3.
 //!
-//! Hydrogens are not atoms here: each atom has as many as its valence leaves room for, as RDKit fills them in. Aromatic rings are
-//! written with alternating bonds (kekulised), stereochemistry is not kept.
+//! Hydrogens are not atoms here: each atom has as many as its valence leaves room for, as RDKit fills them in. Aromatic
+//! rings are written with alternating bonds (kekulised), stereochemistry is not kept.
 
 use std::fmt;
 
@@ -72,7 +72,8 @@ impl Molecule {
     /// A molecule of these atoms and bonds.
     ///
     /// # Panics
-    /// If a bond ends at no atom or where it began, joins a pair that is joined already, or has another order than 1, 2 or 3.
+    /// If a bond ends at no atom or where it began, joins a pair that is joined already, or has another order than 1, 2
+    /// or 3.
     pub fn new(atoms: Vec<Atom>, bonds: Vec<Bond>) -> Self {
         let mut pairs: Vec<(usize, usize)> = bonds
             .iter()
@@ -172,8 +173,8 @@ impl Molecule {
         builder.build()
     }
 
-    /// The atoms and bonds of a kekulised molecule of the chemistry library; none if a bond is of another kind than single, double
-    /// or triple.
+    /// The atoms and bonds of a kekulised molecule of the chemistry library; none if a bond is of another kind than
+    /// single, double or triple.
     pub(super) fn of_foreign(molecule: &kit::Molecule) -> Option<Self> {
         let atom = |a: &kit::Atom| Atom { element: Element(a.element.atomic_number()), charge: a.charge };
         let atoms = molecule.atoms().map(|(_, a)| atom(a)).collect();

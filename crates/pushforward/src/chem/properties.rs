@@ -43,7 +43,8 @@ impl Properties {
     }
 }
 
-/// Names of the descriptors of [`Perceived::descriptors`]. The list is part of the meaning of `frechet` on molecules and changes only with its name.
+/// Names of the descriptors of [`Perceived::descriptors`]. The list is part of the meaning of `frechet` on molecules
+/// and changes only with its name.
 pub const DESCRIPTORS: [&str; 24] = [
     "weight",
     "logp",

@@ -1,5 +1,5 @@
-//! Scaffolds: the rings of a molecule, what links them and what is doubly bonded to them (Bemis and Murcko, The properties of known drugs, 1996), as RDKit
-//! cuts them.
+//! Scaffolds: the rings of a molecule, what links them and what is doubly bonded to them (Bemis and Murcko, The
+//! properties of known drugs, 1996), as RDKit cuts them.
 
 use chematic::smiles as kit;
 

@@ -1,10 +1,11 @@
 //! SMILES to molecules and back.
 //!
-//! Reading sanitises as RDKit does, writes the kekulised form and takes atoms and bonds from that, so that what RDKit would clean up
-//! (nitro groups written with five-valent nitrogen) is cleaned up. A molecule is accepted only if writing it gives the canonical SMILES that the
-//! text itself has without its stereochemistry: whatever a graph of elements, charges and bonds cannot hold (radicals, hydrogens that no valence
-//! implies) is refused, not lost. Canonical SMILES are those of RDKit 2026.03 (Weininger 1988 for the language; Schneider, Sahnoun, Landrum 2015
-//! for the order of the atoms).
+//! Reading sanitises as RDKit does, writes the kekulised form and takes atoms and bonds from that, so that what RDKit
+//! would clean up (nitro groups written with five-valent nitrogen) is cleaned up. A molecule is accepted only if
+//! writing it gives the canonical SMILES that the text itself has without its stereochemistry: whatever a graph of
+//! elements, charges and bonds cannot hold (radicals, hydrogens that no valence implies) is refused, not lost.
+//! Canonical SMILES are those of RDKit 2026.03 (Weininger 1988 for the language; Schneider, Sahnoun, Landrum 2015 for
+//! the order of the atoms).
 
 use chematic::smiles as kit;
 use chematic::smiles::{RdkitSmilesError, RdkitSmilesParams};
@@ -102,7 +103,8 @@ pub fn read(text: &str) -> Result<Reading, Refusal> {
     Ok(Reading { molecule, canonical, kekulised })
 }
 
-/// Reads a SMILES without aromatic atoms as it stands, without any check of its chemistry: for texts that [`read`] has written.
+/// Reads a SMILES without aromatic atoms as it stands, without any check of its chemistry: for texts that [`read`] has
+/// written.
 ///
 /// # Errors
 /// If it is no SMILES, or has other bonds than single, double and triple ones.

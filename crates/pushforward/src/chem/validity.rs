@@ -3,11 +3,12 @@
 //! Two definitions are in use, and both are reported under their own names:
 //!
 //! - *strict*: one connected component that sanitises;
-//! - *largest fragment*, as the graph generation literature counts (Vignac et al. 2023, arXiv 2209.14734, and the code of most papers since): the whole graph
-//!   sanitises, whatever the number of its components, and its largest component stands for it.
+//! - *largest fragment*, as the graph generation literature counts (Vignac et al. 2023, arXiv 2209.14734, and the code
+//!   of most papers since): the whole graph sanitises, whatever the number of its components, and its largest component
+//!   stands for it.
 //!
-//! Sanitising is RDKit's: valences, kekulisation, and the repairs that RDKit makes on the way (nitro groups with five-valent nitrogen pass). No charge is
-//! set that the graph does not have.
+//! Sanitising is RDKit's: valences, kekulisation, and the repairs that RDKit makes on the way (nitro groups with
+//! five-valent nitrogen pass). No charge is set that the graph does not have.
 
 use super::molecule::{Atom, Molecule};
 use super::smiles::{Refusal, canonical};
@@ -76,7 +77,8 @@ fn most(atom: Atom) -> Option<u32> {
     })
 }
 
-/// The first atom that has more bonds than it can, and how many. A cheap test that settles most failures of a poor generator.
+/// The first atom that has more bonds than it can, and how many. A cheap test that settles most failures of a poor
+/// generator.
 pub fn overfull(molecule: &Molecule) -> Option<(usize, u32)> {
     let valences = molecule.valences().into_iter().enumerate();
     valences.into_iter().find(|&(i, valence)| most(molecule.atoms()[i]).is_some_and(|most| valence > most))

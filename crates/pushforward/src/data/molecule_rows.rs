@@ -16,15 +16,18 @@ impl NodeClass {
 }
 
 impl GraphLayout {
-    /// Whether graphs of this layout are molecules: nodes are elements, and pairs are unbonded, single, double or triple.
+    /// Whether graphs of this layout are molecules: nodes are elements, and pairs are unbonded, single, double or
+    /// triple.
     pub fn is_molecular(&self) -> bool {
         self.edge_classes == 4 && self.node_classes.iter().all(|class| class.atom().is_some())
     }
 
-    /// The molecule that a row depicts. Absent nodes and their pairs are passed over, wherever they are; no charge is set that the node's class does not have.
+    /// The molecule that a row depicts. Absent nodes and their pairs are passed over, wherever they are; no charge is
+    /// set that the node's class does not have.
     ///
     /// # Panics
-    /// If the layout is not of molecules ([`GraphLayout::is_molecular`]), or the row has another length or a class out of range.
+    /// If the layout is not of molecules ([`GraphLayout::is_molecular`]), or the row has another length or a class out
+    /// of range.
     pub fn molecule(&self, row: &[u32]) -> Molecule {
         assert_eq!(row.len(), self.sites(), "a row has {} sites", self.sites());
         assert!(self.is_molecular(), "the graphs are no molecules");

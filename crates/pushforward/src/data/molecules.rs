@@ -1,10 +1,12 @@
 //! Sets of molecules from files of SMILES: QM9, ZINC250k, and any `.smi` or table.
 //!
-//! Molecules are graphs with kekulised bonds and implicit hydrogens, one example each; what a graph cannot hold, and what the settings do not want, is refused and
-//! counted by reason ([`Splits::refused`]). Stereochemistry is dropped. Every accepted molecule goes from its text to the graph and back to the same
-//! canonical SMILES, because the reader accepts no other (see [`crate::chem::smiles`]).
+//! Molecules are graphs with kekulised bonds and implicit hydrogens, one example each; what a graph cannot hold, and
+//! what the settings do not want, is refused and counted by reason ([`Splits::refused`]). Stereochemistry is dropped.
+//! Every accepted molecule goes from its text to the graph and back to the same canonical SMILES, because the reader
+//! accepts no other (see [`crate::chem::smiles`]).
 //!
-//! The examples are shuffled by `split_seed` and cut into training, validation and test parts. Duplicates of the source stay: they are its law.
+//! The examples are shuffled by `split_seed` and cut into training, validation and test parts. Duplicates of the source
+//! stay: they are its law.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,8 @@ pub struct MoleculeConfig {
     /// Heavy atoms of a molecule at most. Default: 9 for `qm9`, 38 for `zinc250k`, 64 otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_atoms: Option<usize>,
-    /// Elements that a molecule may hold. Default: C N O F for `qm9`, C N O F P S Cl Br I for `zinc250k`, B C N O F Si P S Cl Br I otherwise.
+    /// Elements that a molecule may hold. Default: C N O F for `qm9`, C N O F P S Cl Br I for `zinc250k`, B C N O F Si
+    /// P S Cl Br I otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elements: Option<Vec<String>>,
     /// Molecules that train. Default: 100,000 for `qm9` where it is whole, else nine in ten.
@@ -106,7 +109,8 @@ struct Known {
     split: Option<[usize; 2]>,
 }
 
-/// Small organic molecules (Ramakrishnan et al. 2014): 133,885 of up to 9 heavy atoms. Published splits have 100,000 and 20,000.
+/// Small organic molecules (Ramakrishnan et al. 2014): 133,885 of up to 9 heavy atoms. Published splits have 100,000
+/// and 20,000.
 const QM9: Known = Known {
     name: "qm9",
     folder: "qm9",

@@ -1,8 +1,11 @@
-//! Molecules of a file as the program needs them, kept beside the data so that they are read with the chemistry library only once.
+//! Molecules of a file as the program needs them, kept beside the data so that they are read with the chemistry library
+//! only once.
 //!
-//! What is kept is a text file, `<data_dir>/prepared/<set>-<key>.smi`: a line of JSON (format, how many molecules, how many refused and why), then a molecule a
-//! line, its kekulised and its canonical SMILES. The key is a hash of the source's bytes, the settings that choose molecules, and the format, so an outdated
-//! file is never read. A file that is damaged is made anew, and a folder that cannot be written to is no error: the next load takes as long as this one.
+//! What is kept is a text file, `<data_dir>/prepared/<set>-<key>.smi`: a line of JSON (format, how many molecules, how
+//! many refused and why), then a molecule a line, its kekulised and its canonical SMILES. The key is a hash of the
+//! source's bytes, the settings that choose molecules, and the format, so an outdated file is never read. A file that
+//! is damaged is made anew, and a folder that cannot be written to is no error: the next load takes as long as this
+//! one.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,13 +1,14 @@
 //! Every molecule of a few atoms: a set that the program makes itself, and of which it knows all members.
 //!
-//! Members are the connected graphs of up to `atoms` heavy atoms with bonds of order 1 to 3 in which no atom has more bonds than its valence (C 4, N 3, O 2, F 1),
-//! hydrogens filling the rest, that RDKit sanitises; graphs with the same canonical SMILES are one. Rules of valence alone do not ask whether a molecule could be made.
+//! Members are the connected graphs of up to `atoms` heavy atoms with bonds of order 1 to 3 in which no atom has more
+//! bonds than its valence (C 4, N 3, O 2, F 1), hydrogens filling the rest, that RDKit sanitises; graphs with the same
+//! canonical SMILES are one. Rules of valence alone do not ask whether a molecule could be made.
 //!
-//! They are found by growth: every connected graph has a node without which it stays connected, so all graphs of `n + 1` atoms are graphs of `n` atoms and one more
-//! atom, bonded to some of them in every way that valences allow.
+//! They are found by growth: every connected graph has a node without which it stays connected, so all graphs of `n +
+//! 1` atoms are graphs of `n` atoms and one more atom, bonded to some of them in every way that valences allow.
 //!
-//! With all four elements there are COUNTS members of 1 to 5 atoms. A tenth of them validates and a tenth tests; the seed decides which, so
-//! that a generator's novelty means something, and coverage counts against all.
+//! With all four elements there are COUNTS members of 1 to 5 atoms. A tenth of them validates and a tenth tests; the
+//! seed decides which, so that a generator's novelty means something, and coverage counts against all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -166,7 +167,8 @@ impl Growing {
         }
     }
 
-    /// The same graph with its atoms in the order that makes it least, among the orders that agree with a refinement of the atoms by their surroundings.
+    /// The same graph with its atoms in the order that makes it least, among the orders that agree with a refinement of
+    /// the atoms by their surroundings.
     fn canonical(&self) -> Self {
         let n = self.kinds.len();
         let mut colours: Vec<u64> = self.kinds.iter().map(|&k| u64::from(k) + 1).collect();

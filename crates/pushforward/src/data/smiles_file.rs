@@ -1,8 +1,9 @@
 //! SMILES out of text files: `.smi` (a SMILES a line, anything after it ignored) and tables with a column of SMILES.
 //!
-//! A file is a table if its first line has several fields, separated by commas, tabs or semicolons, and one of them is the column's name, `smiles` in any
-//! case by default. Fields may be quoted, and quoted ones may hold line breaks, as in the published ZINC250k table. In any other file the SMILES is what
-//! stands before the first space or comma of each line; a first line that is only the word `smiles` is a heading. Blank lines are passed over.
+//! A file is a table if its first line has several fields, separated by commas, tabs or semicolons, and one of them is
+//! the column's name, `smiles` in any case by default. Fields may be quoted, and quoted ones may hold line breaks, as
+//! in the published ZINC250k table. In any other file the SMILES is what stands before the first space or comma of each
+//! line; a first line that is only the word `smiles` is a heading. Blank lines are passed over.
 
 use super::DataError;
 

@@ -9,10 +9,12 @@
 //! k(x, y)      exp(-tv(x, y)^2 / 2 sigma^2),   tv = 1/2 sum |x_i - y_i|    sigma: 1; clustering 0.1; orbits 30
 //! ```
 //!
-//! You et al. 2018 (arXiv 1802.08773) introduced degrees, clustering and orbits; Liao et al. 2019 (arXiv 1910.00760) added the spectrum and put total variation
-//! in the place of the earth mover's distance, which is what is computed here. Orbits are numbered as by Przulj (2007): 0 edge; 1, 2 path of three (end, middle);
-//! 3 triangle; 4, 5 path of four; 6, 7 star (leaf, centre); 8 square; 9, 10, 11 triangle with a tail (tail, far corners, corner with the tail); 12, 13 square
-//! with a diagonal (corner off it, on it); 14 complete. Every one of them is counted here, by enumerating connected induced subgraphs.
+//! You et al. 2018 (arXiv 1802.08773) introduced degrees, clustering and orbits; Liao et al. 2019 (arXiv 1910.00760)
+//! added the spectrum and put total variation in the place of the earth mover's distance, which is what is computed
+//! here. Orbits are numbered as by Przulj (2007): 0 edge; 1, 2 path of three (end, middle); 3 triangle; 4, 5 path of
+//! four; 6, 7 star (leaf, centre); 8 square; 9, 10, 11 triangle with a tail (tail, far corners, corner with the tail);
+//! 12, 13 square with a diagonal (corner off it, on it); 14 complete. Every one of them is counted here, by enumerating
+//! connected induced subgraphs.
 
 use faer::{Mat, Side};
 
@@ -64,7 +66,8 @@ impl Graph {
         counts
     }
 
-    /// The local clustering coefficient of each node: the share of its pairs of neighbours that are joined; 0 below two neighbours.
+    /// The local clustering coefficient of each node: the share of its pairs of neighbours that are joined; 0 below two
+    /// neighbours.
     pub fn clustering(&self) -> Vec<f64> {
         let coefficient = |list: &Vec<usize>| {
             let pairs = list.len() * list.len().saturating_sub(1) / 2;
@@ -104,8 +107,8 @@ impl Graph {
         counts
     }
 
-    /// Visits every connected subgraph that grows from `subgraph` by nodes after `first`, each once (Wernicke 2006, ESU): `candidates` are the nodes that may
-    /// be added, and a node's own new neighbours become candidates with it.
+    /// Visits every connected subgraph that grows from `subgraph` by nodes after `first`, each once (Wernicke 2006,
+    /// ESU): `candidates` are the nodes that may be added, and a node's own new neighbours become candidates with it.
     fn extend(
         &self,
         subgraph: &mut Vec<usize>,
@@ -131,7 +134,8 @@ impl Graph {
         }
     }
 
-    /// Counts one subgraph at each of its nodes. Its kind follows from its size and edges, a node's place from its degree in it.
+    /// Counts one subgraph at each of its nodes. Its kind follows from its size and edges, a node's place from its
+    /// degree in it.
     fn place(&self, subgraph: &[usize], counts: &mut [[u64; ORBITS]]) {
         let inside = |&a: &usize| subgraph.iter().filter(|&&b| a != b && self.joined(a, b)).count();
         let degrees: Vec<usize> = subgraph.iter().map(inside).collect();

@@ -7,7 +7,8 @@
 //! cosine(a, b)       sum_l a_l b_l / |a| |b|                        counts per label
 //! ```
 //!
-//! Nearest neighbours, diversity and the cosine of scaffold counts are those of MOSES (Polykovskiy et al. 2020, arXiv 1811.12823).
+//! Nearest neighbours, diversity and the cosine of scaffold counts are those of MOSES (Polykovskiy et al. 2020, arXiv
+//! 1811.12823).
 
 use std::collections::BTreeMap;
 

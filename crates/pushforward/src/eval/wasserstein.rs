@@ -4,8 +4,8 @@
 //! W1(x, y) = integral |F_x(v) - F_y(v)| dv
 //! ```
 //!
-//! Exact, by one pass over both samples in order. A finite sample of the same law is not at distance zero: report the distance of held-out data
-//! beside it.
+//! Exact, by one pass over both samples in order. A finite sample of the same law is not at distance zero: report the
+//! distance of held-out data beside it.
 
 /// The distance of two samples, of any sizes; not a number if one is empty or holds a value that is not a number.
 pub fn wasserstein(x: &[f64], y: &[f64]) -> f64 {

@@ -8,10 +8,11 @@
 //! | `valid_unique_novel` | samples; strict |
 //! | `coverage`, `coverage_held_out` | molecules of an enumerated set, and of its held-out parts |
 //!
-//! Distances compare the strictly valid samples, repeats included, with the training part: Wasserstein distances of properties, total variation of atoms, bonds and sizes,
-//! a Frechet distance on a fixed list of descriptors (each in units of its standard deviation in the training part), and discrepancies of graph statistics. The same
-//! rows for the test part, whose sampler is `held-out data`, are the floor that a perfect generator reaches. Uniqueness and coverage depend on the number of
-//! samples and have no interval of a fraction, because repeats are no independent trials.
+//! Distances compare the strictly valid samples, repeats included, with the training part: Wasserstein distances of
+//! properties, total variation of atoms, bonds and sizes, a Frechet distance on a fixed list of descriptors (each in
+//! units of its standard deviation in the training part), and discrepancies of graph statistics. The same rows for the
+//! test part, whose sampler is `held-out data`, are the floor that a perfect generator reaches. Uniqueness and coverage
+//! depend on the number of samples and have no interval of a fraction, because repeats are no independent trials.
 
 use std::collections::{BTreeMap, HashSet};
 

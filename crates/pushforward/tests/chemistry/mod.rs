@@ -1,7 +1,8 @@
-//! Verdicts and canonical SMILES of graphs against RDKit's, on made-up molecules of which a third is deliberately broken.
+//! Verdicts and canonical SMILES of graphs against RDKit's, on made-up molecules of which a third is deliberately
+//! broken.
 //!
-//! `cases.tsv` is written by `experiments/molecules_against_rdkit.py table`: a graph (atoms, a bar, bonds as `from-to-order`), RDKit's verdict, and its canonical
-//! SMILES of the largest fragment.
+//! `cases.tsv` is written by `experiments/molecules_against_rdkit.py table`: a graph (atoms, a bar, bonds as
+//! `from-to-order`), RDKit's verdict, and its canonical SMILES of the largest fragment.
 
 use pushforward::chem::{Atom, Bond, Element, Molecule, Verdict, canonical, check, read};
 
