@@ -82,9 +82,15 @@ impl Formulas {
         out + "</g>\n</svg>\n"
     }
 
+    /// Height and width of the PNG in pixels.
+    pub(crate) fn pixels(&self) -> (u32, u32) {
+        let [width, height] = self.size().map(|side| (side as f32 * SCALE).ceil() as u32);
+        (height, width)
+    }
+
     /// The grid as PNG; none if it is too large for a picture.
     pub(crate) fn png(&self) -> Option<Vec<u8>> {
-        let [width, height] = self.size().map(|side| (side as f32 * SCALE).ceil() as u32);
+        let (height, width) = self.pixels();
         let mut picture = Pixmap::new(width, height)?;
         picture.fill(Color::WHITE);
         let stroke = Stroke { width: WIDTH, line_cap: LineCap::Round, line_join: LineJoin::Round, ..Stroke::default() };

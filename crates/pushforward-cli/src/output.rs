@@ -102,6 +102,10 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// Items under a name without ending.
     pub(crate) fn new(name: &str, ids: &[u32], schema: &Schema) -> Self {
+        let formulas = Judged::new(ids, schema).and_then(|judged| judged.formulas());
+        if let Some((bytes, size)) = formulas.and_then(|f| Some((f.png()?, f.pixels()))) {
+            return Self { name: format!("{name}.png"), bytes, size: Some(size) };
+        }
         match tiles(ids, schema) {
             Some(tiles) => {
                 let grid = Grid::new(tiles);

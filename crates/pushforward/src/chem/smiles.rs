@@ -146,7 +146,7 @@ mod tests {
             (["C1=CC=CC=C1", "c1ccccc1", "C1C=CC=CC=1"], "c1ccccc1"),
             (["c1cc[nH]c1", "N1C=CC=C1", "C1=CNC=C1"], "c1cc[nH]c1"),
             (["CN(=O)=O", "C[N+](=O)[O-]", "[O-][N+](=O)C"], "C[N+](=O)[O-]"),
-            (["C[C@H](N)C(=O)O", "C[Cchematic::core::MoleculeH](N)C(=O)O", "CC(N)C(O)=O"], "CC(N)C(=O)O"),
+            (["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CC(N)C(O)=O"], "CC(N)C(=O)O"),
             (["F/C=C/F", "F/C=C\\F", "FC=CF"], "FC=CF"),
             (["C[NH3+]", "[NH3+]C", "[H][N+]([H])([H])C"], "C[NH3+]"),
         ] {

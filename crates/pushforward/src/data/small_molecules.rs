@@ -245,7 +245,7 @@ mod tests {
         expected[3..].sort();
         assert_eq!(found, expected);
         assert_eq!(names(4, &["F"]), ["F", "FF"]);
-        assert_eq!(names(3, &["O"]), ["O", "O=O", "OO", "O1OO1", "OOO"].map(String::from).to_vec());
+        assert_eq!(names(3, &["O"]), ["O", "O=O", "OO", "OOO", "o1oo1"].map(String::from).to_vec());
     }
 
     #[test]
