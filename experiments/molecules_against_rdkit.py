@@ -5,9 +5,10 @@
     python experiments/molecules_against_rdkit.py compare EXAMPLE FILE.smi[.gz] ...
     python experiments/molecules_against_rdkit.py table > crates/pushforward/tests/chemistry/cases.tsv
 
-EXAMPLE is the built example, target/release/examples/canonicalise. `compare` takes 10,000 molecules in all, spread over the files: a third as the files have them, a third
-rewritten (random order of atoms, kekulised or not), a third as graphs of which most have been broken by changes of bonds, elements and charges. `table` makes up all of
-its molecules.
+EXAMPLE is the built example, target/release/examples/canonicalise. `compare` takes 10,000 molecules in all, spread over
+the files: a third as the files have them, half of those with one character changed; a third rewritten (random order of
+atoms, kekulised or not); a third as graphs of which most have been broken by changes of bonds, elements and charges.
+`table` makes up all of its molecules.
 """
 
 import gzip
@@ -60,6 +61,13 @@ def changed(atoms, bonds, draw, edits):
     return atoms, bonds
 
 
+def damaged(text, draw):
+    """A text with one character left out, put in or exchanged: often no SMILES any more, or one that does not sanitise."""
+    at = draw.randrange(len(text))
+    new = draw.choice(["", *"CNOFcno()=#123[]+-"])
+    return text[:at] + new + text[at + draw.randrange(2):] or "C"
+
+
 def verdict_of_graph(atoms, bonds):
     """As the graph generation literature does it: sanitise the whole, then take the largest fragment."""
     molecule = Chem.RWMol()
@@ -99,6 +107,8 @@ def compare(example, paths):
     for index, text in enumerate(texts):
         molecule = Chem.MolFromSmiles(text)
         if molecule is None or index % 3 == 0:
+            if index % 2 == 0:
+                text = damaged(text, draw)
             asked.append(text)
             expected.append(verdict_of_text(text))
         elif index % 3 == 1:
@@ -114,7 +124,7 @@ def compare(example, paths):
             expected.append(verdict_of_graph(atoms, bonds))
     answers = subprocess.run([example], input="\n".join(asked) + "\n", capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(answers) == len(asked), (len(answers), len(asked))
-    count = dict.fromkeys(["texts", "text verdicts differ", "texts differ", "graphs of texts refused", "graphs of texts differ", "graphs", "broken graphs", "graph verdicts differ", "graph texts differ"], 0)
+    count = dict.fromkeys(["texts", "broken texts", "text verdicts differ", "texts differ", "graphs of texts refused", "graphs of texts differ", "graphs", "broken graphs", "graph verdicts differ", "graph texts differ"], 0)
     refused = {}
     for question, answer, truth in zip(asked, answers, expected):
         first, second = answer.split("\t")
@@ -128,6 +138,7 @@ def compare(example, paths):
                 wrong = "graph texts differ"
         else:
             count["texts"] += 1
+            count["broken texts"] += truth[0] == "invalid"
             if first.startswith("invalid") != (truth[0] == "invalid"):
                 wrong = "text verdicts differ"
             elif truth[0] != "invalid" and first != truth[0]:

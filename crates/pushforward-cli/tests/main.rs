@@ -129,6 +129,29 @@ fn a_run_leaves_what_every_other_command_needs() {
 }
 
 #[test]
+fn molecules_are_described_with_what_was_refused() {
+    let dir = workplace();
+    let chains: String = (1..=30).map(|n| format!("{}O chain {n}\n", "C".repeat(n))).collect();
+    std::fs::write(dir.path().join("chains.smi"), chains + "CC(C)(C)(C)C\n[Na+].[Cl-]\nC[N+](=O)[O-]\n")
+        .expect("written");
+    let told = succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]);
+    for part in [
+        "molecules: graph of up to 64 nodes",
+        "accepted 31 of 33",
+        "1  does not sanitise",
+        "1  not one component",
+        "atoms C N O N+1 O-1",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert!(told.lines().last().is_some_and(|line| line.starts_with("CC")), "{told}");
+    assert_eq!(succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]), told);
+    let small = succeed(dir.path(), &["data", "info", "small-molecules"]);
+    assert!(small.contains("accepted 5452"), "{small}");
+    assert!(refuse(dir.path(), &["data", "info", "qm9", "--data-dir", "."], 2).contains("data fetch qm9"));
+}
+
+#[test]
 fn an_interrupted_and_resumed_run_equals_an_uninterrupted_one() {
     let dir = workplace();
     assert!(train(dir.path(), 300, "whole", &["--no-eval"]).status.success());

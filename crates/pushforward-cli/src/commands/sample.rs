@@ -104,6 +104,9 @@ fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fai
         }
         None => printer.result(&output::sketch(&samples.ids, &loaded.schema)),
     }
+    if let Some(judged) = Judged::new(&samples.ids, &loaded.schema) {
+        printer.note(&judged.summary());
+    }
     let adaptive = if matches!(method, Sampler::Dopri5 { .. }) { " on average" } else { "" };
     printer.note(&format!(
         "{} items, {} network evaluations each{adaptive}, seed {}",

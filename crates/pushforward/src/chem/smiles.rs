@@ -129,7 +129,19 @@ pub fn canonical_text(text: &str) -> Result<String, Refusal> {
 }
 
 pub(super) fn parse(text: &str) -> Result<chematic::core::Molecule, Refusal> {
+    if let Some(place) = loose_bond(text) {
+        return Err(Refusal::Unparsable(format!("the bond at position {place} leads to no atom")));
+    }
     kit::parse(text).map_err(|error| Refusal::Unparsable(error.to_string()))
+}
+
+/// The first bond that a parenthesis follows, as in `C-(N)` and `C(=)N`: RDKit refuses it, and the parser would pass over it.
+fn loose_bond(text: &str) -> Option<usize> {
+    let mut bracket = false;
+    text.bytes().zip(text.bytes().skip(1)).position(|(here, next)| {
+        bracket = here == b'[' || (bracket && here != b']');
+        !bracket && b"-=#$:/\\~".contains(&here) && matches!(next, b'(' | b')')
+    })
 }
 
 #[cfg(test)]
@@ -148,6 +160,7 @@ mod tests {
             (["CN(=O)=O", "C[N+](=O)[O-]", "[O-][N+](=O)C"], "C[N+](=O)[O-]"),
             (["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CC(N)C(O)=O"], "CC(N)C(=O)O"),
             (["F/C=C/F", "F/C=C\\F", "FC=CF"], "FC=CF"),
+            (["CC(-N)=O", "C-C(=O)-N", "NC(C)=O"], "CC(N)=O"),
             (["C[NH3+]", "[NH3+]C", "[H][N+]([H])([H])C"], "C[NH3+]"),
         ] {
             for text in texts {
@@ -165,6 +178,8 @@ mod tests {
         for (text, reason) in [
             ("C1CC", "not a SMILES"),
             ("Qq", "not a SMILES"),
+            ("C-(N)C", "not a SMILES"),
+            ("C(=)N", "not a SMILES"),
             ("CC(C)(C)(C)C", "does not sanitise"),
             ("c1cccc1", "does not sanitise"),
             ("[Na+].[Cl-]", "not one component"),

@@ -81,6 +81,7 @@ impl Packed {
         self.ends.push([end(self.nodes.len()), end(self.bonds.len()), end(self.smiles.len())]);
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }

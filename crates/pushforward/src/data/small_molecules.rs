@@ -7,8 +7,10 @@
 //! They are found by growth: every connected graph has a node without which it stays connected, so all graphs of `n +
 //! 1` atoms are graphs of `n` atoms and one more atom, bonded to some of them in every way that valences allow.
 //!
-//! With all four elements there are COUNTS members of 1 to 5 atoms. A tenth of them validates and a tenth tests; the
-//! seed decides which, so that a generator's novelty means something, and coverage counts against all.
+//! With all four elements there are 5,452 members of up to 5 atoms, made in a tenth of a second, and 47,519 of up to 6.
+//! Graphs that the chemistry library cannot write are left out and counted: of five atoms there is one, five carbons
+//! each bonded to all others. A tenth of the members validates and a tenth tests; the seed decides which, so that a
+//! generator's novelty means something, and coverage counts against all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -220,7 +222,6 @@ impl Growing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Layout, Visit};
 
     fn names(most: usize, elements: &[&str]) -> Vec<String> {
         let kinds: Vec<Kind> = VALENCES
@@ -297,6 +298,13 @@ mod tests {
         let mut row = vec![0; splits.schema().sites];
         splits.train.write(Visit { seed: 0, epoch: 0, index: 5 }, &mut row);
         assert_eq!(check(&layout.molecule(&row)).strict(), splits.train.smiles(5));
+    }
+
+    #[test]
+    fn the_set_is_as_large_as_its_description_says() {
+        let splits = SmallMoleculeConfig::default().load(0).unwrap();
+        assert_eq!([&splits.train, &splits.validation, &splits.test].map(|p| p.len()), [4362, 545, 545]);
+        assert_eq!(splits.refused, [("not supported".to_owned(), 1)]);
     }
 
     #[test]
