@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
                 Verdict::Invalid(refusal) => vec!["invalid".to_owned(), refusal.to_string()],
             },
             None => {
-                let whole = canonical_text(&line).map_or_else(|refusal| format!("invalid: {refusal}"), |s| s);
+                let whole = canonical_text(&line).unwrap_or_else(|refusal| format!("invalid: {refusal}"));
                 let flat = read(&line).map_or_else(|r| format!("refused: {}", r.reason()), |r| r.canonical);
                 vec![whole, flat]
             }

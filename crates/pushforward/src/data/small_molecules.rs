@@ -222,6 +222,7 @@ impl Growing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Layout, Visit};
 
     fn names(most: usize, elements: &[&str]) -> Vec<String> {
         let kinds: Vec<Kind> = VALENCES
