@@ -123,7 +123,7 @@ fn chains(drawing: &Drawing) -> Vec<Chain> {
 /// The strokes of an atom's letters, the symbol centred on the atom.
 fn spell(label: &Label) -> Vec<Chain> {
     let [before, after] = label.beside();
-    let wide = |text: &str| text.chars().map(|c| advance(c)).sum::<f64>();
+    let wide = |text: &str| text.chars().map(advance).sum::<f64>();
     let symbol = wide(label.symbol) - GAP;
     let start = label.at[0] - symbol / 2.0;
     let mut chains = Vec::new();
