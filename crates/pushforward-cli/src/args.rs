@@ -194,8 +194,8 @@ pub(crate) struct SampleArgs {
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
     #[arg(long, default_value_t = 0)]
     pub(crate) first: u64,
-    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, a folder for one picture each (ends in /),
-    /// or - for stdout.
+    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, a folder
+    /// for one picture each (ends in /), or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pushforward::aef::ImageShape;
 use pushforward::data::continuous::quantize;
+use pushforward::data::graph::ABSENT;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
 use safetensors::tensor::TensorView;
@@ -13,6 +14,7 @@ use safetensors::{Dtype, serialize};
 
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
+use crate::molecule_files::{Judged, molecular};
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
 
@@ -29,8 +31,11 @@ pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
     Some(ids.chunks(schema.sites).map(tile).collect())
 }
 
-/// Items as lines of text: the decoded symbols, or class indices with spaces.
+/// Items as lines of text: the decoded symbols, canonical SMILES, or class indices with spaces.
 pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
+    if let Some(judged) = Judged::new(ids, schema) {
+        return judged.lines();
+    }
     let line = |item: &[u32]| match &schema.layout {
         Layout::Text { vocabulary } => vocabulary.decode(item).replace('\n', "\u{23ce}"),
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
@@ -44,7 +49,10 @@ pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
 pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
     match tiles(ids, schema) {
         Some(tiles) => sketch_tiles(&tiles),
-        None => lines(ids, schema).into_iter().take(PREVIEW_LINES).collect::<Vec<_>>().join("\n"),
+        None => {
+            let shown = PREVIEW_LINES.min(ids.len() / schema.sites);
+            lines(&ids[..shown * schema.sites], schema).join("\n")
+        }
     }
 }
 
@@ -94,6 +102,10 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// Items under a name without ending.
     pub(crate) fn new(name: &str, ids: &[u32], schema: &Schema) -> Self {
+        let formulas = Judged::new(ids, schema).and_then(|judged| judged.formulas());
+        if let Some((bytes, size)) = formulas.and_then(|f| Some((f.png()?, f.pixels()))) {
+            return Self { name: format!("{name}.png"), bytes, size: Some(size) };
+        }
         match tiles(ids, schema) {
             Some(tiles) => {
                 let grid = Grid::new(tiles);
@@ -126,26 +138,59 @@ impl Sketch {
 pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<(), Failure> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
     let bytes = match ending.as_str() {
+        "png" | "svg" | "smi" | "csv" if molecular(schema).is_some() => molecules(samples, schema, &ending)?,
         "png" => {
             let tiles = tiles(&samples.ids, schema).ok_or_else(|| {
-                Failure::request("only images can be written as .png").hint("use .txt, .jsonl, .csv or .safetensors")
+                Failure::request("only images and molecules can be written as .png")
+                    .hint("use .txt, .jsonl, .csv or .safetensors")
             })?;
             Grid::new(tiles).png()
+        }
+        "svg" | "smi" => {
+            return Err(Failure::request(format!("only molecules can be written as .{ending}"))
+                .hint("use .png, .txt, .jsonl, .csv or .safetensors"));
         }
         "txt" => (lines(&samples.ids, schema).join("\n") + "\n").into_bytes(),
         "jsonl" => jsonl(samples, schema).into_bytes(),
         "csv" => csv(samples, schema).into_bytes(),
         "safetensors" => tensors(samples)?,
         _ => {
-            return Err(Failure::request(format!("the ending of {} names no format", path.display()))
-                .hint("use .png, .txt, .jsonl, .csv, .safetensors, or - for stdout"));
+            return Err(Failure::request(format!("the ending of {} names no format", path.display())).hint(
+                "use .png, .txt, .jsonl, .csv, .safetensors, for molecules also .smi and .svg, or - for stdout",
+            ));
         }
     };
     write_atomic(path, &bytes).or_run()
 }
 
+/// Samples of molecules in one of the formats that only they have, or have in another form.
+fn molecules(samples: &Samples, schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
+    let judged = Judged::new(&samples.ids, schema).expect("the schema is of molecules");
+    let formulas = || {
+        let nothing = || Failure::Run(anyhow::anyhow!("no sample is a valid molecule, so there is nothing to draw"));
+        judged.formulas().ok_or_else(nothing)
+    };
+    Ok(match ending {
+        "smi" => judged.smi().into_bytes(),
+        "csv" => judged.csv().into_bytes(),
+        "svg" => formulas()?.svg().into_bytes(),
+        _ => formulas()?
+            .png()
+            .ok_or_else(|| Failure::request("the drawings are too large for one .png").hint("use .svg, or fewer"))?,
+    })
+}
+
 /// One JSON object a line.
 pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
+    if let Some(judged) = Judged::new(&samples.ids, schema) {
+        let objects =
+            samples.items().zip(judged.verdicts()).zip(&samples.nfe).map(|((item, (verdict, smiles)), nfe)| {
+                // An absent site is no class, and JSON has a word for that.
+                let ids: Vec<Option<u32>> = item.iter().map(|&id| (id != ABSENT).then_some(id)).collect();
+                serde_json::json!({"smiles": smiles, "verdict": verdict, "ids": ids, "nfe": nfe}).to_string() + "\n"
+            });
+        return objects.collect();
+    }
     let texts = lines(&samples.ids, schema);
     let mut out = String::new();
     for ((item, text), nfe) in samples.items().zip(texts).zip(&samples.nfe) {

@@ -122,10 +122,33 @@ fn a_run_leaves_what_every_other_command_needs() {
     assert!(report["rows"].as_array().is_some_and(|rows| rows.iter().any(|r| r["metric"] == "bound")));
     assert!(succeed(dir.path(), &["score", "run", "--items", "4", "--draws", "2"]).contains("nats"));
     assert!(succeed(dir.path(), &["inspect", "run"]).contains("step 40"));
-    assert!(refuse(dir.path(), &["sample", "run", "--out", "x.png"], 2).contains("only images"));
+    assert!(refuse(dir.path(), &["sample", "run", "--out", "x.png"], 2).contains("only images and molecules"));
     assert!(!dir.path().join("x.png").exists());
     assert!(refuse(dir.path(), &["sample", "run", "--nfe", "2", "--sampler", "heun"], 2).contains("odd"));
     assert!(refuse(dir.path(), &["sample", "run", "--grid", "0,0.5"], 2).contains("strictly from 0 to 1"));
+}
+
+#[test]
+fn molecules_are_described_with_what_was_refused() {
+    let dir = workplace();
+    let chains: String = (1..=30).map(|n| format!("{}O chain {n}\n", "C".repeat(n))).collect();
+    std::fs::write(dir.path().join("chains.smi"), chains + "CC(C)(C)(C)C\n[Na+].[Cl-]\nC[N+](=O)[O-]\n")
+        .expect("written");
+    let told = succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]);
+    for part in [
+        "molecules: graph of up to 64 nodes",
+        "accepted 31 of 33",
+        "1  does not sanitise",
+        "1  not one component",
+        "atoms C O N+1 O-1",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert!(told.lines().last().is_some_and(|line| line.starts_with("CC")), "{told}");
+    assert_eq!(succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]), told);
+    let small = succeed(dir.path(), &["data", "info", "small-molecules"]);
+    assert!(small.contains("accepted 5452"), "{small}");
+    assert!(refuse(dir.path(), &["data", "info", "qm9", "--data-dir", "."], 2).contains("data fetch qm9"));
 }
 
 #[test]

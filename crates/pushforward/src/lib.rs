@@ -23,6 +23,7 @@ pub use burn;
 pub mod aef;
 pub mod bijector;
 pub mod checkpoint;
+pub mod chem;
 pub mod classifier;
 pub mod config;
 pub mod data;

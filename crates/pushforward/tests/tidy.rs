@@ -17,7 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dual", &["tensor", "kernels"]),
     ("nn", &["tensor", "dual", "kernels", "pairs", "rng"]),
     ("bijector", &["nn", "tensor", "rng"]),
-    ("data", &["pairs", "rng"]),
+    ("chem", &[]),
+    ("data", &["chem", "pairs", "rng"]),
     ("eval", &["rng"]),
     ("flow_map", &["nn", "dual", "tensor", "pairs", "rng", "objective"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "objective"]),
@@ -30,7 +31,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "model",
         &["config", "checkpoint", "params", "pairs", "data", "nn", "rng", "tensor", "flow_map", "aef", "classifier"],
     ),
-    ("evaluation", &["model", "config", "data", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"]),
+    (
+        "evaluation",
+        &["model", "config", "data", "chem", "eval", "nn", "tensor", "rng", "flow_map", "aef", "classifier"],
+    ),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::{DataConfig, Layout, RawImages, Schema, pictures};
 use pushforward::evaluation::items;
 
@@ -17,17 +18,19 @@ use crate::progress::DownloadBar;
 use crate::{download, sources};
 
 /// The sets that the program makes itself.
-const EMBEDDED: [(&str, &str); 4] = [
+const EMBEDDED: [(&str, &str); 5] = [
     ("glyphs", "binary images 16 x 16 of drawn digits"),
     ("echo", "four letters over eight symbols, then the same four again"),
     ("sums", "additions with their sums"),
     ("checker", "a correlated pair of variables of 16 classes"),
+    ("small-molecules", "every molecule of up to 5 atoms of C N O F"),
 ];
 
 /// The sets that are files of the user.
-const OWN: [(&str, &str); 2] = [
+const OWN: [(&str, &str); 3] = [
     ("text", "any UTF-8 text file, by characters or by a tokenizer"),
     ("image-folder", "the PNG and JPEG files of a folder, grey or in colour"),
+    ("molecules", "any .smi file, or table with a column of SMILES"),
 ];
 
 /// Items that `data info` shows.
@@ -77,7 +80,10 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
 
 fn info(name: &str, folder: &Path, printer: Printer) -> Result<(), Failure> {
     let path = Path::new(name);
-    let text = if path.is_file() && !pictures::is_picture(path) {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let text = if path.is_file() && matches!(ending.as_str(), "smi" | "csv" | "smiles") {
+        format!("set = \"molecules\"\npath = {}", toml::Value::String(name.to_owned()))
+    } else if path.is_file() && !pictures::is_picture(path) {
         format!("set = \"text\"\nlength = 64\npath = {}", toml::Value::String(name.to_owned()))
     } else {
         format!("set = {}", toml::Value::String(name.to_owned()))
@@ -108,6 +114,9 @@ fn info(name: &str, folder: &Path, printer: Printer) -> Result<(), Failure> {
     let what = layout(splits.schema());
     let counts = [&splits.train, &splits.validation, &splits.test].map(|part| part.len());
     printer.result(&describe(&splits.name, &what, counts, &splits.sha256));
+    if let Layout::Graph(graph) = &splits.schema().layout {
+        printer.result(&molecules(graph, counts.iter().sum(), &splits.refused));
+    }
     let ids = items(splits.train.as_ref(), SHOWN);
     printer.result(&output::sketch(&ids, splits.schema()));
     Ok(())
@@ -146,6 +155,24 @@ fn layout(schema: &Schema) -> String {
         Layout::Graph(graph) => format!("graph of up to {} nodes", graph.nodes),
     };
     format!("{layout}, {} sites of {} classes", schema.sites, schema.classes)
+}
+
+/// Accepted and refused molecules, kinds of atoms, and sizes.
+fn molecules(graph: &GraphLayout, accepted: usize, refused: &[(String, u64)]) -> String {
+    let others: u64 = refused.iter().map(|(_, count)| count).sum();
+    let all = accepted as u64 + others;
+    let mut lines =
+        vec![format!("accepted {accepted} of {all} ({:.2} %)", 100.0 * accepted as f64 / all.max(1) as f64)];
+    lines.extend(refused.iter().map(|(reason, count)| format!("refused {count:>8}  {reason}")));
+    let class = |c: &NodeClass| match c.charge {
+        0 => c.element.clone(),
+        charge => format!("{}{charge:+}", c.element),
+    };
+    lines.push(format!("atoms {}", graph.node_classes.iter().map(class).collect::<Vec<_>>().join(" ")));
+    let sizes = graph.sizes.iter().enumerate().filter(|(_, count)| **count > 0);
+    let sizes: Vec<String> = sizes.map(|(size, count)| format!("{size}: {count}")).collect();
+    lines.push(format!("training molecules by number of atoms: {}", sizes.join(", ")));
+    lines.join("\n")
 }
 
 fn describe(name: &str, what: &str, [training, validation, test]: [usize; 3], sha256: &str) -> String {

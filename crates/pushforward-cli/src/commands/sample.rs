@@ -12,6 +12,7 @@ use crate::args::{SampleArgs, SamplerArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
+use crate::molecule_files::Judged;
 use crate::output;
 use crate::printer::Printer;
 use crate::progress::StageBar;
@@ -107,6 +108,9 @@ fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fai
             printer.result(&path.display().to_string());
         }
         None => printer.result(&output::sketch(&samples.ids, &loaded.schema)),
+    }
+    if let Some(judged) = Judged::new(&samples.ids, &loaded.schema) {
+        printer.note(&judged.summary());
     }
     let adaptive = if matches!(method, Sampler::Dopri5 { .. }) { " on average" } else { "" };
     printer.note(&format!(

@@ -50,7 +50,7 @@ impl CheckerConfig {
         };
         let (train, validation, test) = (part(TRAIN), part(HELD_OUT), part(HELD_OUT));
         let sha256 = files::sha256_made("checker", self, seed);
-        Ok(Splits { name: "checker".into(), train, validation, test, sha256 })
+        Ok(Splits { name: "checker".into(), train, validation, test, sha256, refused: Vec::new() })
     }
 }
 

@@ -180,7 +180,15 @@ impl DataConfig {
             Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => (config.flip, config.noise),
             Self::Cifar10(config) => (config.flip, config.noise),
             Self::ImageFolder(config) => (config.flip, config.noise),
-            Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::Text8(_) | Self::Text(_) => (false, 0.0),
+            Self::Echo(_)
+            | Self::Sums(_)
+            | Self::Checker(_)
+            | Self::Text8(_)
+            | Self::Text(_)
+            | Self::SmallMolecules(_)
+            | Self::Qm9(_)
+            | Self::Zinc250k(_)
+            | Self::Molecules(_) => (false, 0.0),
         }
     }
 }

@@ -49,7 +49,14 @@ impl GlyphConfig {
         let part =
             |(first, len)| -> Arc<dyn Dataset> { Arc::new(GlyphSet { schema: schema.clone(), seed, first, len }) };
         let [train, validation, test] = parts(self)?.map(part);
-        Ok(Splits { name: "glyphs".into(), train, validation, test, sha256: self.sha256("glyphs", seed) })
+        Ok(Splits {
+            name: "glyphs".into(),
+            train,
+            validation,
+            test,
+            sha256: self.sha256("glyphs", seed),
+            refused: Vec::new(),
+        })
     }
 
     /// The same glyphs in grey, anti-aliased.

@@ -88,7 +88,14 @@ pub(crate) fn view(raw: RawSplits, pixels: Pixels, seed: u64) -> Result<Splits, 
     let view = |raw, fixed| -> Arc<dyn Dataset> { Arc::new(ImageSet::new(raw, pixels, fixed)) };
     // The two held-out parts draw from different seeds; the second is any other function of the first.
     let (train, validation) = (view(raw.train, None), view(raw.validation, Some(seed)));
-    Ok(Splits { name: raw.name, train, validation, test: view(raw.test, Some(!seed)), sha256: raw.sha256 })
+    Ok(Splits {
+        name: raw.name,
+        train,
+        validation,
+        test: view(raw.test, Some(!seed)),
+        sha256: raw.sha256,
+        refused: Vec::new(),
+    })
 }
 
 struct ImageSet {

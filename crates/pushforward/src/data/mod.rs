@@ -8,9 +8,9 @@
 //! Sets of images serve models of continuous data too: [`DataConfig::continuous`] gives their parts as
 //! [`ContinuousImages`], points of `[0, 1]^n`, which [`Order`] puts in the same order.
 //!
-//! `checker`, `echo`, `sums` and `glyphs` are made by the program from a seed and carry an exact check of every
-//! sample. `text` and `image-folder` are the user's own files. The others are read from files under a data folder,
-//! `<data_dir>/<set>/<file>`, plain or gzipped.
+//! `checker`, `echo`, `sums`, `glyphs` and `small-molecules` are made by the program from a seed and carry an exact
+//! check of every sample. `text`, `image-folder` and `molecules` are the user's own files. The others are read from files
+//! under a data folder, `<data_dir>/<set>/<file>`, plain or gzipped.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -32,10 +32,15 @@ pub mod glyphs;
 pub mod graph;
 pub mod idx;
 pub mod images;
+mod molecule_rows;
+pub mod molecules;
 mod order;
 pub mod pictures;
+mod prepared;
 mod raw;
 mod rule;
+pub mod small_molecules;
+mod smiles_file;
 mod strokes;
 pub mod sums;
 pub mod text;
@@ -73,6 +78,14 @@ pub enum DataConfig {
     Text8(text::Text8Config),
     /// Any UTF-8 text file, by characters or by a tokenizer.
     Text(text::TextConfig),
+    /// Every molecule of a few atoms of C N O F.
+    SmallMolecules(small_molecules::SmallMoleculeConfig),
+    /// Molecules of up to 9 heavy atoms of C N O F (Ramakrishnan et al. 2014).
+    Qm9(molecules::MoleculeConfig),
+    /// Drug-like molecules of up to 38 heavy atoms (Gomez-Bombarelli et al. 2018, arXiv 1610.02415).
+    Zinc250k(molecules::MoleculeConfig),
+    /// Any file of SMILES.
+    Molecules(molecules::SmilesFileConfig),
 }
 
 impl DataConfig {
@@ -90,6 +103,10 @@ impl DataConfig {
             Self::ImageFolder(_) => "image-folder",
             Self::Text8(_) => "text8",
             Self::Text(_) => "text",
+            Self::SmallMolecules(_) => "small-molecules",
+            Self::Qm9(_) => "qm9",
+            Self::Zinc250k(_) => "zinc250k",
+            Self::Molecules(_) => "molecules",
         }
     }
 
@@ -97,7 +114,7 @@ impl DataConfig {
     /// Empty for the sets that the program makes itself.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Glyphs(_) | Self::Echo(_) | Self::Sums(_) | Self::Checker(_) => Vec::new(),
+            Self::Glyphs(_) | Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::SmallMolecules(_) => Vec::new(),
             Self::Mnist(_) | Self::FashionMnist(_) | Self::Kmnist(_) => {
                 idx::FILES.iter().map(|file| Path::new(&self.folder()).join(format!("{file}.gz"))).collect()
             }
@@ -105,6 +122,8 @@ impl DataConfig {
             Self::ImageFolder(config) => config.files(),
             Self::Text8(config) => vec![config.path.clone().unwrap_or_else(|| "text8/text8".into())],
             Self::Text(config) => std::iter::once(config.path.clone()).chain(config.tokenizer.clone()).collect(),
+            Self::Qm9(config) | Self::Zinc250k(config) => config.files(self.name()),
+            Self::Molecules(config) => vec![config.path.clone()],
         }
     }
 
@@ -136,6 +155,10 @@ impl DataConfig {
             }),
             Self::Text8(config) => config.load(data_dir),
             Self::Text(config) => config.load(data_dir),
+            Self::SmallMolecules(config) => config.load(seed),
+            Self::Qm9(config) => config.load_qm9(data_dir),
+            Self::Zinc250k(config) => config.load_zinc250k(data_dir),
+            Self::Molecules(config) => config.load(data_dir),
         }
     }
 
@@ -151,7 +174,15 @@ impl DataConfig {
             }
             Self::Cifar10(config) => config.read(data_dir),
             Self::ImageFolder(config) => config.read(data_dir),
-            Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::Text8(_) | Self::Text(_) => {
+            Self::Echo(_)
+            | Self::Sums(_)
+            | Self::Checker(_)
+            | Self::Text8(_)
+            | Self::Text(_)
+            | Self::SmallMolecules(_)
+            | Self::Qm9(_)
+            | Self::Zinc250k(_)
+            | Self::Molecules(_) => {
                 Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
             }
         }
@@ -184,6 +215,11 @@ pub trait Dataset: Send + Sync {
 
     /// The class label of example `index`, where the set has labels.
     fn label(&self, _index: usize) -> Option<u32> {
+        None
+    }
+
+    /// The canonical SMILES of example `index`, where the set is of molecules.
+    fn smiles(&self, _index: usize) -> Option<&str> {
         None
     }
 }
@@ -264,6 +300,8 @@ pub struct Splits {
     pub test: Arc<dyn Dataset>,
     /// Hash of the source files as stored or, for a made-up set, of its settings and seed.
     pub sha256: String,
+    /// How many items of the source are not in the set, by reason.
+    pub refused: Vec<(String, u64)>,
 }
 
 impl Splits {
@@ -280,6 +318,7 @@ impl fmt::Debug for Splits {
             .field("schema", self.schema())
             .field("examples", &[self.train.len(), self.validation.len(), self.test.len()])
             .field("sha256", &self.sha256)
+            .field("refused", &self.refused)
             .finish()
     }
 }
@@ -313,6 +352,10 @@ mod tests {
             ("set = 'image-folder'\npath = 'a'\nsize = [8, 8]\nsplit = { random = { seed = 3 } }", "image-folder"),
             ("set = 'text8'\nlength = 64", "text8"),
             ("set = 'text'\npath = 'a.txt'", "text"),
+            ("set = 'small-molecules'\natoms = 4", "small-molecules"),
+            ("set = 'qm9'\ncharges = 'classes'\nmax_atoms = 8", "qm9"),
+            ("set = 'zinc250k'\nelements = ['C', 'Cl']\nlimit = 1000", "zinc250k"),
+            ("set = 'molecules'\npath = 'a.smi'\ncolumn = 'smi'", "molecules"),
         ] {
             let config = parse(text).unwrap();
             assert_eq!(config.name(), name);

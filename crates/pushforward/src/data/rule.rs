@@ -33,7 +33,7 @@ where
     };
     // The two held-out parts draw from different seeds; the second is any other function of the first.
     let (validation, test) = (part(HELD_OUT, Some(seed)), part(HELD_OUT, Some(!seed)));
-    Splits { name: name.to_owned(), train: part(ENUMERATED, None), validation, test, sha256 }
+    Splits { name: name.to_owned(), train: part(ENUMERATED, None), validation, test, sha256, refused: Vec::new() }
 }
 
 impl<F: Fn(u64, &mut [u32]) + Send + Sync> Dataset for RuleSet<F> {

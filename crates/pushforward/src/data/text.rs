@@ -122,7 +122,7 @@ fn letters(source: &Source) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-fn utf8(source: &Source) -> Result<String, DataError> {
+pub(super) fn utf8(source: &Source) -> Result<String, DataError> {
     let mut content = source.open();
     String::from_utf8(content.take(u64::MAX)?).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
@@ -164,7 +164,7 @@ fn cut(name: &str, ids: Ids, vocabulary: Vocabulary, length: usize, sha256: Stri
     };
     let train = part(0..first, Start::Drawn);
     let (validation, test) = (part(first..second, Start::Zero), part(second..n, Start::Zero));
-    Ok(Splits { name: name.to_owned(), train, validation, test, sha256 })
+    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: Vec::new() })
 }
 
 struct Windows {

@@ -13,6 +13,9 @@
 //! | [`kneser_ney`] | a character n-gram model: perplexity with a scorer of our own |
 //! | [`frechet`] | Frechet distance and kernel distance (KID) between feature sets |
 //! | [`balance`] | class balance |
+//! | [`wasserstein`] | distance of two samples of numbers |
+//! | [`graph_stats`] | degrees, clustering, orbits and spectra of graphs, and their discrepancy |
+//! | [`similarity`] | Tanimoto similarity, nearest neighbours, diversity, cosine of counts |
 //! | [`bits_per_dim`] | the one place where nats become bits |
 //! | [`report`] | rows, JSON, text table |
 
@@ -22,10 +25,13 @@ mod discounting;
 pub mod divergence;
 pub mod entropy;
 pub mod frechet;
+pub mod graph_stats;
 pub mod interval;
 pub mod kneser_ney;
 pub mod ngram_kl;
 pub mod report;
+pub mod similarity;
+pub mod wasserstein;
 
 /// Lengths of the runs of equal neighbours. Sorting and counting runs instead of hashing gives the counts
 /// in a fixed order, so that sums over them do not change in their last digits from run to run.

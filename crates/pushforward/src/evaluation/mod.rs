@@ -2,12 +2,14 @@
 //! bound, as one report.
 //!
 //! Which metrics apply follows from the data set: the made-up sets have an exact check of every sample, text is scored by
-//! an n-gram model of the training split, images by a classifier of the same set. Correctness and perplexity are never
+//! an n-gram model of the training split, images by a classifier of the same set, molecules by chemistry. Correctness and perplexity are never
 //! reported without an entropy beside them: a generator that has collapsed to one perfect sample scores well on both.
 
 mod images;
+mod molecules;
 
 pub use self::images::{ImageEvalRequest, evaluate_images};
+use self::molecules::MoleculeJudge;
 use crate::classifier;
 use crate::data::{DataConfig, Dataset, Layout, Splits, Visit, checker, echo, glyphs, sums};
 use crate::eval::balance::Balance;
@@ -74,6 +76,7 @@ enum Judge<'a> {
     Glyphs,
     Text(Box<TextJudge>),
     Images(Box<ImageJudge<'a>>),
+    Molecules(Box<MoleculeJudge>),
     Nothing,
 }
 
@@ -116,6 +119,11 @@ pub fn evaluate(
         let sequences: Vec<&[u32]> = held_out.chunks(splits.schema().sites).collect();
         for row in text.rows(&sequences, splits) {
             report.push(Row { sampler: Some("held-out data".into()), ..row }.n(sequences.len()));
+        }
+    }
+    if let Judge::Molecules(molecules) = &judge {
+        for row in molecules.rows(&items(splits.test.as_ref(), request.samples)) {
+            report.push(Row { sampler: Some("held-out data".into()), ..row });
         }
     }
     if request.bound_items > 0 {
@@ -249,6 +257,18 @@ impl<'a> Judge<'a> {
                 None => Self::Nothing,
                 Some(features) => Self::Images(Box::new(ImageJudge::new(features, splits)?)),
             },
+            data @ (DataConfig::SmallMolecules(_)
+            | DataConfig::Qm9(_)
+            | DataConfig::Zinc250k(_)
+            | DataConfig::Molecules(_)) => {
+                if !progress("training molecules", 0, 1) {
+                    return Err(EvalError::Interrupted);
+                }
+                match &splits.schema().layout {
+                    Layout::Graph(layout) => Self::Molecules(Box::new(MoleculeJudge::new(layout, data, splits))),
+                    _ => Self::Nothing,
+                }
+            }
         })
     }
 
@@ -261,6 +281,7 @@ impl<'a> Judge<'a> {
             Self::Glyphs => glyph_rows(&sequences),
             Self::Text(text) => text.rows(&sequences, splits),
             Self::Images(images) => images.rows(samples, splits),
+            Self::Molecules(molecules) => molecules.rows(&samples.ids),
             Self::Nothing => vec![Row::estimate("entropy_unigram", "nats", entropy::mean_unigram(&sequences))],
         }
     }

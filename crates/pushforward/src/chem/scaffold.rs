@@ -1,0 +1,30 @@
+//! Scaffolds: the rings of a molecule, what links them and what is doubly bonded to them (Bemis and Murcko, The
+//! properties of known drugs, 1996), as RDKit cuts them.
+
+use chematic::smiles as kit;
+
+use super::properties::Perceived;
+
+impl Perceived {
+    /// Canonical SMILES of the scaffold; empty for a molecule without rings.
+    pub fn scaffold(&self) -> String {
+        kit::rdkit_murcko_scaffold(self.foreign()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn side_chains_go_and_linkers_stay() {
+        for (smiles, scaffold) in [
+            ("CCc1ccc(CC(=O)NC2CCCC2)cc1", "O=C(Cc1ccccc1)NC1CCCC1"),
+            ("CC1CCC(=O)C1", "O=C1CCCC1"),
+            ("Cn1cccc1", "c1cc[nH]c1"),
+            ("CCCC", ""),
+        ] {
+            assert_eq!(Perceived::of(smiles).unwrap().scaffold(), scaffold);
+        }
+    }
+}

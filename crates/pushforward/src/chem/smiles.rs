@@ -1,0 +1,220 @@
+//! SMILES to molecules and back.
+//!
+//! Reading sanitises as RDKit does, writes the kekulised form and takes atoms and bonds from that, so that what RDKit
+//! would clean up (nitro groups written with five-valent nitrogen) is cleaned up. A molecule is accepted only if
+//! writing it gives the canonical SMILES that the text itself has without its stereochemistry: whatever a graph of
+//! elements, charges and bonds cannot hold (radicals, hydrogens that no valence implies) is refused, not lost.
+//! Canonical SMILES are those of RDKit 2026.03 (Weininger 1988 for the language; Schneider, Sahnoun, Landrum 2015 for
+//! the order of the atoms).
+
+use chematic::smiles as kit;
+use chematic::smiles::{RdkitSmilesError, RdkitSmilesParams};
+
+use super::molecule::Molecule;
+
+/// Why a text or a graph is no molecule that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not the language.
+    #[error("not a SMILES: {0}")]
+    Unparsable(String),
+    /// Valences or aromatic rings that cannot be.
+    #[error("does not sanitise: {0}")]
+    Unsound(String),
+    /// Outside what the chemistry library models.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// Salts, mixtures, or nothing at all.
+    #[error("{0} components instead of one")]
+    Components(usize),
+    /// A given isotope.
+    #[error("an isotope")]
+    Isotope,
+    /// An atom `*` of any element.
+    #[error("an atom of no element")]
+    Wildcard,
+    /// A bond that is not single, double or triple.
+    #[error("a bond that is not single, double or triple")]
+    Bond,
+    /// Radicals, and other hydrogen counts that valence does not imply.
+    #[error("hydrogens that valence does not imply")]
+    Hydrogens,
+}
+
+impl Refusal {
+    /// The reason without its particulars, for counts.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unparsable(_) => "not a SMILES",
+            Self::Unsound(_) => "does not sanitise",
+            Self::Unsupported(_) => "not supported",
+            Self::Components(_) => "not one component",
+            Self::Isotope => "isotope",
+            Self::Wildcard => "atom of no element",
+            Self::Bond => "bond that is not single, double or triple",
+            Self::Hydrogens => "hydrogens that valence does not imply",
+        }
+    }
+}
+
+impl From<RdkitSmilesError> for Refusal {
+    fn from(error: RdkitSmilesError) -> Self {
+        match error {
+            RdkitSmilesError::Sanitization(what) => Self::Unsound(what),
+            RdkitSmilesError::Unsupported(what) => Self::Unsupported(what),
+        }
+    }
+}
+
+/// A molecule with its texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The graph.
+    pub molecule: Molecule,
+    /// Its canonical SMILES.
+    pub canonical: String,
+    /// A kekulised SMILES of the same molecule, which [`read_kekulised`] takes.
+    pub kekulised: String,
+}
+
+/// Reads one molecule. Stereochemistry is dropped.
+///
+/// # Errors
+/// Why it cannot be a graph of elements, charges and bonds.
+pub fn read(text: &str) -> Result<Reading, Refusal> {
+    let parsed = parse(text)?;
+    if parsed.atoms().any(|(_, a)| a.wildcard) {
+        return Err(Refusal::Wildcard);
+    }
+    if parsed.atoms().any(|(_, a)| a.isotope.is_some()) {
+        return Err(Refusal::Isotope);
+    }
+    let flat = RdkitSmilesParams { isomeric: false, ..RdkitSmilesParams::default() };
+    let kekulised = kit::rdkit_smiles(&parsed, &RdkitSmilesParams { kekule: true, ..flat })?;
+    let molecule = read_kekulised(&kekulised)?;
+    let components = molecule.components().len();
+    if components != 1 {
+        return Err(Refusal::Components(components));
+    }
+    let canonical = canonical(&molecule)?;
+    if canonical != kit::rdkit_smiles(&parsed, &flat)? {
+        return Err(Refusal::Hydrogens);
+    }
+    Ok(Reading { molecule, canonical, kekulised })
+}
+
+/// Reads a SMILES without aromatic atoms as it stands, without any check of its chemistry: for texts that [`read`] has
+/// written.
+///
+/// # Errors
+/// If it is no SMILES, or has other bonds than single, double and triple ones.
+pub fn read_kekulised(text: &str) -> Result<Molecule, Refusal> {
+    Molecule::of_foreign(&parse(text)?).ok_or(Refusal::Bond)
+}
+
+/// The canonical SMILES of a graph, hydrogens by valence.
+///
+/// # Errors
+/// If RDKit would not sanitise it.
+pub fn canonical(molecule: &Molecule) -> Result<String, Refusal> {
+    Ok(kit::rdkit_canonical_smiles(&molecule.foreign())?)
+}
+
+/// The canonical SMILES of a text with its stereochemistry, as RDKit reads and writes it.
+///
+/// # Errors
+/// If RDKit would not read it.
+pub fn canonical_text(text: &str) -> Result<String, Refusal> {
+    Ok(kit::rdkit_canonical_smiles(&parse(text)?)?)
+}
+
+pub(super) fn parse(text: &str) -> Result<chematic::core::Molecule, Refusal> {
+    if let Some(place) = loose_bond(text) {
+        return Err(Refusal::Unparsable(format!("the bond at position {place} leads to no atom")));
+    }
+    kit::parse(text).map_err(|error| Refusal::Unparsable(error.to_string()))
+}
+
+/// The first bond that a parenthesis follows, as in `C-(N)` and `C(=)N`: RDKit refuses it, and the parser would pass over it.
+fn loose_bond(text: &str) -> Option<usize> {
+    let mut bracket = false;
+    text.bytes().zip(text.bytes().skip(1)).position(|(here, next)| {
+        bracket = here == b'[' || (bracket && here != b']');
+        !bracket && b"-=#$:/\\~".contains(&here) && matches!(next, b'(' | b')')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chem::molecule::Bond;
+
+    #[test]
+    fn texts_of_one_molecule_have_one_canonical_form() {
+        for (texts, expected) in [
+            (["OCC", "C(O)C", "[CH3][CH2][OH]"], "CCO"),
+            (["C1=CC=CC=C1", "c1ccccc1", "C1C=CC=CC=1"], "c1ccccc1"),
+            (["c1cc[nH]c1", "N1C=CC=C1", "C1=CNC=C1"], "c1cc[nH]c1"),
+            (["CN(=O)=O", "C[N+](=O)[O-]", "[O-][N+](=O)C"], "C[N+](=O)[O-]"),
+            (["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "CC(N)C(O)=O"], "CC(N)C(=O)O"),
+            (["F/C=C/F", "F/C=C\\F", "FC=CF"], "FC=CF"),
+            (["CC(-N)=O", "C-C(=O)-N", "NC(C)=O"], "CC(N)=O"),
+            (["C[NH3+]", "[NH3+]C", "[H][N+]([H])([H])C"], "C[NH3+]"),
+        ] {
+            for text in texts {
+                let reading = read(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+                assert_eq!(reading.canonical, expected, "{text}");
+                assert_eq!(canonical(&reading.molecule).unwrap(), expected, "{text}");
+                let again = read_kekulised(&reading.kekulised).unwrap();
+                assert_eq!(again, reading.molecule, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_name_their_reason() {
+        for (text, reason) in [
+            ("C1CC", "not a SMILES"),
+            ("Qq", "not a SMILES"),
+            ("C-(N)C", "not a SMILES"),
+            ("C(=)N", "not a SMILES"),
+            ("CC(C)(C)(C)C", "does not sanitise"),
+            ("c1cccc1", "does not sanitise"),
+            ("[Na+].[Cl-]", "not one component"),
+            ("[13CH4]", "isotope"),
+            ("C*", "atom of no element"),
+            ("[CH2]C", "hydrogens that valence does not imply"),
+        ] {
+            let refusal = read(text).unwrap_err();
+            assert_eq!(refusal.reason(), reason, "{text}: {refusal}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_atoms_and_bonds_does_not_matter(
+            which in 0usize..6, swaps in proptest::collection::vec((0usize..64, 0usize..64), 0..40),
+        ) {
+            let texts = [
+                "CC(=O)Nc1ccc(O)cc1", "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "C1CC2CCC1C2", "[O-][N+](=O)c1ccsc1", "N#CC1(C=O)CC1",
+                "CS(=O)(=O)N1CCOCC1",
+            ];
+            let reading = read(texts[which]).unwrap();
+            let atoms = reading.molecule.atoms().len();
+            let mut order: Vec<usize> = (0..atoms).collect();
+            swaps.iter().for_each(|&(a, b)| order.swap(a % atoms, b % atoms));
+            let moved = reading.molecule.part(&order);
+            let mut bonds: Vec<Bond> = moved.bonds().to_vec();
+            let count = bonds.len();
+            for &(a, b) in &swaps {
+                bonds.swap(a % count, b % count);
+                let bond = &mut bonds[a % count];
+                (bond.from, bond.to) = (bond.to, bond.from);
+            }
+            let moved = Molecule::new(moved.atoms().to_vec(), bonds);
+            prop_assert_eq!(canonical(&moved).unwrap(), reading.canonical);
+        }
+    }
+}
