@@ -3,12 +3,14 @@
     pip install rdkit
     cargo build --release -p pushforward --example canonicalise
     python experiments/molecules_against_rdkit.py compare EXAMPLE FILE.smi[.gz] ...
+    python experiments/molecules_against_rdkit.py kept DATA/prepared/FILE.smi ...
     python experiments/molecules_against_rdkit.py table > crates/pushforward/tests/chemistry/cases.tsv
 
 EXAMPLE is the built example, target/release/examples/canonicalise. `compare` takes 10,000 molecules in all, spread over
 the files: a third as the files have them, half of those with one character changed; a third rewritten (random order of
 atoms, kekulised or not); a third as graphs of which most have been broken by changes of bonds, elements and charges.
-`table` makes up all of its molecules.
+`kept` checks every molecule that the program has accepted and keeps beside its data. `table` makes up all of its
+molecules.
 """
 
 import gzip
@@ -156,6 +158,15 @@ def compare(example, paths):
         print(f"{value:>7}  {name}")
 
 
+def kept(paths):
+    for path in paths:
+        with open(path) as file:
+            next(file)
+            pairs = [line.rstrip("\n").split("\t") for line in file]
+        differ = [pair for pair in pairs if verdict_of_text(pair[0])[0] != pair[1]]
+        print(f"{path}: {len(differ)} of {len(pairs)} differ from RDKit {rdBase.rdkitVersion}", *differ[:10], sep="\n  ")
+
+
 def made_up(draw):
     """A random tree of atoms with some rings and unsaturation, within valences."""
     valence = {"C": 4, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1, "P": 3}
@@ -206,6 +217,8 @@ def row(atoms, bonds):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["compare"] and len(sys.argv) > 3:
         compare(sys.argv[2], sys.argv[3:])
+    elif sys.argv[1:2] == ["kept"] and len(sys.argv) > 2:
+        kept(sys.argv[2:])
     elif sys.argv[1:] == ["table"]:
         table()
     else:
