@@ -1,14 +1,17 @@
-"""Validity and canonical SMILES of the library against RDKit, and the table of cases that the tests read.
+"""Validity, canonical SMILES and properties of the library against RDKit, and the table of cases that the tests read.
 
     pip install rdkit
     cargo build --release -p pushforward --example canonicalise
     python experiments/molecules_against_rdkit.py compare EXAMPLE FILE.smi[.gz] ...
+    python experiments/molecules_against_rdkit.py properties EXAMPLE FILE.smi[.gz] ...
+    python experiments/molecules_against_rdkit.py kept DATA/prepared/FILE.smi ...
     python experiments/molecules_against_rdkit.py table > crates/pushforward/tests/chemistry/cases.tsv
 
 EXAMPLE is the built example, target/release/examples/canonicalise. `compare` takes 10,000 molecules in all, spread over
 the files: a third as the files have them, half of those with one character changed; a third rewritten (random order of
 atoms, kekulised or not); a third as graphs of which most have been broken by changes of bonds, elements and charges.
-`table` makes up all of its molecules.
+`properties` compares weight, logP, TPSA, QED, rings, scaffold and fingerprint of as many. `kept` checks every molecule that the program has accepted and keeps beside its data. `table` makes up all of its
+molecules.
 """
 
 import gzip
@@ -17,6 +20,8 @@ import subprocess
 import sys
 
 from rdkit import Chem, RDLogger, rdBase
+from rdkit.Chem import QED, Crippen, Descriptors, rdFingerprintGenerator, rdMolDescriptors
+from rdkit.Chem.Scaffolds import MurckoScaffold
 
 RDLogger.DisableLog("rdApp.*")
 MOLECULES = 10_000
@@ -156,6 +161,38 @@ def compare(example, paths):
         print(f"{value:>7}  {name}")
 
 
+def properties(example, paths):
+    draw = random.Random(0)
+    names = ["weight", "logP", "TPSA", "QED", "rings", "scaffold", "fingerprint"]
+    texts = [text for path in paths for text in draw.sample(lines(path), MOLECULES // len(paths))]
+    answers = subprocess.run([example, "properties"], input="\n".join(texts) + "\n", capture_output=True, text=True, check=True).stdout.splitlines()
+    fingerprints = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    differ, largest = dict.fromkeys(names, 0), dict.fromkeys(names[:5], 0.0)
+    for text, answer in zip(texts, answers, strict=True):
+        molecule = Chem.MolFromSmiles(text)
+        Chem.RemoveStereochemistry(molecule)
+        molecule = Chem.MolFromSmiles(Chem.MolToSmiles(molecule))
+        values = Descriptors.MolWt(molecule), Crippen.MolLogP(molecule), rdMolDescriptors.CalcTPSA(molecule), QED.qed(molecule), rdMolDescriptors.CalcNumRings(molecule)
+        found = answer.split("\t")
+        for name, value, here in zip(names, values, found):
+            largest[name] = max(largest[name], abs(value - float(here)))
+            differ[name] += abs(value - float(here)) > 1e-6
+        differ["scaffold"] += Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(molecule)) != found[5]
+        differ["fingerprint"] += " ".join(map(str, fingerprints.GetFingerprint(molecule).GetOnBits())) != found[6]
+    print(f"RDKit {rdBase.rdkitVersion}, {len(texts)} molecules of {', '.join(paths)}: how many differ, and by how much at most")
+    for name in names:
+        print(f"{differ[name]:>7}  {name}  {largest.get(name, '')}")
+
+
+def kept(paths):
+    for path in paths:
+        with open(path) as file:
+            next(file)
+            pairs = [line.rstrip("\n").split("\t") for line in file]
+        differ = [pair for pair in pairs if verdict_of_text(pair[0])[0] != pair[1]]
+        print(f"{path}: {len(differ)} of {len(pairs)} differ from RDKit {rdBase.rdkitVersion}", *differ[:10], sep="\n  ")
+
+
 def made_up(draw):
     """A random tree of atoms with some rings and unsaturation, within valences."""
     valence = {"C": 4, "N": 3, "O": 2, "F": 1, "S": 2, "Cl": 1, "P": 3}
@@ -206,6 +243,10 @@ def row(atoms, bonds):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["compare"] and len(sys.argv) > 3:
         compare(sys.argv[2], sys.argv[3:])
+    elif sys.argv[1:2] == ["properties"] and len(sys.argv) > 3:
+        properties(sys.argv[2], sys.argv[3:])
+    elif sys.argv[1:2] == ["kept"] and len(sys.argv) > 2:
+        kept(sys.argv[2:])
     elif sys.argv[1:] == ["table"]:
         table()
     else:

@@ -138,7 +138,7 @@ impl Sketch {
 pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<(), Failure> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
     let bytes = match ending.as_str() {
-        "png" | "svg" | "smi" | "csv" if molecular(schema).is_some() => molecules(samples, schema, &ending)?,
+        "png" | "svg" | "smi" | "csv" if molecular(schema).is_some() => molecules(&samples.ids, schema, &ending)?,
         "png" => {
             let tiles = tiles(&samples.ids, schema).ok_or_else(|| {
                 Failure::request("only images and molecules can be written as .png")
@@ -163,9 +163,9 @@ pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<()
     write_atomic(path, &bytes).or_run()
 }
 
-/// Samples of molecules in one of the formats that only they have, or have in another form.
-fn molecules(samples: &Samples, schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
-    let judged = Judged::new(&samples.ids, schema).expect("the schema is of molecules");
+/// Molecules in one of the formats that only they have, or have in another form.
+fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
+    let judged = Judged::new(ids, schema).expect("the schema is of molecules");
     let formulas = || {
         let nothing = || Failure::Run(anyhow::anyhow!("no sample is a valid molecule, so there is nothing to draw"));
         judged.formulas().ok_or_else(nothing)
@@ -222,4 +222,34 @@ fn tensors(samples: &Samples) -> Result<Vec<u8>, Failure> {
         ("endpoints", TensorView::new(Dtype::F32, vec![n, sites.count, sites.classes], &ends).or_run()?),
     ];
     serialize(views, None).or_run()
+}
+
+#[cfg(test)]
+mod tests {
+    use pushforward::data::graph::{GraphLayout, NodeClass};
+
+    use super::*;
+
+    fn schema() -> Schema {
+        let node_classes = ["C", "O"].map(|e| NodeClass { element: e.into(), charge: 0 }).to_vec();
+        let layout = GraphLayout { nodes: 2, node_classes, edge_classes: 4, sizes: vec![0, 1, 1] };
+        Schema { sites: 3, classes: 4, layout: Layout::Graph(layout) }
+    }
+
+    #[test]
+    fn molecules_have_their_formats() {
+        let ids = [0, 1, 2, 1, 1, 3, 0, ABSENT, ABSENT];
+        let text = |ending| String::from_utf8(molecules(&ids, &schema(), ending).unwrap()).unwrap();
+        assert_eq!(text("smi"), "C=O sample-00000\nC sample-00002\n");
+        assert_eq!(text("csv").lines().count(), 4);
+        assert_eq!(text("svg").matches("<title>").count(), 2);
+        assert!(molecules(&ids, &schema(), "png").unwrap().starts_with(b"\x89PNG"));
+        let shown = sketch(&ids, &schema());
+        assert_eq!(shown, "C=O\n(invalid: does not sanitise: O with valence 3)\nC");
+        assert_eq!(Sketch::new("s", &ids, &schema()).name, "s.png");
+        // Nothing to draw is a failed run that says so, and a listing where a file is wanted anyway.
+        let failure = molecules(&ids[3..6], &schema(), "svg").unwrap_err();
+        assert_eq!(failure.code(), 1);
+        assert_eq!(Sketch::new("s", &ids[3..6], &schema()).name, "s.txt");
+    }
 }

@@ -136,7 +136,7 @@ fn molecules_are_described_with_what_was_refused() {
         .expect("written");
     let told = succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]);
     for part in [
-        "molecules: graph of up to 64 nodes",
+        "molecules: graph of up to 31 nodes",
         "accepted 31 of 33",
         "1  does not sanitise",
         "1  not one component",

@@ -3,7 +3,8 @@
 //!
 //! A line is a SMILES, or a graph: atoms (`C`, `N+1`, `O-1`), a bar, and bonds (`0-1-2` joins atoms 0 and 1 doubly), as
 //! in `C C O|0-1-1 1-2-1`. For a SMILES the verdicts are two, with stereochemistry as RDKit keeps it and as a graph
-//! that goes there and back; for a graph it is one.
+//! that goes there and back; for a graph it is one. With the argument `properties`, a SMILES gets those of its graph
+//! instead: weight, logP, TPSA, QED, rings, scaffold, and which bits of its fingerprint are set.
 //!
 //! ```sh
 //! printf 'OCC\nC N O|0-1-3\n' | cargo run --release -p pushforward --example canonicalise
@@ -13,12 +14,14 @@
 use std::io::{BufRead as _, stdin};
 
 use pushforward::chem::smiles::canonical_text;
-use pushforward::chem::{Atom, Bond, Element, Molecule, Verdict, check, read};
+use pushforward::chem::{Atom, Bond, Element, Molecule, Perceived, Refusal, Verdict, check, read};
 
 fn main() -> std::io::Result<()> {
+    let properties = std::env::args().nth(1).is_some_and(|argument| argument == "properties");
     for line in stdin().lock().lines() {
         let line = line?;
         let answers = match graph(&line) {
+            None if properties => describe(&line).unwrap_or_else(|refusal| vec![refusal.to_string()]),
             Some(molecule) => match check(&molecule) {
                 Verdict::Valid(smiles) => vec!["valid".to_owned(), smiles],
                 Verdict::Fragments(smiles) => vec!["fragments".to_owned(), smiles],
@@ -33,6 +36,17 @@ fn main() -> std::io::Result<()> {
         println!("{}", answers.join("\t"));
     }
     Ok(())
+}
+
+/// Properties, scaffold and fingerprint of a SMILES.
+fn describe(line: &str) -> Result<Vec<String>, Refusal> {
+    let perceived = Perceived::of(&read(line)?.canonical)?;
+    let mut answers: Vec<String> = perceived.properties().values().iter().map(f64::to_string).collect();
+    answers.push(perceived.scaffold());
+    let words = perceived.fingerprint();
+    let set = (0..64 * words.len()).filter(|bit| words[bit / 64] >> (bit % 64) & 1 == 1);
+    answers.push(set.map(|bit| bit.to_string()).collect::<Vec<_>>().join(" "));
+    Ok(answers)
 }
 
 /// The graph that a line with a bar describes.

@@ -122,3 +122,12 @@ fn division_by_the_rest_of_time_happens_in_one_file() {
         }
     }
 }
+
+#[test]
+fn the_chemistry_library_has_one_door() {
+    for (file, text) in library() {
+        if !file.starts_with("chem/") {
+            assert!(!text.contains("chematic"), "{file}: chemistry goes through `chem`");
+        }
+    }
+}

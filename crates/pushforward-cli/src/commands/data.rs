@@ -80,8 +80,9 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
 
 fn info(name: &str, folder: &Path, printer: Printer) -> Result<(), Failure> {
     let path = Path::new(name);
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
-    let text = if path.is_file() && matches!(ending.as_str(), "smi" | "csv" | "smiles") {
+    let lower = name.to_lowercase();
+    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
+    let text = if path.is_file() && [".smi", ".smiles", ".csv"].iter().any(|ending| plain.ends_with(ending)) {
         format!("set = \"molecules\"\npath = {}", toml::Value::String(name.to_owned()))
     } else if path.is_file() && !pictures::is_picture(path) {
         format!("set = \"text\"\nlength = 64\npath = {}", toml::Value::String(name.to_owned()))

@@ -5,8 +5,8 @@
 //! Every accepted molecule goes from its text to the graph and back to the same canonical SMILES, because the reader
 //! accepts no other (see [`crate::chem::smiles`]).
 //!
-//! The examples are shuffled by `split_seed` and cut into training, validation and test parts. Duplicates of the source
-//! stay: they are its law.
+//! A graph has as many nodes as the largest accepted molecule. The examples are shuffled by `split_seed` and cut into
+//! training, validation and test parts. Duplicates of the source stay: they are its law.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -220,7 +220,8 @@ impl MoleculeConfig {
         }
         let [first, second] = [train, train + validation];
         let parts = [&order[..first], &order[first..second], &order[second..]];
-        Ok(splits(known.name, packed, &classes, max_atoms, parts, sha256, prepared.refused))
+        let nodes = (0..count).map(|index| packed.size(index)).max().unwrap_or(0);
+        Ok(splits(known.name, packed, &classes, nodes, parts, sha256, prepared.refused))
     }
 
     /// How many molecules train and validate.
