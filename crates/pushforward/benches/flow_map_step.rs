@@ -73,6 +73,7 @@ fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
         network: NetworkConfig::Dit(network),
         skip: Skip::None,
         source: Source::Gaussian,
+        edge_noise: 1.0,
         objective,
         times: TimesConfig::default(),
     }

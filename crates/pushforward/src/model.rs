@@ -359,8 +359,10 @@ impl Loaded {
     /// If the model has no such bound, or the items are not of its kind.
     pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
         let (config, net) = self.flow_map("score items", "use a flow-map checkpoint")?;
-        if config.source != Source::Gaussian {
-            return Err(RequestError::Misfit("the likelihood bound holds for the Gaussian source only".into()));
+        if config.source != Source::Gaussian || config.edge_noise != 1.0 {
+            return Err(RequestError::Misfit(
+                "the likelihood bound holds for the standard Gaussian source only".into(),
+            ));
         }
         let parametrisation = config.objective.off_diagonal.parametrisation();
         if parametrisation == Parametrisation::Velocity {

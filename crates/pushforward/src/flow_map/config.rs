@@ -22,12 +22,20 @@ pub struct FlowMapConfig {
     /// Distribution of the noise.
     #[serde(default)]
     pub source: Source,
+    /// Scale of the noise of pairs of nodes, for graphs. The published one is the root of one half: the mean of two standard
+    /// normal numbers, one for each order of the pair.
+    #[serde(default = "one")]
+    pub edge_noise: f64,
     /// The objective.
     #[serde(default)]
     pub objective: ObjectiveConfig,
     /// The times that training visits.
     #[serde(default)]
     pub times: TimesConfig,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// The training objective: variational flow matching on the diagonal, and self-distillation off it.
@@ -228,6 +236,9 @@ impl FlowMapConfig {
         }
         if !(o.edge_weight.is_finite() && o.edge_weight >= 0.0) {
             return Err(format!("model.objective.edge_weight is not negative, found {}", o.edge_weight));
+        }
+        if !(self.edge_noise.is_finite() && self.edge_noise > 0.0) {
+            return Err(format!("model.edge_noise is positive, found {}", self.edge_noise));
         }
         if let Source::Dirichlet { concentration } = self.source {
             if !(concentration.is_finite() && concentration > 0.0) {

@@ -84,6 +84,23 @@ impl Given {
         }
     }
 
+    /// Noise that only stands where an item has something, and is `edge_noise` times as large on pairs of nodes.
+    ///
+    /// # Shapes
+    /// - `x0`, output: `[batch, sites, classes]`
+    pub fn noise(&self, x0: Tensor<3>, sites: SiteShape, edge_noise: f64) -> Tensor<3> {
+        let x0 = self.keep(x0);
+        match sites.as_graph() {
+            Some(graph) if edge_noise != 1.0 => {
+                let scales: Vec<f64> =
+                    (0..sites.count).map(|i| if i < graph.nodes { 1.0 } else { edge_noise }).collect();
+                let scales: Tensor<3> = from_host(&scales, [1, sites.count, 1], &x0);
+                x0 * scales
+            }
+            _ => x0,
+        }
+    }
+
     /// Puts the logits of classes that a site does not have where a softmax gives them nothing.
     ///
     /// # Shapes

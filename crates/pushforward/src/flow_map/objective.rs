@@ -227,7 +227,7 @@ impl Points {
             let weights = site_weights(graph, &sizes(sites, &batch.ids), config.objective.edge_weight);
             from_host(&weights, [n, sites.count], &x0)
         });
-        Self { x1, x0: given.keep(x0), ids, given, weights }
+        Self { x1, x0: given.noise(x0, sites, config.edge_noise), ids, given, weights }
     }
 
     fn len(&self) -> usize {

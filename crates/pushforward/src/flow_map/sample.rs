@@ -165,7 +165,7 @@ pub fn sample<N: EndpointNet>(
     let per_item = sites.count * sites.classes;
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);
-        let items = Items::new(config.source, sites, request, request.first + start as u64, n, device);
+        let items = Items::new(config, sites, request, request.first + start as u64, n, device);
         let map = FlowMap::new(net, config.objective.off_diagonal.parametrisation())
             .with_temperature(request.temperature)
             .of(items.given.clone());
@@ -196,6 +196,7 @@ pub fn sample<N: EndpointNet>(
 /// The items of a batch, with their streams: of the source, and of whatever else is random.
 struct Items {
     source: Source,
+    edge_noise: f64,
     sites: SiteShape,
     streams: Vec<(Stream, Stream)>,
     given: Given,
@@ -203,7 +204,7 @@ struct Items {
 
 impl Items {
     fn new(
-        source: Source,
+        config: &FlowMapConfig,
         sites: SiteShape,
         request: &SampleRequest,
         first: u64,
@@ -213,11 +214,14 @@ impl Items {
         let indices = first..first + count as u64;
         let open = |purpose, index| stream(request.seed, purpose, index);
         let streams: Vec<_> = indices.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
+        let (source, edge_noise) = (config.source, config.edge_noise);
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
-        let Some(graph) = sites.as_graph() else { return Self { source, sites, streams, given: Given::default() } };
+        let Some(graph) = sites.as_graph() else {
+            return Self { source, edge_noise, sites, streams, given: Given::default() };
+        };
         let sizes: Vec<usize> =
             indices.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
-        let mut items = Self { source, sites, streams, given: Given::of_sizes(sites, &sizes, &like) };
+        let mut items = Self { source, edge_noise, sites, streams, given: Given::of_sizes(sites, &sizes, &like) };
         if request.diagonal_noise {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
@@ -233,7 +237,8 @@ impl Items {
             .iter_mut()
             .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
         let values: Vec<f32> = values.collect();
-        self.given.keep(source_tensor(values, [self.streams.len(), sites.count, sites.classes], device))
+        let x0 = source_tensor(values, [self.streams.len(), sites.count, sites.classes], device);
+        self.given.noise(x0, sites, self.edge_noise)
     }
 }
 

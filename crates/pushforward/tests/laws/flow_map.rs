@@ -148,6 +148,7 @@ fn one_step_equals_a_hundred_on_a_point_mass() {
         network: dit(),
         skip: Skip::None,
         source: Default::default(),
+        edge_noise: 1.0,
         objective: ObjectiveConfig::default(),
         times: TimesConfig::default(),
     };

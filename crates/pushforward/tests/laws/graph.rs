@@ -63,7 +63,14 @@ fn networks() -> Vec<(&'static str, NetworkConfig)> {
 
 fn config(network: NetworkConfig, off_diagonal: OffDiagonal) -> FlowMapConfig {
     let objective = ObjectiveConfig { off_diagonal, start: 0.0, ..ObjectiveConfig::default() };
-    FlowMapConfig { network, skip: Skip::None, source: Source::Gaussian, objective, times: TimesConfig::default() }
+    FlowMapConfig {
+        network,
+        skip: Skip::None,
+        source: Source::Gaussian,
+        edge_noise: 1.0,
+        objective,
+        times: TimesConfig::default(),
+    }
 }
 
 /// A model with random weights everywhere.

@@ -33,7 +33,7 @@ pub(crate) fn objectives() -> Vec<OffDiagonal> {
 
 pub(crate) fn config(network: NetworkConfig, objective: ObjectiveConfig) -> FlowMapConfig {
     let times = TimesConfig { boundary: 0.25, ..TimesConfig::default() };
-    FlowMapConfig { network, skip: Skip::None, source: Default::default(), objective, times }
+    FlowMapConfig { network, skip: Skip::None, source: Default::default(), edge_noise: 1.0, objective, times }
 }
 
 pub(crate) fn from_the_start(off_diagonal: OffDiagonal) -> ObjectiveConfig {

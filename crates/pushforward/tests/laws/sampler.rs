@@ -28,6 +28,7 @@ pub(crate) fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
         network: network(),
         skip: Skip::None,
         source: Default::default(),
+        edge_noise: 1.0,
         objective: ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() },
         times: TimesConfig::default(),
     }
