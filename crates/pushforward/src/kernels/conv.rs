@@ -18,7 +18,7 @@ use super::buffer::{pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
 use super::product::{Factor, Matrix, add_product, filled, product_at};
-use super::simd::LANES;
+use super::simd::{LANES, simd};
 use super::{contiguous, optional, slice, tensor};
 
 /// Step and padding of a convolution.
@@ -209,6 +209,7 @@ impl Geometry {
     }
 
     /// What the kernel sees, `[patch, positions]`, into [`room`](Self::room).
+    #[inline(always)]
     fn patches(&self, image: &[f32], out: &mut [f32]) {
         match self.stride {
             1 => self.runs(|place, pixel, n| out[place..place + n].copy_from_slice(&image[pixel..pixel + n])),
@@ -225,6 +226,7 @@ impl Geometry {
     }
 
     /// The transpose: adds patches up where they lie in the image.
+    #[inline(always)]
     fn add_up(&self, patches: &[f32], image: &mut [f32]) {
         if self.stride == 1 {
             return self.runs(|place, pixel, n| {
@@ -247,7 +249,7 @@ impl Geometry {
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
             let mut room = self.room();
             for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
-                self.patches(image, &mut room);
+                unfold(self, image, &mut room);
                 let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions);
                 filled(out, self.grid, Matrix::rows(weight, patch), &patches);
             }
@@ -268,7 +270,7 @@ impl Geometry {
             let width = self.stretch();
             // SAFETY: there is room for `patch` rows of `width` numbers, which this job has alone.
             unsafe { product_at(patches.as_mut_ptr(), width, patch, transposed, &grid, false) };
-            self.add_up(&patches, out);
+            fold(self, &patches, out);
         });
         out
     }
@@ -286,7 +288,7 @@ impl Geometry {
             let mut room = self.room();
             let entries = images.chunks(self.channels * self.pixels()).zip(grids.chunks(self.grid * positions));
             for (image, grid) in entries {
-                self.patches(image, &mut room);
+                unfold(self, image, &mut room);
                 // Transposed, because the grid is the smaller of the two to lay out.
                 let grid = Factor::packed(Matrix::rows(grid, positions).transposed(), positions, self.grid);
                 add_product(sum, self.grid, patch, Matrix::rows(&room, self.stretch()), &grid);
@@ -299,6 +301,19 @@ impl Geometry {
             row.iter().enumerate().for_each(|(j, x)| out[j * patch + i] = *x);
         }
         out
+    }
+}
+
+simd! {
+    /// [`Geometry::patches`].
+    fn unfold(geometry: &Geometry, image: &[f32], out: &mut [f32]) {
+        geometry.patches(image, out);
+    }
+}
+simd! {
+    /// [`Geometry::add_up`].
+    fn fold(geometry: &Geometry, patches: &[f32], image: &mut [f32]) {
+        geometry.add_up(patches, image);
     }
 }
 
