@@ -126,7 +126,7 @@ fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, as_json: bool) -> 
         return Ok(());
     }
     if !as_json {
-        println!("{:16} {:>10} {:>10} {:>10} {:>10}", "", "median ms", "min ms", "peak MiB", "GFLOP/s");
+        println!("{:26} {:>10} {:>10} {:>10} {:>10}", "", "median ms", "min ms", "peak MiB", "GFLOP/s");
     }
     let mut rows = Vec::new();
     for (name, _) in cases {
@@ -139,7 +139,7 @@ fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, as_json: bool) -> 
         if !as_json {
             let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
             let [median, min, peak, rate] = ["median_ms", "min_ms", "peak_rss_mib", "gflop_per_second"].map(number);
-            println!("{name:16} {median:10.1} {min:10.1} {peak:10.0} {rate:10.0}");
+            println!("{name:26} {median:10.1} {min:10.1} {peak:10.0} {rate:10.0}");
         }
         rows.push(row);
     }

@@ -96,9 +96,9 @@ def main():
         print(f"round {round + 1} of {args.rounds}", file=sys.stderr)
 
     print(f"{args.rounds} rounds, ms{'median':>24}{'least':>28}{'GFLOP/s at least':>23}{'parameters':>11}")
-    print(f"{'':16}" + f" {'ours':>9} {'PyTorch':>9} {'ratio':>6}" * 2 + f" {'ours':>9} {'PyTorch':>9}")
+    print(f"{'':26}" + f" {'ours':>9} {'PyTorch':>9} {'ratio':>6}" * 2 + f" {'ours':>9} {'PyTorch':>9}")
     for name in names:
-        line = f"{name:16}"
+        line = f"{name:26}"
         for figure in (statistics.median, min):
             a, b = (figure(times[side, name]) for side in (ours, theirs))
             line += f" {a:9.1f} {b:9.1f} {a / b:6.2f}"

@@ -63,4 +63,4 @@ def main(cases, errors):
             _, run = start()
             run()
             times = [milliseconds(run) for _ in range(rounds)]
-            print(f"{name:16} {statistics.median(times):9.1f} ms, least {min(times):9.1f}")
+            print(f"{name:26} {statistics.median(times):9.1f} ms, least {min(times):9.1f}")
