@@ -94,7 +94,7 @@ fn smc(surrogate: Surrogate, draws: usize) -> Method {
 }
 
 fn tilt(surrogate: Surrogate, pull: f64) -> Method {
-    Method::Tilt { churn: 0.5, pull, settings: SmcSettings { surrogate, ..SmcSettings::default() } }
+    Method::Tilt { churn: 1.0, pull, settings: SmcSettings { surrogate, ..SmcSettings::default() } }
 }
 
 /// With 10,000 independent draws of 8 cells the total variation is about 0.4 sqrt(8/10000) = 0.011; systematic resampling adds
@@ -141,7 +141,7 @@ fn estimates_of_z_are_unbiased() {
     for method in [Method::Resample, smc(Surrogate::Draws, 2), smc(Surrogate::Soft, 1)] {
         // Few particles and eager resampling: whatever is biased would show.
         let method = match method {
-            Method::Smc(settings) => Method::Smc(SmcSettings { threshold: 0.9, ..settings }),
+            Method::Smc(settings) => Method::Smc(SmcSettings { threshold: 1.0, ..settings }),
             other => other,
         };
         let mut wanted = request(method, 3, 6, 7);
@@ -197,12 +197,12 @@ fn normal_cdf(z: f64) -> f64 {
     if z > 0.0 { 1.0 - tail } else { tail }
 }
 
-/// A reward of both classes together, with most of the tilted law on a few cells.
+/// A reward of both classes together.
 struct Diagonal;
 
 impl Diagonal {
     fn of(pair: &[u32]) -> f64 {
-        -0.5 * (f64::from(pair[0]) - f64::from(pair[1])).abs() - 0.3 * f64::from(pair[0])
+        -0.25 * (f64::from(pair[0]) - f64::from(pair[1])).abs() - 0.15 * f64::from(pair[0])
     }
 }
 
@@ -220,16 +220,16 @@ fn a_correlated_pair_follows_the_tilted_law() {
     let law: Vec<f64> = table.iter().enumerate().map(weight).collect();
     let z: f64 = law.iter().sum();
     let law: Vec<f64> = law.iter().map(|w| w / z).collect();
-    // Blocks of 4 x 4 classes: 16 cells, which 10,000 independent draws meet within about 0.012. Sequential Monte Carlo here
-    // is worth some 3,000 independent draws.
+    // Blocks of 4 x 4 classes: 16 cells, which 10,000 independent draws meet within about 0.01. The weights make 10,000 particles
+    // worth some 5,000 of these.
     let blocks = |law: &[f64]| {
         let mut sums = vec![0.0; 16];
         law.iter().enumerate().for_each(|(cell, p)| sums[cell / k / 4 * 4 + cell % k / 4] += p);
         sums
     };
-    for (method, steps) in [(Method::Resample, 1), (smc(Surrogate::Draws, 1), 3)] {
-        let mut wanted = request(method, steps, 10_000, 4);
-        wanted.sample.grid = TimeGrid::uniform(steps);
+    for (method, times) in [(Method::Resample, vec![0.0, 1.0]), (smc(Surrogate::Draws, 1), vec![0.0, 0.9, 1.0])] {
+        let mut wanted = request(method, 1, 10_000, 4);
+        wanted.sample.grid = TimeGrid::new(times).expect("the times increase");
         let found = run(&Pair, PAIR, &Diagonal, &wanted);
         let mut counted = vec![0.0; k * k];
         for pair in found.samples.items() {
@@ -239,7 +239,7 @@ fn a_correlated_pair_follows_the_tilted_law() {
         // What independent draws of the tilted law would be off by: sum_i sqrt(p_i (1 - p_i) / (2 pi N)).
         let floor: f64 = law.iter().map(|p| (p * (1.0 - p) / (2.0 * std::f64::consts::PI * 1e4)).sqrt()).sum();
         assert!(coarse < 0.02, "{method:?}: {coarse}");
-        assert!(fine < 2.5 * floor, "{method:?}: {fine}, independent draws {floor}");
+        assert!(fine < 2.0 * floor, "{method:?}: {fine}, independent draws {floor}");
         let log_z = found.populations[0].log_z.expect("an estimate");
         assert!((log_z - z.ln()).abs() < 0.05, "{method:?}: {log_z} against {}", z.ln());
     }

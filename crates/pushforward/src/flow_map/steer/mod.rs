@@ -53,7 +53,7 @@ pub enum Method {
     /// Sequential Monte Carlo over the diffusion along the flow, its noise moved up the gradient of the surrogate where the
     /// surrogate is soft. Gaussian source only.
     Tilt {
-        /// Share of the noise's variance that is drawn anew in every step, above 0 and at most 1.
+        /// How fast the noise is drawn anew, above 0: a step leaves `((1-t) / (1-s))^churn` of its variance.
         churn: f64,
         /// Factor of the gradient in the drift; the weights correct for any.
         pull: f64,
@@ -279,8 +279,8 @@ fn check(config: &FlowMapConfig, request: &SteerRequest) -> Result<(), SteerErro
         if config.source != Source::Gaussian {
             return refuse("tilting needs the Gaussian source: use smc".into());
         }
-        if !(churn > 0.0 && churn <= 1.0) || !(pull.is_finite() && pull >= 0.0) {
-            return refuse("the churn lies above 0 and at most at 1, and the pull is not negative".into());
+        if !(churn > 0.0 && churn.is_finite()) || !(pull.is_finite() && pull >= 0.0) {
+            return refuse("the churn is positive, and the pull is not negative".into());
         }
     }
     if matches!(request.method, Method::Smc(_) | Method::Gradient { .. } | Method::Tilt { .. })

@@ -3,8 +3,11 @@
 //! ```text
 //! renoise   a ~ pi_{s,1}(x), class by class;   x' = (1-t) noise + t onehot(a)
 //! diffuse   x' = X(x) + (1-t) ((sqrt(1-c) - 1) e + sqrt(c) noise),   e = (x - s pi_{s,s}(x)) / (1-s),
-//!           X(x) = x + gamma(s,t) (pi_{s,s}(x) - x);   c the churn
+//!           X(x) = x + gamma(s,t) (pi_{s,s}(x) - x),   1 - c = (1 - gamma(s,t))^churn
 //! ```
+//!
+//! In small steps the second is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, `e_t = churn (1-t) / 2`, which has
+//! the marginals of the flow.
 //!
 //! The last step draws the classes of every site from the endpoint, so that the law that is tilted has a density everywhere the
 //! endpoint has.
@@ -214,11 +217,12 @@ impl Particles {
         let posterior = scene.endpoints(&self.x, &self.items.given, s, s);
         self.spend(1);
         let noise = (self.x.clone() - posterior.clone() * s) * rate(s);
-        let gamma = column(&vec![jump_weight(s, t); n], &self.x);
-        let along = jump(self.x.clone(), posterior, gamma);
-        let sigma = (1.0 - t) * churn.sqrt();
+        let gamma = jump_weight(s, t);
+        let along = jump(self.x.clone(), posterior, column(&vec![gamma; n], &self.x));
+        let kept = (1.0 - gamma).powf(churn);
+        let sigma = (1.0 - t) * (1.0 - kept).sqrt();
         let fresh = self.items.noise(scene.device, true) * sigma;
-        self.x = along + noise * ((1.0 - t) * ((1.0 - churn).sqrt() - 1.0)) + fresh.clone();
+        self.x = along + noise * ((1.0 - t) * (kept.sqrt() - 1.0)) + fresh.clone();
         self.carried = ahead.value;
         let Some(slope) = ahead.gradient else { return };
         // With S the covariance of the noise, d = S k, and the weight is exp(-k (d + 2 fresh) / 2).
