@@ -2,8 +2,10 @@
 
 mod archive;
 mod args;
+mod charts;
 mod codes;
 mod commands;
+mod constraints;
 mod download;
 mod exit;
 mod fetch;
@@ -18,6 +20,7 @@ mod picture;
 mod presets;
 mod preview;
 mod printer;
+mod program;
 mod progress;
 mod sources;
 mod tensorboard;
@@ -51,6 +54,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
     match &cli.command {
         Command::Train(args) => commands::train::run(args, printer),
         Command::Sample(args) => commands::sample::run(args, printer),
+        Command::Steer(args) => commands::steer::run(args, printer),
         Command::Eval(args) => commands::eval::run(args, printer),
         Command::Score(args) => commands::score::run(args, printer),
         Command::Encode(args) => commands::encode::run(args, printer),
