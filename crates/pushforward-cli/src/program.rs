@@ -94,28 +94,25 @@ impl Program {
             Some(running) => running,
             None => Running::start(&self.command)?,
         };
-        let answers = running.exchange(lines, self.timeout);
-        let answers = match answers {
-            Ok(answers) => {
-                *slot = Some(running);
-                answers
-            }
+        let mut answers = Vec::with_capacity(lines.len());
+        let exchanged = running.exchange(lines, self.timeout, &mut answers);
+        let number = |answer: &String| answer.trim().parse::<f64>().ok().filter(|v| !v.is_nan() && *v < f64::INFINITY);
+        self.has_answered.set(self.has_answered.get() || answers.iter().any(|a| number(a).is_some()));
+        match exchanged {
+            Ok(()) => *slot = Some(running),
             Err(problem) => return Err(running.end(problem)),
-        };
+        }
         drop(slot);
         let mut values = Vec::with_capacity(answers.len());
         for answer in answers {
-            match answer.trim().parse::<f64>() {
-                Ok(value) if !value.is_nan() && value != f64::INFINITY => {
-                    self.has_answered.set(true);
-                    values.push(value);
+            values.push(match number(&answer) {
+                Some(value) => value,
+                None => {
+                    let shown: String = answer.chars().take(80).collect();
+                    self.miss(format!("it answered {shown:?}")).map_err(|e| e.to_string())?;
+                    f64::NEG_INFINITY
                 }
-                _ => {
-                    self.miss(format!("it answered {:?}", answer.chars().take(80).collect::<String>()))
-                        .map_err(|e| e.to_string())?;
-                    values.push(f64::NEG_INFINITY);
-                }
-            }
+            });
         }
         Ok(values)
     }
@@ -162,7 +159,7 @@ impl Running {
     }
 
     /// Writes all lines and reads as many answers.
-    fn exchange(&mut self, lines: &[String], timeout: Duration) -> Result<Vec<String>, String> {
+    fn exchange(&mut self, lines: &[String], timeout: Duration, answers: &mut Vec<String>) -> Result<(), String> {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         let mut input = self.child.stdin.take().ok_or("its input is gone")?;
         // A program that answers before it has read everything must not meet a full pipe on both sides.
@@ -170,7 +167,6 @@ impl Running {
             let written = input.write_all(text.as_bytes()).and_then(|()| input.flush());
             written.map(|()| input)
         });
-        let mut answers = Vec::with_capacity(lines.len());
         while answers.len() < lines.len() {
             match self.answers.recv_timeout(timeout) {
                 Ok(answer) => answers.push(answer),
@@ -188,7 +184,7 @@ impl Running {
         }
         let written = writer.join().map_err(|_| "its input failed".to_owned())?;
         self.child.stdin = Some(written.map_err(|e| format!("it does not read its input: {e}"))?);
-        Ok(answers)
+        Ok(())
     }
 
     /// Ends the program; what was wrong, with its exit status and what it said.
