@@ -20,6 +20,14 @@ pub(crate) enum MethodName {
     Tilt,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EndsName {
+    /// Classes drawn from the endpoint.
+    Drawn,
+    /// The endpoint.
+    Mean,
+}
+
 #[derive(Args, Debug)]
 #[command(
     after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --method smc --pictures steered\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
@@ -62,6 +70,9 @@ pub(crate) struct SteerArgs {
     /// gradient too.
     #[arg(long)]
     pub(crate) soft: bool,
+    /// Which predicted ends smc noises again: mean for the endpoint itself, as the sampler renoise, better for long text.
+    #[arg(long, value_enum, default_value_t = EndsName::Drawn)]
+    pub(crate) ends: EndsName,
     /// Power of time by which the value of an unfinished item counts.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub(crate) tempering: f64,

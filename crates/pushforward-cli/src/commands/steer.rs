@@ -10,14 +10,14 @@ use pushforward::eval::report::{Report, Row};
 use pushforward::evaluation::items;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
-    Method, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Surrogate,
+    Ends, Method, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Surrogate,
 };
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::model::{Loaded, SteerFailure};
 use pushforward::reward::{Context, Spec};
 
 use super::{load_data, load_model};
-use crate::args::{MethodName, SteerArgs};
+use crate::args::{EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
@@ -131,6 +131,10 @@ fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failur
 fn request(args: &SteerArgs, constraints: Constraints) -> SteerRequest {
     let settings = SmcSettings {
         surrogate: if args.soft { Surrogate::Soft } else { Surrogate::Draws },
+        ends: match args.ends {
+            EndsName::Drawn => Ends::Drawn,
+            EndsName::Mean => Ends::Mean,
+        },
         draws: args.draws,
         tempering: args.tempering,
         threshold: args.threshold,

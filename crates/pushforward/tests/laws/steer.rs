@@ -6,7 +6,9 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::config::OffDiagonal;
 use pushforward::flow_map::network::{EndpointNet, Given};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
-use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest, Steered, Surrogate, steer};
+use pushforward::flow_map::steer::{
+    Ends, Method, Reward, RewardError, SmcSettings, SteerRequest, Steered, Surrogate, steer,
+};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::{Pass, SiteShape};
 use pushforward::tensor::{from_host, to_host};
@@ -132,6 +134,28 @@ fn tilting_follows_the_tilted_law() {
         assert!(distance < 0.035, "{method:?}: {distance}");
         assert!((log_z - z.ln()).abs() < 0.06, "{method:?}: {log_z} against {}", z.ln());
         assert_eq!(found.populations[0].nfe, 23 * per_step + 1, "{method:?}");
+    }
+}
+
+/// With the endpoint itself noised again, the law that is tilted is that of the sampler `renoise`, found here by drawing it.
+#[test]
+fn mean_ends_follow_the_tilted_law_of_the_sampler() {
+    let mut plain = request(Method::BestOf, 3, 1, 11);
+    (plain.sample.count, plain.sample.sampler, plain.sample.batch) = (40_000, Sampler::Renoise, 4000);
+    let base = shares(&run(&Coins, COINS, &Odd, &plain).samples.ids, COINS);
+    let cells = (0..8u32).map(|i| Odd::of(&[i >> 2 & 1, i >> 1 & 1, i & 1]).exp());
+    let law: Vec<f64> = base.iter().zip(cells).map(|(p, w)| p * w).collect();
+    let z: f64 = law.iter().sum();
+    let law: Vec<f64> = law.iter().map(|w| w / z).collect();
+    assert!(total_variation(&law, &tilted_coins().0) > 0.05, "it is another law than that of drawn ends");
+    for surrogate in [Surrogate::Draws, Surrogate::Soft] {
+        let method = Method::Smc(SmcSettings { surrogate, ends: Ends::Mean, ..SmcSettings::default() });
+        let found = run(&Coins, COINS, &Odd, &request(method, 3, 10_000, 12));
+        let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
+        let log_z = found.populations[0].log_z.expect("an estimate");
+        // Both sides are counted: 40,000 draws add about a half of what 10,000 do.
+        assert!(distance < 0.025, "{surrogate:?}: {distance}");
+        assert!((log_z - z.ln()).abs() < 0.05, "{surrogate:?}: {log_z} against {}", z.ln());
     }
 }
 

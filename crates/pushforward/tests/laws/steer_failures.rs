@@ -1,7 +1,7 @@
 //! What cannot be steered says so.
 
 use pushforward::flow_map::config::OffDiagonal;
-use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerError, Surrogate, steer};
+use pushforward::flow_map::steer::{Ends, Method, Reward, RewardError, SmcSettings, SteerError, Surrogate, steer};
 
 use super::sampler::config;
 use super::steer::{COINS, Coins, Odd, request};
@@ -21,7 +21,13 @@ fn fail(method: Method, reward: &dyn Reward) -> SteerError {
     steer(&Coins, &config, COINS, &device(), &wanted, reward, &mut |_| true).expect_err("it cannot be steered")
 }
 
-const SMC: Method = Method::Smc(SmcSettings { surrogate: Surrogate::Draws, draws: 2, tempering: 1.0, threshold: 0.5 });
+const SMC: Method = Method::Smc(SmcSettings {
+    surrogate: Surrogate::Draws,
+    ends: Ends::Drawn,
+    draws: 2,
+    tempering: 1.0,
+    threshold: 0.5,
+});
 
 #[test]
 fn rewards_that_are_no_numbers_are_named() {

@@ -7,8 +7,8 @@
 //! | [`Method::BestOf`] | the best of `P` samples of `p`: no tilted law, the most reward | those of the sampler |
 //! | [`Method::Resample`] | tilted law of the sampler's own law `p` | those of the sampler |
 //! | [`Method::Gradient`] | none that is known: a moved sample of `p` | 3 a step, one of them backwards |
-//! | [`Method::Smc`] | tilted law of the re-noising sampler with drawn classes | 1 a step |
-//! | [`Method::Tilt`] | tilted law of the diffusion with drawn classes | 2 a step, and 2 with a gradient |
+//! | [`Method::Smc`] | tilted law of the re-noising sampler, last classes drawn | 1 a step |
+//! | [`Method::Tilt`] | tilted law of the diffusion, last classes drawn | 2 a step, 3 with a gradient |
 //!
 //! Samples come from independent populations of `P` particles; each gives `keep` of them. A population's particles start from
 //! the streams of the items `g P .. (g+1) P` of an ordinary sample, so neither the batch nor other populations matter.
@@ -80,6 +80,8 @@ impl Method {
 pub struct SmcSettings {
     /// What stands for the value of an unfinished item.
     pub surrogate: Surrogate,
+    /// What the re-noising sampler goes on with.
+    pub ends: Ends,
     /// Items drawn from the last endpoint of every particle, of which one is chosen by its reward. At least 1.
     pub draws: usize,
     /// The surrogate counts `t^power`, with `t` the end of the step.
@@ -90,18 +92,28 @@ pub struct SmcSettings {
 
 impl Default for SmcSettings {
     fn default() -> Self {
-        Self { surrogate: Surrogate::Draws, draws: 4, tempering: 1.0, threshold: 0.5 }
+        Self { surrogate: Surrogate::Draws, ends: Ends::Drawn, draws: 4, tempering: 1.0, threshold: 0.5 }
     }
 }
 
 /// What stands for the value `log E[e^r | x_t]` of an unfinished item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surrogate {
-    /// Log-mean-exp of the reward of items drawn from the predicted end. The re-noising sampler goes on with one of them, chosen
-    /// by its reward.
+    /// Log-mean-exp of the reward of items drawn from the predicted end. With [`Ends::Drawn`] the sampler goes on with one of
+    /// them, chosen by its reward.
     Draws,
     /// The soft reward of the predicted end.
     Soft,
+}
+
+/// Which predicted end is noised again: a choice of the law that is tilted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Classes drawn site by site, as training noises them. Exact where sites are independent or the endpoint is sharp; where it
+    /// is neither, drawing tears sites apart.
+    Drawn,
+    /// The endpoint itself, as [`Sampler::Renoise`] does; the choice for long text.
+    Mean,
 }
 
 /// What to make.

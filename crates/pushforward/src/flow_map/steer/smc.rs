@@ -1,7 +1,7 @@
 //! Sequential Monte Carlo with a surrogate of the value, over two samplers whose own law is tilted.
 //!
 //! ```text
-//! renoise   a ~ pi_{s,1}(x), class by class;   x' = (1-t) noise + t onehot(a)
+//! renoise   x' = (1-t) noise + t end,   end = onehot(a), a ~ pi_{s,1}(x) class by class, or end = pi_{s,1}(x)
 //! diffuse   x' = X(x) + (1-t) ((sqrt(1-c) - 1) e + sqrt(c) noise),   e = (x - s pi_{s,s}(x)) / (1-s),
 //!           X(x) = x + gamma(s,t) (pi_{s,s}(x) - x),   1 - c = (1 - gamma(s,t))^churn
 //! ```
@@ -29,7 +29,7 @@ use super::candidates::{distinct, kept};
 use super::lookahead::{Soft, bounded};
 use super::reward::checked;
 use super::weights::{choose, effective_size, log_mean_exp, systematic};
-use super::{Kept, Population, Scene, SmcSettings, SteerError, Surrogate};
+use super::{Ends, Kept, Population, Scene, SmcSettings, SteerError, Surrogate};
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::items::Items;
 use crate::flow_map::losses::jump;
@@ -198,18 +198,22 @@ impl Particles {
     }
 
     fn renoise<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, settings: SmcSettings, ahead: &Ahead, t: f64) {
-        let sites = scene.sites.count;
-        let hat = if settings.surrogate == Surrogate::Soft {
+        let (n, sites) = (self.weights.len(), scene.sites.count);
+        let end = if settings.ends == Ends::Mean {
             self.carried.clone_from(&ahead.value);
-            self.items.draw(&ahead.pi, 1)
+            ahead.pi.clone()
         } else {
-            self.choose(settings, ahead, sites)
+            let drawn = if settings.surrogate == Surrogate::Soft {
+                self.carried.clone_from(&ahead.value);
+                self.items.draw(&ahead.pi, 1)
+            } else {
+                self.choose(settings, ahead, sites)
+            };
+            let known: Vec<u32> = drawn.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
+            one_hot(indices(&known, [n, sites], &self.x.device()), scene.sites.classes, &self.x)
         };
-        let n = self.weights.len();
-        let known: Vec<u32> = hat.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
-        let hot = one_hot(indices(&known, [n, sites], &self.x.device()), scene.sites.classes, &self.x);
         let noise = self.items.noise(scene.device, true);
-        self.x = interpolate(noise, self.items.given.keep(hot), &vec![t; n]);
+        self.x = interpolate(noise, self.items.given.keep(end), &vec![t; n]);
     }
 
     fn diffuse<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, ahead: Ahead, churn: f64, pull: f64, s: f64, t: f64) {
