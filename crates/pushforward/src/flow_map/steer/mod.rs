@@ -284,14 +284,15 @@ fn check(config: &FlowMapConfig, request: &SteerRequest) -> Result<(), SteerErro
     if settings.draws == 0 {
         return refuse("at least one item is drawn from an endpoint".into());
     }
-    if !(0.0..=1.0).contains(&settings.threshold) || !(settings.tempering.is_finite() && settings.tempering >= 0.0) {
+    let tempering = settings.tempering;
+    if !((0.0..=1.0).contains(&settings.threshold) && tempering.is_finite() && tempering >= 0.0) {
         return refuse("the threshold of resampling lies in [0, 1], and the power of tempering is not negative".into());
     }
     if let Method::Tilt { churn, pull, .. } = request.method {
         if config.source != Source::Gaussian {
             return refuse("tilting needs the Gaussian source: use smc".into());
         }
-        if !(churn > 0.0 && churn.is_finite()) || !(pull.is_finite() && pull >= 0.0) {
+        if !(churn > 0.0 && churn.is_finite() && pull.is_finite() && pull >= 0.0) {
             return refuse("the churn is positive, and the pull is not negative".into());
         }
     }
