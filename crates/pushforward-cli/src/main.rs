@@ -1,5 +1,6 @@
 //! The program `pushforward`: trains, samples and evaluates categorical flow maps and autoencoders within flows.
 
+mod allocator;
 mod archive;
 mod args;
 mod charts;
@@ -35,12 +36,8 @@ use crate::args::{Cli, Command};
 use crate::exit::Failure;
 use crate::printer::Printer;
 
-/// Training allocates and frees large buffers all the time; the system's allocator returns them to the kernel and pays for
-/// fresh pages at every step.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_memory();
     let cli = Cli::parse();
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     match run(&cli, printer) {

@@ -26,9 +26,8 @@ use pushforward::train::gradients::{Gradients, clip, grad_norm};
 use pushforward::train::optim::AdamWOptimizer;
 use serde_json::{Value, json};
 
-/// The program's allocator: page faults cost a fifth of a step with the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[path = "../../../pushforward-cli/src/allocator.rs"]
+mod allocator;
 
 /// What a case does.
 pub(crate) trait Work: Copy {
@@ -70,6 +69,7 @@ where
 
 /// Does what the arguments ask for.
 pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
+    allocator::keep_memory();
     let (mut rounds, mut cases, mut mode) = (10, all.to_vec(), String::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {

@@ -156,7 +156,6 @@ pub enum NetworkConfig {
 
 /// A network of the family.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one network exists per model, and burn modules are passed by reference")]
 pub enum Network {
     /// Transformer.
     Dit(Dit),

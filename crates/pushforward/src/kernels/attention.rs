@@ -61,15 +61,12 @@ pub fn attention(
     // One of two tangents that is absent is zero.
     let dqkv = dqkv.or_else(|| dbias.is_some().then(|| qkv.zeros_like()));
     let dbias = dbias.or_else(|| bias.as_ref().filter(|_| dqkv.is_some()).map(Tensor::zeros_like));
-    let (cos, sin) = match rotary {
-        Some([cos, sin]) => {
-            assert!(head.is_multiple_of(2), "rotary positions need an even head width, found {head}");
-            assert_eq!(cos.dims(), [1, 1, n, head / 2], "one angle per position and pair of features");
-            assert_eq!(sin.dims(), cos.dims(), "as many sines as cosines");
-            (Some(cos), Some(sin))
-        }
-        None => (None, None),
-    };
+    let turns = rotary.map(|[cos, sin]| {
+        assert!(head.is_multiple_of(2), "rotary positions need an even head width, found {head}");
+        assert_eq!(cos.dims(), [1, 1, n, head / 2], "one angle per position and pair of features");
+        assert_eq!(sin.dims(), cos.dims(), "as many sines as cosines");
+        Tensor::cat(vec![cos, sin], 0)
+    });
     if let Some(keys) = &keys {
         assert_eq!(keys.dims(), [b, n], "a key mask of [batch, positions]");
     }
@@ -78,8 +75,7 @@ pub fn attention(
         maybe(dqkv),
         maybe(bias),
         maybe(dbias),
-        maybe(cos),
-        maybe(sin),
+        maybe(turns),
         maybe(keys),
         heads,
     ))
@@ -94,8 +90,7 @@ pub(super) trait AttentionOps: Backend {
         #[extension_type] dqkv: Maybe<Self>,
         #[extension_type] bias: Maybe<Self>,
         #[extension_type] dbias: Maybe<Self>,
-        #[extension_type] cos: Maybe<Self>,
-        #[extension_type] sin: Maybe<Self>,
+        #[extension_type] turns: Maybe<Self>,
         #[extension_type] keys: Maybe<Self>,
         heads: usize,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
@@ -107,14 +102,13 @@ impl AttentionOps for Flex {
         dqkv: Maybe<Self>,
         bias: Maybe<Self>,
         dbias: Maybe<Self>,
-        cos: Maybe<Self>,
-        sin: Maybe<Self>,
+        turns: Maybe<Self>,
         keys: Maybe<Self>,
         heads: usize,
     ) -> (FlexTensor, Option<FlexTensor>) {
-        let [dqkv, bias, dbias, cos, sin, keys] =
-            [dqkv, bias, dbias, cos, sin, keys].map(|x| x.into_option().map(super::contiguous));
-        first_two(forward([Some(super::contiguous(qkv)), dqkv, bias, dbias, cos, sin, keys], heads, false).0)
+        let [dqkv, bias, dbias, turns, keys] =
+            [dqkv, bias, dbias, turns, keys].map(|x| x.into_option().map(super::contiguous));
+        first_two(forward([Some(super::contiguous(qkv)), dqkv, bias, dbias, turns, keys], heads, false).0)
     }
 }
 
@@ -124,14 +118,13 @@ impl<C: CheckpointStrategy> AttentionOps for Autodiff<Flex, C> {
         dqkv: Maybe<Self>,
         bias: Maybe<Self>,
         dbias: Maybe<Self>,
-        cos: Maybe<Self>,
-        sin: Maybe<Self>,
+        turns: Maybe<Self>,
         keys: Maybe<Self>,
         heads: usize,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        let [dqkv, bias, dbias, cos, sin, keys] = [dqkv, bias, dbias, cos, sin, keys].map(Maybe::into_option);
-        let inputs = [Some(qkv), dqkv, bias, dbias, cos, sin, keys];
-        first_two(operation::<C, _, 7>(inputs, |inputs, keep| forward(inputs, heads, keep), backward))
+        let [dqkv, bias, dbias, turns, keys] = [dqkv, bias, dbias, turns, keys].map(Maybe::into_option);
+        let inputs = [Some(qkv), dqkv, bias, dbias, turns, keys];
+        first_two(operation::<C, _, 6>(inputs, |inputs, keep| forward(inputs, heads, keep), backward))
     }
 }
 
@@ -145,8 +138,8 @@ struct Kept {
     dqkv: Option<FlexTensor>,
     bias: Option<FlexTensor>,
     dbias: Option<FlexTensor>,
-    cos: Option<FlexTensor>,
-    sin: Option<FlexTensor>,
+    /// Cosines, then sines.
+    turns: Option<FlexTensor>,
     keys: Option<FlexTensor>,
     heads: usize,
     log_sums: Vec<f32>,
@@ -172,9 +165,10 @@ struct Head {
 }
 
 impl<'a> Layout<'a> {
-    fn new(qkv: &FlexTensor, cos: &'a Option<FlexTensor>, sin: &'a Option<FlexTensor>, heads: usize) -> Self {
+    fn new(qkv: &FlexTensor, turns: &'a Option<FlexTensor>, heads: usize) -> Self {
         let shape = qkv.shape();
-        let (cos, sin) = (super::optional(cos), super::optional(sin));
+        let turns = super::optional(turns);
+        let (cos, sin) = turns.split_at(turns.len() / 2);
         Self { batch: shape[0], positions: shape[1], heads, head: shape[2] / 3 / heads, cos, sin }
     }
 
@@ -275,10 +269,10 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn forward(inputs: [Option<FlexTensor>; 7], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
-    let [qkv, dqkv, bias, dbias, cos, sin, keys] = inputs;
+fn forward(inputs: [Option<FlexTensor>; 6], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
+    let [qkv, dqkv, bias, dbias, turns, keys] = inputs;
     let qkv = qkv.expect("a value");
-    let l = Layout::new(&qkv, &cos, &sin, heads);
+    let l = Layout::new(&qkv, &turns, heads);
     let (n, d, width) = (l.positions, l.head, l.width());
     let (packed, tangent, mask) = (slice(&qkv), dqkv.as_ref().map(slice), super::optional(&keys));
     let (added, dadded) = (super::optional(&bias), super::optional(&dbias));
@@ -328,12 +322,12 @@ fn forward(inputs: [Option<FlexTensor>; 7], heads: usize, keep: bool) -> (Vec<Fl
     // SAFETY: the jobs cover all heads of all entries, and each writes all of its rows.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, [l.batch, n, width].into());
     let outputs = std::iter::once(done(o)).chain(dqkv.is_some().then(|| done(d_o))).collect();
-    (outputs, Kept { qkv, dqkv, bias, dbias, cos, sin, keys, heads, log_sums })
+    (outputs, Kept { qkv, dqkv, bias, dbias, turns, keys, heads, log_sums })
 }
 
-fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 7]) -> [Option<FlexTensor>; 7] {
-    let Kept { qkv, dqkv, bias, dbias, cos, sin, keys, heads, log_sums } = kept;
-    let l = Layout::new(&qkv, &cos, &sin, heads);
+fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -> [Option<FlexTensor>; 6] {
+    let Kept { qkv, dqkv, bias, dbias, turns, keys, heads, log_sums } = kept;
+    let l = Layout::new(&qkv, &turns, heads);
     let (n, d, width) = (l.positions, l.head, l.width());
     let mut gradients = gradients.into_iter();
     let (g, h) = (gradients.next().flatten(), gradients.next().flatten());
@@ -430,7 +424,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 7]) -
         (!buffer.is_empty()).then(|| tensor(unsafe { written(buffer) }, [l.batch, heads, n, n].into()))
     };
     let (gbias, gdbias) = (scores(gbias), scores(gdbias));
-    [wanted[0].then(|| done(out)), (dual && wanted[1]).then(|| done(dout)), gbias, gdbias, None, None, None]
+    [wanted[0].then(|| done(out)), (dual && wanted[1]).then(|| done(dout)), gbias, gdbias, None, None]
 }
 
 simd! {

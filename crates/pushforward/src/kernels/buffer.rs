@@ -4,6 +4,8 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 
 use rayon::prelude::*;
 
+use super::denormal::Flushed;
+
 /// A number that may not have been written yet.
 pub(super) type Slot = MaybeUninit<f32>;
 
@@ -50,10 +52,14 @@ const WORTH_SHARING: usize = 40_000;
 /// Does all jobs, in any order and beside each other where `nanoseconds`, a guess of the work of all, is enough for that.
 pub(super) fn run<T: Send>(nanoseconds: usize, jobs: impl Iterator<Item = T>, job: impl Fn(T) + Send + Sync) {
     if nanoseconds < WORTH_SHARING || rayon::current_num_threads() == 1 {
+        let _flushed = Flushed::new();
         return jobs.for_each(job);
     }
     let jobs: Vec<T> = jobs.collect();
-    jobs.into_par_iter().with_max_len(1).for_each(job);
+    jobs.into_par_iter().with_max_len(1).for_each(|x| {
+        let _flushed = Flushed::new();
+        job(x);
+    });
 }
 
 /// Memory that jobs write at places of their own that do not lie in pieces.

@@ -17,7 +17,8 @@ use burn_flex::FlexTensor;
 use super::buffer::{pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
-use super::product::{Factor, Matrix, add_product, filled};
+use super::product::{Factor, Matrix, add_product, filled, product_at};
+use super::simd::{LANES, simd};
 use super::{contiguous, optional, slice, tensor};
 
 /// Step and padding of a convolution.
@@ -166,11 +167,21 @@ impl Geometry {
         self.batch * self.grid * self.patch() * self.positions() / 40
     }
 
+    /// Distance of the rows of patches: whole registers, so that a product takes them where they lie.
+    fn stretch(&self) -> usize {
+        self.positions().next_multiple_of(LANES)
+    }
+
+    /// Room for the patches of an image. What lies outside of it is zero, and stays so however often the room is used.
+    fn room(&self) -> Vec<f32> {
+        vec![0.0; self.patch() * self.stretch()]
+    }
+
     /// Calls `f` with every run of positions whose pixels are inside of the image: place in the patches, place in the image,
     /// and length; pixels of a run are `stride` apart.
     #[inline(always)]
     fn runs(&self, mut f: impl FnMut(usize, usize, usize)) {
-        let [rows, columns] = self.places;
+        let ([rows, columns], stretch) = (self.places, self.stretch());
         let inside = |offset: usize, places: usize, pixels: usize| {
             // Positions p with 0 <= p stride + offset - padding < pixels.
             let first = self.padding.saturating_sub(offset).div_ceil(self.stride);
@@ -190,26 +201,32 @@ impl Geometry {
                         let y = row * self.stride + dy - self.padding;
                         let x = left * self.stride + dx - self.padding;
                         let pixel = (channel * self.image[0] + y) * self.image[1] + x;
-                        f((patch * rows + row) * columns + left, pixel, right - left);
+                        f(patch * stretch + row * columns + left, pixel, right - left);
                     }
                 }
             }
         }
     }
 
-    /// What the kernel sees, `[patch, positions]`.
+    /// What the kernel sees, `[patch, positions]`, into [`room`](Self::room).
+    #[inline(always)]
     fn patches(&self, image: &[f32], out: &mut [f32]) {
-        out.fill(0.0);
-        if self.stride == 1 {
-            return self.runs(|place, pixel, n| out[place..place + n].copy_from_slice(&image[pixel..pixel + n]));
+        match self.stride {
+            1 => self.runs(|place, pixel, n| out[place..place + n].copy_from_slice(&image[pixel..pixel + n])),
+            // A constant distance, which the compiler turns into shuffles.
+            2 => self.runs(|place, pixel, n| {
+                let (out, from) = (&mut out[place..place + n], &image[pixel..pixel + 2 * n - 1]);
+                out.iter_mut().zip(from.iter().step_by(2)).for_each(|(out, x)| *out = *x);
+            }),
+            stride => self.runs(|place, pixel, n| {
+                let from = image[pixel..].iter().step_by(stride);
+                out[place..place + n].iter_mut().zip(from).for_each(|(out, x)| *out = *x);
+            }),
         }
-        self.runs(|place, pixel, n| {
-            let from = image[pixel..].iter().step_by(self.stride);
-            out[place..place + n].iter_mut().zip(from).for_each(|(out, x)| *out = *x);
-        });
     }
 
     /// The transpose: adds patches up where they lie in the image.
+    #[inline(always)]
     fn add_up(&self, patches: &[f32], image: &mut [f32]) {
         if self.stride == 1 {
             return self.runs(|place, pixel, n| {
@@ -226,12 +243,16 @@ impl Geometry {
     fn lift(&self, images: &[f32], weight: &[f32]) -> Vec<f32> {
         let (patch, positions) = (self.patch(), self.positions());
         let mut out = slots(self.batch * self.grid * positions);
-        let jobs = pieces(images, self.channels * self.pixels()).zip(pieces_mut(&mut out, self.grid * positions));
-        run(self.work(), jobs.take(self.batch), |(image, out)| {
-            let mut patches = vec![0.0; patch * positions];
-            self.patches(image, &mut patches);
-            let patches = Factor::in_place(Matrix::rows(&patches, positions), patch, positions);
-            filled(out, self.grid, Matrix::rows(weight, patch), &patches);
+        let share = self.batch.div_ceil(SHARES).max(1);
+        let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
+        let jobs = pieces(images, share * image).zip(pieces_mut(&mut out, share * grid));
+        run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
+            let mut room = self.room();
+            for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
+                unfold(self, image, &mut room);
+                let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions);
+                filled(out, self.grid, Matrix::rows(weight, patch), &patches);
+            }
         });
         // SAFETY: there is a job for every batch entry, and its product fills it.
         unsafe { written(out) }
@@ -243,10 +264,13 @@ impl Geometry {
         let mut out = vec![0.0; self.batch * self.channels * self.pixels()];
         let jobs = pieces(grids, self.grid * positions).zip(pieces_mut(&mut out, self.channels * self.pixels()));
         run(self.work(), jobs.take(self.batch), |(grid, out)| {
-            let mut patches = slots(patch * positions);
+            let mut patches = self.room();
             let grid = Factor::in_place(Matrix::rows(grid, positions), self.grid, positions);
             let transposed = Matrix::rows(weight, patch).transposed();
-            self.add_up(filled(&mut patches, patch, transposed, &grid), out);
+            let width = self.stretch();
+            // SAFETY: there is room for `patch` rows of `width` numbers, which this job has alone.
+            unsafe { product_at(patches.as_mut_ptr(), width, patch, transposed, &grid, false) };
+            fold(self, &patches, out);
         });
         out
     }
@@ -261,13 +285,13 @@ impl Geometry {
         .zip(pieces_mut(&mut sums, patch * self.grid))
         .take(self.batch.div_ceil(share));
         run(self.work(), jobs, |((images, grids), sum)| {
-            let mut patches = vec![0.0; patch * positions];
+            let mut room = self.room();
             let entries = images.chunks(self.channels * self.pixels()).zip(grids.chunks(self.grid * positions));
             for (image, grid) in entries {
-                self.patches(image, &mut patches);
+                unfold(self, image, &mut room);
                 // Transposed, because the grid is the smaller of the two to lay out.
                 let grid = Factor::packed(Matrix::rows(grid, positions).transposed(), positions, self.grid);
-                add_product(sum, self.grid, patch, Matrix::rows(&patches, positions), &grid);
+                add_product(sum, self.grid, patch, Matrix::rows(&room, self.stretch()), &grid);
             }
         });
         let mut sum = vec![0.0; patch * self.grid];
@@ -279,6 +303,22 @@ impl Geometry {
         out
     }
 }
+
+simd! {
+    /// [`Geometry::patches`].
+    fn unfold(geometry: &Geometry, image: &[f32], out: &mut [f32]) {
+        geometry.patches(image, out);
+    }
+}
+simd! {
+    /// [`Geometry::add_up`].
+    fn fold(geometry: &Geometry, patches: &[f32], image: &mut [f32]) {
+        geometry.add_up(patches, image);
+    }
+}
+
+/// Parts of a batch that are lifted beside each other, each in one room.
+const SHARES: usize = 16;
 
 /// Parts of a batch whose weight gradients are added up beside each other.
 const GROUPS: usize = 8;

@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod buffer;
 mod conv;
+mod denormal;
 mod gate;
 mod graph;
 mod linear;

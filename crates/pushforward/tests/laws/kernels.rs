@@ -271,3 +271,18 @@ fn convolutions() {
         }
     }
 }
+
+/// Where denormal numbers are slow the kernels take them for zero.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn numbers_below_the_least_normal_one_count_as_zero() {
+    let device = Device::flex().autodiff();
+    let filled = |value: f32, rows: usize, columns: usize| -> Tensor<2> {
+        Tensor::from_data(TensorData::new(vec![value; rows * columns], [rows, columns]), &device)
+    };
+    for rows in [1, 700] {
+        let layer = Linear { weight: Param::from_tensor(filled(1.0, 64, 64)), bias: None };
+        let y = layer.forward(Dual::from(filled(1e-40, rows, 64)));
+        assert!(to_host(&y.value).iter().all(|y| *y == 0.0), "{rows} rows");
+    }
+}
