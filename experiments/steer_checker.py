@@ -52,16 +52,18 @@ print(f"log Z {math.log(Z):.3f}, mean reward {MEAN:.3f}; {N} independent draws: 
 print("| method | evaluations a sample | pairs | blocks | mean reward | log Z | ESS |")
 print("|---|---|---|---|---|---|---|")
 whole = ["--particles", str(N), "--keep", str(N)]
+drawn = ["--method", "smc", "--ends", "drawn", "--ahead", "draws", "--draw"]
 single = ["--keep", "1", "--particles"]
 for name, more in [
     *[(f"plain, {n} steps", ["--method", "best-of", *single, "1", "--nfe", str(n)]) for n in (1, 4)],
     ("best of 4, 1 step", ["--method", "best-of", *single, "4", "--nfe", "1"]),
     *[(f"resample, {n} steps", ["--method", "resample", *whole, "--nfe", str(n)]) for n in (1, 2, 4, 8)],
     *[(f"gradient, {n} steps", ["--method", "gradient", *single, "1", "--nfe", str(n)]) for n in (1, 4)],
-    *[(f"smc, {n} steps", ["--method", "smc", *whole, "--nfe", str(n)]) for n in (2, 4, 8, 16)],
-    *[(f"smc, soft, {n} steps", ["--method", "smc", "--soft", *whole, "--nfe", str(n)]) for n in (4, 16)],
-    *[(f"tilt, {n} steps", ["--method", "tilt", *whole, "--nfe", str(n)]) for n in (4, 16)],
-    *[(f"tilt, soft with gradient, {n} steps", ["--method", "tilt", "--soft", *whole, "--nfe", str(n)]) for n in (4, 16, 32)],
+    *[(f"smc, {n} steps", [*drawn, *whole, "--nfe", str(n)]) for n in (2, 4, 8, 16)],
+    *[(f"smc, mean ends, {n} steps", ["--method", "smc", *whole, "--nfe", str(n)]) for n in (4, 16)],
+    *[(f"smc, soft, {n} steps", ["--method", "smc", "--ahead", "soft", "--ends", "drawn", "--draw", *whole, "--nfe", str(n)]) for n in (4, 16)],
+    *[(f"tilt, {n} steps", ["--method", "tilt", "--draw", *whole, "--nfe", str(n)]) for n in (4, 16)],
+    *[(f"tilt, soft with gradient, {n} steps", ["--method", "tilt", "--ahead", "soft", "--draw", *whole, "--nfe", str(n)]) for n in (4, 16, 32)],
 ]:
     command = [program, "steer", run, "--reward", SPEC, "-n", str(N), "--batch", "10000", "--json", *more]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -74,4 +76,6 @@ for name, more in [
     log_z = f"{rows['log_z']:.3f}" if "log_z" in rows and "plain" not in name else ""
     mean = sum(p * r for p, r in zip(found, reward))
     ess = f"{rows['ess']:.0f}" if "--keep" in command and whole[1] in more else ""
+    if name.startswith("plain"):
+        name += f" (from the untilted law: {distance(found, table()):.3f})"
     print(f"| {name} | {nfe} | {distance(found, law):.3f} | {distance(coarse(found), coarse(law)):.3f} | {mean:.3f} | {log_z} | {ess} |", flush=True)

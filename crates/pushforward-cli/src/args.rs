@@ -11,7 +11,7 @@ use pushforward::data::pictures::ResizeFilter;
 pub(crate) use self::images::{
     DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
 };
-pub(crate) use self::steer::{EndsName, MethodName, SteerArgs};
+pub(crate) use self::steer::{AheadName, EndsName, MethodName, SteerArgs};
 
 /// Few-step generation of categorical data with flow maps, and autoencoders within flows: train, sample and evaluate from one
 /// program.

@@ -22,15 +22,25 @@ pub(crate) enum MethodName {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EndsName {
-    /// Classes drawn from the endpoint.
-    Drawn,
-    /// The endpoint.
+    /// The endpoint, as the sampler renoise does.
     Mean,
+    /// Classes drawn from the endpoint, with --ahead draws the best of several; for small items.
+    Drawn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AheadName {
+    /// The reward of the most probable classes of the predicted end.
+    Mode,
+    /// The mean of exp(reward) over items drawn from the predicted end.
+    Draws,
+    /// The differentiable reward of the predicted end.
+    Soft,
 }
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --method smc --pictures steered\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
+    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
 )]
 pub(crate) struct SteerArgs {
     /// Run folder or checkpoint.
@@ -63,15 +73,17 @@ pub(crate) struct SteerArgs {
     /// Steps of every particle; a step costs one network evaluation, two or three with `tilt` and three with `gradient`.
     #[arg(long, default_value_t = 4)]
     pub(crate) nfe: usize,
-    /// Items drawn ahead of every particle in a step of smc and tilt.
+    /// Items that --ahead draws, and --draw in the end, draw for every particle.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) draws: usize,
-    /// Let the soft reward of the predicted end stand for the value of an unfinished item, in smc and tilt; with tilt it gives the
-    /// gradient too.
+    /// What stands for the value of an unfinished item in smc and tilt; soft gives tilt a gradient.
+    #[arg(long, value_enum, default_value_t = AheadName::Mode)]
+    pub(crate) ahead: AheadName,
+    /// Draw the last classes instead of taking the most probable ones.
     #[arg(long)]
-    pub(crate) soft: bool,
-    /// Which predicted ends smc noises again: mean for the endpoint itself, as the sampler renoise, better for long text.
-    #[arg(long, value_enum, default_value_t = EndsName::Drawn)]
+    pub(crate) draw: bool,
+    /// Which predicted ends smc noises again.
+    #[arg(long, value_enum, default_value_t = EndsName::Mean)]
     pub(crate) ends: EndsName,
     /// Power of time by which the value of an unfinished item counts.
     #[arg(long, value_name = "P", default_value_t = 1.0)]

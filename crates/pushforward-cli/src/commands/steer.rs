@@ -17,7 +17,7 @@ use pushforward::model::{Loaded, SteerFailure};
 use pushforward::reward::{Context, Spec};
 
 use super::{load_data, load_model};
-use crate::args::{EndsName, MethodName, SteerArgs};
+use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
@@ -65,7 +65,7 @@ impl Reward for Total<'_> {
 }
 
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
-    if !(args.strength.is_finite() && args.strength > 0.0) || !(args.timeout.is_finite() && args.timeout > 0.0) {
+    if [args.strength, args.timeout].iter().any(|v| !v.is_finite() || *v <= 0.0) {
         return Err(Failure::request("--strength and --timeout are positive numbers"));
     }
     if args.nfe == 0 || args.batch == 0 {
@@ -130,7 +130,11 @@ fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failur
 
 fn request(args: &SteerArgs, constraints: Constraints) -> SteerRequest {
     let settings = SmcSettings {
-        surrogate: if args.soft { Surrogate::Soft } else { Surrogate::Draws },
+        surrogate: match args.ahead {
+            AheadName::Mode => Surrogate::Mode,
+            AheadName::Draws => Surrogate::Draws,
+            AheadName::Soft => Surrogate::Soft,
+        },
         ends: match args.ends {
             EndsName::Drawn => Ends::Drawn,
             EndsName::Mean => Ends::Mean,
@@ -144,12 +148,15 @@ fn request(args: &SteerArgs, constraints: Constraints) -> SteerRequest {
         MethodName::Resample => Method::Resample,
         MethodName::Gradient => Method::Gradient { step: args.step },
         MethodName::Smc => Method::Smc(settings),
-        MethodName::Tilt => Method::Tilt { churn: args.churn, pull: f64::from(u8::from(args.soft)), settings },
+        MethodName::Tilt => {
+            Method::Tilt { churn: args.churn, pull: f64::from(u8::from(args.ahead == AheadName::Soft)), settings }
+        }
     };
     let sample = SampleRequest {
         grid: TimeGrid::uniform(args.nfe),
         batch: args.batch,
         temperature: args.temperature,
+        last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         allowed: constraints.allowed,
         sizes: constraints.sizes,
         ..SampleRequest::map(args.count, 1, args.seed)

@@ -32,9 +32,10 @@ fn every_method_raises_the_reward_and_reports_what_it_cost() {
         ("resample", 18, &[]),
         ("gradient", 54, &["--step", "5"]),
         ("smc", 18, &[]),
-        ("smc", 18, &["--soft", "--draws", "2"]),
-        ("tilt", 30, &[]),
-        ("tilt", 42, &["--soft"]),
+        ("smc", 18, &["--ends", "drawn", "--ahead", "draws", "--draws", "2", "--draw"]),
+        ("smc", 18, &["--ahead", "soft"]),
+        ("tilt", 30, &["--draw"]),
+        ("tilt", 42, &["--ahead", "soft"]),
     ] {
         let mut args = vec!["--reward", "site(0, 0..3) + 0.5*site(1, 0..3)", "--strength", "5", "--method", method];
         args.extend(more);

@@ -92,7 +92,7 @@ pub(super) fn run(net: &impl EndpointNet, sites: SiteShape, reward: &dyn Reward,
 }
 
 fn smc(surrogate: Surrogate, draws: usize) -> Method {
-    Method::Smc(SmcSettings { surrogate, draws, ..SmcSettings::default() })
+    Method::Smc(SmcSettings { surrogate, ends: Ends::Drawn, draws, ..SmcSettings::default() })
 }
 
 fn tilt(surrogate: Surrogate, pull: f64) -> Method {
@@ -109,6 +109,7 @@ fn three_variables_follow_the_tilted_law() {
         (smc(Surrogate::Draws, 1), 4),
         (smc(Surrogate::Draws, 4), 4),
         (smc(Surrogate::Soft, 2), 4),
+        (smc(Surrogate::Mode, 2), 4),
     ] {
         let found = run(&Coins, COINS, &Odd, &request(method, steps, 10_000, 1));
         let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
@@ -140,22 +141,27 @@ fn tilting_follows_the_tilted_law() {
 /// With the endpoint itself noised again, the law that is tilted is that of the sampler `renoise`, found here by drawing it.
 #[test]
 fn mean_ends_follow_the_tilted_law_of_the_sampler() {
-    let mut plain = request(Method::BestOf, 3, 1, 11);
-    (plain.sample.count, plain.sample.sampler, plain.sample.batch) = (40_000, Sampler::Renoise, 4000);
-    let base = shares(&run(&Coins, COINS, &Odd, &plain).samples.ids, COINS);
-    let cells = (0..8u32).map(|i| Odd::of(&[i >> 2 & 1, i >> 1 & 1, i & 1]).exp());
-    let law: Vec<f64> = base.iter().zip(cells).map(|(p, w)| p * w).collect();
-    let z: f64 = law.iter().sum();
-    let law: Vec<f64> = law.iter().map(|w| w / z).collect();
-    assert!(total_variation(&law, &tilted_coins().0) > 0.05, "it is another law than that of drawn ends");
-    for surrogate in [Surrogate::Draws, Surrogate::Soft] {
-        let method = Method::Smc(SmcSettings { surrogate, ends: Ends::Mean, ..SmcSettings::default() });
-        let found = run(&Coins, COINS, &Odd, &request(method, 3, 10_000, 12));
-        let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
-        let log_z = found.populations[0].log_z.expect("an estimate");
-        // Both sides are counted: 40,000 draws add about a half of what 10,000 do.
-        assert!(distance < 0.025, "{surrogate:?}: {distance}");
-        assert!((log_z - z.ln()).abs() < 0.05, "{surrogate:?}: {log_z} against {}", z.ln());
+    for last in [LastStep::Draw, LastStep::Argmax] {
+        let mut plain = request(Method::BestOf, 3, 1, 11);
+        (plain.sample.count, plain.sample.sampler, plain.sample.batch) = (40_000, Sampler::Renoise, 4000);
+        plain.sample.last = last;
+        let base = shares(&run(&Coins, COINS, &Odd, &plain).samples.ids, COINS);
+        let cells = (0..8u32).map(|i| Odd::of(&[i >> 2 & 1, i >> 1 & 1, i & 1]).exp());
+        let law: Vec<f64> = base.iter().zip(cells).map(|(p, w)| p * w).collect();
+        let z: f64 = law.iter().sum();
+        let law: Vec<f64> = law.iter().map(|w| w / z).collect();
+        assert!(total_variation(&law, &tilted_coins().0) > 0.05, "it is another law than that of drawn ends");
+        for surrogate in [Surrogate::Draws, Surrogate::Soft, Surrogate::Mode] {
+            let method = Method::Smc(SmcSettings { surrogate, ends: Ends::Mean, ..SmcSettings::default() });
+            let mut wanted = request(method, 3, 10_000, 12);
+            wanted.sample.last = last;
+            let found = run(&Coins, COINS, &Odd, &wanted);
+            let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
+            let log_z = found.populations[0].log_z.expect("an estimate");
+            // Both sides are counted: 40,000 draws add about a half of what 10,000 do.
+            assert!(distance < 0.025, "{last:?}, {surrogate:?}: {distance}");
+            assert!((log_z - z.ln()).abs() < 0.05, "{last:?}, {surrogate:?}: {log_z} against {}", z.ln());
+        }
     }
 }
 

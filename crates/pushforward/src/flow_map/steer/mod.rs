@@ -7,11 +7,13 @@
 //! | [`Method::BestOf`] | the best of `P` samples of `p`: no tilted law, the most reward | those of the sampler |
 //! | [`Method::Resample`] | tilted law of the sampler's own law `p` | those of the sampler |
 //! | [`Method::Gradient`] | none that is known: a moved sample of `p` | 3 a step, one of them backwards |
-//! | [`Method::Smc`] | tilted law of the re-noising sampler, last classes drawn | 1 a step |
-//! | [`Method::Tilt`] | tilted law of the diffusion, last classes drawn | 2 a step, 3 with a gradient |
+//! | [`Method::Smc`] | tilted law of the re-noising sampler | 1 a step |
+//! | [`Method::Tilt`] | tilted law of the diffusion along the flow | 2 a step, 3 with a gradient |
 //!
 //! Samples come from independent populations of `P` particles; each gives `keep` of them. A population's particles start from
 //! the streams of the items `g P .. (g+1) P` of an ordinary sample, so neither the batch nor other populations matter.
+//!
+//! The last classes are drawn or the most probable ones, as the request for the sample says; both are laws of the sampler.
 //!
 //! Whatever the surrogate of the value, the weights make the last law right; the surrogate decides how many particles that takes.
 //! References: Del Moral, Doucet, Jasra 2006 (samplers of this kind, and that the estimate of Z is unbiased); Wu et al. 2023
@@ -82,7 +84,8 @@ pub struct SmcSettings {
     pub surrogate: Surrogate,
     /// What the re-noising sampler goes on with.
     pub ends: Ends,
-    /// Items drawn from the last endpoint of every particle, of which one is chosen by its reward. At least 1.
+    /// Items drawn by [`Surrogate::Draws`], and from the last endpoint where the last classes are drawn; one is chosen by its
+    /// reward. At least 1.
     pub draws: usize,
     /// The surrogate counts `t^power`, with `t` the end of the step.
     pub tempering: f64,
@@ -92,13 +95,15 @@ pub struct SmcSettings {
 
 impl Default for SmcSettings {
     fn default() -> Self {
-        Self { surrogate: Surrogate::Draws, ends: Ends::Drawn, draws: 4, tempering: 1.0, threshold: 0.5 }
+        Self { surrogate: Surrogate::Mode, ends: Ends::Mean, draws: 4, tempering: 1.0, threshold: 0.5 }
     }
 }
 
 /// What stands for the value `log E[e^r | x_t]` of an unfinished item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surrogate {
+    /// The reward of the most probable classes of the predicted end: of the sample, if it ended here.
+    Mode,
     /// Log-mean-exp of the reward of items drawn from the predicted end. With [`Ends::Drawn`] the sampler goes on with one of
     /// them, chosen by its reward.
     Draws,
@@ -112,14 +117,14 @@ pub enum Ends {
     /// Classes drawn site by site, as training noises them. Exact where sites are independent or the endpoint is sharp; where it
     /// is neither, drawing tears sites apart.
     Drawn,
-    /// The endpoint itself, as [`Sampler::Renoise`] does; the choice for long text.
+    /// The endpoint itself, as [`Sampler::Renoise`] does.
     Mean,
 }
 
 /// What to make.
 #[derive(Clone, Debug)]
 pub struct SteerRequest {
-    /// Number of samples, their seed, times and batch; the sampler and last step of [`Method::BestOf`] and [`Method::Resample`].
+    /// Number of samples, their seed, times, batch and last step; the sampler of [`Method::BestOf`] and [`Method::Resample`].
     pub sample: SampleRequest,
     /// How.
     pub method: Method,

@@ -9,9 +9,6 @@
 //! In small steps the second is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, `e_t = churn (1-t) / 2`, which has
 //! the marginals of the flow.
 //!
-//! The last step draws the classes of every site from the endpoint, so that the law that is tilted has a density everywhere the
-//! endpoint has.
-//!
 //! A particle's weight so far stands for `e^V` of where it is, so a step multiplies it by `e^{V(x') - C(x)}`, with `C` what the
 //! weight stood for when it left. At the end `V = r`, and all but the rewards cancels: any surrogate is right.
 //!
@@ -34,7 +31,7 @@ use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::items::Items;
 use crate::flow_map::losses::jump;
 use crate::flow_map::network::EndpointNet;
-use crate::flow_map::sample::Samples;
+use crate::flow_map::sample::{LastStep, Samples};
 use crate::flow_map::time::{column, jump_weight, rate};
 use crate::pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
@@ -66,7 +63,7 @@ struct Ahead {
     pi: Tensor<3>,
     value: Vec<f64>,
     gradient: Option<Tensor<3>>,
-    /// Drawn items, `draws` a particle, and their tempered rewards.
+    /// Items, as many for every particle, and their tempered rewards.
     drawn: Vec<u32>,
     rewards: Vec<f64>,
 }
@@ -89,7 +86,7 @@ pub(super) fn run<N: EndpointNet>(
         }
         all.measure(scene.request.particles);
         if last {
-            return Ok(all.finish(scene, settings, &ahead));
+            return Ok(all.finish(scene, &ahead));
         }
         all.resample(scene, settings, &mut ahead);
         match kernel {
@@ -132,12 +129,15 @@ impl Particles {
         }
         let pi = scene.endpoints(&self.x, &self.items.given, s, 1.0);
         self.spend(1);
-        let drawn = self.items.draw(&pi, settings.draws);
+        let draws =
+            if last { scene.request.sample.last == LastStep::Draw } else { settings.surrogate == Surrogate::Draws };
+        let drawn =
+            if draws { self.items.draw(&pi, settings.draws) } else { self.items.classes(pi.clone(), LastStep::Argmax) };
         let mut rewards = checked(scene.reward, &drawn, scene.sites.count)?;
         if !last {
             rewards.iter_mut().for_each(|r| *r = tempering * r.max(FLOOR));
         }
-        let value = rewards.chunks(settings.draws).map(log_mean_exp).collect();
+        let value = rewards.chunks(rewards.len() / self.weights.len()).map(log_mean_exp).collect();
         Ok(Ahead { pi, value, gradient: None, drawn, rewards })
     }
 
@@ -186,8 +186,8 @@ impl Particles {
     }
 
     /// One of the drawn items of every particle, chosen by its reward; the carried value becomes that reward.
-    fn choose(&mut self, settings: SmcSettings, ahead: &Ahead, sites: usize) -> Vec<u32> {
-        let m = settings.draws;
+    fn choose(&mut self, ahead: &Ahead, sites: usize) -> Vec<u32> {
+        let m = ahead.rewards.len() / self.weights.len();
         let mut chosen = Vec::with_capacity(self.weights.len() * sites);
         for (i, rewards) in ahead.rewards.chunks(m).enumerate() {
             let j = choose(rewards, self.items.streams[i].1.uniform()).unwrap_or(0);
@@ -203,11 +203,11 @@ impl Particles {
             self.carried.clone_from(&ahead.value);
             ahead.pi.clone()
         } else {
-            let drawn = if settings.surrogate == Surrogate::Soft {
+            let drawn = if settings.surrogate != Surrogate::Draws {
                 self.carried.clone_from(&ahead.value);
                 self.items.draw(&ahead.pi, 1)
             } else {
-                self.choose(settings, ahead, sites)
+                self.choose(ahead, sites)
             };
             let known: Vec<u32> = drawn.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
             one_hot(indices(&known, [n, sites], &self.x.device()), scene.sites.classes, &self.x)
@@ -239,9 +239,9 @@ impl Particles {
     }
 
     /// The samples that the populations give.
-    fn finish<N: EndpointNet>(mut self, scene: &Scene<'_, N>, settings: SmcSettings, ahead: &Ahead) -> Vec<Kept> {
+    fn finish<N: EndpointNet>(mut self, scene: &Scene<'_, N>, ahead: &Ahead) -> Vec<Kept> {
         let (particles, keep) = (scene.request.particles, scene.request.keep);
-        let ids = self.choose(settings, ahead, scene.sites.count);
+        let ids = self.choose(ahead, scene.sites.count);
         let rewards = std::mem::take(&mut self.carried);
         let endpoints = to_host(&ahead.pi).into_iter().map(|v| v as f32).collect();
         let samples = Samples { ids, endpoints, sites: scene.sites, nfe: Vec::new() };
