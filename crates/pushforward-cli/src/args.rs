@@ -1,6 +1,7 @@
 //! What can be typed: clap types and nothing else.
 
 mod images;
+mod steer;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use pushforward::data::pictures::ResizeFilter;
 pub(crate) use self::images::{
     DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
 };
+pub(crate) use self::steer::{AheadName, EndsName, MethodName, SteerArgs};
 
 /// Few-step generation of categorical data with flow maps, and autoencoders within flows: train, sample and evaluate from one
 /// program.
@@ -37,6 +39,7 @@ impl Cli {
             Command::Inspect(args) => args.json,
             Command::Reconstruct(args) => args.json,
             Command::Denoise(args) => args.json,
+            Command::Steer(args) => args.json,
             _ => false,
         }
     }
@@ -48,6 +51,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draw samples from a trained model.
     Sample(SampleArgs),
+    /// Draw samples of a flow map that are rich in a reward, or keep a constraint, without training.
+    Steer(SteerArgs),
     /// Measure a trained model against its data set.
     Eval(EvalArgs),
     /// Log-likelihood of items under a trained model, or a bound of it.

@@ -3,8 +3,10 @@
 mod allocator;
 mod archive;
 mod args;
+mod charts;
 mod codes;
 mod commands;
+mod constraints;
 mod download;
 mod exit;
 mod fetch;
@@ -19,6 +21,7 @@ mod picture;
 mod presets;
 mod preview;
 mod printer;
+mod program;
 mod progress;
 mod sources;
 mod tensorboard;
@@ -48,6 +51,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
     match &cli.command {
         Command::Train(args) => commands::train::run(args, printer),
         Command::Sample(args) => commands::sample::run(args, printer),
+        Command::Steer(args) => commands::steer::run(args, printer),
         Command::Eval(args) => commands::eval::run(args, printer),
         Command::Score(args) => commands::score::run(args, printer),
         Command::Encode(args) => commands::encode::run(args, printer),

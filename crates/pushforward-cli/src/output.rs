@@ -182,25 +182,34 @@ fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Fail
 
 /// One JSON object a line.
 pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
-    if let Some(judged) = Judged::new(&samples.ids, schema) {
-        let objects =
-            samples.items().zip(judged.verdicts()).zip(&samples.nfe).map(|((item, (verdict, smiles)), nfe)| {
-                // An absent site is no class, and JSON has a word for that.
-                let ids: Vec<Option<u32>> = item.iter().map(|&id| (id != ABSENT).then_some(id)).collect();
-                serde_json::json!({"smiles": smiles, "verdict": verdict, "ids": ids, "nfe": nfe}).to_string() + "\n"
-            });
-        return objects.collect();
-    }
-    let texts = lines(&samples.ids, schema);
     let mut out = String::new();
-    for ((item, text), nfe) in samples.items().zip(texts).zip(&samples.nfe) {
-        let value = match schema.layout {
-            Layout::Text { .. } => serde_json::json!({"text": text, "ids": item, "nfe": nfe}),
-            Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item, "nfe": nfe}),
-        };
-        writeln!(out, "{value}").expect("a string takes every line");
+    for (object, nfe) in described(&samples.ids, schema).into_iter().zip(&samples.nfe) {
+        let mut object = object;
+        object["nfe"] = (*nfe).into();
+        writeln!(out, "{object}").expect("a string takes every line");
     }
     out
+}
+
+/// Items as JSON objects, one a line each: what a program is asked about.
+pub(crate) fn objects(ids: &[u32], schema: &Schema) -> Vec<String> {
+    described(ids, schema).iter().map(ToString::to_string).collect()
+}
+
+fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
+    if let Some(judged) = Judged::new(ids, schema) {
+        let object = |(item, (verdict, smiles)): (&[u32], (&str, Option<&str>))| {
+            // An absent site is no class, and JSON has a word for that.
+            let ids: Vec<Option<u32>> = item.iter().map(|&id| (id != ABSENT).then_some(id)).collect();
+            serde_json::json!({"smiles": smiles, "verdict": verdict, "ids": ids})
+        };
+        return ids.chunks(schema.sites).zip(judged.verdicts()).map(object).collect();
+    }
+    let object = |(item, text): (&[u32], String)| match schema.layout {
+        Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item}),
+    };
+    ids.chunks(schema.sites).zip(lines(ids, schema)).map(object).collect()
 }
 
 fn csv(samples: &Samples, schema: &Schema) -> String {

@@ -38,6 +38,7 @@ pub mod nn;
 pub mod objective;
 pub mod pairs;
 pub mod params;
+pub mod reward;
 pub mod rng;
 pub mod tensor;
 pub mod train;

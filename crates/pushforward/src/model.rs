@@ -24,6 +24,7 @@ use crate::flow_map::likelihood::{self, BoundRequest};
 use crate::flow_map::map::{FlowMap, Parametrisation};
 use crate::flow_map::network::{FlowMapModel, NetworkConfig};
 use crate::flow_map::sample::{self, SampleRequest, Samples};
+use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
 use crate::nn::graph::GraphShape;
 use crate::nn::{Arrangement, SiteShape};
 use crate::pairs::ABSENT;
@@ -145,6 +146,17 @@ pub enum RequestError {
     /// The request does not fit the model.
     #[error("{0}")]
     Misfit(String),
+}
+
+/// Why steering failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerFailure {
+    /// The model cannot do it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Steering itself.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
 }
 
 /// Provenance key of the data's description.
@@ -323,7 +335,32 @@ impl Loaded {
         request: &SampleRequest,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
-        let (config, net) = self.flow_map("draw samples", "use a flow-map checkpoint")?;
+        let (config, net, request) = self.fitted("draw samples", request)?;
+        Ok(sample::sample(net, config, site_shape(&self.schema), &self.device, &request, progress))
+    }
+
+    /// Draws samples of high reward; see [`steer::steer`].
+    ///
+    /// # Errors
+    /// If the model is no flow map, the request does not fit it, or the reward fails before any sample is finished.
+    pub fn steer(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        let (config, net, sample) = self.fitted("be steered", &request.sample)?;
+        let request = SteerRequest { sample, ..request.clone() };
+        Ok(steer::steer(net, config, site_shape(&self.schema), &self.device, &request, reward, progress)?)
+    }
+
+    /// The flow map, and a request for samples that fits it.
+    fn fitted(
+        &self,
+        what: &'static str,
+        request: &SampleRequest,
+    ) -> Result<(&FlowMapConfig, &FlowMapModel, SampleRequest), RequestError> {
+        let (config, net) = self.flow_map(what, "use a flow-map checkpoint")?;
         if !(request.temperature.is_finite() && request.temperature > 0.0) {
             return Err(RequestError::Misfit(format!("the temperature is positive, found {}", request.temperature)));
         }
@@ -334,6 +371,20 @@ impl Loaded {
             ));
         }
         let mut request = request.clone();
+        if let Some(allowed) = &request.allowed {
+            if velocity {
+                return Err(RequestError::Misfit("the naive baseline has no probabilities to constrain".into()));
+            }
+            if (allowed.sites(), allowed.classes()) != (self.schema.sites, self.schema.classes) {
+                return Err(RequestError::Misfit(format!(
+                    "the constraint is on {} sites of {} classes, and the model has {} of {}",
+                    allowed.sites(),
+                    allowed.classes(),
+                    self.schema.sites,
+                    self.schema.classes
+                )));
+            }
+        }
         if let Layout::Graph(graph) = &self.schema.layout {
             if request.sizes.is_empty() {
                 request.sizes.clone_from(&graph.sizes);
@@ -350,7 +401,7 @@ impl Loaded {
         if request.diagonal_noise && !matches!(config.network, NetworkConfig::GraphTransformer(_)) {
             return Err(RequestError::Misfit("noise on the diagonal is for the network graph-transformer only".into()));
         }
-        Ok(sample::sample(net, config, site_shape(&self.schema), &self.device, &request, progress))
+        Ok((config, net, request))
     }
 
     /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].

@@ -40,6 +40,8 @@ pub enum Purpose {
     Metric = 13,
     /// Number of nodes of a sampled graph (index: item).
     Size = 14,
+    /// Which particles of a population live on (index: population).
+    Resample = 15,
 }
 
 /// One stream of random numbers.

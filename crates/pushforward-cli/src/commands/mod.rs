@@ -12,6 +12,7 @@ pub(crate) mod presets;
 pub(crate) mod reconstruct;
 pub(crate) mod sample;
 pub(crate) mod score;
+pub(crate) mod steer;
 pub(crate) mod train;
 
 use std::path::Path;

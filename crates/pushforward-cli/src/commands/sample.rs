@@ -86,6 +86,7 @@ fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fai
         batch: args.sampler.batch,
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
+        allowed: None,
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         // The law of one number.
         sizes: args.nodes.map_or_else(Vec::new, |n| (0..=n).map(|i| u64::from(i == n)).collect()),

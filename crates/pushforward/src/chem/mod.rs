@@ -19,6 +19,7 @@
 //! | [`properties`] | weight, logP, TPSA, QED, rings; a fixed set of descriptors |
 //! | [`fingerprint`] | ECFP4 bits |
 //! | [`scaffold`] | Murcko scaffolds |
+//! | [`substructure`] | whether a pattern occurs |
 //! | [`drawing`] | lines and letters of a 2-D drawing |
 
 pub mod drawing;
@@ -27,6 +28,7 @@ pub mod molecule;
 pub mod properties;
 pub mod scaffold;
 pub mod smiles;
+pub mod substructure;
 pub mod validity;
 
 pub use molecule::{Atom, Bond, Element, Molecule};

@@ -15,11 +15,15 @@
 //! small ones. Each off-diagonal objective is one variant of [`OffDiagonal`](config::OffDiagonal) and one function of
 //! [`losses`], which knows no network. Sampling is in [`sample`], the likelihood bound in [`likelihood`].
 //!
-//! Reading order: `time`, `interpolant`, `losses`, `map`, `objective`, `sample`, `likelihood`.
+//! A sample can be constrained ([`allowed`]) and steered towards a reward ([`steer`]) without any training.
+//!
+//! Reading order: `time`, `interpolant`, `losses`, `map`, `objective`, `sample`, `likelihood`, `steer`.
 
+pub mod allowed;
 pub mod config;
 mod dopri5;
 pub mod interpolant;
+mod items;
 pub mod likelihood;
 
 pub mod losses;
@@ -27,6 +31,7 @@ pub mod map;
 pub mod network;
 pub mod objective;
 pub mod sample;
+pub mod steer;
 
 pub mod time;
 pub mod warp;

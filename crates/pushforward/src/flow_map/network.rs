@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
+use crate::flow_map::allowed::Allowed;
 use crate::flow_map::map::Parametrisation;
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
@@ -18,7 +19,7 @@ use crate::nn::unet::{Unet, UnetConfig};
 use crate::nn::{Pass, SiteShape};
 use crate::pairs::ABSENT;
 use crate::rng::Stream;
-use crate::tensor::from_host;
+use crate::tensor::{from_host, indices};
 
 /// A function of a point and two times with one vector per site.
 pub trait EndpointNet {
@@ -31,13 +32,16 @@ pub trait EndpointNet {
     fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3>;
 }
 
-/// What is known of the items of a batch from the start; nothing, for all but graphs.
+/// What is known of the items of a batch from the start; nothing, for all but graphs and constrained samples.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// Which sites an item has, `[batch, sites]`, one or zero.
     pub present: Option<Tensor<2>>,
     /// Which classes a site has, `[1, sites, classes]`, one or zero.
     pub open: Option<Tensor<3>>,
+    /// Which classes a sample may take, `[1, sites, classes]`, one or zero. It closes logits and leaves the noise alone, which
+    /// stays what the network was trained on.
+    pub allowed: Option<Tensor<3>>,
     /// Noise on the diagonal of the edge matrix, `[batch, nodes, edge classes]`, as the published sampler of graphs has it at
     /// time 0 and the published training never; only the published graph network takes it.
     pub diagonal: Option<Tensor<3>>,
@@ -52,7 +56,7 @@ impl Given {
         let Some(graph) = sites.as_graph() else { return Self::default() };
         let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
         let present = from_host(&values, [nodes.len(), sites.count], like);
-        Self { present: Some(present), open: Some(graph.live(like)), diagonal: None }
+        Self { present: Some(present), open: Some(graph.live(like)), ..Self::default() }
     }
 
     /// For items as class indices, [`ABSENT`] where an item has no such site.
@@ -60,11 +64,28 @@ impl Given {
         Self::of_sizes(sites, &sizes(sites, ids), like)
     }
 
+    /// The same under a constraint.
+    pub fn restrict<const D: usize>(self, allowed: Option<&Allowed>, like: &Tensor<D>) -> Self {
+        Self { allowed: allowed.map(|a| a.tensor(like)), ..self }
+    }
+
+    /// Items in another order, or several times.
+    pub fn select(&self, items: &[u32]) -> Self {
+        let pick = |device: &Device| indices(items, [items.len()], device);
+        Self {
+            present: self.present.clone().map(|p| p.clone().select(0, pick(&p.device()))),
+            open: self.open.clone(),
+            allowed: self.allowed.clone(),
+            diagonal: self.diagonal.clone().map(|d| d.clone().select(0, pick(&d.device()))),
+        }
+    }
+
     /// Some of the items.
     pub fn slice(&self, items: Range<usize>) -> Self {
         Self {
             present: self.present.clone().map(|p| p.slice_dim(0, items.clone())),
             open: self.open.clone(),
+            allowed: self.allowed.clone(),
             diagonal: self.diagonal.clone().map(|d| d.slice_dim(0, items)),
         }
     }
@@ -101,15 +122,13 @@ impl Given {
         }
     }
 
-    /// Puts the logits of classes that a site does not have where a softmax gives them nothing.
+    /// Puts the logits of classes that a site does not have, or may not take, where a softmax gives them nothing.
     ///
     /// # Shapes
     /// - `z`, output: `[batch, sites, classes]`
     pub fn close(&self, z: Tensor<3>) -> Tensor<3> {
-        match &self.open {
-            Some(open) => z + (open.clone().neg() + 1.0) * CLOSED,
-            None => z,
-        }
+        let shut = |z: Tensor<3>, mask: &Tensor<3>| z + (mask.clone().neg() + 1.0) * CLOSED;
+        [&self.open, &self.allowed].into_iter().flatten().fold(z, shut)
     }
 }
 

@@ -15,16 +15,16 @@
 
 use burn::tensor::{Device, Tensor};
 
+use crate::flow_map::allowed::Allowed;
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::dopri5;
-use crate::flow_map::interpolant::{Source, interpolate, source_tensor};
+use crate::flow_map::interpolant::interpolate;
+use crate::flow_map::items::Items;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::{EndpointNet, Given};
+use crate::flow_map::network::EndpointNet;
 use crate::flow_map::time::TimeGrid;
 use crate::nn::SiteShape;
-use crate::pairs::ABSENT;
-use crate::rng::{Purpose, Stream, stream};
-use crate::tensor::{argmax, to_host};
+use crate::tensor::to_host;
 
 /// How a sample is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub struct SampleRequest {
     pub temperature: f64,
     /// How the last point becomes class indices.
     pub last: LastStep,
+    /// Which classes the items may take; all, if absent. Not for the unconstrained baseline.
+    pub allowed: Option<Allowed>,
     /// For graphs, how often an item has `n` nodes, for `n` from 0; empty for as many as there can be.
     pub sizes: Vec<u64>,
     /// Leaves noise on the diagonal of the edge matrix at time 0, as the published sampler of graphs does and its training never
@@ -64,6 +66,7 @@ impl SampleRequest {
             seed,
             temperature: 1.0,
             last: LastStep::Argmax,
+            allowed: None,
             sizes: Vec::new(),
             diagonal_noise: false,
         }
@@ -129,7 +132,7 @@ pub enum LastStep {
 /// A finished sample.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// Class indices, item by item; [`ABSENT`] where an item has no such site.
+    /// Class indices, item by item; [`ABSENT`](crate::pairs::ABSENT) where an item has no such site.
     pub ids: Vec<u32>,
     /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation.
     pub endpoints: Vec<f32>,
@@ -162,7 +165,6 @@ pub fn sample<N: EndpointNet>(
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Samples {
     let mut out = Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() };
-    let per_item = sites.count * sites.classes;
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);
         let items = Items::new(config, sites, request, request.first + start as u64, n, device);
@@ -172,90 +174,13 @@ pub fn sample<N: EndpointNet>(
         let (end, adaptive, mut items) = integrate(&map, request, items, device);
         out.nfe.extend(adaptive.unwrap_or_else(|| vec![map.evaluations(); n]));
         let host = to_host(&end);
-        match request.last {
-            LastStep::Argmax => out.ids.extend(argmax(items.given.close(end))),
-            LastStep::Draw => {
-                for (row, (_, fresh)) in host.chunks(per_item).zip(&mut items.streams) {
-                    out.ids.extend(row.chunks(sites.classes).map(|p| draw(p, fresh)));
-                }
-            }
-        }
-        if let Some(present) = &items.given.present {
-            let first = out.ids.len() - n * sites.count;
-            let absent = to_host(present).into_iter().zip(&mut out.ids[first..]).filter(|(there, _)| *there == 0.0);
-            absent.for_each(|(_, id)| *id = ABSENT);
-        }
+        out.ids.extend(items.classes(end, request.last));
         out.endpoints.extend(host.into_iter().map(|v| v as f32));
         if !progress(start + n) {
             break;
         }
     }
     out
-}
-
-/// The items of a batch, with their streams: of the source, and of whatever else is random.
-struct Items {
-    source: Source,
-    edge_noise: f64,
-    sites: SiteShape,
-    streams: Vec<(Stream, Stream)>,
-    given: Given,
-}
-
-impl Items {
-    fn new(
-        config: &FlowMapConfig,
-        sites: SiteShape,
-        request: &SampleRequest,
-        first: u64,
-        count: usize,
-        device: &Device,
-    ) -> Self {
-        let indices = first..first + count as u64;
-        let open = |purpose, index| stream(request.seed, purpose, index);
-        let streams: Vec<_> = indices.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
-        let (source, edge_noise) = (config.source, config.edge_noise);
-        let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
-        let Some(graph) = sites.as_graph() else {
-            return Self { source, edge_noise, sites, streams, given: Given::default() };
-        };
-        let sizes: Vec<usize> =
-            indices.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
-        let mut items = Self { source, edge_noise, sites, streams, given: Given::of_sizes(sites, &sizes, &like) };
-        if request.diagonal_noise {
-            let shape = [count, graph.nodes, graph.edge_classes];
-            let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
-            items.given.diagonal = Some(source_tensor(values.collect(), shape, device));
-        }
-        items
-    }
-
-    fn noise(&mut self, device: &Device, fresh: bool) -> Tensor<3> {
-        let (sites, source) = (self.sites, self.source);
-        let values = self
-            .streams
-            .iter_mut()
-            .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
-        let values: Vec<f32> = values.collect();
-        let x0 = source_tensor(values, [self.streams.len(), sites.count, sites.classes], device);
-        self.given.noise(x0, sites, self.edge_noise)
-    }
-}
-
-/// A number of nodes drawn by how often each occurs.
-fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
-    let total: u64 = sizes.iter().sum();
-    if total == 0 {
-        return most;
-    }
-    let mut left = stream.uniform() * total as f64;
-    for (n, &count) in sizes.iter().enumerate() {
-        left -= count as f64;
-        if left < 0.0 {
-            return n.min(most);
-        }
-    }
-    most
 }
 
 /// The points at time 1, and the evaluations of every item where they differ.
@@ -299,16 +224,4 @@ fn integrate<N: EndpointNet>(
         };
     }
     (x, None, items)
-}
-
-/// A class drawn with the given probabilities.
-fn draw(p: &[f64], stream: &mut Stream) -> u32 {
-    let mut left = stream.uniform() * p.iter().sum::<f64>();
-    for (k, &p) in p.iter().enumerate() {
-        left -= p;
-        if left < 0.0 {
-            return k as u32;
-        }
-    }
-    (p.len() - 1) as u32
 }

@@ -3,6 +3,7 @@
 use crate::support::Golden;
 use pushforward::eval::frechet::{Moments, frechet, frechet_ridged, kid};
 use pushforward::eval::{bits_per_dim, divergence, entropy};
+use pushforward::flow_map::steer::weights::{effective_size, log_mean_exp};
 
 fn golden() -> Option<Golden> {
     crate::support::golden("metrics/metrics")
@@ -89,4 +90,17 @@ fn dequantised_bits_per_dim() {
         golden.scalar("bpd.uniform"),
         1e-12,
     );
+}
+
+#[test]
+fn weights_of_particles() {
+    let Some(golden) = golden() else { return };
+    let (shape, log_weights) = golden.floats("smc.log_weights");
+    let (_, sizes) = golden.floats("smc.ess");
+    let (_, means) = golden.floats("smc.log_mean_weight");
+    assert_eq!(sizes.len(), log_weights.len() / shape[1]);
+    for (row, log_weights) in log_weights.chunks(shape[1]).enumerate() {
+        assert_close("ess", effective_size(log_weights), sizes[row], 1e-9 * sizes[row]);
+        assert_close("log mean weight", log_mean_exp(log_weights), means[row], 1e-9 * means[row].abs().max(1.0));
+    }
 }

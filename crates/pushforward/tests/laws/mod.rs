@@ -1,6 +1,7 @@
 //! Laws of the mathematics, checked in float64.
 
 mod aef;
+mod allowed;
 mod bijector;
 mod distillation;
 mod dual;
@@ -10,4 +11,6 @@ mod kernels;
 mod objective;
 mod sampler;
 mod sampler_order;
+mod steer;
+mod steer_failures;
 mod wiring;

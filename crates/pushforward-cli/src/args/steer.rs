@@ -1,0 +1,146 @@
+//! What can be typed after `steer`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{DataDirArgs, DeviceArgs};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodName {
+    /// The best of every population.
+    BestOf,
+    /// Samples drawn again in proportion to exp(reward).
+    Resample,
+    /// Steps along the gradient of the reward at the predicted end.
+    Gradient,
+    /// Sequential Monte Carlo over the re-noising sampler.
+    Smc,
+    /// Sequential Monte Carlo over the diffusion along the flow.
+    Tilt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EndsName {
+    /// The endpoint, as the sampler renoise does.
+    Mean,
+    /// Classes drawn from the endpoint, with --ahead draws the best of several; for small items.
+    Drawn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AheadName {
+    /// The reward of the most probable classes of the predicted end.
+    Mode,
+    /// The mean of exp(reward) over items drawn from the predicted end.
+    Draws,
+    /// The differentiable reward of the predicted end.
+    Soft,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
+)]
+pub(crate) struct SteerArgs {
+    /// Run folder or checkpoint.
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// What is wanted, such as '2*qed - 0.5*window(logp, 1..3)'.
+    #[arg(long, value_name = "SPEC", required_unless_present = "program")]
+    pub(crate) reward: Option<String>,
+    /// A program of your own whose numbers are added to the reward.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) program: Option<String>,
+    /// Seconds that the program may take for an answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub(crate) timeout: f64,
+    /// Factor of the reward: the law of the samples is tilted by exp(strength * reward).
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) strength: f64,
+    /// How the reward is reached.
+    #[arg(long, value_enum, default_value_t = MethodName::Smc)]
+    pub(crate) method: MethodName,
+    /// Number of samples.
+    #[arg(short = 'n', long, default_value_t = 16)]
+    pub(crate) count: usize,
+    /// Particles of a population.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) particles: usize,
+    /// Samples that a population gives: more cost less and resemble each other.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) keep: usize,
+    /// Steps of every particle; a step costs one network evaluation, two or three with `tilt` and three with `gradient`.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) nfe: usize,
+    /// Items that --ahead draws, and --draw in the end, draw for every particle.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) draws: usize,
+    /// What stands for the value of an unfinished item in smc and tilt; soft gives tilt a gradient.
+    #[arg(long, value_enum, default_value_t = AheadName::Mode)]
+    pub(crate) ahead: AheadName,
+    /// Draw the last classes instead of taking the most probable ones.
+    #[arg(long)]
+    pub(crate) draw: bool,
+    /// Which predicted ends smc noises again.
+    #[arg(long, value_enum, default_value_t = EndsName::Mean)]
+    pub(crate) ends: EndsName,
+    /// Power of time by which the value of an unfinished item counts.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(crate) tempering: f64,
+    /// Share of the particles below which the effective sample size makes them be resampled.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub(crate) threshold: f64,
+    /// Factor of the gradient in a step of the method gradient.
+    #[arg(long, value_name = "A", default_value_t = 1.0)]
+    pub(crate) step: f64,
+    /// How fast tilt draws noise anew.
+    #[arg(long, value_name = "RATE", default_value_t = 1.0)]
+    pub(crate) churn: f64,
+    /// Classifier run for class(K).
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub(crate) classifier: Option<PathBuf>,
+    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) infill: Option<String>,
+    /// Picture whose black and white pixels are kept; what is transparent, or grey between 64 and 191, is filled.
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) mask: Option<PathBuf>,
+    /// Part of a molecule that is kept, atoms and bonds between them; more may be bonded to it.
+    #[arg(long, value_name = "SMILES")]
+    pub(crate) fix: Option<String>,
+    /// Classes that no site takes: symbols of a text, elements with their charge of a molecule (N,O-1), else numbers (0,3).
+    #[arg(long, value_name = "CLASSES")]
+    pub(crate) forbid: Option<String>,
+    /// The classes that a site may take, such as 0:abc in a text or 3:0,2 elsewhere (repeatable).
+    #[arg(long, value_name = "SITE:CLASSES")]
+    pub(crate) require: Vec<String>,
+    /// Report the share of samples whose reward is at least this.
+    #[arg(long, value_name = "REWARD")]
+    pub(crate) target: Option<f64>,
+    /// Divides the logits.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) temperature: f64,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Particles computed together; does not change what a sample is.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) batch: usize,
+    /// Use the trained weights instead of their running average.
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Output file, with the endings of `sample`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Folder for samples before and after, the histogram of rewards and the trace of effective sample sizes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
+    /// Print everything as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: DataDirArgs,
+}

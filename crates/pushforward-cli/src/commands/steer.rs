@@ -1,0 +1,319 @@
+//! `pushforward steer`
+
+use std::path::Path;
+use std::time::Duration;
+
+use pushforward::burn::tensor::Tensor;
+use pushforward::eval::interval;
+use pushforward::eval::kneser_ney::KneserNey;
+use pushforward::eval::report::{Report, Row};
+use pushforward::evaluation::items;
+use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
+use pushforward::flow_map::steer::{
+    Ends, Method, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Surrogate,
+};
+use pushforward::flow_map::time::TimeGrid;
+use pushforward::model::{Loaded, SteerFailure};
+use pushforward::reward::{Context, Spec};
+
+use super::{load_data, load_model};
+use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
+use crate::charts::{histogram, text_histogram, traces};
+use crate::constraints::Constraints;
+use crate::exit::{Failure, OrFail as _};
+use crate::files::write_atomic;
+use crate::interrupt::interrupted;
+use crate::output::{self, Sketch};
+use crate::printer::Printer;
+use crate::program::Program;
+use crate::progress::StageBar;
+
+/// The built-in reward and the user's program together, times the strength.
+struct Total<'a> {
+    spec: Option<Spec<'a>>,
+    program: Option<Program>,
+    strength: f64,
+    loaded: &'a Loaded,
+}
+
+impl Total<'_> {
+    /// Rewards without the strength.
+    fn plain(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+        let n = ids.len() / self.loaded.schema.sites;
+        let mut values = match &self.spec {
+            Some(spec) => spec.score(ids)?,
+            None => vec![0.0; n],
+        };
+        if let Some(program) = &self.program {
+            let lines = output::objects(ids, &self.loaded.schema);
+            values.iter_mut().zip(program.score(&lines)?).for_each(|(v, p)| *v += p);
+        }
+        Ok(values)
+    }
+}
+
+impl Reward for Total<'_> {
+    fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+        Ok(self.plain(ids)?.into_iter().map(|v| v * self.strength).collect())
+    }
+
+    fn soft(&self, pi: Tensor<3>) -> Option<Tensor<1>> {
+        // What a program says has no gradient.
+        self.program.is_none().then_some(())?;
+        Some(self.spec.as_ref()?.soft(pi)? * self.strength)
+    }
+}
+
+pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
+    if [args.strength, args.timeout].iter().any(|v| !v.is_finite() || *v <= 0.0) {
+        return Err(Failure::request("--strength and --timeout are positive numbers"));
+    }
+    if args.nfe == 0 || args.batch == 0 {
+        return Err(Failure::request("--nfe and --batch are at least 1"));
+    }
+    let loaded = load_model(&args.model, args.raw, &args.device)?;
+    let classifier = args.classifier.as_ref().map(|path| load_model(path, false, &args.device)).transpose()?;
+    let scorer = scorer(args, &loaded)?;
+    let context = Context {
+        schema: &loaded.schema,
+        data: &loaded.recipe.data,
+        classifier: classifier.as_ref(),
+        scorer: scorer.as_ref(),
+    };
+    let total = Total {
+        spec: args.reward.as_deref().map(|text| Spec::new(text, context)).transpose().or_request()?,
+        program: args.program.as_deref().map(|c| Program::new(c, Duration::from_secs_f64(args.timeout))),
+        strength: args.strength,
+        loaded: &loaded,
+    };
+    let request = request(args, Constraints::of(args, &loaded.schema)?);
+    let mut bar = StageBar::new(printer);
+    let plain = SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, ..request.sample.clone() };
+    let before = loaded.sample(&plain, &mut |_| !interrupted()).or_request()?;
+    let before_rewards = total.plain(&before.ids).or_run()?;
+    let steered = loaded.steer(&request, &total, &mut |done| {
+        bar.update("steered samples", done, args.count);
+        !interrupted()
+    });
+    bar.finish();
+    let steered = steered.map_err(failure)?;
+    let rewards: Vec<f64> = steered.rewards.iter().map(|r| r / args.strength).collect();
+    let result = Outcome { args, loaded: &loaded, before, before_rewards, steered, rewards };
+    result.tell(&total, printer)?;
+    let stopped = result.steered.stopped.clone();
+    stopped.map_or(Ok(()), |error| {
+        let done = result.rewards.len();
+        Err(failure(error.into()).hint(format!("{done} of {} samples were finished and are kept", args.count)))
+    })
+}
+
+fn failure(error: SteerFailure) -> Failure {
+    match error {
+        SteerFailure::Steer(SteerError::Reward(_) | SteerError::NoWeight | SteerError::Interrupted) => {
+            Failure::Run(error.into())
+        }
+        _ => Failure::Request(error.into()),
+    }
+}
+
+/// The n-gram model of the training text, where the reward asks for it.
+fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failure> {
+    let wanted = args.reward.as_deref().map(|text| Spec::asks_for(text, "ngram")).transpose().or_request()?;
+    if wanted != Some(true) {
+        return Ok(None);
+    }
+    let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
+    let train = items(splits.train.as_ref(), usize::MAX);
+    let name = format!("{}/train", splits.name);
+    KneserNey::train(&name, &train, splits.schema().classes, loaded.recipe.eval.ngram_order).map(Some).or_request()
+}
+
+fn request(args: &SteerArgs, constraints: Constraints) -> SteerRequest {
+    let settings = SmcSettings {
+        surrogate: match args.ahead {
+            AheadName::Mode => Surrogate::Mode,
+            AheadName::Draws => Surrogate::Draws,
+            AheadName::Soft => Surrogate::Soft,
+        },
+        ends: match args.ends {
+            EndsName::Drawn => Ends::Drawn,
+            EndsName::Mean => Ends::Mean,
+        },
+        draws: args.draws,
+        tempering: args.tempering,
+        threshold: args.threshold,
+    };
+    let method = match args.method {
+        MethodName::BestOf => Method::BestOf,
+        MethodName::Resample => Method::Resample,
+        MethodName::Gradient => Method::Gradient { step: args.step },
+        MethodName::Smc => Method::Smc(settings),
+        MethodName::Tilt => {
+            Method::Tilt { churn: args.churn, pull: f64::from(u8::from(args.ahead == AheadName::Soft)), settings }
+        }
+    };
+    let sample = SampleRequest {
+        grid: TimeGrid::uniform(args.nfe),
+        batch: args.batch,
+        temperature: args.temperature,
+        last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
+        allowed: constraints.allowed,
+        sizes: constraints.sizes,
+        ..SampleRequest::map(args.count, 1, args.seed)
+    };
+    SteerRequest { sample, method, particles: args.particles, keep: args.keep }
+}
+
+/// What there is to tell.
+struct Outcome<'a> {
+    args: &'a SteerArgs,
+    loaded: &'a Loaded,
+    before: Samples,
+    before_rewards: Vec<f64>,
+    steered: Steered,
+    rewards: Vec<f64>,
+}
+
+impl Outcome<'_> {
+    fn tell(&self, total: &Total<'_>, printer: Printer) -> Result<(), Failure> {
+        let (args, schema) = (self.args, &self.loaded.schema);
+        if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
+            output::save(&self.steered.samples, schema, path)?;
+            printer.note(&format!("samples: {}", path.display()));
+        }
+        if let Some(folder) = &args.pictures {
+            self.pictures(folder, printer)?;
+        }
+        let barren = self.steered.populations.iter().filter(|p| p.log_z == Some(f64::NEG_INFINITY)).count();
+        if barren > 0 {
+            printer.warn(&format!("{barren} populations had no particle of any weight and gave no samples"));
+        }
+        let (unanswered, problem) = total.program.as_ref().map_or((0, String::new()), Program::unanswered);
+        if unanswered > 0 {
+            printer.warn(&format!("the program left {unanswered} items without a number, which counts as minus infinity; the last time {problem}"));
+        }
+        let report = self.report();
+        if args.out.as_deref() == Some(Path::new("-")) {
+            printer.result(output::jsonl(&self.steered.samples, schema).trim_end());
+            return Ok(());
+        }
+        printer.report(&self.json(&report, unanswered), || {
+            let sketches = [&self.before.ids, &self.steered.samples.ids].map(|ids| output::sketch(ids, schema));
+            let bars = text_histogram(&self.before_rewards, &self.rewards);
+            format!(
+                "before\n{}\n\nafter\n{}\n\n{bars}\n\n{}",
+                sketches[0].trim_end(),
+                sketches[1].trim_end(),
+                report.table()
+            )
+        });
+        Ok(())
+    }
+
+    fn pictures(&self, folder: &Path, printer: Printer) -> Result<(), Failure> {
+        let schema = &self.loaded.schema;
+        let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+        for (name, ids) in [("before", &self.before.ids), ("after", &self.steered.samples.ids)] {
+            let sketch = Sketch::new(name, ids, schema);
+            files.push((sketch.name, sketch.bytes));
+        }
+        let chart = histogram("rewards", [("before", &self.before_rewards), ("after", &self.rewards)]);
+        files.push(("rewards.svg".into(), chart.into_bytes()));
+        let lines: Vec<Vec<f64>> = self.steered.populations.iter().map(|p| p.ess.clone()).collect();
+        let chart = traces("effective sample size of every population", &lines, self.args.particles as f64);
+        files.push(("ess.svg".into(), chart.into_bytes()));
+        for (name, bytes) in files {
+            let path = folder.join(name);
+            write_atomic(&path, &bytes).or_run()?;
+            printer.note(&path.display().to_string());
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let (args, populations) = (self.args, &self.steered.populations);
+        let method = self.steered_by();
+        let cost = self.steered.samples.mean_nfe().round() as u32;
+        let mut report = Report::new(self.loaded.identity());
+        let finite = |v: &[f64]| v.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
+        let sides =
+            [(&self.before_rewards, "map", self.before.mean_nfe().round() as u32), (&self.rewards, method, cost)];
+        for (rewards, sampler, nfe) in sides {
+            let done = |row: Row| row.sampled(sampler, nfe).seed(args.seed).dtype("f32");
+            report.push(done(Row::estimate("reward_mean", "reward", interval::mean(&finite(rewards)))));
+            if let Some(target) = args.target {
+                let hits = rewards.iter().filter(|r| **r >= target).count();
+                report.push(done(Row::estimate("satisfied", "fraction", interval::fraction(hits, rewards.len()))));
+            }
+        }
+        let rows = [
+            ("ess", "particles", mean(populations.iter().filter_map(|p| p.ess.last().copied()))),
+            ("distinct_kept", "fraction", mean(populations.iter().map(|p| p.distinct))),
+            ("resampled", "times", mean(populations.iter().map(|p| p.resampled as f64))),
+            ("nfe_per_particle", "evaluations", mean(populations.iter().map(|p| p.nfe as f64))),
+        ];
+        for (name, unit, value) in rows {
+            let row = Row::new(name, unit, value).n(populations.len()).seed(args.seed);
+            report.push(row.sampled(method, cost));
+        }
+        // Estimates of Z are unbiased, those of its logarithm are not: the mean is taken before the logarithm.
+        let z: Vec<f64> = populations.iter().filter_map(|p| p.log_z).collect();
+        if !z.is_empty() {
+            let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let value = top + mean(z.iter().map(|z| (z - top).exp())).ln();
+            report.push(Row::new("log_z", "nats", value).n(z.len()).seed(args.seed).sampled(method, cost));
+        }
+        report
+    }
+
+    fn steered_by(&self) -> &'static str {
+        match self.args.method {
+            MethodName::BestOf => "best-of",
+            MethodName::Resample => "resample",
+            MethodName::Gradient => "gradient",
+            MethodName::Smc => "smc",
+            MethodName::Tilt => "tilt",
+        }
+    }
+
+    fn json(&self, report: &Report, unanswered: usize) -> serde_json::Value {
+        let number = |v: f64| v.is_finite().then_some(v);
+        let schema = &self.loaded.schema;
+        let side = |ids: &[u32], rewards: &[f64], nfe: &[u64]| -> Vec<serde_json::Value> {
+            let objects = output::objects(ids, schema);
+            let parsed = objects.iter().map(|o| serde_json::from_str(o).expect("it was written as JSON"));
+            let with = |((mut object, reward), nfe): ((serde_json::Value, &f64), &u64)| {
+                object["reward"] = number(*reward).into();
+                object["nfe"] = (*nfe).into();
+                object
+            };
+            parsed.zip(rewards).zip(nfe).map(with).collect()
+        };
+        let population = |p: &pushforward::flow_map::steer::Population| {
+            serde_json::json!({
+                "ess": p.ess, "resampled": p.resampled, "log_z": p.log_z.and_then(number), "distinct": p.distinct,
+                "nfe_per_particle": p.nfe,
+            })
+        };
+        serde_json::json!({
+            "model": report.model,
+            "rows": report.rows,
+            "method": self.steered_by(),
+            "reward": self.args.reward,
+            "program": self.args.program,
+            "strength": self.args.strength,
+            "particles": self.args.particles,
+            "keep": self.args.keep,
+            "items": side(&self.steered.samples.ids, &self.rewards, &self.steered.samples.nfe),
+            "before": side(&self.before.ids, &self.before_rewards, &self.before.nfe),
+            "populations": self.steered.populations.iter().map(population).collect::<Vec<_>>(),
+            "unanswered": unanswered,
+            "stopped": self.steered.stopped.as_ref().map(ToString::to_string),
+        })
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let values: Vec<f64> = values.collect();
+    values.iter().sum::<f64>() / values.len() as f64
+}

@@ -1,0 +1,223 @@
+//! Constraints on samples as they are typed: texts with blanks, masks, scaffolds, forbidden and required classes.
+
+use std::path::Path;
+
+use pushforward::chem;
+use pushforward::data::graph::{GraphLayout, NodeClass, pair_index};
+use pushforward::data::{Layout, Schema, Vocabulary};
+use pushforward::flow_map::allowed::{Allowed, ConstraintError};
+use pushforward::model::site_shape;
+
+use crate::args::SteerArgs;
+use crate::exit::{Failure, OrFail as _};
+use crate::molecule_files::molecular;
+
+/// A blank in a text.
+const BLANK: char = '_';
+
+/// What the options ask for: allowed classes, and numbers of nodes for graphs; nothing where they ask for nothing.
+pub(crate) struct Constraints {
+    pub(crate) allowed: Option<Allowed>,
+    pub(crate) sizes: Vec<u64>,
+}
+
+impl Constraints {
+    /// The constraints of a request.
+    pub(crate) fn of(args: &SteerArgs, schema: &Schema) -> Result<Self, Failure> {
+        let free = Allowed::all(site_shape(schema));
+        let (mut allowed, mut sizes) = (free.clone(), Vec::new());
+        if let Some(text) = &args.infill {
+            allowed = infill(allowed, text, schema)?;
+        }
+        if let Some(path) = &args.mask {
+            allowed = mask(allowed, path, schema)?;
+        }
+        if let Some(smiles) = &args.fix {
+            let layout = molecular(schema).ok_or_else(|| misfit("--fix", "molecules"))?;
+            (allowed, sizes) = scaffold(allowed, smiles, layout)?;
+        }
+        if let Some(classes) = &args.forbid {
+            let nodes = if let Layout::Graph(layout) = &schema.layout { layout.nodes } else { schema.sites };
+            for class in named(classes, schema)? {
+                for site in 0..nodes {
+                    allowed = allowed.forbid(site, class).or_request()?;
+                }
+            }
+        }
+        for wanted in &args.require {
+            let spelled = || Failure::request(format!("--require is SITE:CLASSES, found {wanted:?}"));
+            let (site, classes) = wanted.split_once(':').ok_or_else(spelled)?;
+            let site = site.trim().parse().map_err(|_| spelled())?;
+            allowed = allowed.only(site, &named(classes, schema)?).or_request()?;
+        }
+        Ok(Self { allowed: (allowed != free).then_some(allowed), sizes })
+    }
+}
+
+fn misfit(option: &str, kind: &str) -> Failure {
+    Failure::request(format!("{option} is for models of {kind}")).hint("use --require SITE:CLASSES")
+}
+
+fn characters(schema: &Schema) -> Option<&Vocabulary> {
+    match &schema.layout {
+        Layout::Text { vocabulary: vocabulary @ Vocabulary::Characters(_) } => Some(vocabulary),
+        _ => None,
+    }
+}
+
+fn infill(allowed: Allowed, text: &str, schema: &Schema) -> Result<Allowed, Failure> {
+    let vocabulary = characters(schema).ok_or_else(|| misfit("--infill", "text by characters"))?;
+    let length = text.chars().count();
+    if length > schema.sites {
+        return Err(Failure::request(format!("--infill has {length} symbols, and an item has {}", schema.sites)));
+    }
+    let fixed = text.chars().enumerate().filter(|(_, c)| *c != BLANK);
+    fixed.into_iter().try_fold(allowed, |allowed, (site, c)| {
+        let class = vocabulary.encode(&c.to_string()).or_request()?;
+        allowed.fix(site, class[0]).or_request()
+    })
+}
+
+fn mask(allowed: Allowed, path: &Path, schema: &Schema) -> Result<Allowed, Failure> {
+    let Layout::Image { height, width } = schema.layout else { return Err(misfit("--mask", "images")) };
+    let picture = image::open(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
+    let has_alpha = picture.color().has_alpha();
+    let picture = picture.to_luma_alpha8();
+    if (picture.height() as usize, picture.width() as usize) != (height, width) {
+        return Err(Failure::request(format!(
+            "{} is {} x {} pixels high and wide, the images are {height} x {width}",
+            path.display(),
+            picture.height(),
+            picture.width()
+        )));
+    }
+    let levels = schema.classes as u32;
+    let kept = picture.pixels().enumerate().filter(|(_, pixel)| {
+        let [grey, alpha] = pixel.0;
+        if has_alpha { alpha >= 128 } else { !(64..192).contains(&grey) }
+    });
+    let fix = |allowed: Allowed, (site, pixel): (usize, &image::LumaA<u8>)| {
+        allowed.fix(site, (u32::from(pixel.0[0]) * levels / 256).min(levels - 1))
+    };
+    kept.into_iter().try_fold(allowed, fix).or_request()
+}
+
+/// The atoms of a molecule as the first nodes, with every pair among them.
+fn scaffold(allowed: Allowed, smiles: &str, layout: &GraphLayout) -> Result<(Allowed, Vec<u64>), Failure> {
+    let read = chem::read(smiles).map_err(|e| Failure::request(format!("--fix {smiles:?}: {e}")))?.molecule;
+    let (atoms, n) = (read.atoms(), read.atoms().len());
+    let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(i, &c)| if i < n { 0 } else { c }).collect();
+    if sizes.iter().all(|&c| c == 0) {
+        return Err(Failure::request(format!("--fix has {n} atoms, more than the molecules of this model")));
+    }
+    let class = |atom| {
+        let place = layout.node_classes.iter().position(|c| *c == NodeClass::of(atom));
+        place.ok_or_else(|| {
+            Failure::request(format!(
+                "--fix has an atom {:?} that this model does not have",
+                NodeClass::of(atom).element
+            ))
+        })
+    };
+    let mut allowed = allowed;
+    for (i, &atom) in atoms.iter().enumerate() {
+        allowed = allowed.fix(i, class(atom)? as u32).or_request()?;
+    }
+    for (i, j) in (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j))) {
+        let bond = read.bonds().iter().find(|b| (b.from.min(b.to), b.from.max(b.to)) == (i, j));
+        let site = layout.nodes + pair_index(i, j, layout.nodes);
+        allowed = allowed.fix(site, bond.map_or(0, |b| u32::from(b.order))).or_request()?;
+    }
+    Ok((allowed, sizes))
+}
+
+/// Classes by what they are called.
+fn named(text: &str, schema: &Schema) -> Result<Vec<u32>, Failure> {
+    if let Some(vocabulary) = characters(schema) {
+        return vocabulary.encode(text).or_request();
+    }
+    let layout = molecular(schema);
+    let one = |name: &str| {
+        let name = name.trim();
+        let spelled = |c: &NodeClass| match c.charge {
+            0 => c.element == name,
+            charge => format!("{}{charge:+}", c.element) == name,
+        };
+        let by_name = layout.and_then(|l| l.node_classes.iter().position(spelled)).map(|k| k as u32);
+        by_name.or_else(|| name.parse().ok()).ok_or_else(|| {
+            let known = layout.map_or_else(
+                || format!("the classes are 0 to {}", schema.classes - 1),
+                |l| {
+                    l.node_classes
+                        .iter()
+                        .map(|c| if c.charge == 0 { c.element.clone() } else { format!("{}{:+}", c.element, c.charge) })
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                },
+            );
+            Failure::request(format!("{name:?} is no class: {known}"))
+        })
+    };
+    text.split(',').map(one).collect()
+}
+
+impl From<ConstraintError> for Failure {
+    fn from(error: ConstraintError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pushforward::data::Vocabulary;
+
+    use super::*;
+
+    fn text() -> Schema {
+        let vocabulary = Vocabulary::Characters("ab ".chars().collect());
+        Schema { sites: 4, classes: 3, layout: Layout::Text { vocabulary } }
+    }
+
+    fn graph() -> Schema {
+        let node_classes = ["C", "O"].map(|e| NodeClass { element: e.into(), charge: 0 }).to_vec();
+        let layout = GraphLayout { nodes: 3, node_classes, edge_classes: 4, sizes: vec![0, 5, 3, 2] };
+        Schema { sites: 6, classes: 4, layout: Layout::Graph(layout) }
+    }
+
+    fn free(schema: &Schema) -> Allowed {
+        Allowed::all(site_shape(schema))
+    }
+
+    #[test]
+    fn blanks_are_free_and_the_rest_is_fixed() {
+        let found = infill(free(&text()), "b_ ", &text()).unwrap();
+        assert_eq!(found.fixed().collect::<Vec<_>>(), [(0, 1), (2, 2)]);
+        assert!(infill(free(&text()), "bbbbb", &text()).is_err() && infill(free(&text()), "x", &text()).is_err());
+        assert_eq!(named("ab", &text()).unwrap(), [0, 1]);
+    }
+
+    #[test]
+    fn scaffolds_fix_atoms_and_the_pairs_between_them() {
+        let schema = graph();
+        let layout = molecular(&schema).unwrap();
+        let (allowed, sizes) = scaffold(free(&schema), "C=O", layout).unwrap();
+        assert_eq!(sizes, [0, 0, 3, 2]);
+        let mut fixed: Vec<_> = allowed.fixed().collect();
+        fixed.sort_unstable();
+        assert_eq!((fixed.len(), fixed[2]), (3, (3, 2)), "{fixed:?}");
+        assert!(scaffold(free(&schema), "CCCC", layout).is_err() && scaffold(free(&schema), "CN", layout).is_err());
+        assert_eq!(named("O, C", &schema).unwrap(), [1, 0]);
+        assert!(named("N", &schema).is_err());
+    }
+
+    #[test]
+    fn masks_keep_black_and_white() {
+        let schema = Schema { sites: 4, classes: 2, layout: Layout::Image { height: 2, width: 2 } };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        image::GrayImage::from_raw(2, 2, vec![0, 128, 255, 100]).unwrap().save(&path).unwrap();
+        let found = mask(free(&schema), &path, &schema).unwrap();
+        assert_eq!(found.fixed().collect::<Vec<_>>(), [(0, 0), (2, 1)]);
+        assert!(mask(free(&text()), &path, &text()).is_err());
+    }
+}

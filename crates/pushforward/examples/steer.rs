@@ -1,0 +1,28 @@
+//! Samples of a trained flow map that are rich in a reward:
+//!
+//! ```sh
+//! cargo run --release -p pushforward --example steer -- runs/glyphs '8*class(3)'
+//! ```
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
+
+use std::path::Path;
+
+use pushforward::flow_map::sample::SampleRequest;
+use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
+use pushforward::model::{Weights, load};
+use pushforward::reward::{Context, Spec};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [run, spec] = arguments.as_slice() else { return Err("give a run folder and a reward".into()) };
+    let model = load(Path::new(run), Weights::Ema, &pushforward::device::open("auto")?)?;
+    let context = Context { schema: &model.schema, data: &model.recipe.data, classifier: None, scorer: None };
+    let reward = Spec::new(spec, context)?;
+    let sample = SampleRequest::map(8, 4, 0);
+    let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1 };
+    let steered = model.steer(&request, &reward, &mut |_| true)?;
+    for (item, reward) in steered.samples.items().zip(&steered.rewards) {
+        println!("{reward:.3} {item:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Does a molecule contain a pattern, written as SMARTS?
+
+use chematic::smarts as kit;
+
+use super::properties::Perceived;
+
+/// A pattern.
+pub struct Pattern(kit::QueryMolecule);
+
+impl Pattern {
+    /// Reads a SMARTS.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(smarts: &str) -> Result<Self, String> {
+        kit::parse_smarts(smarts).map(Self).map_err(|e| format!("{smarts:?} is no SMARTS: {e}"))
+    }
+}
+
+impl Perceived {
+    /// Whether the pattern matches anywhere.
+    pub fn contains(&self, pattern: &Pattern) -> bool {
+        !kit::find_matches(&pattern.0, self.foreign()).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_a_chemist_reads_them() {
+        for (smiles, smarts, expected) in [
+            ("CC(=O)Oc1ccccc1C(=O)O", "c1ccccc1", true),
+            ("CC(=O)Oc1ccccc1C(=O)O", "C(=O)[OX2H1]", true),
+            ("CC(=O)Oc1ccccc1C(=O)OC", "C(=O)[OX2H1]", false),
+            ("CCO", "[#7]", false),
+            ("C1CCCCC1", "c1ccccc1", false),
+            ("CC#N", "C#N", true),
+        ] {
+            let pattern = Pattern::of(smarts).unwrap();
+            assert_eq!(Perceived::of(smiles).unwrap().contains(&pattern), expected, "{smiles} {smarts}");
+        }
+        assert!(Pattern::of("c1ccc").is_err() || Pattern::of("[").is_err());
+        assert!(Pattern::of("[").err().unwrap().contains("is no SMARTS"));
+    }
+}

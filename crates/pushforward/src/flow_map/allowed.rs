@@ -1,0 +1,176 @@
+//! Constraints on samples: which classes every site may take.
+//!
+//! A constraint closes logits and nothing else: the noise of a constrained sample is that of a free one. Where one class is
+//! left, the endpoint is its one-hot vector whatever the network says, so every sampler keeps the site exactly and moves it
+//! along its interpolant, as in training. Infilling, inpainting, forbidden and required classes are all of this form.
+
+use burn::tensor::Tensor;
+
+use crate::nn::SiteShape;
+use crate::nn::graph::GraphShape;
+use crate::tensor::from_host;
+
+/// Which classes every site may take: at least one each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    classes: usize,
+    graph: Option<GraphShape>,
+    /// Site by site.
+    mask: Vec<bool>,
+}
+
+/// Why a constraint cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConstraintError {
+    /// No class is left.
+    #[error(
+        "the constraint contradicts itself: no class is left for site {site}; relax what is fixed or forbidden there"
+    )]
+    Contradiction {
+        /// The site.
+        site: usize,
+    },
+    /// There is no such site.
+    #[error("site {site} is constrained, and items have sites 0 to {last}")]
+    Site {
+        /// The site.
+        site: usize,
+        /// The last one.
+        last: usize,
+    },
+    /// There is no such class.
+    #[error("class {class} is named in a constraint, and the classes of site {site} are 0 to {last}")]
+    Class {
+        /// The site.
+        site: usize,
+        /// The class.
+        class: u32,
+        /// The last one.
+        last: usize,
+    },
+}
+
+impl Allowed {
+    /// Every class that a site has.
+    pub fn all(sites: SiteShape) -> Self {
+        let graph = sites.as_graph();
+        let mut allowed = Self { classes: sites.classes, graph, mask: Vec::new() };
+        allowed.mask = (0..sites.count)
+            .flat_map(|i| (0..sites.classes).map(move |k| (i, k)))
+            .map(|(i, k)| k < allowed.classes_of(i))
+            .collect();
+        allowed
+    }
+
+    /// Number of classes of a site.
+    fn classes_of(&self, site: usize) -> usize {
+        match self.graph {
+            Some(graph) if site < graph.nodes => graph.node_classes,
+            Some(graph) => graph.edge_classes,
+            None => self.classes,
+        }
+    }
+
+    /// Leaves a site no class but these.
+    ///
+    /// # Errors
+    /// If there is no such site or class, or none of these was left.
+    pub fn only(mut self, site: usize, classes: &[u32]) -> Result<Self, ConstraintError> {
+        self.close(site, classes, |named| !named)?;
+        Ok(self)
+    }
+
+    /// Fixes a site.
+    ///
+    /// # Errors
+    /// As [`Allowed::only`].
+    pub fn fix(self, site: usize, class: u32) -> Result<Self, ConstraintError> {
+        self.only(site, &[class])
+    }
+
+    /// Closes a class at a site.
+    ///
+    /// # Errors
+    /// As [`Allowed::only`].
+    pub fn forbid(mut self, site: usize, class: u32) -> Result<Self, ConstraintError> {
+        self.close(site, &[class], |named| named)?;
+        Ok(self)
+    }
+
+    /// Closes the classes of a site that are, or are not, among the named ones.
+    fn close(&mut self, site: usize, named: &[u32], closes: impl Fn(bool) -> bool) -> Result<(), ConstraintError> {
+        let count = self.sites();
+        if site >= count {
+            return Err(ConstraintError::Site { site, last: count - 1 });
+        }
+        let has = self.classes_of(site);
+        if let Some(&class) = named.iter().find(|&&c| c as usize >= has) {
+            return Err(ConstraintError::Class { site, class, last: has - 1 });
+        }
+        let row = &mut self.mask[site * self.classes..(site + 1) * self.classes];
+        row.iter_mut().zip(0..).for_each(|(open, class)| *open &= !closes(named.contains(&class)));
+        if row.contains(&true) { Ok(()) } else { Err(ConstraintError::Contradiction { site }) }
+    }
+
+    /// Number of sites.
+    pub fn sites(&self) -> usize {
+        self.mask.len() / self.classes
+    }
+
+    /// Number of classes of the site with the most.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The sites that have one class left, with that class.
+    pub fn fixed(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        self.mask.chunks(self.classes).enumerate().filter_map(|(site, row)| {
+            let mut left = (0..).zip(row).filter(|(_, open)| **open);
+            match (left.next(), left.next()) {
+                (Some((class, _)), None) => Some((site, class)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether a site may take a class.
+    pub fn permits(&self, site: usize, class: u32) -> bool {
+        self.mask[site * self.classes + class as usize]
+    }
+
+    /// One where a class may be taken, zero where not.
+    ///
+    /// # Shapes
+    /// - output: `[1, sites, classes]`
+    pub fn tensor<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
+        let values: Vec<f64> = self.mask.iter().map(|&open| f64::from(u8::from(open))).collect();
+        from_host(&values, [1, self.sites(), self.classes], like)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constraints_add_up_until_they_contradict() {
+        let free = Allowed::all(SiteShape::line(3, 4));
+        assert_eq!(free.fixed().count(), 0);
+        let one = free.clone().fix(1, 2).unwrap().only(0, &[0, 3]).unwrap().forbid(0, 3).unwrap();
+        assert_eq!(one.fixed().collect::<Vec<_>>(), [(0, 0), (1, 2)]);
+        assert!(!one.permits(1, 0) && one.permits(2, 3));
+        assert_eq!(one.clone().forbid(1, 2), Err(ConstraintError::Contradiction { site: 1 }));
+        assert!(one.clone().fix(1, 3).unwrap_err().to_string().contains("no class is left for site 1"));
+        assert_eq!(one.clone().fix(3, 0), Err(ConstraintError::Site { site: 3, last: 2 }));
+        assert_eq!(one.fix(2, 4), Err(ConstraintError::Class { site: 2, class: 4, last: 3 }));
+    }
+
+    #[test]
+    fn sites_of_graphs_have_classes_of_their_own() {
+        let graph = GraphShape { nodes: 2, node_classes: 2, edge_classes: 3 };
+        let free = Allowed::all(SiteShape::graph(graph));
+        assert!(!free.permits(0, 2) && free.permits(2, 2));
+        assert_eq!(free.clone().fix(0, 2), Err(ConstraintError::Class { site: 0, class: 2, last: 1 }));
+        assert_eq!(free.forbid(0, 0).unwrap().fixed().collect::<Vec<_>>(), [(0, 1)]);
+    }
+}

@@ -1,0 +1,138 @@
+//! The items of a batch while they are made: their random streams, what is known of them, and their classes in the end.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::interpolant::{Source, source_tensor};
+use crate::flow_map::network::Given;
+use crate::flow_map::sample::{LastStep, SampleRequest};
+use crate::nn::SiteShape;
+use crate::pairs::ABSENT;
+use crate::rng::{Purpose, Stream, stream};
+use crate::tensor::{argmax, to_host};
+
+/// The items of a batch, with their streams: of the source, and of whatever else is random.
+pub(super) struct Items {
+    source: Source,
+    edge_noise: f64,
+    sites: SiteShape,
+    pub(super) streams: Vec<(Stream, Stream)>,
+    pub(super) given: Given,
+}
+
+impl Items {
+    pub(super) fn new(
+        config: &FlowMapConfig,
+        sites: SiteShape,
+        request: &SampleRequest,
+        first: u64,
+        count: usize,
+        device: &Device,
+    ) -> Self {
+        let indices = first..first + count as u64;
+        let open = |purpose, index| stream(request.seed, purpose, index);
+        let streams: Vec<_> = indices.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
+        let (source, edge_noise) = (config.source, config.edge_noise);
+        let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
+        let Some(graph) = sites.as_graph() else {
+            let given = Given::default().restrict(request.allowed.as_ref(), &like);
+            return Self { source, edge_noise, sites, streams, given };
+        };
+        let sizes: Vec<usize> =
+            indices.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
+        let given = Given::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
+        let mut items = Self { source, edge_noise, sites, streams, given };
+        if request.diagonal_noise {
+            let shape = [count, graph.nodes, graph.edge_classes];
+            let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
+            items.given.diagonal = Some(source_tensor(values.collect(), shape, device));
+        }
+        items
+    }
+
+    pub(super) fn noise(&mut self, device: &Device, fresh: bool) -> Tensor<3> {
+        let (sites, source) = (self.sites, self.source);
+        let values = self
+            .streams
+            .iter_mut()
+            .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
+        let values: Vec<f32> = values.collect();
+        let x0 = source_tensor(values, [self.streams.len(), sites.count, sites.classes], device);
+        self.scaled(x0)
+    }
+
+    /// Numbers of the source's kind with the scale of the noise, nothing where an item has nothing.
+    pub(super) fn scaled(&self, x0: Tensor<3>) -> Tensor<3> {
+        self.given.noise(x0, self.sites, self.edge_noise)
+    }
+
+    /// Class indices of the points at time 1.
+    pub(super) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
+        let sites = self.sites;
+        let mut ids = match last {
+            LastStep::Argmax => argmax(self.given.close(end)),
+            LastStep::Draw => {
+                let host = to_host(&end);
+                let open = self.given.allowed.as_ref().map(to_host);
+                let items = host.chunks(sites.count * sites.classes).zip(&mut self.streams);
+                items.flat_map(|(item, (_, fresh))| draw_item(item, open.as_deref(), sites.classes, fresh)).collect()
+            }
+        };
+        self.mark_absent(&mut ids, 1);
+        ids
+    }
+
+    /// Marks the sites that items do not have, for `copies` rows an item.
+    pub(super) fn mark_absent(&self, ids: &mut [u32], copies: usize) {
+        let Some(present) = &self.given.present else { return };
+        let sites = self.sites.count;
+        for (there, rows) in to_host(present).chunks(sites).zip(ids.chunks_mut(copies * sites)) {
+            for row in rows.chunks_mut(sites) {
+                there.iter().zip(row).filter(|(there, _)| **there == 0.0).for_each(|(_, id)| *id = ABSENT);
+            }
+        }
+    }
+}
+
+/// A class for every site of an item, drawn with the probabilities of its endpoint among the allowed ones.
+pub(super) fn draw_item(item: &[f64], open: Option<&[f64]>, classes: usize, stream: &mut Stream) -> Vec<u32> {
+    let site = |(i, p): (usize, &[f64])| match open {
+        None => draw(p, stream),
+        Some(open) => {
+            // What an adaptive sampler leaves on a closed class is rounding.
+            let p: Vec<f64> = p.iter().zip(&open[i * classes..]).map(|(p, open)| p.max(0.0) * open).collect();
+            draw(&p, stream)
+        }
+    };
+    item.chunks(classes).enumerate().map(site).collect()
+}
+
+/// A number of nodes drawn by how often each occurs.
+fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
+    let total: u64 = sizes.iter().sum();
+    if total == 0 {
+        return most;
+    }
+    let mut left = stream.uniform() * total as f64;
+    for (n, &count) in sizes.iter().enumerate() {
+        left -= count as f64;
+        if left < 0.0 {
+            return n.min(most);
+        }
+    }
+    most
+}
+
+/// A class drawn with the given probabilities.
+fn draw(p: &[f64], stream: &mut Stream) -> u32 {
+    let mut left = stream.uniform() * p.iter().sum::<f64>();
+    let mut last = 0;
+    for (k, &p) in p.iter().enumerate().filter(|(_, p)| **p > 0.0) {
+        left -= p;
+        last = k;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last as u32
+}

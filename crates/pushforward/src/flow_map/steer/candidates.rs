@@ -1,0 +1,68 @@
+//! The best of many samples, and samples drawn again by their reward: nothing is steered on the way.
+
+use super::reward::checked;
+use super::weights::{effective_size, log_mean_exp, systematic};
+use super::{Kept, Method, Population, Scene, SteerError};
+use crate::flow_map::network::EndpointNet;
+use crate::flow_map::sample::{SampleRequest, Samples, sample};
+use crate::rng::{Purpose, stream};
+
+/// The kept particles of `count` populations from number `first` on.
+pub(super) fn run<N: EndpointNet>(scene: &Scene<'_, N>, first: usize, count: usize) -> Result<Vec<Kept>, SteerError> {
+    let (base, particles) = (&scene.request.sample, scene.request.particles);
+    let request =
+        SampleRequest { count: count * particles, first: base.first + (first * particles) as u64, ..base.clone() };
+    let samples = sample(scene.net, scene.config, scene.sites, scene.device, &request, &mut |_| true);
+    let rewards = checked(scene.reward, &samples.ids, scene.sites.count)?;
+    Ok(pick(scene, &samples, &rewards, first))
+}
+
+/// What is kept of populations of finished particles: the best, or a draw by reward where the method resamples.
+pub(super) fn pick<N>(scene: &Scene<'_, N>, samples: &Samples, rewards: &[f64], first: usize) -> Vec<Kept> {
+    let (particles, keep) = (scene.request.particles, scene.request.keep);
+    let resamples = scene.request.method == Method::Resample;
+    let one = |(g, rewards): (usize, &[f64])| {
+        let chosen = if resamples {
+            let uniform = stream(scene.request.sample.seed, Purpose::Resample, (first + g) as u64).uniform();
+            systematic(rewards, keep, uniform)
+        } else {
+            best(rewards, keep)
+        };
+        let population = Population {
+            ess: vec![effective_size(rewards)],
+            resampled: usize::from(resamples),
+            log_z: resamples.then(|| log_mean_exp(rewards)),
+            distinct: distinct(&chosen),
+            nfe: samples.nfe[g * particles..(g + 1) * particles].iter().sum::<u64>().div_ceil(particles as u64),
+        };
+        kept(samples, rewards, g * particles, &chosen, population)
+    };
+    rewards.chunks(particles).enumerate().map(one).collect()
+}
+
+/// The particles of highest reward, best first, those that are out of the question left out.
+fn best(rewards: &[f64], keep: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rewards.len()).filter(|&i| rewards[i] > f64::NEG_INFINITY).collect();
+    order.sort_by(|&a, &b| rewards[b].total_cmp(&rewards[a]));
+    order.truncate(keep);
+    order
+}
+
+/// Share of different ones.
+pub(super) fn distinct(chosen: &[usize]) -> f64 {
+    let different: std::collections::BTreeSet<_> = chosen.iter().collect();
+    different.len() as f64 / chosen.len().max(1) as f64
+}
+
+/// The chosen particles of a population that starts at a particle.
+pub(super) fn kept(samples: &Samples, rewards: &[f64], start: usize, chosen: &[usize], population: Population) -> Kept {
+    let (sites, per_item) = (samples.sites.count, samples.sites.count * samples.sites.classes);
+    let ids = chosen.iter().flat_map(|&i| samples.ids[(start + i) * sites..(start + i + 1) * sites].iter().copied());
+    let ends = chosen.iter().flat_map(|&i| &samples.endpoints[(start + i) * per_item..(start + i + 1) * per_item]);
+    Kept {
+        ids: ids.collect(),
+        endpoints: ends.copied().collect(),
+        rewards: chosen.iter().map(|&i| rewards[i]).collect(),
+        population,
+    }
+}

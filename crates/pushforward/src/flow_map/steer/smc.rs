@@ -1,0 +1,257 @@
+//! Sequential Monte Carlo with a surrogate of the value, over two samplers whose own law is tilted.
+//!
+//! ```text
+//! renoise   x' = (1-t) noise + t end,   end = onehot(a), a ~ pi_{s,1}(x) class by class, or end = pi_{s,1}(x)
+//! diffuse   x' = X(x) + (1-t) ((sqrt(1-c) - 1) e + sqrt(c) noise),   e = (x - s pi_{s,s}(x)) / (1-s),
+//!           X(x) = x + gamma(s,t) (pi_{s,s}(x) - x),   1 - c = (1 - gamma(s,t))^churn
+//! ```
+//!
+//! In small steps the second is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, `e_t = churn (1-t) / 2`, which has
+//! the marginals of the flow.
+//!
+//! A particle's weight so far stands for `e^V` of where it is, so a step multiplies it by `e^{V(x') - C(x)}`, with `C` what the
+//! weight stood for when it left. At the end `V = r`, and all but the rewards cancels: any surrogate is right.
+//!
+//! With `m` draws `a_j` of the predicted end, `V = log( (1/m) sum_j e^{b r(a_j)} )` with the tempering `b`; the particle goes on
+//! with one of them, chosen with probability in proportion to `e^{b r(a_j)}`, after which `C = b r(a_j)`: the choice is an
+//! importance sampling of the plain draw, and `e^V / e^{b r(a_j)}` is its weight. Before the end rewards below [`FLOOR`] count as
+//! that, so that a path to a good end is never cut off.
+//!
+//! The diffusion moves its noise by `d = pull sigma^2 grad V` where the surrogate has a gradient; its weight is that of one
+//! Gaussian against the other, exactly, not in the limit of small steps.
+
+use burn::tensor::{Int, Tensor};
+
+use super::candidates::{distinct, kept};
+use super::lookahead::{Soft, bounded};
+use super::reward::checked;
+use super::weights::{choose, effective_size, log_mean_exp, systematic};
+use super::{Ends, Kept, Population, Scene, SmcSettings, SteerError, Surrogate};
+use crate::flow_map::interpolant::interpolate;
+use crate::flow_map::items::Items;
+use crate::flow_map::losses::jump;
+use crate::flow_map::network::EndpointNet;
+use crate::flow_map::sample::{LastStep, Samples};
+use crate::flow_map::time::{column, jump_weight, rate};
+use crate::pairs::ABSENT;
+use crate::rng::{Purpose, Stream, stream};
+use crate::tensor::{indices, one_hot, to_host};
+
+/// The least that a reward counts before the end, in nats.
+pub(super) const FLOOR: f64 = -50.0;
+
+/// The sampler whose law is tilted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kernel {
+    Renoise,
+    Diffuse { churn: f64, pull: f64 },
+}
+
+/// Populations side by side.
+struct Particles {
+    items: Items,
+    x: Tensor<3>,
+    /// Log-weights since the last resampling.
+    weights: Vec<f64>,
+    /// What the weights stand for.
+    carried: Vec<f64>,
+    populations: Vec<(Population, Stream)>,
+}
+
+/// What is seen ahead of the particles in one step.
+struct Ahead {
+    pi: Tensor<3>,
+    value: Vec<f64>,
+    gradient: Option<Tensor<3>>,
+    /// Items, as many for every particle, and their tempered rewards.
+    drawn: Vec<u32>,
+    rewards: Vec<f64>,
+}
+
+/// The kept particles of `count` populations from number `first` on.
+pub(super) fn run<N: EndpointNet>(
+    scene: &Scene<'_, N>,
+    settings: SmcSettings,
+    kernel: Kernel,
+    first: usize,
+    count: usize,
+) -> Result<Vec<Kept>, SteerError> {
+    let base = &scene.request.sample;
+    let mut all = Particles::new(scene, first, count);
+    for (s, t) in base.grid.intervals() {
+        let last = t >= 1.0;
+        let mut ahead = all.look(scene, settings, kernel, s, t)?;
+        for (i, value) in ahead.value.iter().enumerate() {
+            all.weights[i] += value - all.carried[i];
+        }
+        all.measure(scene.request.particles);
+        if last {
+            return Ok(all.finish(scene, &ahead));
+        }
+        all.resample(scene, settings, &mut ahead);
+        match kernel {
+            Kernel::Renoise => all.renoise(scene, settings, &ahead, t),
+            Kernel::Diffuse { churn, pull } => all.diffuse(scene, ahead, churn, pull, s, t),
+        }
+    }
+    unreachable!("a time grid ends at 1")
+}
+
+impl Particles {
+    fn new<N: EndpointNet>(scene: &Scene<'_, N>, first: usize, count: usize) -> Self {
+        let (base, particles) = (&scene.request.sample, scene.request.particles);
+        let n = count * particles;
+        let start = base.first + (first * particles) as u64;
+        let mut items = Items::new(scene.config, scene.sites, base, start, n, scene.device);
+        let x = items.noise(scene.device, false);
+        let empty = || Population { ess: Vec::new(), resampled: 0, log_z: Some(0.0), distinct: 0.0, nfe: 0 };
+        let opened = |g| (empty(), stream(base.seed, Purpose::Resample, (first + g) as u64));
+        let populations = (0..count).map(opened).collect();
+        Self { items, x, weights: vec![0.0; n], carried: vec![0.0; n], populations }
+    }
+
+    fn look<N: EndpointNet>(
+        &mut self,
+        scene: &Scene<'_, N>,
+        settings: SmcSettings,
+        kernel: Kernel,
+        s: f64,
+        t: f64,
+    ) -> Result<Ahead, SteerError> {
+        let (last, tempering) = (t >= 1.0, t.powf(settings.tempering));
+        if settings.surrogate == Surrogate::Soft && !last {
+            let with_gradient = matches!(kernel, Kernel::Diffuse { pull, .. } if pull > 0.0);
+            let Soft { pi, value, gradient } = scene.soft(&self.x, &self.items.given, s, with_gradient)?;
+            self.spend(1 + u64::from(with_gradient));
+            let value = value.into_iter().map(|v| tempering * v.max(FLOOR)).collect();
+            let gradient = gradient.map(|g| g * tempering);
+            return Ok(Ahead { pi, value, gradient, drawn: Vec::new(), rewards: Vec::new() });
+        }
+        let pi = scene.endpoints(&self.x, &self.items.given, s, 1.0);
+        self.spend(1);
+        let draws =
+            if last { scene.request.sample.last == LastStep::Draw } else { settings.surrogate == Surrogate::Draws };
+        let drawn =
+            if draws { self.items.draw(&pi, settings.draws) } else { self.items.classes(pi.clone(), LastStep::Argmax) };
+        let mut rewards = checked(scene.reward, &drawn, scene.sites.count)?;
+        if !last {
+            rewards.iter_mut().for_each(|r| *r = tempering * r.max(FLOOR));
+        }
+        let value = rewards.chunks(rewards.len() / self.weights.len()).map(log_mean_exp).collect();
+        Ok(Ahead { pi, value, gradient: None, drawn, rewards })
+    }
+
+    fn spend(&mut self, evaluations: u64) {
+        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations);
+    }
+
+    fn measure(&mut self, particles: usize) {
+        for ((population, _), weights) in self.populations.iter_mut().zip(self.weights.chunks(particles)) {
+            population.ess.push(effective_size(weights));
+        }
+    }
+
+    /// Resamples the populations whose effective size has fallen, with all that belongs to a particle.
+    fn resample<N>(&mut self, scene: &Scene<'_, N>, settings: SmcSettings, ahead: &mut Ahead) {
+        let particles = scene.request.particles;
+        let mut order: Vec<u32> = (0..self.weights.len() as u32).collect();
+        let mut moved = false;
+        for (g, (population, randomness)) in self.populations.iter_mut().enumerate() {
+            let range = g * particles..(g + 1) * particles;
+            let weights = &mut self.weights[range.clone()];
+            let size = population.ess.last().expect("the size was measured");
+            if *size >= settings.threshold * particles as f64 {
+                continue;
+            }
+            let chosen = systematic(weights, particles, randomness.uniform());
+            chosen.iter().zip(&mut order[range.clone()]).for_each(|(&i, o)| *o = (range.start + i) as u32);
+            population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
+            population.resampled += 1;
+            weights.fill(0.0);
+            moved = true;
+        }
+        if !moved {
+            return;
+        }
+        let device = self.x.device();
+        let pick = || -> Tensor<1, Int> { indices(&order, [order.len()], &device) };
+        self.x = self.x.clone().select(0, pick());
+        ahead.pi = ahead.pi.clone().select(0, pick());
+        ahead.gradient = ahead.gradient.take().map(|g| g.select(0, pick()));
+        self.items.given = self.items.given.select(&order);
+        let rows = |length: usize| order.iter().flat_map(move |&i| i as usize * length..(i as usize + 1) * length);
+        ahead.value = rows(1).map(|i| ahead.value[i]).collect();
+        ahead.drawn = rows(ahead.drawn.len() / order.len()).map(|i| ahead.drawn[i]).collect();
+        ahead.rewards = rows(ahead.rewards.len() / order.len()).map(|i| ahead.rewards[i]).collect();
+    }
+
+    /// One of the drawn items of every particle, chosen by its reward; the carried value becomes that reward.
+    fn choose(&mut self, ahead: &Ahead, sites: usize) -> Vec<u32> {
+        let m = ahead.rewards.len() / self.weights.len();
+        let mut chosen = Vec::with_capacity(self.weights.len() * sites);
+        for (i, rewards) in ahead.rewards.chunks(m).enumerate() {
+            let j = choose(rewards, self.items.streams[i].1.uniform()).unwrap_or(0);
+            self.carried[i] = rewards[j];
+            chosen.extend_from_slice(&ahead.drawn[(i * m + j) * sites..(i * m + j + 1) * sites]);
+        }
+        chosen
+    }
+
+    fn renoise<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, settings: SmcSettings, ahead: &Ahead, t: f64) {
+        let (n, sites) = (self.weights.len(), scene.sites.count);
+        let end = if settings.ends == Ends::Mean {
+            self.carried.clone_from(&ahead.value);
+            ahead.pi.clone()
+        } else {
+            let drawn = if settings.surrogate != Surrogate::Draws {
+                self.carried.clone_from(&ahead.value);
+                self.items.draw(&ahead.pi, 1)
+            } else {
+                self.choose(ahead, sites)
+            };
+            let known: Vec<u32> = drawn.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
+            one_hot(indices(&known, [n, sites], &self.x.device()), scene.sites.classes, &self.x)
+        };
+        let noise = self.items.noise(scene.device, true);
+        self.x = interpolate(noise, self.items.given.keep(end), &vec![t; n]);
+    }
+
+    fn diffuse<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, ahead: Ahead, churn: f64, pull: f64, s: f64, t: f64) {
+        let n = self.weights.len();
+        let posterior = scene.endpoints(&self.x, &self.items.given, s, s);
+        self.spend(1);
+        let noise = (self.x.clone() - posterior.clone() * s) * rate(s);
+        let gamma = jump_weight(s, t);
+        let along = jump(self.x.clone(), posterior, column(&vec![gamma; n], &self.x));
+        let kept = (1.0 - gamma).powf(churn);
+        let sigma = (1.0 - t) * (1.0 - kept).sqrt();
+        let fresh = self.items.noise(scene.device, true) * sigma;
+        self.x = along + noise * ((1.0 - t) * (kept.sqrt() - 1.0)) + fresh.clone();
+        self.carried = ahead.value;
+        let Some(slope) = ahead.gradient else { return };
+        // With S the covariance of the noise, d = S k, and the weight is exp(-k (d + 2 fresh) / 2).
+        let k = bounded(slope * (pull * sigma), 1.0) / sigma;
+        let scaled = self.items.scaled(self.items.scaled(k.clone()));
+        let moved = scaled * (sigma * sigma);
+        let ratio = (k * (moved.clone() + fresh * 2.0)).sum_dim(2).sum_dim(1) * -0.5;
+        self.x = self.x.clone() + moved;
+        self.carried.iter_mut().zip(to_host(&ratio)).for_each(|(c, r)| *c -= r);
+    }
+
+    /// The samples that the populations give.
+    fn finish<N: EndpointNet>(mut self, scene: &Scene<'_, N>, ahead: &Ahead) -> Vec<Kept> {
+        let (particles, keep) = (scene.request.particles, scene.request.keep);
+        let ids = self.choose(ahead, scene.sites.count);
+        let rewards = std::mem::take(&mut self.carried);
+        let endpoints = to_host(&ahead.pi).into_iter().map(|v| v as f32).collect();
+        let samples = Samples { ids, endpoints, sites: scene.sites, nfe: Vec::new() };
+        let one = |(g, ((mut population, mut randomness), weights)): (usize, ((Population, Stream), &[f64]))| {
+            population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
+            let chosen = systematic(weights, keep, randomness.uniform());
+            population.distinct = distinct(&chosen);
+            let range = g * particles..(g + 1) * particles;
+            kept(&samples, &rewards[range.clone()], range.start, &chosen, population)
+        };
+        self.populations.into_iter().zip(self.weights.chunks(particles)).enumerate().map(one).collect()
+    }
+}

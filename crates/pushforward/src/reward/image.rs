@@ -1,0 +1,181 @@
+//! Rewards of images.
+
+use burn::tensor::Tensor;
+
+use super::parse::Argument;
+use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted, whole};
+use crate::classifier::Classifier;
+use crate::classifier::network::grey;
+use crate::data::{DataConfig, Layout, glyphs};
+use crate::model::{Model, site_shape};
+use crate::nn::Pass;
+use crate::tensor::{from_host, to_host};
+
+/// The names.
+pub(super) const NAMES: &[&str] = &["ink", "class(K)", "similar(\"FILE\")", "symmetric"];
+
+/// Images scored by the classifier together.
+const BATCH: usize = 256;
+
+pub(super) fn leaf<'a>(
+    name: &str,
+    arguments: &[Argument],
+    context: Context<'a>,
+) -> Result<Option<Box<dyn Leaf + 'a>>, SpecError> {
+    let Layout::Image { height, width } = context.schema.layout else { return Ok(None) };
+    let classes = context.schema.classes;
+    Ok(Some(match name {
+        "ink" => {
+            bare(name, arguments)?;
+            Box::new(Ink { classes })
+        }
+        "symmetric" => {
+            bare(name, arguments)?;
+            Box::new(Symmetric { width, classes })
+        }
+        "similar" => Box::new(Similar { target: read(quoted(name, arguments)?, [height, width])?, classes }),
+        "class" => class(whole(name, arguments)?, context)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn class<'a>(label: u64, context: Context<'a>) -> Result<Box<dyn Leaf + 'a>, SpecError> {
+    let label = label as usize;
+    let Some(loaded) = context.classifier else {
+        if matches!(context.data, DataConfig::Glyphs(_)) {
+            return match label < glyphs::CLASSES {
+                true => Ok(Box::new(Template { label: label as u32 })),
+                false => Err(misfit("class", format!("the labels are 0 to {}", glyphs::CLASSES - 1))),
+            };
+        }
+        return Err(misfit("class", "a classifier of these images is needed: train one and give it".into()));
+    };
+    let Model::Classifier { net, .. } = &loaded.model else {
+        return Err(misfit("class", format!("{} holds no classifier", loaded.path.display())));
+    };
+    let grid = site_shape(context.schema).grid();
+    if Some(net.grid()) != grid {
+        return Err(misfit(
+            "class",
+            format!("the classifier is for images of {:?}, these are of {grid:?}", net.grid()),
+        ));
+    }
+    if label >= net.labels() {
+        return Err(misfit("class", format!("the labels are 0 to {}", net.labels() - 1)));
+    }
+    Ok(Box::new(Class { net, label, classes: context.schema.classes }))
+}
+
+/// Grey levels of a picture file of the size of the images.
+fn read(path: &str, [height, width]: [usize; 2]) -> Result<Vec<f64>, SpecError> {
+    let picture = ::image::open(path).map_err(|e| misfit("similar", format!("{path}: {e}")))?.to_luma8();
+    let found = [picture.height() as usize, picture.width() as usize];
+    if found != [height, width] {
+        return Err(misfit("similar", format!("{path} is {found:?} pixels, the images are {:?}", [height, width])));
+    }
+    Ok(picture.into_raw().into_iter().map(|v| f64::from(v) / 255.0).collect())
+}
+
+/// Grey levels of an image, 0 to 1.
+fn levels(row: &[u32], classes: usize) -> impl Iterator<Item = f64> + '_ {
+    let top = (classes - 1).max(1) as f64;
+    row.iter().map(move |&id| f64::from(id) / top)
+}
+
+fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
+    values.sum::<f64>() / n as f64
+}
+
+struct Ink {
+    classes: usize,
+}
+
+impl Leaf for Ink {
+    fn score(&self, items: &Items<'_>) -> Vec<f64> {
+        items.rows().map(|row| mean(levels(row, self.classes), row.len())).collect()
+    }
+
+    fn soft(&self, pi: &Tensor<3>) -> Option<Tensor<1>> {
+        Some(grey(pi.clone()).mean_dim(1).squeeze_dim(1))
+    }
+}
+
+struct Symmetric {
+    width: usize,
+    classes: usize,
+}
+
+impl Leaf for Symmetric {
+    fn score(&self, items: &Items<'_>) -> Vec<f64> {
+        let score = |row: &[u32]| {
+            let x: Vec<f64> = levels(row, self.classes).collect();
+            let mirrored = x.chunks(self.width).flat_map(|line| line.iter().rev());
+            1.0 - mean(x.iter().zip(mirrored).map(|(a, b)| (a - b).abs()), x.len())
+        };
+        items.rows().map(score).collect()
+    }
+
+    fn soft(&self, pi: &Tensor<3>) -> Option<Tensor<1>> {
+        let x = grey(pi.clone());
+        let [batch, sites] = x.dims();
+        let mirrored = x.clone().reshape([batch, sites / self.width, self.width]).flip([2]).reshape([batch, sites]);
+        Some((x - mirrored).abs().mean_dim(1).squeeze_dim(1).neg() + 1.0)
+    }
+}
+
+struct Similar {
+    target: Vec<f64>,
+    classes: usize,
+}
+
+impl Leaf for Similar {
+    fn score(&self, items: &Items<'_>) -> Vec<f64> {
+        let distance = |row: &[u32]| {
+            let pairs = levels(row, self.classes).zip(&self.target);
+            mean(pairs.map(|(a, b)| (a - b).abs()), row.len())
+        };
+        items.rows().map(|row| 1.0 - distance(row)).collect()
+    }
+
+    fn soft(&self, pi: &Tensor<3>) -> Option<Tensor<1>> {
+        let target = from_host(&self.target, [1, self.target.len()], pi);
+        Some((grey(pi.clone()) - target).abs().mean_dim(1).squeeze_dim(1).neg() + 1.0)
+    }
+}
+
+/// The nearest drawn digit.
+struct Template {
+    label: u32,
+}
+
+impl Leaf for Template {
+    fn score(&self, items: &Items<'_>) -> Vec<f64> {
+        let hit = |row: &[u32]| glyphs::is_valid(row) && glyphs::classify(row).class == self.label;
+        items.rows().map(|row| f64::from(u8::from(hit(row)))).collect()
+    }
+}
+
+struct Class<'a> {
+    net: &'a Classifier,
+    label: usize,
+    classes: usize,
+}
+
+impl Class<'_> {
+    fn of(&self, features: Tensor<2>) -> Tensor<1> {
+        let logits = self.net.logits(features, &mut Pass::eval());
+        let log_p = burn::tensor::activation::log_softmax(logits, 1);
+        log_p.slice_dim(1, self.label..self.label + 1).squeeze_dim(1)
+    }
+}
+
+impl Leaf for Class<'_> {
+    fn score(&self, items: &Items<'_>) -> Vec<f64> {
+        let parts = items.ids.chunks(BATCH * items.sites);
+        parts.flat_map(|ids| to_host(&self.of(self.net.features(self.net.grey_of(ids, self.classes))))).collect()
+    }
+
+    fn soft(&self, pi: &Tensor<3>) -> Option<Tensor<1>> {
+        Some(self.of(self.net.features(grey(pi.clone()))))
+    }
+}

@@ -1,0 +1,68 @@
+//! Rewards of molecules.
+
+use super::parse::Argument;
+use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted};
+use crate::chem::fingerprint::Fingerprint;
+use crate::chem::substructure::Pattern;
+use crate::chem::{Perceived, Properties, check};
+use crate::data::{Layout, Schema};
+use crate::eval::similarity::tanimoto;
+
+/// The names.
+pub(super) const NAMES: &[&str] =
+    &["qed", "logp", "tpsa", "weight", "rings", "substructure(\"SMARTS\")", "tanimoto(\"SMILES\")"];
+
+/// A valid molecule as descriptors see it.
+pub(super) struct Facts(Perceived);
+
+impl Facts {
+    /// The facts of every item, none for those that are no single valid molecule; none at all where items are no molecules.
+    pub(super) fn of(ids: &[u32], schema: &Schema) -> Option<Vec<Option<Self>>> {
+        let Layout::Graph(layout) = &schema.layout else { return None };
+        if !layout.is_molecular() {
+            return None;
+        }
+        let fact = |row: &[u32]| {
+            let verdict = check(&layout.molecule(row));
+            Perceived::of(verdict.strict()?).ok().map(Self)
+        };
+        Some(ids.chunks(schema.sites).map(fact).collect())
+    }
+}
+
+pub(super) fn leaf<'a>(
+    name: &str,
+    arguments: &[Argument],
+    context: Context<'a>,
+) -> Result<Option<Box<dyn Leaf + 'a>>, SpecError> {
+    let Layout::Graph(layout) = &context.schema.layout else { return Ok(None) };
+    if !layout.is_molecular() {
+        return Ok(None);
+    }
+    Ok(Some(match name {
+        "substructure" => {
+            let pattern = Pattern::of(quoted(name, arguments)?).map_err(|e| misfit(name, e))?;
+            Box::new(OfMolecule(move |m: &Perceived| f64::from(u8::from(m.contains(&pattern)))))
+        }
+        "tanimoto" => {
+            let wanted = quoted(name, arguments)?;
+            let target: Fingerprint =
+                Perceived::of(wanted).map_err(|e| misfit(name, format!("{wanted:?}: {e}")))?.fingerprint();
+            Box::new(OfMolecule(move |m: &Perceived| tanimoto(&m.fingerprint(), &target)))
+        }
+        _ => {
+            let Some(place) = Properties::NAMES.iter().position(|n| *n == name) else { return Ok(None) };
+            bare(name, arguments)?;
+            Box::new(OfMolecule(move |m: &Perceived| m.properties().values()[place]))
+        }
+    }))
+}
+
+/// A function of a valid molecule; 0 for the others, whose reward is settled elsewhere.
+struct OfMolecule<F>(F);
+
+impl<F: Fn(&Perceived) -> f64> Leaf for OfMolecule<F> {
+    fn score(&self, items: &Items<'_>) -> Vec<f64> {
+        items.facts.iter().map(|facts| facts.as_ref().map_or(0.0, |f| (self.0)(&f.0))).collect()
+    }
+}
