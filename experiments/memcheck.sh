@@ -9,4 +9,6 @@ command -v valgrind >/dev/null || { echo "valgrind is not installed" >&2; exit 2
 tests=$(cargo test --release --workspace --test main --no-run --message-format=json |
   sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep -v pushforward-cli | head -n 1)
 cd crates/pushforward
-exec valgrind --quiet --error-exitcode=9 "$tests" "${1:-laws::kernels}" --test-threads 1
+# It does not know that denormal numbers can be flushed, either.
+exec valgrind --quiet --error-exitcode=9 "$tests" "${1:-laws::kernels}" --test-threads 1 \
+  --skip numbers_below_the_least_normal_one
