@@ -7,6 +7,7 @@ pub mod attention;
 pub mod conv;
 pub mod dit;
 pub mod dropout;
+pub mod edge_attention;
 pub mod graph;
 pub mod graph_pooling;
 pub mod graph_transformer;

@@ -1,0 +1,149 @@
+//! Attention of the published graph network: a score for every feature, shaped by the edges.
+//!
+//! The equations are in [`graph_transformer`](super::graph_transformer).
+
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Tensor};
+
+use super::graph_pooling::{Pooling, pool};
+use super::graph_transformer::{GraphTransformerConfig, TwoLayers};
+use super::linear::{Linear, LinearConfig};
+use crate::dual::Dual;
+use crate::rng::Stream;
+
+/// Which nodes and edges are there.
+pub(super) struct Mask {
+    /// `[batch, nodes, 1]`
+    nodes: Option<Tensor<3>>,
+    /// `[batch, nodes, nodes, 1]`; the diagonal counts as there.
+    edges: Option<Tensor<4>>,
+    /// Keys that are not there, `[batch, 1, nodes, 1]`.
+    absent: Option<Tensor<4, Bool>>,
+}
+
+impl Mask {
+    pub(super) fn new<const D: usize>(batch: usize, n: usize, present: Option<&Tensor<2>>, like: &Tensor<D>) -> Self {
+        let Some(present) = present else { return Self { nodes: None, edges: None, absent: None } };
+        let present = present.clone().cast(like.dtype());
+        let (rows, columns) = (present.clone().reshape([batch, n, 1, 1]), present.clone().reshape([batch, 1, n, 1]));
+        Self {
+            nodes: Some(present.reshape([batch, n, 1])),
+            edges: Some(rows * columns.clone()),
+            absent: Some(columns.lower_scalar(0.5)),
+        }
+    }
+
+    pub(super) fn nodes(&self, x: Dual<3>) -> Dual<3> {
+        match &self.nodes {
+            Some(mask) => x.linear(|x| x * mask.clone()),
+            None => x,
+        }
+    }
+
+    pub(super) fn edges(&self, x: Dual<4>) -> Dual<4> {
+        match &self.edges {
+            Some(mask) => x.linear(|x| x * mask.clone()),
+            None => x,
+        }
+    }
+}
+
+/// Attention with a score for every feature, and the updates that all three streams get from it.
+#[derive(Module, Debug)]
+pub struct EdgeAttention {
+    /// Queries.
+    pub q: Linear,
+    /// Keys.
+    pub k: Linear,
+    /// Values.
+    pub v: Linear,
+    /// What edges add to the scores.
+    pub e_add: Linear,
+    /// What edges multiply them by, less one.
+    pub e_mul: Linear,
+    /// What the graph adds to the new edges.
+    pub y_e_add: Linear,
+    /// What it multiplies them by, less one.
+    pub y_e_mul: Linear,
+    /// What the graph adds to the new nodes.
+    pub y_x_add: Linear,
+    /// What it multiplies them by, less one.
+    pub y_x_mul: Linear,
+    /// The graph's own part of its update.
+    pub y_y: Linear,
+    /// From pooled nodes.
+    pub x_y: Linear,
+    /// From pooled edges.
+    pub e_y: Linear,
+    /// New nodes.
+    pub x_out: Linear,
+    /// New edges.
+    pub e_out: Linear,
+    /// New graph.
+    pub y_out: TwoLayers,
+    #[module(skip)]
+    head: usize,
+    #[module(skip)]
+    pooling: Pooling,
+}
+
+impl EdgeAttention {
+    pub(super) fn init(config: &GraphTransformerConfig, device: &Device, stream: &mut Stream) -> Self {
+        let [dx, de, dy] = config.widths;
+        let mut map = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).init(device, stream);
+        Self {
+            q: map(dx, dx),
+            k: map(dx, dx),
+            v: map(dx, dx),
+            e_add: map(de, dx),
+            e_mul: map(de, dx),
+            y_e_add: map(dy, dx),
+            y_e_mul: map(dy, dx),
+            y_x_add: map(dy, dx),
+            y_x_mul: map(dy, dx),
+            y_y: map(dy, dy),
+            x_y: map(4 * dx, dy),
+            e_y: map(4 * de, dy),
+            x_out: map(dx, dx),
+            e_out: map(dx, de),
+            y_out: TwoLayers::init([dy, dy, dy], device, stream),
+            head: dx / config.heads,
+            pooling: config.pooling,
+        }
+    }
+
+    pub(super) fn forward(&self, x: Dual<3>, e: Dual<4>, y: Dual<2>, mask: &Mask) -> (Dual<3>, Dual<4>, Dual<2>) {
+        let [b, n, width] = x.dims();
+        let row = |x: Dual<3>| x.linear(|x| x.reshape([b, n, 1, width]));
+        let column = |x: Dual<3>| x.linear(|x| x.reshape([b, 1, n, width]));
+        let q = row(mask.nodes(self.q.forward(x.clone()))).scale(1.0 / (self.head as f64).sqrt());
+        let k = column(mask.nodes(self.k.forward(x.clone())));
+        let mul = mask.edges(self.e_mul.forward(e.clone())).shift(1.0);
+        let add = mask.edges(self.e_add.forward(e.clone()));
+        let scores = q * k * mul + add;
+
+        let film = |add: &Linear, mul: &Linear| (add.forward(y.clone()), mul.forward(y.clone()).shift(1.0));
+        let (shift, scale) = film(&self.y_e_add, &self.y_e_mul);
+        let over_edges = |v: Dual<2>| v.linear(|v| v.reshape([b, 1, 1, width]));
+        let new_e = mask.edges(self.e_out.forward(scores.clone() * over_edges(scale) + over_edges(shift)));
+
+        // Softmax over the keys, the third axis, of every feature by itself.
+        let scores = match &mask.absent {
+            Some(absent) => scores.mask_fill(absent.clone().expand([b, n, n, width]), -1e30),
+            None => scores,
+        };
+        let weights = scores.linear(|s| s.swap_dims(2, 3)).softmax().linear(|p| p.swap_dims(2, 3));
+        let values = column(mask.nodes(self.v.forward(x.clone())));
+        let seen = (weights * values).linear(|v| v.sum_dim(2).reshape([b, n, width]));
+        let (shift, scale) = film(&self.y_x_add, &self.y_x_mul);
+        let over_nodes = |v: Dual<2>| v.linear(|v| v.reshape([b, 1, width]));
+        let new_x = mask.nodes(self.x_out.forward(seen * over_nodes(scale) + over_nodes(shift)));
+
+        let cells = e.linear(|e| e.flatten(1, 2));
+        let pooled_x = pool(x, mask.nodes.as_ref(), self.pooling);
+        let there = mask.edges.as_ref().map(|m| m.clone().reshape([b, n * n, 1]));
+        let pooled_e = pool(cells, there.as_ref(), self.pooling);
+        let sum = self.y_y.forward(y) + self.x_y.forward(pooled_x) + self.e_y.forward(pooled_e);
+        (new_x, new_e, self.y_out.forward(sum))
+    }
+}
