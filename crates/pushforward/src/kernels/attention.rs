@@ -35,7 +35,7 @@ use super::{Pair, first_two, pair, slice, tensor};
 /// # Shapes
 /// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
 /// - `bias`: what is added to the scores, `[batch, heads, positions, positions]`, rows are queries
-/// - `rotary`: cosines and sines, `[1, 1, positions, width / heads / 2]`
+/// - `turns`: cosines, then sines, of the rotary positions, `[2, 1, positions, width / heads / 2]`
 /// - `keys`: `[batch, positions]`, one where a key may be attended to and zero elsewhere; at least one per row
 /// - output: `[batch, positions, width]`
 ///
@@ -45,7 +45,7 @@ pub fn attention(
     (qkv, dqkv): Pair<3>,
     heads: usize,
     bias: Option<Pair<4>>,
-    rotary: Option<[Tensor<4>; 2]>,
+    turns: Option<Tensor<4>>,
     keys: Option<Tensor<2>>,
 ) -> Pair<3> {
     let [b, n, width] = qkv.dims();
@@ -61,12 +61,10 @@ pub fn attention(
     // One of two tangents that is absent is zero.
     let dqkv = dqkv.or_else(|| dbias.is_some().then(|| qkv.zeros_like()));
     let dbias = dbias.or_else(|| bias.as_ref().filter(|_| dqkv.is_some()).map(Tensor::zeros_like));
-    let turns = rotary.map(|[cos, sin]| {
+    if let Some(turns) = &turns {
         assert!(head.is_multiple_of(2), "rotary positions need an even head width, found {head}");
-        assert_eq!(cos.dims(), [1, 1, n, head / 2], "one angle per position and pair of features");
-        assert_eq!(sin.dims(), cos.dims(), "as many sines as cosines");
-        Tensor::cat(vec![cos, sin], 0)
-    });
+        assert_eq!(turns.dims(), [2, 1, n, head / 2], "a cosine and a sine per position and pair of features");
+    }
     if let Some(keys) = &keys {
         assert_eq!(keys.dims(), [b, n], "a key mask of [batch, positions]");
     }

@@ -44,16 +44,11 @@ pub fn attention(q: Dual<4>, k: Dual<4>, v: Dual<4>, keys: Option<Tensor<2, Bool
 /// # Panics
 /// If the heads do not divide the width.
 pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
-    if kernels::serve(&qkv.value) && kernels::serve(&rotary.cos) {
-        return kernels::attention(qkv.into(), heads, None, Some([rotary.cos.clone(), rotary.sin.clone()]), None)
-            .into();
+    if kernels::serve(&qkv.value) && kernels::serve(&rotary.turns) {
+        return kernels::attention(qkv.into(), heads, None, Some(rotary.turns.clone()), None).into();
     }
-    let [b, n, packed] = qkv.dims();
-    let (width, head) = (packed / 3, packed / 3 / heads);
-    let part =
-        |i: usize| qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, heads, head]).swap_dims(1, 2));
-    let out = attention(rotary.forward(part(0)), rotary.forward(part(1)), part(2), None);
-    out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width]))
+    let [q, k, v] = apart(&qkv, heads);
+    together(attention(rotary.forward(q), rotary.forward(k), v, None))
 }
 
 /// Attention of every head with a number added to every score, among positions that are there.
@@ -74,14 +69,25 @@ pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, present: &Ten
     if kernels::serve(&qkv.value) && kernels::serve(&bias.value) && kernels::serve(present) {
         return kernels::attention(qkv.into(), heads, Some(bias.into()), None, Some(present.clone())).into();
     }
+    let [q, k, v] = apart(&qkv, heads);
+    let [b, heads, n, head] = q.dims();
+    let scores = q.matmul(k.linear(|k| k.swap_dims(2, 3))).scale(1.0 / (head as f64).sqrt()) + bias;
+    let absent = present.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
+    together(scores.mask_fill(absent, -1e30).softmax().matmul(v))
+}
+
+/// Queries, keys and values of every head: `[batch, positions, 3 width]` to three times `[batch, heads, positions, head_width]`.
+fn apart(qkv: &Dual<3>, heads: usize) -> [Dual<4>; 3] {
     let [b, n, packed] = qkv.dims();
     let (width, head) = (packed / 3, packed / 3 / heads);
-    let part =
-        |i: usize| qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, heads, head]).swap_dims(1, 2));
-    let scores = part(0).matmul(part(1).linear(|k| k.swap_dims(2, 3))).scale(1.0 / (head as f64).sqrt()) + bias;
-    let absent = present.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
-    let out = scores.mask_fill(absent, -1e30).softmax().matmul(part(2));
-    out.linear(|v| v.swap_dims(1, 2).reshape([b, n, width]))
+    [0, 1, 2]
+        .map(|i| qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, heads, head]).swap_dims(1, 2)))
+}
+
+/// The heads of every position side by side: `[batch, heads, positions, head_width]` to `[batch, positions, width]`.
+fn together(heads: Dual<4>) -> Dual<3> {
+    let [b, count, n, head] = heads.dims();
+    heads.linear(|v| v.swap_dims(1, 2).reshape([b, n, count * head]))
 }
 
 /// Where tokens lie, for rotary position embeddings.
@@ -99,8 +105,8 @@ pub enum Positions {
 /// Cosines and sines of the rotation angles.
 #[derive(Clone, Debug)]
 pub struct Rotary {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    /// Cosines, then sines: `[2, 1, tokens, width / 2]`.
+    turns: Tensor<4>,
 }
 
 impl Rotary {
@@ -127,10 +133,8 @@ impl Rotary {
                 }
             }
         }
-        let table = |f: fn(f64) -> f64| {
-            from_host(&angles.iter().map(|&a| f(a)).collect::<Vec<_>>(), [1, 1, tokens, half], like)
-        };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        let both = angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin()));
+        Self { turns: from_host(&both.collect::<Vec<_>>(), [2, 1, tokens, half], like) }
     }
 
     /// Turns `(a, b) -> (a cos - b sin, b cos + a sin)`, with `a` the first half of the head and `b` the second.
@@ -141,7 +145,7 @@ impl Rotary {
         let half = x.dims()[3] / 2;
         x.linear(|x| {
             let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-            let (cos, sin) = (self.cos.clone(), self.sin.clone());
+            let (cos, sin) = (self.turns.clone().narrow(0, 0, 1), self.turns.clone().narrow(0, 1, 1));
             let first = a.clone() * cos.clone() - b.clone() * sin.clone();
             Tensor::cat(vec![first, b * cos + a * sin], 3)
         })
