@@ -4,7 +4,7 @@
 #
 #   experiments/echo-objectives.sh OUT [MINUTES] [SEEDS]
 #
-# Leaves OUT/<objective>-<seed>/report.json (map, NFE 1 2 4 8) and euler.json (64 Euler steps); experiments/table.py prints them.
+# OBJECTIVES and FORCED choose some of them. Leaves OUT/<objective>-<seed>/report.json (map, NFE 1 2 4 8) and euler.json (64 Euler steps); experiments/table.py prints them.
 set -euo pipefail
 out=$1 minutes=${2:-3} seeds=${3:-"0 1 2"}
 program=${PUSHFORWARD:-pushforward}
@@ -29,7 +29,7 @@ export -f settings
 common="--set train.batch=128 --set train.accumulate=1 --set train.warmup=50 --set train.validate_every=0 --set eval.bound_items=0 --set eval.nfe=[1,2,4,8] --set eval.samples=4000"
 export common
 
-objectives="psd csd csd-full lsd ecld lsd-logit esd-logit naive diagonal"
+objectives=${OBJECTIVES:-"psd csd csd-full lsd ecld lsd-logit esd-logit naive diagonal"}
 steps_of() {
   local file="$out/speed-$1"
   if [ ! -f "$file" ]; then
@@ -58,5 +58,5 @@ for seed in $seeds; do
   for name in $objectives; do echo "$name $seed $(($(steps_of "$name") * minutes))"; done
 done >"$out/jobs"
 # The forced pairs show the collapse; one seed is enough.
-for name in csd ecld lsd-logit; do echo "$name-forced 0 $(awk -v n="$name" '$1 == n {print $3; exit}' "$out/jobs")"; done >>"$out/jobs"
+for name in ${FORCED-csd ecld lsd-logit}; do echo "$name-forced 0 $(awk -v n="$name" '$1 == n {print $3; exit}' "$out/jobs")"; done >>"$out/jobs"
 xargs -P 2 -L 1 bash -c 'one "$@"' _ <"$out/jobs"

@@ -1,5 +1,6 @@
 //! What can be typed: clap types and nothing else.
 
+mod condition;
 mod images;
 mod steer;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pushforward::data::pictures::ResizeFilter;
 
+pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};
 pub(crate) use self::images::{
     DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
 };
@@ -172,7 +174,7 @@ pub(crate) struct SamplerArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder or checkpoint.
@@ -204,6 +206,10 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) condition: ConditionArgs,
+    #[command(flatten)]
+    pub(crate) constraints: ConstraintArgs,
+    #[command(flatten)]
     pub(crate) sampler: SamplerArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
@@ -211,7 +217,7 @@ pub(crate) struct SampleArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json"
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier"
 )]
 pub(crate) struct EvalArgs {
     /// Run folder or checkpoint.
@@ -241,6 +247,8 @@ pub(crate) struct EvalArgs {
     /// Also write the JSON report to a file.
     #[arg(long, value_name = "FILE.json")]
     pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) condition: ConditionArgs,
     #[command(flatten)]
     pub(crate) sampler: SamplerArgs,
     #[command(flatten)]

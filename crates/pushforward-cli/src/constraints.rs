@@ -8,7 +8,7 @@ use pushforward::data::{Layout, Schema, Vocabulary};
 use pushforward::flow_map::allowed::{Allowed, ConstraintError};
 use pushforward::model::site_shape;
 
-use crate::args::SteerArgs;
+use crate::args::ConstraintArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::molecule_files::molecular;
 
@@ -23,7 +23,7 @@ pub(crate) struct Constraints {
 
 impl Constraints {
     /// The constraints of a request.
-    pub(crate) fn of(args: &SteerArgs, schema: &Schema) -> Result<Self, Failure> {
+    pub(crate) fn of(args: &ConstraintArgs, schema: &Schema) -> Result<Self, Failure> {
         let free = Allowed::all(site_shape(schema));
         let (mut allowed, mut sizes) = (free.clone(), Vec::new());
         if let Some(text) = &args.infill {
@@ -58,7 +58,7 @@ fn misfit(option: &str, kind: &str) -> Failure {
     Failure::request(format!("{option} is for models of {kind}")).hint("use --require SITE:CLASSES")
 }
 
-fn characters(schema: &Schema) -> Option<&Vocabulary> {
+pub(crate) fn characters(schema: &Schema) -> Option<&Vocabulary> {
     match &schema.layout {
         Layout::Text { vocabulary: vocabulary @ Vocabulary::Characters(_) } => Some(vocabulary),
         _ => None,

@@ -6,6 +6,7 @@ mod args;
 mod charts;
 mod codes;
 mod commands;
+mod conditions;
 mod constraints;
 mod download;
 mod exit;

@@ -1,6 +1,7 @@
 //! The program, run as a user runs it.
 
 mod aef;
+mod condition;
 mod steer;
 
 use std::fs;

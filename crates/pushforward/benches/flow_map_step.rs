@@ -12,7 +12,7 @@
 mod common;
 
 use pushforward::burn::tensor::Device;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher};
+use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher};
 use pushforward::flow_map::interpolant::Source;
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::network::{FlowMapModel, NetworkConfig, Skip};
@@ -76,11 +76,12 @@ fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
         edge_noise: 1.0,
         objective,
         times: TimesConfig::default(),
+        condition: Condition::None,
     }
 }
 
 fn model(config: &FlowMapConfig, device: &Device) -> FlowMapModel {
-    config.model().init(SITES, device, &mut stream(0, Purpose::Init, 0))
+    config.model(None).init(SITES, device, &mut stream(0, Purpose::Init, 0))
 }
 
 impl common::Work for Work {
@@ -129,7 +130,7 @@ fn train(off_diagonal: OffDiagonal) -> Box<dyn FnMut()> {
     let model = model(&config, &Device::flex().autodiff());
     let mut data = stream(0, Purpose::Synthesis, 0);
     let ids = (0..BATCH * SITES.count).map(|_| data.below(SITES.classes) as u32).collect();
-    common::training(model, FlowMapObjective::new(config, None), IdBatch { ids }, 1e-4, 1.0)
+    common::training(model, FlowMapObjective::new(config, None), IdBatch { ids, labels: None }, 1e-4, 1.0)
 }
 
 /// Operations in the matrix products of one pass over a batch.

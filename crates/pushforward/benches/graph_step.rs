@@ -16,7 +16,7 @@ mod common;
 use std::ops::{Add, Mul};
 
 use pushforward::burn::tensor::Device;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Teacher};
+use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal, Teacher};
 use pushforward::flow_map::interpolant::Source;
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::network::{FlowMapModel, NetworkConfig, Skip};
@@ -116,11 +116,12 @@ impl Work {
             edge_noise: 1.0,
             objective,
             times: TimesConfig::default(),
+            condition: Condition::None,
         }
     }
 
     fn model(self, device: &Device) -> FlowMapModel {
-        self.config().model().init(self.sites(), device, &mut stream(0, Purpose::Init, 0))
+        self.config().model(None).init(self.sites(), device, &mut stream(0, Purpose::Init, 0))
     }
 
     /// Graphs of all nodes and random classes.
@@ -129,7 +130,10 @@ impl Work {
         let GraphShape { nodes, node_classes, edge_classes } = self.graph;
         let sites = self.sites().count;
         let classes = |site: usize| if site < nodes { node_classes } else { edge_classes };
-        IdBatch { ids: (0..self.batch * sites).map(|place| data.below(classes(place % sites)) as u32).collect() }
+        IdBatch {
+            ids: (0..self.batch * sites).map(|place| data.below(classes(place % sites)) as u32).collect(),
+            labels: None,
+        }
     }
 
     fn pass(self) -> Pass {

@@ -18,7 +18,8 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError, LAST};
 use crate::classifier::{Classifier, ClassifierConfig};
 use crate::config::{ModelConfig, Recipe, RecipeError};
 use crate::data::{Layout, Schema};
-use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::config::{Condition, FlowMapConfig};
+use crate::flow_map::guidance::Guided;
 use crate::flow_map::interpolant::Source;
 use crate::flow_map::likelihood::{self, BoundRequest};
 use crate::flow_map::map::{FlowMap, Parametrisation};
@@ -101,6 +102,8 @@ pub struct Loaded {
     pub sha256: String,
     /// Where the model lies.
     pub device: Device,
+    /// A weaker model that guidance pushes samples away from; see [`Loaded::guided_by`].
+    pub weak: Option<Box<Loaded>>,
 }
 
 /// Why a checkpoint could not be used.
@@ -208,6 +211,11 @@ pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
         ModelConfig::Classifier(_) if sites.grid().is_some() => return Ok(()),
         ModelConfig::Classifier(_) => return Err("a classifier needs a set of labelled images".into()),
     };
+    if let ModelConfig::FlowMap(FlowMapConfig { condition: Condition::Prefix { .. }, .. }) = model
+        && (sites.as_graph().is_some() || sites.count < 2)
+    {
+        return Err("model.condition.kind = prefix is for text, tables and images of several sites".into());
+    }
     let for_graphs = matches!(network, NetworkConfig::GraphTransformer(_) | NetworkConfig::PairTransformer(_));
     match sites.as_graph() {
         Some(_) if !for_graphs => {
@@ -281,7 +289,11 @@ pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, Lo
     let (sites, mut init) = (site_shape(&schema), stream(0, Purpose::Init, 0));
     let model = match &recipe.model {
         ModelConfig::FlowMap(config) => {
-            let net = config.model().init(sites, device, &mut init);
+            let labels = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok());
+            if labels.is_none() && matches!(config.condition, Condition::Label { .. }) {
+                return Err(no_labels(&path));
+            }
+            let net = config.model(labels).init(sites, device, &mut init);
             Model::FlowMap { config: config.clone(), net: params::load(net, stored).map_err(misfit)? }
         }
         ModelConfig::Aef(config) => {
@@ -292,10 +304,7 @@ pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, Lo
         }
         ModelConfig::Classifier(config) => {
             let labels = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok());
-            let labels = labels.ok_or_else(|| LoadError::Schema {
-                path: path.clone(),
-                problem: "the number of labels is missing".into(),
-            })?;
+            let labels = labels.ok_or_else(|| no_labels(&path))?;
             let net = config.init(sites, labels, device, &mut init);
             Model::Classifier { config: config.clone(), net: params::load(net, stored).map_err(misfit)? }
         }
@@ -310,7 +319,12 @@ pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, Lo
         path,
         sha256,
         device: device.clone(),
+        weak: None,
     })
+}
+
+fn no_labels(path: &Path) -> LoadError {
+    LoadError::Schema { path: path.to_path_buf(), problem: "the number of labels is missing".into() }
 }
 
 /// SHA-256 of a file, lowercase hex.
@@ -336,7 +350,44 @@ impl Loaded {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
         let (config, net, request) = self.fitted("draw samples", request)?;
-        Ok(sample::sample(net, config, site_shape(&self.schema), &self.device, &request, progress))
+        let sites = site_shape(&self.schema);
+        Ok(match self.guided(net, request.guidance) {
+            Some(net) => sample::sample(&net, config, sites, &self.device, &request, progress),
+            None => sample::sample(net, config, sites, &self.device, &request, progress),
+        })
+    }
+
+    /// The same model with a weaker one for guidance, such as an early or a small one's checkpoint.
+    ///
+    /// # Errors
+    /// If one of them is no flow map, or they are of different data or conditions.
+    pub fn guided_by(self, weak: Self) -> Result<Self, RequestError> {
+        let (ours, _) = self.flow_map("be guided", "use a flow-map checkpoint")?;
+        let (theirs, _) = weak.flow_map("guide another model", "use a flow-map checkpoint")?;
+        let kind = |config: &FlowMapConfig| {
+            (
+                config.objective.off_diagonal.parametrisation(),
+                std::mem::discriminant(&config.condition),
+                config.source,
+                config.edge_noise,
+            )
+        };
+        if self.schema != weak.schema || kind(ours) != kind(theirs) {
+            return Err(RequestError::Misfit(format!(
+                "{} cannot guide {}: a weaker model has the same data, source, condition and kind of output",
+                weak.path.display(),
+                self.path.display()
+            )));
+        }
+        Ok(Self { weak: Some(Box::new(weak)), ..self })
+    }
+
+    fn guided<'a>(&'a self, net: &'a FlowMapModel, weight: f64) -> Option<Guided<'a, FlowMapModel>> {
+        let weak = self.weak.as_ref().map(|weak| match &weak.model {
+            Model::FlowMap { net, .. } => net,
+            _ => unreachable!("only flow maps guide"),
+        });
+        (weight != 1.0).then(|| Guided::new(net, weak, weight))
     }
 
     /// Draws samples of high reward; see [`steer::steer`].
@@ -351,7 +402,11 @@ impl Loaded {
     ) -> Result<Steered, SteerFailure> {
         let (config, net, sample) = self.fitted("be steered", &request.sample)?;
         let request = SteerRequest { sample, ..request.clone() };
-        Ok(steer::steer(net, config, site_shape(&self.schema), &self.device, &request, reward, progress)?)
+        let sites = site_shape(&self.schema);
+        Ok(match self.guided(net, request.sample.guidance) {
+            Some(net) => steer::steer(&net, config, sites, &self.device, &request, reward, progress)?,
+            None => steer::steer(net, config, sites, &self.device, &request, reward, progress)?,
+        })
     }
 
     /// The flow map, and a request for samples that fits it.
@@ -370,6 +425,7 @@ impl Loaded {
                 "the naive baseline has no probabilities: its temperature is 1 and its last step argmax".into(),
             ));
         }
+        self.check_condition(config, net, request)?;
         let mut request = request.clone();
         if let Some(allowed) = &request.allowed {
             if velocity {
@@ -402,6 +458,47 @@ impl Loaded {
             return Err(RequestError::Misfit("noise on the diagonal is for the network graph-transformer only".into()));
         }
         Ok((config, net, request))
+    }
+
+    /// Whether the condition and the guidance that a request names fit the model.
+    fn check_condition(
+        &self,
+        config: &FlowMapConfig,
+        net: &FlowMapModel,
+        request: &SampleRequest,
+    ) -> Result<(), RequestError> {
+        let refuse = |what: String| Err(RequestError::Misfit(what));
+        if !request.labels.is_empty() {
+            let Some(count) = net.label_count() else {
+                return refuse(
+                    "this model was not trained with labels: set model.condition.kind = label in its recipe".into(),
+                );
+            };
+            if let Some(label) = request.labels.iter().find(|&&label| label as usize >= count) {
+                return refuse(format!("the labels of this model are 0 to {}, found {label}", count - 1));
+            }
+        }
+        if !request.prefix.is_empty() {
+            if !matches!(config.condition, Condition::Prefix { .. }) {
+                return refuse(
+                    "this model was not trained with prefixes: set model.condition.kind = prefix in its recipe, or fix the \
+                     sites by a constraint, which needs no training"
+                        .into(),
+                );
+            }
+            let (sites, classes) = (self.schema.sites, self.schema.classes);
+            if request.prefix.len() > sites || request.prefix.iter().any(|&class| class as usize >= classes) {
+                return refuse(format!("a prefix has at most {sites} sites of {classes} classes"));
+            }
+        }
+        let w = request.guidance;
+        if !(w.is_finite() && w > 0.0) {
+            return refuse(format!("the weight of guidance is positive, found {w}"));
+        }
+        if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.prefix.is_empty() {
+            return refuse("guidance needs a label, a prefix or a weaker model to compare with".into());
+        }
+        Ok(())
     }
 
     /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].

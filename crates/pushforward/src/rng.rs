@@ -42,6 +42,8 @@ pub enum Purpose {
     Size = 14,
     /// Which particles of a population live on (index: population).
     Resample = 15,
+    /// What a training step hides of its items' conditions (index: step).
+    Condition = 16,
 }
 
 /// One stream of random numbers.

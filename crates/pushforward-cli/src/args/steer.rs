@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{DataDirArgs, DeviceArgs};
+use super::{ConditionArgs, ConstraintArgs, DataDirArgs, DeviceArgs};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodName {
@@ -40,7 +40,7 @@ pub(crate) enum AheadName {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
+    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/mnist-binary --reward '8*class(3)' --classifier runs/a --judge 'class(3)' --judge-classifier runs/b --judge-target 0.5\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
 )]
 pub(crate) struct SteerArgs {
     /// Run folder or checkpoint.
@@ -100,21 +100,19 @@ pub(crate) struct SteerArgs {
     /// Classifier run for class(K).
     #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub(crate) classifier: Option<PathBuf>,
-    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) infill: Option<String>,
-    /// Picture whose black and white pixels are kept; what is transparent, or grey between 64 and 191, is filled.
-    #[arg(long, value_name = "FILE.png")]
-    pub(crate) mask: Option<PathBuf>,
-    /// Part of a molecule that is kept, atoms and bonds between them; more may be bonded to it.
-    #[arg(long, value_name = "SMILES")]
-    pub(crate) fix: Option<String>,
-    /// Classes that no site takes: symbols of a text, elements with their charge of a molecule (N,O-1), else numbers (0,3).
-    #[arg(long, value_name = "CLASSES")]
-    pub(crate) forbid: Option<String>,
-    /// The classes that a site may take, such as 0:abc in a text or 3:0,2 elsewhere (repeatable).
-    #[arg(long, value_name = "SITE:CLASSES")]
-    pub(crate) require: Vec<String>,
+    /// Second opinion: a reward that is reported of all samples and not followed, in the same language.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) judge: Option<String>,
+    /// Classifier run for class(K) in the second opinion [default: that of --classifier].
+    #[arg(long, value_name = "RUN|CHECKPOINT", requires = "judge")]
+    pub(crate) judge_classifier: Option<PathBuf>,
+    /// Report the share of samples of which the second opinion is at least this.
+    #[arg(long, value_name = "REWARD", requires = "judge")]
+    pub(crate) judge_target: Option<f64>,
+    #[command(flatten)]
+    pub(crate) constraints: ConstraintArgs,
+    #[command(flatten)]
+    pub(crate) condition: ConditionArgs,
     /// Report the share of samples whose reward is at least this.
     #[arg(long, value_name = "REWARD")]
     pub(crate) target: Option<f64>,

@@ -7,6 +7,7 @@ use super::{
     eval_request, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
+use crate::conditions::{given, told};
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::printer::Printer;
@@ -18,15 +19,16 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let features = features.map(|path| load_model(path, false, &args.device)).transpose()?;
     if matches!(loaded.model, Model::Aef { .. }) {
         let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
-        let given = [
+        let options = [
             ("--nfe", args.nfe.is_some()),
             ("--bound-items", args.bound_items.is_some()),
             ("--sampler", sampler.is_some()),
             ("--diagonal-noise", *diagonal_noise),
             ("--temperature", temperature.is_some()),
             ("--tolerance", tolerance.is_some()),
+            ("what samples are told", given(&args.condition)),
         ];
-        refuse(&given, "flow maps", &loaded)?;
+        refuse(&options, "flow maps", &loaded)?;
         let mut request = image_eval_request(&loaded.recipe, seed, args.sampler.batch.max(1));
         request.samples = args.count.unwrap_or(request.samples);
         request.images = args.images.unwrap_or(request.images);
@@ -35,9 +37,12 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         return finish(args, &measure_images(&loaded, &splits, features.as_ref(), &request, printer)?, printer);
     }
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
+    let (loaded, prefix) = told(&args.condition, loaded)?;
     let (method, temperature) = (sampler(&args.sampler)?, args.sampler.temperature.unwrap_or(1.0));
     let mut request = eval_request(&loaded.recipe, method, temperature, seed, args.sampler.batch.max(1));
     request.diagonal_noise = args.sampler.diagonal_noise;
+    (request.labels, request.prefix) = (args.condition.labels.clone(), prefix);
+    request.guidance = args.condition.guidance;
     if let Some(nfe) = &args.nfe {
         request.nfe.clone_from(nfe);
     }

@@ -88,6 +88,9 @@ fn eval_request(recipe: &Recipe, sampler: Sampler, temperature: f64, seed: u64, 
         seed,
         batch,
         diagonal_noise: false,
+        labels: Vec::new(),
+        prefix: Vec::new(),
+        guidance: 1.0,
     }
 }
 

@@ -9,6 +9,8 @@ use pushforward::model::{Loaded, Model};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
+use crate::conditions::{given, told};
+use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
@@ -24,14 +26,14 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     match loaded.model {
         Model::Aef { .. } => images(args, &loaded, printer),
-        Model::FlowMap { .. } | Model::Classifier { .. } => items(args, &loaded, printer),
+        Model::FlowMap { .. } | Model::Classifier { .. } => items(args, loaded, printer),
     }
 }
 
 /// Images of an autoencoder.
 fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Failure> {
     let SamplerArgs { sampler, temperature, tolerance, seed, batch, diagonal_noise, .. } = args.sampler;
-    let given = [
+    let options = [
         ("--nfe", args.nfe.is_some()),
         ("--grid", args.grid.is_some()),
         ("--draw", args.draw),
@@ -39,8 +41,9 @@ fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fa
         ("--diagonal-noise", diagonal_noise),
         ("--sampler", sampler.is_some()),
         ("--tolerance", tolerance.is_some()),
+        ("what samples keep or are told", !args.constraints.is_empty() || given(&args.condition)),
     ];
-    refuse(&given, "flow maps", loaded)?;
+    refuse(&options, "flow maps", loaded)?;
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
     let (_, _, shape) = loaded.aef("draw images").or_request()?;
     let request = DrawRequest {
@@ -70,14 +73,16 @@ fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fa
 }
 
 /// Items of a flow map.
-fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Failure> {
-    refuse(&[("--mean", args.mean)], "autoencoders", loaded)?;
+fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Failure> {
+    refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
     let method = sampler(&args.sampler)?;
     let grid = match &args.grid {
         Some(times) => TimeGrid::new(times.clone()),
         None => method.grid(args.nfe.unwrap_or(1)),
     };
     let grid = grid.map_err(Failure::request)?;
+    let (loaded, prefix) = told(&args.condition, loaded)?;
+    let constraints = Constraints::of(&args.constraints, &loaded.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -86,10 +91,13 @@ fn items(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fai
         batch: args.sampler.batch,
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
-        allowed: None,
+        allowed: constraints.allowed,
+        labels: args.condition.labels.clone(),
+        prefix,
+        guidance: args.condition.guidance,
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         // The law of one number.
-        sizes: args.nodes.map_or_else(Vec::new, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
+        sizes: args.nodes.map_or(constraints.sizes, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
         diagonal_noise: args.sampler.diagonal_noise,
     };
     let mut bar = StageBar::new(printer);

@@ -19,6 +19,7 @@ use pushforward::reward::{Context, Spec};
 use super::{load_data, load_model};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
+use crate::conditions::told;
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
@@ -71,8 +72,10 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     if args.nfe == 0 || args.batch == 0 {
         return Err(Failure::request("--nfe and --batch are at least 1"));
     }
-    let loaded = load_model(&args.model, args.raw, &args.device)?;
+    let (loaded, prefix) = told(&args.condition, load_model(&args.model, args.raw, &args.device)?)?;
     let classifier = args.classifier.as_ref().map(|path| load_model(path, false, &args.device)).transpose()?;
+    let judge_classifier =
+        args.judge_classifier.as_ref().map(|path| load_model(path, false, &args.device)).transpose()?;
     let scorer = scorer(args, &loaded)?;
     let context = Context {
         schema: &loaded.schema,
@@ -86,7 +89,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
         strength: args.strength,
         loaded: &loaded,
     };
-    let request = request(args, Constraints::of(args, &loaded.schema)?);
+    let second = Context { classifier: judge_classifier.as_ref().or(classifier.as_ref()), ..context };
+    let judge = args.judge.as_deref().map(|text| Spec::new(text, second)).transpose().or_request()?;
+    let request = request(args, Constraints::of(&args.constraints, &loaded.schema)?, prefix);
     let mut bar = StageBar::new(printer);
     let plain = SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, ..request.sample.clone() };
     let before = loaded.sample(&plain, &mut |_| !interrupted()).or_request()?;
@@ -98,7 +103,10 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     bar.finish();
     let steered = steered.map_err(failure)?;
     let rewards: Vec<f64> = steered.rewards.iter().map(|r| r / args.strength).collect();
-    let result = Outcome { args, loaded: &loaded, before, before_rewards, steered, rewards };
+    let opinion = |judge: &Spec<'_>| Ok([judge.score(&before.ids)?, judge.score(&steered.samples.ids)?]);
+    let judged =
+        judge.as_ref().map(opinion).transpose().map_err(|e: RewardError| failure(SteerError::from(e).into()))?;
+    let result = Outcome { args, loaded: &loaded, before, before_rewards, steered, rewards, judged };
     result.tell(&total, printer)?;
     let stopped = result.steered.stopped.clone();
     stopped.map_or(Ok(()), |error| {
@@ -118,8 +126,9 @@ fn failure(error: SteerFailure) -> Failure {
 
 /// The n-gram model of the training text, where the reward asks for it.
 fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failure> {
-    let wanted = args.reward.as_deref().map(|text| Spec::asks_for(text, "ngram")).transpose().or_request()?;
-    if wanted != Some(true) {
+    let specs = [&args.reward, &args.judge].into_iter().flatten();
+    let wanted = specs.map(|text| Spec::asks_for(text, "ngram")).collect::<Result<Vec<bool>, _>>().or_request()?;
+    if !wanted.contains(&true) {
         return Ok(None);
     }
     let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
@@ -128,7 +137,7 @@ fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failur
     KneserNey::train(&name, &train, splits.schema().classes, loaded.recipe.eval.ngram_order).map(Some).or_request()
 }
 
-fn request(args: &SteerArgs, constraints: Constraints) -> SteerRequest {
+fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> SteerRequest {
     let settings = SmcSettings {
         surrogate: match args.ahead {
             AheadName::Mode => Surrogate::Mode,
@@ -159,6 +168,9 @@ fn request(args: &SteerArgs, constraints: Constraints) -> SteerRequest {
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         allowed: constraints.allowed,
         sizes: constraints.sizes,
+        labels: args.condition.labels.clone(),
+        prefix,
+        guidance: args.condition.guidance,
         ..SampleRequest::map(args.count, 1, args.seed)
     };
     SteerRequest { sample, method, particles: args.particles, keep: args.keep }
@@ -172,6 +184,8 @@ struct Outcome<'a> {
     before_rewards: Vec<f64>,
     steered: Steered,
     rewards: Vec<f64>,
+    /// The second opinion before and after.
+    judged: Option<[Vec<f64>; 2]>,
 }
 
 impl Outcome<'_> {
@@ -236,15 +250,20 @@ impl Outcome<'_> {
         let cost = self.steered.samples.mean_nfe().round() as u32;
         let mut report = Report::new(self.loaded.identity());
         let finite = |v: &[f64]| v.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
-        let sides =
-            [(&self.before_rewards, "map", self.before.mean_nfe().round() as u32), (&self.rewards, method, cost)];
-        for (rewards, sampler, nfe) in sides {
-            let done = |row: Row| row.sampled(sampler, nfe).seed(args.seed).dtype("f32");
-            report.push(done(Row::estimate("reward_mean", "reward", interval::mean(&finite(rewards)))));
-            if let Some(target) = args.target {
-                let hits = rewards.iter().filter(|r| **r >= target).count();
-                report.push(done(Row::estimate("satisfied", "fraction", interval::fraction(hits, rewards.len()))));
+        let samplers = [("map", self.before.mean_nfe().round() as u32), (method, cost)];
+        let mut sides = |names: [&str; 2], values: [&[f64]; 2], target: Option<f64>| {
+            for (rewards, (sampler, nfe)) in values.into_iter().zip(samplers) {
+                let done = |row: Row| row.sampled(sampler, nfe).seed(args.seed).dtype("f32");
+                report.push(done(Row::estimate(names[0], "reward", interval::mean(&finite(rewards)))));
+                if let Some(target) = target {
+                    let hits = rewards.iter().filter(|r| **r >= target).count();
+                    report.push(done(Row::estimate(names[1], "fraction", interval::fraction(hits, rewards.len()))));
+                }
             }
+        };
+        sides(["reward_mean", "satisfied"], [&self.before_rewards, &self.rewards], args.target);
+        if let Some([before, after]) = &self.judged {
+            sides(["judge_mean", "judge_satisfied"], [before, after], args.judge_target);
         }
         let rows = [
             ("ess", "particles", mean(populations.iter().filter_map(|p| p.ess.last().copied()))),

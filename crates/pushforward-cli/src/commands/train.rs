@@ -11,12 +11,12 @@ use pushforward::aef::{AefModel, AefObjective, ImageBatch};
 use pushforward::burn::module::Module;
 use pushforward::burn::tensor::Device;
 use pushforward::checkpoint::{self, RESUME, Resume};
-use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, accuracy, label_count};
+use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, accuracy};
 use pushforward::config::{ModelConfig, Recipe};
 use pushforward::data::{Batches, ContinuousSplits, Dataset, Order, Schema, Splits, Visit};
 use pushforward::eval::report::Report;
-use pushforward::evaluation::items;
-use pushforward::flow_map::config::{FlowMapConfig, Teacher};
+use pushforward::evaluation::{items, labels_of};
+use pushforward::flow_map::config::{Condition, FlowMapConfig, Teacher};
 use pushforward::flow_map::network::FlowMapModel;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
@@ -125,7 +125,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         (SCHEMA_KEY.to_owned(), serde_json::to_string(&schema).or_run()?),
     ]);
     let labels = match &parts {
-        Parts::Categorical(splits) => label_count(splits.train.as_ref()),
+        Parts::Categorical(splits) => splits.train.label_count(),
         Parts::Continuous(_) => None,
     };
     if let Some(labels) = labels {
@@ -346,7 +346,15 @@ impl Log {
 fn train_flow_map(mut run: Run<'_>, splits: &Splits, config: &FlowMapConfig) -> Result<(), Failure> {
     let sites = site_shape(&run.schema);
     let device = run.device.clone();
-    let mut net = config.model().init(sites, &device.clone().autodiff(), &mut run.init());
+    let labels = splits.train.label_count();
+    let labelled = matches!(config.condition, Condition::Label { .. });
+    if labelled && labels.is_none() {
+        return Err(Failure::request(format!(
+            "model.condition.kind = label needs labels, and {} has none",
+            splits.name
+        )));
+    }
+    let mut net = config.model(labels).init(sites, &device.clone().autodiff(), &mut run.init());
     let mut frozen = None;
     if let Teacher::Frozen { checkpoint, initialise } = &config.objective.teacher {
         let teacher = teacher(Path::new(checkpoint), &run)?;
@@ -359,13 +367,16 @@ fn train_flow_map(mut run: Run<'_>, splits: &Splits, config: &FlowMapConfig) -> 
     }
     let objective = FlowMapObjective::new(config.clone(), frozen);
     let batches = run.batches(splits);
-    let held_out = items(splits.validation.as_ref(), VALIDATION_ITEMS);
+    let validation = splits.validation.as_ref();
+    let held_out = items(validation, VALIDATION_ITEMS);
+    let held_out_labels = labelled.then(|| labels_of(validation, held_out.len() / sites.count));
     let (seed, schema) = (run.recipe.seed, run.schema.clone());
     let batch_size = run.recipe.train.batch;
     let validate = |ema: &FlowMapModel| {
         let (mut sum, mut n) = (0.0, 0);
         for (index, part) in (0u64..).zip(held_out.chunks(batch_size * sites.count)) {
-            let values = objective.validation(ema, &IdBatch { ids: part.to_vec() }, seed, index);
+            let told = held_out_labels.as_ref().map(|l| l[n..n + part.len() / sites.count].to_vec());
+            let values = objective.validation(ema, &IdBatch { ids: part.to_vec(), labels: told }, seed, index);
             let values = to_host(&values.per_example);
             sum += values.iter().sum::<f64>();
             n += values.len();
@@ -375,19 +386,29 @@ fn train_flow_map(mut run: Run<'_>, splits: &Splits, config: &FlowMapConfig) -> 
     let nfes = run.recipe.eval.nfe.clone();
     let sketches = |step: u64, ema: &FlowMapModel| {
         let sketch = |&nfe: &usize| {
-            let request = SampleRequest::map(SAMPLE_ITEMS, nfe, seed);
+            let request = SampleRequest { labels: shown(ema), ..SampleRequest::map(SAMPLE_ITEMS, nfe, seed) };
             let samples = sample(ema, config, sites, &device, &request, &mut |_| true);
             Sketch::new(&format!("step-{step:08}-nfe{nfe}"), &samples.ids, &schema)
         };
         nfes.iter().take(2).map(sketch).collect()
     };
-    let outcome = run.train(net, &objective, &|index| IdBatch { ids: batches.at(index) }, &validate, &sketches)?;
+    let batch = |index| {
+        let label = |visit: Visit| splits.train.label(visit.index).expect("the set has labels");
+        let labels = labelled.then(|| batches.visits(index).into_iter().map(label).collect());
+        IdBatch { ids: batches.at(index), labels }
+    };
+    let outcome = run.train(net, &objective, &batch, &validate, &sketches)?;
     let unfinished = matches!(outcome.reason, EndReason::Stopped);
     drop(outcome);
     if unfinished || run.args.no_eval {
         return Ok(());
     }
     finish_flow_map(&run, splits)
+}
+
+/// Every label in turn, for the pictures of a model that can be told of them.
+fn shown(net: &FlowMapModel) -> Vec<u32> {
+    (0..net.label_count().unwrap_or(0) as u32).collect()
 }
 
 /// The network of a finished first stage.
@@ -398,12 +419,15 @@ fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
     }
     match (loaded.model, &run.recipe.model) {
         (Model::FlowMap { config, net }, ModelConfig::FlowMap(ours))
-            if config.network == ours.network && config.skip == ours.skip && config.source == ours.source =>
+            if config.network == ours.network
+                && config.skip == ours.skip
+                && config.source == ours.source
+                && config.condition == ours.condition =>
         {
             Ok(net)
         }
         _ => Err(Failure::request(format!(
-            "the teacher {} has another network, skip or source than the recipe: a frozen teacher must match",
+            "the teacher {} has another network, skip, source or condition than the recipe: a frozen teacher must match",
             loaded.path.display()
         ))),
     }
@@ -416,7 +440,12 @@ fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
     let loaded = model::load(&run.folder, Weights::Ema, &device).or_run()?;
     let mut written = Vec::new();
     for &nfe in &run.recipe.eval.nfe {
-        let samples = loaded.sample(&SampleRequest::map(SAMPLE_ITEMS, nfe, run.recipe.seed), &mut |_| true).or_run()?;
+        let labels = match &loaded.model {
+            Model::FlowMap { net, .. } => shown(net),
+            _ => Vec::new(),
+        };
+        let request = SampleRequest { labels, ..SampleRequest::map(SAMPLE_ITEMS, nfe, run.recipe.seed) };
+        let samples = loaded.sample(&request, &mut |_| true).or_run()?;
         written.push(Sketch::new(&format!("final-nfe{nfe}"), &samples.ids, &loaded.schema).save(&run.folder)?);
         printer.result(&format!("samples with {nfe} network evaluation{}:", if nfe == 1 { "" } else { "s" }));
         printer.result(&output::sketch(&samples.ids, &loaded.schema));

@@ -109,3 +109,18 @@ fn a_program_of_the_users_own_is_asked_and_its_failures_are_told() {
     let rows = fs::read_to_string(folder.join("part.csv")).expect("the finished samples").lines().count();
     assert!((2..41).contains(&rows), "{rows}");
 }
+
+#[test]
+fn a_second_opinion_is_reported_and_not_followed() {
+    let place = workplace();
+    let folder = place.path();
+    model(folder);
+    let asked = ["--reward", "site(0, 0..3)", "--strength", "5"];
+    let plain = json(folder, &asked);
+    let judged = json(folder, &[&asked[..], &["--judge", "site(1, 0..3)", "--judge-target", "1"]].concat());
+    assert_eq!(plain["items"], judged["items"]);
+    for sampler in ["map", "smc"] {
+        let share = value(&judged, "judge_satisfied", sampler);
+        assert!((0.0..=1.0).contains(&share) && (value(&judged, "judge_mean", sampler) - share).abs() < 1e-9);
+    }
+}

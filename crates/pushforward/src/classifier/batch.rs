@@ -13,17 +13,11 @@ pub struct LabelledBatch {
     pub labels: Vec<u32>,
 }
 
-/// Number of labels of a set, one more than the largest; `None` if an example has no label.
-pub fn label_count(dataset: &dyn Dataset) -> Option<usize> {
-    let largest = (0..dataset.len()).try_fold(0, |largest, index| Some(largest.max(dataset.label(index)?)));
-    largest.map(|largest| largest as usize + 1)
-}
-
 impl LabelledBatch {
     /// Batch number `index` of a run: a function of that number and of what `batches` was made with.
     ///
     /// # Panics
-    /// If the set has no labels; see [`label_count`].
+    /// If the set has no labels; see [`Dataset::label_count`].
     pub fn at(batches: &Batches, index: u64) -> Self {
         let dataset = batches.dataset().as_ref();
         Self { ids: batches.at(index), labels: batches.visits(index).iter().map(|v| label(dataset, v.index)).collect() }
@@ -58,7 +52,7 @@ mod tests {
         let config: DataConfig = toml::from_str("set = 'glyphs'\nexamples = 50").expect("a recipe");
         let splits = config.load(Path::new("unused"), 0).expect("a made-up set");
         let whole = LabelledBatch::held_out(splits.train.as_ref(), 0..50);
-        assert_eq!(label_count(splits.train.as_ref()), Some(10));
+        assert_eq!(splits.train.label_count(), Some(10));
         let batches = Batches::new(splits.train.clone(), 16, 3);
         let sites = splits.schema().sites;
         for index in [0, 2, 5] {
@@ -75,6 +69,6 @@ mod tests {
     fn a_set_without_labels_has_no_count() {
         let config: DataConfig = toml::from_str("set = 'checker'").expect("a recipe");
         let splits = config.load(Path::new("unused"), 0).expect("a made-up set");
-        assert_eq!(label_count(splits.train.as_ref()), None);
+        assert_eq!(splits.train.label_count(), None);
     }
 }

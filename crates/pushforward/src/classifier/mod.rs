@@ -20,7 +20,7 @@ pub mod objective;
 mod tests;
 
 pub use self::apply::{accuracy, features, predict};
-pub use self::batch::{LabelledBatch, label_count};
+pub use self::batch::LabelledBatch;
 pub use self::config::ClassifierConfig;
 pub use self::network::Classifier;
 pub use self::objective::ClassifierObjective;

@@ -32,6 +32,7 @@ pub mod glyphs;
 pub mod graph;
 pub mod idx;
 pub mod images;
+pub mod molecule_labels;
 mod molecule_rows;
 pub mod molecules;
 mod order;
@@ -215,6 +216,17 @@ pub trait Dataset: Send + Sync {
 
     /// The class label of example `index`, where the set has labels.
     fn label(&self, _index: usize) -> Option<u32> {
+        None
+    }
+
+    /// Number of labels; one more than the largest, unless the set knows better.
+    fn label_count(&self) -> Option<usize> {
+        let largest = (0..self.len()).try_fold(0, |largest, index| Some(largest.max(self.label(index)?)));
+        largest.map(|largest| largest as usize + 1)
+    }
+
+    /// The label of any molecule by its canonical SMILES, where the set gives labels to molecules.
+    fn label_of(&self, _smiles: &str) -> Option<u32> {
         None
     }
 

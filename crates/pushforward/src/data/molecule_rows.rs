@@ -81,7 +81,7 @@ impl Packed {
         self.ends.push([end(self.nodes.len()), end(self.bonds.len()), end(self.smiles.len())]);
     }
 
-    #[cfg(test)]
+    /// Number of molecules.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }

@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Source};
 use super::graph::{GraphLayout, NodeClass};
+use super::molecule_labels::{Labeller, MoleculeLabel};
 use super::molecule_rows::Packed;
 use super::{DataError, Dataset, Layout, Schema, Splits, Visit, prepared, smiles_file, text};
 use crate::chem::{Atom, Element, Molecule};
@@ -62,6 +64,9 @@ pub struct MoleculeConfig {
     /// Molecules of the file to look at, from its start. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// What gives a molecule its label, for models that are conditioned on it. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<MoleculeLabel>,
 }
 
 /// Settings of `molecules`: any file of SMILES, plain or gzipped.
@@ -94,6 +99,9 @@ pub struct SmilesFileConfig {
     /// As in [`MoleculeConfig`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<MoleculeLabel>,
 }
 
 /// A set that is known by name.
@@ -221,7 +229,7 @@ impl MoleculeConfig {
         let [first, second] = [train, train + validation];
         let parts = [&order[..first], &order[first..second], &order[second..]];
         let nodes = (0..count).map(|index| packed.size(index)).max().unwrap_or(0);
-        Ok(splits(known.name, packed, &classes, nodes, parts, sha256, prepared.refused))
+        splits(known.name, packed, &classes, nodes, parts, self.label.as_ref(), sha256, prepared.refused)
     }
 
     /// How many molecules train and validate.
@@ -253,6 +261,7 @@ impl SmilesFileConfig {
             validation: self.validation,
             split_seed: self.split_seed,
             limit: self.limit,
+            label: self.label.clone(),
         };
         config.read(&ANY, self.column.as_deref(), file, data_dir)
     }
@@ -296,32 +305,49 @@ pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, element
 }
 
 /// The parts of a set of packed molecules.
+#[expect(clippy::too_many_arguments, reason = "what a set is made of, each once")]
 pub(super) fn splits(
     name: &str,
     packed: Packed,
     classes: &[Atom],
     nodes: usize,
     parts: [&[u32]; 3],
+    label: Option<&MoleculeLabel>,
     sha256: String,
     refused: BTreeMap<String, u64>,
-) -> Splits {
+) -> Result<Splits, DataError> {
     let mut sizes = vec![0; nodes + 1];
     parts[0].iter().for_each(|&i| sizes[packed.size(i as usize)] += 1);
     let node_classes = classes.iter().map(|&atom| NodeClass::of(atom)).collect();
     let layout = GraphLayout { nodes, node_classes, edge_classes: 4, sizes };
     let schema = Schema { sites: layout.sites(), classes: layout.classes(), layout: Layout::Graph(layout) };
+    let smiles = |i: &u32| packed.smiles(*i as usize);
+    let labels = label.map(|label| label.labeller(&parts[0].iter().map(smiles).collect::<Vec<_>>())).transpose()?;
+    let labels = labels.map(|labeller| {
+        let all: Vec<u32> = (0..packed.len() as u32).collect();
+        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES is one");
+        Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
+    });
     let packed = Arc::new(packed);
     let part = |members: &[u32]| -> Arc<dyn Dataset> {
-        Arc::new(MoleculeSet { schema: schema.clone(), nodes, packed: packed.clone(), members: members.to_vec() })
+        Arc::new(MoleculeSet {
+            schema: schema.clone(),
+            nodes,
+            packed: packed.clone(),
+            labels: labels.clone(),
+            members: members.to_vec(),
+        })
     };
     let [train, validation, test] = parts.map(part);
-    Splits { name: name.to_owned(), train, validation, test, sha256, refused: refused.into_iter().collect() }
+    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: refused.into_iter().collect() })
 }
 
 struct MoleculeSet {
     schema: Schema,
     nodes: usize,
     packed: Arc<Packed>,
+    /// Labels of all packed molecules, and what gave them.
+    labels: Option<Arc<(Vec<u32>, Labeller)>>,
     /// Which of the packed molecules are in this part.
     members: Vec<u32>,
 }
@@ -339,6 +365,18 @@ impl Dataset for MoleculeSet {
         assert!(visit.index < self.len(), "molecule {} of {}", visit.index, self.len());
         assert_eq!(out.len(), self.schema.sites, "an example has {} sites", self.schema.sites);
         self.packed.write(self.members[visit.index] as usize, self.nodes, out);
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.as_ref().map(|labels| labels.0[self.members[index] as usize])
+    }
+
+    fn label_count(&self) -> Option<usize> {
+        self.labels.as_ref().map(|labels| labels.1.count())
+    }
+
+    fn label_of(&self, smiles: &str) -> Option<u32> {
+        self.labels.as_ref()?.1.label(smiles)
     }
 
     fn smiles(&self, index: usize) -> Option<&str> {
@@ -363,7 +401,27 @@ mod tests {
     }
 
     fn load(config: &str, dir: &Path) -> Result<Splits, DataError> {
-        toml::from_str::<DataConfig>(config).unwrap().load(dir, 0)
+        let config = toml::from_str::<DataConfig>(config);
+        config.map_err(|e| DataError::Setting { key: "set", problem: e.to_string() })?.load(dir, 0)
+    }
+
+    #[test]
+    fn labels_are_those_of_the_molecules_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("qm9")).unwrap();
+        std::fs::write(dir.path().join("qm9/qm9_smiles.txt"), texts()).unwrap();
+        let splits = load("set = 'qm9'\nlabel = { by = 'weight', edges = [40, 90, 1000] }", dir.path()).unwrap();
+        assert_eq!(splits.train.label_count(), Some(4), "a bin without members is a label");
+        for part in [&splits.train, &splits.validation, &splits.test] {
+            for index in 0..part.len() {
+                let smiles = part.smiles(index).unwrap();
+                let weight = crate::chem::Perceived::of(smiles).unwrap().properties().weight;
+                let label = u32::from(weight >= 40.0) + u32::from(weight >= 90.0);
+                assert_eq!((part.label(index), part.label_of(smiles)), (Some(label), Some(label)), "{smiles}");
+            }
+        }
+        assert_eq!(load("set = 'qm9'", dir.path()).unwrap().train.label_count(), None);
+        assert!(load("set = 'qm9'\nlabel = { by = 'colour' }", dir.path()).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::molecule_labels::MoleculeLabel;
 use super::molecule_rows::Packed;
 use super::molecules::{classes, splits};
 use super::{DataError, Splits, files};
@@ -36,11 +37,14 @@ pub struct SmallMoleculeConfig {
     pub atoms: usize,
     /// Elements, some of C N O F. Default: all.
     pub elements: Vec<String>,
+    /// What gives a molecule its label, for models that are conditioned on it. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<MoleculeLabel>,
 }
 
 impl Default for SmallMoleculeConfig {
     fn default() -> Self {
-        Self { atoms: 5, elements: VALENCES.map(|(symbol, _)| symbol.to_owned()).to_vec() }
+        Self { atoms: 5, elements: VALENCES.map(|(symbol, _)| symbol.to_owned()).to_vec(), label: None }
     }
 }
 
@@ -76,7 +80,7 @@ impl SmallMoleculeConfig {
         let (first, second) = (count - 2 * (count / 10), count - count / 10);
         let parts = [&order[..first], &order[first..second], &order[second..]];
         let sha256 = files::sha256_made("small-molecules", self, seed);
-        Ok(splits("small-molecules", packed, &classes, self.atoms, parts, sha256, refused))
+        splits("small-molecules", packed, &classes, self.atoms, parts, self.label.as_ref(), sha256, refused)
     }
 }
 

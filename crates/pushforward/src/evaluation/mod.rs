@@ -46,6 +46,12 @@ pub struct EvalRequest {
     pub batch: usize,
     /// See [`SampleRequest::diagonal_noise`].
     pub diagonal_noise: bool,
+    /// See [`SampleRequest::labels`]; how many samples are what they were told to be is then measured.
+    pub labels: Vec<u32>,
+    /// See [`SampleRequest::prefix`].
+    pub prefix: Vec<u32>,
+    /// See [`SampleRequest::guidance`].
+    pub guidance: f64,
 }
 
 /// Why an evaluation is not possible.
@@ -122,7 +128,7 @@ pub fn evaluate(
         }
     }
     if let Judge::Molecules(molecules) = &judge {
-        for row in molecules.rows(&items(splits.test.as_ref(), request.samples)) {
+        for row in molecules.rows(&items(splits.test.as_ref(), request.samples), &[]) {
             report.push(Row { sampler: Some("held-out data".into()), ..row });
         }
     }
@@ -141,6 +147,9 @@ pub fn evaluate(
             batch: request.batch,
             temperature: request.temperature,
             diagonal_noise: request.diagonal_noise,
+            labels: request.labels.clone(),
+            prefix: request.prefix.clone(),
+            guidance: request.guidance,
             ..SampleRequest::map(request.samples, 1, request.seed)
         };
         let stage = format!("{} samples", request.sampler.name());
@@ -149,7 +158,7 @@ pub fn evaluate(
             return Err(EvalError::Interrupted);
         }
         let counted = samples.mean_nfe().round() as u32;
-        for row in judge.rows(&samples, splits) {
+        for row in judge.rows(&samples, splits, &request.labels) {
             let row = Row { n: row.n.or(Some(request.samples)), ..row };
             report.push(row.sampled(request.sampler.name(), counted).seed(request.seed).dtype("f32"));
         }
@@ -166,6 +175,15 @@ pub fn items(set: &dyn Dataset, n: usize) -> Vec<u32> {
         set.write(Visit::fixed(0, i * set.len() / n), item);
     }
     out
+}
+
+/// The labels of the items that [`items`] gives.
+///
+/// # Panics
+/// If the set has no labels.
+pub fn labels_of(set: &dyn Dataset, n: usize) -> Vec<u32> {
+    let n = n.min(set.len());
+    (0..n).map(|i| set.label(i * set.len() / n).expect("the set has labels")).collect()
 }
 
 fn bound_rows(
@@ -272,16 +290,16 @@ impl<'a> Judge<'a> {
         })
     }
 
-    fn rows(&self, samples: &Samples, splits: &Splits) -> Vec<Row> {
+    fn rows(&self, samples: &Samples, splits: &Splits, told: &[u32]) -> Vec<Row> {
         let sequences: Vec<&[u32]> = samples.items().collect();
         match self {
             Self::Checker => checker_rows(&samples.ids),
             Self::Echo => echo_rows(&sequences),
             Self::Sums => sum_rows(&sequences),
-            Self::Glyphs => glyph_rows(&sequences),
+            Self::Glyphs => glyph_rows(&sequences, told),
             Self::Text(text) => text.rows(&sequences, splits),
-            Self::Images(images) => images.rows(samples, splits),
-            Self::Molecules(molecules) => molecules.rows(&samples.ids),
+            Self::Images(images) => images.rows(samples, splits, told),
+            Self::Molecules(molecules) => molecules.rows(&samples.ids, told),
             Self::Nothing => vec![Row::estimate("entropy_unigram", "nats", entropy::mean_unigram(&sequences))],
         }
     }
@@ -328,15 +346,24 @@ fn sum_rows(sequences: &[&[u32]]) -> Vec<Row> {
     ]
 }
 
-fn glyph_rows(sequences: &[&[u32]]) -> Vec<Row> {
+/// How many samples are of the class that they were told to be; nothing, where they were told nothing.
+fn told_rows(found: impl ExactSizeIterator<Item = usize>, told: &[u32]) -> Option<Row> {
+    let n = found.len();
+    let right = found.zip(told.iter().cycle()).filter(|(found, told)| *found == **told as usize).count();
+    (!told.is_empty()).then(|| Row::estimate("label_accuracy", "fraction", interval::fraction(right, n)))
+}
+
+fn glyph_rows(sequences: &[&[u32]], told: &[u32]) -> Vec<Row> {
+    let classes: Vec<usize> = sequences.iter().map(|s| glyphs::classify(s).class as usize).collect();
     let valid: Vec<usize> =
-        sequences.iter().filter(|s| glyphs::is_valid(s)).map(|s| glyphs::classify(s).class as usize).collect();
+        sequences.iter().zip(&classes).filter(|(s, _)| glyphs::is_valid(s)).map(|(_, class)| *class).collect();
     let balance = Balance::new(valid.iter().copied(), glyphs::CLASSES);
-    vec![
+    let rows = vec![
         Row::estimate("valid", "fraction", interval::fraction(valid.len(), sequences.len())),
         Row::new("class_balance_tv", "fraction", balance.total_variation_to_uniform()).n(valid.len()),
         Row::new("distinct", "fraction", entropy::joint_counts(sequences).len() as f64 / sequences.len().max(1) as f64),
-    ]
+    ];
+    rows.into_iter().chain(told_rows(classes.into_iter(), told)).collect()
 }
 
 impl TextJudge {
@@ -388,17 +415,19 @@ impl<'a> ImageJudge<'a> {
         Ok(Self { net, name, sha256: features.sha256.clone(), reference, shares })
     }
 
-    fn rows(&self, samples: &Samples, splits: &Splits) -> Vec<Row> {
+    fn rows(&self, samples: &Samples, splits: &Splits, told: &[u32]) -> Vec<Row> {
         let (rows, labels) = describe(self.net, &samples.ids, splits);
         let distance = frechet(&Moments::of(&rows, self.net.width()), &self.reference);
+        let accuracy = told_rows(labels.iter().copied(), told);
         let balance = Balance::new(labels, self.net.labels());
         let finish =
             |row: Row| row.scorer(&self.name, &self.sha256).reference(&format!("{}/test", splits.name), &splits.sha256);
-        vec![
-            finish(Row::new("frechet", "squared feature distance", distance)),
-            finish(Row::new("class_balance_tv", "fraction", balance.total_variation(&self.shares))),
-            finish(Row::new("class_entropy", "nats", balance.entropy())),
-        ]
+        let rows = vec![
+            Row::new("frechet", "squared feature distance", distance),
+            Row::new("class_balance_tv", "fraction", balance.total_variation(&self.shares)),
+            Row::new("class_entropy", "nats", balance.entropy()),
+        ];
+        rows.into_iter().chain(accuracy).map(finish).collect()
     }
 }
 

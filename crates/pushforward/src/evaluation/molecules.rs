@@ -6,6 +6,7 @@
 //! | `uniqueness` | valid samples, by either validity: the estimator says which |
 //! | `novelty` | distinct valid samples; not in the training part |
 //! | `valid_unique_novel` | samples; strict |
+//! | `label_accuracy` | strictly valid samples; of the label that they were told to have |
 //! | `coverage`, `coverage_held_out` | molecules of an enumerated set, and of its held-out parts |
 //!
 //! Distances compare the strictly valid samples, repeats included, with the training part: Wasserstein distances of
@@ -15,6 +16,7 @@
 //! depend on the number of samples and have no interval of a fraction, because repeats are no independent trials.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -50,6 +52,8 @@ pub(super) struct MoleculeJudge {
     /// Canonical SMILES of the held-out parts, where the set is enumerated.
     held_out: Option<HashSet<String>>,
     reference: Profile,
+    /// The training part, which gives molecules their labels.
+    labeller: Arc<dyn Dataset>,
     /// Standard deviations of the descriptors in the training part.
     scales: Vec<f64>,
 }
@@ -87,16 +91,29 @@ impl MoleculeJudge {
             train: smiles(splits.train.as_ref()).into_iter().collect(),
             held_out: enumerated.then(held_out),
             reference,
+            labeller: splits.train.clone(),
             scales,
         }
     }
 
-    /// All rows on samples, given as rows of class indices.
-    pub(super) fn rows(&self, ids: &[u32]) -> Vec<Row> {
+    /// All rows on samples, given as rows of class indices, that were told to have these labels, in turn.
+    pub(super) fn rows(&self, ids: &[u32], told: &[u32]) -> Vec<Row> {
         let judged = judge(&self.layout, ids);
         let mut rows = self.counts(&judged);
+        rows.extend(self.told(&judged, told));
         rows.extend(self.distances(&Profile::of(&self.layout, &strictly_valid(&judged))));
         rows
+    }
+
+    /// How many strictly valid molecules have the label that they were told to have.
+    fn told(&self, judged: &[(Molecule, Verdict)], told: &[u32]) -> Option<Row> {
+        let pairs = judged.iter().zip(told.iter().cycle());
+        let found: Vec<bool> = pairs
+            .filter_map(|((_, verdict), told)| Some(self.labeller.label_of(verdict.strict()?) == Some(*told)))
+            .collect();
+        let right = found.iter().filter(|right| **right).count();
+        let row = Row::estimate("label_accuracy", "fraction", interval::fraction(right, found.len()));
+        (!told.is_empty()).then(|| row.estimator("of the label asked for / strictly valid"))
     }
 
     fn counts(&self, judged: &[(Molecule, Verdict)]) -> Vec<Row> {
@@ -279,7 +296,7 @@ mod tests {
     #[test]
     fn the_training_part_is_valid_known_and_at_distance_zero() {
         let (judge, splits) = judge_of(4);
-        let rows = judge.rows(&super::super::items(splits.train.as_ref(), usize::MAX));
+        let rows = judge.rows(&super::super::items(splits.train.as_ref(), usize::MAX), &[]);
         assert_eq!(value(&rows, "validity_strict", ""), 1.0);
         assert_eq!(value(&rows, "uniqueness", "strictly"), 1.0);
         assert_eq!(value(&rows, "novelty", "strictly"), 0.0);
@@ -291,7 +308,7 @@ mod tests {
         }
         assert!(value(&rows, "frechet", "").abs() < 1e-6);
         assert!((value(&rows, "scaffold_similarity", "") - 1.0).abs() < 1e-12);
-        let rows = judge.rows(&super::super::items(splits.test.as_ref(), usize::MAX));
+        let rows = judge.rows(&super::super::items(splits.test.as_ref(), usize::MAX), &[]);
         assert_eq!(value(&rows, "novelty", "strictly"), 1.0);
         assert_eq!(value(&rows, "coverage_held_out", ""), splits.test.len() as f64 / (all - splits.train.len()) as f64);
         assert!(value(&rows, "frechet", "") > 1e-6);
@@ -326,7 +343,7 @@ mod tests {
     #[test]
     fn nothing_valid_is_no_panic() {
         let (judge, splits) = judge_of(3);
-        let rows = judge.rows(&vec![ABSENT; splits.schema().sites * 4]);
+        let rows = judge.rows(&vec![ABSENT; splits.schema().sites * 4], &[]);
         assert_eq!(value(&rows, "validity_strict", ""), 0.0);
         assert!(value(&rows, "frechet", "").is_nan() && value(&rows, "uniqueness", "strictly").is_nan());
     }

@@ -32,6 +32,40 @@ pub struct FlowMapConfig {
     /// The times that training visits.
     #[serde(default)]
     pub times: TimesConfig,
+    /// What the model is told of an item.
+    #[serde(default)]
+    pub condition: Condition,
+}
+
+/// What a model is told of an item beside its noised point.
+///
+/// It is hidden from a share of the examples, so that the model also knows the law of all items: samples need not name a
+/// condition, and guidance has something to compare with (Ho and Salimans 2022, arXiv:2207.12598).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    None,
+    /// The label that the data set gives it.
+    Label {
+        /// Share of the examples whose label is hidden.
+        #[serde(default = "tenth")]
+        dropout: f64,
+    },
+    /// Its first sites, as many as a uniform draw from 1 to `longest` says; the network sees them as they are in the end.
+    Prefix {
+        /// Share of the examples of which nothing is told.
+        #[serde(default = "tenth")]
+        dropout: f64,
+        /// Most sites that are told; all but one, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        longest: Option<usize>,
+    },
+}
+
+fn tenth() -> f64 {
+    0.1
 }
 
 fn one() -> f64 {
@@ -202,13 +236,19 @@ pub enum Weighting {
 }
 
 impl FlowMapConfig {
-    /// The trainable model behind these settings.
-    pub fn model(&self) -> FlowMapModelConfig {
+    /// The trainable model behind these settings, for data with this number of labels.
+    ///
+    /// # Panics
+    /// If the model is to be told of labels and there are none.
+    pub fn model(&self, labels: Option<usize>) -> FlowMapModelConfig {
+        let told = matches!(self.condition, Condition::Label { .. });
+        assert!(!told || labels.is_some(), "the condition is a label, and the data have none");
         FlowMapModelConfig {
             network: self.network.clone(),
             skip: self.skip,
             parametrisation: self.objective.off_diagonal.parametrisation(),
             learned_weight: self.objective.weighting == Weighting::Learned,
+            labels: labels.filter(|_| told),
         }
     }
 
@@ -252,6 +292,28 @@ impl FlowMapConfig {
             return Err(
                 "model.skip = evidence adds to logits, and the naive objective has none: remove one of the two".into(),
             );
+        }
+        match self.condition {
+            Condition::None => {}
+            Condition::Label { dropout } => {
+                unit("condition.dropout", dropout, false)?;
+                if self.network.condition_width().is_none() {
+                    return Err("model.condition.kind = label is not for the published graph network: take \
+                                model.network.kind = pair-transformer"
+                        .into());
+                }
+            }
+            Condition::Prefix { dropout, longest } => {
+                unit("condition.dropout", dropout, false)?;
+                if longest == Some(0) {
+                    return Err("model.condition.longest is at least 1, found 0".into());
+                }
+                if o.off_diagonal == OffDiagonal::Naive {
+                    return Err(
+                        "model.condition.kind = prefix needs probabilities, and the naive objective has none".into()
+                    );
+                }
+            }
         }
         if let NetworkConfig::Dit(dit) = &self.network
             && (dit.heads == 0 || !dit.width.is_multiple_of(dit.heads) || !(dit.width / dit.heads).is_multiple_of(2))

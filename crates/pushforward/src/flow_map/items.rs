@@ -1,6 +1,8 @@
 //! The items of a batch while they are made: their random streams, what is known of them, and their classes in the end.
 
-use burn::tensor::{Device, Tensor};
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::interpolant::{Source, source_tensor};
@@ -9,7 +11,7 @@ use crate::flow_map::sample::{LastStep, SampleRequest};
 use crate::nn::SiteShape;
 use crate::pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
-use crate::tensor::{argmax, to_host};
+use crate::tensor::{argmax, indices, to_host};
 
 /// The items of a batch, with their streams: of the source, and of whatever else is random.
 pub(super) struct Items {
@@ -29,19 +31,22 @@ impl Items {
         count: usize,
         device: &Device,
     ) -> Self {
-        let indices = first..first + count as u64;
+        let numbers = first..first + count as u64;
         let open = |purpose, index| stream(request.seed, purpose, index);
-        let streams: Vec<_> = indices.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
+        let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
         let (source, edge_noise) = (config.source, config.edge_noise);
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
         let Some(graph) = sites.as_graph() else {
             let given = Given::default().restrict(request.allowed.as_ref(), &like);
+            let given =
+                Given { labels: labels(request, numbers, device), ..given.begin(sites, &request.prefix, &like) };
             return Self { source, edge_noise, sites, streams, given };
         };
+        let labels = labels(request, numbers.clone(), device);
         let sizes: Vec<usize> =
-            indices.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
+            numbers.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
         let given = Given::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
-        let mut items = Self { source, edge_noise, sites, streams, given };
+        let mut items = Self { source, edge_noise, sites, streams, given: Given { labels, ..given } };
         if request.diagonal_noise {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
@@ -92,6 +97,13 @@ impl Items {
             }
         }
     }
+}
+
+/// The labels that a request has for these items.
+fn labels(request: &SampleRequest, items: Range<u64>, device: &Device) -> Option<Tensor<1, Int>> {
+    let all = request.labels.len() as u64;
+    let labels: Vec<u32> = items.filter(|_| all > 0).map(|i| request.labels[(i % all) as usize]).collect();
+    (all > 0).then(|| indices(&labels, [labels.len()], device))
 }
 
 /// A class for every site of an item, drawn with the probabilities of its endpoint among the allowed ones.

@@ -65,7 +65,7 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// - `x`, output: `[batch, sites, classes]`
     /// - `s`, `t`: one time per example
     pub fn output(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
-        self.evaluations.set(self.evaluations.get() + 1);
+        self.evaluations.set(self.evaluations.get() + self.net.passes());
         let mut given = self.given.clone();
         given.diagonal = given.diagonal.filter(|_| s.iter().all(|&s| s == 0.0));
         self.net.logits(x.clone().into(), vector(s, x).into(), vector(t, x).into(), &given, &mut Pass::eval()).value

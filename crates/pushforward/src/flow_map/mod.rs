@@ -22,6 +22,8 @@
 pub mod allowed;
 pub mod config;
 mod dopri5;
+mod given;
+pub mod guidance;
 pub mod interpolant;
 mod items;
 pub mod likelihood;

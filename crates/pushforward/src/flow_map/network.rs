@@ -1,13 +1,11 @@
 //! The networks of the family behind one door, and the model that training optimises.
 
-use std::ops::Range;
-
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
-use crate::flow_map::allowed::Allowed;
+pub use crate::flow_map::given::{Given, sizes};
 use crate::flow_map::map::Parametrisation;
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
@@ -16,10 +14,9 @@ use crate::nn::mlp::{Mlp, MlpConfig};
 use crate::nn::pair_transformer::{PairTransformer, PairTransformerConfig};
 use crate::nn::time_embedding::TimeFeatures;
 use crate::nn::unet::{Unet, UnetConfig};
-use crate::nn::{Pass, SiteShape};
-use crate::pairs::ABSENT;
+use crate::nn::{Fill, Pass, SiteShape, parameter};
 use crate::rng::Stream;
-use crate::tensor::{from_host, indices};
+use crate::tensor::indices;
 
 /// A function of a point and two times with one vector per site.
 pub trait EndpointNet {
@@ -30,112 +27,11 @@ pub trait EndpointNet {
     /// - `s`, `t`: `[batch]`
     /// - output: `[batch, sites, classes]`
     fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3>;
-}
 
-/// What is known of the items of a batch from the start; nothing, for all but graphs and constrained samples.
-#[derive(Clone, Debug, Default)]
-pub struct Given {
-    /// Which sites an item has, `[batch, sites]`, one or zero.
-    pub present: Option<Tensor<2>>,
-    /// Which classes a site has, `[1, sites, classes]`, one or zero.
-    pub open: Option<Tensor<3>>,
-    /// Which classes a sample may take, `[1, sites, classes]`, one or zero. It closes logits and leaves the noise alone, which
-    /// stays what the network was trained on.
-    pub allowed: Option<Tensor<3>>,
-    /// Noise on the diagonal of the edge matrix, `[batch, nodes, edge classes]`, as the published sampler of graphs has it at
-    /// time 0 and the published training never; only the published graph network takes it.
-    pub diagonal: Option<Tensor<3>>,
-}
-
-/// The logit of a class that a site does not have: finite, and nothing after a softmax.
-const CLOSED: f64 = -1e9;
-
-impl Given {
-    /// For items of these numbers of nodes, where the sites are those of a graph.
-    pub fn of_sizes<const D: usize>(sites: SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
-        let Some(graph) = sites.as_graph() else { return Self::default() };
-        let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
-        let present = from_host(&values, [nodes.len(), sites.count], like);
-        Self { present: Some(present), open: Some(graph.live(like)), ..Self::default() }
+    /// Passes through a network that one call takes.
+    fn passes(&self) -> u64 {
+        1
     }
-
-    /// For items as class indices, [`ABSENT`] where an item has no such site.
-    pub fn of_items<const D: usize>(sites: SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
-        Self::of_sizes(sites, &sizes(sites, ids), like)
-    }
-
-    /// The same under a constraint.
-    pub fn restrict<const D: usize>(self, allowed: Option<&Allowed>, like: &Tensor<D>) -> Self {
-        Self { allowed: allowed.map(|a| a.tensor(like)), ..self }
-    }
-
-    /// Items in another order, or several times.
-    pub fn select(&self, items: &[u32]) -> Self {
-        let pick = |device: &Device| indices(items, [items.len()], device);
-        Self {
-            present: self.present.clone().map(|p| p.clone().select(0, pick(&p.device()))),
-            open: self.open.clone(),
-            allowed: self.allowed.clone(),
-            diagonal: self.diagonal.clone().map(|d| d.clone().select(0, pick(&d.device()))),
-        }
-    }
-
-    /// Some of the items.
-    pub fn slice(&self, items: Range<usize>) -> Self {
-        Self {
-            present: self.present.clone().map(|p| p.slice_dim(0, items.clone())),
-            open: self.open.clone(),
-            allowed: self.allowed.clone(),
-            diagonal: self.diagonal.clone().map(|d| d.slice_dim(0, items)),
-        }
-    }
-
-    /// Zeroes the entries that an item does not have.
-    ///
-    /// # Shapes
-    /// - `x`, output: `[batch, sites, classes]`
-    pub fn keep(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = match &self.open {
-            Some(open) => x * open.clone(),
-            None => x,
-        };
-        match &self.present {
-            Some(present) => x * present.clone().unsqueeze_dim(2),
-            None => x,
-        }
-    }
-
-    /// Noise that only stands where an item has something, and is `edge_noise` times as large on pairs of nodes.
-    ///
-    /// # Shapes
-    /// - `x0`, output: `[batch, sites, classes]`
-    pub fn noise(&self, x0: Tensor<3>, sites: SiteShape, edge_noise: f64) -> Tensor<3> {
-        let x0 = self.keep(x0);
-        match sites.as_graph() {
-            Some(graph) if edge_noise != 1.0 => {
-                let scales: Vec<f64> =
-                    (0..sites.count).map(|i| if i < graph.nodes { 1.0 } else { edge_noise }).collect();
-                let scales: Tensor<3> = from_host(&scales, [1, sites.count, 1], &x0);
-                x0 * scales
-            }
-            _ => x0,
-        }
-    }
-
-    /// Puts the logits of classes that a site does not have, or may not take, where a softmax gives them nothing.
-    ///
-    /// # Shapes
-    /// - `z`, output: `[batch, sites, classes]`
-    pub fn close(&self, z: Tensor<3>) -> Tensor<3> {
-        let shut = |z: Tensor<3>, mask: &Tensor<3>| z + (mask.clone().neg() + 1.0) * CLOSED;
-        [&self.open, &self.allowed].into_iter().flatten().fold(z, shut)
-    }
-}
-
-/// Numbers of nodes of items of graphs; empty for items of other shapes.
-pub fn sizes(sites: SiteShape, ids: &[u32]) -> Vec<usize> {
-    let Some(graph) = sites.as_graph() else { return Vec::new() };
-    ids.chunks(sites.count).map(|item| item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count()).collect()
 }
 
 /// Which network.
@@ -170,6 +66,17 @@ pub enum Network {
 }
 
 impl NetworkConfig {
+    /// Width of the condition on times, which classes of items join; nothing for a network that cannot be told of them.
+    pub fn condition_width(&self) -> Option<usize> {
+        match self {
+            Self::Dit(config) => Some(config.cond),
+            Self::Unet(config) => Some(config.cond()),
+            Self::Mlp(config) => Some(config.width),
+            Self::PairTransformer(config) => Some(config.cond),
+            Self::GraphTransformer(_) => None,
+        }
+    }
+
     /// Draws the weights.
     ///
     /// # Panics
@@ -237,20 +144,33 @@ pub struct FlowMapModelConfig {
     pub parametrisation: Parametrisation,
     /// Whether the loss weight of the pairs is learned.
     pub learned_weight: bool,
+    /// Number of labels that the model can be told; none for a model without that condition.
+    pub labels: Option<usize>,
 }
 
 impl FlowMapModelConfig {
     /// Draws the weights.
+    ///
+    /// # Panics
+    /// If the network does not fit the sites, or cannot be told of labels.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> FlowMapModel {
+        let labels = |labels: usize, stream: &mut Stream| {
+            let width = self.network.condition_width().expect("the published graph network cannot be told of labels");
+            parameter([labels + 1, width], Fill::Normal(LABEL_SCALE), device, stream)
+        };
         FlowMapModel {
             network: self.network.init(sites, device, stream),
             pair_weight: self.learned_weight.then(|| PairWeight::init(device, stream)),
+            labels: self.labels.map(|n| labels(n, stream)),
             skip: self.skip,
             parametrisation: self.parametrisation,
             sites,
         }
     }
 }
+
+/// Deviation of the numbers that stand for a label at first: that of the embedded times.
+const LABEL_SCALE: f64 = 0.3;
 
 /// What training optimises: the network and, where it is learned, the loss weight of the pairs of times.
 #[derive(Module, Debug)]
@@ -259,6 +179,8 @@ pub struct FlowMapModel {
     pub network: Network,
     /// Log-variance of the off-diagonal loss at a pair of times.
     pub pair_weight: Option<PairWeight>,
+    /// What is added to the embedded times for every label, the last row for a hidden one: `[labels + 1, width]`.
+    pub labels: Option<Param<Tensor<2>>>,
     #[module(skip)]
     skip: Skip,
     #[module(skip)]
@@ -272,6 +194,20 @@ impl FlowMapModel {
     pub fn sites(&self) -> SiteShape {
         self.sites
     }
+
+    /// Number of labels that the model can be told, if it can.
+    pub fn label_count(&self) -> Option<usize> {
+        self.labels.as_ref().map(|table| table.dims()[0] - 1)
+    }
+
+    /// What is added to the embedded times of a batch.
+    fn told(&self, batch: usize, labels: Option<&Tensor<1, Int>>) -> Option<Tensor<2>> {
+        let table = self.labels.as_ref()?.val();
+        let [rows, _] = table.dims();
+        let labels =
+            labels.cloned().unwrap_or_else(|| indices(&vec![rows as u32 - 1; batch], [batch], &table.device()));
+        Some(table.select(0, labels))
+    }
 }
 
 impl EndpointNet for FlowMapModel {
@@ -280,14 +216,16 @@ impl EndpointNet for FlowMapModel {
             let graph = self.sites.as_graph()?;
             Some(given.present.clone()?.slice_dim(1, 0..graph.nodes))
         };
+        let told = self.told(x.dims()[0], given.labels.as_ref());
+        let x = given.seen(x);
         let z = match &self.network {
-            Network::Dit(net) => net.forward(x.clone(), s.clone(), t, pass),
-            Network::Unet(net) => net.forward(x.clone(), s.clone(), t, pass),
-            Network::Mlp(net) => net.forward(x.clone(), s.clone(), t),
+            Network::Dit(net) => net.forward(x.clone(), s.clone(), t, told, pass),
+            Network::Unet(net) => net.forward(x.clone(), s.clone(), t, told, pass),
+            Network::Mlp(net) => net.forward(x.clone(), s.clone(), t, told),
             Network::GraphTransformer(net) => {
                 net.forward(x.clone(), s.clone(), t, nodes().as_ref(), given.diagonal.as_ref(), pass)
             }
-            Network::PairTransformer(net) => net.forward(x.clone(), s.clone(), t, nodes().as_ref(), pass),
+            Network::PairTransformer(net) => net.forward(x.clone(), s.clone(), t, told, nodes().as_ref(), pass),
         };
         let z = self.skip.add(z, x, s);
         match self.parametrisation {

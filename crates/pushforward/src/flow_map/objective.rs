@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
 use crate::dual::{Dual, softmax};
-use crate::flow_map::config::{FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
+use crate::flow_map::config::{Condition, FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
 use crate::flow_map::interpolant::{interpolate, source_tensor};
 use crate::flow_map::losses;
 use crate::flow_map::network::{EndpointNet, FlowMapModel, Given, sizes};
@@ -21,6 +21,8 @@ use crate::tensor::{from_host, indices, one_hot, vector};
 pub struct IdBatch {
     /// `batch * sites` indices; [`ABSENT`] where an item has no such site.
     pub ids: Vec<u32>,
+    /// One label an item, for models with that condition.
+    pub labels: Option<Vec<u32>>,
 }
 
 /// The objective of a recipe.
@@ -48,7 +50,8 @@ impl FlowMapObjective {
     /// - output: values `[batch]`, with the times that were drawn
     pub fn validation(&self, model: &FlowMapModel, batch: &IdBatch, seed: u64, index: u64) -> Observed {
         let mut randomness = stream(seed, Purpose::Validation, index);
-        let points = Points::new(model, batch, &self.config, &mut randomness);
+        // Nothing is hidden: what is validated is the model as told.
+        let points = Points::new(model, batch, &self.config, &mut randomness, None);
         let times = self.config.times.diagonal(points.len(), model.sites().classes, &mut randomness);
         let values = self.diagonal(model, &points, &times, &mut Pass::eval());
         Observed { name: "diagonal", per_example: values, times }
@@ -173,7 +176,8 @@ impl Objective<FlowMapModel> for FlowMapObjective {
         let config = &self.config.objective;
         let open = |purpose| stream(step.seed, purpose, step.index);
         let (mut times, mut dropout) = (open(Purpose::Time), open(Purpose::Dropout));
-        let points = Points::new(step.model, batch, &self.config, &mut open(Purpose::Source));
+        let mut hidden = open(Purpose::Condition);
+        let points = Points::new(step.model, batch, &self.config, &mut open(Purpose::Source), Some(&mut hidden));
         let classes = step.model.sites().classes;
         let progress = step.step as f64 / step.steps.max(1) as f64;
         let active = config.off_diagonal != OffDiagonal::None && config.share > 0.0 && progress >= config.start;
@@ -212,17 +216,36 @@ struct Points {
 }
 
 impl Points {
-    fn new(model: &FlowMapModel, batch: &IdBatch, config: &FlowMapConfig, randomness: &mut Stream) -> Self {
+    /// The batch with its noise. What `hidden` draws is not told; without it labels are, and prefixes are not.
+    fn new(
+        model: &FlowMapModel,
+        batch: &IdBatch,
+        config: &FlowMapConfig,
+        randomness: &mut Stream,
+        hidden: Option<&mut Stream>,
+    ) -> Self {
         let sites = model.sites();
         let n = batch.ids.len() / sites.count;
         assert_eq!(batch.ids.len(), n * sites.count, "a batch holds whole items of {} sites", sites.count);
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
         let noise = config.source.draw(n * sites.count, sites.classes, randomness);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
-        let given = Given::of_items(sites, &batch.ids, &x0);
+        let mut given = Given::of_items(sites, &batch.ids, &x0);
         let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
         let ids = indices(&ids, [n, sites.count], &device);
         let x1 = given.keep(one_hot(ids.clone(), sites.classes, &x0));
+        match (config.condition, hidden) {
+            (Condition::Label { dropout }, hidden) => {
+                let labels = told(model, batch, n, dropout, hidden);
+                given.labels = Some(indices(&labels, [n], &device));
+            }
+            (Condition::Prefix { dropout, longest }, Some(hidden)) => {
+                let longest = longest.unwrap_or(sites.count - 1).min(sites.count);
+                let mask = prefixes(n, sites.count, longest, dropout, hidden);
+                given.known = Some(x1.clone() * from_host(&mask, [n, sites.count, 1], &x1));
+            }
+            (Condition::None | Condition::Prefix { .. }, _) => {}
+        }
         let weights = sites.as_graph().map(|graph| {
             let weights = site_weights(graph, &sizes(sites, &batch.ids), config.objective.edge_weight);
             from_host(&weights, [n, sites.count], &x0)
@@ -258,6 +281,29 @@ impl Points {
             None => per_site.mean_dim(1).squeeze_dim(1),
         }
     }
+}
+
+/// The labels of a batch, some of them hidden.
+fn told(model: &FlowMapModel, batch: &IdBatch, n: usize, dropout: f64, hidden: Option<&mut Stream>) -> Vec<u32> {
+    let count = model.label_count().expect("a model whose condition is a label has labels") as u32;
+    let labels = batch.labels.clone().expect("a batch for a model whose condition is a label has labels");
+    assert_eq!(labels.len(), n, "a batch of {n} items has as many labels");
+    assert!(labels.iter().all(|&label| label < count), "labels are below {count}");
+    match hidden {
+        Some(hidden) => {
+            labels.into_iter().map(|label| if hidden.uniform() < dropout { count } else { label }).collect()
+        }
+        None => labels,
+    }
+}
+
+/// One for the sites that items are known to begin with, zero for the others.
+fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut Stream) -> Vec<f64> {
+    let mut item = || {
+        let (told, length) = (hidden.uniform() >= dropout, 1 + hidden.below(longest));
+        (0..sites).map(move |i| f64::from(u8::from(told && i < length)))
+    };
+    (0..n).flat_map(|_| item()).collect()
 }
 
 /// Weights of the sites of graphs: the mean over the nodes and `edge_weight` times the mean over the pairs that are there.

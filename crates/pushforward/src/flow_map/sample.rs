@@ -47,6 +47,13 @@ pub struct SampleRequest {
     pub last: LastStep,
     /// Which classes the items may take; all, if absent. Not for the unconstrained baseline.
     pub allowed: Option<Allowed>,
+    /// Labels of the items of a model with that condition, over and over: item i has `labels[i % labels.len()]`. Hidden, if
+    /// empty.
+    pub labels: Vec<u32>,
+    /// Weight of guidance; 1 for none. See [`guidance`](crate::flow_map::guidance).
+    pub guidance: f64,
+    /// How the items of a model trained on prefixes begin, as class indices.
+    pub prefix: Vec<u32>,
     /// For graphs, how often an item has `n` nodes, for `n` from 0; empty for as many as there can be.
     pub sizes: Vec<u64>,
     /// Leaves noise on the diagonal of the edge matrix at time 0, as the published sampler of graphs does and its training never
@@ -67,6 +74,9 @@ impl SampleRequest {
             temperature: 1.0,
             last: LastStep::Argmax,
             allowed: None,
+            labels: Vec::new(),
+            prefix: Vec::new(),
+            guidance: 1.0,
             sizes: Vec::new(),
             diagonal_noise: false,
         }
@@ -172,7 +182,8 @@ pub fn sample<N: EndpointNet>(
             .with_temperature(request.temperature)
             .of(items.given.clone());
         let (end, adaptive, mut items) = integrate(&map, request, items, device);
-        out.nfe.extend(adaptive.unwrap_or_else(|| vec![map.evaluations(); n]));
+        let steps = |evaluations: Vec<u64>| evaluations.into_iter().map(|e| e * net.passes()).collect();
+        out.nfe.extend(adaptive.map_or_else(|| vec![map.evaluations(); n], steps));
         let host = to_host(&end);
         out.ids.extend(items.classes(end, request.last));
         out.endpoints.extend(host.into_iter().map(|v| v as f32));

@@ -138,9 +138,17 @@ impl Dit {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
+    /// - `class`: `[batch, cond]`, what is added to the embedded times
     /// - output: `[batch, sites, classes]`
-    pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
-        let cond = self.time.forward(s.clone(), t);
+    pub fn forward(
+        &self,
+        x: Dual<3>,
+        s: Dual<1>,
+        t: Dual<1>,
+        class: Option<Tensor<2>>,
+        pass: &mut Pass<'_>,
+    ) -> Dual<3> {
+        let cond = self.time.forward_with(s.clone(), t, class);
         let tokens = x.linear(|x| self.cut(x));
         let n = tokens.dims()[1];
         let mut h = self.input.forward(tokens, s, cond.clone());

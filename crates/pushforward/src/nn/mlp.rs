@@ -5,7 +5,7 @@
 //! ```
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::SiteShape;
@@ -94,10 +94,11 @@ impl Mlp {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
+    /// - `class`: `[batch, width]`, what is added to the embedded times
     /// - output: `[batch, sites, classes]`
-    pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>) -> Dual<3> {
+    pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, classes] = x.dims();
-        let cond = self.time.forward(s, t);
+        let cond = self.time.forward_with(s, t, class);
         let flat = x.scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
         let mut h = self.input.forward(flat);
         for block in &self.blocks {

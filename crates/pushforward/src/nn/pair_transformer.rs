@@ -141,6 +141,7 @@ impl PairTransformer {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
+    /// - `class`: `[batch, cond]`, what is added to the embedded times
     /// - `present`: `[batch, nodes]`, one where there is a node
     /// - output: `[batch, sites, classes]`
     pub fn forward(
@@ -148,6 +149,7 @@ impl PairTransformer {
         x: Dual<3>,
         s: Dual<1>,
         t: Dual<1>,
+        class: Option<Tensor<2>>,
         present: Option<&Tensor<2>>,
         pass: &mut Pass<'_>,
     ) -> Dual<3> {
@@ -166,7 +168,7 @@ impl PairTransformer {
             pairs = Dual::cat(vec![pairs, on_pairs], 2);
         }
         let share = present.mean_dim(1);
-        let cond = self.time.forward(s, t) + self.size.forward(share.into());
+        let cond = self.time.forward_with(s, t, class) + self.size.forward(share.into());
         let mut h = self.nodes_in.forward(nodes);
         let mut e = self.pairs_in.forward(pairs);
         for block in &self.blocks {

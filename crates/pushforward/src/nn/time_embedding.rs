@@ -117,4 +117,17 @@ impl PairEmbedding {
         let length = t + s.clone().scale(-1.0);
         self.start.forward(s).silu() + self.length.forward(length).silu()
     }
+
+    /// The same with what else the network is told, such as the class of every item.
+    ///
+    /// # Shapes
+    /// - `s`, `t`: `[batch]`
+    /// - `more`, output: `[batch, width]`
+    pub fn forward_with(&self, s: Dual<1>, t: Dual<1>, more: Option<Tensor<2>>) -> Dual<2> {
+        let times = self.forward(s, t);
+        match more {
+            Some(more) => times + more.into(),
+            None => times,
+        }
+    }
 }

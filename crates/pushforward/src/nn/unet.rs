@@ -4,7 +4,7 @@
 //! up, skip connections by concatenation (Ronneberger et al. 2015, arXiv:1505.04597; Ho et al. 2020, arXiv:2006.11239).
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
@@ -48,6 +48,11 @@ impl Default for UnetConfig {
 }
 
 impl UnetConfig {
+    /// Width of the condition on times.
+    pub fn cond(&self) -> usize {
+        4 * self.channels
+    }
+
     /// Draws the weights for images of the given shape.
     ///
     /// # Panics
@@ -62,7 +67,7 @@ impl UnetConfig {
             grid[1]
         );
         let widths: Vec<usize> = self.multipliers.iter().map(|m| m * self.channels).collect();
-        let cond = 4 * self.channels;
+        let cond = self.cond();
         let mut res = |inputs, outputs| ResBlock::init(self, inputs, outputs, cond, device, stream);
         let down = widths.iter().map(|&w| res(w, w)).collect();
         let deepest = *widths.last().expect("a U-net has at least one resolution");
@@ -119,11 +124,19 @@ impl Unet {
     /// # Shapes
     /// - `x`: `[batch, height * width, classes]`
     /// - `s`, `t`: `[batch]`
+    /// - `class`: `[batch, cond]`, what is added to the embedded times
     /// - output: `[batch, height * width, classes]`
-    pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, pass: &mut Pass<'_>) -> Dual<3> {
+    pub fn forward(
+        &self,
+        x: Dual<3>,
+        s: Dual<1>,
+        t: Dual<1>,
+        class: Option<Tensor<2>>,
+        pass: &mut Pass<'_>,
+    ) -> Dual<3> {
         let [b, sites, classes] = x.dims();
         let [height, width] = self.grid;
-        let cond = self.time.forward(s, t);
+        let cond = self.time.forward_with(s, t, class);
         let image =
             x.scale(1.0 / (classes as f64).sqrt()).linear(|v| v.swap_dims(1, 2).reshape([b, classes, height, width]));
         let mut h = self.input.forward(image);

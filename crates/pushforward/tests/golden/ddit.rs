@@ -25,7 +25,7 @@ struct Text(Dit);
 
 impl EndpointNet for Text {
     fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Given, pass: &mut Pass<'_>) -> Dual<3> {
-        self.0.forward(x, s, t, pass)
+        self.0.forward(x, s, t, None, pass)
     }
 }
 

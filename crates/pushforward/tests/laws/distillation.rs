@@ -43,6 +43,7 @@ pub(crate) fn model(network: &NetworkConfig, sites: SiteShape, skip: Skip, learn
         skip,
         parametrisation: Parametrisation::Endpoint,
         learned_weight,
+        labels: None,
     };
     randomise(config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }

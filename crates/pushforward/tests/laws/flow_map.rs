@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::Dual;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig};
+use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
 use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
@@ -30,6 +30,7 @@ fn network() -> FlowMapModel {
         skip: Skip::None,
         parametrisation: Parametrisation::Endpoint,
         learned_weight: false,
+        labels: None,
     };
     randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
@@ -151,6 +152,7 @@ fn one_step_equals_a_hundred_on_a_point_mass() {
         edge_noise: 1.0,
         objective: ObjectiveConfig::default(),
         times: TimesConfig::default(),
+        condition: Condition::None,
     };
     let draw = |steps| sample(&net, &config, SITES, &device(), &SampleRequest::map(5, steps, 0), &mut |_| true);
     let (one, hundred) = (draw(1), draw(100));
@@ -172,6 +174,7 @@ fn evidence(network: NetworkConfig, cap: f64) -> FlowMapModel {
         skip: Skip::Evidence { cap },
         parametrisation: Parametrisation::Endpoint,
         learned_weight: false,
+        labels: None,
     };
     cast_module(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)), precision(&device()))
 }

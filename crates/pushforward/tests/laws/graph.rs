@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use pushforward::dual::Dual;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
+use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::interpolant::Source;
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
@@ -70,14 +70,18 @@ fn config(network: NetworkConfig, off_diagonal: OffDiagonal) -> FlowMapConfig {
         edge_noise: 1.0,
         objective,
         times: TimesConfig::default(),
+        condition: Condition::None,
     }
 }
 
 /// A model with random weights everywhere.
 fn model(graph: GraphShape, network: NetworkConfig, off_diagonal: OffDiagonal) -> FlowMapModel {
     let device = device().autodiff();
-    let init =
-        config(network, off_diagonal).model().init(SiteShape::graph(graph), &device, &mut stream(0, Purpose::Init, 0));
+    let init = config(network, off_diagonal).model(None).init(
+        SiteShape::graph(graph),
+        &device,
+        &mut stream(0, Purpose::Init, 0),
+    );
     randomise(init)
 }
 
@@ -115,7 +119,7 @@ fn tangents() {
     }
     for walk in [0, 3] {
         let net = randomise(own(walk).init(GRAPH, &device, &mut s));
-        check_tangent("own", sites, &|x, s, t| net.forward(x, s, t, Some(&present), &mut Pass::eval()));
+        check_tangent("own", sites, &|x, s, t| net.forward(x, s, t, None, Some(&present), &mut Pass::eval()));
     }
 }
 
@@ -228,7 +232,7 @@ fn every_objective_is_finite_and_reaches_every_parameter() {
                 config.objective.smoothing = 0.1;
             }
             let model = cast_module(model(GRAPH, network.clone(), off_diagonal), DType::F32);
-            let (ema, batch) = (model.valid(), IdBatch { ids: items(&[5, 1, 2, 4, 3, 5]) });
+            let (ema, batch) = (model.valid(), IdBatch { ids: items(&[5, 1, 2, 4, 3, 5]), labels: None });
             let step = Step { model: &model, ema: &ema, seed: 0, index: 0, step: 5, steps: 10 };
             let parts = FlowMapObjective::new(config, None).loss(&step, &batch);
             assert_eq!(parts.terms.len(), 2);

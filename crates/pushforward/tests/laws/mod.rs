@@ -3,6 +3,7 @@
 mod aef;
 mod allowed;
 mod bijector;
+mod condition;
 mod distillation;
 mod dual;
 mod flow_map;

@@ -2,7 +2,9 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher, Weighting};
+use pushforward::flow_map::config::{
+    Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher, Weighting,
+};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::network::{FlowMapModel, Network, NetworkConfig, Skip};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -33,7 +35,15 @@ pub(crate) fn objectives() -> Vec<OffDiagonal> {
 
 pub(crate) fn config(network: NetworkConfig, objective: ObjectiveConfig) -> FlowMapConfig {
     let times = TimesConfig { boundary: 0.25, ..TimesConfig::default() };
-    FlowMapConfig { network, skip: Skip::None, source: Default::default(), edge_noise: 1.0, objective, times }
+    FlowMapConfig {
+        network,
+        skip: Skip::None,
+        source: Default::default(),
+        edge_noise: 1.0,
+        objective,
+        times,
+        condition: Condition::None,
+    }
 }
 
 pub(crate) fn from_the_start(off_diagonal: OffDiagonal) -> ObjectiveConfig {
@@ -51,7 +61,7 @@ pub(crate) fn mlp() -> (NetworkConfig, SiteShape) {
 }
 
 pub(crate) fn batch(sites: SiteShape, n: usize) -> IdBatch {
-    IdBatch { ids: (0..n * sites.count).map(|i| (i * 7 % 5 % sites.classes) as u32).collect() }
+    IdBatch { ids: (0..n * sites.count).map(|i| (i * 7 % 5 % sites.classes) as u32).collect(), labels: None }
 }
 
 /// The loss of a batch of eight at optimiser step `step` of 10.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use burn::module::Module;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
+use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::map::Parametrisation;
 use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, Given, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, sample};
@@ -31,6 +31,7 @@ pub(crate) fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
         edge_noise: 1.0,
         objective: ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() },
         times: TimesConfig::default(),
+        condition: Condition::None,
     }
 }
 
@@ -59,6 +60,7 @@ fn random() -> Counting<impl EndpointNet> {
         skip: Skip::Evidence { cap: 16.0 },
         parametrisation: Parametrisation::Endpoint,
         learned_weight: false,
+        labels: None,
     };
     let model = randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     Counting { net: cast_module(model.valid(), DType::F32), calls: Cell::new(0) }

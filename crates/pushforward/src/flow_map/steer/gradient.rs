@@ -33,7 +33,7 @@ pub(super) fn run<N: EndpointNet>(
         let soft = scene.soft(&x, &items.given, s, true)?;
         let slope = soft.gradient.expect("a gradient was asked for");
         x = scene.jumps(&(x + bounded(slope * step, 1.0 - s)), &items.given, s, t);
-        nfe += 3;
+        nfe += 3 * scene.net.passes();
     }
     let endpoints = to_host(&x).into_iter().map(|v| v as f32).collect();
     let ids = items.classes(x, base.last);

@@ -275,6 +275,9 @@ fn check(config: &FlowMapConfig, request: &SteerRequest) -> Result<(), SteerErro
     if keep > particles {
         return refuse(format!("a population of {particles} particles cannot give {keep} samples: use more particles"));
     }
+    if request.sample.labels.len() > 1 {
+        return refuse("steered samples take one label: steer once for each".into());
+    }
     let velocity = config.objective.off_diagonal.parametrisation() == Parametrisation::Velocity;
     if velocity && !matches!(request.method, Method::BestOf | Method::Resample) {
         return refuse("the naive baseline has no probabilities: steer it by best-of or resample".into());

@@ -122,13 +122,13 @@ impl Particles {
         if settings.surrogate == Surrogate::Soft && !last {
             let with_gradient = matches!(kernel, Kernel::Diffuse { pull, .. } if pull > 0.0);
             let Soft { pi, value, gradient } = scene.soft(&self.x, &self.items.given, s, with_gradient)?;
-            self.spend(1 + u64::from(with_gradient));
+            self.spend(scene, 1 + u64::from(with_gradient));
             let value = value.into_iter().map(|v| tempering * v.max(FLOOR)).collect();
             let gradient = gradient.map(|g| g * tempering);
             return Ok(Ahead { pi, value, gradient, drawn: Vec::new(), rewards: Vec::new() });
         }
         let pi = scene.endpoints(&self.x, &self.items.given, s, 1.0);
-        self.spend(1);
+        self.spend(scene, 1);
         let draws =
             if last { scene.request.sample.last == LastStep::Draw } else { settings.surrogate == Surrogate::Draws };
         let drawn =
@@ -141,8 +141,8 @@ impl Particles {
         Ok(Ahead { pi, value, gradient: None, drawn, rewards })
     }
 
-    fn spend(&mut self, evaluations: u64) {
-        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations);
+    fn spend<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, evaluations: u64) {
+        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * scene.net.passes());
     }
 
     fn measure(&mut self, particles: usize) {
@@ -219,7 +219,7 @@ impl Particles {
     fn diffuse<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, ahead: Ahead, churn: f64, pull: f64, s: f64, t: f64) {
         let n = self.weights.len();
         let posterior = scene.endpoints(&self.x, &self.items.given, s, s);
-        self.spend(1);
+        self.spend(scene, 1);
         let noise = (self.x.clone() - posterior.clone() * s) * rate(s);
         let gamma = jump_weight(s, t);
         let along = jump(self.x.clone(), posterior, column(&vec![gamma; n], &self.x));

@@ -1,0 +1,54 @@
+//! What can be typed of the condition of samples and of what they must keep.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What a trained model is told of its samples.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConditionArgs {
+    /// Labels of a model trained with them, in turn over the items; all without a label, if absent.
+    #[arg(long = "label", value_delimiter = ',', value_name = "LABEL,...")]
+    pub(crate) labels: Vec<u32>,
+    /// Text that every item of a model trained with prefixes begins with.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prefix: Option<String>,
+    /// Weight of guidance, 1 for none: above 1, samples keep closer to their label or prefix or, with --weak, away from a weaker
+    /// model. It doubles the network evaluations.
+    #[arg(long, value_name = "W", default_value_t = 1.0)]
+    pub(crate) guidance: f64,
+    /// A weaker model to be guided away from, such as an early checkpoint of the same run.
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub(crate) weak: Option<PathBuf>,
+}
+
+/// What samples must keep, by any model.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConstraintArgs {
+    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) infill: Option<String>,
+    /// Picture whose black and white pixels are kept; what is transparent, or grey between 64 and 191, is filled.
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) mask: Option<PathBuf>,
+    /// Part of a molecule that is kept, atoms and bonds between them; more may be bonded to it.
+    #[arg(long, value_name = "SMILES")]
+    pub(crate) fix: Option<String>,
+    /// Classes that no site takes: symbols of a text, elements with their charge of a molecule (N,O-1), else numbers (0,3).
+    #[arg(long, value_name = "CLASSES")]
+    pub(crate) forbid: Option<String>,
+    /// The classes that a site may take, such as 0:abc in a text or 3:0,2 elsewhere (repeatable).
+    #[arg(long, value_name = "SITE:CLASSES")]
+    pub(crate) require: Vec<String>,
+}
+
+impl ConstraintArgs {
+    /// Whether anything is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.infill.is_none()
+            && self.mask.is_none()
+            && self.fix.is_none()
+            && self.forbid.is_none()
+            && self.require.is_empty()
+    }
+}

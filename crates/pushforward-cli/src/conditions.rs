@@ -1,0 +1,30 @@
+//! What a model is told of its samples, as it is typed.
+
+use pushforward::model::{self, Loaded, Weights};
+
+use crate::args::ConditionArgs;
+use crate::constraints::characters;
+use crate::exit::{Failure, OrFail as _};
+
+/// Whether a condition or guidance is asked for.
+pub(crate) fn given(args: &ConditionArgs) -> bool {
+    !args.labels.is_empty() || args.prefix.is_some() || args.weak.is_some() || args.guidance != 1.0
+}
+
+/// The model with the weaker one that guides it, and the classes of the prefix.
+pub(crate) fn told(args: &ConditionArgs, loaded: Loaded) -> Result<(Loaded, Vec<u32>), Failure> {
+    let prefix = match &args.prefix {
+        Some(text) => {
+            let vocabulary = characters(&loaded.schema)
+                .ok_or_else(|| Failure::request("--prefix is for models of text by characters"))?;
+            vocabulary.encode(text).or_request()?
+        }
+        None => Vec::new(),
+    };
+    let Some(path) = &args.weak else { return Ok((loaded, prefix)) };
+    if args.guidance == 1.0 {
+        return Err(Failure::request("--weak does nothing at --guidance 1: set it above 1"));
+    }
+    let weak = model::load(path, Weights::Ema, &loaded.device).or_request()?;
+    Ok((loaded.guided_by(weak).or_request()?, prefix))
+}
