@@ -40,7 +40,7 @@ pub(crate) enum AheadName {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/mnist-binary --reward '8*class(3)' --classifier runs/a --judge 'class(3)' --judge-classifier runs/b --judge-target 0.5\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
+    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/mnist-binary --reward '8*class(3)' --classifier runs/a --judge 'class(3)' --judge-classifier runs/b --judge-target=-0.69\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
 )]
 pub(crate) struct SteerArgs {
     /// Run folder or checkpoint.
@@ -70,7 +70,7 @@ pub(crate) struct SteerArgs {
     /// Samples that a population gives: more cost less and resemble each other.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) keep: usize,
-    /// Steps of every particle; a step costs one network evaluation, two or three with `tilt` and three with `gradient`.
+    /// Steps of every particle; a step costs one network evaluation, two or three with `tilt` and, with `gradient`, one and two more for every round.
     #[arg(long, default_value_t = 4)]
     pub(crate) nfe: usize,
     /// Items that --ahead draws, and --draw in the end, draw for every particle.
@@ -94,6 +94,9 @@ pub(crate) struct SteerArgs {
     /// Factor of the gradient in a step of the method gradient.
     #[arg(long, value_name = "A", default_value_t = 1.0)]
     pub(crate) step: f64,
+    /// Moves along the gradient before every jump of the method gradient; with --nfe 1, a search for good noise.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rounds: usize,
     /// How fast tilt draws noise anew.
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     pub(crate) churn: f64,

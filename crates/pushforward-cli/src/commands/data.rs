@@ -44,7 +44,12 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
                 printer.result(&format!("{name:<16}made here  {what}"));
             }
             for source in sources::SOURCES {
-                let state = if is_present(source, &folder) { "present" } else { "absent" };
+                // Some sets go by several names of files.
+                let several = |config: &DataConfig| matches!(config, DataConfig::Qm9(_) | DataConfig::Zinc250k(_));
+                let config = toml::from_str::<DataConfig>(&format!("set = \"{}\"", source.name));
+                let here = is_present(source, &folder)
+                    || config.is_ok_and(|config| several(&config) && config.is_here(&folder));
+                let state = if here { "present" } else { "absent" };
                 printer.result(&format!("{:<16}{state:<11}{} ({})", source.name, source.title, source.licence));
             }
             for (name, what) in OWN {

@@ -155,7 +155,7 @@ fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> Stee
     let method = match args.method {
         MethodName::BestOf => Method::BestOf,
         MethodName::Resample => Method::Resample,
-        MethodName::Gradient => Method::Gradient { step: args.step },
+        MethodName::Gradient => Method::Gradient { step: args.step, rounds: args.rounds },
         MethodName::Smc => Method::Smc(settings),
         MethodName::Tilt => {
             Method::Tilt { churn: args.churn, pull: f64::from(u8::from(args.ahead == AheadName::Soft)), settings }

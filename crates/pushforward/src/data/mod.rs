@@ -128,6 +128,14 @@ impl DataConfig {
         }
     }
 
+    /// Whether the files that the set is read from are in the data folder, under any of their names: a look, no check.
+    pub fn is_here(&self, data_dir: &Path) -> bool {
+        match self {
+            Self::Qm9(config) | Self::Zinc250k(config) => config.is_here(self.name(), data_dir),
+            _ => self.files().iter().all(|file| data_dir.join(file).exists()),
+        }
+    }
+
     /// Reads or makes the set. `seed` decides what the made-up sets hold and how held-out stochastic examples fall.
     ///
     /// # Errors

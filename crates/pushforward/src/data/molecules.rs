@@ -176,6 +176,13 @@ impl MoleculeConfig {
         vec![self.path.clone().unwrap_or_else(fetched)]
     }
 
+    /// Whether a file that holds the set, under any of its names, is where it would be looked for.
+    pub(crate) fn is_here(&self, set: &str, data_dir: &Path) -> bool {
+        let known = if set == QM9.name { &QM9 } else { &ZINC250K };
+        let dirs = files::folders(self.path.as_deref(), known.folder, data_dir);
+        dirs.is_ok_and(|dirs| known.find(&dirs).is_ok())
+    }
+
     fn load(&self, known: &Known, data_dir: &Path) -> Result<Splits, DataError> {
         let dirs = files::folders(self.path.as_deref(), known.folder, data_dir)?;
         let file = match &dirs[..] {
@@ -421,6 +428,8 @@ mod tests {
             }
         }
         assert_eq!(load("set = 'qm9'", dir.path()).unwrap().train.label_count(), None);
+        assert!(MoleculeConfig::default().is_here("qm9", dir.path()));
+        assert!(!MoleculeConfig::default().is_here("zinc250k", dir.path()));
         assert!(load("set = 'qm9'\nlabel = { by = 'colour' }", dir.path()).is_err());
     }
 

@@ -318,10 +318,11 @@ fn checker_rows(pairs: &[u32]) -> Vec<Row> {
     ]
 }
 
-/// Entropy of whole items, corrected for the finite sample.
+/// Entropy of whole items, corrected for the finite sample; not a number where there are none.
 fn joint_entropy(items: &[&[u32]]) -> Row {
-    let joint = entropy::joint(&entropy::joint_counts(items));
-    Row::new("entropy_joint", "nats", joint.chao_wang_jost).estimator("chao-wang-jost").n(items.len())
+    let counts = entropy::joint_counts(items);
+    let value = if counts.is_empty() { f64::NAN } else { entropy::joint(&counts).chao_wang_jost };
+    Row::new("entropy_joint", "nats", value).estimator("chao-wang-jost").n(items.len())
 }
 
 fn echo_rows(sequences: &[&[u32]]) -> Vec<Row> {
@@ -436,4 +437,19 @@ fn describe(net: &classifier::Classifier, ids: &[u32], splits: &Splits) -> (Vec<
     let sites = site_shape(splits.schema());
     let labels = classifier::predict(net, ids, sites, 256).into_iter().map(|c| c as usize).collect();
     (classifier::features(net, ids, sites, 256), labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_without_a_right_item_has_rows() {
+        let wrong: [&[u32]; 2] = [&[1, 2, 3, 4, 5, 6], &[0, 0, 0, 1, 1, 1]];
+        for rows in [echo_rows(&wrong), sum_rows(&wrong)] {
+            let value = |metric: &str| rows.iter().find(|r| r.metric == metric).map(|r| r.value);
+            assert_eq!(value("correct"), Some(0.0));
+            assert!(value("entropy_joint").is_some_and(f64::is_nan));
+        }
+    }
 }

@@ -301,11 +301,14 @@ fn gradients_and_the_best_of_many_raise_the_reward() {
         run(&Coins, COINS, &Odd, &wanted)
     };
     let plain = mean(&single(Method::BestOf, 1));
-    let still = single(Method::Gradient { step: 0.0 }, 1);
-    let moved = single(Method::Gradient { step: 2.0 }, 1);
+    let still = single(Method::Gradient { step: 0.0, rounds: 1 }, 1);
+    let moved = single(Method::Gradient { step: 2.0, rounds: 1 }, 1);
     let best = single(Method::BestOf, 8);
     assert!((mean(&still) - plain).abs() < 0.15, "no step, no change: {} {plain}", mean(&still));
     assert!(mean(&moved) > plain + 0.2, "{} {plain}", mean(&moved));
+    let searched = single(Method::Gradient { step: 2.0, rounds: 5 }, 1);
+    assert!(mean(&searched) > mean(&moved), "{} {}", mean(&searched), mean(&moved));
+    assert_eq!(searched.populations[0].nfe, 44);
     assert!(mean(&best) > plain + 0.5, "{} {plain}", mean(&best));
     assert_eq!((moved.populations[0].nfe, best.samples.nfe[0]), (12, 32));
 }
@@ -315,7 +318,7 @@ fn populations_do_not_depend_on_the_batch() {
     for method in [
         Method::BestOf,
         Method::Resample,
-        Method::Gradient { step: 0.5 },
+        Method::Gradient { step: 0.5, rounds: 1 },
         smc(Surrogate::Draws, 2),
         tilt(Surrogate::Soft, 1.0),
     ] {

@@ -70,10 +70,11 @@ fn what_was_finished_survives_a_reward_that_dies() {
 fn requests_out_of_range_are_refused() {
     let hard = Rule(|n| Ok(vec![0.0; n]));
     let soft = SmcSettings { surrogate: Surrogate::Soft, ..SmcSettings::default() };
-    assert_eq!(fail(Method::Gradient { step: 1.0 }, &hard), SteerError::NoGradient);
+    assert_eq!(fail(Method::Gradient { step: 1.0, rounds: 1 }, &hard), SteerError::NoGradient);
     assert_eq!(fail(Method::Smc(soft), &hard), SteerError::NoGradient);
     for method in [
-        Method::Gradient { step: f64::NAN },
+        Method::Gradient { step: f64::NAN, rounds: 1 },
+        Method::Gradient { step: 1.0, rounds: 0 },
         Method::Smc(SmcSettings { draws: 0, ..soft }),
         Method::Smc(SmcSettings { threshold: 1.5, ..soft }),
         Method::Tilt { churn: 0.0, pull: 1.0, settings: soft },

@@ -1,25 +1,36 @@
 //! Look-ahead along the gradient, as in guided flow maps: few evaluations, and no weights.
 //!
 //! ```text
-//! x <- X_{s,t}( x + a grad_x r(pi_{s,1}(x)) )          the move's root-mean-square is at most 1 - s
+//! x <- X_{s,t}( x + a grad_x r(pi_{s,1}(x)) )          moves before a jump: root-mean-squares of 1 - s together at most
 //! ```
+//!
+//! Moved Gaussian noise, at s = 0, keeps its length: that is where nearly all of the noise is that the map was trained on.
 //!
 //! The exact look-ahead of a categorical flow is one-hot, so its reward is piecewise constant and has no gradient; what is
 //! followed is the smoothness of the learned endpoint. Rewards are reported of the finished items.
+
+use burn::tensor::Tensor;
 
 use super::candidates::pick;
 use super::lookahead::bounded;
 use super::reward::checked;
 use super::{Kept, Scene, SteerError};
+use crate::flow_map::interpolant::Source;
 use crate::flow_map::items::Items;
 use crate::flow_map::network::EndpointNet;
 use crate::flow_map::sample::Samples;
 use crate::tensor::to_host;
 
+/// The length of every item's noise, `[batch, 1, 1]`.
+fn length(x: Tensor<3>) -> Tensor<3> {
+    x.powi_scalar(2).sum_dim(2).sum_dim(1).sqrt().clamp_min(1e-12)
+}
+
 /// The kept particles of `count` populations from number `first` on.
 pub(super) fn run<N: EndpointNet>(
     scene: &Scene<'_, N>,
     step: f64,
+    rounds: usize,
     first: usize,
     count: usize,
 ) -> Result<Vec<Kept>, SteerError> {
@@ -30,10 +41,15 @@ pub(super) fn run<N: EndpointNet>(
     let mut x = items.noise(scene.device, false);
     let mut nfe = 0;
     for (s, t) in base.grid.intervals() {
-        let soft = scene.soft(&x, &items.given, s, true)?;
-        let slope = soft.gradient.expect("a gradient was asked for");
-        x = scene.jumps(&(x + bounded(slope * step, 1.0 - s)), &items.given, s, t);
-        nfe += 3 * scene.net.passes();
+        for _ in 0..rounds {
+            let soft = scene.soft(&x, &items.given, s, true)?;
+            let slope = soft.gradient.expect("a gradient was asked for");
+            let moved = x.clone() + bounded(slope * step, (1.0 - s) / rounds as f64);
+            let on_shell = s == 0.0 && scene.config.source == Source::Gaussian;
+            x = if on_shell { moved.clone() * (length(x) / length(moved)) } else { moved };
+        }
+        x = scene.jumps(&x, &items.given, s, t);
+        nfe += (2 * rounds as u64 + 1) * scene.net.passes();
     }
     let endpoints = to_host(&x).into_iter().map(|v| v as f32).collect();
     let ids = items.classes(x, base.last);

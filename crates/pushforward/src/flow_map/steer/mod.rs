@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`Method::BestOf`] | the best of `P` samples of `p`: no tilted law, the most reward | those of the sampler |
 //! | [`Method::Resample`] | tilted law of the sampler's own law `p` | those of the sampler |
-//! | [`Method::Gradient`] | none that is known: a moved sample of `p` | 3 a step, one of them backwards |
+//! | [`Method::Gradient`] | none that is known: a moved sample of `p` | `2 rounds + 1` a step, `rounds` of them backwards |
 //! | [`Method::Smc`] | tilted law of the re-noising sampler | 1 a step |
 //! | [`Method::Tilt`] | tilted law of the diffusion along the flow | 2 a step, 3 with a gradient |
 //!
@@ -17,7 +17,8 @@
 //!
 //! Whatever the surrogate of the value, the weights make the last law right; the surrogate decides how many particles that takes.
 //! References: Del Moral, Doucet, Jasra 2006 (samplers of this kind, and that the estimate of Z is unbiased); Wu et al. 2023
-//! (arXiv:2306.17775, twisting); Sabour et al. 2025 (arXiv:2511.22688, tilting along flow maps).
+//! (arXiv:2306.17775, twisting); Sabour et al. 2025 (arXiv:2511.22688, tilting along flow maps); Eyring et al. 2024
+//! (arXiv:2406.04312, the noise of one-step generators moved up the gradient of a reward).
 
 mod candidates;
 mod gradient;
@@ -44,11 +45,14 @@ pub enum Method {
     BestOf,
     /// Samples drawn again in proportion to `e^r`; `Z` is the mean of `e^r`.
     Resample,
-    /// Steps along the gradient of the soft reward at the predicted end, `x <- X_{s,t}(x + a grad_x r(pi_{s,1}(x)))`, and the best
-    /// of every population.
+    /// Moves along the gradient of the soft reward at the predicted end before every jump,
+    /// `x <- X_{s,t}(x + a grad_x r(pi_{s,1}(x)))`, and the best of every population. With one step and many rounds this is a
+    /// search for good noise under the one-step map.
     Gradient {
-        /// The factor `a`. The root-mean-square of a move is at most `1 - s`, the scale of the noise.
+        /// The factor `a`.
         step: f64,
+        /// Moves before every jump, at least 1. Their root-mean-squares add up to at most `1 - s`, the scale of the noise.
+        rounds: usize,
     },
     /// Sequential Monte Carlo over the re-noising sampler.
     Smc(SmcSettings),
@@ -228,7 +232,7 @@ pub fn steer<N: EndpointNet>(
         let count = together.min(populations - first);
         let kept = match request.method {
             Method::BestOf | Method::Resample => candidates::run(&scene, first, count),
-            Method::Gradient { step } => gradient::run(&scene, step, first, count),
+            Method::Gradient { step, rounds } => gradient::run(&scene, step, rounds, first, count),
             Method::Smc(settings) => smc::run(&scene, settings, Kernel::Renoise, first, count),
             Method::Tilt { churn, pull, settings } => {
                 smc::run(&scene, settings, Kernel::Diffuse { churn, pull }, first, count)
@@ -284,8 +288,10 @@ fn check(config: &FlowMapConfig, request: &SteerRequest) -> Result<(), SteerErro
     }
     let settings = match request.method {
         Method::Smc(settings) | Method::Tilt { settings, .. } => settings,
-        Method::Gradient { step } if !(step.is_finite() && step >= 0.0) => {
-            return refuse(format!("the step along the gradient is not negative, found {step}"));
+        Method::Gradient { step, rounds } if !(step.is_finite() && step >= 0.0) || rounds == 0 => {
+            return refuse(format!(
+                "the step along the gradient is not negative, and there is at least one round, found {step} and {rounds}"
+            ));
         }
         _ => SmcSettings::default(),
     };
