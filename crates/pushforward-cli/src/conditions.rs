@@ -6,11 +6,6 @@ use crate::args::ConditionArgs;
 use crate::constraints::characters;
 use crate::exit::{Failure, OrFail as _};
 
-/// Whether a condition or guidance is asked for.
-pub(crate) fn given(args: &ConditionArgs) -> bool {
-    !args.labels.is_empty() || args.prefix.is_some() || args.weak.is_some() || args.guidance != 1.0
-}
-
 /// The model with the weaker one that guides it, and the classes of the prefix.
 pub(crate) fn told(args: &ConditionArgs, loaded: Loaded) -> Result<(Loaded, Vec<u32>), Failure> {
     let prefix = match &args.prefix {

@@ -22,6 +22,13 @@ pub(crate) struct ConditionArgs {
     pub(crate) weak: Option<PathBuf>,
 }
 
+impl ConditionArgs {
+    /// Whether nothing is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.prefix.is_none() && self.weak.is_none() && self.guidance == 1.0
+    }
+}
+
 /// What samples must keep, by any model.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConstraintArgs {
@@ -43,7 +50,7 @@ pub(crate) struct ConstraintArgs {
 }
 
 impl ConstraintArgs {
-    /// Whether anything is asked for.
+    /// Whether nothing is asked for.
     pub(crate) fn is_empty(&self) -> bool {
         self.infill.is_none()
             && self.mask.is_none()

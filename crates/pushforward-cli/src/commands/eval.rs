@@ -7,7 +7,7 @@ use super::{
     eval_request, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
-use crate::conditions::{given, told};
+use crate::conditions::told;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::printer::Printer;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
             ("--diagonal-noise", *diagonal_noise),
             ("--temperature", temperature.is_some()),
             ("--tolerance", tolerance.is_some()),
-            ("what samples are told", given(&args.condition)),
+            ("what samples are told", !args.condition.is_empty()),
         ];
         refuse(&options, "flow maps", &loaded)?;
         let mut request = image_eval_request(&loaded.recipe, seed, args.sampler.batch.max(1));

@@ -9,7 +9,7 @@ use pushforward::model::{Loaded, Model};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
-use crate::conditions::{given, told};
+use crate::conditions::told;
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
@@ -41,7 +41,7 @@ fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fa
         ("--diagonal-noise", diagonal_noise),
         ("--sampler", sampler.is_some()),
         ("--tolerance", tolerance.is_some()),
-        ("what samples keep or are told", !args.constraints.is_empty() || given(&args.condition)),
+        ("what samples keep or are told", !args.constraints.is_empty() || !args.condition.is_empty()),
     ];
     refuse(&options, "flow maps", loaded)?;
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;

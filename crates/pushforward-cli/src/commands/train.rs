@@ -135,7 +135,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     let items = parts.facts().2;
     let run = Run { recipe, folder, device, schema, items, provenance, resume, max_minutes, printer, args };
     match (run.recipe.model.clone(), parts) {
-        (ModelConfig::FlowMap(config), Parts::Categorical(splits)) => train_flow_map(run, &splits, &config),
+        (ModelConfig::FlowMap(config), Parts::Categorical(splits)) => train_flow_map(run, &splits, &config, labels),
         (ModelConfig::Classifier(config), Parts::Categorical(splits)) => {
             let labels = labels.ok_or_else(|| Failure::request("a classifier needs a set of labelled images"))?;
             let net = config.init(site_shape(&run.schema), labels, &run.device.clone().autodiff(), &mut run.init());
@@ -343,10 +343,14 @@ impl Log {
     }
 }
 
-fn train_flow_map(mut run: Run<'_>, splits: &Splits, config: &FlowMapConfig) -> Result<(), Failure> {
+fn train_flow_map(
+    mut run: Run<'_>,
+    splits: &Splits,
+    config: &FlowMapConfig,
+    labels: Option<usize>,
+) -> Result<(), Failure> {
     let sites = site_shape(&run.schema);
     let device = run.device.clone();
-    let labels = splits.train.label_count();
     let labelled = matches!(config.condition, Condition::Label { .. });
     if labelled && labels.is_none() {
         return Err(Failure::request(format!(
@@ -392,11 +396,8 @@ fn train_flow_map(mut run: Run<'_>, splits: &Splits, config: &FlowMapConfig) -> 
         };
         nfes.iter().take(2).map(sketch).collect()
     };
-    let batch = |index| {
-        let label = |visit: Visit| splits.train.label(visit.index).expect("the set has labels");
-        let labels = labelled.then(|| batches.visits(index).into_iter().map(label).collect());
-        IdBatch { ids: batches.at(index), labels }
-    };
+    let batch =
+        |index| IdBatch { ids: batches.at(index), labels: labelled.then(|| batches.labels_at(index)).flatten() };
     let outcome = run.train(net, &objective, &batch, &validate, &sketches)?;
     let unfinished = matches!(outcome.reason, EndReason::Stopped);
     drop(outcome);

@@ -19,8 +19,8 @@ impl LabelledBatch {
     /// # Panics
     /// If the set has no labels; see [`Dataset::label_count`].
     pub fn at(batches: &Batches, index: u64) -> Self {
-        let dataset = batches.dataset().as_ref();
-        Self { ids: batches.at(index), labels: batches.visits(index).iter().map(|v| label(dataset, v.index)).collect() }
+        let labels = batches.labels_at(index).expect("a classifier needs a labelled set");
+        Self { ids: batches.at(index), labels }
     }
 
     /// The examples of a held-out part in `range`, in their order; what a set draws anew at each visit is the same every time.

@@ -98,6 +98,11 @@ impl Batches {
         out
     }
 
+    /// The labels of the examples of batch number `index`, where the set has labels.
+    pub fn labels_at(&self, index: u64) -> Option<Vec<u32>> {
+        self.visits(index).iter().map(|visit| self.dataset.label(visit.index)).collect()
+    }
+
     /// Which examples batch number `index` holds.
     pub fn visits(&self, index: u64) -> Vec<Visit> {
         self.order.visits(index)
