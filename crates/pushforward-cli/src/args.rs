@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pushforward::data::pictures::ResizeFilter;
+use pushforward::kernels::Precision;
 
 pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};
 pub(crate) use self::images::{
@@ -83,6 +84,29 @@ pub(crate) struct DeviceArgs {
     /// Device: auto, cpu, wgpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
+    /// How exactly matrices are multiplied on a CPU [default: high, or what the recipe says].
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<PrecisionName>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PrecisionName {
+    /// As float32.
+    F32,
+    /// As pairs of bfloat16 numbers where the processor has a unit for them, else as float32.
+    High,
+    /// As bfloat16.
+    Bf16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::High => Self::High,
+            PrecisionName::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// Where data sets lie.

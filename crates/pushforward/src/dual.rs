@@ -124,6 +124,9 @@ impl<const D: usize> Dual<D> {
 
     /// `max(x, 0)`; its derivative at 0 is taken as 0.
     pub fn relu(self) -> Dual<D> {
+        if kernels::serve(&self.value) {
+            return kernels::activate(self.into(), Activation::Relu).into();
+        }
         let tangent = self.tangent.map(|t| t.mask_fill(self.value.clone().lower_equal_scalar(0.0), 0.0));
         Dual { value: activation::relu(self.value), tangent }
     }

@@ -44,6 +44,8 @@ pub enum Purpose {
     Resample = 15,
     /// What a training step hides of its items' conditions (index: step).
     Condition = 16,
+    /// Deviations that a mean image is over (index: pair).
+    Deviation = 17,
 }
 
 /// One stream of random numbers.

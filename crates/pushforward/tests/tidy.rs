@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kernels", &["device"]),
     ("dual", &["tensor", "kernels"]),
     ("nn", &["tensor", "dual", "kernels", "pairs", "rng"]),
-    ("bijector", &["nn", "tensor", "rng"]),
+    ("bijector", &["nn", "dual", "tensor", "rng"]),
     ("chem", &[]),
     ("data", &["chem", "pairs", "rng"]),
     ("eval", &["rng"]),

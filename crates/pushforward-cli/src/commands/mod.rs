@@ -22,6 +22,7 @@ use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
 use pushforward::eval::report::Report;
 use pushforward::evaluation::{EvalError, EvalRequest, ImageEvalRequest, evaluate, evaluate_images};
 use pushforward::flow_map::sample::Sampler;
+use pushforward::kernels::Precision;
 use pushforward::model::{self, Loaded, Weights};
 
 use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
@@ -29,8 +30,9 @@ use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
 use crate::printer::Printer;
 
-/// The device of a request.
+/// The device of a request; whatever is computed from here on has its precision.
 fn open_device(args: &DeviceArgs) -> Result<pushforward::burn::tensor::Device, Failure> {
+    args.precision.map_or(Precision::High, Precision::from).set();
     pushforward::device::open(&args.device).or_request()
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use clap::ValueEnum as _;
 use pushforward::aef::config::AefConfig;
 use pushforward::aef::marginal::{MarginalRequest, log_densities};
 use pushforward::aef::model::DrawRequest;
@@ -95,13 +96,18 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         return Err(Failure::request("--max-minutes is positive"));
     }
     let device = open_device(&args.device)?;
+    let mut overrides = args.overrides.clone();
+    if let Some(precision) = args.device.precision.and_then(|name| name.to_possible_value()) {
+        overrides.push(format!("train.precision={}", precision.get_name()));
+    }
     let (recipe, resume) = match &args.resume {
-        Some(folder) => resumed(folder, &args.overrides)?,
+        Some(folder) => resumed(folder, &overrides)?,
         None => {
             let (text, origin) = text_of(&args.recipe)?;
-            (Recipe::parse(&text, &origin, &args.overrides).or_request()?, None)
+            (Recipe::parse(&text, &origin, &overrides).or_request()?, None)
         }
     };
+    recipe.train.precision.set();
     let data_dir = args.data.folder();
     let parts = match recipe.model {
         ModelConfig::Aef(_) => Parts::Continuous(load_images(&recipe.data, &data_dir, recipe.seed)?),

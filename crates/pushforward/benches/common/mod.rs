@@ -1,7 +1,7 @@
 //! What the benchmarks share: their arguments, the table, and the answers to `pytorch/compare.py`.
 //!
 //! ```text
-//! cargo bench --bench NAME -- [--rounds N] [--only CASE,...] [--json | --describe | --serve]
+//! cargo bench --bench NAME -- [--rounds N] [--only CASE,...] [--precision f32|high|bf16] [--json | --describe | --serve]
 //! ```
 //!
 //! Every case is measured in a process of its own, so that peak memory is the case's. `--describe` tells the parameters and the
@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use pushforward::burn::module::Module;
 use pushforward::burn::tensor::Tensor;
+use pushforward::kernels::Precision;
 use pushforward::objective::{Objective, Step};
 use pushforward::tensor::scalar;
 use pushforward::train::TrainConfig;
@@ -70,7 +71,7 @@ where
 /// Does what the arguments ask for.
 pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
     allocator::keep_memory();
-    let (mut rounds, mut cases, mut mode) = (10, all.to_vec(), String::new());
+    let (mut rounds, mut cases, mut mode, mut precision) = (10, all.to_vec(), String::new(), Precision::High);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -81,17 +82,28 @@ pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
                 let names = args.next().ok_or("--only takes names")?;
                 cases = names.split(',').map(|name| find(all, name)).collect::<Result<_, _>>()?
             }
+            "--precision" => {
+                let name = args.next().ok_or("--precision takes a name")?;
+                precision = serde_json::from_value(Value::String(name)).map_err(|e| e.to_string())?
+            }
             "--json" | "--describe" | "--serve" => mode = arg,
             "--bench" => {} // cargo adds it
             _ => return Err(format!("unknown argument {arg}: see the top of the source")),
         }
     }
+    precision.set();
     match mode.as_str() {
         "--describe" => describe(all),
         "--serve" => serve(all)?,
         _ => table(&cases, rounds, mode == "--json")?,
     }
     Ok(())
+}
+
+/// As the argument spells it.
+fn precision_name() -> Result<String, String> {
+    let name = serde_json::to_value(Precision::current()).map_err(|e| e.to_string())?;
+    Ok(name.as_str().unwrap_or_default().to_owned())
 }
 
 fn find<W: Work>(all: &[(&'static str, W)], name: &str) -> Result<(&'static str, W), String> {
@@ -131,7 +143,7 @@ fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, as_json: bool) -> 
     let mut rows = Vec::new();
     for (name, _) in cases {
         let child = Command::new(std::env::current_exe().map_err(|e| e.to_string())?)
-            .args(["--json", "--rounds", &rounds.to_string(), "--only", name])
+            .args(["--json", "--rounds", &rounds.to_string(), "--only", name, "--precision", &precision_name()?])
             .stderr(Stdio::inherit())
             .output()
             .map_err(|e| e.to_string())?;

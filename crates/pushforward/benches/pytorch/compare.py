@@ -1,9 +1,9 @@
 """Runs a Rust benchmark and its PyTorch twin in turns, case by case, and prints the ratio of their median times.
 
-    python compare.py EXECUTABLE [--twin NAME] [--rounds N] [--only CASE,...]
+    python compare.py EXECUTABLE [--twin NAME] [--rounds N] [--only CASE,...] [--precision f32|high|bf16]
 
 EXECUTABLE is what `cargo bench --bench NAME --no-run` names; its twin is `NAME.py` beside this file. Both sides use two
-threads. They must agree on the number of parameters and on the operations in the matrix products of every case, which one
+threads. PyTorch computes in float32, and under autocast where ours is bf16. They must agree on the number of parameters and on the operations in the matrix products of every case, which one
 side knows by a formula and the other counts. Cases without a twin are left out. Leave the machine alone meanwhile:
 PyTorch's threads wait for each other by spinning, and busy neighbours have made it thirteen times slower. The ratio of the
 least times is the sturdier one.
@@ -25,12 +25,12 @@ PAUSE_SECONDS = 0.3
 
 
 class Side:
-    def __init__(self, *command):
+    def __init__(self, command, options):
         environment = os.environ | {"RAYON_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
         describe = subprocess.run([*command, "--describe"], env=environment, check=True, stdout=subprocess.PIPE)
         self.facts = json.loads(describe.stdout)
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([*command, "--serve"], env=environment, stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen([*command, *options, "--serve"], env=environment, stdin=pipe, stdout=pipe, text=True)
 
     def milliseconds(self, name):
         time.sleep(PAUSE_SECONDS)
@@ -69,6 +69,7 @@ def main():
     parser.add_argument("--twin")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", type=lambda names: names.split(","))
+    parser.add_argument("--precision", choices=["f32", "high", "bf16"], default="high")
     args = parser.parse_args()
     print(machine(), flush=True)
     if os.getloadavg()[0] > 0.5:
@@ -78,9 +79,10 @@ def main():
     script = Path(__file__).with_name(f"{twin}.py")
     if not script.exists():
         sys.exit(f"{args.executable.name} has no twin {script.name}: name one by --twin")
-    ours, theirs = Side(str(args.executable.resolve())), Side(sys.executable, str(script))
+    ours = Side([str(args.executable.resolve())], ["--precision", args.precision])
+    theirs = Side([sys.executable, str(script)], ["--autocast"] if args.precision == "bf16" else [])
     check(ours.facts, theirs.facts)
-    print(twin, ours.facts["version"], theirs.facts["version"], "2 threads", sep=", ")
+    print(twin, ours.facts["version"], theirs.facts["version"], f"precision {args.precision}", "2 threads", sep=", ")
 
     twins = list(theirs.facts["gflop"])
     if alone := [name for name in ours.facts["gflop"] if name not in twins]:

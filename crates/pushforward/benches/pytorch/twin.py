@@ -3,6 +3,7 @@
     python NAME.py --describe    parameters, operations counted, errors of what the twin checks about itself
     python NAME.py --serve       a case per line in, `CASE MILLISECONDS` out
     python NAME.py [ROUNDS]      a table
+    --autocast                   matrix products in bfloat16, as PyTorch does them
 
 A twin has cases by name; starting one makes its model and what is timed.
 """
@@ -41,13 +42,14 @@ def describe(cases, errors):
 
 def serve(cases):
     """Every request is answered by the time of a second run, as on the other side."""
-    started = {}
+    started, autocast = {}, torch.autocast("cpu", torch.bfloat16, enabled="--autocast" in sys.argv)
     for name in map(str.strip, sys.stdin):
         if name not in started:
             _, started[name] = cases[name]()
         run = started[name]
-        run()
-        print(name, f"{milliseconds(run):.3f}", flush=True)
+        with autocast:
+            run()
+            print(name, f"{milliseconds(run):.3f}", flush=True)
 
 
 def main(cases, errors):

@@ -24,6 +24,11 @@ use super::output::{Decoder, Output};
 use super::preprocessing::{Prepared, Preprocessing};
 use super::principal::principal_axes;
 use crate::bijector::{Bijector, Flow, Step, Transform};
+use crate::rng::{Purpose, stream};
+use crate::tensor::from_host;
+
+/// Opposite pairs of deviations that a mean image is over.
+const MEAN_PAIRS: u64 = 8;
 
 /// The model.
 #[derive(Module, Debug)]
@@ -104,19 +109,37 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
 
     /// Latent and deviations to data; without deviations, to the image at `delta = 0`.
     ///
+    /// A rotated core is a large part of the image, and the encoder has never seen a shell without deviations; there the image without
+    /// deviations is the mean `E[x | z]`, over a fixed set of them.
+    ///
     /// # Shapes
     /// - `z`: `[batch, d]`
     /// - `deviations`: `[batch, n - d]`
     /// - output: `[batch, n]`
     pub fn decode(&self, z: Tensor<2>, deviations: Option<Tensor<2>>) -> Tensor<2> {
         let (mean, scale) = self.decode_shell(z.clone());
-        let shell = match deviations {
-            Some(deviations) => mean + scale * deviations,
-            None => mean,
+        let image = |shell: Tensor<2>| {
+            let (mean, scale) = self.encode_shell(shell.clone());
+            let core = self.core.inverse_and_ladj((z.clone() - mean) / scale).0;
+            self.preprocessing.inverse(self.unrotate(self.split.join(core, shell)))
         };
-        let (mean, scale) = self.encode_shell(shell.clone());
-        let core = self.core.inverse_and_ladj((z - mean) / scale).0;
-        self.preprocessing.inverse(self.unrotate(self.split.join(core, shell)))
+        if let Some(deviations) = deviations {
+            return image(mean + scale * deviations);
+        }
+        if self.rotation.steps.is_empty() {
+            return image(mean);
+        }
+        let [_, n] = mean.dims();
+        (0..MEAN_PAIRS)
+            .map(|pair| {
+                let mut noise = stream(0, Purpose::Deviation, pair);
+                let deviations: Vec<f64> = (0..n).map(|_| noise.normal()).collect();
+                let moved = scale.clone() * from_host(&deviations, [1, n], &mean);
+                image(mean.clone() + moved.clone()) + image(mean.clone() - moved)
+            })
+            .reduce(Tensor::add)
+            .expect("there are pairs")
+            / (2 * MEAN_PAIRS) as f64
     }
 
     /// Sets everything that depends on data by one batch; a learned rotation starts at its principal components.

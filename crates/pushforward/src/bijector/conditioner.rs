@@ -9,11 +9,11 @@
 //!
 //! References: Germain et al. 2015 (arXiv:1502.03509); degrees, blocks and initial weights as in nflows 0.14 (Durkan et al. 2020).
 
-use burn::module::Module;
-use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::check_features;
+use crate::dual::Dual;
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
 use crate::nn::{Fill, parameter};
 use crate::rng::Stream;
@@ -115,11 +115,11 @@ impl Conditioner {
     /// - output: `[batch, features, parameters]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<3> {
         check_features("a conditioner", &x, self.input.linear.weight.dims()[0]);
-        let h = self.blocks.iter().fold(self.input.forward(x), |h, block| {
-            let branch = block.first.forward(activation::relu(h.clone()));
-            h + block.second.forward(activation::relu(branch))
+        let h = self.blocks.iter().fold(self.input.layer().forward(Dual::from(x)), |h, block| {
+            let branch = block.first.layer().forward_relu(h.clone().relu());
+            h + block.second.layer().forward(branch)
         });
-        let out = self.output.forward(h);
+        let out = self.output.layer().forward(h).value;
         let [batch, outputs] = out.dims();
         out.reshape([batch, outputs / self.parameters, self.parameters])
     }
@@ -148,17 +148,13 @@ impl MaskedLinear {
     }
 
     /// `x (W * mask) + b`.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, inputs]`
-    /// - output: `[batch, outputs]`
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    fn layer(&self) -> Linear {
         let weight = self.linear.weight.val();
         let weight = match &self.mask {
             // A constant outside of every graph, so that graphs built at the same time on copies of a module share no node.
             Some(mask) => weight.clone() * mask.clone().without_autodiff().cast(weight.dtype()),
             None => weight,
         };
-        linear(x, weight, self.linear.bias.as_ref().map(|b| b.val()))
+        Linear { weight: Param::initialized(self.linear.weight.id, weight), bias: self.linear.bias.clone() }
     }
 }

@@ -25,6 +25,7 @@ use burn_flex::FlexTensor;
 
 use super::buffer::{Scattered, Slot, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
+use super::precision::Precision;
 use super::product::{Factor, Matrix, add_product, filled};
 use super::simd::{exp, simd, sums};
 use super::softmax::largest;
@@ -140,6 +141,7 @@ struct Kept {
     turns: Option<FlexTensor>,
     keys: Option<FlexTensor>,
     heads: usize,
+    precision: Precision,
     log_sums: Vec<f32>,
 }
 
@@ -153,6 +155,7 @@ struct Layout<'a> {
     head: usize,
     cos: &'a [f32],
     sin: &'a [f32],
+    precision: Precision,
 }
 
 /// Queries, keys and values of one head, or their tangents or gradients, `[positions, head]` each.
@@ -163,11 +166,11 @@ struct Head {
 }
 
 impl<'a> Layout<'a> {
-    fn new(qkv: &FlexTensor, turns: &'a Option<FlexTensor>, heads: usize) -> Self {
+    fn new(qkv: &FlexTensor, turns: &'a Option<FlexTensor>, heads: usize, precision: Precision) -> Self {
         let shape = qkv.shape();
         let turns = super::optional(turns);
         let (cos, sin) = turns.split_at(turns.len() / 2);
-        Self { batch: shape[0], positions: shape[1], heads, head: shape[2] / 3 / heads, cos, sin }
+        Self { batch: shape[0], positions: shape[1], heads, head: shape[2] / 3 / heads, cos, sin, precision }
     }
 
     fn width(&self) -> usize {
@@ -253,24 +256,25 @@ impl<'a> Layout<'a> {
 
     /// All rows of a part of a head as a second factor.
     fn factor<'b>(&self, x: &'b [f32]) -> Factor<'b> {
-        Factor::in_place(self.rows(x, 0), self.positions, self.head)
+        Factor::in_place(self.rows(x, 0), self.positions, self.head, self.precision)
     }
 
     /// The transpose of that.
     fn transposed<'b>(&self, x: &'b [f32]) -> Factor<'b> {
-        Factor::packed(self.rows(x, 0).transposed(), self.head, self.positions)
+        Factor::packed(self.rows(x, 0).transposed(), self.head, self.positions, self.precision)
     }
 
     /// Some rows as a second factor.
     fn block<'b>(&self, x: &'b [f32], first: usize, count: usize) -> Factor<'b> {
-        Factor::in_place(self.rows(x, first), count, self.head)
+        Factor::in_place(self.rows(x, first), count, self.head, self.precision)
     }
 }
 
 fn forward(inputs: [Option<FlexTensor>; 6], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
     let [qkv, dqkv, bias, dbias, turns, keys] = inputs;
     let qkv = qkv.expect("a value");
-    let l = Layout::new(&qkv, &turns, heads);
+    let precision = Precision::current();
+    let l = Layout::new(&qkv, &turns, heads, precision);
     let (n, d, width) = (l.positions, l.head, l.width());
     let (packed, tangent, mask) = (slice(&qkv), dqkv.as_ref().map(slice), super::optional(&keys));
     let (added, dadded) = (super::optional(&bias), super::optional(&dbias));
@@ -320,12 +324,12 @@ fn forward(inputs: [Option<FlexTensor>; 6], heads: usize, keep: bool) -> (Vec<Fl
     // SAFETY: the jobs cover all heads of all entries, and each writes all of its rows.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, [l.batch, n, width].into());
     let outputs = std::iter::once(done(o)).chain(dqkv.is_some().then(|| done(d_o))).collect();
-    (outputs, Kept { qkv, dqkv, bias, dbias, turns, keys, heads, log_sums })
+    (outputs, Kept { qkv, dqkv, bias, dbias, turns, keys, heads, precision, log_sums })
 }
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -> [Option<FlexTensor>; 6] {
-    let Kept { qkv, dqkv, bias, dbias, turns, keys, heads, log_sums } = kept;
-    let l = Layout::new(&qkv, &turns, heads);
+    let Kept { qkv, dqkv, bias, dbias, turns, keys, heads, precision, log_sums } = kept;
+    let l = Layout::new(&qkv, &turns, heads, precision);
     let (n, d, width) = (l.positions, l.head, l.width());
     let mut gradients = gradients.into_iter();
     let (g, h) = (gradients.next().flatten(), gradients.next().flatten());

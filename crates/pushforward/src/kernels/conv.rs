@@ -17,6 +17,7 @@ use burn_flex::FlexTensor;
 use super::buffer::{pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
+use super::precision::Precision;
 use super::product::{Factor, Matrix, add_product, filled, product_at};
 use super::simd::{LANES, simd};
 use super::{contiguous, optional, slice, tensor};
@@ -88,7 +89,7 @@ impl ConvOps for Flex {
         transposed: bool,
     ) -> FlexTensor {
         let bias = bias.into_option().map(contiguous);
-        forward(&contiguous(x), &contiguous(weight), bias.as_ref(), stride, transposed)
+        forward(&contiguous(x), &contiguous(weight), bias.as_ref(), stride, transposed, Precision::current())
     }
 }
 
@@ -102,8 +103,9 @@ impl<C: CheckpointStrategy> ConvOps for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let forward = |[x, weight, bias]: [Option<FlexTensor>; 3], _| {
             let [x, weight] = [x, weight].map(|x| x.expect("a value"));
-            let out = forward(&x, &weight, bias.as_ref(), stride, transposed);
-            (vec![out], Kept { x, weight, stride, transposed })
+            let precision = Precision::current();
+            let out = forward(&x, &weight, bias.as_ref(), stride, transposed, precision);
+            (vec![out], Kept { x, weight, stride, transposed, precision })
         };
         let inputs = [Some(x), Some(weight), bias.into_option()];
         operation::<C, _, 3>(inputs, forward, backward).remove(0)
@@ -117,6 +119,7 @@ struct Kept {
     weight: FlexTensor,
     stride: Stride,
     transposed: bool,
+    precision: Precision,
 }
 
 /// An image and a grid of positions of a kernel on it.
@@ -134,10 +137,17 @@ struct Geometry {
     kernel: usize,
     stride: usize,
     padding: usize,
+    precision: Precision,
 }
 
 impl Geometry {
-    fn new(x: &FlexTensor, weight: &FlexTensor, Stride { stride, padding }: Stride, transposed: bool) -> Self {
+    fn new(
+        x: &FlexTensor,
+        weight: &FlexTensor,
+        Stride { stride, padding }: Stride,
+        transposed: bool,
+        precision: Precision,
+    ) -> Self {
         let (x, weight) = (x.shape(), weight.shape());
         let (given, kernel) = ([x[2], x[3]], weight[2]);
         let other = if transposed {
@@ -146,7 +156,7 @@ impl Geometry {
             given.map(|n| (n + 2 * padding - kernel) / stride + 1)
         };
         let (image, places) = if transposed { (other, given) } else { (given, other) };
-        Self { batch: x[0], grid: weight[0], channels: weight[1], image, places, kernel, stride, padding }
+        Self { batch: x[0], grid: weight[0], channels: weight[1], image, places, kernel, stride, padding, precision }
     }
 
     fn positions(&self) -> usize {
@@ -250,7 +260,7 @@ impl Geometry {
             let mut room = self.room();
             for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
                 unfold(self, image, &mut room);
-                let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions);
+                let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions, self.precision);
                 filled(out, self.grid, Matrix::rows(weight, patch), &patches);
             }
         });
@@ -265,7 +275,7 @@ impl Geometry {
         let jobs = pieces(grids, self.grid * positions).zip(pieces_mut(&mut out, self.channels * self.pixels()));
         run(self.work(), jobs.take(self.batch), |(grid, out)| {
             let mut patches = self.room();
-            let grid = Factor::in_place(Matrix::rows(grid, positions), self.grid, positions);
+            let grid = Factor::in_place(Matrix::rows(grid, positions), self.grid, positions, self.precision);
             let transposed = Matrix::rows(weight, patch).transposed();
             let width = self.stretch();
             // SAFETY: there is room for `patch` rows of `width` numbers, which this job has alone.
@@ -290,7 +300,8 @@ impl Geometry {
             for (image, grid) in entries {
                 unfold(self, image, &mut room);
                 // Transposed, because the grid is the smaller of the two to lay out.
-                let grid = Factor::packed(Matrix::rows(grid, positions).transposed(), positions, self.grid);
+                let grid = Matrix::rows(grid, positions).transposed();
+                let grid = Factor::packed(grid, positions, self.grid, self.precision);
                 add_product(sum, self.grid, patch, Matrix::rows(&room, self.stretch()), &grid);
             }
         });
@@ -329,8 +340,9 @@ fn forward(
     bias: Option<&FlexTensor>,
     stride: Stride,
     transposed: bool,
+    precision: Precision,
 ) -> FlexTensor {
-    let g = Geometry::new(x, weight, stride, transposed);
+    let g = Geometry::new(x, weight, stride, transposed, precision);
     let (mut out, channels, [h, w]) = if transposed {
         (g.lower(slice(x), slice(weight)), g.channels, g.image)
     } else {
@@ -345,8 +357,8 @@ fn forward(
 }
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
-    let Kept { x, weight, stride, transposed } = kept;
-    let g = Geometry::new(&x, &weight, stride, transposed);
+    let Kept { x, weight, stride, transposed, precision } = kept;
+    let g = Geometry::new(&x, &weight, stride, transposed, precision);
     let [gy] = gradients.as_slice() else { unreachable!("a convolution has one output") };
     let (gy, values, weights) = (optional(gy), slice(&x), slice(&weight));
     let gx = wanted[0].then(|| if transposed { g.lift(gy, weights) } else { g.lower(gy, weights) });

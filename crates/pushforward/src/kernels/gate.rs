@@ -5,7 +5,8 @@
 //! gh = gate gy + dgate gdy      gdh = gate gdy      ggate = sum(gy h + gdy dh)      gdgate = sum(gdy h)
 //! ```
 //!
-//! `d` is the tangent, `g` the gradient, and sums run over the positions of a batch entry.
+//! `d` is the tangent, `g` the gradient, and sums run over the positions of a batch entry. `x` may be one row for all positions; its gradient
+//! is then a sum, too.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -14,20 +15,22 @@ use burn_flex::FlexTensor;
 
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
+use super::linear::add_rows;
 use super::simd::simd;
 use super::{Pair, first_two, optional, pair, slice, tensor};
 
 /// `x + gate h`.
 ///
 /// # Shapes
-/// - `x`, `h`, output: `[batch, positions, features]`
+/// - `h`, output: `[batch, positions, features]`
+/// - `x`: the same or `[batch, 1, features]`
 /// - `gate`: `[batch, 1, features]`
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), or shapes differ.
 pub fn gated((x, dx): Pair<3>, (h, dh): Pair<3>, (gate, dgate): Pair<3>) -> Pair<3> {
-    let ([b, n, d], gates) = (x.dims(), gate.dims());
-    assert_eq!(h.dims(), [b, n, d], "a branch has the shape of what it is added to");
+    let ([b, n, d], base, gates) = (h.dims(), x.dims(), gate.dims());
+    assert!(base == [b, n, d] || base == [b, 1, d], "a branch of {:?} is added to {base:?}", [b, n, d]);
     assert_eq!(gates, [b, 1, d], "a gate has one row per batch entry of [{b}, {n}, {d}], found {gates:?}");
     pair(Dispatch::gated_sum(
         x.into_dispatch(),
@@ -85,6 +88,8 @@ impl<C: CheckpointStrategy> GateOps for Autodiff<Flex, C> {
 
 #[derive(Clone, Debug)]
 struct Kept {
+    /// Whether `x` is one row for all positions.
+    shared: bool,
     h: FlexTensor,
     gate: FlexTensor,
     dh: Option<FlexTensor>,
@@ -98,13 +103,13 @@ fn forward([x, h, gate, dx, dh, dgate]: [Option<FlexTensor>; 6]) -> (Vec<FlexTen
         dual.then(|| x.unwrap_or_else(|| tensor(vec![0.0; like.shape().num_elements()], like.shape())))
     };
     let (dx, dh, dgate) = (or_zeros(dx, &x), or_zeros(dh, &h), or_zeros(dgate, &gate));
-    let (n, d) = (x.shape().num_elements(), x.shape()[2]);
-    let entry = x.shape()[1] * d;
+    let (n, d) = (h.shape().num_elements(), h.shape()[2]);
+    let (base, entry) = (x.shape()[1] * d, h.shape()[1] * d);
     let (mut y, mut dy) = (slots(n), slots(if dual { n } else { 0 }));
-    let jobs = (pieces(slice(&x), entry).zip(pieces(slice(&h), entry)).zip(pieces(slice(&gate), d)))
-        .zip(pieces(optional(&dx), entry).zip(pieces(optional(&dh), entry)).zip(pieces(optional(&dgate), d)))
+    let jobs = (pieces(slice(&x), base).zip(pieces(slice(&h), entry)).zip(pieces(slice(&gate), d)))
+        .zip(pieces(optional(&dx), base).zip(pieces(optional(&dh), entry)).zip(pieces(optional(&dgate), d)))
         .zip(pieces_mut(&mut y, entry).zip(pieces_mut(&mut dy, entry)))
-        .take(x.shape()[0]);
+        .take(h.shape()[0]);
     run(n / 2, jobs, |((((x, h), gate), ((dx, dh), dgate)), (y, dy))| {
         value_rows(x, h, gate, y);
         if !dy.is_empty() {
@@ -112,13 +117,13 @@ fn forward([x, h, gate, dx, dh, dgate]: [Option<FlexTensor>; 6]) -> (Vec<FlexTen
         }
     });
     // SAFETY: a job for every batch entry writes all of it.
-    let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, x.shape());
+    let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, h.shape());
     let outputs = std::iter::once(done(y)).chain(dual.then(|| done(dy))).collect();
-    (outputs, Kept { h, gate, dh, dgate })
+    (outputs, Kept { shared: base != entry, h, gate, dh, dgate })
 }
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -> [Option<FlexTensor>; 6] {
-    let Kept { h, gate, dh, dgate } = kept;
+    let Kept { shared, h, gate, dh, dgate } = kept;
     let mut gradients = gradients.into_iter();
     let (gy, gdy) = (gradients.next().flatten(), gradients.next().flatten());
     let (n, d) = (h.shape().num_elements(), h.shape()[2]);
@@ -146,13 +151,22 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
     let gdh = (dual && wanted[4]).then(|| done(gdh));
     let gdgate = (dual && wanted[5]).then(|| tensor(gdgate, gate.shape()));
     let (gh, ggate) = (wanted[1].then(|| done(gh)), wanted[2].then(|| tensor(ggate, gate.shape())));
-    [gy, gh, ggate, gdy, gdh, gdgate]
+    let base = |g: Option<FlexTensor>| match g {
+        Some(g) if shared => {
+            let mut sums = vec![0.0; gates];
+            let entries = slice(&g).chunks(entry.max(1)).zip(sums.chunks_mut(d.max(1)));
+            entries.for_each(|(rows, sum)| add_rows(rows, sum));
+            Some(tensor(sums, gate.shape()))
+        }
+        other => other,
+    };
+    [base(gy), gh, ggate, base(gdy), gdh, gdgate]
 }
 
 simd! {
     fn value_rows(x: &[f32], h: &[f32], gate: &[f32], y: &mut [Slot]) {
         let d = gate.len();
-        for ((x, h), y) in x.chunks_exact(d).zip(h.chunks_exact(d)).zip(y.chunks_exact_mut(d)) {
+        for ((x, h), y) in x.chunks_exact(d).cycle().zip(h.chunks_exact(d)).zip(y.chunks_exact_mut(d)) {
             for i in 0..d {
                 y[i].write(x[i] + gate[i] * h[i]);
             }
@@ -164,7 +178,7 @@ simd! {
         let d = gates[0].len();
         let [gate, dgate] = gates.map(|x| &x[..d]);
         for ((dx, (h, dh)), dy) in
-            dx.chunks_exact(d).zip(hs[0].chunks_exact(d).zip(hs[1].chunks_exact(d))).zip(dy.chunks_exact_mut(d))
+            dx.chunks_exact(d).cycle().zip(hs[0].chunks_exact(d).zip(hs[1].chunks_exact(d))).zip(dy.chunks_exact_mut(d))
         {
             for i in 0..d {
                 dy[i].write(dx[i] + gate[i] * dh[i] + dgate[i] * h[i]);

@@ -14,9 +14,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-use super::activation::{Activation, Curve, Gelu, Silu, dual_gradients, value_gradients};
+use super::activation::{Activation, Curve, curve, dual_gradients, value_gradients};
 use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written, written_mut};
 use super::graph::{Maybe, maybe, operation};
+use super::precision::Precision;
 use super::product::{DEPTH, Factor, Matrix, filled, product, product_at};
 use super::simd::simd;
 use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
@@ -92,6 +93,7 @@ struct Kept {
     dx: Option<FlexTensor>,
     weight: FlexTensor,
     activation: Option<Activation>,
+    precision: Precision,
     h: Option<FlexTensor>,
     dh: Option<FlexTensor>,
 }
@@ -110,7 +112,7 @@ impl Sizes {
         let rows = x.shape().num_elements() / inputs.max(1);
         // Many pieces, but none so small that starting a job shows. Whole tiles of rows, whatever a tile is.
         let worth = (1 << 21) / (inputs * outputs).max(1);
-        let piece = rows.div_ceil(64).max(worth).next_multiple_of(12);
+        let piece = rows.div_ceil(64).max(worth).next_multiple_of(96);
         Self { rows, inputs, outputs, piece }
     }
 
@@ -130,6 +132,7 @@ fn forward(
     keep: bool,
 ) -> (Vec<FlexTensor>, Kept) {
     let (x, weight) = (x.expect("a value"), weight.expect("a weight"));
+    let precision = Precision::current();
     let s = Sizes::new(&x, &weight);
     let Sizes { rows, inputs, outputs, piece } = s;
     let zeros = vec![0.0; if activation.is_some() && bias.is_none() { outputs } else { 0 }];
@@ -137,7 +140,11 @@ fn forward(
     let w = Matrix::rows(slice(&weight), outputs);
     // A few rows do not pay for a copy of the weights.
     let few = rows * (1 + usize::from(dx.is_some())) <= 32;
-    let w = if few { Factor::in_place(w, inputs, outputs) } else { Factor::packed(w, inputs, outputs) };
+    let w = if few {
+        Factor::in_place(w, inputs, outputs, Precision::F32)
+    } else {
+        Factor::packed(w, inputs, outputs, precision)
+    };
     let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
     let (mut y, mut dy) = (room(true), room(dx.is_some()));
     let keeps = keep && activation.is_some();
@@ -172,11 +179,11 @@ fn forward(
     let some = |buffer: Vec<Slot>| (!buffer.is_empty()).then(|| done(buffer));
     let (h, dh) = (some(h), some(dh));
     let results = std::iter::once(done(y)).chain(dx.is_some().then(|| done(dy))).collect();
-    (results, Kept { x, dx, weight, activation, h, dh })
+    (results, Kept { x, dx, weight, activation, precision, h, dh })
 }
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
-    let Kept { x, dx, weight, activation, h, dh } = kept;
+    let Kept { x, dx, weight, activation, precision, h, dh } = kept;
     let s = Sizes::new(&x, &weight);
     let Sizes { rows, inputs, outputs, piece } = s;
     let zeros = || tensor(vec![0.0; rows * outputs], [rows, outputs].into());
@@ -190,7 +197,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let (mut gx, mut gdx) = (room(wanted[0] && through_value, inputs), room(wanted[1] && through_tangent, inputs));
     let mut gb = vec![0.0; if wanted[3] && through_value { s.pieces() * outputs } else { 0 }];
     let wt = (!gx.is_empty() || !gdx.is_empty())
-        .then(|| Factor::packed(Matrix::rows(slice(&weight), outputs).transposed(), outputs, inputs));
+        .then(|| Factor::packed(Matrix::rows(slice(&weight), outputs).transposed(), outputs, inputs, precision));
     let jobs = pieces(optional(&gy), piece * outputs)
         .zip(pieces(optional(&gdy), piece * outputs))
         .zip(pieces(optional(&h), piece * outputs).zip(pieces(optional(&dh), piece * outputs)))
@@ -218,7 +225,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let (gy, gdy) = if h.is_some() { (&gh[..], &gdh[..]) } else { (optional(&gy), optional(&gdy)) };
     let gw = wanted[2].then(|| {
         let pairs = [(slice(&x), gy), (optional(&dx), gdy)];
-        let gw = weight_gradient(pairs.into_iter().filter(|(_, g)| !g.is_empty()), &s);
+        let gw = weight_gradient(pairs.into_iter().filter(|(_, g)| !g.is_empty()), &s, precision);
         tensor(gw, weight.shape())
     });
     let shaped = |buffer: Vec<Slot>| (!buffer.is_empty()).then(|| tensor(done(buffer), x.shape()));
@@ -231,20 +238,30 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
 }
 
 /// The sum of `x^T g` over pairs of rows.
-fn weight_gradient<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>, s: &Sizes) -> Vec<f32> {
+fn weight_gradient<'a>(
+    pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>,
+    s: &Sizes,
+    precision: Precision,
+) -> Vec<f32> {
     let &Sizes { rows, inputs, outputs, .. } = s;
     let pairs: Vec<_> = pairs.collect();
     let mut out = slots(inputs * outputs);
     let places = Scattered::new(&mut out);
-    let tiles = (0..inputs).step_by(TILE[0]).flat_map(|i| (0..outputs).step_by(TILE[1]).map(move |j| (i, j)));
+    // Laying out factors takes a large part of a product on the tile unit: there they serve as many columns as the second cache holds.
+    let tile = if Factor::in_tiles(precision) {
+        [(inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
+    } else {
+        [192, 256]
+    };
+    let tiles = (0..inputs).step_by(tile[0]).flat_map(|i| (0..outputs).step_by(tile[1]).map(move |j| (i, j)));
     run(s.work() * pairs.len(), tiles, |(i, j)| {
-        let [m, n] = [TILE[0].min(inputs - i), TILE[1].min(outputs - j)];
+        let [m, n] = [tile[0].min(inputs - i), tile[1].min(outputs - j)];
         let place = places.block(i * outputs + j, [m, n], outputs);
         for (index, (x, g)) in pairs.iter().enumerate() {
             // As deep at a time as the second cache holds.
             for first in (0..rows.max(1)).step_by(DEPTH) {
                 let depth = DEPTH.min(rows - first);
-                let g = Factor::packed(Matrix::rows(g, outputs).from(first, j), depth, n);
+                let g = Factor::packed(Matrix::rows(g, outputs).from(first, j), depth, n, precision);
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
                 // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
                 unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > 0) };
@@ -254,9 +271,6 @@ fn weight_gradient<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>, s: &
     // SAFETY: the tiles cover all entries.
     unsafe { written(out) }
 }
-
-/// Rows and columns of a weight gradient that one job computes.
-const TILE: [usize; 2] = [264, 256];
 
 simd! {
     /// Adds `bias`, unless it is empty, to every row.
@@ -296,10 +310,7 @@ simd! {
                 }
             }
         }
-        match f {
-            Activation::Gelu => with::<Gelu>(y, h, bias),
-            Activation::Silu => with::<Silu>(y, h, bias),
-        }
+        curve!(f, with(y, h, bias));
     }
 }
 simd! {
@@ -331,10 +342,7 @@ simd! {
                 }
             }
         }
-        match f {
-            Activation::Gelu => with::<Gelu>(y, dy, h, dh, bias),
-            Activation::Silu => with::<Silu>(y, dy, h, dh, bias),
-        }
+        curve!(f, with(y, dy, h, dh, bias));
     }
 }
 

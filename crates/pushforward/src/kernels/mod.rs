@@ -5,14 +5,21 @@
 //! at run time.
 
 mod activation;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[path = "no_amx.rs"]
+mod amx;
 mod attention;
 mod buffer;
 mod conv;
 mod denormal;
+mod edge_attention;
 mod gate;
 mod graph;
 mod linear;
 mod norm;
+mod precision;
 mod product;
 mod simd;
 mod softmax;
@@ -26,9 +33,11 @@ use burn_flex::{FlexTensor, Layout};
 pub use self::activation::{Activation, activate};
 pub use self::attention::attention;
 pub use self::conv::{Stride, conv_transpose2d, conv2d};
+pub use self::edge_attention::edge_attention;
 pub use self::gate::gated;
 pub use self::linear::linear;
 pub use self::norm::{Affine, norm};
+pub use self::precision::{Precision, Scope};
 pub use self::softmax::{log_softmax, softmax};
 pub use self::split::split;
 pub use self::update::{AdamWRates, adamw, average, dot};

@@ -2,14 +2,17 @@
 //!
 //! The second factor is laid out in panels of [`PANEL`] columns, which a tile of the result reads row by row while it stays in
 //! registers; the first one is read where it lies. An entry is added up in the same order whatever else is computed with it,
-//! so that it does not depend on how rows and columns are shared out among threads.
+//! so that it does not depend on how rows and columns are shared out among threads. Where the [`Precision`] allows and the
+//! processor has a unit for it, products are those of [`super::amx`].
 //!
 //! Reference: Goto, van de Geijn 2008 (doi:10.1145/1356052.1356053).
 
 use std::borrow::Cow;
 
+use super::amx;
 use super::buffer::{Slot, pieces_mut, run, slots, written, written_mut};
-use super::simd::{LANES, Level, level};
+use super::precision::{Precision, bf16};
+use super::simd::{LANES, Level, level, simd};
 
 /// A matrix in a slice: entry `(i, j)` lies at `i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -48,21 +51,40 @@ pub(super) const DEPTH: usize = 256;
 
 /// The second factor of a product.
 pub(super) struct Factor<'a> {
-    data: Cow<'a, [f32]>,
     depth: usize,
     columns: usize,
-    /// Distance of rows, or none for panels one after the other, each row by row; the columns of the last panel are then
-    /// filled up to whole registers with zeros.
-    row: Option<usize>,
+    laid: Laid<'a>,
+}
+
+/// How it is laid out.
+enum Laid<'a> {
+    /// Rows that lie this far apart.
+    Rows(&'a [f32], usize),
+    /// Panels one after the other, each row by row; the columns of the last one are filled up to whole registers with zeros. Both
+    /// factors count as `rounded` to bfloat16.
+    Panels { data: Cow<'a, [f32]>, rounded: bool },
+    /// For the tile unit.
+    Tiles(amx::Panels),
 }
 
 impl<'a> Factor<'a> {
+    /// Whether factors of this precision go to the tile unit.
+    pub(super) fn in_tiles(precision: Precision) -> bool {
+        precision != Precision::F32 && amx::available()
+    }
+
     /// `depth` rows of `columns` numbers in panels.
     ///
     /// # Panics
     /// If an entry lies outside of its slice.
-    pub(super) fn packed(b: Matrix<'_>, depth: usize, columns: usize) -> Self {
+    pub(super) fn packed(b: Matrix<'_>, depth: usize, columns: usize, precision: Precision) -> Self {
         assert!(b.holds(depth, columns), "a factor within its slice");
+        if let Some(parts) = precision.parts().filter(|_| Self::in_tiles(precision) && depth > 0) {
+            // SAFETY: the entries lie in the slice.
+            let panels = unsafe { amx::Panels::packed(b, depth, columns, parts) };
+            return Self { depth, columns, laid: Laid::Tiles(panels) };
+        }
+        let rounded = precision == Precision::Bf16;
         let mut data = slots(depth * columns.next_multiple_of(LANES));
         let panels = pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate();
         run(depth * columns / 4, panels, |(i, out)| {
@@ -70,20 +92,25 @@ impl<'a> Factor<'a> {
             pack(b.from(0, first), depth, PANEL.min(columns - first), out);
         });
         // SAFETY: every panel was filled.
-        Self { data: Cow::Owned(unsafe { written(data) }), depth, columns, row: None }
+        let mut data = unsafe { written(data) };
+        if rounded {
+            round(&mut data);
+        }
+        Self { depth, columns, laid: Laid::Panels { data: Cow::Owned(data), rounded } }
     }
 
     /// The same where it lies, if that can be: for products too small to be worth the copy.
     ///
     /// # Panics
     /// If an entry lies outside of its slice.
-    pub(super) fn in_place(b: Matrix<'a>, depth: usize, columns: usize) -> Self {
+    pub(super) fn in_place(b: Matrix<'a>, depth: usize, columns: usize, precision: Precision) -> Self {
         // Tiles read whole registers, also where fewer columns count.
         let whole = columns.next_multiple_of(LANES);
-        if b.column != 1 || (whole > columns && b.row < whole) || !b.holds(depth, whole) {
-            return Self::packed(b, depth, columns);
+        let other = precision == Precision::Bf16 || Self::in_tiles(precision);
+        if other || b.column != 1 || (whole > columns && b.row < whole) || !b.holds(depth, whole) {
+            return Self::packed(b, depth, columns, precision);
         }
-        Self { data: Cow::Borrowed(b.data), depth, columns, row: Some(b.row) }
+        Self { depth, columns, laid: Laid::Rows(b.data, b.row) }
     }
 }
 
@@ -158,8 +185,14 @@ pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix
     if m == 0 || n == 0 {
         return;
     }
+    let (data, distance, rounded) = match &b.laid {
+        Laid::Rows(data, row) => (*data, Some(*row), false),
+        Laid::Panels { data, rounded } => (&data[..], None, *rounded),
+        // SAFETY: the caller's rows, and entries of `a` that lie in their slice.
+        Laid::Tiles(panels) => return unsafe { amx::multiply(out, width, m, a, panels, add) },
+    };
     // A row of a transposed factor is spread over memory; some of them are gathered before use where they lie far apart.
-    let gathered = a.row == 1 && a.column >= FAR && m > 6;
+    let gathered = rounded || (a.row == 1 && a.column >= FAR && m > 6);
     let mut own = [Slot::uninit(); GATHERED * DEPTH];
     // Once without depth, which makes zeros.
     for first in (0..depth.max(1)).step_by(DEPTH) {
@@ -180,17 +213,17 @@ pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix
                 add: add || first > 0,
             };
             if gathered {
-                gather(a.from(row, first), [rows, k], &mut own);
+                gather(a.from(row, first), [rows, k], rounded, &mut own);
                 (block.a, block.a_column) = (own.as_ptr().cast(), GATHERED);
             }
             for column in (0..n).step_by(PANEL) {
                 block.columns = PANEL.min(n - column);
                 let panel = block.columns.next_multiple_of(LANES);
-                let (start, b_row) = match b.row {
+                let (start, b_row) = match distance {
                     Some(row) => (first * row + column, row),
                     None => (column * depth + first * panel, panel),
                 };
-                (block.b, block.b_row) = (b.data[start.min(b.data.len())..].as_ptr(), b_row);
+                (block.b, block.b_row) = (data[start.min(data.len())..].as_ptr(), b_row);
                 // SAFETY: rows and columns of the block lie in `a` or what was gathered of it, in a panel and in the caller's
                 // rows, and the processor has the instructions of its level.
                 unsafe {
@@ -214,19 +247,30 @@ const GATHERED: usize = 48;
 /// How far apart they have to lie for that to pay.
 const FAR: usize = 512;
 
-/// Copies rows of a transposed factor to where they lie [`GATHERED`] apart.
-fn gather(a: Matrix<'_>, [rows, depth]: [usize; 2], out: &mut [Slot]) {
+/// Copies rows of a factor to where they lie [`GATHERED`] apart.
+fn gather(a: Matrix<'_>, [rows, depth]: [usize; 2], rounded: bool, out: &mut [Slot]) {
     for (k, out) in out.chunks_exact_mut(GATHERED).enumerate().take(depth) {
-        let from = &a.data[k * a.column..][..rows];
+        let from = &a.data[k * a.column..];
         // A constant length where there is one: the copy is then a few instructions.
-        match <&[f32; GATHERED]>::try_from(from) {
-            Ok(from) => out.iter_mut().zip(from).for_each(|(out, x)| {
+        match from.first_chunk::<GATHERED>().filter(|_| a.row == 1 && rows == GATHERED) {
+            Some(from) => out.iter_mut().zip(from).for_each(|(out, x)| {
                 out.write(*x);
             }),
-            Err(_) => out.iter_mut().zip(from).for_each(|(out, x)| {
+            None => out.iter_mut().zip(from.iter().step_by(a.row.max(1))).take(rows).for_each(|(out, x)| {
                 out.write(*x);
             }),
         }
+        if rounded {
+            // SAFETY: as many were just written.
+            round(unsafe { written_mut(&mut out[..rows]) });
+        }
+    }
+}
+
+simd! {
+    /// Rounds to bfloat16.
+    fn round(x: &mut [f32]) {
+        x.iter_mut().for_each(|x| *x = bf16(*x));
     }
 }
 
@@ -390,3 +434,52 @@ tiles!(plain, , 4, [4, 16], {
         unsafe { out.cast::<Register>().write_unaligned(x) }
     }
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, stream};
+
+    /// Entry `(i, j)` of a matrix.
+    fn at(x: Matrix<'_>, i: usize, j: usize) -> f32 {
+        x.data[i * x.row + j * x.column]
+    }
+
+    #[test]
+    fn every_layout_size_and_precision() {
+        let mut random = stream(0, Purpose::Synthesis, 0);
+        let mut numbers = |n: usize| random.normals(n);
+        let sizes =
+            [(1, 1, 1), (1, 5, 3), (16, 32, 32), (17, 33, 16), (33, 37, 41), (64, 64, 64), (40, 300, 27), (96, 31, 65)];
+        for (m, depth, n) in sizes {
+            let (a, b) = (numbers(m * depth), numbers(depth * n));
+            for turns in 0..8 {
+                let [a_turned, b_turned, add] = [1, 2, 4].map(|bit| turns & bit != 0);
+                let a = if a_turned { Matrix::rows(&a, m).transposed() } else { Matrix::rows(&a, depth) };
+                let b = if b_turned { Matrix::rows(&b, depth).transposed() } else { Matrix::rows(&b, n) };
+                // Rounded numbers are multiplied exactly but for the sums; in two parts they keep 16 digits.
+                for (precision, allowed) in [(Precision::F32, 1e-6), (Precision::High, 1e-5), (Precision::Bf16, 1e-6)] {
+                    let seen = |x: f32| f64::from(if precision == Precision::Bf16 { bf16(x) } else { x });
+                    for factor in [Factor::packed(b, depth, n, precision), Factor::in_place(b, depth, n, precision)] {
+                        let width = n + 3;
+                        let mut out = vec![0.5f32; m * width];
+                        // SAFETY: `m` rows of `n` numbers, `width` apart.
+                        unsafe { product_at(out.as_mut_ptr(), width, m, a, &factor, add) };
+                        let (mut error, mut size) = (0.0, 0.0);
+                        for i in 0..m {
+                            for j in 0..n {
+                                let sum: f64 = (0..depth).map(|k| seen(at(a, i, k)) * seen(at(b, k, j))).sum();
+                                let wanted = if add { 0.5 + sum } else { sum };
+                                error += (wanted - f64::from(out[i * width + j])).powi(2);
+                                size += wanted * wanted;
+                            }
+                            assert!(out[i * width + n..][..3].iter().all(|x| *x == 0.5), "nothing between the rows");
+                        }
+                        let off = (error / size).sqrt();
+                        assert!(off <= allowed, "{m} x {depth} x {n}, turns {turns}, {precision:?}: off by {off:e}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -3,34 +3,32 @@
 //! The equations are in [`graph_transformer`](super::graph_transformer).
 
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::graph_pooling::{Pooling, pool};
 use super::graph_transformer::{GraphTransformerConfig, TwoLayers};
 use super::linear::{Linear, LinearConfig};
+use super::modulation::modulate;
 use crate::dual::Dual;
+use crate::kernels;
 use crate::rng::Stream;
 
 /// Which nodes and edges are there.
 pub(super) struct Mask {
+    /// `[batch, nodes]`
+    keys: Option<Tensor<2>>,
     /// `[batch, nodes, 1]`
     nodes: Option<Tensor<3>>,
     /// `[batch, nodes, nodes, 1]`; the diagonal counts as there.
     edges: Option<Tensor<4>>,
-    /// Keys that are not there, `[batch, 1, nodes, 1]`.
-    absent: Option<Tensor<4, Bool>>,
 }
 
 impl Mask {
     pub(super) fn new<const D: usize>(batch: usize, n: usize, present: Option<&Tensor<2>>, like: &Tensor<D>) -> Self {
-        let Some(present) = present else { return Self { nodes: None, edges: None, absent: None } };
+        let Some(present) = present else { return Self { keys: None, nodes: None, edges: None } };
         let present = present.clone().cast(like.dtype());
         let (rows, columns) = (present.clone().reshape([batch, n, 1, 1]), present.clone().reshape([batch, 1, n, 1]));
-        Self {
-            nodes: Some(present.reshape([batch, n, 1])),
-            edges: Some(rows * columns.clone()),
-            absent: Some(columns.lower_scalar(0.5)),
-        }
+        Self { keys: Some(present.clone()), nodes: Some(present.reshape([batch, n, 1])), edges: Some(rows * columns) }
     }
 
     pub(super) fn nodes(&self, x: Dual<3>) -> Dual<3> {
@@ -114,30 +112,21 @@ impl EdgeAttention {
 
     pub(super) fn forward(&self, x: Dual<3>, e: Dual<4>, y: Dual<2>, mask: &Mask) -> (Dual<3>, Dual<4>, Dual<2>) {
         let [b, n, width] = x.dims();
-        let row = |x: Dual<3>| x.linear(|x| x.reshape([b, n, 1, width]));
-        let column = |x: Dual<3>| x.linear(|x| x.reshape([b, 1, n, width]));
-        let q = row(mask.nodes(self.q.forward(x.clone()))).scale(1.0 / (self.head as f64).sqrt());
-        let k = column(mask.nodes(self.k.forward(x.clone())));
-        let mul = mask.edges(self.e_mul.forward(e.clone())).shift(1.0);
-        let add = mask.edges(self.e_add.forward(e.clone()));
-        let scores = q * k * mul + add;
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|map| map.forward(x.clone()));
+        let q = q.scale(1.0 / (self.head as f64).sqrt());
+        let [mul, add] = [&self.e_mul, &self.e_add].map(|map| map.forward(e.clone()));
+        let (scores, seen) = edge_attention([q, k, v], [mul, add], mask.keys.as_ref());
 
-        let film = |add: &Linear, mul: &Linear| (add.forward(y.clone()), mul.forward(y.clone()).shift(1.0));
-        let (shift, scale) = film(&self.y_e_add, &self.y_e_mul);
-        let over_edges = |v: Dual<2>| v.linear(|v| v.reshape([b, 1, 1, width]));
-        let new_e = mask.edges(self.e_out.forward(scores.clone() * over_edges(scale) + over_edges(shift)));
-
-        // Softmax over the keys, the third axis, of every feature by itself.
-        let scores = match &mask.absent {
-            Some(absent) => scores.mask_fill(absent.clone().expand([b, n, n, width]), -1e30),
-            None => scores,
+        // What the graph makes of it: `add + (1 + mul) h`.
+        let shaped = |h: Dual<3>, add: &Linear, mul: &Linear| {
+            let [add, mul] = [add, mul].map(|map| map.forward(y.clone()).linear(|v| v.reshape([b, 1, width])));
+            modulate(h, add, mul)
         };
-        let weights = scores.linear(|s| s.swap_dims(2, 3)).softmax().linear(|p| p.swap_dims(2, 3));
-        let values = column(mask.nodes(self.v.forward(x.clone())));
-        let seen = (weights * values).linear(|v| v.sum_dim(2).reshape([b, n, width]));
-        let (shift, scale) = film(&self.y_x_add, &self.y_x_mul);
-        let over_nodes = |v: Dual<2>| v.linear(|v| v.reshape([b, 1, width]));
-        let new_x = mask.nodes(self.x_out.forward(seen * over_nodes(scale) + over_nodes(shift)));
+        let scores = scores.linear(|s| s.reshape([b, n * n, width]));
+        let new_e = self.e_out.forward(shaped(scores, &self.y_e_add, &self.y_e_mul));
+        let edges = new_e.dims()[2];
+        let new_e = mask.edges(new_e.linear(|e| e.reshape([b, n, n, edges])));
+        let new_x = mask.nodes(self.x_out.forward(shaped(seen, &self.y_x_add, &self.y_x_mul)));
 
         let cells = e.linear(|e| e.flatten(1, 2));
         let pooled_x = pool(x, mask.nodes.as_ref(), self.pooling);
@@ -146,4 +135,39 @@ impl EdgeAttention {
         let sum = self.y_y.forward(y) + self.x_y.forward(pooled_x) + self.e_y.forward(pooled_e);
         (new_x, new_e, self.y_out.forward(sum))
     }
+}
+
+/// A score for every feature of every pair of nodes, and the values that its softmax over the keys lets every node see. Both mean something
+/// where the nodes are there; the rest is for masks to clear.
+///
+/// # Shapes
+/// - queries, keys, values: `[batch, nodes, features]`
+/// - what edges multiply the scores by, less one, and add to them: `[batch, nodes, nodes, features]`
+/// - `present`: `[batch, nodes]`, 1 for nodes that are seen
+/// - output: `[batch, nodes, nodes, features]`, `[batch, nodes, features]`
+pub fn edge_attention(
+    [q, k, v]: [Dual<3>; 3],
+    [mul, add]: [Dual<4>; 2],
+    present: Option<&Tensor<2>>,
+) -> (Dual<4>, Dual<3>) {
+    if [&q, &k, &v].iter().all(|x| kernels::serve(&x.value)) && [&mul, &add].iter().all(|x| kernels::serve(&x.value)) {
+        let (nodes, edges) = ([q, k, v].map(Into::into), [mul, add].map(Into::into));
+        let (scores, seen) = kernels::edge_attention(nodes, edges, present.cloned());
+        return (scores.into(), seen.into());
+    }
+    let [b, n, width] = q.dims();
+    let row = |x: Dual<3>| x.linear(|x| x.reshape([b, n, 1, width]));
+    let column = |x: Dual<3>| x.linear(|x| x.reshape([b, 1, n, width]));
+    let scores = row(q) * column(k) * mul.shift(1.0) + add;
+    // Softmax over the keys, the third axis, of every feature by itself.
+    let open = match present {
+        Some(present) => {
+            let absent = present.clone().reshape([b, 1, n, 1]).lower_scalar(0.5).expand([b, n, n, width]);
+            scores.clone().mask_fill(absent, -1e30)
+        }
+        None => scores.clone(),
+    };
+    let weights = open.linear(|s| s.swap_dims(2, 3)).softmax().linear(|p| p.swap_dims(2, 3));
+    let seen = (weights * column(v)).linear(|v| v.sum_dim(2).reshape([b, n, width]));
+    (scores, seen)
 }

@@ -211,11 +211,11 @@ impl TwoLayers {
     }
 
     pub(super) fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        self.second.forward(self.first.forward(x).relu())
+        self.second.forward(self.first.forward_relu(x))
     }
 
     fn forward_relu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        self.forward(x).relu()
+        self.second.forward_relu(self.first.forward_relu(x))
     }
 }
 
@@ -309,7 +309,7 @@ impl Layer {
     }
 
     fn branch<const D: usize>(&self, net: &TwoLayers, x: Dual<D>, pass: &mut Pass<'_>) -> Dual<D> {
-        let hidden = self.dropout.forward(net.first.forward(x).relu(), pass);
+        let hidden = self.dropout.forward(net.first.forward_relu(x), pass);
         self.dropout.forward(net.second.forward(hidden), pass)
     }
 }

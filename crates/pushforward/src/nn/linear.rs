@@ -104,6 +104,11 @@ impl Linear {
         if self.served(&x) { self.fused(x, Some(Activation::Silu)) } else { self.composed(x).silu() }
     }
 
+    /// [`forward`](Self::forward) followed by [`relu`](Dual::relu).
+    pub fn forward_relu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if self.served(&x) { self.fused(x, Some(Activation::Relu)) } else { self.composed(x).relu() }
+    }
+
     fn served<const D: usize>(&self, x: &Dual<D>) -> bool {
         kernels::serve(&x.value) && kernels::serve(&self.weight.val())
     }

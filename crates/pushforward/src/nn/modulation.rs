@@ -55,13 +55,14 @@ impl Modulation {
 /// - `h`, output: `[batch, positions, features]`
 /// - `shift`, `scale`: `[batch, 1, features]`
 pub fn modulate(h: Dual<3>, shift: Dual<3>, scale: Dual<3>) -> Dual<3> {
-    h * scale.shift(1.0) + shift
+    gated(shift, h, scale.shift(1.0))
 }
 
 /// `x + gate h`.
 ///
 /// # Shapes
-/// - `x`, `h`, output: `[batch, positions, features]`
+/// - `h`, output: `[batch, positions, features]`
+/// - `x`: the same or `[batch, 1, features]`
 /// - `gate`: `[batch, 1, features]`
 pub fn gated(x: Dual<3>, h: Dual<3>, gate: Dual<3>) -> Dual<3> {
     if kernels::serve(&x.value) && kernels::serve(&h.value) && kernels::serve(&gate.value) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ema::EmaConfig;
 use super::optim::AdamWSettings;
 use super::schedule::LrSchedule;
+use crate::kernels::Precision;
 
 /// Settings of a training run; the table `train` of a recipe.
 ///
@@ -21,6 +22,8 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Micro-steps whose gradients are averaged for one optimiser step.
     pub accumulate: u64,
+    /// How exactly matrices are multiplied on a CPU.
+    pub precision: Precision,
     /// Peak learning rate.
     pub lr: f64,
     /// Decay rates of AdamW's moments.
@@ -64,6 +67,7 @@ impl Default for TrainConfig {
             minutes: None,
             batch: 64,
             accumulate: 1,
+            precision: Precision::High,
             lr: 1e-3,
             betas: [0.9, 0.999],
             eps: 1e-8,

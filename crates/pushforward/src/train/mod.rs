@@ -198,6 +198,7 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
     let TrainRequest { model, objective, batch, validate, seed, config, run: folder, resume, max_minutes, workers } =
         request;
     config.validate()?;
+    let _precision = config.precision.scope();
     let start = Instant::now();
     let mut saved_step = resume.as_ref().map(|resume| resume.step);
     let mut run = Run::begin(model, seed, &config, resume)?;

@@ -115,6 +115,7 @@ impl<M: Module> Run<M> {
                         let mine = indices.clone().filter(move |index| (index - first) % count == worker);
                         scope.spawn(move || {
                             pool.install(move || {
+                                let _precision = config.precision.scope();
                                 mine.map(|index| shared.micro_step(objective, batch, index, config)).collect::<Vec<_>>()
                             })
                         })

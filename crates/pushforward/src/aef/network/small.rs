@@ -8,7 +8,7 @@
 //! Reference: Silvestri, Roos, Ambrogioni 2023, arXiv 2205.09546, with c = 64.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::super::ImageShape;
@@ -108,7 +108,6 @@ impl DecoderNet for SmallDecoder {
         let [batch, _] = z.dims();
         let [c, h, w] = self.start;
         let h = self.input.forward(z.into()).value.reshape([batch, c, h, w]);
-        let h = activation::relu(self.first.forward(h.into()).value);
-        self.second.forward(h.into()).value
+        self.second.forward(self.first.forward(h.into()).relu()).value
     }
 }

@@ -1,0 +1,22 @@
+//! Stands for the tile unit where there is none.
+
+use super::product::Matrix;
+
+pub(super) fn available() -> bool {
+    false
+}
+
+/// Nothing can be laid out for it.
+pub(super) enum Panels {}
+
+impl Panels {
+    /// # Panics
+    /// Always.
+    pub(super) unsafe fn packed(_: Matrix<'_>, _: usize, _: usize, _: usize) -> Self {
+        unreachable!("there is no tile unit");
+    }
+}
+
+pub(super) unsafe fn multiply(_: *mut f32, _: usize, _: usize, _: Matrix<'_>, b: &Panels, _: bool) {
+    match *b {}
+}
