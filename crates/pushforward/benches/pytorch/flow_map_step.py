@@ -254,7 +254,7 @@ def sample(batch, steps):
         x = torch.randn(batch, LENGTH, CLASSES)
         for i in range(steps):
             s, t = i / steps, (i + 1) / steps
-            pi = net(x, torch.full((batch,), s), torch.full((batch,), t)).softmax(-1)
+            pi = net(x, torch.full((batch,), s), torch.full((batch,), t)).float().softmax(-1)
             x = torch.lerp(x, pi, (t - s) / (1 - s))
         return x.argmax(-1)
 

@@ -47,10 +47,12 @@ impl<C: CheckpointStrategy> SplitOps for Autodiff<Flex, C> {
 }
 
 fn forward(x: &FlexTensor, parts: usize) -> Vec<FlexTensor> {
-    let (rows, width) = (x.shape()[0], x.shape()[1] / parts);
+    let (rows, all) = (x.shape()[0], x.shape()[1]);
+    let width = all / parts;
     let part = |i: usize| {
-        let rows = slice(x).chunks_exact((parts * width).max(1)).flat_map(|row| &row[i * width..][..width]);
-        rows.copied().collect()
+        let mut out = Vec::with_capacity(rows * width);
+        slice(x).chunks_exact(all.max(1)).for_each(|row| out.extend_from_slice(&row[i * width..][..width]));
+        out
     };
     (0..parts).map(|i| tensor(part(i), [rows, 1, width].into())).collect()
 }
