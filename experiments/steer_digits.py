@@ -3,7 +3,7 @@
 
     experiments/steer_digits.py RUN DATA_DIR CLASSIFIER JUDGE [--keep OUT] [OPTIONS OF steer...]
 
-for instance `--method gradient --nfe 3 --rounds 2 --step 200 --strength 8`. A sample counts as the digit if the judge gives it more than
+for instance `--method gradient --particles 1 --nfe 3 --rounds 2 --step 200 --strength 8`. A sample counts as the digit if the judge gives it more than
 half of its probability. Diversity is the mean share of pixels in which two samples of one digit differ. OUT gets the pictures.
 """
 import json

@@ -71,7 +71,7 @@ where
 /// Does what the arguments ask for.
 pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
     allocator::keep_memory();
-    let (mut rounds, mut cases, mut mode, mut precision) = (10, all.to_vec(), String::new(), Precision::High);
+    let (mut rounds, mut cases, mut mode, mut precision) = (10, all.to_vec(), String::new(), "high".to_owned());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -82,28 +82,19 @@ pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
                 let names = args.next().ok_or("--only takes names")?;
                 cases = names.split(',').map(|name| find(all, name)).collect::<Result<_, _>>()?
             }
-            "--precision" => {
-                let name = args.next().ok_or("--precision takes a name")?;
-                precision = serde_json::from_value(Value::String(name)).map_err(|e| e.to_string())?
-            }
+            "--precision" => precision = args.next().ok_or("--precision takes a name")?,
             "--json" | "--describe" | "--serve" => mode = arg,
             "--bench" => {} // cargo adds it
             _ => return Err(format!("unknown argument {arg}: see the top of the source")),
         }
     }
-    precision.set();
+    serde_json::from_value::<Precision>(json!(precision)).map_err(|e| e.to_string())?.set();
     match mode.as_str() {
         "--describe" => describe(all),
         "--serve" => serve(all)?,
-        _ => table(&cases, rounds, mode == "--json")?,
+        _ => table(&cases, rounds, &precision, mode == "--json")?,
     }
     Ok(())
-}
-
-/// As the argument spells it.
-fn precision_name() -> Result<String, String> {
-    let name = serde_json::to_value(Precision::current()).map_err(|e| e.to_string())?;
-    Ok(name.as_str().unwrap_or_default().to_owned())
 }
 
 fn find<W: Work>(all: &[(&'static str, W)], name: &str) -> Result<(&'static str, W), String> {
@@ -132,7 +123,7 @@ fn serve<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
 }
 
 /// One row per case, each from a child process that measures a single one.
-fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, as_json: bool) -> Result<(), String> {
+fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, precision: &str, as_json: bool) -> Result<(), String> {
     if let ([(name, work)], true) = (cases, as_json) {
         println!("{}", json!([measure(name, *work, rounds)]));
         return Ok(());
@@ -143,7 +134,7 @@ fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, as_json: bool) -> 
     let mut rows = Vec::new();
     for (name, _) in cases {
         let child = Command::new(std::env::current_exe().map_err(|e| e.to_string())?)
-            .args(["--json", "--rounds", &rounds.to_string(), "--only", name, "--precision", &precision_name()?])
+            .args(["--json", "--rounds", &rounds.to_string(), "--only", name, "--precision", precision])
             .stderr(Stdio::inherit())
             .output()
             .map_err(|e| e.to_string())?;

@@ -10,7 +10,7 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __cpuid_count, __m512, __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
-    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_loadu_ps,
+    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_maskz_loadu_ps,
     _mm512_permutexvar_epi16, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_slli_epi32,
     _mm512_storeu_si512, _mm512_sub_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
     _mm512_unpacklo_epi64,
@@ -26,7 +26,7 @@ use super::simd::{Level, level};
 const SIDE: usize = 16;
 
 /// Rows, columns and depth of what is computed at once: two tiles by two, and the depth of one.
-pub(super) const BLOCK: usize = 32;
+const BLOCK: usize = 32;
 
 /// A row of a tile: sixteen pairs of numbers that are neighbours along the depth.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ impl Panels {
     /// `depth` rows of `columns` numbers in `parts` (1 or 2) parts.
     ///
     /// # Panics
-    /// If the unit is not [`available`].
+    /// If the unit is not [`available`], or `b` has neither rows nor columns without gaps.
     ///
     /// # Safety
     /// The entries of `b` lie in its slice.
@@ -218,7 +218,8 @@ unsafe fn lay_out(
     out: &mut [MaybeUninit<Line>],
     second: bool,
 ) {
-    // What lies together along the depth makes lines, anything else pairs.
+    assert!(x.row == 1 || x.column == 1, "numbers side by side along the depth or across it");
+    // What lies together along the depth makes lines, what lies together across it pairs.
     let turned = (x.column == 1) == second;
     let mut own = [const { MaybeUninit::<Line>::uninit() }; 2 * SIDE];
     let blocks = out.chunks_exact_mut(parts * 2 * SIDE).zip((0..depth).step_by(BLOCK));
@@ -234,7 +235,7 @@ unsafe fn lay_out(
                 if x.column == 1 {
                     along(start, size, x.row, to, parts);
                 } else {
-                    across(start, size, [x.row, x.column], to, parts);
+                    across(start, size, x.column, to, parts);
                 }
                 if turned {
                     (0..parts).for_each(|part| transpose(to[part], tiles[part]));
@@ -273,16 +274,15 @@ unsafe fn along(
     }
 }
 
-/// First and, in two parts, second parts of lines whose numbers lie apart along the depth: a row is a pair of neighbours.
+/// First and, in two parts, second parts of lines that lie side by side: a row is a pair of neighbours along the depth.
 ///
 /// # Safety
-/// `depth` times `lines` numbers lie at `x`, those of a line `steps[1]` apart, lines `steps[0]`, and there is room for a tile of every
-/// part; the unit is available.
+/// `depth` runs of `lines` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the unit is available.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
 unsafe fn across(
     x: *const f32,
     [lines, depth]: [usize; 2],
-    steps: [usize; 2],
+    step: usize,
     out: [*mut MaybeUninit<Line>; 2],
     parts: usize,
 ) {
@@ -295,20 +295,12 @@ unsafe fn across(
         let mut halves = [_mm512_setzero_ps(); 2];
         for (odd, half) in halves.iter_mut().enumerate() {
             let k = 2 * pair + odd;
-            let x = x.wrapping_add(k * steps[1]);
+            let x = x.wrapping_add(k * step);
             if k >= depth {
                 continue;
             }
             // SAFETY: the caller's numbers.
-            unsafe {
-                if steps[0] == 1 {
-                    *half = _mm512_maskz_loadu_ps(mask, x);
-                } else {
-                    let mut row = [0.0f32; SIDE];
-                    (0..lines).for_each(|i| row[i] = *x.wrapping_add(i * steps[0]));
-                    *half = _mm512_loadu_ps(row.as_ptr());
-                }
-            }
+            *half = unsafe { _mm512_maskz_loadu_ps(mask, x) };
         }
         let high = rounded(halves);
         // SAFETY: the rows of tiles.

@@ -17,7 +17,7 @@
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
@@ -55,20 +55,12 @@ pub fn edge_attention(nodes: [Pair<3>; 3], edges: [Pair<4>; 2], keys: Option<Ten
     }
     let [q, k, v] = nodes.map(|x| zeros(x, dual));
     let [mul, add] = edges.map(|x| zeros(x, dual));
-    let outputs = Dispatch::scores_and_seen(
-        q.0.into_dispatch(),
-        k.0.into_dispatch(),
-        v.0.into_dispatch(),
-        mul.0.into_dispatch(),
-        add.0.into_dispatch(),
-        maybe(q.1),
-        maybe(k.1),
-        maybe(v.1),
-        maybe(mul.1),
-        maybe(add.1),
-        maybe(keys),
-    );
-    let mut outputs = outputs.into_iter();
+    let values = Five::of([q.0, k.0, v.0], [mul.0, add.0]);
+    let tangents = match (q.1, k.1, v.1, mul.1, add.1) {
+        (Some(q), Some(k), Some(v), Some(mul), Some(add)) => Five::of([q, k, v], [mul, add]),
+        _ => Five::Absent,
+    };
+    let mut outputs = Dispatch::scores_and_seen(values, tangents, maybe(keys)).into_iter();
     let mut next = || outputs.next().expect("scores, what is seen, and their tangents");
     let (scores, seen) = (Tensor::from_dispatch(next()), Tensor::from_dispatch(next()));
     let tangents = dual.then(|| (Tensor::from_dispatch(next()), Tensor::from_dispatch(next())));
@@ -76,71 +68,54 @@ pub fn edge_attention(nodes: [Pair<3>; 3], edges: [Pair<4>; 2], keys: Option<Ten
     ((scores, dscores), (seen, dseen))
 }
 
+/// Queries, keys, values, and what edges multiply scores by and add to them, or their tangents; all or none.
+#[derive(ExtensionType)]
+pub(super) enum Five<B: Backend> {
+    /// They are there.
+    Given(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>),
+    /// They are not.
+    Absent,
+}
+
+impl Five<Dispatch> {
+    fn of(nodes: [Tensor<3>; 3], edges: [Tensor<4>; 2]) -> Self {
+        let ([q, k, v], [mul, add]) = (nodes.map(Tensor::into_dispatch), edges.map(Tensor::into_dispatch));
+        Self::Given(q, k, v, mul, add)
+    }
+}
+
 /// This attention as an operation of a backend.
 #[backend_extension(Flex, Autodiff)]
-#[expect(clippy::too_many_arguments, reason = "five tensors with their tangents")]
 pub(super) trait EdgeAttentionOps: Backend {
     /// See [`edge_attention`]; scores, what is seen, and their tangents.
     fn scores_and_seen(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        mul: FloatTensor<Self>,
-        add: FloatTensor<Self>,
-        #[extension_type] dq: Maybe<Self>,
-        #[extension_type] dk: Maybe<Self>,
-        #[extension_type] dv: Maybe<Self>,
-        #[extension_type] dmul: Maybe<Self>,
-        #[extension_type] dadd: Maybe<Self>,
+        #[extension_type] values: Five<Self>,
+        #[extension_type] tangents: Five<Self>,
         #[extension_type] keys: Maybe<Self>,
     ) -> Vec<FloatTensor<Self>>;
 }
 
 impl EdgeAttentionOps for Flex {
-    fn scores_and_seen(
-        q: FlexTensor,
-        k: FlexTensor,
-        v: FlexTensor,
-        mul: FlexTensor,
-        add: FlexTensor,
-        dq: Maybe<Self>,
-        dk: Maybe<Self>,
-        dv: Maybe<Self>,
-        dmul: Maybe<Self>,
-        dadd: Maybe<Self>,
-        keys: Maybe<Self>,
-    ) -> Vec<FlexTensor> {
-        let values = [q, k, v, mul, add].map(Some);
-        let tangents = [dq, dk, dv, dmul, dadd].map(Maybe::into_option);
-        forward(together(values, tangents, keys.into_option()).map(|x| x.map(contiguous)), false).0
+    fn scores_and_seen(values: Five<Self>, tangents: Five<Self>, keys: Maybe<Self>) -> Vec<FlexTensor> {
+        forward(together(values, tangents, keys).map(|x| x.map(contiguous)), false).0
     }
 }
 
 impl<C: CheckpointStrategy> EdgeAttentionOps for Autodiff<Flex, C> {
-    fn scores_and_seen(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        mul: FloatTensor<Self>,
-        add: FloatTensor<Self>,
-        dq: Maybe<Self>,
-        dk: Maybe<Self>,
-        dv: Maybe<Self>,
-        dmul: Maybe<Self>,
-        dadd: Maybe<Self>,
-        keys: Maybe<Self>,
-    ) -> Vec<FloatTensor<Self>> {
-        let values = [q, k, v, mul, add].map(Some);
-        let tangents = [dq, dk, dv, dmul, dadd].map(Maybe::into_option);
-        operation::<C, _, INPUTS>(together(values, tangents, keys.into_option()), forward, backward)
+    fn scores_and_seen(values: Five<Self>, tangents: Five<Self>, keys: Maybe<Self>) -> Vec<FloatTensor<Self>> {
+        operation::<C, _, INPUTS>(together(values, tangents, keys), forward, backward)
     }
 }
 
 /// Five values, their tangents, and the mask.
 const INPUTS: usize = 11;
 
-fn together<T>(values: [Option<T>; 5], tangents: [Option<T>; 5], keys: Option<T>) -> [Option<T>; INPUTS] {
-    let mut all = values.into_iter().chain(tangents).chain([keys]);
+fn together<B: Backend>(values: Five<B>, tangents: Five<B>, keys: Maybe<B>) -> [Option<FloatTensor<B>>; INPUTS] {
+    let [values, tangents] = [values, tangents].map(|five| match five {
+        Five::Given(q, k, v, mul, add) => [q, k, v, mul, add].map(Some),
+        Five::Absent => [const { None }; 5],
+    });
+    let mut all = values.into_iter().chain(tangents).chain([keys.into_option()]);
     std::array::from_fn(|_| all.next().flatten())
 }
 
@@ -304,19 +279,23 @@ simd! {
             let out = &mut seen[i * w..][..w];
             for j in (0..n).filter(|j| there(*j)) {
                 let (v, scores) = (&v[j * w..][..w], &scores[(i * n + j) * w..][..w]);
-                for c in 0..w {
-                    // SAFETY: written above.
-                    let p = exp(unsafe { scores[c].assume_init() } - max[c]);
-                    sum[c] += p;
-                    value[c] += p * v[c];
-                }
-                if !dscores.is_empty() {
-                    let dscores = &dscores[(i * n + j) * w..][..w];
+                if dscores.is_empty() {
                     for c in 0..w {
                         // SAFETY: written above.
-                        let [score, slope] = unsafe { [scores[c].assume_init(), dscores[c].assume_init()] };
-                        mean[c] += exp(score - max[c]) * slope;
+                        let p = exp(unsafe { scores[c].assume_init() } - max[c]);
+                        sum[c] += p;
+                        value[c] += p * v[c];
                     }
+                    continue;
+                }
+                let dscores = &dscores[(i * n + j) * w..][..w];
+                for c in 0..w {
+                    // SAFETY: written above.
+                    let [score, slope] = unsafe { [scores[c].assume_init(), dscores[c].assume_init()] };
+                    let p = exp(score - max[c]);
+                    sum[c] += p;
+                    value[c] += p * v[c];
+                    mean[c] += p * slope;
                 }
             }
             for c in 0..w {

@@ -107,12 +107,13 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(x: &FlexTensor, weight: &FlexTensor) -> Self {
+    fn new(x: &FlexTensor, weight: &FlexTensor, precision: Precision) -> Self {
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let rows = x.shape().num_elements() / inputs.max(1);
         // Many pieces, but none so small that starting a job shows. Whole tiles of rows, whatever a tile is.
+        let tile = if Factor::in_tiles(precision) { 96 } else { 12 };
         let worth = (1 << 21) / (inputs * outputs).max(1);
-        let piece = rows.div_ceil(64).max(worth).next_multiple_of(96);
+        let piece = rows.div_ceil(64).max(worth).next_multiple_of(tile);
         Self { rows, inputs, outputs, piece }
     }
 
@@ -133,7 +134,7 @@ fn forward(
 ) -> (Vec<FlexTensor>, Kept) {
     let (x, weight) = (x.expect("a value"), weight.expect("a weight"));
     let precision = Precision::current();
-    let s = Sizes::new(&x, &weight);
+    let s = Sizes::new(&x, &weight, precision);
     let Sizes { rows, inputs, outputs, piece } = s;
     let zeros = vec![0.0; if activation.is_some() && bias.is_none() { outputs } else { 0 }];
     let bias = bias.as_ref().map_or(zeros.as_slice(), slice);
@@ -184,7 +185,7 @@ fn forward(
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
     let Kept { x, dx, weight, activation, precision, h, dh } = kept;
-    let s = Sizes::new(&x, &weight);
+    let s = Sizes::new(&x, &weight, precision);
     let Sizes { rows, inputs, outputs, piece } = s;
     let zeros = || tensor(vec![0.0; rows * outputs], [rows, outputs].into());
     let mut gradients = gradients.into_iter();
@@ -251,7 +252,7 @@ fn weight_gradient<'a>(
     let tile = if Factor::in_tiles(precision) {
         [(inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
     } else {
-        [192, 256]
+        [264, 256]
     };
     let tiles = (0..inputs).step_by(tile[0]).flat_map(|i| (0..outputs).step_by(tile[1]).map(move |j| (i, j)));
     run(s.work() * pairs.len(), tiles, |(i, j)| {

@@ -7,8 +7,6 @@
 //!
 //! Reference: Goto, van de Geijn 2008 (doi:10.1145/1356052.1356053).
 
-use std::borrow::Cow;
-
 use super::amx;
 use super::buffer::{Slot, pieces_mut, run, slots, written, written_mut};
 use super::precision::{Precision, bf16};
@@ -62,7 +60,7 @@ enum Laid<'a> {
     Rows(&'a [f32], usize),
     /// Panels one after the other, each row by row; the columns of the last one are filled up to whole registers with zeros. Both
     /// factors count as `rounded` to bfloat16.
-    Panels { data: Cow<'a, [f32]>, rounded: bool },
+    Panels { data: Vec<f32>, rounded: bool },
     /// For the tile unit.
     Tiles(amx::Panels),
 }
@@ -96,7 +94,7 @@ impl<'a> Factor<'a> {
         if rounded {
             round(&mut data);
         }
-        Self { depth, columns, laid: Laid::Panels { data: Cow::Owned(data), rounded } }
+        Self { depth, columns, laid: Laid::Panels { data, rounded } }
     }
 
     /// The same where it lies, if that can be: for products too small to be worth the copy.

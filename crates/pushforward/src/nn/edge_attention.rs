@@ -15,8 +15,6 @@ use crate::rng::Stream;
 
 /// Which nodes and edges are there.
 pub(super) struct Mask {
-    /// `[batch, nodes]`
-    keys: Option<Tensor<2>>,
     /// `[batch, nodes, 1]`
     nodes: Option<Tensor<3>>,
     /// `[batch, nodes, nodes, 1]`; the diagonal counts as there.
@@ -25,10 +23,10 @@ pub(super) struct Mask {
 
 impl Mask {
     pub(super) fn new<const D: usize>(batch: usize, n: usize, present: Option<&Tensor<2>>, like: &Tensor<D>) -> Self {
-        let Some(present) = present else { return Self { keys: None, nodes: None, edges: None } };
+        let Some(present) = present else { return Self { nodes: None, edges: None } };
         let present = present.clone().cast(like.dtype());
         let (rows, columns) = (present.clone().reshape([batch, n, 1, 1]), present.clone().reshape([batch, 1, n, 1]));
-        Self { keys: Some(present.clone()), nodes: Some(present.reshape([batch, n, 1])), edges: Some(rows * columns) }
+        Self { nodes: Some(present.reshape([batch, n, 1])), edges: Some(rows * columns) }
     }
 
     pub(super) fn nodes(&self, x: Dual<3>) -> Dual<3> {
@@ -115,7 +113,8 @@ impl EdgeAttention {
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|map| map.forward(x.clone()));
         let q = q.scale(1.0 / (self.head as f64).sqrt());
         let [mul, add] = [&self.e_mul, &self.e_add].map(|map| map.forward(e.clone()));
-        let (scores, seen) = edge_attention([q, k, v], [mul, add], mask.keys.as_ref());
+        let present = mask.nodes.as_ref().map(|nodes| nodes.clone().reshape([b, n]));
+        let (scores, seen) = edge_attention([q, k, v], [mul, add], present.as_ref());
 
         // What the graph makes of it: `add + (1 + mul) h`.
         let shaped = |h: Dual<3>, add: &Linear, mul: &Linear| {
