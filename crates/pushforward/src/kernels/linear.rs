@@ -17,6 +17,7 @@ use burn_flex::FlexTensor;
 use super::activation::{Activation, Curve, curve, dual_gradients, value_gradients};
 use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written, written_mut};
 use super::graph::{Maybe, maybe, operation};
+use super::laid::weights;
 use super::precision::Precision;
 use super::product::{DEPTH, Factor, Matrix, filled, product, product_at};
 use super::simd::simd;
@@ -141,11 +142,9 @@ fn forward(
     let w = Matrix::rows(slice(&weight), outputs);
     // A few rows do not pay for a copy of the weights.
     let few = rows * (1 + usize::from(dx.is_some())) <= 32;
-    let w = if few {
-        Factor::in_place(w, inputs, outputs, Precision::F32)
-    } else {
-        Factor::packed(w, inputs, outputs, precision)
-    };
+    let in_place = few.then(|| Factor::in_place(w, inputs, outputs, Precision::F32));
+    let laid = (!few).then(|| weights(&weight, false, precision));
+    let w = in_place.as_ref().or(laid.as_deref()).expect("one of the two");
     let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
     let (mut y, mut dy) = (room(true), room(dx.is_some()));
     let keeps = keep && activation.is_some();
@@ -157,7 +156,7 @@ fn forward(
         .take(s.pieces());
     run(s.work() * (1 + usize::from(dx.is_some())), jobs, |(((x, dx), (y, dy)), (h, dh))| {
         let m = y.len() / outputs;
-        let y = filled(y, m, Matrix::rows(x, inputs), &w);
+        let y = filled(y, m, Matrix::rows(x, inputs), w);
         if dy.is_empty() {
             match activation {
                 Some(f) => activate_rows(f, y, h, bias),
@@ -165,7 +164,7 @@ fn forward(
             }
             return;
         }
-        let dy = filled(dy, m, Matrix::rows(dx, inputs), &w);
+        let dy = filled(dy, m, Matrix::rows(dx, inputs), w);
         match activation {
             Some(f) => activate_dual_rows(f, y, dy, h, dh, bias),
             None => add_to_rows(y, bias),
@@ -198,7 +197,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let (mut gx, mut gdx) = (room(wanted[0] && through_value, inputs), room(wanted[1] && through_tangent, inputs));
     let mut gb = vec![0.0; if wanted[3] && through_value { s.pieces() * outputs } else { 0 }];
     let wt = (!gx.is_empty() || !gdx.is_empty())
-        .then(|| Factor::packed(Matrix::rows(slice(&weight), outputs).transposed(), outputs, inputs, precision));
+        .then(|| weights(&weight, true, precision));
     let jobs = pieces(optional(&gy), piece * outputs)
         .zip(pieces(optional(&gdy), piece * outputs))
         .zip(pieces(optional(&h), piece * outputs).zip(pieces(optional(&dh), piece * outputs)))
@@ -215,7 +214,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
             add_rows(gy, gb);
         }
         for (gx, gy) in [(gx, gy), (gdx, gdy)] {
-            if let Some(wt) = wt.as_ref().filter(|_| !gx.is_empty()) {
+            if let Some(wt) = wt.as_deref().filter(|_| !gx.is_empty()) {
                 product(gx, inputs, gx.len() / inputs, Matrix::rows(gy, outputs), wt);
             }
         }

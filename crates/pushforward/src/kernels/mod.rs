@@ -17,6 +17,7 @@ mod denormal;
 mod edge_attention;
 mod gate;
 mod graph;
+mod laid;
 mod linear;
 mod norm;
 mod precision;
