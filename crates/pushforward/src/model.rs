@@ -218,10 +218,10 @@ pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
     }
     let for_graphs = matches!(network, NetworkConfig::GraphTransformer(_) | NetworkConfig::PairTransformer(_));
     match sites.as_graph() {
-        Some(_) if !for_graphs => {
-            return Err(
-                "graphs need a network for graphs: model.network.kind = pair-transformer or graph-transformer".into()
-            );
+        Some(_) if !for_graphs && !matches!(network, NetworkConfig::Mlp(_)) => {
+            return Err("graphs need model.network.kind = pair-transformer or graph-transformer, or mlp, to which the order \
+                        of nodes is part of a graph"
+                .into());
         }
         Some(graph) if graph.nodes < 2 => return Err("a graph network needs graphs of at least 2 nodes".into()),
         None if for_graphs => {

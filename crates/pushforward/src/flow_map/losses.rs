@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dual::{Dual, log_softmax, softmax};
 use crate::flow_map::time::{Pairs, column, jump_weight, rate};
+use crate::kernels;
 
 /// Which parts of a residual the gradient flows through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ fn entropy_terms(q: Tensor<3>) -> Tensor<3> {
 
 /// `KL(q || softmax(z))`.
 pub fn kl(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
+    if kernels::serve(&q) && kernels::serve(&z) {
+        return kernels::divergence(q, z);
+    }
     over_classes(entropy_terms(q.clone()) - q * log_softmax(z))
 }
 
@@ -60,6 +64,9 @@ pub fn cross_entropy(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
 /// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`. Where not all sites have all classes, `open` is one for the
 /// classes that a site has, `[1, sites, classes]`, and `K` their number.
 pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<2> {
+    if smoothing == 0.0 && kernels::serve(&z) {
+        return kernels::cross_entropy(z, &x1);
+    }
     let log_pi = log_softmax(z);
     let hit: Tensor<2> = log_pi.clone().gather(2, x1.unsqueeze_dim(2)).squeeze_dim(2);
     if smoothing == 0.0 {

@@ -70,7 +70,7 @@ struct Kept {
 }
 
 /// Rows of a tensor, their width, and numbers of a piece.
-fn sizes(x: &FlexTensor) -> (usize, usize, usize) {
+pub(super) fn sizes(x: &FlexTensor) -> (usize, usize, usize) {
     let shape = x.shape();
     let width = shape[shape.num_dims() - 1].max(1);
     (shape.num_elements(), width, width * (1usize << 12).div_ceil(width))

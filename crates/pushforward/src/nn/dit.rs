@@ -160,8 +160,7 @@ impl Dit {
         for block in &self.blocks {
             h = block.forward(h, cond.clone(), &rotary, pass);
         }
-        let [shift, scale]: [Dual<3>; 2] =
-            self.modulation.forward(cond).try_into().expect("the final modulation has two parts");
+        let [shift, scale] = self.modulation.forward(cond);
         let logits = self.output.forward(self.norm.forward_modulated(h, shift, scale));
         logits.linear(|z| self.paste(z))
     }
@@ -300,8 +299,7 @@ impl Block {
     /// - `x`, output: `[batch, tokens, width]`
     /// - `cond`: `[batch, cond]`
     pub fn forward(&self, x: Dual<3>, cond: Dual<2>, rotary: &Rotary, pass: &mut Pass<'_>) -> Dual<3> {
-        let parts: [Dual<3>; 6] = self.modulation.forward(cond).try_into().expect("a block's modulation has six parts");
-        let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = parts;
+        let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = self.modulation.forward(cond);
         let h = self.norm_attention.forward_modulated(x.clone(), shift_a, scale_a);
         // A mask on the branch commutes with its gate.
         let x = gated(x, self.dropout.forward(self.attend(h, rotary), pass), gate_a);

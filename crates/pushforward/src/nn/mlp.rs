@@ -1,8 +1,12 @@
-//! Residual multilayer perceptron over all sites at once, conditioned on a pair of times: for tiny problems.
+//! Residual multilayer perceptron over all sites at once, conditioned on a pair of times: for small problems, and for graphs whose
+//! nodes have an order that means something.
 //!
 //! ```text
-//! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out LayerNorm(h)
+//! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out (LayerNorm(h) (1 + scale) + shift) + gain x
 //! ```
+//!
+//! The gain, one number a class that depends on the times, passes a site's own vector on: what a site of noise says of its end
+//! needs no place among the features, so that a perceptron narrower than its input does not lose it.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -52,6 +56,8 @@ impl MlpConfig {
                 })
                 .collect(),
             norm: LayerNorm::init(width, device, stream),
+            modulation: Modulation::init(width, 2, width, device, stream),
+            gain: Modulation::init(width, 1, sites.classes, device, stream),
             output: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
             classes: sites.classes,
         }
@@ -69,6 +75,10 @@ pub struct Mlp {
     pub blocks: Vec<MlpBlock>,
     /// Final normalisation.
     pub norm: LayerNorm,
+    /// Its shift and scale.
+    pub modulation: Modulation,
+    /// What logits take over from their own entries.
+    pub gain: Modulation,
     /// `[width, sites * classes]`
     pub output: Linear,
     #[module(skip)]
@@ -99,14 +109,16 @@ impl Mlp {
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, classes] = x.dims();
         let cond = self.time.forward_with(s, t, class);
-        let flat = x.scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
+        let flat = x.clone().scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
         let mut h = self.input.forward(flat);
         for block in &self.blocks {
-            let [shift, scale, gate]: [Dual<3>; 3] =
-                block.modulation.forward(cond.clone()).try_into().expect("a block's modulation has three parts");
+            let [shift, scale, gate] = block.modulation.forward(cond.clone());
             let m = block.norm.forward_modulated(h.clone(), shift, scale);
             h = gated(h, block.second.forward(block.first.forward_silu(m)), gate);
         }
-        self.output.forward(self.norm.forward(h)).linear(|v| v.reshape([b, sites, classes]))
+        let [shift, scale] = self.modulation.forward(cond.clone());
+        let z = self.output.forward(self.norm.forward_modulated(h, shift, scale));
+        let [gain] = self.gain.forward(cond);
+        gated(z.linear(|v| v.reshape([b, sites, classes])), x, gain)
     }
 }

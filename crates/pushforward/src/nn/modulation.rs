@@ -30,22 +30,28 @@ impl Modulation {
         Self { linear, parts }
     }
 
-    /// The vectors, each broadcast over positions.
+    /// As many vectors as it was made with, each broadcast over positions.
     ///
     /// # Shapes
     /// - `cond`: `[batch, cond]`
-    /// - output: `parts` times `[batch, 1, features]`
-    pub fn forward(&self, cond: Dual<2>) -> Vec<Dual<3>> {
+    /// - output: `N` times `[batch, 1, features]`
+    ///
+    /// # Panics
+    /// If it was made with another number of parts.
+    pub fn forward<const N: usize>(&self, cond: Dual<2>) -> [Dual<3>; N] {
+        assert_eq!(N, self.parts, "the parts of a modulation");
         let [b, _] = cond.dims();
         let all = self.linear.forward(cond);
         if kernels::serve(&all.value) {
-            let values = kernels::split(all.value, self.parts);
-            let Some(tangent) = all.tangent else { return values.into_iter().map(Dual::from).collect() };
-            let tangents = kernels::split(tangent, self.parts);
-            return values.into_iter().zip(tangents).map(|(value, t)| Dual::new(value, t)).collect();
+            let mut values = kernels::split(all.value, N).into_iter();
+            let mut tangents = all.tangent.map(|tangent| kernels::split(tangent, N).into_iter());
+            return std::array::from_fn(|_| Dual {
+                value: values.next().expect("as many values as parts"),
+                tangent: tangents.as_mut().map(|tangents| tangents.next().expect("as many tangents as parts")),
+            });
         }
-        let width = all.dims()[1] / self.parts;
-        (0..self.parts).map(|i| all.clone().linear(|v| v.narrow(1, i * width, width).reshape([b, 1, width]))).collect()
+        let width = all.dims()[1] / N;
+        std::array::from_fn(|i| all.clone().linear(|v| v.narrow(1, i * width, width).reshape([b, 1, width])))
     }
 }
 

@@ -174,16 +174,12 @@ impl PairTransformer {
         for block in &self.blocks {
             (h, e) = block.forward(h, e, cond.clone(), &around, pass);
         }
-        let [shift, scale] = parts(&self.modulation, cond.clone());
+        let [shift, scale] = self.modulation.forward(cond.clone());
         let nodes = self.nodes_out.forward(self.norm.forward_modulated(h, shift, scale));
-        let [shift, scale] = parts(&self.pair_modulation, cond);
+        let [shift, scale] = self.pair_modulation.forward(cond);
         let pairs = self.pairs_out.forward(self.pair_norm.forward_modulated(e, shift, scale));
         self.graph.join(nodes, pairs)
     }
-}
-
-fn parts<const N: usize>(modulation: &Modulation, cond: Dual<2>) -> [Dual<3>; N] {
-    modulation.forward(cond).try_into().expect("a modulation has the parts it was made with")
 }
 
 /// How nodes and pairs of a batch lie to each other.
@@ -333,8 +329,8 @@ impl PairBlock {
         around: &Around,
         pass: &mut Pass<'_>,
     ) -> (Dual<3>, Dual<3>) {
-        let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = parts(&self.modulation, cond.clone());
-        let [shift_e, scale_e, gate_e] = parts(&self.pair_modulation, cond);
+        let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = self.modulation.forward(cond.clone());
+        let [shift_e, scale_e, gate_e] = self.pair_modulation.forward(cond);
         let m = self.norm_attention.forward_modulated(h.clone(), shift_a, scale_a);
         let p = self.norm_bias.forward(e.clone());
         let bias = around.matrices(self.bias.forward(p.clone()));

@@ -4,6 +4,7 @@
 use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use pushforward::dual::Dual;
+use pushforward::flow_map::losses::{kl, vfm};
 use pushforward::kernels::{Precision, serve};
 use pushforward::nn::attention::{Positions, Rotary, biased_attention, self_attention};
 use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
@@ -12,7 +13,7 @@ use pushforward::nn::linear::Linear;
 use pushforward::nn::modulation::{Modulation, gated};
 use pushforward::nn::norm::{GroupNorm, LayerNorm, RmsNorm};
 use pushforward::rng::{Purpose, stream};
-use pushforward::tensor::{from_host, to_host};
+use pushforward::tensor::{from_host, indices, to_host};
 
 use crate::support::{close, numbers};
 
@@ -265,6 +266,24 @@ fn activations_and_softmax() {
 }
 
 #[test]
+fn cross_entropy_and_divergence() {
+    for shape @ [b, n, k] in [[1, 1, 1], [2, 3, 7], [3, 17, 33], [2, 90, 300]] {
+        let classes: Vec<u32> = (0..b * n).map(|i| (i * i % k) as u32).collect();
+        // The losses have no tangent: they scale what has one.
+        let scaled = |x: &Dual<3>, loss: Tensor<2>| x.clone() * Dual::from(loss.unsqueeze_dim::<3>(2));
+        let hard = |x: &[Dual<3>]| {
+            let ids = indices(&classes, [b, n], &x[0].value.device());
+            scaled(&x[1], vfm(x[0].value.clone(), ids, 0.0, None))
+        };
+        check("cross-entropy", &hard, &[shape, shape]);
+        let soft = |x: &[Dual<3>]| scaled(&x[1], kl(x[2].clone().softmax().value, x[0].value.clone()));
+        check("divergence", &soft, &[shape, shape, shape]);
+        let constant = |x: &[Dual<3>]| scaled(&x[1], kl(x[2].value.clone().detach(), x[0].value.clone()));
+        check("divergence of a constant that is no law", &constant, &[shape, shape, shape]);
+    }
+}
+
+#[test]
 fn parts_of_a_modulation() {
     for (b, cond, features) in [(1, 1, 1), (3, 7, 17), (5, 33, 64)] {
         let shapes = [[1, b, cond], [1, cond, 3 * features], [1, 1, 3 * features]];
@@ -272,7 +291,7 @@ fn parts_of_a_modulation() {
             let mut modulation = Modulation::init(cond, 3, features, &Device::flex(), &mut stream(0, Purpose::Init, 0));
             modulation.linear.weight = weights(&x[1], [cond, 3 * features]);
             modulation.linear.bias = Some(weights(&x[2], [3 * features]));
-            let parts = modulation.forward(x[0].clone().linear(|v| v.reshape([b, cond])));
+            let parts: [Dual<3>; 3] = modulation.forward(x[0].clone().linear(|v| v.reshape([b, cond])));
             // One part stays without use.
             parts[0].clone() * parts[2].clone()
         };

@@ -1,0 +1,172 @@
+//! Cross-entropy of logits to classes, and divergence from probabilities to logits, without a tensor of log-probabilities.
+//!
+//! ```text
+//! l = log sum_k exp(z_k)                  y = l - z_c                            gz = g (softmax(z) - onehot(c))
+//! y = sum_k q_k (log q_k - z_k + l)       gz = g (softmax(z) sum(q) - q)         gq = g (log q + 1 - z + l)
+//! ```
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Shape, Tensor};
+use burn_flex::FlexTensor;
+
+use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
+use super::graph::{Maybe, maybe, operation};
+use super::simd::{exp, simd, sums};
+use super::softmax::{largest, sizes};
+use super::{optional, slice, tensor};
+
+/// `log 0` is taken at this number, which what multiplies it makes nothing of.
+const LEAST: f32 = 1e-37;
+
+/// Cross-entropy of `softmax(z)` to classes.
+///
+/// # Shapes
+/// - `z`: `[..., classes]`
+/// - `class`, output: the same without the last axis
+///
+/// # Panics
+/// If the tensor is not [served](super::serve), shapes differ, or a class is out of range.
+pub fn cross_entropy<const D: usize, const E: usize>(z: Tensor<D>, class: &Tensor<E, Int>) -> Tensor<E> {
+    let (logits, classes) = (z.dims(), class.dims());
+    assert!(D == E + 1 && logits[..E] == classes, "classes of shape {classes:?} for logits {logits:?}");
+    let all = logits[E];
+    let ids: Vec<u32> = class.clone().into_data().iter::<u32>().collect();
+    assert!(ids.iter().all(|&id| (id as usize) < all), "classes below {all}");
+    Tensor::from_dispatch(Dispatch::divergences(z.into_dispatch(), Maybe::Absent, Arc::from(ids)))
+}
+
+/// `KL(q || softmax(z))`.
+///
+/// # Shapes
+/// - `z`, `q`: `[..., classes]`
+/// - output: the same without the last axis
+///
+/// # Panics
+/// If a tensor is not [served](super::serve), or shapes differ.
+pub fn divergence<const D: usize, const E: usize>(q: Tensor<D>, z: Tensor<D>) -> Tensor<E> {
+    let (target, logits) = (q.dims(), z.dims());
+    assert!(D == E + 1 && target == logits, "probabilities of shape {target:?} for logits {logits:?}");
+    Tensor::from_dispatch(Dispatch::divergences(z.into_dispatch(), maybe(Some(q)), Arc::from([])))
+}
+
+/// Divergences as an operation of a backend.
+#[backend_extension(Flex, Autodiff)]
+pub(super) trait DivergenceOps: Backend {
+    /// See [`cross_entropy`] where there is no `q`, and [`divergence`] where there is.
+    fn divergences(
+        z: FloatTensor<Self>,
+        #[extension_type] q: Maybe<Self>,
+        classes: Arc<[u32]>,
+    ) -> FloatTensor<Self>;
+}
+
+impl DivergenceOps for Flex {
+    fn divergences(z: FlexTensor, q: Maybe<Self>, classes: Arc<[u32]>) -> FlexTensor {
+        let inputs = [Some(z), q.into_option()].map(|x| x.map(super::contiguous));
+        forward(inputs, classes).0.remove(0)
+    }
+}
+
+impl<C: CheckpointStrategy> DivergenceOps for Autodiff<Flex, C> {
+    fn divergences(z: FloatTensor<Self>, q: Maybe<Self>, classes: Arc<[u32]>) -> FloatTensor<Self> {
+        operation::<C, _, 2>([Some(z), q.into_option()], |inputs, _| forward(inputs, classes), backward).remove(0)
+    }
+}
+
+/// What the derivative needs: the inputs, and the logarithm of the sum of every row.
+#[derive(Clone, Debug)]
+struct Kept {
+    z: FlexTensor,
+    q: Option<FlexTensor>,
+    classes: Arc<[u32]>,
+    log_sums: Arc<[f32]>,
+}
+
+fn forward([z, q]: [Option<FlexTensor>; 2], classes: Arc<[u32]>) -> (Vec<FlexTensor>, Kept) {
+    let z = z.expect("a value");
+    let (n, width, piece) = sizes(&z);
+    let rows = n / width;
+    let (mut y, mut log_sums) = (slots(rows), slots(rows));
+    let jobs = (pieces(slice(&z), piece).zip(pieces(optional(&q), piece)))
+        .zip(classes.chunks(piece / width).chain(std::iter::repeat(&[][..])))
+        .zip(pieces_mut(&mut y, piece / width).zip(pieces_mut(&mut log_sums, piece / width)))
+        .take(n.div_ceil(piece));
+    run(n * 2, jobs, |(((z, q), classes), (y, log_sums))| divergences_of([z, q], classes, y, log_sums, width));
+    // SAFETY: the jobs cover all rows, and each writes all of its own.
+    let done = |buffer: Vec<Slot>| unsafe { written(buffer) };
+    let shape = z.shape();
+    let shape: Vec<usize> = shape.iter().copied().take(shape.num_dims() - 1).collect();
+    let y = tensor(done(y), Shape::from(shape));
+    (vec![y], Kept { z, q, classes, log_sums: Arc::from(done(log_sums)) })
+}
+
+fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+    let Kept { z, q, classes, log_sums } = kept;
+    let Some(g) = gradients.into_iter().next().flatten() else { return [None, None] };
+    let (n, width, piece) = sizes(&z);
+    let rows = piece / width;
+    let (mut gz, mut gq) = (slots(n), slots(if wanted[1] { n } else { 0 }));
+    let jobs = (pieces(slice(&z), piece).zip(pieces(optional(&q), piece)))
+        .zip(classes.chunks(rows).chain(std::iter::repeat(&[][..])))
+        .zip(pieces(&log_sums, rows).zip(pieces(slice(&g), rows)))
+        .zip(pieces_mut(&mut gz, piece).zip(pieces_mut(&mut gq, piece)))
+        .take(n.div_ceil(piece));
+    run(n * 2, jobs, |((((z, q), classes), (log_sums, g)), (gz, gq))| {
+        gradients_of([z, q], classes, [log_sums, g], gz, gq, width);
+    });
+    // SAFETY: the jobs cover all rows.
+    let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, z.shape());
+    [wanted[0].then(|| done(gz)), wanted[1].then(|| done(gq))]
+}
+
+simd! {
+    fn divergences_of(inputs: [&[f32]; 2], classes: &[u32], y: &mut [Slot], log_sums: &mut [Slot], width: usize) {
+        let [z, q] = inputs;
+        for (row, (z, (y, log_sum))) in z.chunks_exact(width).zip(y.iter_mut().zip(log_sums)).enumerate() {
+            let max = largest(z);
+            let [sum] = sums(width, |k| [exp(z[k] - max)]);
+            let l = max + sum.ln();
+            log_sum.write(l);
+            y.write(match classes.get(row) {
+                Some(class) => l - z[*class as usize],
+                None => {
+                    let q = &q[row * width..][..width];
+                    q.iter().zip(z).map(|(q, z)| q * (q.max(LEAST).ln() - z + l)).sum()
+                }
+            });
+        }
+    }
+}
+
+simd! {
+    fn gradients_of(
+        inputs: [&[f32]; 2], classes: &[u32], of_rows: [&[f32]; 2], gz: &mut [Slot], gq: &mut [Slot], width: usize,
+    ) {
+        let ([z, q], [log_sums, g]) = (inputs, of_rows);
+        let rows = z.chunks_exact(width).zip(gz.chunks_exact_mut(width)).zip(log_sums.iter().zip(g)).enumerate();
+        for (row, ((z, gz), (l, g))) in rows {
+            if let Some(class) = classes.get(row) {
+                for (gz, z) in gz.iter_mut().zip(z) {
+                    gz.write(g * exp(z - l));
+                }
+                gz[*class as usize].write(g * (exp(z[*class as usize] - l) - 1.0));
+                continue;
+            }
+            let range = row * width..(row + 1) * width;
+            let q = &q[range.clone()];
+            let [all] = sums(width, |k| [q[k]]);
+            for ((gz, z), q) in gz.iter_mut().zip(z).zip(q) {
+                gz.write(g * (exp(z - l) * all - q));
+            }
+            if !gq.is_empty() {
+                for ((gq, z), q) in gq[range].iter_mut().zip(z).zip(q) {
+                    gq.write(g * (q.max(LEAST).ln() + f32::from(u8::from(*q > LEAST)) - z + l));
+                }
+            }
+        }
+    }
+}
