@@ -241,7 +241,7 @@ pub(crate) struct SampleArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier"
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --features chemnet.safetensors"
 )]
 pub(crate) struct EvalArgs {
     /// Run folder or checkpoint.
@@ -262,8 +262,10 @@ pub(crate) struct EvalArgs {
     /// Draws per image where the log-density is estimated [default: the recipe's].
     #[arg(long, value_name = "K")]
     pub(crate) draws: Option<usize>,
-    /// Classifier run for Fréchet distance and class balance of images [default: the recipe's].
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    /// Classifier run for Fréchet distance and class balance of images, or ChemNet's weights for the Fréchet ChemNet distance of
+    /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
+    /// ChemNet_v0.13_pretrained.pt has SHA-256 c22e9776..951a [default: the recipe's].
+    #[arg(long, value_name = "RUN|CHECKPOINT|CHEMNET")]
     pub(crate) features: Option<PathBuf>,
     /// Print the report as one JSON object.
     #[arg(long)]

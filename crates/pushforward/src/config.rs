@@ -74,7 +74,7 @@ pub struct EvalConfig {
     pub bound_items: usize,
     /// Draws per item of the likelihood bound.
     pub bound_draws: usize,
-    /// Checkpoint or run folder of a classifier of the same data, for Fréchet distance and class balance.
+    /// What Fréchet distances are measured with: checkpoint or run folder of a classifier of the same images, or ChemNet's weights.
     pub features: Option<PathBuf>,
     /// Order of the n-gram model that scores text.
     pub ngram_order: usize,

@@ -8,7 +8,7 @@
 //! derivative: reverse-over-forward with a first-order engine. Every layer is written once on [`Dual`]; a plain
 //! forward pass is a `Dual` without tangent and does no extra work.
 
-use burn::tensor::{Bool, Tensor, activation};
+use burn::tensor::{Bool, Int, Tensor, activation};
 
 use crate::kernels::{self, Activation, Pair};
 
@@ -182,6 +182,31 @@ pub fn softmax<const D: usize>(z: Tensor<D>) -> Tensor<D> {
 /// [`Dual::log_softmax`] of a value.
 pub fn log_softmax<const D: usize>(z: Tensor<D>) -> Tensor<D> {
     Dual::from(z).log_softmax().value
+}
+
+/// `KL(q || softmax(z))`, with `0 log 0 = 0`.
+///
+/// # Shapes
+/// - `q`, `z`: `[batch, sites, classes]`
+/// - output: `[batch, sites]`
+pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
+    if kernels::serve(&q) && kernels::serve(&z) {
+        return kernels::divergence(q, z);
+    }
+    let terms = q.clone() * q.clone().clamp_min(1e-37).log() - q * log_softmax(z);
+    terms.sum_dim(2).squeeze_dim(2)
+}
+
+/// Cross-entropy `-log softmax(z)_c` to classes.
+///
+/// # Shapes
+/// - `z`: `[batch, sites, classes]`
+/// - `class`, output: `[batch, sites]`
+pub fn cross_entropy(z: Tensor<3>, class: Tensor<2, Int>) -> Tensor<2> {
+    if kernels::serve(&z) {
+        return kernels::cross_entropy(z, &class);
+    }
+    log_softmax(z).gather(2, class.unsqueeze_dim(2)).squeeze_dim::<2>(2).neg()
 }
 
 /// `pi (dz - <pi, dz>)` along the last axis: the tangent of a softmax with value `pi`.

@@ -4,7 +4,8 @@ use pushforward::eval::report::Report;
 use pushforward::model::Model;
 
 use super::{
-    eval_request, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse, sampler,
+    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images,
+    open_device, refuse, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
 use crate::conditions::told;
@@ -15,8 +16,7 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     let seed = args.sampler.seed;
-    let features = args.features.as_ref().or(loaded.recipe.eval.features.as_ref());
-    let features = features.map(|path| load_model(path, false, &args.device)).transpose()?;
+    let path = args.features.as_ref().or(loaded.recipe.eval.features.as_ref()).cloned();
     if matches!(loaded.model, Model::Aef { .. }) {
         let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
         let options = [
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         request.images = args.images.unwrap_or(request.images);
         request.draws = args.draws.unwrap_or(request.draws).max(1);
         let splits = load_images(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
+        let features = path.map(|path| load_model(&path, false, &args.device)).transpose()?;
         return finish(args, &measure_images(&loaded, &splits, features.as_ref(), &request, printer)?, printer);
     }
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     request.samples = args.count.unwrap_or(request.samples);
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
     let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
+    let features = features(path.as_ref(), &loaded.recipe.data, &open_device(&args.device)?)?;
     finish(args, &measure(&loaded, &splits, features.as_ref(), &request, printer)?, printer)
 }
 

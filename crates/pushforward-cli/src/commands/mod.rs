@@ -15,12 +15,14 @@ pub(crate) mod score;
 pub(crate) mod steer;
 pub(crate) mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use pushforward::burn::tensor::Device;
 use pushforward::config::Recipe;
 use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
 use pushforward::eval::report::Report;
-use pushforward::evaluation::{EvalError, EvalRequest, ImageEvalRequest, evaluate, evaluate_images};
+use pushforward::evaluation::chemnet::ChemNet;
+use pushforward::evaluation::{EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images};
 use pushforward::flow_map::sample::Sampler;
 use pushforward::kernels::Precision;
 use pushforward::model::{self, Loaded, Weights};
@@ -31,7 +33,7 @@ use crate::interrupt::interrupted;
 use crate::printer::Printer;
 
 /// The device of a request; whatever is computed from here on has its precision.
-fn open_device(args: &DeviceArgs) -> Result<pushforward::burn::tensor::Device, Failure> {
+fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
     args.precision.map_or(Precision::High, Precision::from).set();
     pushforward::device::open(&args.device).or_request()
 }
@@ -96,17 +98,30 @@ fn eval_request(recipe: &Recipe, sampler: Sampler, temperature: f64, seed: u64, 
     }
 }
 
+/// What a recipe or a user names for Fréchet distances: ChemNet's weights for molecules, a classifier otherwise.
+fn features(path: Option<&PathBuf>, data: &DataConfig, device: &Device) -> Result<Option<Features>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    Ok(Some(if data.is_molecules() {
+        Features::ChemNet(Box::new(ChemNet::open(path).or_request()?))
+    } else {
+        Features::Classifier(Box::new(model::load(path, Weights::Ema, device).or_request()?))
+    }))
+}
+
 /// Runs an evaluation with its progress on stderr.
 fn measure(
     loaded: &Loaded,
     splits: &Splits,
-    features: Option<&Loaded>,
+    features: Option<&Features>,
     request: &EvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
     let images = matches!(splits.schema().layout, Layout::Image { .. });
     if images && features.is_none() && !matches!(loaded.recipe.data, DataConfig::Glyphs(_)) {
         printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance and no class balance; train one (see `pushforward presets`) and pass --features");
+    }
+    if loaded.recipe.data.is_molecules() && features.is_none() {
+        printer.note("no Fr\u{e9}chet ChemNet distance without ChemNet's weights; `pushforward eval --help` says where they come from (--features)");
     }
     let mut bar = crate::progress::StageBar::new(printer);
     let result = evaluate(loaded, splits, features, request, &mut |stage, done, total| {

@@ -22,7 +22,7 @@ use pushforward::flow_map::network::FlowMapModel;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
 use pushforward::model::{
-    self, LABELS_KEY, Loaded, Model, SCHEMA_KEY, Weights, check_fit, image_schema, image_shape, site_shape,
+    self, LABELS_KEY, Model, SCHEMA_KEY, Weights, check_fit, image_schema, image_shape, site_shape,
 };
 use pushforward::objective::Objective;
 use pushforward::params;
@@ -31,7 +31,7 @@ use pushforward::tensor::to_host;
 use pushforward::train::metrics::MetricsFile;
 use pushforward::train::{EndReason, Event, Flow, Outcome, RunFolder, TrainError, TrainRequest, Validate, train};
 
-use super::{eval_request, image_eval_request, load_data, load_images, measure, measure_images, open_device};
+use super::{eval_request, features, image_eval_request, load_data, load_images, measure, measure_images, open_device};
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::{RUN_RECIPE, create_run_dir, open_run_dir, write_atomic};
@@ -458,17 +458,11 @@ fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
         printer.result(&output::sketch(&samples.ids, &loaded.schema));
         printer.result("");
     }
-    let features = feature_network(run)?;
+    let features = features(run.recipe.eval.features.as_ref(), &run.recipe.data, &run.device)?;
     let request = eval_request(&run.recipe, Sampler::Map, 1.0, run.recipe.seed, 256);
     let report = measure(&loaded, splits, features.as_ref(), &request, printer)?;
     written.push(loaded.path.clone());
     close(run, &report, written)
-}
-
-/// The classifier that the recipe names.
-fn feature_network(run: &Run<'_>) -> Result<Option<Loaded>, Failure> {
-    let path = run.recipe.eval.features.as_ref();
-    path.map(|path| model::load(path, Weights::Ema, &run.device)).transpose().or_request()
 }
 
 /// Writes and prints the report, then the paths of all that was written.
@@ -551,7 +545,8 @@ fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) ->
             }
         }
     }
-    let features = feature_network(&run)?;
+    let path = run.recipe.eval.features.as_ref();
+    let features = path.map(|path| model::load(path, Weights::Ema, &run.device)).transpose().or_request()?;
     let request = image_eval_request(&run.recipe, seed, 256);
     let report = measure_images(&loaded, splits, features.as_ref(), &request, run.printer)?;
     written.push(loaded.path.clone());

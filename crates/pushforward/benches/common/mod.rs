@@ -153,14 +153,16 @@ fn table<W: Work>(cases: &[(&'static str, W)], rounds: usize, precision: &str, a
 }
 
 fn measure<W: Work>(name: &str, work: W, rounds: usize) -> Value {
+    let before = status_mib("VmRSS:");
     let mut run = work.start();
     run();
     let mut times: Vec<f64> = (0..rounds).map(|_| milliseconds(&mut run)).collect();
     times.sort_by(f64::total_cmp);
     let median = (times[(rounds - 1) / 2] + times[rounds / 2]) / 2.0;
+    let peak = status_mib("VmHWM:");
     json!({
         "case": name, "rounds": rounds, "median_ms": median, "min_ms": times[0],
-        "peak_rss_mib": peak_mib(), "gflop_per_second": work.gflop() / median * 1e3,
+        "peak_rss_mib": peak, "peak_rise_mib": peak.zip(before).map(|(peak, before)| peak - before), "gflop_per_second": work.gflop() / median * 1e3,
     })
 }
 
@@ -170,9 +172,9 @@ fn milliseconds(run: &mut dyn FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// Peak resident memory of the process, where the system tells it.
-fn peak_mib() -> Option<f64> {
+/// Resident memory of the process, now (`VmRSS:`) or at most (`VmHWM:`), where the system tells it.
+fn status_mib(what: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
 }

@@ -63,6 +63,40 @@ def machine():
     return f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
+def warn_if_busy():
+    if os.getloadavg()[0] > 0.5:
+        print("warning: the machine is busy, and these times will not be worth much", file=sys.stderr)
+
+
+def twin_of(executable):
+    # Cargo appends a hash of 16 digits to the benchmark's name.
+    return re.sub("-[0-9a-f]{16}$", "", executable.stem)
+
+
+def measure(executable, twin, rounds, only=None, precision="high"):
+    """Both sides, their times of every case in turns, and our cases without a twin."""
+    script = Path(__file__).with_name(f"{twin}.py")
+    if not script.exists():
+        sys.exit(f"{executable.name} has no twin {script.name}: name one by --twin")
+    ours = Side([str(executable.resolve())], ["--precision", precision])
+    theirs = Side([sys.executable, str(script)], ["--autocast"] if precision == "bf16" else [])
+    check(ours.facts, theirs.facts)
+    twins = list(theirs.facts["gflop"])
+    names = only or twins
+    if unknown := [name for name in names if name not in twins]:
+        sys.exit(f"no twin of {', '.join(unknown)}: there are {', '.join(twins)}")
+    times = {(side, name): [] for side in (ours, theirs) for name in names}
+    for round in range(rounds):
+        for name in names:
+            for side in (ours, theirs) if round % 2 == 0 else (theirs, ours):
+                times[side, name].append(side.milliseconds(name))
+        print(f"{twin}, {precision}: round {round + 1} of {rounds}", file=sys.stderr)
+    for side in (ours, theirs):
+        side.process.stdin.close()
+        side.process.wait()
+    return ours, theirs, times, [name for name in ours.facts["gflop"] if name not in twins]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("executable", type=Path)
@@ -72,43 +106,21 @@ def main():
     parser.add_argument("--precision", choices=["f32", "high", "bf16"], default="high")
     args = parser.parse_args()
     print(machine(), flush=True)
-    if os.getloadavg()[0] > 0.5:
-        print("warning: the machine is busy, and these times will not be worth much", file=sys.stderr)
-    # Cargo appends a hash of 16 digits to the benchmark's name.
-    twin = args.twin or re.sub("-[0-9a-f]{16}$", "", args.executable.stem)
-    script = Path(__file__).with_name(f"{twin}.py")
-    if not script.exists():
-        sys.exit(f"{args.executable.name} has no twin {script.name}: name one by --twin")
-    ours = Side([str(args.executable.resolve())], ["--precision", args.precision])
-    theirs = Side([sys.executable, str(script)], ["--autocast"] if args.precision == "bf16" else [])
-    check(ours.facts, theirs.facts)
+    warn_if_busy()
+    twin = args.twin or twin_of(args.executable)
+    ours, theirs, times, alone = measure(args.executable, twin, args.rounds, args.only, args.precision)
     print(twin, ours.facts["version"], theirs.facts["version"], f"precision {args.precision}", "2 threads", sep=", ")
-
-    twins = list(theirs.facts["gflop"])
-    if alone := [name for name in ours.facts["gflop"] if name not in twins]:
+    if alone:
         print("without a twin:", ", ".join(alone))
-    names = args.only or twins
-    if unknown := [name for name in names if name not in twins]:
-        sys.exit(f"no twin of {', '.join(unknown)}: there are {', '.join(twins)}")
-    times = {(side, name): [] for side in (ours, theirs) for name in names}
-    for round in range(args.rounds):
-        for name in names:
-            for side in (ours, theirs) if round % 2 == 0 else (theirs, ours):
-                times[side, name].append(side.milliseconds(name))
-        print(f"round {round + 1} of {args.rounds}", file=sys.stderr)
-
     print(f"{args.rounds} rounds, ms{'median':>24}{'least':>28}{'GFLOP/s at least':>23}{'parameters':>11}")
     print(f"{'':26}" + f" {'ours':>9} {'PyTorch':>9} {'ratio':>6}" * 2 + f" {'ours':>9} {'PyTorch':>9}")
-    for name in names:
+    for name in [name for side, name in times if side is ours]:
         line = f"{name:26}"
         for figure in (statistics.median, min):
             a, b = (figure(times[side, name]) for side in (ours, theirs))
             line += f" {a:9.1f} {b:9.1f} {a / b:6.2f}"
         work = 1e3 * ours.facts["gflop"][name]
         print(f"{line} {work / a:9.0f} {work / b:9.0f} {ours.facts['parameters'][name]:10}")
-    for side in (ours, theirs):
-        side.process.stdin.close()
-        side.process.wait()
 
 
 if __name__ == "__main__":

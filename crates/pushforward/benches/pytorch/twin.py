@@ -2,6 +2,8 @@
 
     python NAME.py --describe    parameters, operations counted, errors of what the twin checks about itself
     python NAME.py --serve       a case per line in, `CASE MILLISECONDS` out
+    python NAME.py --peak CASE   peak memory of two runs of a case, and above what the libraries take, in MiB
+    python NAME.py --first-sample  a sample of one, and the end
     python NAME.py [ROUNDS]      a table
     --autocast                   matrix products in bfloat16, as PyTorch does them
 
@@ -12,6 +14,7 @@ import json
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -52,11 +55,29 @@ def serve(cases):
             print(name, f"{milliseconds(run):.3f}", flush=True)
 
 
+def resident(what):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(what))
+
+
+def peak(start):
+    before = resident("VmRSS")
+    _, run = start()
+    run()
+    run()
+    most = resident("VmHWM")
+    return {"peak_rss_mib": most, "peak_rise_mib": most - before}
+
+
 def main(cases, errors):
     torch.set_num_threads(2)
     torch.manual_seed(0)
     if "--serve" in sys.argv:
         serve(cases)
+    elif "--peak" in sys.argv:
+        print(json.dumps(peak(cases[sys.argv[-1]])))
+    elif "--first-sample" in sys.argv:
+        cases["sample/b1-nfe1"]()[1]()
     elif "--describe" in sys.argv:
         print(json.dumps(describe(cases, errors)))
     else:

@@ -90,6 +90,11 @@ pub enum DataConfig {
 }
 
 impl DataConfig {
+    /// Whether items are molecules.
+    pub fn is_molecules(&self) -> bool {
+        matches!(self, Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_))
+    }
+
     /// The name of the set as a recipe spells it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -5,9 +5,11 @@
 //! an n-gram model of the training split, images by a classifier of the same set, molecules by chemistry. Correctness and perplexity are never
 //! reported without an entropy beside them: a generator that has collapsed to one perfect sample scores well on both.
 
+pub mod chemnet;
 mod images;
 mod molecules;
 
+use self::chemnet::ChemNet;
 pub use self::images::{ImageEvalRequest, evaluate_images};
 use self::molecules::MoleculeJudge;
 use crate::classifier;
@@ -54,6 +56,15 @@ pub struct EvalRequest {
     pub guidance: f64,
 }
 
+/// A network whose features of samples are compared with those of data.
+#[derive(Debug)]
+pub enum Features {
+    /// A classifier of images of the same set.
+    Classifier(Box<Loaded>),
+    /// Of molecules.
+    ChemNet(Box<ChemNet>),
+}
+
 /// Why an evaluation is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
@@ -82,7 +93,7 @@ enum Judge<'a> {
     Glyphs,
     Text(Box<TextJudge>),
     Images(Box<ImageJudge<'a>>),
-    Molecules(Box<MoleculeJudge>),
+    Molecules(Box<MoleculeJudge<'a>>),
     Nothing,
 }
 
@@ -114,7 +125,7 @@ const REFERENCE_ITEMS: usize = 10_000;
 pub fn evaluate(
     loaded: &Loaded,
     splits: &Splits,
-    features: Option<&Loaded>,
+    features: Option<&Features>,
     request: &EvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
@@ -252,7 +263,7 @@ impl<'a> Judge<'a> {
     fn new(
         loaded: &Loaded,
         splits: &Splits,
-        features: Option<&'a Loaded>,
+        features: Option<&'a Features>,
         request: &EvalRequest,
         progress: &mut Progress<'_>,
     ) -> Result<Self, EvalError> {
@@ -272,8 +283,8 @@ impl<'a> Judge<'a> {
             | DataConfig::Kmnist(_)
             | DataConfig::Cifar10(_)
             | DataConfig::ImageFolder(_) => match features {
-                None => Self::Nothing,
-                Some(features) => Self::Images(Box::new(ImageJudge::new(features, splits)?)),
+                Some(Features::Classifier(features)) => Self::Images(Box::new(ImageJudge::new(features, splits)?)),
+                _ => Self::Nothing,
             },
             data @ (DataConfig::SmallMolecules(_)
             | DataConfig::Qm9(_)
@@ -283,7 +294,13 @@ impl<'a> Judge<'a> {
                     return Err(EvalError::Interrupted);
                 }
                 match &splits.schema().layout {
-                    Layout::Graph(layout) => Self::Molecules(Box::new(MoleculeJudge::new(layout, data, splits))),
+                    Layout::Graph(layout) => {
+                        let chemnet = match features {
+                            Some(Features::ChemNet(net)) => Some(net.as_ref()),
+                            _ => None,
+                        };
+                        Self::Molecules(Box::new(MoleculeJudge::new(layout, data, splits, chemnet)))
+                    }
                     _ => Self::Nothing,
                 }
             }

@@ -11,7 +11,8 @@
 //!
 //! Distances compare the strictly valid samples, repeats included, with the training part: Wasserstein distances of
 //! properties, total variation of atoms, bonds and sizes, a Frechet distance on a fixed list of descriptors (each in
-//! units of its standard deviation in the training part), and discrepancies of graph statistics. The same rows for the
+//! units of its standard deviation in the training part), the Frechet distance on [`ChemNet`]'s features where there is that
+//! network, and discrepancies of graph statistics. The same rows for the
 //! test part, whose sampler is `held-out data`, are the floor that a perfect generator reaches. Uniqueness and coverage
 //! depend on the number of samples and have no interval of a fraction, because repeats are no independent trials.
 
@@ -22,6 +23,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::REFERENCE_ITEMS;
+use super::chemnet::ChemNet;
 use crate::chem::fingerprint::{Fingerprint, WORDS};
 use crate::chem::properties::DESCRIPTORS;
 use crate::chem::{Molecule, Perceived, Properties, Verdict, check};
@@ -43,7 +45,7 @@ const GRAPHS: usize = 1_000;
 const SCORER: &str = "24 descriptors of RDKit, first list";
 
 /// What samples of molecules are compared with.
-pub(super) struct MoleculeJudge {
+pub(super) struct MoleculeJudge<'a> {
     layout: GraphLayout,
     name: String,
     sha256: String,
@@ -56,6 +58,8 @@ pub(super) struct MoleculeJudge {
     labeller: Arc<dyn Dataset>,
     /// Standard deviations of the descriptors in the training part.
     scales: Vec<f64>,
+    /// ChemNet, and moments of its features of the training part.
+    chemnet: Option<(&'a ChemNet, Moments)>,
 }
 
 /// What a collection of molecules is like.
@@ -73,8 +77,8 @@ struct Profile {
     graphs: Vec<Vec<Vec<f64>>>,
 }
 
-impl MoleculeJudge {
-    pub(super) fn new(layout: &GraphLayout, data: &DataConfig, splits: &Splits) -> Self {
+impl<'a> MoleculeJudge<'a> {
+    pub(super) fn new(layout: &GraphLayout, data: &DataConfig, splits: &Splits, chemnet: Option<&'a ChemNet>) -> Self {
         let smiles = |set: &dyn Dataset| -> Vec<String> {
             (0..set.len()).filter_map(|i| set.smiles(i)).map(str::to_owned).collect()
         };
@@ -82,7 +86,9 @@ impl MoleculeJudge {
         let held_out = || [&splits.validation, &splits.test].into_iter().flat_map(|p| smiles(p.as_ref())).collect();
         let rows = super::items(splits.train.as_ref(), REFERENCE_ITEMS);
         let judged = judge(layout, &rows);
-        let reference = Profile::of(layout, &strictly_valid(&judged));
+        let valid = strictly_valid(&judged);
+        let reference = Profile::of(layout, &valid);
+        let chemnet = chemnet.map(|net| (net, chemnet_moments(net, &valid)));
         let scales = scales(&reference.descriptors);
         Self {
             layout: layout.clone(),
@@ -93,6 +99,7 @@ impl MoleculeJudge {
             reference,
             labeller: splits.train.clone(),
             scales,
+            chemnet,
         }
     }
 
@@ -101,8 +108,19 @@ impl MoleculeJudge {
         let judged = judge(&self.layout, ids);
         let mut rows = self.counts(&judged);
         rows.extend(self.told(&judged, told));
-        rows.extend(self.distances(&Profile::of(&self.layout, &strictly_valid(&judged))));
+        let valid = strictly_valid(&judged);
+        rows.extend(self.distances(&Profile::of(&self.layout, &valid)));
+        rows.extend(self.chemnet_distance(&valid));
         rows
+    }
+
+    /// The Frechet ChemNet distance, where there is the network.
+    fn chemnet_distance(&self, molecules: &[(&Molecule, &str)]) -> Option<Row> {
+        let (net, reference) = self.chemnet.as_ref()?;
+        let enough = molecules.len() > 1 && reference.n() > 1;
+        let distance = if enough { frechet(&chemnet_moments(net, molecules), reference) } else { f64::NAN };
+        let row = Row::new("frechet_chemnet", "squared feature distance", distance).scorer("ChemNet", &net.sha256);
+        Some(row.n(molecules.len()).reference(&self.name, &self.sha256))
     }
 
     /// How many strictly valid molecules have the label that they were told to have.
@@ -203,6 +221,11 @@ impl MoleculeJudge {
     }
 }
 
+fn chemnet_moments(net: &ChemNet, molecules: &[(&Molecule, &str)]) -> Moments {
+    let smiles: Vec<&str> = molecules.iter().map(|(_, smiles)| *smiles).collect();
+    Moments::of(&net.features(&smiles), ChemNet::WIDTH)
+}
+
 impl Profile {
     fn of(layout: &GraphLayout, molecules: &[(&Molecule, &str)]) -> Self {
         let perceived: Vec<Perceived> = molecules.par_iter().filter_map(|(_, s)| Perceived::of(s).ok()).collect();
@@ -278,11 +301,11 @@ mod tests {
     use crate::data::Layout;
     use crate::data::graph::ABSENT;
 
-    fn judge_of(atoms: usize) -> (MoleculeJudge, Splits) {
+    fn judge_of(atoms: usize) -> (MoleculeJudge<'static>, Splits) {
         let config: DataConfig = toml::from_str(&format!("set = 'small-molecules'\natoms = {atoms}")).unwrap();
         let splits = config.load(std::path::Path::new("unused"), 0).unwrap();
         let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
-        (MoleculeJudge::new(layout, &config, &splits), splits)
+        (MoleculeJudge::new(layout, &config, &splits, None), splits)
     }
 
     fn value(rows: &[Row], metric: &str, estimator: &str) -> f64 {

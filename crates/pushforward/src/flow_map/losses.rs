@@ -18,9 +18,8 @@
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::dual::{Dual, log_softmax, softmax};
+use crate::dual::{Dual, cross_entropy, divergence, log_softmax, softmax};
 use crate::flow_map::time::{Pairs, column, jump_weight, rate};
-use crate::kernels;
 
 /// Which parts of a residual the gradient flows through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,36 +46,20 @@ fn entropy_terms(q: Tensor<3>) -> Tensor<3> {
     q.clone() * q.clamp_min(1e-37).log()
 }
 
-/// `KL(q || softmax(z))`.
-pub fn kl(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
-    if kernels::serve(&q) && kernels::serve(&z) {
-        return kernels::divergence(q, z);
-    }
-    over_classes(entropy_terms(q.clone()) - q * log_softmax(z))
-}
-
-/// Cross-entropy `-sum q log softmax(z)`.
-pub fn cross_entropy(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
-    over_classes(q * log_softmax(z)).neg()
-}
-
 /// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data, optionally with label
 /// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`. Where not all sites have all classes, `open` is one for the
 /// classes that a site has, `[1, sites, classes]`, and `K` their number.
 pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<2> {
-    if smoothing == 0.0 && kernels::serve(&z) {
-        return kernels::cross_entropy(z, &x1);
+    let hit = cross_entropy(z.clone(), x1);
+    if smoothing == 0.0 {
+        return hit;
     }
     let log_pi = log_softmax(z);
-    let hit: Tensor<2> = log_pi.clone().gather(2, x1.unsqueeze_dim(2)).squeeze_dim(2);
-    if smoothing == 0.0 {
-        return hit.neg();
-    }
     let mean = match open {
         Some(open) => over_classes(log_pi * (open.clone() / open.clone().sum_dim(2))),
         None => log_pi.mean_dim(2).squeeze_dim(2),
     };
-    (hit * (1.0 - smoothing) + mean * smoothing).neg()
+    hit * (1.0 - smoothing) - mean * smoothing
 }
 
 /// Categorical self-distillation, the time-scaled Lagrangian residual.
@@ -189,7 +172,7 @@ pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, weights: &EcldWeights) -
             if weights.gamma_floor > 0.0 { (t - s) * floored_rate(s, weights.gamma_floor) } else { jump_weight(s, t) };
         gamma.powi(weights.gamma_power)
     });
-    let distance = kl(softmax(z_tt), logits) * w_t.squeeze_dim(2) * weights.endpoint;
+    let distance = divergence(softmax(z_tt), logits) * w_t.squeeze_dim(2) * weights.endpoint;
     (distance, squared(dpi) * g.squeeze_dim(2) * (weights.drift * sites))
 }
 
@@ -209,7 +192,7 @@ pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &Pairs, r: &[f
     let b: Vec<f64> = pairs.map(jump_weight).iter().zip(r).map(|(&gamma, &r)| second_share(gamma, r)).collect();
     let b = column(&b, &z);
     let target = softmax(z_su) * (b.clone().neg() + 1.0) + softmax(z_ut) * b;
-    kl(target, z)
+    divergence(target, z)
 }
 
 /// The share of the second of two jumps in the endpoint of both, `(1-r)/(1-r gamma)`.
@@ -229,7 +212,7 @@ pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, floor: f64, path: G
     let argument = (dz - mean) * pairs.column(&logits, drift_weight) + 1.0;
     let target = softmax(z_tt - argument.clamp_min(floor).log());
     let target = if path == GradientPath::Published { target.detach() } else { target }; // sg
-    kl(target, logits)
+    divergence(target, logits)
 }
 
 /// Eulerian self-distillation in logits.
@@ -251,7 +234,7 @@ pub fn esd_logit(z: Dual<3>, z_ss: Tensor<3>, pairs: &Pairs, floor: f64) -> Tens
     let moved = pi * (dz - mean + 1.0).clamp_min(floor);
     let target = moved * gamma.clone() + softmax(z_ss) * (gamma.neg() + 1.0);
     let norm = target.clone().sum_dim(2);
-    kl(target / norm, logits) // sg: nothing in the target is tracked
+    divergence(target / norm, logits) // sg: nothing in the target is tracked
 }
 
 /// The unconstrained baseline's diagonal: `|| z - (x_1 - x_0) ||^2`, `z` read as a velocity.

@@ -90,7 +90,35 @@ impl Panels {
     }
 }
 
-/// Lines of a panel.
+/// The first factor of a product, laid out: strips of [`BLOCK`] rows one after the other, each of blocks along the depth as in [`Panels`].
+pub(super) struct Strips {
+    lines: Lines,
+    rows: usize,
+    depth: usize,
+    parts: usize,
+}
+
+impl Strips {
+    /// `rows` rows of `depth` numbers in `parts` (1 or 2) parts.
+    ///
+    /// # Panics
+    /// If the unit is not [`available`], or `a` has neither rows nor columns without gaps.
+    ///
+    /// # Safety
+    /// The entries of `a` lie in its slice.
+    pub(super) unsafe fn packed(a: Matrix<'_>, rows: usize, depth: usize, parts: usize) -> Self {
+        assert!(available() && (parts == 1 || parts == 2), "a processor with tiles, numbers in one or two parts");
+        let size = panel(depth, parts);
+        let mut lines = room(size * rows.div_ceil(BLOCK));
+        for (strip, row) in lines.chunks_exact_mut(size).zip((0..rows).step_by(BLOCK)) {
+            // SAFETY: the caller's entries, room for the whole depth, and the processor has AVX-512.
+            unsafe { lay_out(a.from(row, 0), [BLOCK.min(rows - row), depth], parts, strip, false) };
+        }
+        Self { lines, rows, depth, parts }
+    }
+}
+
+/// Lines of a panel or strip.
 fn panel(depth: usize, parts: usize) -> usize {
     depth.div_ceil(BLOCK) * parts * 2 * SIDE
 }
@@ -111,23 +139,41 @@ static CUT: Cut = Cut {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// `out = a b`, or with `add` `out = out + a b`, for `a` of `m` rows, into rows that lie `width` apart.
+/// `out = a b`, or with `add` `out = out + a b`, for `a` of `m` rows, into rows that lie `width` apart; `strips` are those of `a` if it
+/// has been laid out.
+///
+/// # Panics
+/// If the strips are not those of so many rows, as deep and in as many parts as `b`.
 ///
 /// # Safety
 /// The entries of `a` lie in its slice; `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller;
 /// with `add` they are written.
-pub(super) unsafe fn multiply(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Panels, add: bool) {
+pub(super) unsafe fn multiply(
+    out: *mut f32,
+    width: usize,
+    m: usize,
+    (a, strips): (Matrix<'_>, Option<&Strips>),
+    b: &Panels,
+    add: bool,
+) {
     let blocks = b.depth.div_ceil(BLOCK);
     let size = panel(b.depth, b.parts);
-    let mut strip = room(size);
+    assert!(strips.is_none_or(|s| (s.rows, s.depth, s.parts) == (m, b.depth, b.parts)), "strips that fit the panels");
+    let mut strip = room(if strips.is_some() { 0 } else { size });
     let mut own = [0.0f32; BLOCK * BLOCK];
     // SAFETY: there is a second factor, so the unit is available. Nothing else on this thread uses it, so that the cut lasts until
     // it is released.
     unsafe { asm!("ldtilecfg [{cut}]", cut = in(reg) &raw const CUT, options(nostack, readonly)) };
     for row in (0..m).step_by(BLOCK) {
         let rows = BLOCK.min(m - row);
-        // SAFETY: the caller's entries, and room for the whole depth.
-        unsafe { lay_out(a.from(row, 0), [rows, b.depth], b.parts, &mut strip, false) };
+        let strip = match strips {
+            Some(strips) => &strips.lines[row / BLOCK * size..][..size],
+            None => {
+                // SAFETY: the caller's entries, and room for the whole depth.
+                unsafe { lay_out(a.from(row, 0), [rows, b.depth], b.parts, &mut strip, false) };
+                &strip[..]
+            }
+        };
         for (column, panel) in (0..b.columns).step_by(BLOCK).zip(b.lines.chunks(size.max(1)).chain([&[][..]])) {
             let columns = BLOCK.min(b.columns - column);
             let whole = rows == BLOCK && columns == BLOCK;

@@ -18,7 +18,7 @@ use super::buffer::{pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
 use super::precision::Precision;
-use super::product::{Factor, Matrix, add_product, filled, product_at};
+use super::product::{Factor, First, Matrix, add_product, filled, product_at};
 use super::simd::{LANES, simd};
 use super::{contiguous, optional, slice, tensor};
 
@@ -256,12 +256,14 @@ impl Geometry {
         let share = self.batch.div_ceil(SHARES).max(1);
         let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
         let jobs = pieces(images, share * image).zip(pieces_mut(&mut out, share * grid));
+        let mut laid = None;
+        let weight = First::laid(Matrix::rows(weight, patch), self.grid, patch, self.precision, &mut laid);
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
             let mut room = self.room();
             for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
                 unfold(self, image, &mut room);
                 let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions, self.precision);
-                filled(out, self.grid, Matrix::rows(weight, patch), &patches);
+                filled(out, self.grid, weight, &patches);
             }
         });
         // SAFETY: there is a job for every batch entry, and its product fills it.
@@ -273,10 +275,12 @@ impl Geometry {
         let (patch, positions) = (self.patch(), self.positions());
         let mut out = vec![0.0; self.batch * self.channels * self.pixels()];
         let jobs = pieces(grids, self.grid * positions).zip(pieces_mut(&mut out, self.channels * self.pixels()));
+        let mut laid = None;
+        let transposed = Matrix::rows(weight, patch).transposed();
+        let transposed = First::laid(transposed, patch, self.grid, self.precision, &mut laid);
         run(self.work(), jobs.take(self.batch), |(grid, out)| {
             let mut patches = self.room();
             let grid = Factor::in_place(Matrix::rows(grid, positions), self.grid, positions, self.precision);
-            let transposed = Matrix::rows(weight, patch).transposed();
             let width = self.stretch();
             // SAFETY: there is room for `patch` rows of `width` numbers, which this job has alone.
             unsafe { product_at(patches.as_mut_ptr(), width, patch, transposed, &grid, false) };

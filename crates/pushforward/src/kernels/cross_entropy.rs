@@ -57,11 +57,7 @@ pub fn divergence<const D: usize, const E: usize>(q: Tensor<D>, z: Tensor<D>) ->
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait DivergenceOps: Backend {
     /// See [`cross_entropy`] where there is no `q`, and [`divergence`] where there is.
-    fn divergences(
-        z: FloatTensor<Self>,
-        #[extension_type] q: Maybe<Self>,
-        classes: Arc<[u32]>,
-    ) -> FloatTensor<Self>;
+    fn divergences(z: FloatTensor<Self>, #[extension_type] q: Maybe<Self>, classes: Arc<[u32]>) -> FloatTensor<Self>;
 }
 
 impl DivergenceOps for Flex {

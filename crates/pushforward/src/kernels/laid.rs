@@ -55,8 +55,7 @@ pub(super) fn weights(weight: &FlexTensor, transposed: bool, precision: Precisio
     let shape = [weight.shape()[0], weight.shape()[1]];
     let numbers = slice(weight);
     let owner = weight.data_arc();
-    let key =
-        Key { address: [Arc::as_ptr(&owner).addr(), numbers.as_ptr().addr()], shape, transposed, precision };
+    let key = Key { address: [Arc::as_ptr(&owner).addr(), numbers.as_ptr().addr()], shape, transposed, precision };
     if let Some(entry) = kept().entries.get(&key).filter(|entry| entry.owner.strong_count() > 0) {
         return entry.factor.clone();
     }

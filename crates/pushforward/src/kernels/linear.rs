@@ -196,8 +196,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let (mut gh, mut gdh) = (room(h.is_some(), outputs), room(h.is_some() && through_tangent, outputs));
     let (mut gx, mut gdx) = (room(wanted[0] && through_value, inputs), room(wanted[1] && through_tangent, inputs));
     let mut gb = vec![0.0; if wanted[3] && through_value { s.pieces() * outputs } else { 0 }];
-    let wt = (!gx.is_empty() || !gdx.is_empty())
-        .then(|| weights(&weight, true, precision));
+    let wt = (!gx.is_empty() || !gdx.is_empty()).then(|| weights(&weight, true, precision));
     let jobs = pieces(optional(&gy), piece * outputs)
         .zip(pieces(optional(&gdy), piece * outputs))
         .zip(pieces(optional(&h), piece * outputs).zip(pieces(optional(&dh), piece * outputs)))

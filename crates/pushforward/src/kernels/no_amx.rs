@@ -17,6 +17,17 @@ impl Panels {
     }
 }
 
-pub(super) unsafe fn multiply(_: *mut f32, _: usize, _: usize, _: Matrix<'_>, b: &Panels, _: bool) {
+/// Nor can anything of a first factor.
+pub(super) enum Strips {}
+
+impl Strips {
+    /// # Panics
+    /// Always.
+    pub(super) unsafe fn packed(_: Matrix<'_>, _: usize, _: usize, _: usize) -> Self {
+        unreachable!("there is no tile unit");
+    }
+}
+
+pub(super) unsafe fn multiply(_: *mut f32, _: usize, _: usize, _: (Matrix<'_>, Option<&Strips>), b: &Panels, _: bool) {
     match *b {}
 }

@@ -41,6 +41,40 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// The first factor of a product: a matrix, and where [`First::laid`] has laid it out, that.
+#[derive(Clone, Copy)]
+pub(super) struct First<'a> {
+    matrix: Matrix<'a>,
+    strips: Option<&'a amx::Strips>,
+}
+
+impl<'a> From<Matrix<'a>> for First<'a> {
+    fn from(matrix: Matrix<'a>) -> Self {
+        Self { matrix, strips: None }
+    }
+}
+
+impl<'a> First<'a> {
+    /// A first factor of `m` rows that many products share, laid out at `place` where that pays.
+    ///
+    /// # Panics
+    /// If an entry lies outside of its slice.
+    pub(super) fn laid(
+        matrix: Matrix<'a>,
+        m: usize,
+        depth: usize,
+        precision: Precision,
+        place: &'a mut Option<amx::Strips>,
+    ) -> Self {
+        assert!(matrix.holds(m, depth), "a factor within its slice");
+        if let Some(parts) = precision.parts().filter(|_| Factor::in_tiles(precision) && m > 0 && depth > 0) {
+            // SAFETY: the entries lie in the slice.
+            *place = Some(unsafe { amx::Strips::packed(matrix, m, depth, parts) });
+        }
+        Self { matrix, strips: place.as_ref() }
+    }
+}
+
 /// Columns of a panel: four of the widest registers.
 const PANEL: usize = 4 * LANES;
 
@@ -144,7 +178,7 @@ fn pack(b: Matrix<'_>, depth: usize, columns: usize, out: &mut [Slot]) {
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
+pub(super) fn product<'a>(out: &mut [Slot], width: usize, m: usize, a: impl Into<First<'a>>, b: &Factor<'_>) {
     let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, and without `add` nothing is read from it.
@@ -163,7 +197,7 @@ pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>
 }
 
 /// [`product`] into a matrix without gaps, which comes back as numbers.
-pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Factor<'_>) -> &'a mut [f32] {
+pub(super) fn filled<'a, 'b>(out: &'a mut [Slot], m: usize, a: impl Into<First<'b>>, b: &Factor<'_>) -> &'a mut [f32] {
     assert_eq!(out.len(), m * b.columns, "as many slots as entries");
     product(out, b.columns, m, a, b);
     // SAFETY: the product wrote m rows, which is all.
@@ -177,7 +211,15 @@ pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Facto
 ///
 /// # Safety
 /// `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller; with `add` they are written.
-pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>, add: bool) {
+pub(super) unsafe fn product_at<'a>(
+    out: *mut f32,
+    width: usize,
+    m: usize,
+    a: impl Into<First<'a>>,
+    b: &Factor<'_>,
+    add: bool,
+) {
+    let First { matrix: a, strips } = a.into();
     let (n, depth) = (b.columns, b.depth);
     assert!(a.holds(m, depth) && (n <= width || m <= 1), "a product within its slices");
     if m == 0 || n == 0 {
@@ -187,7 +229,7 @@ pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix
         Laid::Rows(data, row) => (*data, Some(*row), false),
         Laid::Panels { data, rounded } => (&data[..], None, *rounded),
         // SAFETY: the caller's rows, and entries of `a` that lie in their slice.
-        Laid::Tiles(panels) => return unsafe { amx::multiply(out, width, m, a, panels, add) },
+        Laid::Tiles(panels) => return unsafe { amx::multiply(out, width, m, (a, strips), panels, add) },
     };
     // A row of a transposed factor is spread over memory; some of them are gathered before use where they lie far apart.
     let gathered = rounded || (a.row == 1 && a.column >= FAR && m > 6);
@@ -458,11 +500,14 @@ mod tests {
                 // Rounded numbers are multiplied exactly but for the sums; in two parts they keep 16 digits.
                 for (precision, allowed) in [(Precision::F32, 1e-6), (Precision::High, 1e-5), (Precision::Bf16, 1e-6)] {
                     let seen = |x: f32| f64::from(if precision == Precision::Bf16 { bf16(x) } else { x });
-                    for factor in [Factor::packed(b, depth, n, precision), Factor::in_place(b, depth, n, precision)] {
+                    let mut laid = None;
+                    let first = First::laid(a, m, depth, precision, &mut laid);
+                    let factors = [Factor::packed(b, depth, n, precision), Factor::in_place(b, depth, n, precision)];
+                    for (factor, first) in factors.iter().flat_map(|f| [(f, first), (f, First::from(a))]) {
                         let width = n + 3;
                         let mut out = vec![0.5f32; m * width];
                         // SAFETY: `m` rows of `n` numbers, `width` apart.
-                        unsafe { product_at(out.as_mut_ptr(), width, m, a, &factor, add) };
+                        unsafe { product_at(out.as_mut_ptr(), width, m, first, factor, add) };
                         let (mut error, mut size) = (0.0, 0.0);
                         for i in 0..m {
                             for j in 0..n {

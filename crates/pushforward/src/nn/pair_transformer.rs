@@ -12,14 +12,17 @@
 //! logits = W_x LN(h), W_e LN(e)                        modulated
 //! ```
 //!
+//! Without more, graphs that differ in the order of their nodes are alike to it. With `positions`, learned vectors `P` of the places
+//! of a node and a pair join, `h = W x + P_i` and `e = W x + P_ij`: where data come in an order that means something, such as that of
+//! canonical SMILES, there is one order of a graph to learn instead of all (Yan et al. 2023, arXiv:2307.01646).
+//!
 //! Optional structural features are powers of the random walk on the soft adjacency `a_ij = sum of e_ij over bonds`, clamped to
 //! `[0, 1]` (relative random-walk probabilities: Ma et al. 2023, arXiv:2305.17589).
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::Pass;
 use super::attention::biased_attention;
 use super::dropout::Dropout;
 use super::graph::GraphShape;
@@ -27,6 +30,7 @@ use super::linear::{Linear, LinearConfig, LinearInit};
 use super::modulation::{Modulation, gated};
 use super::norm::LayerNorm;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
+use super::{Fill, Pass, parameter};
 use crate::dual::Dual;
 use crate::rng::Stream;
 
@@ -54,6 +58,8 @@ pub struct PairTransformerConfig {
     pub time_width: usize,
     /// Powers of the random walk among the features of pairs and nodes; 0 for none.
     pub walk: usize,
+    /// Whether the order of nodes is part of a graph.
+    pub positions: bool,
 }
 
 impl Default for PairTransformerConfig {
@@ -69,6 +75,7 @@ impl Default for PairTransformerConfig {
             time: TimeFeatures::Fourier,
             time_width: 64,
             walk: 0,
+            positions: false,
         }
     }
 }
@@ -86,6 +93,9 @@ impl PairTransformerConfig {
             self.heads
         );
         let zero = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).with_init(LinearInit::Zero);
+        let place = |count: usize, width: usize, stream: &mut Stream| {
+            self.positions.then(|| parameter([1, count, width], Fill::Normal(PLACE_SCALE), device, stream))
+        };
         PairTransformer {
             nodes_in: LinearConfig::new(graph.node_classes + self.walk, width).init(device, stream),
             pairs_in: LinearConfig::new(graph.edge_classes + self.walk, pair_width).init(device, stream),
@@ -98,11 +108,16 @@ impl PairTransformerConfig {
             pair_modulation: Modulation::init(self.cond, 2, pair_width, device, stream),
             nodes_out: zero(width, graph.node_classes).init(device, stream),
             pairs_out: zero(pair_width, graph.edge_classes).init(device, stream),
+            node_places: place(graph.nodes, width, stream),
+            pair_places: place(graph.pairs(), pair_width, stream),
             graph,
             walk: self.walk,
         }
     }
 }
+
+/// Deviation of the numbers that stand for a place at first.
+const PLACE_SCALE: f64 = 0.3;
 
 /// The network, made by [`PairTransformerConfig::init`].
 #[derive(Module, Debug)]
@@ -129,6 +144,10 @@ pub struct PairTransformer {
     pub nodes_out: Linear,
     /// Logits of pairs.
     pub pairs_out: Linear,
+    /// What the places of nodes add: `[1, nodes, width]`.
+    pub node_places: Option<Param<Tensor<3>>>,
+    /// What the places of pairs add: `[1, pairs, pair_width]`.
+    pub pair_places: Option<Param<Tensor<3>>>,
     #[module(skip)]
     graph: GraphShape,
     #[module(skip)]
@@ -169,8 +188,8 @@ impl PairTransformer {
         }
         let share = present.mean_dim(1);
         let cond = self.time.forward_with(s, t, class) + self.size.forward(share.into());
-        let mut h = self.nodes_in.forward(nodes);
-        let mut e = self.pairs_in.forward(pairs);
+        let mut h = placed(self.nodes_in.forward(nodes), self.node_places.as_ref());
+        let mut e = placed(self.pairs_in.forward(pairs), self.pair_places.as_ref());
         for block in &self.blocks {
             (h, e) = block.forward(h, e, cond.clone(), &around, pass);
         }
@@ -179,6 +198,14 @@ impl PairTransformer {
         let [shift, scale] = self.pair_modulation.forward(cond);
         let pairs = self.pairs_out.forward(self.pair_norm.forward_modulated(e, shift, scale));
         self.graph.join(nodes, pairs)
+    }
+}
+
+/// Adds what places stand for.
+fn placed(x: Dual<3>, places: Option<&Param<Tensor<3>>>) -> Dual<3> {
+    match places {
+        Some(places) => Dual { value: x.value + places.val(), tangent: x.tangent },
+        None => x,
     }
 }
 

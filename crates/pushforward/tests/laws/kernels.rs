@@ -3,8 +3,7 @@
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use pushforward::dual::Dual;
-use pushforward::flow_map::losses::{kl, vfm};
+use pushforward::dual::{Dual, cross_entropy, divergence};
 use pushforward::kernels::{Precision, serve};
 use pushforward::nn::attention::{Positions, Rotary, biased_attention, self_attention};
 use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
@@ -273,12 +272,12 @@ fn cross_entropy_and_divergence() {
         let scaled = |x: &Dual<3>, loss: Tensor<2>| x.clone() * Dual::from(loss.unsqueeze_dim::<3>(2));
         let hard = |x: &[Dual<3>]| {
             let ids = indices(&classes, [b, n], &x[0].value.device());
-            scaled(&x[1], vfm(x[0].value.clone(), ids, 0.0, None))
+            scaled(&x[1], cross_entropy(x[0].value.clone(), ids))
         };
         check("cross-entropy", &hard, &[shape, shape]);
-        let soft = |x: &[Dual<3>]| scaled(&x[1], kl(x[2].clone().softmax().value, x[0].value.clone()));
+        let soft = |x: &[Dual<3>]| scaled(&x[1], divergence(x[2].clone().softmax().value, x[0].value.clone()));
         check("divergence", &soft, &[shape, shape, shape]);
-        let constant = |x: &[Dual<3>]| scaled(&x[1], kl(x[2].value.clone().detach(), x[0].value.clone()));
+        let constant = |x: &[Dual<3>]| scaled(&x[1], divergence(x[2].value.clone().detach(), x[0].value.clone()));
         check("divergence of a constant that is no law", &constant, &[shape, shape, shape]);
     }
 }

@@ -10,6 +10,7 @@ mod flow_map;
 mod graph;
 mod kernels;
 mod objective;
+mod precision;
 mod sampler;
 mod sampler_order;
 mod steer;

@@ -3,6 +3,9 @@
 //! Together with [`crate::config`] and [`crate::evaluation`] this is the only place that names more than one family. A
 //! capability that a family lacks is a [`RequestError`], never a panic.
 
+mod fit;
+mod request;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +13,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use sha2::{Digest as _, Sha256};
 
+pub use self::fit::{check_fit, image_schema, image_shape, site_shape};
 use crate::aef::config::AefConfig;
 use crate::aef::marginal::{self, LogDensities, MarginalRequest};
 use crate::aef::model::DrawRequest;
@@ -17,17 +21,15 @@ use crate::aef::{AefModel, ImageShape};
 use crate::checkpoint::{self, Checkpoint, CheckpointError, LAST};
 use crate::classifier::{Classifier, ClassifierConfig};
 use crate::config::{ModelConfig, Recipe, RecipeError};
-use crate::data::{Layout, Schema};
+use crate::data::Schema;
 use crate::flow_map::config::{Condition, FlowMapConfig};
 use crate::flow_map::guidance::Guided;
 use crate::flow_map::interpolant::Source;
 use crate::flow_map::likelihood::{self, BoundRequest};
 use crate::flow_map::map::{FlowMap, Parametrisation};
-use crate::flow_map::network::{FlowMapModel, NetworkConfig};
+use crate::flow_map::network::FlowMapModel;
 use crate::flow_map::sample::{self, SampleRequest, Samples};
 use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
-use crate::nn::graph::GraphShape;
-use crate::nn::{Arrangement, SiteShape};
 use crate::pairs::ABSENT;
 use crate::params;
 use crate::rng::{Purpose, stream};
@@ -166,101 +168,6 @@ pub enum SteerFailure {
 pub const SCHEMA_KEY: &str = "schema";
 /// Provenance key of the number of class labels.
 pub const LABELS_KEY: &str = "labels";
-
-/// What networks compute on, for data of a given description.
-pub fn site_shape(schema: &Schema) -> SiteShape {
-    let arrangement = match &schema.layout {
-        Layout::Image { height, width } => Arrangement::Grid([*height, *width]),
-        Layout::Text { .. } | Layout::Table => Arrangement::Line,
-        Layout::Graph(graph) => Arrangement::Graph(GraphShape {
-            nodes: graph.nodes,
-            node_classes: graph.node_classes.len(),
-            edge_classes: graph.edge_classes,
-        }),
-    };
-    SiteShape { count: schema.sites, classes: schema.classes, arrangement }
-}
-
-/// What the pixels of an image set look like to a model of continuous images: a schema of 256 levels.
-pub fn image_schema([channels, height, width]: [usize; 3]) -> Schema {
-    Schema { sites: channels * height * width, classes: 256, layout: Layout::Image { height, width } }
-}
-
-/// The shape of the images that a schema describes.
-///
-/// # Errors
-/// If it describes no images.
-pub fn image_shape(schema: &Schema) -> Result<ImageShape, String> {
-    match schema.layout {
-        Layout::Image { height, width } if height * width > 0 && schema.sites.is_multiple_of(height * width) => {
-            Ok(ImageShape { channels: schema.sites / (height * width), height, width })
-        }
-        _ => Err("an autoencoder needs a set of images".into()),
-    }
-}
-
-/// Checks that a network can compute on data of a given description, so that building it cannot panic.
-///
-/// # Errors
-/// The key and what it must be.
-pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
-    let sites = site_shape(schema);
-    let network = match model {
-        ModelConfig::FlowMap(config) => &config.network,
-        ModelConfig::Aef(config) => return config.check_fit(image_shape(schema)?),
-        ModelConfig::Classifier(_) if sites.grid().is_some() => return Ok(()),
-        ModelConfig::Classifier(_) => return Err("a classifier needs a set of labelled images".into()),
-    };
-    if let ModelConfig::FlowMap(FlowMapConfig { condition: Condition::Prefix { .. }, .. }) = model
-        && (sites.as_graph().is_some() || sites.count < 2)
-    {
-        return Err("model.condition.kind = prefix is for text, tables and images of several sites".into());
-    }
-    let for_graphs = matches!(network, NetworkConfig::GraphTransformer(_) | NetworkConfig::PairTransformer(_));
-    match sites.as_graph() {
-        Some(_) if !for_graphs && !matches!(network, NetworkConfig::Mlp(_)) => {
-            return Err("graphs need model.network.kind = pair-transformer or graph-transformer, or mlp, to which the order \
-                        of nodes is part of a graph"
-                .into());
-        }
-        Some(graph) if graph.nodes < 2 => return Err("a graph network needs graphs of at least 2 nodes".into()),
-        None if for_graphs => {
-            return Err("model.network.kind = pair-transformer and graph-transformer need a set of graphs".into());
-        }
-        _ => {}
-    }
-    match (network, sites.grid()) {
-        (NetworkConfig::Dit(dit), None) if dit.patch != 1 => {
-            Err(format!("model.network.patch must be 1 for data that are no images, found {}", dit.patch))
-        }
-        (NetworkConfig::Dit(dit), Some([h, w]))
-            if dit.patch == 0 || !h.is_multiple_of(dit.patch) || !w.is_multiple_of(dit.patch) =>
-        {
-            Err(format!("model.network.patch must divide the image of {h} x {w} pixels, found {}", dit.patch))
-        }
-        (NetworkConfig::Dit(dit), Some(_)) if !(dit.width / dit.heads.max(1)).is_multiple_of(4) => Err(format!(
-            "model.network.width / heads must be a multiple of 4 for images, found {} / {}",
-            dit.width, dit.heads
-        )),
-        (NetworkConfig::Unet(_), None) => Err("model.network.kind = unet needs images: use dit or mlp".into()),
-        (NetworkConfig::Unet(unet), Some([h, w])) => {
-            let factor = 1usize << unet.multipliers.len().saturating_sub(1).min(20);
-            let groups_fit = unet.groups > 0
-                && unet.multipliers.iter().all(|m| *m > 0 && (m * unet.channels).is_multiple_of(unet.groups));
-            if unet.multipliers.is_empty() || !h.is_multiple_of(factor) || !w.is_multiple_of(factor) {
-                Err(format!(
-                    "model.network.multipliers halve the image of {h} x {w} pixels too often, found {:?}",
-                    unet.multipliers
-                ))
-            } else if !groups_fit {
-                Err(format!("model.network.groups must divide every channel count, found {}", unet.groups))
-            } else {
-                Ok(())
-            }
-        }
-        _ => Ok(()),
-    }
-}
 
 /// The file that a run folder or checkpoint path stands for: a folder's latest weights.
 pub fn checkpoint_file(path: &Path) -> PathBuf {
@@ -407,98 +314,6 @@ impl Loaded {
             Some(net) => steer::steer(&net, config, sites, &self.device, &request, reward, progress)?,
             None => steer::steer(net, config, sites, &self.device, &request, reward, progress)?,
         })
-    }
-
-    /// The flow map, and a request for samples that fits it.
-    fn fitted(
-        &self,
-        what: &'static str,
-        request: &SampleRequest,
-    ) -> Result<(&FlowMapConfig, &FlowMapModel, SampleRequest), RequestError> {
-        let (config, net) = self.flow_map(what, "use a flow-map checkpoint")?;
-        if !(request.temperature.is_finite() && request.temperature > 0.0) {
-            return Err(RequestError::Misfit(format!("the temperature is positive, found {}", request.temperature)));
-        }
-        let velocity = config.objective.off_diagonal.parametrisation() == Parametrisation::Velocity;
-        if velocity && (request.last == sample::LastStep::Draw || request.temperature != 1.0) {
-            return Err(RequestError::Misfit(
-                "the naive baseline has no probabilities: its temperature is 1 and its last step argmax".into(),
-            ));
-        }
-        self.check_condition(config, net, request)?;
-        let mut request = request.clone();
-        if let Some(allowed) = &request.allowed {
-            if velocity {
-                return Err(RequestError::Misfit("the naive baseline has no probabilities to constrain".into()));
-            }
-            if (allowed.sites(), allowed.classes()) != (self.schema.sites, self.schema.classes) {
-                return Err(RequestError::Misfit(format!(
-                    "the constraint is on {} sites of {} classes, and the model has {} of {}",
-                    allowed.sites(),
-                    allowed.classes(),
-                    self.schema.sites,
-                    self.schema.classes
-                )));
-            }
-        }
-        if let Layout::Graph(graph) = &self.schema.layout {
-            if request.sizes.is_empty() {
-                request.sizes.clone_from(&graph.sizes);
-            }
-            if request.sizes.len() > graph.nodes + 1 {
-                return Err(RequestError::Misfit(format!(
-                    "the graphs of this model have at most {} nodes",
-                    graph.nodes
-                )));
-            }
-        } else if !request.sizes.is_empty() {
-            return Err(RequestError::Misfit("a number of nodes belongs to models of graphs".into()));
-        }
-        if request.diagonal_noise && !matches!(config.network, NetworkConfig::GraphTransformer(_)) {
-            return Err(RequestError::Misfit("noise on the diagonal is for the network graph-transformer only".into()));
-        }
-        Ok((config, net, request))
-    }
-
-    /// Whether the condition and the guidance that a request names fit the model.
-    fn check_condition(
-        &self,
-        config: &FlowMapConfig,
-        net: &FlowMapModel,
-        request: &SampleRequest,
-    ) -> Result<(), RequestError> {
-        let refuse = |what: String| Err(RequestError::Misfit(what));
-        if !request.labels.is_empty() {
-            let Some(count) = net.label_count() else {
-                return refuse(
-                    "this model was not trained with labels: set model.condition.kind = label in its recipe".into(),
-                );
-            };
-            if let Some(label) = request.labels.iter().find(|&&label| label as usize >= count) {
-                return refuse(format!("the labels of this model are 0 to {}, found {label}", count - 1));
-            }
-        }
-        if !request.prefix.is_empty() {
-            if !matches!(config.condition, Condition::Prefix { .. }) {
-                return refuse(
-                    "this model was not trained with prefixes: set model.condition.kind = prefix in its recipe, or fix the \
-                     sites by a constraint, which needs no training"
-                        .into(),
-                );
-            }
-            let (sites, classes) = (self.schema.sites, self.schema.classes);
-            if request.prefix.len() > sites || request.prefix.iter().any(|&class| class as usize >= classes) {
-                return refuse(format!("a prefix has at most {sites} sites of {classes} classes"));
-            }
-        }
-        let w = request.guidance;
-        if !(w.is_finite() && w > 0.0) {
-            return refuse(format!("the weight of guidance is positive, found {w}"));
-        }
-        if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.prefix.is_empty() {
-            return refuse("guidance needs a label, a prefix or a weaker model to compare with".into());
-        }
-        Ok(())
     }
 
     /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].
