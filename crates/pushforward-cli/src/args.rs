@@ -241,7 +241,7 @@ pub(crate) struct SampleArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --features chemnet.safetensors"
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors"
 )]
 pub(crate) struct EvalArgs {
     /// Run folder or checkpoint.
@@ -253,6 +253,9 @@ pub(crate) struct EvalArgs {
     /// Number of samples per row [default: the recipe's].
     #[arg(short = 'n', long)]
     pub(crate) count: Option<usize>,
+    /// Draw and measure samples so often and give means with intervals over repeats [default: 1].
+    #[arg(long, value_name = "N")]
+    pub(crate) repeats: Option<usize>,
     /// Held-out items for the likelihood bound, 0 for none [default: the recipe's].
     #[arg(long, value_name = "N")]
     pub(crate) bound_items: Option<usize>,

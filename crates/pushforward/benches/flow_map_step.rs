@@ -12,13 +12,11 @@
 mod common;
 
 use pushforward::burn::tensor::Device;
-use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher};
-use pushforward::flow_map::interpolant::Source;
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
-use pushforward::flow_map::network::{FlowMapModel, NetworkConfig, Skip};
+use pushforward::flow_map::network::{FlowMapModel, NetworkConfig};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::{SampleRequest, sample};
-use pushforward::flow_map::time::TimesConfig;
 use pushforward::nn::SiteShape;
 use pushforward::nn::dit::DitConfig;
 use pushforward::params;
@@ -69,15 +67,7 @@ fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
         teacher: Teacher::Online,
         ..ObjectiveConfig::default()
     };
-    FlowMapConfig {
-        network: NetworkConfig::Dit(network),
-        skip: Skip::None,
-        source: Source::Gaussian,
-        edge_noise: 1.0,
-        objective,
-        times: TimesConfig::default(),
-        condition: Condition::None,
-    }
+    FlowMapConfig::new(NetworkConfig::Dit(network), objective)
 }
 
 fn model(config: &FlowMapConfig, device: &Device) -> FlowMapModel {

@@ -193,8 +193,18 @@ pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
     if kernels::serve(&q) && kernels::serve(&z) {
         return kernels::divergence(q, z);
     }
-    let terms = q.clone() * q.clone().clamp_min(1e-37).log() - q * log_softmax(z);
-    terms.sum_dim(2).squeeze_dim(2)
+    let cross: Tensor<2> = (q.clone() * log_softmax(z)).sum_dim(2).squeeze_dim(2);
+    (entropy(q) + cross).neg()
+}
+
+/// `-sum q log q` over the last axis, with `0 log 0 = 0`.
+///
+/// # Shapes
+/// - `q`: `[batch, sites, classes]`
+/// - output: `[batch, sites]`
+pub fn entropy(q: Tensor<3>) -> Tensor<2> {
+    let terms = q.clone() * q.clamp_min(f64::from(kernels::LEAST)).log();
+    terms.sum_dim(2).squeeze_dim::<2>(2).neg()
 }
 
 /// Cross-entropy `-log softmax(z)_c` to classes.
@@ -202,9 +212,9 @@ pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
 /// # Shapes
 /// - `z`: `[batch, sites, classes]`
 /// - `class`, output: `[batch, sites]`
-pub fn cross_entropy(z: Tensor<3>, class: Tensor<2, Int>) -> Tensor<2> {
+pub fn cross_entropy(class: Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
     if kernels::serve(&z) {
-        return kernels::cross_entropy(z, &class);
+        return kernels::cross_entropy(&class, z);
     }
     log_softmax(z).gather(2, class.unsqueeze_dim(2)).squeeze_dim::<2>(2).neg()
 }

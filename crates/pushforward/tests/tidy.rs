@@ -34,7 +34,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reward", &["model", "data", "chem", "eval", "nn", "tensor", "flow_map", "classifier"]),
     (
         "evaluation",
-        &["model", "config", "data", "chem", "eval", "nn", "dual", "tensor", "rng", "flow_map", "aef", "classifier"],
+        &[
+            "model",
+            "config",
+            "data",
+            "chem",
+            "eval",
+            "nn",
+            "dual",
+            "kernels",
+            "tensor",
+            "rng",
+            "flow_map",
+            "aef",
+            "classifier",
+        ],
     ),
 ];
 

@@ -4,8 +4,8 @@ use pushforward::eval::report::Report;
 use pushforward::model::Model;
 
 use super::{
-    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images,
-    open_device, refuse, sampler,
+    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
+    sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
 use crate::conditions::told;
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         let options = [
             ("--nfe", args.nfe.is_some()),
             ("--bound-items", args.bound_items.is_some()),
+            ("--repeats", args.repeats.is_some()),
             ("--sampler", sampler.is_some()),
             ("--diagonal-noise", *diagonal_noise),
             ("--temperature", temperature.is_some()),
@@ -33,8 +34,8 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         request.samples = args.count.unwrap_or(request.samples);
         request.images = args.images.unwrap_or(request.images);
         request.draws = args.draws.unwrap_or(request.draws).max(1);
-        let splits = load_images(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
         let features = path.map(|path| load_model(&path, false, &args.device)).transpose()?;
+        let splits = load_images(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
         return finish(args, &measure_images(&loaded, &splits, features.as_ref(), &request, printer)?, printer);
     }
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
@@ -48,9 +49,10 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         request.nfe.clone_from(nfe);
     }
     request.samples = args.count.unwrap_or(request.samples);
+    request.repeats = args.repeats.unwrap_or(1);
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
+    let features = features(path.as_ref(), &loaded.recipe.data, &loaded.device)?;
     let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
-    let features = features(path.as_ref(), &loaded.recipe.data, &open_device(&args.device)?)?;
     finish(args, &measure(&loaded, &splits, features.as_ref(), &request, printer)?, printer)
 }
 

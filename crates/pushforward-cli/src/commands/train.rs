@@ -108,6 +108,10 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         }
     };
     recipe.train.precision.set();
+    if !args.no_eval {
+        // A wrong path is better found now than after the training that the network is to judge.
+        features(recipe.eval.features.as_ref(), &recipe.data, &device)?;
+    }
     let data_dir = args.data.folder();
     let parts = match recipe.model {
         ModelConfig::Aef(_) => Parts::Continuous(load_images(&recipe.data, &data_dir, recipe.seed)?),

@@ -162,7 +162,8 @@ fn measure<W: Work>(name: &str, work: W, rounds: usize) -> Value {
     let peak = status_mib("VmHWM:");
     json!({
         "case": name, "rounds": rounds, "median_ms": median, "min_ms": times[0],
-        "peak_rss_mib": peak, "peak_rise_mib": peak.zip(before).map(|(peak, before)| peak - before), "gflop_per_second": work.gflop() / median * 1e3,
+        "peak_rss_mib": peak, "peak_rise_mib": peak.zip(before).map(|(peak, before)| peak - before),
+        "gflop_per_second": work.gflop() / median * 1e3,
     })
 }
 

@@ -24,13 +24,16 @@ from pathlib import Path
 PAUSE_SECONDS = 0.3
 
 
+# Two threads, whatever it is.
+ENVIRONMENT = os.environ | {"RAYON_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+
+
 class Side:
     def __init__(self, command, options):
-        environment = os.environ | {"RAYON_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
-        describe = subprocess.run([*command, "--describe"], env=environment, check=True, stdout=subprocess.PIPE)
+        describe = subprocess.run([*command, "--describe"], env=ENVIRONMENT, check=True, stdout=subprocess.PIPE)
         self.facts = json.loads(describe.stdout)
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([*command, *options, "--serve"], env=environment, stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen([*command, *options, "--serve"], env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True)
 
     def milliseconds(self, name):
         time.sleep(PAUSE_SECONDS)
@@ -46,7 +49,7 @@ def check(ours, theirs):
         if ours["parameters"].get(name) != count:
             sys.exit(f"not the same network in {name}: {ours['parameters'].get(name)} and {count} parameters")
     for name, gflop in theirs["gflop"].items():
-        # The formula's backward pass includes the gradient of the input, which not every case needs: 0.1 %.
+        # The formula's backward pass includes the gradient of the input, which not every case needs: less than 1 %.
         if abs(gflop / ours["gflop"][name] - 1) > 0.01:
             sys.exit(f"not the same work in {name}: {ours['gflop'][name]:.2f} and {gflop:.2f} GFLOP")
     # An error that is not a number is not below the limit either.

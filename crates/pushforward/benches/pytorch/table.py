@@ -4,14 +4,13 @@
     python table.py TARGET [--rounds N]
 
 TARGET is cargo's target folder, of which the newest executables are taken. Times are those of `compare.py`: in turns, medians, two
-threads, PyTorch's eager float32. A process's memory is its peak while it takes two training steps, the libraries' own included, and
+threads, PyTorch's eager float32 (its autocast where ours is bf16). A process's memory is its peak while it takes two training steps, the libraries' own included, and
 above what it held before it made the model. The start is from nothing to a first one-step sample of a transformer of the benchmark's
 size: ours is the program reading a run from disk, PyTorch's draws its weights.
 """
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import compare
 
 STEP, AEF, GRAPH = "flow_map_step", "aef_step", "graph_step"
 
-# Benchmark, case, precision, target, must.
+# Name, benchmark, case, precision, target, must.
 ROWS = [
     ("DiT step, diagonal", STEP, "train/diagonal", "high", 0.75, 0.90),
     ("DiT step through the tangent, CSD", STEP, "train/csd", "high", 0.40, 0.55),
@@ -55,15 +54,14 @@ def line(name, ours, theirs, unit, target, must, least=""):
 def memory(executable, case):
     """Peak of a process and its rise above what it held at first, MiB, of ours and of PyTorch's."""
     script = Path(__file__).with_name(f"{STEP}.py")
-    environment = os.environ | {"RAYON_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
-    run = lambda command: json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+    run = lambda command: json.loads(subprocess.run(command, env=compare.ENVIRONMENT, check=True, capture_output=True).stdout)
     ours = run([str(executable), "--json", "--rounds", "1", "--only", case])[0]
     return ours, run([sys.executable, str(script), "--peak", case])
 
 
 def seconds(command):
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, env=compare.ENVIRONMENT, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
@@ -72,7 +70,9 @@ def starts(program, rounds):
     with tempfile.TemporaryDirectory() as folder:
         run = f"{folder}/run"
         network = 'model.network={kind="dit", width=256, blocks=6, heads=8, cond=128, time_width=256}'
-        train = ["train", "echo", "--out", run, "--no-eval", "--set", network, "--set", "train.steps=2", "--set", "train.batch=2"]
+        # As many sites and classes as the benchmark has.
+        data = ["--set", "data.letters=64", "--set", f"data.vocabulary={'abcdefghijklmnopqrstuvwxyz '!r}"]
+        train = ["train", "echo", "--out", run, "--no-eval", "--set", network, *data, "--set", "train.steps=2", "--set", "train.batch=2"]
         subprocess.run([program, *train], check=True, capture_output=True)
         ours = [str(program), "sample", run, "-n", "1", "--nfe", "1"]
         theirs = [sys.executable, str(script), "--first-sample"]

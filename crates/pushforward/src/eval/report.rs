@@ -4,7 +4,7 @@
 //! sampler, dtype, estimator, reference set and scorer with their hashes. What does not apply is `null`, and so is a
 //! value that is not finite (a fraction of nothing, an infinite divergence): JSON has no other way to say it.
 
-use crate::eval::interval::Estimate;
+use crate::eval::interval::{self, Estimate};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 
@@ -35,7 +35,10 @@ pub struct Row {
     pub sampler: Option<String>,
     /// Number of items the value rests on.
     pub n: Option<usize>,
-    /// Seed of everything random in it.
+    /// Measurements that the value is the mean of, each with a seed of its own.
+    #[serde(default)]
+    pub repeats: Option<usize>,
+    /// Seed of everything random in it; that of the first repeat.
     pub seed: Option<u64>,
     /// Number type of the network.
     pub dtype: Option<String>,
@@ -98,6 +101,20 @@ impl Report {
     }
 }
 
+/// The mean of every row over repeats of a measurement, with its interval; one measurement stays as it is.
+pub fn over_repeats(mut measured: Vec<Vec<Row>>) -> Vec<Row> {
+    if measured.len() < 2 {
+        return measured.pop().unwrap_or_default();
+    }
+    let mean = |row: &Row| {
+        let values: Vec<f64> = measured.iter().flatten().filter(|r| r.key() == row.key()).map(|r| r.value).collect();
+        let estimate = interval::repeats(&values);
+        let row = Row { value: estimate.value, ci95: None, repeats: Some(values.len()), ..row.clone() };
+        estimate.ci95.map_or(row.clone(), |ends| row.ci95(ends))
+    };
+    measured[0].iter().map(mean).collect()
+}
+
 impl Row {
     /// A bare value.
     pub fn new(metric: &str, unit: &str, value: f64) -> Self {
@@ -109,6 +126,7 @@ impl Row {
             nfe: None,
             sampler: None,
             n: None,
+            repeats: None,
             seed: None,
             dtype: None,
             estimator: None,
@@ -263,6 +281,19 @@ mod tests {
     }
 
     #[test]
+    fn repeats_become_means_with_intervals() {
+        let rows = |a: f64, b: f64| {
+            vec![Row::new("x", "nats", a).n(7), Row::estimate("y", "nats", interval::mean(&[b, b + 1.0]))]
+        };
+        let one = over_repeats(vec![rows(1.0, 2.0)]);
+        assert_eq!(one, rows(1.0, 2.0));
+        let [x, y] = over_repeats(vec![rows(1.0, 2.0), rows(2.0, 2.0), rows(3.0, 2.0)]).try_into().unwrap();
+        assert_eq!((x.value, x.repeats, x.n), (2.0, Some(3), Some(7)));
+        assert!(x.ci95.is_some_and(|[low, high]| low < 0.0 && high > 4.0));
+        assert_eq!((y.value, y.ci95), (2.5, Some([2.5, 2.5])));
+    }
+
+    #[test]
     fn json_has_every_key_in_order() {
         let row = Row::new("validity_strict", "fraction", 0.93)
             .ci95([0.92, 0.94])
@@ -273,7 +304,7 @@ mod tests {
         let text = serde_json::to_string(&row).unwrap();
         let expected = concat!(
             r#"{"metric":"validity_strict","value":0.93,"ci95":[0.92,0.94],"unit":"fraction","nfe":1,"sampler":"map","#,
-            r#""n":10000,"seed":0,"dtype":null,"estimator":null,"#,
+            r#""n":10000,"repeats":null,"seed":0,"dtype":null,"estimator":null,"#,
             r#""reference":{"name":"qm9/train","sha256":"ab"},"scorer":null}"#
         );
         assert_eq!(text, expected);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The weights are its authors' and are not part of this project: `experiments/chemnet.py convert` writes them as a safetensors file
-//! from the Python package `fcd`, whose file `ChemNet_v0.13_pretrained.pt` has the SHA-256 [`SOURCE_SHA256`].
+//! from the file `ChemNet_v0.13_pretrained.pt` of the Python package `fcd`, whose SHA-256 it checks.
 //!
 //! Reference: Preuer, Renz, Unterthiner, Hochreiter, Klambauer 2018 (arXiv:1803.09518).
 
@@ -21,10 +21,8 @@ use safetensors::SafeTensors;
 use sha2::{Digest as _, Sha256};
 
 use crate::dual::Dual;
+use crate::kernels::Precision;
 use crate::nn::linear::Linear;
-
-/// SHA-256 of the file that the weights come from.
-pub const SOURCE_SHA256: &str = "c22e977602b30eeabd7f81e6c790dd3234c7d7788c6c3e7979d8720ccc96951a";
 
 /// Symbols of a text in the order of the network's inputs; what is none of them counts as `X`.
 const SYMBOLS: [&str; 35] = [
@@ -120,6 +118,8 @@ impl ChemNet {
     /// Features of molecules, given by canonical SMILES, one after the other: [`WIDTH`](Self::WIDTH) numbers each.
     pub fn features(&self, smiles: &[&str]) -> Vec<f64> {
         // A text counts as long as its characters, though some symbols are two.
+        // Whatever the model's precision: distances are compared between runs.
+        let _precision = Precision::High.scope();
         let places = smiles.iter().map(|s| s.len() + 1).max().unwrap_or(0).max(PLACES);
         smiles.chunks(BATCH).flat_map(|smiles| self.batch(smiles, places)).collect()
     }

@@ -19,7 +19,7 @@ use crate::eval::divergence::kl_to_truth;
 use crate::eval::frechet::{Moments, frechet};
 use crate::eval::kneser_ney::{KneserNey, KneserNeyError};
 use crate::eval::ngram_kl::{DELTA, NgramCounts, ngram_kl};
-use crate::eval::report::{Report, Row};
+use crate::eval::report::{Report, Row, over_repeats};
 use crate::eval::{bits_per_dim, entropy, interval};
 use crate::flow_map::likelihood::BoundRequest;
 use crate::flow_map::sample::{SampleRequest, Sampler, Samples};
@@ -36,6 +36,9 @@ pub struct EvalRequest {
     pub temperature: f64,
     /// Samples per number of evaluations.
     pub samples: usize,
+    /// How often samples are drawn and measured, with seeds one after the other; 0 counts as 1. Numbers on samples are then means, with
+    /// Student's interval over repeats.
+    pub repeats: usize,
     /// Held-out items for the likelihood bound; 0 for none.
     pub bound_items: usize,
     /// Draws per item of the bound.
@@ -77,6 +80,9 @@ pub enum EvalError {
     /// The classifier.
     #[error("{0} is no classifier of these images: train one with the preset of the set's classifier")]
     Features(String),
+    /// A classifier of images where ChemNet is meant.
+    #[error("{0} knows no molecules: the Frechet distance of molecules takes ChemNet's weights")]
+    NotOfMolecules(String),
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -152,27 +158,32 @@ pub fn evaluate(
     let nfes = if adaptive { vec![1] } else { request.nfe.clone() };
     for nfe in nfes {
         let grid = request.sampler.grid(nfe).map_err(RequestError::Misfit)?;
-        let wanted = SampleRequest {
-            sampler: request.sampler,
-            grid,
-            batch: request.batch,
-            temperature: request.temperature,
-            diagonal_noise: request.diagonal_noise,
-            labels: request.labels.clone(),
-            prefix: request.prefix.clone(),
-            guidance: request.guidance,
-            ..SampleRequest::map(request.samples, 1, request.seed)
-        };
         let stage = format!("{} samples", request.sampler.name());
-        let samples = loaded.sample(&wanted, &mut |done| progress(&stage, done, request.samples))?;
-        if samples.nfe.len() < request.samples {
-            return Err(EvalError::Interrupted);
+        let mut measured = Vec::new();
+        for repeat in 0..request.repeats.max(1) {
+            let wanted = SampleRequest {
+                sampler: request.sampler,
+                grid: grid.clone(),
+                batch: request.batch,
+                temperature: request.temperature,
+                diagonal_noise: request.diagonal_noise,
+                labels: request.labels.clone(),
+                prefix: request.prefix.clone(),
+                guidance: request.guidance,
+                ..SampleRequest::map(request.samples, 1, request.seed.wrapping_add(repeat as u64))
+            };
+            let samples = loaded.sample(&wanted, &mut |done| progress(&stage, done, request.samples))?;
+            if samples.nfe.len() < request.samples {
+                return Err(EvalError::Interrupted);
+            }
+            let counted = samples.mean_nfe().round() as u32;
+            let finish = |row: Row| {
+                let row = Row { n: row.n.or(Some(request.samples)), ..row };
+                row.sampled(request.sampler.name(), counted).seed(request.seed).dtype("f32")
+            };
+            measured.push(judge.rows(&samples, splits, &request.labels).into_iter().map(finish).collect());
         }
-        let counted = samples.mean_nfe().round() as u32;
-        for row in judge.rows(&samples, splits, &request.labels) {
-            let row = Row { n: row.n.or(Some(request.samples)), ..row };
-            report.push(row.sampled(request.sampler.name(), counted).seed(request.seed).dtype("f32"));
-        }
+        over_repeats(measured).into_iter().for_each(|row| report.push(row));
     }
     Ok(report)
 }
@@ -283,8 +294,9 @@ impl<'a> Judge<'a> {
             | DataConfig::Kmnist(_)
             | DataConfig::Cifar10(_)
             | DataConfig::ImageFolder(_) => match features {
+                None => Self::Nothing,
                 Some(Features::Classifier(features)) => Self::Images(Box::new(ImageJudge::new(features, splits)?)),
-                _ => Self::Nothing,
+                Some(Features::ChemNet(_)) => return Err(EvalError::Features("ChemNet".into())),
             },
             data @ (DataConfig::SmallMolecules(_)
             | DataConfig::Qm9(_)
@@ -296,8 +308,11 @@ impl<'a> Judge<'a> {
                 match &splits.schema().layout {
                     Layout::Graph(layout) => {
                         let chemnet = match features {
+                            None => None,
                             Some(Features::ChemNet(net)) => Some(net.as_ref()),
-                            _ => None,
+                            Some(Features::Classifier(net)) => {
+                                return Err(EvalError::NotOfMolecules(net.path.display().to_string()));
+                            }
                         };
                         Self::Molecules(Box::new(MoleculeJudge::new(layout, data, splits, chemnet)))
                     }

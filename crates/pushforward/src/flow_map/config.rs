@@ -90,6 +90,9 @@ pub struct ObjectiveConfig {
     pub teacher: Teacher,
     /// How off-diagonal examples are weighted.
     pub weighting: Weighting,
+    /// Share of the off-diagonal examples that learn the one-step map directly: their pair of times is (0, 1), and their target two steps
+    /// of the teacher (the semigroup identity with KL). Lagrangian targets say nothing there, because a sample at time 1 is its own.
+    pub one_step: f64,
     /// Factor of the mean over the pairs of a graph beside the mean over its nodes; for graphs only.
     pub edge_weight: f64,
 }
@@ -104,6 +107,7 @@ impl Default for ObjectiveConfig {
             start: 0.1,
             teacher: Teacher::Ema,
             weighting: Weighting::Uniform,
+            one_step: 0.0,
             edge_weight: 5.0,
         }
     }
@@ -236,6 +240,19 @@ pub enum Weighting {
 }
 
 impl FlowMapConfig {
+    /// A network and an objective, and everything else as a recipe that is silent on it has it.
+    pub fn new(network: NetworkConfig, objective: ObjectiveConfig) -> Self {
+        Self {
+            network,
+            skip: Skip::default(),
+            source: Source::default(),
+            edge_noise: one(),
+            objective,
+            times: TimesConfig::default(),
+            condition: Condition::default(),
+        }
+    }
+
     /// The trainable model behind these settings, for data with this number of labels.
     ///
     /// # Panics
@@ -266,6 +283,12 @@ impl FlowMapConfig {
         unit("objective.smoothing", o.smoothing, true)?;
         unit("objective.share", o.share, true)?;
         unit("objective.start", o.start, false)?;
+        unit("objective.one_step", o.one_step, false)?;
+        if o.one_step > 0.0 && o.off_diagonal == OffDiagonal::Naive {
+            return Err(
+                "model.objective.one_step compares probabilities, and the naive objective has none: remove it".into()
+            );
+        }
         unit("times.boundary", self.times.boundary, false)?;
         unit("times.latest", self.times.latest, false)?;
         if self.times.latest == 0.0 {

@@ -9,6 +9,7 @@ use crate::flow_map::interpolant::{Source, source_tensor};
 use crate::flow_map::network::Given;
 use crate::flow_map::sample::{LastStep, SampleRequest};
 use crate::nn::SiteShape;
+use crate::nn::graph::GraphShape;
 use crate::pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{argmax, indices, to_host};
@@ -36,18 +37,15 @@ impl Items {
         let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
         let (source, edge_noise) = (config.source, config.edge_noise);
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
-        let Some(graph) = sites.as_graph() else {
-            let given = Given::default().restrict(request.allowed.as_ref(), &like);
-            let given =
-                Given { labels: labels(request, numbers, device), ..given.begin(sites, &request.prefix, &like) };
-            return Self { source, edge_noise, sites, streams, given };
-        };
-        let labels = labels(request, numbers.clone(), device);
+        let size = |graph: GraphShape, i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i));
+        let graph = sites.as_graph();
         let sizes: Vec<usize> =
-            numbers.map(|i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i))).collect();
+            graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
         let given = Given::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
-        let mut items = Self { source, edge_noise, sites, streams, given: Given { labels, ..given } };
-        if request.diagonal_noise {
+        let given = given.begin(sites, &request.prefix, &like);
+        let given = Given { labels: labels(request, numbers, device), ..given };
+        let mut items = Self { source, edge_noise, sites, streams, given };
+        if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
             items.given.diagonal = Some(source_tensor(values.collect(), shape, device));

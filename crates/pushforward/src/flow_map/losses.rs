@@ -18,7 +18,7 @@
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::dual::{Dual, cross_entropy, divergence, log_softmax, softmax};
+use crate::dual::{Dual, cross_entropy, divergence, entropy, log_softmax, softmax};
 use crate::flow_map::time::{Pairs, column, jump_weight, rate};
 
 /// Which parts of a residual the gradient flows through.
@@ -41,16 +41,11 @@ fn squared(x: Tensor<3>) -> Tensor<2> {
     over_classes(x.clone() * x)
 }
 
-/// `q log q` with `0 log 0 = 0`.
-fn entropy_terms(q: Tensor<3>) -> Tensor<3> {
-    q.clone() * q.clamp_min(1e-37).log()
-}
-
 /// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data, optionally with label
 /// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`. Where not all sites have all classes, `open` is one for the
 /// classes that a site has, `[1, sites, classes]`, and `K` their number.
 pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<2> {
-    let hit = cross_entropy(z.clone(), x1);
+    let hit = cross_entropy(x1, z.clone());
     if smoothing == 0.0 {
         return hit;
     }
@@ -178,7 +173,7 @@ pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, weights: &EcldWeights) -
 
 /// Entropy of `softmax(z_tt)` per variable: what separates a cross-entropy to the teacher from the KL.
 pub fn teacher_entropy(z_tt: Tensor<3>) -> Tensor<2> {
-    over_classes(entropy_terms(softmax(z_tt))).neg()
+    entropy(softmax(z_tt))
 }
 
 /// Progressive (semigroup) self-distillation: `KL( a pi_su + b pi_ut || pi )`, no derivative.

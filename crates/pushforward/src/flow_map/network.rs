@@ -42,7 +42,7 @@ pub enum NetworkConfig {
     Dit(DitConfig),
     /// Convolutional, for images.
     Unet(UnetConfig),
-    /// Perceptron, for tiny problems.
+    /// Perceptron, for small problems.
     Mlp(MlpConfig),
     /// The published network for graphs.
     GraphTransformer(GraphTransformerConfig),
@@ -221,7 +221,8 @@ impl EndpointNet for FlowMapModel {
         let z = match &self.network {
             Network::Dit(net) => net.forward(x.clone(), s.clone(), t, told, pass),
             Network::Unet(net) => net.forward(x.clone(), s.clone(), t, told, pass),
-            Network::Mlp(net) => net.forward(x.clone(), s.clone(), t, told),
+            // It reads everything: what an item does not have is nothing to it, whatever a jump has left there.
+            Network::Mlp(net) => net.forward(x.clone().linear(|x| given.keep(x)), s.clone(), t, told),
             Network::GraphTransformer(net) => {
                 net.forward(x.clone(), s.clone(), t, nodes().as_ref(), given.diagonal.as_ref(), pass)
             }

@@ -69,6 +69,38 @@ impl FlowMapObjective {
         points.over_sites(per_site)
     }
 
+    /// Whose predictions are the targets.
+    fn teacher(&self, step: &Step<'_, FlowMapModel>) -> FlowMapModel {
+        match (&self.config.objective.teacher, &self.frozen) {
+            (Teacher::Frozen { .. }, Some(frozen)) => frozen.clone(),
+            (Teacher::Online, _) => step.model.valid(),
+            _ => step.ema.clone(),
+        }
+    }
+
+    /// Per-example loss of the semigroup identity, `[batch]`: a jump against two of the teacher's.
+    fn semigroup(
+        &self,
+        step: &Step<'_, FlowMapModel>,
+        points: &Points,
+        pairs: &Pairs,
+        split: Split,
+        pass: &mut Pass<'_>,
+        randomness: &mut Stream,
+    ) -> Tensor<1> {
+        let teacher = self.teacher(step);
+        let teacher = Untracked { model: &teacher, points, smoothing: self.config.objective.smoothing };
+        let x_s = points.at(&pairs.s);
+        let r = split.draw(pairs.s.len(), randomness);
+        let u: Vec<f64> = (0..r.len()).map(|i| pairs.s[i] + r[i] * (pairs.t[i] - pairs.s[i])).collect();
+        let z_su = teacher.logits(x_s.clone(), &pairs.s, &u);
+        let to_u: Vec<f64> = (0..r.len()).map(|i| jump_weight(pairs.s[i], u[i])).collect();
+        let x_u = losses::jump(x_s.clone(), softmax(z_su.clone()), column(&to_u, &x_s));
+        let z_ut = teacher.logits(x_u, &u, &pairs.t);
+        let z = evaluate(step.model, x_s, &pairs.s, &pairs.t, &points.given, pass);
+        points.over_sites(losses::psd(z, z_su, z_ut, pairs, &r))
+    }
+
     /// Per-example off-diagonal loss, `[batch]`, and the derivative's norm where the objective has one.
     fn off_diagonal(
         &self,
@@ -79,11 +111,7 @@ impl FlowMapObjective {
         randomness: &mut Stream,
     ) -> (Tensor<1>, Option<Tensor<1>>) {
         let online = || step.model.valid();
-        let teacher = match (&self.config.objective.teacher, &self.frozen) {
-            (Teacher::Frozen { .. }, Some(frozen)) => frozen.clone(),
-            (Teacher::Online, _) => online(),
-            _ => step.ema.clone(),
-        };
+        let teacher = self.teacher(step);
         let teacher = Untracked { model: &teacher, points, smoothing: self.config.objective.smoothing };
         let given = &points.given;
         let over_sites = |per_site| points.over_sites(per_site);
@@ -114,15 +142,7 @@ impl FlowMapObjective {
                 let (endpoint, drift) = losses::ecld(z, z_tt, pairs, &weights.weights());
                 (over_sites(endpoint + drift), norm)
             }
-            OffDiagonal::Psd { split } => {
-                let r = split.draw(pairs.s.len(), randomness);
-                let u: Vec<f64> = (0..r.len()).map(|i| pairs.s[i] + r[i] * (pairs.t[i] - pairs.s[i])).collect();
-                let z_su = teacher.logits(x_s.clone(), &pairs.s, &u);
-                let to_u: Vec<f64> = (0..r.len()).map(|i| jump_weight(pairs.s[i], u[i])).collect();
-                let x_u = losses::jump(x_s.clone(), softmax(z_su.clone()), column(&to_u, &x_s));
-                let z_ut = teacher.logits(x_u, &u, &pairs.t);
-                (over_sites(losses::psd(student(pass), z_su, z_ut, pairs, &r)), None)
-            }
+            OffDiagonal::Psd { split } => (self.semigroup(step, points, pairs, split, pass, randomness), None),
             OffDiagonal::LsdLogit { floor, gradient } => {
                 let z = match gradient {
                     losses::GradientPath::Full => student_dual(pass),
@@ -190,7 +210,19 @@ impl Objective<FlowMapModel> for FlowMapObjective {
             let observed = Observed { name: "diagonal", per_example: values.clone().detach().inner(), times: t };
             parts.terms.push(LossTerm { loss: values.mean(), values: observed });
         }
+        let one_step = (config.one_step * off as f64).round() as usize;
+        if one_step > 0 {
+            let (_, ends) = off_points.clone().split(one_step);
+            let pairs = Pairs { s: vec![0.0; one_step], t: vec![1.0; one_step] };
+            let mut pass = Pass::train(&mut dropout);
+            let values = self.semigroup(step, &ends, &pairs, Split::Uniform, &mut pass, &mut times);
+            let per_example = values.clone().detach().inner();
+            let observed = Observed { name: "one_step", per_example, times: pairs.t };
+            parts.terms.push(LossTerm { loss: values.mean() * config.lambda, values: observed });
+        }
+        let off = off - one_step;
         if off > 0 {
+            let (off_points, _) = off_points.split(one_step);
             let pairs = self.config.times.pairs(off, classes, &mut times);
             let mut pass = Pass::train(&mut dropout);
             let (values, norm) = self.off_diagonal(step, &off_points, &pairs, &mut pass, &mut times);

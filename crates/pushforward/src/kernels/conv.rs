@@ -187,10 +187,10 @@ impl Geometry {
         vec![0.0; self.patch() * self.stretch()]
     }
 
-    /// Calls `f` with every run of positions whose pixels are inside of the image: place in the patches, place in the image,
-    /// and length; pixels of a run are `stride` apart.
+    /// Calls `f` with every run of positions whose pixels are inside of the image: place in the patches, line of the image (channels one
+    /// after the other), first pixel in it, and length; pixels of a run are `stride` apart.
     #[inline(always)]
-    fn runs(&self, mut f: impl FnMut(usize, usize, usize)) {
+    fn runs(&self, mut f: impl FnMut(usize, usize, usize, usize)) {
         let ([rows, columns], stretch) = (self.places, self.stretch());
         let inside = |offset: usize, places: usize, pixels: usize| {
             // Positions p with 0 <= p stride + offset - padding < pixels.
@@ -208,45 +208,75 @@ impl Geometry {
                     }
                     let patch = (channel * self.kernel + dy) * self.kernel + dx;
                     for row in top..bottom {
-                        let y = row * self.stride + dy - self.padding;
+                        let line = channel * self.image[0] + row * self.stride + dy - self.padding;
                         let x = left * self.stride + dx - self.padding;
-                        let pixel = (channel * self.image[0] + y) * self.image[1] + x;
-                        f(patch * stretch + row * columns + left, pixel, right - left);
+                        f(patch * stretch + row * columns + left, line, x, right - left);
                     }
                 }
             }
         }
     }
 
-    /// What the kernel sees, `[patch, positions]`, into [`room`](Self::room).
+    /// Where pixel `x` of a line lies if the line's even pixels come before its odd ones.
     #[inline(always)]
-    fn patches(&self, image: &[f32], out: &mut [f32]) {
+    fn sorted(&self, line: usize, x: usize) -> usize {
+        line * self.image[1] + x % 2 * self.image[1].div_ceil(2) + x / 2
+    }
+
+    /// What the kernel sees, `[patch, positions]`, into [`room`](Self::room). With stride 2 runs are copied from `sorted` lines, where they
+    /// lie together.
+    #[inline(always)]
+    fn patches(&self, image: &[f32], sorted: &mut [f32], out: &mut [f32]) {
+        let width = self.image[1];
         match self.stride {
-            1 => self.runs(|place, pixel, n| out[place..place + n].copy_from_slice(&image[pixel..pixel + n])),
-            // A constant distance, which the compiler turns into shuffles.
-            2 => self.runs(|place, pixel, n| {
-                let (out, from) = (&mut out[place..place + n], &image[pixel..pixel + 2 * n - 1]);
-                out.iter_mut().zip(from.iter().step_by(2)).for_each(|(out, x)| *out = *x);
+            1 => self.runs(|place, line, x, n| {
+                out[place..place + n].copy_from_slice(&image[line * width + x..][..n]);
             }),
-            stride => self.runs(|place, pixel, n| {
-                let from = image[pixel..].iter().step_by(stride);
+            2 => {
+                for (line, sorted) in image.chunks_exact(width).zip(sorted.chunks_exact_mut(width)) {
+                    let (even, odd) = sorted.split_at_mut(width.div_ceil(2));
+                    even.iter_mut().zip(line.iter().step_by(2)).for_each(|(out, x)| *out = *x);
+                    odd.iter_mut().zip(line[1..].iter().step_by(2)).for_each(|(out, x)| *out = *x);
+                }
+                self.runs(|place, line, x, n| {
+                    out[place..place + n].copy_from_slice(&sorted[self.sorted(line, x)..][..n]);
+                });
+            }
+            stride => self.runs(|place, line, x, n| {
+                let from = image[line * width + x..].iter().step_by(stride);
                 out[place..place + n].iter_mut().zip(from).for_each(|(out, x)| *out = *x);
             }),
         }
     }
 
-    /// The transpose: adds patches up where they lie in the image.
+    /// The transpose: adds patches up where they lie in the image, which is zero.
     #[inline(always)]
-    fn add_up(&self, patches: &[f32], image: &mut [f32]) {
-        if self.stride == 1 {
-            return self.runs(|place, pixel, n| {
-                image[pixel..pixel + n].iter_mut().zip(&patches[place..place + n]).for_each(|(out, x)| *out += x);
-            });
+    fn add_up(&self, patches: &[f32], sorted: &mut [f32], image: &mut [f32]) {
+        let width = self.image[1];
+        let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(out, x)| *out += x);
+        match self.stride {
+            1 => self.runs(|place, line, x, n| add(&mut image[line * width + x..][..n], &patches[place..place + n])),
+            2 => {
+                sorted.fill(0.0);
+                self.runs(|place, line, x, n| {
+                    add(&mut sorted[self.sorted(line, x)..][..n], &patches[place..place + n]);
+                });
+                for (line, sorted) in image.chunks_exact_mut(width).zip(sorted.chunks_exact(width)) {
+                    let (even, odd) = sorted.split_at(width.div_ceil(2));
+                    line.iter_mut().step_by(2).zip(even).for_each(|(out, x)| *out = *x);
+                    line[1..].iter_mut().step_by(2).zip(odd).for_each(|(out, x)| *out = *x);
+                }
+            }
+            stride => self.runs(|place, line, x, n| {
+                let to = image[line * width + x..].iter_mut().step_by(stride);
+                to.zip(&patches[place..place + n]).for_each(|(out, x)| *out += x);
+            }),
         }
-        self.runs(|place, pixel, n| {
-            let to = image[pixel..].iter_mut().step_by(self.stride);
-            to.zip(&patches[place..place + n]).for_each(|(out, x)| *out += x);
-        });
+    }
+
+    /// Room for the lines of an image with even and odd pixels apart, where that is needed.
+    fn lines(&self) -> Vec<f32> {
+        vec![0.0; if self.stride == 2 { self.channels * self.pixels() } else { 0 }]
     }
 
     /// `W patches(x)` of every batch entry: from images to grids.
@@ -259,9 +289,9 @@ impl Geometry {
         let mut laid = None;
         let weight = First::laid(Matrix::rows(weight, patch), self.grid, patch, self.precision, &mut laid);
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
-            let mut room = self.room();
+            let (mut room, mut lines) = (self.room(), self.lines());
             for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
-                unfold(self, image, &mut room);
+                unfold(self, image, &mut lines, &mut room);
                 let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions, self.precision);
                 filled(out, self.grid, weight, &patches);
             }
@@ -284,7 +314,7 @@ impl Geometry {
             let width = self.stretch();
             // SAFETY: there is room for `patch` rows of `width` numbers, which this job has alone.
             unsafe { product_at(patches.as_mut_ptr(), width, patch, transposed, &grid, false) };
-            fold(self, &patches, out);
+            fold(self, &patches, &mut self.lines(), out);
         });
         out
     }
@@ -299,10 +329,10 @@ impl Geometry {
         .zip(pieces_mut(&mut sums, patch * self.grid))
         .take(self.batch.div_ceil(share));
         run(self.work(), jobs, |((images, grids), sum)| {
-            let mut room = self.room();
+            let (mut room, mut lines) = (self.room(), self.lines());
             let entries = images.chunks(self.channels * self.pixels()).zip(grids.chunks(self.grid * positions));
             for (image, grid) in entries {
-                unfold(self, image, &mut room);
+                unfold(self, image, &mut lines, &mut room);
                 // Transposed, because the grid is the smaller of the two to lay out.
                 let grid = Matrix::rows(grid, positions).transposed();
                 let grid = Factor::packed(grid, positions, self.grid, self.precision);
@@ -321,14 +351,14 @@ impl Geometry {
 
 simd! {
     /// [`Geometry::patches`].
-    fn unfold(geometry: &Geometry, image: &[f32], out: &mut [f32]) {
-        geometry.patches(image, out);
+    fn unfold(geometry: &Geometry, image: &[f32], sorted: &mut [f32], out: &mut [f32]) {
+        geometry.patches(image, sorted, out);
     }
 }
 simd! {
     /// [`Geometry::add_up`].
-    fn fold(geometry: &Geometry, patches: &[f32], image: &mut [f32]) {
-        geometry.add_up(patches, image);
+    fn fold(geometry: &Geometry, patches: &[f32], sorted: &mut [f32], image: &mut [f32]) {
+        geometry.add_up(patches, sorted, image);
     }
 }
 

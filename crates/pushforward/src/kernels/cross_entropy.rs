@@ -19,21 +19,21 @@ use super::simd::{exp, simd, sums};
 use super::softmax::{largest, sizes};
 use super::{optional, slice, tensor};
 
-/// `log 0` is taken at this number, which what multiplies it makes nothing of.
-const LEAST: f32 = 1e-37;
+/// Logarithms are of at least this number, so that `0 log 0 = 0`.
+pub const LEAST: f32 = 1e-37;
 
 /// Cross-entropy of `softmax(z)` to classes.
 ///
 /// # Shapes
-/// - `z`: `[..., classes]`
-/// - `class`, output: the same without the last axis
+/// - `z`: `[batch, sites, classes]`
+/// - `class`, output: `[batch, sites]`
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), shapes differ, or a class is out of range.
-pub fn cross_entropy<const D: usize, const E: usize>(z: Tensor<D>, class: &Tensor<E, Int>) -> Tensor<E> {
+pub fn cross_entropy(class: &Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
     let (logits, classes) = (z.dims(), class.dims());
-    assert!(D == E + 1 && logits[..E] == classes, "classes of shape {classes:?} for logits {logits:?}");
-    let all = logits[E];
+    assert_eq!(logits[..2], classes, "classes of shape {classes:?} for logits {logits:?}");
+    let all = logits[2];
     let ids: Vec<u32> = class.clone().into_data().iter::<u32>().collect();
     assert!(ids.iter().all(|&id| (id as usize) < all), "classes below {all}");
     Tensor::from_dispatch(Dispatch::divergences(z.into_dispatch(), Maybe::Absent, Arc::from(ids)))
@@ -42,14 +42,14 @@ pub fn cross_entropy<const D: usize, const E: usize>(z: Tensor<D>, class: &Tenso
 /// `KL(q || softmax(z))`.
 ///
 /// # Shapes
-/// - `z`, `q`: `[..., classes]`
-/// - output: the same without the last axis
+/// - `z`, `q`: `[batch, sites, classes]`
+/// - output: `[batch, sites]`
 ///
 /// # Panics
 /// If a tensor is not [served](super::serve), or shapes differ.
-pub fn divergence<const D: usize, const E: usize>(q: Tensor<D>, z: Tensor<D>) -> Tensor<E> {
+pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
     let (target, logits) = (q.dims(), z.dims());
-    assert!(D == E + 1 && target == logits, "probabilities of shape {target:?} for logits {logits:?}");
+    assert!(target == logits, "probabilities of shape {target:?} for logits {logits:?}");
     Tensor::from_dispatch(Dispatch::divergences(z.into_dispatch(), maybe(Some(q)), Arc::from([])))
 }
 

@@ -1,8 +1,7 @@
 //! Weights laid out for products, remembered for as long as nobody changes them.
 //!
 //! Laying a weight out takes as long as many products with it: sampling uses the same weights in every pass, and in training the
-//! passes of a step do. A layout belongs to the memory of its weight: it is used while that memory lives and is shared, which
-//! is what keeps it from being changed, and is forgotten after that.
+//! passes of a step do. A layout belongs to the memory of its weight and is forgotten with it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -33,19 +32,9 @@ struct Entry {
     factor: Arc<Factor<'static>>,
 }
 
-#[derive(Default)]
-struct Kept {
-    entries: HashMap<Key, Entry>,
-    /// Entries at which those whose weight is gone are dropped.
-    limit: usize,
-}
+static KEPT: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
 
-static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
-
-/// Fewest entries at which they are looked through.
-const LIMIT: usize = 64;
-
-fn kept() -> MutexGuard<'static, Kept> {
+fn kept() -> MutexGuard<'static, HashMap<Key, Entry>> {
     // What is kept is whole between any two calls.
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -56,7 +45,7 @@ pub(super) fn weights(weight: &FlexTensor, transposed: bool, precision: Precisio
     let numbers = slice(weight);
     let owner = weight.data_arc();
     let key = Key { address: [Arc::as_ptr(&owner).addr(), numbers.as_ptr().addr()], shape, transposed, precision };
-    if let Some(entry) = kept().entries.get(&key).filter(|entry| entry.owner.strong_count() > 0) {
+    if let Some(entry) = kept().get(&key) {
         return entry.factor.clone();
     }
     let [rows, columns] = shape;
@@ -66,10 +55,40 @@ pub(super) fn weights(weight: &FlexTensor, transposed: bool, precision: Precisio
         true => Factor::packed(matrix.transposed(), columns, rows, precision),
     });
     let mut kept = kept();
-    if kept.entries.len() >= kept.limit {
-        kept.entries.retain(|_, entry| entry.owner.strong_count() > 0);
-        kept.limit = LIMIT.max(2 * kept.entries.len());
-    }
-    kept.entries.insert(key, Entry { owner: Arc::downgrade(&owner), factor: factor.clone() });
+    kept.retain(|_, entry| entry.owner.strong_count() > 0);
+    kept.insert(key, Entry { owner: Arc::downgrade(&owner), factor: factor.clone() });
     factor
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, TensorData};
+
+    use super::super::buffer::slots;
+    use super::super::product::filled;
+    use super::*;
+
+    /// The first row of the weight that a layout is of.
+    fn first_row(factor: &Factor<'_>) -> Vec<f32> {
+        let mut out = slots(3);
+        filled(&mut out, 1, Matrix::rows(&[1.0, 0.0], 2), factor).to_vec()
+    }
+
+    #[test]
+    fn a_layout_is_used_again_until_its_weight_changes() {
+        let data = TensorData::new(vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3]);
+        let mut weight = FlexTensor::from_data(data);
+        assert_eq!(weight.dtype(), DType::F32);
+        let laid = weights(&weight, false, Precision::F32);
+        assert_eq!(first_row(&laid), [1.0, 2.0, 3.0]);
+        assert!(Arc::ptr_eq(&laid, &weights(&weight.clone(), false, Precision::F32)), "a copy shares its memory");
+        assert!(!Arc::ptr_eq(&laid, &weights(&weight, true, Precision::F32)), "the transpose is another matrix");
+        // In place, as an optimiser does.
+        weight.storage_mut::<f32>()[0] = 7.0;
+        assert_eq!(first_row(&weights(&weight, false, Precision::F32)), [7.0, 2.0, 3.0]);
+        let shared = weight.clone();
+        weight.storage_mut::<f32>()[0] = 8.0;
+        assert_eq!(first_row(&weights(&weight, false, Precision::F32)), [8.0, 2.0, 3.0]);
+        assert_eq!(first_row(&weights(&shared, false, Precision::F32)), [7.0, 2.0, 3.0]);
+    }
 }

@@ -112,7 +112,9 @@ impl Sizes {
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let rows = x.shape().num_elements() / inputs.max(1);
         // Many pieces, but none so small that starting a job shows. Whole tiles of rows, whatever a tile is.
-        let tile = if Factor::in_tiles(precision) { 96 } else { 12 };
+        // With few rows in tiles, small pieces, or one thread has them all.
+        let in_tiles = if rows < 1024 { 32 } else { 96 };
+        let tile = if Factor::in_tiles(precision) { in_tiles } else { 12 };
         let worth = (1 << 21) / (inputs * outputs).max(1);
         let piece = rows.div_ceil(64).max(worth).next_multiple_of(tile);
         Self { rows, inputs, outputs, piece }
@@ -142,9 +144,14 @@ fn forward(
     let w = Matrix::rows(slice(&weight), outputs);
     // A few rows do not pay for a copy of the weights.
     let few = rows * (1 + usize::from(dx.is_some())) <= 32;
-    let in_place = few.then(|| Factor::in_place(w, inputs, outputs, Precision::F32));
-    let laid = (!few).then(|| weights(&weight, false, precision));
-    let w = in_place.as_ref().or(laid.as_deref()).expect("one of the two");
+    let (place, laid);
+    let w = if few {
+        place = Factor::in_place(w, inputs, outputs, Precision::F32);
+        &place
+    } else {
+        laid = weights(&weight, false, precision);
+        &*laid
+    };
     let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
     let (mut y, mut dy) = (room(true), room(dx.is_some()));
     let keeps = keep && activation.is_some();

@@ -35,7 +35,7 @@ use burn_flex::{FlexTensor, Layout};
 pub use self::activation::{Activation, activate};
 pub use self::attention::attention;
 pub use self::conv::{Stride, conv_transpose2d, conv2d};
-pub use self::cross_entropy::{cross_entropy, divergence};
+pub use self::cross_entropy::{LEAST, cross_entropy, divergence};
 pub use self::edge_attention::edge_attention;
 pub use self::gate::gated;
 pub use self::linear::linear;

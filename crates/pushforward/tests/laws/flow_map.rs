@@ -2,12 +2,12 @@
 
 use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::Dual;
-use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig};
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
 use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{SampleRequest, sample};
-use pushforward::flow_map::time::{Pairs, TimesConfig};
+use pushforward::flow_map::time::Pairs;
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::{Pass, SiteShape};
@@ -145,15 +145,7 @@ impl EndpointNet for PointMass {
 fn one_step_equals_a_hundred_on_a_point_mass() {
     let item = vec![2, 0, 1, 1];
     let net = PointMass(item.clone());
-    let config = FlowMapConfig {
-        network: dit(),
-        skip: Skip::None,
-        source: Default::default(),
-        edge_noise: 1.0,
-        objective: ObjectiveConfig::default(),
-        times: TimesConfig::default(),
-        condition: Condition::None,
-    };
+    let config = FlowMapConfig::new(dit(), ObjectiveConfig::default());
     let draw = |steps| sample(&net, &config, SITES, &device(), &SampleRequest::map(5, steps, 0), &mut |_| true);
     let (one, hundred) = (draw(1), draw(100));
     assert_eq!(one.ids, item.repeat(5));

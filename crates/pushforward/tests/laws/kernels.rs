@@ -272,13 +272,22 @@ fn cross_entropy_and_divergence() {
         let scaled = |x: &Dual<3>, loss: Tensor<2>| x.clone() * Dual::from(loss.unsqueeze_dim::<3>(2));
         let hard = |x: &[Dual<3>]| {
             let ids = indices(&classes, [b, n], &x[0].value.device());
-            scaled(&x[1], cross_entropy(x[0].value.clone(), ids))
+            scaled(&x[1], cross_entropy(ids, x[0].value.clone()))
         };
         check("cross-entropy", &hard, &[shape, shape]);
         let soft = |x: &[Dual<3>]| scaled(&x[1], divergence(x[2].clone().softmax().value, x[0].value.clone()));
         check("divergence", &soft, &[shape, shape, shape]);
         let constant = |x: &[Dual<3>]| scaled(&x[1], divergence(x[2].value.clone().detach(), x[0].value.clone()));
         check("divergence of a constant that is no law", &constant, &[shape, shape, shape]);
+        // What is certain, and logits of classes that a site does not have.
+        let hot: Vec<f64> = (0..b * n * k).map(|i| f64::from(u8::from(i % k == classes[i / k] as usize))).collect();
+        let shut: Vec<f64> =
+            hot.iter().enumerate().map(|(i, q)| if *q == 0.0 && i % 3 == 0 { -1e9 } else { 0.0 }).collect();
+        let certain = |x: &[Dual<3>]| {
+            let [q, shut] = [&hot, &shut].map(|v| from_host(v, shape, &x[0].value));
+            scaled(&x[1], divergence(q + x[2].value.clone() * 0.0, x[0].value.clone() + shut))
+        };
+        check("divergence of what is certain", &certain, &[shape, shape, shape]);
     }
 }
 

@@ -5,11 +5,11 @@ use std::cell::Cell;
 use burn::module::Module;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
-use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal};
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::map::Parametrisation;
 use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, Given, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, sample};
-use pushforward::flow_map::time::{TimeGrid, TimesConfig};
+use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::time_embedding::TimeFeatures;
 use pushforward::nn::{Pass, SiteShape};
@@ -24,15 +24,7 @@ const SAMPLERS: [Sampler; 5] =
     [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-5 }];
 
 pub(crate) fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
-    FlowMapConfig {
-        network: network(),
-        skip: Skip::None,
-        source: Default::default(),
-        edge_noise: 1.0,
-        objective: ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() },
-        times: TimesConfig::default(),
-        condition: Condition::None,
-    }
+    FlowMapConfig::new(network(), ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() })
 }
 
 fn network() -> NetworkConfig {
