@@ -21,7 +21,7 @@ use super::molecule_labels::MoleculeLabel;
 use super::molecule_rows::Packed;
 use super::molecules::{classes, splits};
 use super::{DataError, Splits, files};
-use crate::chem::{Atom, Bond, Element, Molecule, Verdict, check};
+use crate::chem::{Atom, Bond, Element, Molecule, Verdict, check, read};
 use crate::rng::{Purpose, stream};
 
 /// Most atoms that a recipe may ask for.
@@ -79,7 +79,7 @@ impl SmallMoleculeConfig {
         stream(seed, Purpose::Split, 0).shuffle(&mut order);
         let (first, second) = (count - 2 * (count / 10), count - count / 10);
         let parts = [&order[..first], &order[first..second], &order[second..]];
-        let sha256 = files::sha256_made("small-molecules", self, seed);
+        let sha256 = files::sha256_made("small-molecules in the order of SMILES", self, seed);
         splits("small-molecules", packed, &classes, self.atoms, parts, self.label.as_ref(), sha256, refused)
     }
 }
@@ -123,7 +123,12 @@ fn members(most: usize, kinds: &[Kind]) -> (Vec<(String, Molecule)>, BTreeMap<St
                 Verdict::Invalid(refusal) => *refused.entry(refusal.reason().to_owned()).or_default() += 1,
             }
         }
-        found.extend(named);
+        // Atoms in the order of the SMILES, as in sets that are read from files.
+        let named: Vec<(String, Molecule)> = named.into_iter().collect();
+        found.par_extend(named.into_par_iter().map(|(smiles, molecule)| {
+            let ordered = read(&smiles).map_or(molecule, |reading| reading.molecule);
+            (smiles, ordered)
+        }));
         if size < most {
             let grown: Vec<BTreeSet<Growing>> = graphs.par_iter().map(|graph| graph.grown(kinds)).collect();
             layer = grown.into_iter().flatten().collect();

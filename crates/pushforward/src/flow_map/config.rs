@@ -90,9 +90,9 @@ pub struct ObjectiveConfig {
     pub teacher: Teacher,
     /// How off-diagonal examples are weighted.
     pub weighting: Weighting,
-    /// Share of the off-diagonal examples that learn the one-step map directly: their pair of times is (0, 1), and their target two steps
-    /// of the teacher (the semigroup identity with KL). Lagrangian targets say nothing there, because a sample at time 1 is its own.
-    pub one_step: f64,
+    /// Whether some examples learn the one-step map directly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_step: Option<OneStep>,
     /// Factor of the mean over the pairs of a graph beside the mean over its nodes; for graphs only.
     pub edge_weight: f64,
 }
@@ -107,10 +107,27 @@ impl Default for ObjectiveConfig {
             start: 0.1,
             teacher: Teacher::Ema,
             weighting: Weighting::Uniform,
-            one_step: 0.0,
+            one_step: None,
             edge_weight: 5.0,
         }
     }
+}
+
+/// Examples that learn the one-step map directly: their pair of times is (0, 1), and their target is where several jumps of the teacher's
+/// from the same noise end, as `KL(pi_{u,1}(X_{0,u}) || pi_{0,1})` (the semigroup identity for any number of jumps; at time 1 a jump ends in its
+/// endpoint). Lagrangian targets say nothing there, because a sample at time 1 is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneStep {
+    /// Share of the off-diagonal examples.
+    pub share: f64,
+    /// Jumps of the teacher, over steps of random lengths; at least 2.
+    #[serde(default = "two")]
+    pub jumps: usize,
+}
+
+fn two() -> usize {
+    2
 }
 
 /// The off-diagonal objectives. The formulas are in [`losses`](crate::flow_map::losses).
@@ -283,11 +300,17 @@ impl FlowMapConfig {
         unit("objective.smoothing", o.smoothing, true)?;
         unit("objective.share", o.share, true)?;
         unit("objective.start", o.start, false)?;
-        unit("objective.one_step", o.one_step, false)?;
-        if o.one_step > 0.0 && o.off_diagonal == OffDiagonal::Naive {
-            return Err(
-                "model.objective.one_step compares probabilities, and the naive objective has none: remove it".into()
-            );
+        if let Some(OneStep { share, jumps }) = o.one_step {
+            unit("objective.one_step.share", share, false)?;
+            if jumps < 2 {
+                return Err(format!("model.objective.one_step.jumps is at least 2, found {jumps}"));
+            }
+            if o.off_diagonal == OffDiagonal::Naive {
+                return Err(
+                    "model.objective.one_step compares probabilities, and the naive objective has none: remove it"
+                        .into(),
+                );
+            }
         }
         unit("times.boundary", self.times.boundary, false)?;
         unit("times.latest", self.times.latest, false)?;

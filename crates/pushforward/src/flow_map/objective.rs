@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-use crate::dual::{Dual, softmax};
+use crate::dual::{Dual, divergence, softmax};
 use crate::flow_map::config::{Condition, FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
 use crate::flow_map::interpolant::{interpolate, source_tensor};
 use crate::flow_map::losses;
@@ -78,27 +78,30 @@ impl FlowMapObjective {
         }
     }
 
-    /// Per-example loss of the semigroup identity, `[batch]`: a jump against two of the teacher's.
-    fn semigroup(
+    /// Per-example loss of the one-step map against `jumps` jumps of the teacher's from the same noise, `[batch]`.
+    fn one_step(
         &self,
         step: &Step<'_, FlowMapModel>,
         points: &Points,
-        pairs: &Pairs,
-        split: Split,
+        jumps: usize,
         pass: &mut Pass<'_>,
         randomness: &mut Stream,
     ) -> Tensor<1> {
+        let n = points.len();
         let teacher = self.teacher(step);
         let teacher = Untracked { model: &teacher, points, smoothing: self.config.objective.smoothing };
-        let x_s = points.at(&pairs.s);
-        let r = split.draw(pairs.s.len(), randomness);
-        let u: Vec<f64> = (0..r.len()).map(|i| pairs.s[i] + r[i] * (pairs.t[i] - pairs.s[i])).collect();
-        let z_su = teacher.logits(x_s.clone(), &pairs.s, &u);
-        let to_u: Vec<f64> = (0..r.len()).map(|i| jump_weight(pairs.s[i], u[i])).collect();
-        let x_u = losses::jump(x_s.clone(), softmax(z_su.clone()), column(&to_u, &x_s));
-        let z_ut = teacher.logits(x_u, &u, &pairs.t);
-        let z = evaluate(step.model, x_s, &pairs.s, &pairs.t, &points.given, pass);
-        points.over_sites(losses::psd(z, z_su, z_ut, pairs, &r))
+        let grids: Vec<Vec<f64>> = (0..n).map(|_| random_grid(jumps, randomness)).collect();
+        let time = |k: usize| -> Vec<f64> { grids.iter().map(|grid| grid[k]).collect() };
+        let (mut x, mut target) = (points.x0.clone(), None);
+        for k in 0..jumps {
+            let jump = Pairs { s: time(k), t: time(k + 1) };
+            let pi = softmax(teacher.logits(x.clone(), &jump.s, &jump.t));
+            x = losses::jump(x.clone(), pi.clone(), jump.column(&x, jump_weight));
+            target = Some(pi);
+        }
+        let target = target.expect("at least one jump");
+        let z = evaluate(step.model, points.x0.clone(), &vec![0.0; n], &vec![1.0; n], &points.given, pass);
+        points.over_sites(divergence(target, z))
     }
 
     /// Per-example off-diagonal loss, `[batch]`, and the derivative's norm where the objective has one.
@@ -142,7 +145,15 @@ impl FlowMapObjective {
                 let (endpoint, drift) = losses::ecld(z, z_tt, pairs, &weights.weights());
                 (over_sites(endpoint + drift), norm)
             }
-            OffDiagonal::Psd { split } => (self.semigroup(step, points, pairs, split, pass, randomness), None),
+            OffDiagonal::Psd { split } => {
+                let r = split.draw(pairs.s.len(), randomness);
+                let u: Vec<f64> = (0..r.len()).map(|i| pairs.s[i] + r[i] * (pairs.t[i] - pairs.s[i])).collect();
+                let z_su = teacher.logits(x_s.clone(), &pairs.s, &u);
+                let to_u: Vec<f64> = (0..r.len()).map(|i| jump_weight(pairs.s[i], u[i])).collect();
+                let x_u = losses::jump(x_s.clone(), softmax(z_su.clone()), column(&to_u, &x_s));
+                let z_ut = teacher.logits(x_u, &u, &pairs.t);
+                (over_sites(losses::psd(student(pass), z_su, z_ut, pairs, &r)), None)
+            }
             OffDiagonal::LsdLogit { floor, gradient } => {
                 let z = match gradient {
                     losses::GradientPath::Full => student_dual(pass),
@@ -210,14 +221,13 @@ impl Objective<FlowMapModel> for FlowMapObjective {
             let observed = Observed { name: "diagonal", per_example: values.clone().detach().inner(), times: t };
             parts.terms.push(LossTerm { loss: values.mean(), values: observed });
         }
-        let one_step = (config.one_step * off as f64).round() as usize;
+        let (share, jumps) = config.one_step.map_or((0.0, 0), |one_step| (one_step.share, one_step.jumps));
+        let one_step = (share * off as f64).round() as usize;
         if one_step > 0 {
             let (_, ends) = off_points.clone().split(one_step);
-            let pairs = Pairs { s: vec![0.0; one_step], t: vec![1.0; one_step] };
-            let mut pass = Pass::train(&mut dropout);
-            let values = self.semigroup(step, &ends, &pairs, Split::Uniform, &mut pass, &mut times);
+            let values = self.one_step(step, &ends, jumps, &mut Pass::train(&mut dropout), &mut times);
             let per_example = values.clone().detach().inner();
-            let observed = Observed { name: "one_step", per_example, times: pairs.t };
+            let observed = Observed { name: "one_step", per_example, times: vec![1.0; one_step] };
             parts.terms.push(LossTerm { loss: values.mean() * config.lambda, values: observed });
         }
         let off = off - one_step;
@@ -345,6 +355,12 @@ fn site_weights(graph: GraphShape, sizes: &[usize], edge_weight: f64) -> Vec<f64
         graph.sites_of(n).enumerate().map(move |(i, there)| there * if i < graph.nodes { node } else { pair })
     };
     sizes.iter().flat_map(row).collect()
+}
+
+/// Times from 0 to 1 with `jumps` steps between them, each even step moved by less than half of its length.
+fn random_grid(jumps: usize, randomness: &mut Stream) -> Vec<f64> {
+    let inner = (1..jumps).map(|k| (k as f64 + 0.8 * (randomness.uniform() - 0.5)) / jumps as f64);
+    std::iter::once(0.0).chain(inner).chain(std::iter::once(1.0)).collect()
 }
 
 impl Split {

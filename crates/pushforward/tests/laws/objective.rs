@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher, Weighting};
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, Split, Teacher, Weighting};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::network::{FlowMapModel, Network, NetworkConfig, Skip};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -173,22 +173,23 @@ fn label_smoothing_is_undone_in_the_teacher() {
 }
 
 #[test]
-fn the_one_step_map_follows_two_steps_of_the_teacher() {
+fn the_one_step_map_follows_jumps_of_the_teacher() {
     let (network, sites) = mlp();
     let (p, q) = ([0.7, 0.25, 0.05], [0.2, 0.3, 0.5]);
     let (student, teacher) = (constant(&q.map(f64::ln), sites, &network), constant(&p.map(f64::ln), sites, &network));
-    let parts = |one_step: f64| {
+    let parts = |share: f64| {
+        let one_step = Some(OneStep { share, jumps: 3 });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
         let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
         loss(&config, &student, &teacher.valid()).terms
     };
-    let names = |one_step: f64| -> Vec<(&str, usize)> {
-        parts(one_step).iter().map(|t| (t.values.name, t.values.per_example.dims()[0])).collect()
+    let names = |share: f64| -> Vec<(&str, usize)> {
+        parts(share).iter().map(|t| (t.values.name, t.values.per_example.dims()[0])).collect()
     };
     assert_eq!(names(0.0), [("diagonal", 4), ("distillation", 4)]);
     assert_eq!(names(0.25), [("diagonal", 4), ("one_step", 1), ("distillation", 3)]);
     assert_eq!(names(1.0), [("diagonal", 4), ("one_step", 4)]);
-    // Whatever the point and the split, two steps of a constant law end in it.
+    // Whatever the noise and the times, jumps of a constant law end in it.
     let wanted: f64 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
     let found = parts(1.0).pop().expect("a term").values;
     assert!(to_host(&found.per_example).iter().all(|v| (v - wanted).abs() < 1e-5), "not {wanted}");
