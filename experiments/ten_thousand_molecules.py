@@ -31,11 +31,11 @@ ELEMENTS = ["C", "N", "O", "F"]
 def molecule(ids):
     mol, place = Chem.RWMol(), {}
     for i, kind in enumerate(ids[:NODES]):
-        if kind < len(ELEMENTS):
+        if kind is not None:
             place[i] = mol.AddAtom(Chem.Atom(ELEMENTS[kind]))
     pairs = ((i, j) for i in range(NODES) for j in range(i + 1, NODES))
     for (i, j), order in zip(pairs, ids[NODES:]):
-        if 0 < order < len(ORDERS):
+        if order:
             mol.AddBond(place[i], place[j], ORDERS[order])
     return mol
 
