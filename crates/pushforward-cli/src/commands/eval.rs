@@ -16,7 +16,8 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     let seed = args.sampler.seed;
-    let path = args.features.as_ref().or(loaded.recipe.eval.features.as_ref()).cloned();
+    let path = args.features.as_ref().or(loaded.recipe.eval.features.as_ref());
+    let features = features(path, &loaded.recipe.data, &loaded.device)?;
     if matches!(loaded.model, Model::Aef { .. }) {
         let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
         let options = [
@@ -34,7 +35,6 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         request.samples = args.count.unwrap_or(request.samples);
         request.images = args.images.unwrap_or(request.images);
         request.draws = args.draws.unwrap_or(request.draws).max(1);
-        let features = path.map(|path| load_model(&path, false, &args.device)).transpose()?;
         let splits = load_images(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
         return finish(args, &measure_images(&loaded, &splits, features.as_ref(), &request, printer)?, printer);
     }
@@ -51,7 +51,6 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     request.samples = args.count.unwrap_or(request.samples);
     request.repeats = args.repeats.unwrap_or(1);
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
-    let features = features(path.as_ref(), &loaded.recipe.data, &loaded.device)?;
     let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
     finish(args, &measure(&loaded, &splits, features.as_ref(), &request, printer)?, printer)
 }

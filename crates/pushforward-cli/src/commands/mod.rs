@@ -150,7 +150,7 @@ fn image_eval_request(recipe: &Recipe, seed: u64, batch: usize) -> ImageEvalRequ
 fn measure_images(
     loaded: &Loaded,
     splits: &ContinuousSplits,
-    features: Option<&Loaded>,
+    features: Option<&Features>,
     request: &ImageEvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {

@@ -16,7 +16,7 @@ use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, ac
 use pushforward::config::{ModelConfig, Recipe};
 use pushforward::data::{Batches, ContinuousSplits, Dataset, Order, Schema, Splits, Visit};
 use pushforward::eval::report::Report;
-use pushforward::evaluation::{items, labels_of};
+use pushforward::evaluation::{Features, items, labels_of};
 use pushforward::flow_map::config::{Condition, FlowMapConfig, Teacher};
 use pushforward::flow_map::network::FlowMapModel;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -87,6 +87,8 @@ struct Run<'a> {
     provenance: BTreeMap<String, String>,
     resume: Option<Resume>,
     max_minutes: Option<f64>,
+    /// What the evaluation at the end measures distances with.
+    features: Option<Features>,
     printer: Printer,
     args: &'a TrainArgs,
 }
@@ -108,10 +110,9 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         }
     };
     recipe.train.precision.set();
-    if !args.no_eval {
-        // A wrong path is better found now than after the training that the network is to judge.
-        features(recipe.eval.features.as_ref(), &recipe.data, &device)?;
-    }
+    // A wrong path is better found now than after the training that the network is to judge.
+    let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
+    let features = features(path, &recipe.data, &device)?;
     let data_dir = args.data.folder();
     let parts = match recipe.model {
         ModelConfig::Aef(_) => Parts::Continuous(load_images(&recipe.data, &data_dir, recipe.seed)?),
@@ -143,7 +144,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     }
     let max_minutes = args.max_minutes;
     let items = parts.facts().2;
-    let run = Run { recipe, folder, device, schema, items, provenance, resume, max_minutes, printer, args };
+    let run = Run { recipe, folder, device, schema, items, provenance, resume, max_minutes, features, printer, args };
     match (run.recipe.model.clone(), parts) {
         (ModelConfig::FlowMap(config), Parts::Categorical(splits)) => train_flow_map(run, &splits, &config, labels),
         (ModelConfig::Classifier(config), Parts::Categorical(splits)) => {
@@ -462,9 +463,8 @@ fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
         printer.result(&output::sketch(&samples.ids, &loaded.schema));
         printer.result("");
     }
-    let features = features(run.recipe.eval.features.as_ref(), &run.recipe.data, &run.device)?;
     let request = eval_request(&run.recipe, Sampler::Map, 1.0, run.recipe.seed, 256);
-    let report = measure(&loaded, splits, features.as_ref(), &request, printer)?;
+    let report = measure(&loaded, splits, run.features.as_ref(), &request, printer)?;
     written.push(loaded.path.clone());
     close(run, &report, written)
 }
@@ -549,10 +549,8 @@ fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) ->
             }
         }
     }
-    let path = run.recipe.eval.features.as_ref();
-    let features = path.map(|path| model::load(path, Weights::Ema, &run.device)).transpose().or_request()?;
     let request = image_eval_request(&run.recipe, seed, 256);
-    let report = measure_images(&loaded, splits, features.as_ref(), &request, run.printer)?;
+    let report = measure_images(&loaded, splits, run.features.as_ref(), &request, run.printer)?;
     written.push(loaded.path.clone());
     close(&run, &report, written)
 }

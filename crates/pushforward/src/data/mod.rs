@@ -49,6 +49,7 @@ mod vocabulary;
 
 pub use continuous::{ContinuousImages, ContinuousSplits};
 pub use error::DataError;
+pub(crate) use files::sha256_bytes;
 pub use order::{Batches, Order};
 pub use raw::{RawImages, RawSplits};
 pub use vocabulary::{Tokens, Vocabulary};

@@ -18,8 +18,8 @@ use burn::tensor::module::conv1d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use safetensors::SafeTensors;
-use sha2::{Digest as _, Sha256};
 
+use crate::data::sha256_bytes;
 use crate::dual::Dual;
 use crate::kernels::Precision;
 use crate::nn::linear::Linear;
@@ -111,15 +111,15 @@ impl ChemNet {
                 convolution("convolution_2.weight", CHANNELS)?,
             ],
             lstms: [lstm("lstm_1", CHANNELS, HIDDEN[0])?, lstm("lstm_2", HIDDEN[0], HIDDEN[1])?],
-            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: sha256_bytes(&bytes),
         })
     }
 
     /// Features of molecules, given by canonical SMILES, one after the other: [`WIDTH`](Self::WIDTH) numbers each.
     pub fn features(&self, smiles: &[&str]) -> Vec<f64> {
-        // A text counts as long as its characters, though some symbols are two.
         // Whatever the model's precision: distances are compared between runs.
         let _precision = Precision::High.scope();
+        // A text counts as long as its characters, though some symbols are two.
         let places = smiles.iter().map(|s| s.len() + 1).max().unwrap_or(0).max(PLACES);
         smiles.chunks(BATCH).flat_map(|smiles| self.batch(smiles, places)).collect()
     }

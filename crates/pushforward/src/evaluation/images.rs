@@ -4,7 +4,7 @@
 //! in expectation never below the truth. The published objective of the expansion is reported beside them under its own
 //! name: it is no likelihood.
 
-use super::{EvalError, Progress, REFERENCE_ITEMS};
+use super::{EvalError, Features, Progress, REFERENCE_ITEMS};
 use crate::aef::marginal::{MarginalRequest, is_exact};
 use crate::aef::model::DrawRequest;
 use crate::aef::{AefModel, AefObjective, ImageBatch};
@@ -45,7 +45,7 @@ pub struct ImageEvalRequest {
 pub fn evaluate_images(
     loaded: &Loaded,
     splits: &ContinuousSplits,
-    features: Option<&Loaded>,
+    features: Option<&Features>,
     request: &ImageEvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
@@ -115,7 +115,7 @@ pub fn evaluate_images(
         && net.generates()
         && request.samples > 1
     {
-        for row in look(loaded, splits, features, request, progress)? {
+        for row in look(loaded, splits, features.classifier()?, request, progress)? {
             report.push(row);
         }
     }

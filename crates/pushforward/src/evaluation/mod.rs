@@ -68,6 +68,22 @@ pub enum Features {
     ChemNet(Box<ChemNet>),
 }
 
+impl Features {
+    fn classifier(&self) -> Result<&Loaded, EvalError> {
+        match self {
+            Self::Classifier(net) => Ok(net),
+            Self::ChemNet(_) => Err(EvalError::Features("ChemNet".into())),
+        }
+    }
+
+    fn chemnet(&self) -> Result<&ChemNet, EvalError> {
+        match self {
+            Self::ChemNet(net) => Ok(net),
+            Self::Classifier(net) => Err(EvalError::NotOfMolecules(net.path.display().to_string())),
+        }
+    }
+}
+
 /// Why an evaluation is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
@@ -295,8 +311,7 @@ impl<'a> Judge<'a> {
             | DataConfig::Cifar10(_)
             | DataConfig::ImageFolder(_) => match features {
                 None => Self::Nothing,
-                Some(Features::Classifier(features)) => Self::Images(Box::new(ImageJudge::new(features, splits)?)),
-                Some(Features::ChemNet(_)) => return Err(EvalError::Features("ChemNet".into())),
+                Some(features) => Self::Images(Box::new(ImageJudge::new(features.classifier()?, splits)?)),
             },
             data @ (DataConfig::SmallMolecules(_)
             | DataConfig::Qm9(_)
@@ -307,13 +322,7 @@ impl<'a> Judge<'a> {
                 }
                 match &splits.schema().layout {
                     Layout::Graph(layout) => {
-                        let chemnet = match features {
-                            None => None,
-                            Some(Features::ChemNet(net)) => Some(net.as_ref()),
-                            Some(Features::Classifier(net)) => {
-                                return Err(EvalError::NotOfMolecules(net.path.display().to_string()));
-                            }
-                        };
+                        let chemnet = features.map(Features::chemnet).transpose()?;
                         Self::Molecules(Box::new(MoleculeJudge::new(layout, data, splits, chemnet)))
                     }
                     _ => Self::Nothing,

@@ -20,7 +20,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use super::REFERENCE_ITEMS;
 use super::chemnet::ChemNet;
@@ -28,7 +27,7 @@ use crate::chem::fingerprint::{Fingerprint, WORDS};
 use crate::chem::properties::DESCRIPTORS;
 use crate::chem::{Molecule, Perceived, Properties, Verdict, check};
 use crate::data::graph::GraphLayout;
-use crate::data::{DataConfig, Dataset, Splits};
+use crate::data::{DataConfig, Dataset, Splits, sha256_bytes};
 use crate::eval::divergence::total_variation;
 use crate::eval::frechet::{Moments, frechet};
 use crate::eval::graph_stats::{Graph, Statistic};
@@ -292,7 +291,7 @@ fn scales(descriptors: &[f64]) -> Vec<f64> {
 
 /// Hash of the list of descriptors.
 fn list_hash() -> String {
-    Sha256::digest(DESCRIPTORS.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_bytes(DESCRIPTORS.join("\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -76,16 +76,8 @@ impl Panels {
     /// # Safety
     /// The entries of `b` lie in its slice.
     pub(super) unsafe fn packed(b: Matrix<'_>, depth: usize, columns: usize, parts: usize) -> Self {
-        assert!(available() && (parts == 1 || parts == 2), "a processor with tiles, numbers in one or two parts");
-        let panel = panel(depth, parts);
-        let mut lines = room(panel * columns.div_ceil(BLOCK));
-        let panels = pieces_mut(&mut lines, panel).take(columns.div_ceil(BLOCK)).enumerate();
-        run(depth * columns / 4, panels, |(i, out)| {
-            let first = i * BLOCK;
-            let b = b.from(0, first).transposed();
-            // SAFETY: the caller's entries, room for the whole depth, and the processor has AVX-512.
-            unsafe { lay_out(b, [BLOCK.min(columns - first), depth], parts, out, true) };
-        });
+        // SAFETY: the caller's entries.
+        let lines = unsafe { packed(b.transposed(), [columns, depth], parts, true) };
         Self { lines, depth, columns, parts }
     }
 }
@@ -107,15 +99,30 @@ impl Strips {
     /// # Safety
     /// The entries of `a` lie in its slice.
     pub(super) unsafe fn packed(a: Matrix<'_>, rows: usize, depth: usize, parts: usize) -> Self {
-        assert!(available() && (parts == 1 || parts == 2), "a processor with tiles, numbers in one or two parts");
-        let size = panel(depth, parts);
-        let mut lines = room(size * rows.div_ceil(BLOCK));
-        for (strip, row) in lines.chunks_exact_mut(size).zip((0..rows).step_by(BLOCK)) {
-            // SAFETY: the caller's entries, room for the whole depth, and the processor has AVX-512.
-            unsafe { lay_out(a.from(row, 0), [BLOCK.min(rows - row), depth], parts, strip, false) };
-        }
+        // SAFETY: the caller's entries.
+        let lines = unsafe { packed(a, [rows, depth], parts, false) };
         Self { lines, rows, depth, parts }
     }
+}
+
+/// All `count` lines of a factor of `depth` numbers each, [`BLOCK`] at a time: panels of the `second` factor, strips of the first.
+///
+/// # Panics
+/// As [`Panels::packed`].
+///
+/// # Safety
+/// The numbers lie in the slice of `x`.
+unsafe fn packed(x: Matrix<'_>, [count, depth]: [usize; 2], parts: usize, second: bool) -> Lines {
+    assert!(available() && (parts == 1 || parts == 2), "a processor with tiles, numbers in one or two parts");
+    let size = panel(depth, parts);
+    let mut lines = room(size * count.div_ceil(BLOCK));
+    let pieces = pieces_mut(&mut lines, size).take(count.div_ceil(BLOCK)).enumerate();
+    run(depth * count / 4, pieces, |(i, out)| {
+        let first = i * BLOCK;
+        // SAFETY: the caller's numbers, room for the whole depth, and the processor has AVX-512.
+        unsafe { lay_out(x.from(first, 0), [BLOCK.min(count - first), depth], parts, out, second) };
+    });
+    lines
 }
 
 /// Lines of a panel or strip.
