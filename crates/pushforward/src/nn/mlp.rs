@@ -2,11 +2,8 @@
 //! nodes have an order that means something.
 //!
 //! ```text
-//! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out (LayerNorm(h) (1 + scale) + shift) + gain x
+//! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out LayerNorm(h)
 //! ```
-//!
-//! The gain, one number a class that depends on the times, passes a site's own vector on: what a site of noise says of its end
-//! needs no place among the features, so that a perceptron narrower than its input does not lose it.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -56,8 +53,6 @@ impl MlpConfig {
                 })
                 .collect(),
             norm: LayerNorm::init(width, device, stream),
-            modulation: Modulation::init(width, 2, width, device, stream),
-            gain: Modulation::init(width, 1, sites.classes, device, stream),
             output: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
             classes: sites.classes,
         }
@@ -75,10 +70,6 @@ pub struct Mlp {
     pub blocks: Vec<MlpBlock>,
     /// Final normalisation.
     pub norm: LayerNorm,
-    /// Its shift and scale.
-    pub modulation: Modulation,
-    /// What logits take over from their own entries.
-    pub gain: Modulation,
     /// `[width, sites * classes]`
     pub output: Linear,
     #[module(skip)]
@@ -109,16 +100,13 @@ impl Mlp {
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, classes] = x.dims();
         let cond = self.time.forward_with(s, t, class);
-        let flat = x.clone().scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
+        let flat = x.scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
         let mut h = self.input.forward(flat);
         for block in &self.blocks {
             let [shift, scale, gate] = block.modulation.forward(cond.clone());
             let m = block.norm.forward_modulated(h.clone(), shift, scale);
             h = gated(h, block.second.forward(block.first.forward_silu(m)), gate);
         }
-        let [shift, scale] = self.modulation.forward(cond.clone());
-        let z = self.output.forward(self.norm.forward_modulated(h, shift, scale));
-        let [gain] = self.gain.forward(cond);
-        gated(z.linear(|v| v.reshape([b, sites, classes])), x, gain)
+        self.output.forward(self.norm.forward(h)).linear(|v| v.reshape([b, sites, classes]))
     }
 }

@@ -55,7 +55,6 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
         let allowed = Allowed::all(sites).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
         let allowed = allowed.expect("a constraint that can be kept");
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
-        let mut free = 0;
         for sampler in
             [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
         {
@@ -69,10 +68,9 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
                     ids.chunks(sites.count).filter(|item| wrong(item)).count()
                 };
                 assert_eq!(breaks(&kept(bound)), 0, "{sampler:?}, {last:?}, {:?}", config.network);
-                free += breaks(&kept(request));
+                assert!(breaks(&kept(request)) > 0, "{sampler:?}: a free sample breaks the constraint");
             }
         }
-        assert!(free > 0, "{:?}: free samples break the constraint", config.network);
     }
 }
 

@@ -149,10 +149,8 @@ fn no_gradient_reaches_the_teacher() {
 fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig) -> FlowMapModel {
     let mut model = trained(network, sites, false);
     let Network::Mlp(mlp) = &mut model.network else { panic!("the network is a perceptron") };
-    for layer in [&mut mlp.output, &mut mlp.gain.linear] {
-        layer.weight = Param::from_tensor(layer.weight.val().detach().zeros_like());
-        layer.bias = layer.bias.as_ref().map(|bias| Param::from_tensor(bias.val().detach().zeros_like()));
-    }
+    let weight = mlp.output.weight.val().detach().zeros_like();
+    mlp.output.weight = Param::from_tensor(weight);
     let bias: Tensor<1> = tracked(&z.repeat(sites.count), [z.len() * sites.count]);
     mlp.output.bias = Some(Param::from_tensor(bias.cast(DType::F32).detach()));
     model
