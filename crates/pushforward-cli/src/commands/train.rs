@@ -401,7 +401,8 @@ fn train_flow_map(
     let nfes = run.recipe.eval.nfe.clone();
     let sketches = |step: u64, ema: &FlowMapModel| {
         let sketch = |&nfe: &usize| {
-            let request = SampleRequest { labels: shown(ema), ..SampleRequest::map(SAMPLE_ITEMS, nfe, seed) };
+            let request =
+                SampleRequest { labels: shown(ema), endpoints: false, ..SampleRequest::map(SAMPLE_ITEMS, nfe, seed) };
             let samples = sample(ema, config, sites, &device, &request, &mut |_| true);
             Sketch::new(&format!("step-{step:08}-nfe{nfe}"), &samples.ids, &schema)
         };
@@ -456,7 +457,8 @@ fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
             Model::FlowMap { net, .. } => shown(net),
             _ => Vec::new(),
         };
-        let request = SampleRequest { labels, ..SampleRequest::map(SAMPLE_ITEMS, nfe, run.recipe.seed) };
+        let request =
+            SampleRequest { labels, endpoints: false, ..SampleRequest::map(SAMPLE_ITEMS, nfe, run.recipe.seed) };
         let samples = loaded.sample(&request, &mut |_| true).or_run()?;
         written.push(Sketch::new(&format!("final-nfe{nfe}"), &samples.ids, &loaded.schema).save(&run.folder)?);
         printer.result(&format!("samples with {nfe} network evaluation{}:", if nfe == 1 { "" } else { "s" }));

@@ -186,6 +186,7 @@ pub fn evaluate(
                 labels: request.labels.clone(),
                 prefix: request.prefix.clone(),
                 guidance: request.guidance,
+                endpoints: false,
                 ..SampleRequest::map(request.samples, 1, request.seed.wrapping_add(repeat as u64))
             };
             let samples = loaded.sample(&wanted, &mut |done| progress(&stage, done, request.samples))?;

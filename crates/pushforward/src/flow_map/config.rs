@@ -313,6 +313,7 @@ impl FlowMapConfig {
             }
         }
         unit("times.boundary", self.times.boundary, false)?;
+        unit("times.from_noise", self.times.from_noise, false)?;
         unit("times.latest", self.times.latest, false)?;
         if self.times.latest == 0.0 {
             return Err("model.times.latest is positive, found 0".into());

@@ -54,14 +54,18 @@ impl Items {
     }
 
     pub(super) fn noise(&mut self, device: &Device, fresh: bool) -> Tensor<3> {
+        self.noise_of(0..self.streams.len(), device, fresh)
+    }
+
+    /// The noise of some of the items.
+    pub(super) fn noise_of(&mut self, items: Range<usize>, device: &Device, fresh: bool) -> Tensor<3> {
         let (sites, source) = (self.sites, self.source);
-        let values = self
-            .streams
+        let values = self.streams[items.clone()]
             .iter_mut()
             .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
         let values: Vec<f32> = values.collect();
-        let x0 = source_tensor(values, [self.streams.len(), sites.count, sites.classes], device);
-        self.scaled(x0)
+        let x0 = source_tensor(values, [items.len(), sites.count, sites.classes], device);
+        self.given.slice(items).noise(x0, sites, self.edge_noise)
     }
 
     /// Numbers of the source's kind with the scale of the noise, nothing where an item has nothing.
@@ -71,18 +75,23 @@ impl Items {
 
     /// Class indices of the points at time 1.
     pub(super) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
+        let mut ids = self.classes_of(0..self.streams.len(), end, last);
+        self.mark_absent(&mut ids, 1);
+        ids
+    }
+
+    /// Class indices of some of the items, absent sites not marked.
+    pub(super) fn classes_of(&mut self, items: Range<usize>, end: Tensor<3>, last: LastStep) -> Vec<u32> {
         let sites = self.sites;
-        let mut ids = match last {
-            LastStep::Argmax => argmax(self.given.close(end)),
+        match last {
+            LastStep::Argmax => argmax(self.given.slice(items).close(end)),
             LastStep::Draw => {
                 let host = to_host(&end);
                 let open = self.given.allowed.as_ref().map(to_host);
-                let items = host.chunks(sites.count * sites.classes).zip(&mut self.streams);
+                let items = host.chunks(sites.count * sites.classes).zip(&mut self.streams[items]);
                 items.flat_map(|(item, (_, fresh))| draw_item(item, open.as_deref(), sites.classes, fresh)).collect()
             }
-        };
-        self.mark_absent(&mut ids, 1);
-        ids
+        }
     }
 
     /// Marks the sites that items do not have, for `copies` rows an item.

@@ -26,14 +26,13 @@ mod given;
 pub mod guidance;
 pub mod interpolant;
 mod items;
+pub mod large_vocabulary;
 pub mod likelihood;
-
 pub mod losses;
 pub mod map;
 pub mod network;
 pub mod objective;
 pub mod sample;
 pub mod steer;
-
 pub mod time;
 pub mod warp;

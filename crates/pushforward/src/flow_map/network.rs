@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
 pub use crate::flow_map::given::{Given, sizes};
+use crate::flow_map::large_vocabulary::LinearEnds;
 use crate::flow_map::map::Parametrisation;
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
@@ -31,6 +32,11 @@ pub trait EndpointNet {
     /// Passes through a network that one call takes.
     fn passes(&self) -> u64 {
         1
+    }
+
+    /// The network cut at its first and last layer, where [its samples](crate::flow_map::large_vocabulary) need not hold points.
+    fn ends(&self) -> Option<&dyn LinearEnds> {
+        None
     }
 }
 
@@ -200,6 +206,13 @@ impl FlowMapModel {
         self.labels.as_ref().map(|table| table.dims()[0] - 1)
     }
 
+    fn dit(&self) -> &Dit {
+        match &self.network {
+            Network::Dit(net) => net,
+            _ => unreachable!("only a transformer has linear ends"),
+        }
+    }
+
     /// What is added to the embedded times of a batch.
     fn told(&self, batch: usize, labels: Option<&Tensor<1, Int>>) -> Option<Tensor<2>> {
         let table = self.labels.as_ref()?.val();
@@ -234,6 +247,29 @@ impl EndpointNet for FlowMapModel {
             // A velocity is zero there, like the noise.
             Parametrisation::Velocity => z,
         }
+    }
+
+    /// Where there are more classes than features.
+    fn ends(&self) -> Option<&dyn LinearEnds> {
+        let Network::Dit(net) = &self.network else { return None };
+        let [token, width] = net.input.projection.weight.dims();
+        let plain = self.skip == Skip::None && self.parametrisation == Parametrisation::Endpoint;
+        (plain && token == self.sites.classes && token > width).then_some(self)
+    }
+}
+
+impl LinearEnds for FlowMapModel {
+    fn read(&self, x: Tensor<3>) -> Tensor<3> {
+        self.dit().read(x)
+    }
+
+    fn features(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, given: &Given) -> Tensor<3> {
+        let told = self.told(read.dims()[0], given.labels.as_ref());
+        self.dit().features_of(read, s, t, told)
+    }
+
+    fn logits(&self, features: Tensor<3>, given: &Given) -> Tensor<3> {
+        given.close(self.dit().logits_of(features))
     }
 }
 

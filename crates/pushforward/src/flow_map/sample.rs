@@ -20,6 +20,7 @@ use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::dopri5;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::items::Items;
+use crate::flow_map::large_vocabulary;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::network::EndpointNet;
 use crate::flow_map::time::TimeGrid;
@@ -45,6 +46,9 @@ pub struct SampleRequest {
     pub temperature: f64,
     /// How the last point becomes class indices.
     pub last: LastStep,
+    /// Whether the final points are kept: `sites * classes` numbers an item. Without them, [large
+    /// vocabularies](crate::flow_map::large_vocabulary) take little memory.
+    pub endpoints: bool,
     /// Which classes the items may take; all, if absent. Not for the unconstrained baseline.
     pub allowed: Option<Allowed>,
     /// Labels of the items of a model with that condition, over and over: item i has `labels[i % labels.len()]`. Hidden, if
@@ -73,6 +77,7 @@ impl SampleRequest {
             seed,
             temperature: 1.0,
             last: LastStep::Argmax,
+            endpoints: true,
             allowed: None,
             labels: Vec::new(),
             prefix: Vec::new(),
@@ -144,7 +149,8 @@ pub enum LastStep {
 pub struct Samples {
     /// Class indices, item by item; [`ABSENT`](crate::pairs::ABSENT) where an item has no such site.
     pub ids: Vec<u32>,
-    /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation.
+    /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation. Empty where they
+    /// were not asked for.
     pub endpoints: Vec<f32>,
     /// Shape of an item.
     pub sites: SiteShape,
@@ -178,15 +184,25 @@ pub fn sample<N: EndpointNet>(
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);
         let items = Items::new(config, sites, request, request.first + start as u64, n, device);
+        if let Some(ends) = net.ends().filter(|_| large_vocabulary::serves(request)) {
+            let (ids, evaluations) = large_vocabulary::sample(ends, request, items, device);
+            out.nfe.extend(vec![evaluations * net.passes(); n]);
+            out.ids.extend(ids);
+            if !progress(start + n) {
+                break;
+            }
+            continue;
+        }
         let map = FlowMap::new(net, config.objective.off_diagonal.parametrisation())
             .with_temperature(request.temperature)
             .of(items.given.clone());
         let (end, adaptive, mut items) = integrate(&map, request, items, device);
         let steps = |evaluations: Vec<u64>| evaluations.into_iter().map(|e| e * net.passes()).collect();
         out.nfe.extend(adaptive.map_or_else(|| vec![map.evaluations(); n], steps));
-        let host = to_host(&end);
+        if request.endpoints {
+            out.endpoints.extend(to_host(&end).into_iter().map(|v| v as f32));
+        }
         out.ids.extend(items.classes(end, request.last));
-        out.endpoints.extend(host.into_iter().map(|v| v as f32));
         if !progress(start + n) {
             break;
         }

@@ -116,7 +116,11 @@ impl<'a> Factor<'a> {
             let panels = unsafe { amx::Panels::packed(b, depth, columns, parts) };
             return Self { depth, columns, laid: Laid::Tiles(panels) };
         }
-        let rounded = precision == Precision::Bf16;
+        Self::panels(b, depth, columns, precision == Precision::Bf16)
+    }
+
+    /// For the registers, whether there is a tile unit or not.
+    fn panels(b: Matrix<'_>, depth: usize, columns: usize, rounded: bool) -> Self {
         let mut data = slots(depth * columns.next_multiple_of(LANES));
         let panels = pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate();
         run(depth * columns / 4, panels, |(i, out)| {
@@ -254,7 +258,7 @@ pub(super) unsafe fn product_at<'a>(
             };
             if gathered {
                 gather(a.from(row, first), [rows, k], rounded, &mut own);
-                (block.a, block.a_column) = (own.as_ptr().cast(), GATHERED);
+                (block.a, block.a_row, block.a_column) = (own.as_ptr().cast(), 1, GATHERED);
             }
             for column in (0..n).step_by(PANEL) {
                 block.columns = PANEL.min(n - column);
@@ -502,7 +506,13 @@ mod tests {
                     let seen = |x: f32| f64::from(if precision == Precision::Bf16 { bf16(x) } else { x });
                     let mut laid = None;
                     let first = First::laid(a, m, depth, precision, &mut laid);
-                    let factors = [Factor::packed(b, depth, n, precision), Factor::in_place(b, depth, n, precision)];
+                    // What a processor without a tile unit takes is tried on one with it, too.
+                    let rounded = precision == Precision::Bf16;
+                    let factors = [
+                        Factor::packed(b, depth, n, precision),
+                        Factor::in_place(b, depth, n, precision),
+                        Factor::panels(b, depth, n, rounded),
+                    ];
                     for (factor, first) in factors.iter().flat_map(|f| [(f, first), (f, First::from(a))]) {
                         let width = n + 3;
                         let mut out = vec![0.5f32; m * width];

@@ -150,8 +150,18 @@ impl Dit {
     ) -> Dual<3> {
         let cond = self.time.forward_with(s.clone(), t, class);
         let tokens = x.linear(|x| self.cut(x));
-        let n = tokens.dims()[1];
-        let mut h = self.input.forward(tokens, s, cond.clone());
+        let h = self.input.forward(tokens, s, cond.clone());
+        let logits = self.output.forward(self.features(h, cond, pass));
+        logits.linear(|z| self.paste(z))
+    }
+
+    /// What the last layer sees of embedded tokens.
+    ///
+    /// # Shapes
+    /// - `h`, output: `[batch, tokens, width]`
+    /// - `cond`: `[batch, cond]`
+    fn features(&self, mut h: Dual<3>, cond: Dual<2>, pass: &mut Pass<'_>) -> Dual<3> {
+        let n = h.dims()[1];
         let positions = match self.sites.grid() {
             Some([_, w]) => Positions::Grid { columns: w / self.patch },
             None => Positions::Line,
@@ -161,8 +171,37 @@ impl Dit {
             h = block.forward(h, cond.clone(), &rotary, pass);
         }
         let [shift, scale] = self.modulation.forward(cond);
-        let logits = self.output.forward(self.norm.forward_modulated(h, shift, scale));
-        logits.linear(|z| self.paste(z))
+        self.norm.forward_modulated(h, shift, scale)
+    }
+
+    /// The products of points with the first layer's weights, all that the network asks of them.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - output: `[batch, tokens, width]`
+    pub fn read(&self, x: Tensor<3>) -> Tensor<3> {
+        self.input.projection.product(self.cut(x).into()).value
+    }
+
+    /// What the last layer sees of points that were [read](Self::read).
+    ///
+    /// # Shapes
+    /// - `read`, output: `[batch, tokens, width]`
+    /// - `s`, `t`: `[batch]`
+    /// - `class`: `[batch, cond]`
+    pub fn features_of(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, class: Option<Tensor<2>>) -> Tensor<3> {
+        let cond = self.time.forward_with(s.clone().into(), t.into(), class);
+        let h = self.input.forward_read(read.into(), s.into(), cond.clone());
+        self.features(h, cond, &mut Pass::eval()).value
+    }
+
+    /// Logits of what [`features_of`](Self::features_of) gives.
+    ///
+    /// # Shapes
+    /// - `features`: `[batch, tokens, width]`
+    /// - output: `[batch, sites, classes]`
+    pub fn logits_of(&self, features: Tensor<3>) -> Tensor<3> {
+        self.paste(self.output.forward(features.into()).value)
     }
 
     /// Sites to patches: `[batch, sites, classes]` to `[batch, tokens, patch^2 classes]`.
@@ -228,12 +267,29 @@ impl InputEmbedding {
     }
 
     fn forward(&self, x: Dual<3>, s: Dual<1>, cond: Dual<2>) -> Dual<3> {
-        let k = self.classes as f64;
-        let Some(refine) = &self.refine else {
-            return self.projection.forward(x.scale(1.0 / k.sqrt()));
+        self.refined(self.projection.forward(self.scaled(x, s)), cond)
+    }
+
+    /// The same for points whose product with the weights is known: the scale is one number an item.
+    fn forward_read(&self, read: Dual<3>, s: Dual<1>, cond: Dual<2>) -> Dual<3> {
+        let h = self.scaled(read, s);
+        let h = match &self.projection.bias {
+            Some(bias) => h + Dual::from(bias.val().unsqueeze::<3>()),
+            None => h,
         };
-        let [b, _, _] = x.dims();
-        let h = self.projection.forward(x * inverse_rms(s, k).linear(|v| v.reshape([b, 1, 1])));
+        self.refined(h, cond)
+    }
+
+    fn scaled(&self, x: Dual<3>, s: Dual<1>) -> Dual<3> {
+        let (k, b) = (self.classes as f64, x.dims()[0]);
+        match &self.refine {
+            None => x.scale(1.0 / k.sqrt()),
+            Some(_) => x * inverse_rms(s, k).linear(|v| v.reshape([b, 1, 1])),
+        }
+    }
+
+    fn refined(&self, h: Dual<3>, cond: Dual<2>) -> Dual<3> {
+        let Some(refine) = &self.refine else { return h };
         let h = h.clone() + refine.second.forward(refine.first.forward_gelu(h)).scale(0.1);
         let scale = refine.scale.forward(cond.clone()).linear(|v| v.unsqueeze_dim(1));
         let shift = refine.shift.forward(cond).linear(|v| v.unsqueeze_dim(1));

@@ -91,33 +91,45 @@ impl Linear {
     /// - `x`: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, None) } else { self.composed(x) }
+        if self.served(&x) { self.fused(x, None) } else { self.composed(x, self.offset()) }
+    }
+
+    /// `x W`, without the offset.
+    pub fn product<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        if self.served(&x) {
+            return kernels::linear(x.into(), self.weight.val(), None, None).into();
+        }
+        self.composed(x, None)
     }
 
     /// [`forward`](Self::forward) followed by [`gelu`](Dual::gelu).
     pub fn forward_gelu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, Some(Activation::Gelu)) } else { self.composed(x).gelu() }
+        if self.served(&x) { self.fused(x, Some(Activation::Gelu)) } else { self.composed(x, self.offset()).gelu() }
     }
 
     /// [`forward`](Self::forward) followed by [`silu`](Dual::silu).
     pub fn forward_silu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, Some(Activation::Silu)) } else { self.composed(x).silu() }
+        if self.served(&x) { self.fused(x, Some(Activation::Silu)) } else { self.composed(x, self.offset()).silu() }
     }
 
     /// [`forward`](Self::forward) followed by [`relu`](Dual::relu).
     pub fn forward_relu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, Some(Activation::Relu)) } else { self.composed(x).relu() }
+        if self.served(&x) { self.fused(x, Some(Activation::Relu)) } else { self.composed(x, self.offset()).relu() }
     }
 
     fn served<const D: usize>(&self, x: &Dual<D>) -> bool {
         kernels::serve(&x.value) && kernels::serve(&self.weight.val())
     }
 
-    fn fused<const D: usize>(&self, x: Dual<D>, activation: Option<Activation>) -> Dual<D> {
-        kernels::linear(x.into(), self.weight.val(), self.bias.as_ref().map(Param::val), activation).into()
+    fn offset(&self) -> Option<Tensor<1>> {
+        self.bias.as_ref().map(Param::val)
     }
 
-    fn composed<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+    fn fused<const D: usize>(&self, x: Dual<D>, activation: Option<Activation>) -> Dual<D> {
+        kernels::linear(x.into(), self.weight.val(), self.offset(), activation).into()
+    }
+
+    fn composed<const D: usize>(&self, x: Dual<D>, bias: Option<Tensor<1>>) -> Dual<D> {
         let mut dims = x.dims();
         let inputs = dims[D - 1];
         let rows = dims[..D - 1].iter().product::<usize>();
@@ -126,7 +138,7 @@ impl Linear {
         let apply = |v: Tensor<D>, bias: Option<Tensor<1>>| {
             linear(v.reshape([rows, inputs]), self.weight.val(), bias).reshape(dims)
         };
-        let value = apply(x.value, self.bias.as_ref().map(Param::val));
+        let value = apply(x.value, bias);
         Dual { value, tangent: x.tangent.map(|t| apply(t, None)) }
     }
 }

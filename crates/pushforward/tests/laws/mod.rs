@@ -9,6 +9,7 @@ mod dual;
 mod flow_map;
 mod graph;
 mod kernels;
+mod large_vocabulary;
 mod objective;
 mod precision;
 mod sampler;

@@ -1,0 +1,94 @@
+//! Samples that hold no points are the samples that do.
+
+use burn::module::Module as _;
+use burn::tensor::DType;
+use pushforward::dual::Dual;
+use pushforward::flow_map::allowed::Allowed;
+use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
+use pushforward::flow_map::large_vocabulary::LinearEnds;
+use pushforward::flow_map::map::Parametrisation;
+use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
+use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
+use pushforward::nn::dit::{DitConfig, InputMode};
+use pushforward::nn::{Pass, SiteShape};
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::cast_module;
+
+use super::dual::randomise;
+use super::sampler::config;
+use crate::support::device;
+
+const SITES: SiteShape = SiteShape::line(6, 41);
+
+/// A network that cannot be asked with a point.
+struct Cut(FlowMapModel);
+
+impl EndpointNet for Cut {
+    fn logits(&self, _: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+        panic!("points were made for the network");
+    }
+
+    fn ends(&self) -> Option<&dyn LinearEnds> {
+        self.0.ends()
+    }
+}
+
+fn network(input: InputMode, width: usize) -> NetworkConfig {
+    NetworkConfig::Dit(DitConfig { input, width, blocks: 1, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() })
+}
+
+fn model(network: NetworkConfig, skip: Skip) -> FlowMapModel {
+    let parametrisation = Parametrisation::Endpoint;
+    let model = FlowMapModelConfig { network, skip, parametrisation, learned_weight: false, labels: None };
+    let model = randomise(model.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
+    cast_module(model.valid(), DType::F32)
+}
+
+#[test]
+fn samples_without_points_are_those_with_points() {
+    for input in [InputMode::Naive, InputMode::Rms] {
+        let network = network(input, 16);
+        let net = model(network.clone(), Skip::None);
+        let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
+        let allowed = Allowed::all(SITES).fix(4, 2).and_then(|a| a.forbid(3, 7)).expect("it can be kept");
+        for sampler in [Sampler::Map, Sampler::Euler, Sampler::Renoise] {
+            for nfe in [1, 3] {
+                for last in [LastStep::Argmax, LastStep::Draw] {
+                    for (allowed, prefix) in [(None, vec![]), (Some(allowed.clone()), vec![]), (None, vec![3, 40])] {
+                        let what = format!("{input:?}, {sampler:?}, {nfe}, {last:?}, {prefix:?}");
+                        let grid = sampler.grid(nfe).expect("any number");
+                        let request = SampleRequest {
+                            grid,
+                            sampler,
+                            last,
+                            allowed,
+                            prefix,
+                            batch: 5,
+                            first: 2,
+                            ..SampleRequest::map(12, 1, 3)
+                        };
+                        let whole = sample(&net, &config, SITES, &device(), &request, &mut |_| true);
+                        let request = SampleRequest { endpoints: false, ..request };
+                        let cut = Cut(net.clone());
+                        let found = sample(&cut, &config, SITES, &device(), &request, &mut |_| true);
+                        assert_eq!(found.nfe, whole.nfe, "{what}");
+                        assert!(found.endpoints.is_empty() && found.ids.len() == whole.ids.len(), "{what}");
+                        let differ = found.ids.iter().zip(&whole.ids).filter(|(a, b)| a != b).count();
+                        // A draw on the verge may fall to the other side.
+                        assert!(differ <= 1, "{what}: {differ} of {} ids", whole.ids.len());
+                        let other = SampleRequest { seed: 4, last: LastStep::Draw, ..request };
+                        let other = sample(&cut, &config, SITES, &device(), &other, &mut |_| true);
+                        assert_ne!(other.ids, found.ids, "{what}: the noise decides");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_networks_with_linear_ends_are_cut() {
+    assert!(model(network(InputMode::Rms, 16), Skip::None).ends().is_some());
+    assert!(model(network(InputMode::Rms, 64), Skip::None).ends().is_none(), "more features than classes");
+    assert!(model(network(InputMode::Rms, 16), Skip::Evidence { cap: 4.0 }).ends().is_none(), "the skip needs points");
+}
