@@ -1,9 +1,10 @@
-//! Matrix products on the tile unit of x86 processors (AMX): sixteen rows of 32 bfloat16 numbers against sixteen columns, added up in
-//! float32.
+//! Matrix products of bfloat16 numbers on x86 processors, added up in float32: on the tile unit (AMX), sixteen rows of 32 numbers against
+//! sixteen columns, and without one by dot products of pairs (AVX512-BF16, in [`super::dots`]) of the same tiles.
 //!
 //! A number in one part is rounded to its nearest bfloat16 `h`. In two parts it is `h + l` with `l` the rounded rest, to about
 //! 16 binary digits, and a product is `ha hb + la hb + ha lb`: relative error about `2^-18`, at a third of the speed, which is
-//! still a multiple of what float32 instructions do. Numbers below the least normal one count as zero.
+//! still a multiple of what float32 instructions do; dot products in two parts would be slower than float32, and are not made. Numbers below
+//! the least normal one count as zero.
 //!
 //! Reference: Henry, Tang, Heinecke 2019 (arXiv:1904.06376), section III.
 
@@ -19,19 +20,20 @@ use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use super::buffer::{pieces_mut, run};
+use super::dots;
 use super::product::Matrix;
 use super::simd::{Level, level};
 
 /// Rows of a tile, and its columns of 32 bits.
-const SIDE: usize = 16;
+pub(super) const SIDE: usize = 16;
 
 /// Rows, columns and depth of what is computed at once: two tiles by two, and the depth of one.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// A row of a tile: sixteen pairs of numbers that are neighbours along the depth.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u32; SIDE]);
+pub(super) struct Line([u32; SIDE]);
 
 type Lines = Vec<MaybeUninit<Line>>;
 
@@ -42,8 +44,33 @@ fn room(lines: usize) -> Lines {
     out
 }
 
-/// Whether the processor has the unit and the system lets this process use it; asked once.
-pub(super) fn available() -> bool {
+/// What multiplies the tiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    /// The tile unit.
+    Tiles,
+    /// Dot products of pairs.
+    Dots,
+}
+
+impl Unit {
+    /// The one for numbers in so many parts, if there is one that is faster than float32.
+    fn of(parts: usize) -> Option<Self> {
+        if tiles_available() {
+            Some(Self::Tiles)
+        } else {
+            (parts == 1 && dots::available()).then_some(Self::Dots)
+        }
+    }
+}
+
+/// Whether products of numbers in so many parts are made here.
+pub(super) fn serves(parts: usize) -> bool {
+    Unit::of(parts).is_some()
+}
+
+/// Whether the processor has the tile unit and the system lets this process use it; asked once.
+fn tiles_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         const TILES: u32 = 1 << 24;
@@ -51,7 +78,7 @@ pub(super) fn available() -> bool {
         const REQUEST_PERMISSION: libc::c_long = 0x1023;
         const TILE_DATA: libc::c_long = 18;
         let has = level() == Level::Avx512
-            && is_x86_feature_detected!("avx512bf16")
+            && dots::available()
             && __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16;
         // SAFETY: a request for the state of the tiles, which has no other effect.
         has && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) } == 0
@@ -71,7 +98,7 @@ impl Panels {
     /// `depth` rows of `columns` numbers in `parts` (1 or 2) parts.
     ///
     /// # Panics
-    /// If the unit is not [`available`], or `b` has neither rows nor columns without gaps.
+    /// If such products are not [served](serves), or `b` has neither rows nor columns without gaps.
     ///
     /// # Safety
     /// The entries of `b` lie in its slice.
@@ -94,7 +121,7 @@ impl Strips {
     /// `rows` rows of `depth` numbers in `parts` (1 or 2) parts.
     ///
     /// # Panics
-    /// If the unit is not [`available`], or `a` has neither rows nor columns without gaps.
+    /// If such products are not [served](serves), or `a` has neither rows nor columns without gaps.
     ///
     /// # Safety
     /// The entries of `a` lie in its slice.
@@ -113,7 +140,7 @@ impl Strips {
 /// # Safety
 /// The numbers lie in the slice of `x`.
 unsafe fn packed(x: Matrix<'_>, [count, depth]: [usize; 2], parts: usize, second: bool) -> Lines {
-    assert!(available() && (parts == 1 || parts == 2), "a processor with tiles, numbers in one or two parts");
+    assert!(serves(parts) && (parts == 1 || parts == 2), "a processor that multiplies numbers in one or two parts");
     let size = panel(depth, parts);
     let mut lines = room(size * count.div_ceil(BLOCK));
     let pieces = pieces_mut(&mut lines, size).take(count.div_ceil(BLOCK)).enumerate();
@@ -163,14 +190,37 @@ pub(super) unsafe fn multiply(
     b: &Panels,
     add: bool,
 ) {
+    let unit = Unit::of(b.parts).expect("what could be laid out can be multiplied");
+    // SAFETY: the caller's.
+    unsafe { multiply_on(unit, out, width, m, (a, strips), b, add) }
+}
+
+/// [`multiply`] on a unit that the processor has.
+unsafe fn multiply_on(
+    unit: Unit,
+    out: *mut f32,
+    width: usize,
+    m: usize,
+    (a, strips): (Matrix<'_>, Option<&Strips>),
+    b: &Panels,
+    add: bool,
+) {
     let blocks = b.depth.div_ceil(BLOCK);
     let size = panel(b.depth, b.parts);
     assert!(strips.is_none_or(|s| (s.rows, s.depth, s.parts) == (m, b.depth, b.parts)), "strips that fit the panels");
     let mut strip = room(if strips.is_some() { 0 } else { size });
     let mut own = [0.0f32; BLOCK * BLOCK];
-    // SAFETY: there is a second factor, so the unit is available. Nothing else on this thread uses it, so that the cut lasts until
-    // it is released.
-    unsafe { asm!("ldtilecfg [{cut}]", cut = in(reg) &raw const CUT, options(nostack, readonly)) };
+    if unit == Unit::Tiles {
+        // SAFETY: the processor has the unit. Nothing else on this thread uses it, so that the cut lasts until it is released.
+        unsafe { asm!("ldtilecfg [{cut}]", cut = in(reg) &raw const CUT, options(nostack, readonly)) };
+    }
+    // SAFETY: below.
+    let square = |c, width, factors: [*const MaybeUninit<Line>; 2], rows| unsafe {
+        match unit {
+            Unit::Tiles => square(c, width, factors, blocks, b.parts, rows, add),
+            Unit::Dots => dots::square(c, width, factors.map(<*const _>::cast), blocks, rows, add),
+        }
+    };
     for row in (0..m).step_by(BLOCK) {
         let rows = BLOCK.min(m - row);
         let strip = match strips {
@@ -189,20 +239,22 @@ pub(super) unsafe fn multiply(
             unsafe {
                 let at = out.add(row * width + column);
                 if whole {
-                    square(at, width, [strip.as_ptr(), panel.as_ptr()], blocks, b.parts, rows, add);
+                    square(at, width, [strip.as_ptr(), panel.as_ptr()], rows);
                     continue;
                 }
                 let inside = || (0..rows).map(|i| (at.add(i * width), i * BLOCK));
                 if add {
                     inside().for_each(|(at, i)| std::ptr::copy_nonoverlapping(at, own.as_mut_ptr().add(i), columns));
                 }
-                square(own.as_mut_ptr(), BLOCK, [strip.as_ptr(), panel.as_ptr()], blocks, b.parts, rows, add);
+                square(own.as_mut_ptr(), BLOCK, [strip.as_ptr(), panel.as_ptr()], rows);
                 inside().for_each(|(at, i)| std::ptr::copy_nonoverlapping(own.as_ptr().add(i), at, columns));
             }
         }
     }
-    // SAFETY: gives the unit back.
-    unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    if unit == Unit::Tiles {
+        // SAFETY: gives the unit back.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
 }
 
 /// A block of the result from a strip of the first factor and a panel of the second: four tiles, or the upper two where the strip has no
@@ -262,7 +314,7 @@ unsafe fn square(
 /// first factor has its lines as rows, one of the `second` factor has pairs of neighbours along the depth as rows.
 ///
 /// # Safety
-/// `lines` rows of `depth` numbers lie in the slice of `x`, and the unit is available.
+/// `lines` rows of `depth` numbers lie in the slice of `x`, and the processor has AVX512-BF16.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
 unsafe fn lay_out(
     x: Matrix<'_>,
@@ -301,7 +353,7 @@ unsafe fn lay_out(
 /// First and, in two parts, second parts of lines that lie together along the depth: a row is a line.
 ///
 /// # Safety
-/// `lines` runs of `depth` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the unit is available.
+/// `lines` runs of `depth` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the processor has AVX512-BF16.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
 unsafe fn along(
     x: *const f32,
@@ -330,7 +382,7 @@ unsafe fn along(
 /// First and, in two parts, second parts of lines that lie side by side: a row is a pair of neighbours along the depth.
 ///
 /// # Safety
-/// `depth` runs of `lines` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the unit is available.
+/// `depth` runs of `lines` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the processor has AVX512-BF16.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
 unsafe fn across(
     x: *const f32,
@@ -420,6 +472,46 @@ unsafe fn transpose(from: *const MaybeUninit<Line>, to: *mut MaybeUninit<Line>) 
             _mm512_storeu_si512(to.add(4 + c).cast(), _mm512_shuffle_i32x4::<0x88>(upper_odd, lower_odd));
             _mm512_storeu_si512(to.add(8 + c).cast(), _mm512_shuffle_i32x4::<0xdd>(upper_even, lower_even));
             _mm512_storeu_si512(to.add(12 + c).cast(), _mm512_shuffle_i32x4::<0xdd>(upper_odd, lower_odd));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, stream};
+
+    /// The first of the units that a processor has hides the other.
+    #[test]
+    fn both_units_multiply_alike() {
+        if !dots::available() {
+            return;
+        }
+        let mut random = stream(0, Purpose::Synthesis, 0);
+        for (m, depth, n) in [(1, 1, 1), (7, 40, 33), (32, 64, 32), (45, 300, 70)] {
+            let (a, b) = (random.normals(m * depth), random.normals(depth * n));
+            let (a, b) = (Matrix::rows(&a, depth), Matrix::rows(&b, n));
+            for add in [false, true] {
+                let products: Vec<Vec<f32>> = [Unit::Dots, Unit::Tiles]
+                    .into_iter()
+                    .filter(|unit| *unit == Unit::Dots || tiles_available())
+                    .map(|unit| {
+                        let mut out = vec![0.5; m * n];
+                        // SAFETY: entries and rows lie in their slices.
+                        unsafe {
+                            let panels = Panels::packed(b, depth, n, 1);
+                            multiply_on(unit, out.as_mut_ptr(), n, m, (a, None), &panels, add);
+                        }
+                        out
+                    })
+                    .collect();
+                let seen = |x: f32| f64::from(super::super::precision::bf16(x));
+                for (i, found) in (0..m * n).flat_map(|i| products.iter().map(move |p| (i, f64::from(p[i])))) {
+                    let sum = |k: usize| seen(a.data[i / n * depth + k]) * seen(b.data[k * n + i % n]);
+                    let wanted = (0..depth).map(sum).sum::<f64>() + if add { 0.5 } else { 0.0 };
+                    assert!((found - wanted).abs() < 1e-5 * (depth as f64).sqrt(), "{m} x {depth} x {n}: {found}, {wanted}");
+                }
+            }
         }
     }
 }

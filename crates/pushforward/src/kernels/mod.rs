@@ -15,6 +15,8 @@ mod buffer;
 mod conv;
 mod cross_entropy;
 mod denormal;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod dots;
 mod edge_attention;
 mod gate;
 mod graph;

@@ -3,7 +3,7 @@
 //! The second factor is laid out in panels of [`PANEL`] columns, which a tile of the result reads row by row while it stays in
 //! registers; the first one is read where it lies. An entry is added up in the same order whatever else is computed with it,
 //! so that it does not depend on how rows and columns are shared out among threads. Where the [`Precision`] allows and the
-//! processor has a unit for it, products are those of [`super::amx`].
+//! processor has instructions for it, products are those of [`super::amx`].
 //!
 //! Reference: Goto, van de Geijn 2008 (doi:10.1145/1356052.1356053).
 
@@ -95,14 +95,14 @@ enum Laid<'a> {
     /// Panels one after the other, each row by row; the columns of the last one are filled up to whole registers with zeros. Both
     /// factors count as `rounded` to bfloat16.
     Panels { data: Vec<f32>, rounded: bool },
-    /// For the tile unit.
+    /// In tiles of bfloat16 numbers.
     Tiles(amx::Panels),
 }
 
 impl<'a> Factor<'a> {
-    /// Whether factors of this precision go to the tile unit.
+    /// Whether factors of this precision are multiplied as tiles of bfloat16 numbers.
     pub(super) fn in_tiles(precision: Precision) -> bool {
-        precision != Precision::F32 && amx::available()
+        precision.parts().is_some_and(amx::serves)
     }
 
     /// `depth` rows of `columns` numbers in panels.
