@@ -72,6 +72,10 @@ fn one() -> f64 {
     1.0
 }
 
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
 /// The training objective: variational flow matching on the diagonal, and self-distillation off it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +92,10 @@ pub struct ObjectiveConfig {
     pub start: f64,
     /// Whose predictions are the targets.
     pub teacher: Teacher,
+    /// Divides the logits of the teacher's diagonal, whose velocity the jumps follow: below 1, few evaluations give sharper samples than
+    /// the data's law is, as low temperatures do for many. For the Lagrangian objectives: `csd`, `lsd`, `ecld` and `lsd-logit`.
+    #[serde(skip_serializing_if = "is_one")]
+    pub temperature: f64,
     /// How off-diagonal examples are weighted.
     pub weighting: Weighting,
     /// Whether some examples learn the one-step map directly.
@@ -106,6 +114,7 @@ impl Default for ObjectiveConfig {
             lambda: 1.0,
             start: 0.1,
             teacher: Teacher::Ema,
+            temperature: 1.0,
             weighting: Weighting::Uniform,
             one_step: None,
             edge_weight: 5.0,
@@ -196,6 +205,11 @@ impl Default for OffDiagonal {
 }
 
 impl OffDiagonal {
+    /// Whether the targets are endpoints of the diagonal, on the simplex, where a jump ends.
+    fn is_lagrangian(self) -> bool {
+        matches!(self, Self::Csd { .. } | Self::Lsd { .. } | Self::Ecld { .. } | Self::LsdLogit { .. })
+    }
+
     /// What the network's output means under this objective.
     pub fn parametrisation(self) -> Parametrisation {
         if self == Self::Naive { Parametrisation::Velocity } else { Parametrisation::Endpoint }
@@ -313,13 +327,22 @@ impl FlowMapConfig {
             }
         }
         unit("times.boundary", self.times.boundary, false)?;
-        unit("times.from_noise", self.times.from_noise, false)?;
         unit("times.latest", self.times.latest, false)?;
         if self.times.latest == 0.0 {
             return Err("model.times.latest is positive, found 0".into());
         }
         if !(o.lambda.is_finite() && o.lambda >= 0.0) {
             return Err(format!("model.objective.lambda is not negative, found {}", o.lambda));
+        }
+        if !(o.temperature.is_finite() && o.temperature > 0.0) {
+            return Err(format!("model.objective.temperature is positive, found {}", o.temperature));
+        }
+        if o.temperature != 1.0 && !o.off_diagonal.is_lagrangian() {
+            return Err(
+                "model.objective.temperature is for csd, lsd, ecld and lsd-logit, which follow the velocity of a \
+                        teacher's diagonal: remove it"
+                    .into(),
+            );
         }
         if !(o.edge_weight.is_finite() && o.edge_weight >= 0.0) {
             return Err(format!("model.objective.edge_weight is not negative, found {}", o.edge_weight));

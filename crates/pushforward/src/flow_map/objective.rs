@@ -125,7 +125,7 @@ impl FlowMapObjective {
         let at_end = |z: &Tensor<3>| {
             let pi = softmax(z.clone().detach());
             let x_t = losses::jump(x_s.clone(), pi, pairs.column(&x_s, jump_weight));
-            teacher.logits(x_t, &pairs.t, &pairs.t)
+            teacher.logits(x_t, &pairs.t, &pairs.t) / self.config.objective.temperature
         };
         match self.config.objective.off_diagonal {
             OffDiagonal::None => unreachable!("the diagonal alone has no off-diagonal part"),

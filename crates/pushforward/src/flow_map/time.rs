@@ -107,10 +107,6 @@ pub struct TimesConfig {
     /// Share of the pairs that are forced to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD, whose target
     /// carries no information there and which then collapse to a single sample.
     pub boundary: f64,
-    /// Share of the pairs that start from noise, `s = 0`, with the end time of their law (uniform on `[0, 1]` for the two uniform
-    /// ones). Sampling with one evaluation needs the map from there alone, a line of the triangle that other pairs never hit.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub from_noise: f64,
     /// The latest end time of the other pairs; below 1 it keeps the off-diagonal objective off the very end.
     pub latest: f64,
     /// Mirrored times: lower variance at no cost.
@@ -119,17 +115,12 @@ pub struct TimesConfig {
     pub warp: TimeWarp,
 }
 
-fn is_zero(share: &f64) -> bool {
-    *share == 0.0
-}
-
 impl Default for TimesConfig {
     fn default() -> Self {
         Self {
             diagonal: TimeLaw::Uniform,
             pairs: TimeLaw::Uniform,
             boundary: 0.0,
-            from_noise: 0.0,
             latest: 1.0,
             antithetic: true,
             warp: TimeWarp::Identity,
@@ -151,12 +142,6 @@ impl TimesConfig {
         let second = self.pairs.times(n, self.antithetic, stream);
         // Where the boundary pairs stand must not follow the mirroring, so they take the last places.
         let forced = (self.boundary * n as f64 + stream.uniform()).floor() as usize;
-        // Those from noise are the first of the draws, each with its mirror image.
-        let fresh = if self.antithetic { n.div_ceil(2) } else { n };
-        let from_noise = match self.from_noise {
-            0.0 => 0,
-            share => (share * fresh as f64 + stream.uniform()).floor() as usize,
-        };
         let (s, t) = first
             .into_iter()
             .zip(second)
@@ -166,7 +151,6 @@ impl TimesConfig {
                     return (0.0, 1.0);
                 }
                 let (s, t) = match self.pairs {
-                    _ if i % fresh < from_noise => (0.0, b),
                     TimeLaw::UniformStart => (a * b, b),
                     TimeLaw::Uniform | TimeLaw::LogitNormal { .. } => (a.min(b), a.max(b)),
                 };
@@ -258,16 +242,6 @@ mod tests {
         let forced = pairs.s.iter().zip(&pairs.t).filter(|(s, t)| **s == 0.0 && **t == 1.0).count();
         assert!((249..=251).contains(&forced), "{forced}");
         assert!(pairs.t.iter().all(|&t| t == 1.0 || t <= 0.9));
-    }
-
-    #[test]
-    fn pairs_from_noise() {
-        let config = TimesConfig { from_noise: 0.5, ..TimesConfig::default() };
-        let pairs = config.pairs(1000, 4, &mut stream(1, Purpose::Time, 0));
-        let (from_noise, others): (Vec<_>, Vec<_>) = pairs.s.iter().zip(&pairs.t).partition(|(s, _)| **s == 0.0);
-        assert!((498..=502).contains(&from_noise.len()), "{}", from_noise.len());
-        let mean = |pairs: &[(&f64, &f64)]| pairs.iter().map(|(_, t)| **t).sum::<f64>() / pairs.len() as f64;
-        assert!((mean(&from_noise) - 0.5).abs() < 0.03 && (mean(&others) - 2.0 / 3.0).abs() < 0.03);
     }
 
     #[test]

@@ -56,11 +56,7 @@ enum Unit {
 impl Unit {
     /// The one for numbers in so many parts, if there is one that is faster than float32.
     fn of(parts: usize) -> Option<Self> {
-        if tiles_available() {
-            Some(Self::Tiles)
-        } else {
-            (parts == 1 && dots::available()).then_some(Self::Dots)
-        }
+        if tiles_available() { Some(Self::Tiles) } else { (parts == 1 && dots::available()).then_some(Self::Dots) }
     }
 }
 
@@ -77,9 +73,8 @@ fn tiles_available() -> bool {
         const BF16: u32 = 1 << 22;
         const REQUEST_PERMISSION: libc::c_long = 0x1023;
         const TILE_DATA: libc::c_long = 18;
-        let has = level() == Level::Avx512
-            && dots::available()
-            && __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16;
+        let has =
+            level() == Level::Avx512 && dots::available() && __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16;
         // SAFETY: a request for the state of the tiles, which has no other effect.
         has && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) } == 0
     })
@@ -509,7 +504,10 @@ mod tests {
                 for (i, found) in (0..m * n).flat_map(|i| products.iter().map(move |p| (i, f64::from(p[i])))) {
                     let sum = |k: usize| seen(a.data[i / n * depth + k]) * seen(b.data[k * n + i % n]);
                     let wanted = (0..depth).map(sum).sum::<f64>() + if add { 0.5 } else { 0.0 };
-                    assert!((found - wanted).abs() < 1e-5 * (depth as f64).sqrt(), "{m} x {depth} x {n}: {found}, {wanted}");
+                    assert!(
+                        (found - wanted).abs() < 1e-5 * (depth as f64).sqrt(),
+                        "{m} x {depth} x {n}: {found}, {wanted}"
+                    );
                 }
             }
         }

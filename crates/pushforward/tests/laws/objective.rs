@@ -269,3 +269,34 @@ fn published_csd_says_nothing_about_the_last_jump() {
     assert!(gradient(OffDiagonal::Csd { gradient: GradientPath::Full }) > 1e-3);
     assert!(gradient(OffDiagonal::default()) > 1e-3);
 }
+
+#[test]
+fn a_temperature_is_that_of_the_teachers_diagonal() {
+    let (network, sites) = mlp();
+    let model = trained(&network, sites, false);
+    let teacher = cast_module(moved(model.clone(), 0.5, 1), DType::F32).valid();
+    // Half the temperature is twice the last layer.
+    let mut sharp = teacher.clone();
+    let Network::Mlp(net) = &mut sharp.network else { unreachable!("it is a perceptron") };
+    net.output.weight = net.output.weight.clone().map(|w| w * 2.0);
+    net.output.bias = net.output.bias.clone().map(|bias| bias.map(|b| b * 2.0));
+    for off_diagonal in objectives() {
+        let with =
+            |temperature: f64| config(network.clone(), ObjectiveConfig { temperature, ..from_the_start(off_diagonal) });
+        let lagrangian = matches!(
+            off_diagonal,
+            OffDiagonal::Csd { .. } | OffDiagonal::Lsd { .. } | OffDiagonal::Ecld { .. } | OffDiagonal::LsdLogit { .. }
+        );
+        assert_eq!(with(0.5).validate().is_ok(), lagrangian, "{off_diagonal:?}");
+        if lagrangian {
+            let values = |config: &FlowMapConfig, ema: &FlowMapModel| {
+                loss(config, &model, ema).terms.iter().map(|t| to_host(&t.values.per_example)).collect::<Vec<_>>()
+            };
+            let (half, sharp, whole) =
+                (values(&with(0.5), &teacher), values(&with(1.0), &sharp), values(&with(1.0), &teacher));
+            close("half the temperature", &half[1], &sharp[1], 1e-5);
+            assert_eq!(half[0], whole[0], "{off_diagonal:?}: the diagonal has the data's law");
+            assert_ne!(half[1], whole[1], "{off_diagonal:?}");
+        }
+    }
+}
