@@ -95,7 +95,10 @@ fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Fail
         labels: args.condition.labels.clone(),
         prefix,
         guidance: args.condition.guidance,
-        endpoints: args.out.as_ref().is_some_and(|path| path.extension().is_some_and(|e| e == "safetensors")),
+        endpoints: args
+            .out
+            .as_ref()
+            .is_some_and(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         // The law of one number.
         sizes: args.nodes.map_or(constraints.sizes, |n| (0..=n).map(|i| u64::from(i == n)).collect()),

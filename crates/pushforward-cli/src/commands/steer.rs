@@ -93,7 +93,8 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let judge = args.judge.as_deref().map(|text| Spec::new(text, second)).transpose().or_request()?;
     let request = request(args, Constraints::of(&args.constraints, &loaded.schema)?, prefix);
     let mut bar = StageBar::new(printer);
-    let plain = SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, ..request.sample.clone() };
+    let plain =
+        SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };
     let before = loaded.sample(&plain, &mut |_| !interrupted()).or_request()?;
     let before_rewards = total.plain(&before.ids).or_run()?;
     let steered = loaded.steer(&request, &total, &mut |done| {

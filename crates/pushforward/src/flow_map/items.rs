@@ -18,7 +18,7 @@ use crate::tensor::{argmax, indices, to_host};
 pub(super) struct Items {
     source: Source,
     edge_noise: f64,
-    sites: SiteShape,
+    pub(super) sites: SiteShape,
     pub(super) streams: Vec<(Stream, Stream)>,
     pub(super) given: Given,
 }
@@ -75,21 +75,32 @@ impl Items {
 
     /// Class indices of the points at time 1.
     pub(super) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
-        let mut ids = self.classes_of(0..self.streams.len(), end, last);
+        let open = self.open(last);
+        let mut ids = self.classes_of(0..self.streams.len(), end, last, open.as_deref());
         self.mark_absent(&mut ids, 1);
         ids
     }
 
+    /// Which classes draws may take, on the host, for [`classes_of`](Self::classes_of).
+    pub(super) fn open(&self, last: LastStep) -> Option<Vec<f64>> {
+        self.given.allowed.as_ref().filter(|_| last == LastStep::Draw).map(to_host)
+    }
+
     /// Class indices of some of the items, absent sites not marked.
-    pub(super) fn classes_of(&mut self, items: Range<usize>, end: Tensor<3>, last: LastStep) -> Vec<u32> {
+    pub(super) fn classes_of(
+        &mut self,
+        items: Range<usize>,
+        end: Tensor<3>,
+        last: LastStep,
+        open: Option<&[f64]>,
+    ) -> Vec<u32> {
         let sites = self.sites;
         match last {
             LastStep::Argmax => argmax(self.given.slice(items).close(end)),
             LastStep::Draw => {
                 let host = to_host(&end);
-                let open = self.given.allowed.as_ref().map(to_host);
                 let items = host.chunks(sites.count * sites.classes).zip(&mut self.streams[items]);
-                items.flat_map(|(item, (_, fresh))| draw_item(item, open.as_deref(), sites.classes, fresh)).collect()
+                items.flat_map(|(item, (_, fresh))| draw_item(item, open, sites.classes, fresh)).collect()
             }
         }
     }

@@ -7,7 +7,7 @@
 //! X W = x W + gamma(s,t) (pi W - x W)        renoised: (1-t) x_0' W + t pi W
 //! ```
 //!
-//! Noise, logits and endpoints stand in memory for one item at a time, the products for all. The samples are those of the same request
+//! Noise, logits and endpoints stand in memory for some items at a time, the products for all. The samples are those of the same request
 //! with points, up to rounding.
 
 use burn::tensor::{Device, Tensor};
@@ -45,6 +45,9 @@ pub trait LinearEnds {
     fn logits(&self, features: Tensor<3>, given: &Given) -> Tensor<3>;
 }
 
+/// Numbers of points that stand in memory at a time, or one item.
+const NUMBERS: usize = 1 << 22;
+
 /// Whether a request can be met without points: they are not asked for, and steps are convex.
 pub(super) fn serves(request: &SampleRequest) -> bool {
     !request.endpoints && matches!(request.sampler, Sampler::Map | Sampler::Euler | Sampler::Renoise)
@@ -57,10 +60,14 @@ pub(super) fn sample(
     mut items: Items,
     device: &Device,
 ) -> (Vec<u32>, u64) {
+    assert!(request.temperature > 0.0, "a temperature is positive, found {}", request.temperature);
     let n = items.streams.len();
+    let group = (NUMBERS / (items.sites.count * items.sites.classes)).max(1);
+    let groups = || (0..n).step_by(group).map(|first| first..n.min(first + group));
     let noise = |items: &mut Items, fresh: bool| {
-        Tensor::cat((0..n).map(|i| net.read(items.noise_of(i..i + 1, device, fresh))).collect(), 0)
+        Tensor::cat(groups().map(|some| net.read(items.noise_of(some, device, fresh))).collect(), 0)
     };
+    let open = items.open(request.last);
     let mut x = noise(&mut items, false);
     // Known sites are seen as they will be in the end.
     let known = items.given.known.clone().map(|known| (known.clone().sum_dim(2).neg() + 1.0, net.read(known)));
@@ -79,12 +86,12 @@ pub(super) fn sample(
         let features = net.features(seen, times(s), times(target), &items.given);
         evaluations += 1;
         let mut ends = Vec::new();
-        for i in 0..n {
-            let given = items.given.slice(i..i + 1);
-            let logits = net.logits(features.clone().slice_dim(0, i..i + 1), &given);
+        for some in groups() {
+            let given = items.given.slice(some.clone());
+            let logits = net.logits(features.clone().slice_dim(0, some.clone()), &given);
             let pi = softmax(logits / request.temperature);
             if t >= 1.0 {
-                ids.extend(items.classes_of(i..i + 1, pi, request.last));
+                ids.extend(items.classes_of(some, pi, request.last, open.as_deref()));
             } else {
                 ends.push(net.read(pi));
             }
@@ -101,5 +108,6 @@ pub(super) fn sample(
             }
         };
     }
+    items.mark_absent(&mut ids, 1);
     (ids, evaluations)
 }

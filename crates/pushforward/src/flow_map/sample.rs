@@ -184,30 +184,41 @@ pub fn sample<N: EndpointNet>(
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);
         let items = Items::new(config, sites, request, request.first + start as u64, n, device);
-        if let Some(ends) = net.ends().filter(|_| large_vocabulary::serves(request)) {
-            let (ids, evaluations) = large_vocabulary::sample(ends, request, items, device);
-            out.nfe.extend(vec![evaluations * net.passes(); n]);
-            out.ids.extend(ids);
-            if !progress(start + n) {
-                break;
+        match net.ends().filter(|_| large_vocabulary::serves(request)) {
+            Some(ends) => {
+                let (ids, evaluations) = large_vocabulary::sample(ends, request, items, device);
+                out.nfe.extend(vec![evaluations * net.passes(); n]);
+                out.ids.extend(ids);
             }
-            continue;
+            None => sample_points(net, config, request, items, device, &mut out),
         }
-        let map = FlowMap::new(net, config.objective.off_diagonal.parametrisation())
-            .with_temperature(request.temperature)
-            .of(items.given.clone());
-        let (end, adaptive, mut items) = integrate(&map, request, items, device);
-        let steps = |evaluations: Vec<u64>| evaluations.into_iter().map(|e| e * net.passes()).collect();
-        out.nfe.extend(adaptive.map_or_else(|| vec![map.evaluations(); n], steps));
-        if request.endpoints {
-            out.endpoints.extend(to_host(&end).into_iter().map(|v| v as f32));
-        }
-        out.ids.extend(items.classes(end, request.last));
         if !progress(start + n) {
             break;
         }
     }
     out
+}
+
+/// Adds the items of a batch to the sample.
+fn sample_points<N: EndpointNet>(
+    net: &N,
+    config: &FlowMapConfig,
+    request: &SampleRequest,
+    items: Items,
+    device: &Device,
+    out: &mut Samples,
+) {
+    let n = items.streams.len();
+    let map = FlowMap::new(net, config.objective.off_diagonal.parametrisation())
+        .with_temperature(request.temperature)
+        .of(items.given.clone());
+    let (end, adaptive, mut items) = integrate(&map, request, items, device);
+    let steps = |evaluations: Vec<u64>| evaluations.into_iter().map(|e| e * net.passes()).collect();
+    out.nfe.extend(adaptive.map_or_else(|| vec![map.evaluations(); n], steps));
+    if request.endpoints {
+        out.endpoints.extend(to_host(&end).into_iter().map(|v| v as f32));
+    }
+    out.ids.extend(items.classes(end, request.last));
 }
 
 /// The points at time 1, and the evaluations of every item where they differ.

@@ -22,7 +22,6 @@ use std::sync::OnceLock;
 use super::buffer::{pieces_mut, run};
 use super::dots;
 use super::product::Matrix;
-use super::simd::{Level, level};
 
 /// Rows of a tile, and its columns of 32 bits.
 pub(super) const SIDE: usize = 16;
@@ -73,8 +72,7 @@ fn tiles_available() -> bool {
         const BF16: u32 = 1 << 22;
         const REQUEST_PERMISSION: libc::c_long = 0x1023;
         const TILE_DATA: libc::c_long = 18;
-        let has =
-            level() == Level::Avx512 && dots::available() && __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16;
+        let has = dots::available() && __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16;
         // SAFETY: a request for the state of the tiles, which has no other effect.
         has && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) } == 0
     })
@@ -190,7 +188,10 @@ pub(super) unsafe fn multiply(
     unsafe { multiply_on(unit, out, width, m, (a, strips), b, add) }
 }
 
-/// [`multiply`] on a unit that the processor has.
+/// [`multiply`] on a unit.
+///
+/// # Safety
+/// As [`multiply`], and the processor has the unit.
 unsafe fn multiply_on(
     unit: Unit,
     out: *mut f32,
@@ -209,7 +210,7 @@ unsafe fn multiply_on(
         // SAFETY: the processor has the unit. Nothing else on this thread uses it, so that the cut lasts until it is released.
         unsafe { asm!("ldtilecfg [{cut}]", cut = in(reg) &raw const CUT, options(nostack, readonly)) };
     }
-    // SAFETY: below.
+    // SAFETY: as at the calls below, which keep the contract of either function; the processor has the unit.
     let square = |c, width, factors: [*const MaybeUninit<Line>; 2], rows| unsafe {
         match unit {
             Unit::Tiles => square(c, width, factors, blocks, b.parts, rows, add),

@@ -1,5 +1,5 @@
-//! Tiles of bfloat16 numbers multiplied by dot products of pairs (AVX512-BF16), for processors without a tile unit: twice as fast as
-//! float32.
+//! Tiles of bfloat16 numbers multiplied by dot products of pairs (AVX512-BF16), for processors without a tile unit: half the
+//! instructions of float32.
 
 use std::arch::x86_64::{
     __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps,

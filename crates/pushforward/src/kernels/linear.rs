@@ -253,7 +253,7 @@ fn weight_gradient<'a>(
     let pairs: Vec<_> = pairs.collect();
     let mut out = slots(inputs * outputs);
     let places = Scattered::new(&mut out);
-    // Laying out factors takes a large part of a product on the tile unit: there they serve as many columns as the second cache holds.
+    // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
     let tile = if Factor::in_tiles(precision) {
         [(inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
     } else {

@@ -13,7 +13,7 @@ impl Panels {
     /// # Panics
     /// Always.
     pub(super) unsafe fn packed(_: Matrix<'_>, _: usize, _: usize, _: usize) -> Self {
-        unreachable!("there is no tile unit");
+        unreachable!("there are no such instructions");
     }
 }
 
@@ -24,7 +24,7 @@ impl Strips {
     /// # Panics
     /// Always.
     pub(super) unsafe fn packed(_: Matrix<'_>, _: usize, _: usize, _: usize) -> Self {
-        unreachable!("there is no tile unit");
+        unreachable!("there are no such instructions");
     }
 }
 

@@ -14,8 +14,8 @@ pub enum Precision {
     /// As the sum of two bfloat16 numbers each, about 16 binary digits, where the processor has a unit for that (AMX), which is
     /// several times faster; as float32 on all others. Relative error of a product about `2^-18`.
     High,
-    /// As bfloat16, 8 binary digits, on every processor; fast on those with the unit, and up to twice as fast as float32 on those with
-    /// AVX512-BF16.
+    /// As bfloat16, 8 binary digits, on every processor; fast on those with the unit, and with half the instructions of float32 on those
+    /// with AVX512-BF16 (on Linux).
     Bf16,
 }
 

@@ -119,7 +119,7 @@ impl<'a> Factor<'a> {
         Self::panels(b, depth, columns, precision == Precision::Bf16)
     }
 
-    /// For the registers, whether there is a tile unit or not.
+    /// For float32 instructions, whether there are others or not.
     fn panels(b: Matrix<'_>, depth: usize, columns: usize, rounded: bool) -> Self {
         let mut data = slots(depth * columns.next_multiple_of(LANES));
         let panels = pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate();
@@ -506,7 +506,7 @@ mod tests {
                     let seen = |x: f32| f64::from(if precision == Precision::Bf16 { bf16(x) } else { x });
                     let mut laid = None;
                     let first = First::laid(a, m, depth, precision, &mut laid);
-                    // What a processor without a tile unit takes is tried on one with it, too.
+                    // What a processor without instructions for bfloat16 takes is tried on one with them, too.
                     let rounded = precision == Precision::Bf16;
                     let factors = [
                         Factor::packed(b, depth, n, precision),

@@ -91,30 +91,39 @@ impl Linear {
     /// - `x`: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, None) } else { self.composed(x, self.offset()) }
+        if self.served(&x) { self.fused(x, self.offset(), None) } else { self.composed(x, self.offset()) }
     }
 
     /// `x W`, without the offset.
     pub fn product<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) {
-            return kernels::linear(x.into(), self.weight.val(), None, None).into();
-        }
-        self.composed(x, None)
+        if self.served(&x) { self.fused(x, None, None) } else { self.composed(x, None) }
     }
 
     /// [`forward`](Self::forward) followed by [`gelu`](Dual::gelu).
     pub fn forward_gelu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, Some(Activation::Gelu)) } else { self.composed(x, self.offset()).gelu() }
+        if self.served(&x) {
+            self.fused(x, self.offset(), Some(Activation::Gelu))
+        } else {
+            self.composed(x, self.offset()).gelu()
+        }
     }
 
     /// [`forward`](Self::forward) followed by [`silu`](Dual::silu).
     pub fn forward_silu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, Some(Activation::Silu)) } else { self.composed(x, self.offset()).silu() }
+        if self.served(&x) {
+            self.fused(x, self.offset(), Some(Activation::Silu))
+        } else {
+            self.composed(x, self.offset()).silu()
+        }
     }
 
     /// [`forward`](Self::forward) followed by [`relu`](Dual::relu).
     pub fn forward_relu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        if self.served(&x) { self.fused(x, Some(Activation::Relu)) } else { self.composed(x, self.offset()).relu() }
+        if self.served(&x) {
+            self.fused(x, self.offset(), Some(Activation::Relu))
+        } else {
+            self.composed(x, self.offset()).relu()
+        }
     }
 
     fn served<const D: usize>(&self, x: &Dual<D>) -> bool {
@@ -125,8 +134,8 @@ impl Linear {
         self.bias.as_ref().map(Param::val)
     }
 
-    fn fused<const D: usize>(&self, x: Dual<D>, activation: Option<Activation>) -> Dual<D> {
-        kernels::linear(x.into(), self.weight.val(), self.offset(), activation).into()
+    fn fused<const D: usize>(&self, x: Dual<D>, bias: Option<Tensor<1>>, activation: Option<Activation>) -> Dual<D> {
+        kernels::linear(x.into(), self.weight.val(), bias, activation).into()
     }
 
     fn composed<const D: usize>(&self, x: Dual<D>, bias: Option<Tensor<1>>) -> Dual<D> {

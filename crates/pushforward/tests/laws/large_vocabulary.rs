@@ -37,10 +37,10 @@ fn network(input: InputMode, width: usize) -> NetworkConfig {
     NetworkConfig::Dit(DitConfig { input, width, blocks: 1, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() })
 }
 
-fn model(network: NetworkConfig, skip: Skip) -> FlowMapModel {
+fn model(network: NetworkConfig, skip: Skip, sites: SiteShape) -> FlowMapModel {
     let parametrisation = Parametrisation::Endpoint;
-    let model = FlowMapModelConfig { network, skip, parametrisation, learned_weight: false, labels: None };
-    let model = randomise(model.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
+    let model = FlowMapModelConfig { network, skip, parametrisation, learned_weight: false, labels: Some(3) };
+    let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     cast_module(model.valid(), DType::F32)
 }
 
@@ -48,7 +48,7 @@ fn model(network: NetworkConfig, skip: Skip) -> FlowMapModel {
 fn samples_without_points_are_those_with_points() {
     for input in [InputMode::Naive, InputMode::Rms] {
         let network = network(input, 16);
-        let net = model(network.clone(), Skip::None);
+        let net = model(network.clone(), Skip::None, SITES);
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
         let allowed = Allowed::all(SITES).fix(4, 2).and_then(|a| a.forbid(3, 7)).expect("it can be kept");
         for sampler in [Sampler::Map, Sampler::Euler, Sampler::Renoise] {
@@ -57,7 +57,10 @@ fn samples_without_points_are_those_with_points() {
                     for (allowed, prefix) in [(None, vec![]), (Some(allowed.clone()), vec![]), (None, vec![3, 40])] {
                         let what = format!("{input:?}, {sampler:?}, {nfe}, {last:?}, {prefix:?}");
                         let grid = sampler.grid(nfe).expect("any number");
+                        let (temperature, labels) = (0.8, vec![2, 0, 1]);
                         let request = SampleRequest {
+                            temperature,
+                            labels,
                             grid,
                             sampler,
                             last,
@@ -87,8 +90,26 @@ fn samples_without_points_are_those_with_points() {
 }
 
 #[test]
+fn items_that_do_not_fit_together_come_one_after_the_other() {
+    // Two of these at a time.
+    let sites = SiteShape::line(6, 300_000);
+    let network = network(InputMode::Naive, 8);
+    let net = model(network.clone(), Skip::None, sites);
+    let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
+    let request = SampleRequest { endpoints: false, ..SampleRequest::map(3, 2, 3) };
+    let found = sample(&Cut(net.clone()), &config, sites, &device(), &request, &mut |_| true);
+    let whole = sample(&net, &config, sites, &device(), &SampleRequest { endpoints: true, ..request }, &mut |_| true);
+    let differ = found.ids.iter().zip(&whole.ids).filter(|(a, b)| a != b).count();
+    assert!(found.ids.len() == 18 && differ <= 1, "{differ} of {:?}", whole.ids);
+    assert!(found.ids.iter().any(|id| *id != found.ids[0]), "{:?}", found.ids);
+}
+
+#[test]
 fn only_networks_with_linear_ends_are_cut() {
-    assert!(model(network(InputMode::Rms, 16), Skip::None).ends().is_some());
-    assert!(model(network(InputMode::Rms, 64), Skip::None).ends().is_none(), "more features than classes");
-    assert!(model(network(InputMode::Rms, 16), Skip::Evidence { cap: 4.0 }).ends().is_none(), "the skip needs points");
+    assert!(model(network(InputMode::Rms, 16), Skip::None, SITES).ends().is_some());
+    assert!(model(network(InputMode::Rms, 64), Skip::None, SITES).ends().is_none(), "more features than classes");
+    assert!(
+        model(network(InputMode::Rms, 16), Skip::Evidence { cap: 4.0 }, SITES).ends().is_none(),
+        "the skip needs points"
+    );
 }

@@ -58,10 +58,10 @@ pub(super) fn distinct(chosen: &[usize]) -> f64 {
 pub(super) fn kept(samples: &Samples, rewards: &[f64], start: usize, chosen: &[usize], population: Population) -> Kept {
     let (sites, per_item) = (samples.sites.count, samples.sites.count * samples.sites.classes);
     let ids = chosen.iter().flat_map(|&i| samples.ids[(start + i) * sites..(start + i + 1) * sites].iter().copied());
-    let ends = chosen.iter().flat_map(|&i| &samples.endpoints[(start + i) * per_item..(start + i + 1) * per_item]);
+    let ends = |i: usize| samples.endpoints.get((start + i) * per_item..(start + i + 1) * per_item).unwrap_or_default();
     Kept {
         ids: ids.collect(),
-        endpoints: ends.copied().collect(),
+        endpoints: chosen.iter().flat_map(|&i| ends(i)).copied().collect(),
         rewards: chosen.iter().map(|&i| rewards[i]).collect(),
         population,
     }
