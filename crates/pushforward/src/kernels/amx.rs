@@ -96,53 +96,17 @@ impl Panels {
     /// # Safety
     /// The entries of `b` lie in its slice.
     pub(super) unsafe fn packed(b: Matrix<'_>, depth: usize, columns: usize, parts: usize) -> Self {
-        // SAFETY: the caller's entries.
-        let lines = unsafe { packed(b.transposed(), [columns, depth], parts, true) };
+        assert!(serves(parts) && (parts == 1 || parts == 2), "a processor that multiplies numbers in one or two parts");
+        let (size, b) = (panel(depth, parts), b.transposed());
+        let mut lines = room(size * columns.div_ceil(BLOCK));
+        let pieces = pieces_mut(&mut lines, size).take(columns.div_ceil(BLOCK)).enumerate();
+        run(depth * columns / 4, pieces, |(i, out)| {
+            let first = i * BLOCK;
+            // SAFETY: the caller's entries, room for the whole depth, and the processor has AVX-512.
+            unsafe { lay_out(b.from(first, 0), [BLOCK.min(columns - first), depth], parts, out, true) };
+        });
         Self { lines, depth, columns, parts }
     }
-}
-
-/// The first factor of a product, laid out: strips of [`BLOCK`] rows one after the other, each of blocks along the depth as in [`Panels`].
-pub(super) struct Strips {
-    lines: Lines,
-    rows: usize,
-    depth: usize,
-    parts: usize,
-}
-
-impl Strips {
-    /// `rows` rows of `depth` numbers in `parts` (1 or 2) parts.
-    ///
-    /// # Panics
-    /// If such products are not [served](serves), or `a` has neither rows nor columns without gaps.
-    ///
-    /// # Safety
-    /// The entries of `a` lie in its slice.
-    pub(super) unsafe fn packed(a: Matrix<'_>, rows: usize, depth: usize, parts: usize) -> Self {
-        // SAFETY: the caller's entries.
-        let lines = unsafe { packed(a, [rows, depth], parts, false) };
-        Self { lines, rows, depth, parts }
-    }
-}
-
-/// All `count` lines of a factor of `depth` numbers each, [`BLOCK`] at a time: panels of the `second` factor, strips of the first.
-///
-/// # Panics
-/// As [`Panels::packed`].
-///
-/// # Safety
-/// The numbers lie in the slice of `x`.
-unsafe fn packed(x: Matrix<'_>, [count, depth]: [usize; 2], parts: usize, second: bool) -> Lines {
-    assert!(serves(parts) && (parts == 1 || parts == 2), "a processor that multiplies numbers in one or two parts");
-    let size = panel(depth, parts);
-    let mut lines = room(size * count.div_ceil(BLOCK));
-    let pieces = pieces_mut(&mut lines, size).take(count.div_ceil(BLOCK)).enumerate();
-    run(depth * count / 4, pieces, |(i, out)| {
-        let first = i * BLOCK;
-        // SAFETY: the caller's numbers, room for the whole depth, and the processor has AVX-512.
-        unsafe { lay_out(x.from(first, 0), [BLOCK.min(count - first), depth], parts, out, second) };
-    });
-    lines
 }
 
 /// Lines of a panel or strip.
@@ -166,45 +130,25 @@ static CUT: Cut = Cut {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// `out = a b`, or with `add` `out = out + a b`, for `a` of `m` rows, into rows that lie `width` apart; `strips` are those of `a` if it
-/// has been laid out.
-///
-/// # Panics
-/// If the strips are not those of so many rows, as deep and in as many parts as `b`.
+/// `out = a b`, or with `add` `out = out + a b`, for `a` of `m` rows, into rows that lie `width` apart.
 ///
 /// # Safety
 /// The entries of `a` lie in its slice; `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller;
 /// with `add` they are written.
-pub(super) unsafe fn multiply(
-    out: *mut f32,
-    width: usize,
-    m: usize,
-    (a, strips): (Matrix<'_>, Option<&Strips>),
-    b: &Panels,
-    add: bool,
-) {
+pub(super) unsafe fn multiply(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Panels, add: bool) {
     let unit = Unit::of(b.parts).expect("what could be laid out can be multiplied");
     // SAFETY: the caller's.
-    unsafe { multiply_on(unit, out, width, m, (a, strips), b, add) }
+    unsafe { multiply_on(unit, out, width, m, a, b, add) }
 }
 
 /// [`multiply`] on a unit.
 ///
 /// # Safety
 /// As [`multiply`], and the processor has the unit.
-unsafe fn multiply_on(
-    unit: Unit,
-    out: *mut f32,
-    width: usize,
-    m: usize,
-    (a, strips): (Matrix<'_>, Option<&Strips>),
-    b: &Panels,
-    add: bool,
-) {
+unsafe fn multiply_on(unit: Unit, out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Panels, add: bool) {
     let blocks = b.depth.div_ceil(BLOCK);
     let size = panel(b.depth, b.parts);
-    assert!(strips.is_none_or(|s| (s.rows, s.depth, s.parts) == (m, b.depth, b.parts)), "strips that fit the panels");
-    let mut strip = room(if strips.is_some() { 0 } else { size });
+    let mut strip = room(size);
     let mut own = [0.0f32; BLOCK * BLOCK];
     if unit == Unit::Tiles {
         // SAFETY: the processor has the unit. Nothing else on this thread uses it, so that the cut lasts until it is released.
@@ -219,14 +163,8 @@ unsafe fn multiply_on(
     };
     for row in (0..m).step_by(BLOCK) {
         let rows = BLOCK.min(m - row);
-        let strip = match strips {
-            Some(strips) => &strips.lines[row / BLOCK * size..][..size],
-            None => {
-                // SAFETY: the caller's entries, and room for the whole depth.
-                unsafe { lay_out(a.from(row, 0), [rows, b.depth], b.parts, &mut strip, false) };
-                &strip[..]
-            }
-        };
+        // SAFETY: the caller's entries, and room for the whole depth.
+        unsafe { lay_out(a.from(row, 0), [rows, b.depth], b.parts, &mut strip, false) };
         for (column, panel) in (0..b.columns).step_by(BLOCK).zip(b.lines.chunks(size.max(1)).chain([&[][..]])) {
             let columns = BLOCK.min(b.columns - column);
             let whole = rows == BLOCK && columns == BLOCK;
@@ -496,7 +434,7 @@ mod tests {
                         // SAFETY: entries and rows lie in their slices.
                         unsafe {
                             let panels = Panels::packed(b, depth, n, 1);
-                            multiply_on(unit, out.as_mut_ptr(), n, m, (a, None), &panels, add);
+                            multiply_on(unit, out.as_mut_ptr(), n, m, a, &panels, add);
                         }
                         out
                     })

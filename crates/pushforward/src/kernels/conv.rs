@@ -1,12 +1,18 @@
 //! Convolutions of images as matrix products over patches, and their transposes.
 //!
 //! ```text
-//! patches(x): [channels kernel^2, positions], what the kernel sees at every position        W: [outputs, channels kernel^2]
-//! y = W patches(x) + b          gx = patches^T (W^T gy)         gW = gy patches(x)^T          gb = sum of gy over positions
+//! patches(x): [positions, kernel^2 channels], what the kernel sees at every position        W: [kernel^2 channels, outputs]
+//! y = patches(x) W + b          gx = patches^T(gy W^T)          gW = patches(x)^T gy          gb = sum of gy over positions
 //! ```
 //!
-//! A transposed convolution swaps the parts of `x` and `gy`: `y = patches^T (W^T x) + b`, `gx = W patches(gy)`,
-//! `gW = x patches(gy)^T`. Both are written as `lift`, from an image to a grid of positions, and `lower`, back again.
+//! Here `patches^T` adds patches up where they lie in the image. A transposed convolution swaps the parts of `x` and `gy`:
+//! `y = patches^T(x W^T) + b`, `gx = patches(gy) W`, `gW = patches(gy)^T x`. Both are written as `lift`, from an image to a grid of
+//! positions, and `lower`, back again.
+//!
+//! Inside, images have their channels last and a frame of zeros around them: a line of a patch is then one run of numbers, and
+//! the weights, laid out once, are the second factor of every product.
+
+use std::ops::Range;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -14,12 +20,13 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-use super::buffer::{pieces, pieces_mut, run, slots, written};
+use super::buffer::{Slot, pieces, pieces_mut, run, slots, written, written_mut};
 use super::graph::{Maybe, maybe, operation};
-use super::linear::add_rows;
+use super::linear::{add_rows, add_to_rows};
 use super::precision::Precision;
-use super::product::{Factor, First, Matrix, add_product, filled, product_at};
-use super::simd::{LANES, simd};
+use super::product::{DEPTH, Factor, Matrix, add_product, filled};
+use super::simd::{simd, sums};
+use super::transpose::{TOGETHER, put, transpose, transposed};
 use super::{contiguous, optional, slice, tensor};
 
 /// Step and padding of a convolution.
@@ -167,9 +174,14 @@ impl Geometry {
         self.image[0] * self.image[1]
     }
 
+    /// Numbers of a line of what the kernel sees at a position.
+    fn line(&self) -> usize {
+        self.kernel * self.channels
+    }
+
     /// Numbers that the kernel sees at a position.
     fn patch(&self) -> usize {
-        self.channels * self.kernel * self.kernel
+        self.kernel * self.line()
     }
 
     /// A guess of the nanoseconds of one product over the batch.
@@ -177,192 +189,196 @@ impl Geometry {
         self.batch * self.grid * self.patch() * self.positions() / 40
     }
 
-    /// Distance of the rows of patches: whole registers, so that a product takes them where they lie.
-    fn stretch(&self) -> usize {
-        self.positions().next_multiple_of(LANES)
+    /// Width of an image with its frame.
+    fn framed(&self) -> usize {
+        self.image[1] + 2 * self.padding
     }
 
-    /// Room for the patches of an image. What lies outside of it is zero, and stays so however often the room is used.
+    /// Room for an image, channels last, with its frame of zeros.
     fn room(&self) -> Vec<f32> {
-        vec![0.0; self.patch() * self.stretch()]
+        vec![0.0; (self.image[0] + 2 * self.padding) * self.framed() * self.channels]
     }
 
-    /// Calls `f` with every run of positions whose pixels are inside of the image: place in the patches, line of the image (channels one
-    /// after the other), first pixel in it, and length; pixels of a run are `stride` apart.
-    #[inline(always)]
-    fn runs(&self, mut f: impl FnMut(usize, usize, usize, usize)) {
-        let ([rows, columns], stretch) = (self.places, self.stretch());
-        let inside = |offset: usize, places: usize, pixels: usize| {
-            // Positions p with 0 <= p stride + offset - padding < pixels.
-            let first = self.padding.saturating_sub(offset).div_ceil(self.stride);
-            let end = (pixels + self.padding).saturating_sub(offset).div_ceil(self.stride);
-            (first.min(places), end.min(places))
-        };
-        for channel in 0..self.channels {
-            for dy in 0..self.kernel {
-                let (top, bottom) = inside(dy, rows, self.image[0]);
-                for dx in 0..self.kernel {
-                    let (left, right) = inside(dx, columns, self.image[1]);
-                    if left >= right {
-                        continue;
-                    }
-                    let patch = (channel * self.kernel + dy) * self.kernel + dx;
-                    for row in top..bottom {
-                        let line = channel * self.image[0] + row * self.stride + dy - self.padding;
-                        let x = left * self.stride + dx - self.padding;
-                        f(patch * stretch + row * columns + left, line, x, right - left);
-                    }
-                }
-            }
-        }
+    /// Where the pixels of a line of the image lie in its frame.
+    fn inside(&self, line: usize) -> Range<usize> {
+        let start = ((line + self.padding) * self.framed() + self.padding) * self.channels;
+        start..start + self.image[1] * self.channels
     }
 
-    /// Where pixel `x` of a line lies if the line's even pixels come before its odd ones.
-    #[inline(always)]
-    fn sorted(&self, line: usize, x: usize) -> usize {
-        line * self.image[1] + x % 2 * self.image[1].div_ceil(2) + x / 2
+    /// Where a line of what the kernel sees at a position lies in the frame.
+    fn seen(&self, [row, column]: [usize; 2], line: usize) -> Range<usize> {
+        let start = ((row * self.stride + line) * self.framed() + column * self.stride) * self.channels;
+        start..start + self.line()
     }
 
-    /// What the kernel sees, `[patch, positions]`, into [`room`](Self::room). With stride 2 runs are copied from `sorted` lines, where they
-    /// lie together.
-    #[inline(always)]
-    fn patches(&self, image: &[f32], sorted: &mut [f32], out: &mut [f32]) {
-        let width = self.image[1];
-        match self.stride {
-            1 => self.runs(|place, line, x, n| {
-                out[place..place + n].copy_from_slice(&image[line * width + x..][..n]);
-            }),
-            2 => {
-                for (line, sorted) in image.chunks_exact(width).zip(sorted.chunks_exact_mut(width)) {
-                    let (even, odd) = sorted.split_at_mut(width.div_ceil(2));
-                    even.iter_mut().zip(line.iter().step_by(2)).for_each(|(out, x)| *out = *x);
-                    odd.iter_mut().zip(line[1..].iter().step_by(2)).for_each(|(out, x)| *out = *x);
-                }
-                self.runs(|place, line, x, n| {
-                    out[place..place + n].copy_from_slice(&sorted[self.sorted(line, x)..][..n]);
-                });
-            }
-            stride => self.runs(|place, line, x, n| {
-                let from = image[line * width + x..].iter().step_by(stride);
-                out[place..place + n].iter_mut().zip(from).for_each(|(out, x)| *out = *x);
-            }),
-        }
+    /// Rows of the grid whose patches fit the second cache together, from the first one on.
+    fn stretches(&self, patch: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (rows, step) = (self.places[0], (PATCHES / (patch * self.places[1]).max(1)).max(1));
+        (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
     }
 
-    /// The transpose: adds patches up where they lie in the image, which is zero.
-    #[inline(always)]
-    fn add_up(&self, patches: &[f32], sorted: &mut [f32], image: &mut [f32]) {
-        let width = self.image[1];
-        let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(out, x)| *out += x);
-        match self.stride {
-            1 => self.runs(|place, line, x, n| add(&mut image[line * width + x..][..n], &patches[place..place + n])),
-            2 => {
-                sorted.fill(0.0);
-                self.runs(|place, line, x, n| {
-                    add(&mut sorted[self.sorted(line, x)..][..n], &patches[place..place + n]);
-                });
-                for (line, sorted) in image.chunks_exact_mut(width).zip(sorted.chunks_exact(width)) {
-                    let (even, odd) = sorted.split_at(width.div_ceil(2));
-                    line.iter_mut().step_by(2).zip(even).for_each(|(out, x)| *out = *x);
-                    line[1..].iter_mut().step_by(2).zip(odd).for_each(|(out, x)| *out = *x);
-                }
-            }
-            stride => self.runs(|place, line, x, n| {
-                let to = image[line * width + x..].iter_mut().step_by(stride);
-                to.zip(&patches[place..place + n]).for_each(|(out, x)| *out += x);
-            }),
-        }
+    /// `[grid, channels, kernel, kernel]` to `[grid, kernel, kernel, channels]`, as patches lie.
+    fn channels_last(&self, weight: &[f32]) -> Vec<f32> {
+        transposed(weight, [self.channels, self.kernel * self.kernel])
     }
 
-    /// Room for the lines of an image with even and odd pixels apart, where that is needed.
-    fn lines(&self) -> Vec<f32> {
-        vec![0.0; if self.stride == 2 { self.channels * self.pixels() } else { 0 }]
+    /// The other way round.
+    fn channels_first(&self, weight: &[f32]) -> Vec<f32> {
+        transposed(weight, [self.kernel * self.kernel, self.channels])
     }
 
-    /// `W patches(x)` of every batch entry: from images to grids.
-    fn lift(&self, images: &[f32], weight: &[f32]) -> Vec<f32> {
+    /// `patches(x) W + b` of every batch entry: from images to grids.
+    fn lift(&self, images: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
         let (patch, positions) = (self.patch(), self.positions());
+        let weight = self.channels_last(weight);
+        let weight = Factor::packed(Matrix::rows(&weight, patch).transposed(), patch, self.grid, self.precision);
         let mut out = slots(self.batch * self.grid * positions);
         let share = self.batch.div_ceil(SHARES).max(1);
         let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
         let jobs = pieces(images, share * image).zip(pieces_mut(&mut out, share * grid));
-        let mut laid = None;
-        let weight = First::laid(Matrix::rows(weight, patch), self.grid, patch, self.precision, &mut laid);
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
-            let (mut room, mut lines) = (self.room(), self.lines());
+            let (mut framed, mut patches, mut lifted) = (self.room(), Vec::new(), slots(grid));
             for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
-                unfold(self, image, &mut lines, &mut room);
-                let patches = Factor::in_place(Matrix::rows(&room, self.stretch()), patch, positions, self.precision);
-                filled(out, self.grid, weight, &patches);
+                frame(self, image, &mut framed);
+                for rows in self.stretches(patch) {
+                    patches.clear();
+                    unfold(self, &framed, rows.clone(), 0..self.kernel, &mut patches);
+                    let (m, start) = (rows.len() * self.places[1], rows.start * self.places[1] * self.grid);
+                    let lifted = &mut lifted[start..][..m * self.grid];
+                    add_to_rows(filled(lifted, m, Matrix::rows(&patches, patch), &weight), bias);
+                }
+                // SAFETY: the stretches are all rows of the grid.
+                let lifted = unsafe { written_mut(&mut lifted) };
+                transpose((lifted, self.grid), [positions, self.grid], (out, positions), put);
             }
         });
-        // SAFETY: there is a job for every batch entry, and its product fills it.
+        // SAFETY: there is a job for every batch entry, and it writes all channels of all positions.
         unsafe { written(out) }
     }
 
-    /// `patches^T (W^T x)` of every batch entry: from grids to images.
-    fn lower(&self, grids: &[f32], weight: &[f32]) -> Vec<f32> {
+    /// `patches^T(x W^T) + b` of every batch entry: from grids to images.
+    fn lower(&self, grids: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
         let (patch, positions) = (self.patch(), self.positions());
-        let mut out = vec![0.0; self.batch * self.channels * self.pixels()];
-        let jobs = pieces(grids, self.grid * positions).zip(pieces_mut(&mut out, self.channels * self.pixels()));
-        let mut laid = None;
-        let transposed = Matrix::rows(weight, patch).transposed();
-        let transposed = First::laid(transposed, patch, self.grid, self.precision, &mut laid);
-        run(self.work(), jobs.take(self.batch), |(grid, out)| {
-            let mut patches = self.room();
-            let grid = Factor::in_place(Matrix::rows(grid, positions), self.grid, positions, self.precision);
-            let width = self.stretch();
-            // SAFETY: there is room for `patch` rows of `width` numbers, which this job has alone.
-            unsafe { product_at(patches.as_mut_ptr(), width, patch, transposed, &grid, false) };
-            fold(self, &patches, &mut self.lines(), out);
+        let weight = self.channels_last(weight);
+        let weight = Factor::packed(Matrix::rows(&weight, patch), self.grid, patch, self.precision);
+        let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
+        let mut out = slots(self.batch * image);
+        let share = self.batch.div_ceil(SHARES).max(1);
+        let jobs = pieces(grids, share * grid).zip(pieces_mut(&mut out, share * image));
+        run(self.work(), jobs.take(self.batch.div_ceil(share)), |(grids, out)| {
+            let (mut framed, mut patches) = (self.room(), Vec::new());
+            for (grid, out) in grids.chunks(grid.max(1)).zip(out.chunks_mut(image.max(1))) {
+                match bias {
+                    [] => framed.fill(0.0),
+                    _ => framed.chunks_exact_mut(bias.len()).for_each(|pixel| pixel.copy_from_slice(bias)),
+                }
+                for rows in self.stretches(patch) {
+                    let (m, start) = (rows.len() * self.places[1], rows.start * self.places[1]);
+                    patches.resize(m * patch, Slot::uninit());
+                    let grid = Matrix::rows(grid, positions).transposed().from(start, 0);
+                    fold(self, filled(&mut patches, m, grid, &weight), rows, &mut framed);
+                }
+                unframe(self, &framed, out);
+            }
         });
-        out
+        // SAFETY: there is a job for every batch entry, and it writes all pixels of all channels.
+        unsafe { written(out) }
     }
 
-    /// `x patches(image)^T` added up over the batch.
+    /// `patches(image)^T x` added up over the batch, `[grid, channels, kernel, kernel]`.
     fn weight_gradient(&self, grids: &[f32], images: &[f32]) -> Vec<f32> {
         let (patch, positions) = (self.patch(), self.positions());
+        let (image, grid) = ((self.channels * self.pixels()).max(1), (self.grid * positions).max(1));
         let share = self.batch.div_ceil(GROUPS).max(1);
+        // Lines of patches and images that are handled at once: together they fit the second cache, and are as deep as products are.
+        let lines = (DEPTH / self.line().max(1)).clamp(1, self.kernel);
+        let bunch = DEPTH.min(PATCHES / (lines * self.line()).max(1)) / positions.max(1);
+        let bunch = bunch.max(1);
         let mut sums = vec![0.0; self.batch.div_ceil(share) * patch * self.grid];
-        let jobs = (pieces(images, share * self.channels * self.pixels())
-            .zip(pieces(grids, share * self.grid * positions)))
-        .zip(pieces_mut(&mut sums, patch * self.grid))
-        .take(self.batch.div_ceil(share));
+        let jobs = (pieces(images, share * image).zip(pieces(grids, share * grid)))
+            .zip(pieces_mut(&mut sums, patch * self.grid))
+            .take(self.batch.div_ceil(share));
         run(self.work(), jobs, |((images, grids), sum)| {
-            let (mut room, mut lines) = (self.room(), self.lines());
-            let entries = images.chunks(self.channels * self.pixels()).zip(grids.chunks(self.grid * positions));
-            for (image, grid) in entries {
-                unfold(self, image, &mut lines, &mut room);
-                // Transposed, because the grid is the smaller of the two to lay out.
-                let grid = Matrix::rows(grid, positions).transposed();
-                let grid = Factor::packed(grid, positions, self.grid, self.precision);
-                add_product(sum, self.grid, patch, Matrix::rows(&room, self.stretch()), &grid);
+            let mut rooms: Vec<_> = (0..bunch).map(|_| self.room()).collect();
+            let mut patches = Vec::new();
+            for (images, grids) in images.chunks(bunch * image).zip(grids.chunks(bunch * grid)) {
+                rooms.truncate(images.len() / image);
+                rooms.iter_mut().zip(images.chunks_exact(image)).for_each(|(room, image)| frame(self, image, room));
+                let turned = transposed(grids, [self.grid, positions]);
+                for first in (0..self.kernel).step_by(lines) {
+                    let lines = first..self.kernel.min(first + lines);
+                    let width = lines.len() * self.line();
+                    // Rows one after the other where there is one image, or else all of them.
+                    for rows in self.stretches(width * rooms.len()) {
+                        patches.clear();
+                        for framed in &rooms {
+                            unfold(self, framed, rows.clone(), lines.clone(), &mut patches);
+                        }
+                        let start = rows.start * self.places[1] * self.grid;
+                        let depth = patches.len() / width;
+                        let grid = Matrix::rows(&turned[start..], self.grid).transposed();
+                        let patches = Factor::in_place(Matrix::rows(&patches, width), depth, width, self.precision);
+                        add_product(&mut sum[first * self.line()..], patch, self.grid, grid, &patches);
+                    }
+                }
             }
         });
         let mut sum = vec![0.0; patch * self.grid];
         add_rows(&sums, &mut sum);
-        let mut out = vec![0.0; patch * self.grid];
-        for (i, row) in sum.chunks_exact(self.grid.max(1)).enumerate() {
-            row.iter().enumerate().for_each(|(j, x)| out[j * patch + i] = *x);
+        self.channels_first(&sum)
+    }
+}
+
+/// The pixels of an image, channels last, into its frame.
+fn frame(g: &Geometry, image: &[f32], framed: &mut [f32]) {
+    for first in (0..g.channels).step_by(TOGETHER) {
+        let channels = TOGETHER.min(g.channels - first);
+        for line in 0..g.image[0] {
+            let from = &image[first * g.pixels() + line * g.image[1]..];
+            let out = &mut framed[g.inside(line)][first..];
+            let sizes = [channels, g.image[1]];
+            transpose((from, g.pixels()), sizes, (out, g.channels), |out, x| *out = x);
         }
-        out
+    }
+}
+
+/// The pixels of a framed image.
+fn unframe(g: &Geometry, framed: &[f32], image: &mut [Slot]) {
+    for line in 0..g.image[0] {
+        let (from, out) = (&framed[g.inside(line)], &mut image[line * g.image[1]..]);
+        transpose((from, g.channels), [g.image[1], g.channels], (out, g.pixels()), put);
     }
 }
 
 simd! {
-    /// [`Geometry::patches`].
-    fn unfold(geometry: &Geometry, image: &[f32], sorted: &mut [f32], out: &mut [f32]) {
-        geometry.patches(image, sorted, out);
+    /// Some lines of what the kernel sees at the positions of some rows of the grid.
+    fn unfold(g: &Geometry, framed: &[f32], rows: Range<usize>, lines: Range<usize>, out: &mut Vec<f32>) {
+        out.reserve(rows.len() * g.places[1] * lines.len() * g.line());
+        for row in rows {
+            for column in 0..g.places[1] {
+                lines.clone().for_each(|line| out.extend_from_slice(&framed[g.seen([row, column], line)]));
+            }
+        }
     }
 }
 simd! {
-    /// [`Geometry::add_up`].
-    fn fold(geometry: &Geometry, patches: &[f32], sorted: &mut [f32], image: &mut [f32]) {
-        geometry.add_up(patches, sorted, image);
+    /// The transpose: adds patches up where they lie in the framed image.
+    fn fold(g: &Geometry, patches: &[f32], rows: Range<usize>, framed: &mut [f32]) {
+        let mut lines = patches.chunks_exact(g.line().max(1));
+        for row in rows {
+            for column in 0..g.places[1] {
+                for (line, from) in (&mut lines).take(g.kernel).enumerate() {
+                    framed[g.seen([row, column], line)].iter_mut().zip(from).for_each(|(out, x)| *out += x);
+                }
+            }
+        }
     }
 }
 
-/// Parts of a batch that are lifted beside each other, each in one room.
+/// Numbers of patches at once.
+const PATCHES: usize = 1 << 16;
+
+/// Parts of a batch that are lifted and lowered beside each other, each in one room.
 const SHARES: usize = 16;
 
 /// Parts of a batch whose weight gradients are added up beside each other.
@@ -377,16 +393,12 @@ fn forward(
     precision: Precision,
 ) -> FlexTensor {
     let g = Geometry::new(x, weight, stride, transposed, precision);
-    let (mut out, channels, [h, w]) = if transposed {
-        (g.lower(slice(x), slice(weight)), g.channels, g.image)
+    let bias = bias.map_or(&[][..], slice);
+    let (out, channels, [h, w]) = if transposed {
+        (g.lower(slice(x), slice(weight), bias), g.channels, g.image)
     } else {
-        (g.lift(slice(x), slice(weight)), g.grid, g.places)
+        (g.lift(slice(x), slice(weight), bias), g.grid, g.places)
     };
-    if let Some(bias) = bias {
-        for (out, bias) in out.chunks_exact_mut((h * w).max(1)).zip(slice(bias).iter().cycle()) {
-            out.iter_mut().for_each(|x| *x += bias);
-        }
-    }
     tensor(out, [g.batch, channels, h, w].into())
 }
 
@@ -395,15 +407,30 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 3]) -
     let g = Geometry::new(&x, &weight, stride, transposed, precision);
     let [gy] = gradients.as_slice() else { unreachable!("a convolution has one output") };
     let (gy, values, weights) = (optional(gy), slice(&x), slice(&weight));
-    let gx = wanted[0].then(|| if transposed { g.lift(gy, weights) } else { g.lower(gy, weights) });
+    let gx = wanted[0].then(|| if transposed { g.lift(gy, weights, &[]) } else { g.lower(gy, weights, &[]) });
     let gw = wanted[1].then(|| if transposed { g.weight_gradient(values, gy) } else { g.weight_gradient(gy, values) });
     let (channels, size) = if transposed { (g.channels, g.pixels()) } else { (g.grid, g.positions()) };
-    let gb = wanted[2].then(|| {
-        let mut sums = vec![0.0; channels];
-        for (i, x) in gy.chunks_exact(size.max(1)).enumerate() {
-            sums[i % channels] += x.iter().sum::<f32>();
-        }
-        tensor(sums, [channels].into())
-    });
+    let gb = wanted[2].then(|| tensor(channel_sums(gy, channels, size), [channels].into()));
     [gx.map(|gx| tensor(gx, x.shape())), gw.map(|gw| tensor(gw, weight.shape())), gb]
+}
+
+/// Sums over batch entries and positions.
+fn channel_sums(x: &[f32], channels: usize, size: usize) -> Vec<f32> {
+    let share = x.len().div_ceil(SHARES).next_multiple_of((channels * size).max(1));
+    let mut parts = vec![0.0; x.len().div_ceil(share.max(1)) * channels];
+    run(x.len(), x.chunks(share.max(1)).zip(pieces_mut(&mut parts, channels)), |(x, part)| add_channels(x, size, part));
+    let mut out = vec![0.0; channels];
+    add_rows(&parts, &mut out);
+    out
+}
+
+simd! {
+    /// Adds the sums of runs of `size` numbers to their channels.
+    fn add_channels(x: &[f32], size: usize, out: &mut [f32]) {
+        for x in x.chunks_exact((out.len() * size).max(1)) {
+            for (out, x) in out.iter_mut().zip(x.chunks_exact(size.max(1))) {
+                *out += sums(size, |i| [x[i]])[0];
+            }
+        }
+    }
 }

@@ -251,36 +251,52 @@ fn weight_gradient<'a>(
 ) -> Vec<f32> {
     let &Sizes { rows, inputs, outputs, .. } = s;
     let pairs: Vec<_> = pairs.collect();
-    let mut out = slots(inputs * outputs);
-    let places = Scattered::new(&mut out);
     // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
     let tile = if Factor::in_tiles(precision) {
         [(inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
     } else {
-        [264, 256]
+        [132, 128]
     };
+    // Small weights of many rows are too few tiles: some rows each then, whose sums are added up in the end.
+    let tiles = inputs.div_ceil(tile[0]) * outputs.div_ceil(tile[1]);
+    let share = rows.div_ceil(TILES.div_ceil(tiles.max(1))).next_multiple_of(DEPTH);
+    let size = inputs * outputs;
+    let mut out = slots(rows.div_ceil(share.max(1)).max(1) * size);
+    let places = Scattered::new(&mut out);
     let tiles = (0..inputs).step_by(tile[0]).flat_map(|i| (0..outputs).step_by(tile[1]).map(move |j| (i, j)));
-    run(s.work() * pairs.len(), tiles, |(i, j)| {
+    let jobs = (0..rows.max(1)).step_by(share.max(1)).enumerate();
+    let jobs = jobs.flat_map(|(part, first)| tiles.clone().map(move |tile| (part, first, tile)));
+    run(s.work() * pairs.len(), jobs, |(part, start, (i, j))| {
         let [m, n] = [tile[0].min(inputs - i), tile[1].min(outputs - j)];
-        let place = places.block(i * outputs + j, [m, n], outputs);
+        let place = places.block(part * size + i * outputs + j, [m, n], outputs);
+        let end = rows.min(start + share);
         for (index, (x, g)) in pairs.iter().enumerate() {
             // As deep at a time as the second cache holds.
-            for first in (0..rows.max(1)).step_by(DEPTH) {
-                let depth = DEPTH.min(rows - first);
+            for first in (start..end.max(1)).step_by(DEPTH) {
+                let depth = DEPTH.min(end - first);
                 let g = Factor::packed(Matrix::rows(g, outputs).from(first, j), depth, n, precision);
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
                 // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
-                unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > 0) };
+                unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > start) };
             }
         }
     });
-    // SAFETY: the tiles cover all entries.
-    unsafe { written(out) }
+    // SAFETY: the tiles cover all entries of all parts.
+    let mut out = unsafe { written(out) };
+    if out.len() > size {
+        let (sum, parts) = out.split_at_mut(size);
+        add_rows(parts, sum);
+        out.truncate(size);
+    }
+    out
 }
+
+/// Jobs that a weight gradient is at least, if there are rows enough.
+const TILES: usize = 8;
 
 simd! {
     /// Adds `bias`, unless it is empty, to every row.
-    fn add_to_rows(y: &mut [f32], bias: &[f32]) {
+    pub(super) fn add_to_rows(y: &mut [f32], bias: &[f32]) {
         if bias.is_empty() {
             return;
         }

@@ -17,17 +17,6 @@ impl Panels {
     }
 }
 
-/// Nor can anything of a first factor.
-pub(super) enum Strips {}
-
-impl Strips {
-    /// # Panics
-    /// Always.
-    pub(super) unsafe fn packed(_: Matrix<'_>, _: usize, _: usize, _: usize) -> Self {
-        unreachable!("there are no such instructions");
-    }
-}
-
-pub(super) unsafe fn multiply(_: *mut f32, _: usize, _: usize, _: (Matrix<'_>, Option<&Strips>), b: &Panels, _: bool) {
+pub(super) unsafe fn multiply(_: *mut f32, _: usize, _: usize, _: Matrix<'_>, b: &Panels, _: bool) {
     match *b {}
 }

@@ -11,6 +11,7 @@ use super::amx;
 use super::buffer::{Slot, pieces_mut, run, slots, written, written_mut};
 use super::precision::{Precision, bf16};
 use super::simd::{LANES, Level, level, simd};
+use super::transpose::{put, transpose};
 
 /// A matrix in a slice: entry `(i, j)` lies at `i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -38,40 +39,6 @@ impl<'a> Matrix<'a> {
     /// Whether `rows` times `columns` entries lie in the slice.
     fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
-    }
-}
-
-/// The first factor of a product: a matrix, and where [`First::laid`] has laid it out, that.
-#[derive(Clone, Copy)]
-pub(super) struct First<'a> {
-    matrix: Matrix<'a>,
-    strips: Option<&'a amx::Strips>,
-}
-
-impl<'a> From<Matrix<'a>> for First<'a> {
-    fn from(matrix: Matrix<'a>) -> Self {
-        Self { matrix, strips: None }
-    }
-}
-
-impl<'a> First<'a> {
-    /// A first factor of `m` rows that many products share, laid out at `place` where that pays.
-    ///
-    /// # Panics
-    /// If an entry lies outside of its slice.
-    pub(super) fn laid(
-        matrix: Matrix<'a>,
-        m: usize,
-        depth: usize,
-        precision: Precision,
-        place: &'a mut Option<amx::Strips>,
-    ) -> Self {
-        assert!(matrix.holds(m, depth), "a factor within its slice");
-        if let Some(parts) = precision.parts().filter(|_| Factor::in_tiles(precision) && m > 0 && depth > 0) {
-            // SAFETY: the entries lie in the slice.
-            *place = Some(unsafe { amx::Strips::packed(matrix, m, depth, parts) });
-        }
-        Self { matrix, strips: place.as_ref() }
     }
 }
 
@@ -108,7 +75,7 @@ impl<'a> Factor<'a> {
     /// `depth` rows of `columns` numbers in panels.
     ///
     /// # Panics
-    /// If an entry lies outside of its slice.
+    /// If an entry lies outside of its slice, or neither rows nor columns are without gaps.
     pub(super) fn packed(b: Matrix<'_>, depth: usize, columns: usize, precision: Precision) -> Self {
         assert!(b.holds(depth, columns), "a factor within its slice");
         if let Some(parts) = precision.parts().filter(|_| Self::in_tiles(precision) && depth > 0) {
@@ -164,25 +131,15 @@ fn pack(b: Matrix<'_>, depth: usize, columns: usize, out: &mut [Slot]) {
         }
         return;
     }
-    // Eight rows at a time: what is read lies together, and what is written stays in the first cache.
-    for first in (0..depth).step_by(8) {
-        let mut rows = out[first * width..].chunks_exact_mut(width);
-        let count = 8.min(depth - first);
-        let mut rows: [&mut [Slot]; 8] = std::array::from_fn(|_| rows.next().unwrap_or_default());
-        for j in 0..columns {
-            let from = &b.data[first * b.row + j * b.column..];
-            for (k, row) in rows[..count].iter_mut().enumerate() {
-                row[j].write(from[k * b.row]);
-            }
-        }
-    }
+    assert_eq!(b.row, 1, "rows or columns without gaps");
+    transpose((b.data, b.column), [columns, depth], (out, width), put);
 }
 
 /// `out = a b` for `a` of `m` rows, into rows that lie `width` apart.
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn product<'a>(out: &mut [Slot], width: usize, m: usize, a: impl Into<First<'a>>, b: &Factor<'_>) {
+pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
     let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, and without `add` nothing is read from it.
@@ -201,7 +158,7 @@ pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>
 }
 
 /// [`product`] into a matrix without gaps, which comes back as numbers.
-pub(super) fn filled<'a, 'b>(out: &'a mut [Slot], m: usize, a: impl Into<First<'b>>, b: &Factor<'_>) -> &'a mut [f32] {
+pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Factor<'_>) -> &'a mut [f32] {
     assert_eq!(out.len(), m * b.columns, "as many slots as entries");
     product(out, b.columns, m, a, b);
     // SAFETY: the product wrote m rows, which is all.
@@ -215,15 +172,7 @@ pub(super) fn filled<'a, 'b>(out: &'a mut [Slot], m: usize, a: impl Into<First<'
 ///
 /// # Safety
 /// `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller; with `add` they are written.
-pub(super) unsafe fn product_at<'a>(
-    out: *mut f32,
-    width: usize,
-    m: usize,
-    a: impl Into<First<'a>>,
-    b: &Factor<'_>,
-    add: bool,
-) {
-    let First { matrix: a, strips } = a.into();
+pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>, add: bool) {
     let (n, depth) = (b.columns, b.depth);
     assert!(a.holds(m, depth) && (n <= width || m <= 1), "a product within its slices");
     if m == 0 || n == 0 {
@@ -233,7 +182,7 @@ pub(super) unsafe fn product_at<'a>(
         Laid::Rows(data, row) => (*data, Some(*row), false),
         Laid::Panels { data, rounded } => (&data[..], None, *rounded),
         // SAFETY: the caller's rows, and entries of `a` that lie in their slice.
-        Laid::Tiles(panels) => return unsafe { amx::multiply(out, width, m, (a, strips), panels, add) },
+        Laid::Tiles(panels) => return unsafe { amx::multiply(out, width, m, a, panels, add) },
     };
     // A row of a transposed factor is spread over memory; some of them are gathered before use where they lie far apart.
     let gathered = rounded || (a.row == 1 && a.column >= FAR && m > 6);
@@ -504,8 +453,6 @@ mod tests {
                 // Rounded numbers are multiplied exactly but for the sums; in two parts they keep 16 digits.
                 for (precision, allowed) in [(Precision::F32, 1e-6), (Precision::High, 1e-5), (Precision::Bf16, 1e-6)] {
                     let seen = |x: f32| f64::from(if precision == Precision::Bf16 { bf16(x) } else { x });
-                    let mut laid = None;
-                    let first = First::laid(a, m, depth, precision, &mut laid);
                     // What a processor without instructions for bfloat16 takes is tried on one with them, too.
                     let rounded = precision == Precision::Bf16;
                     let factors = [
@@ -513,11 +460,11 @@ mod tests {
                         Factor::in_place(b, depth, n, precision),
                         Factor::panels(b, depth, n, rounded),
                     ];
-                    for (factor, first) in factors.iter().flat_map(|f| [(f, first), (f, First::from(a))]) {
+                    for factor in &factors {
                         let width = n + 3;
                         let mut out = vec![0.5f32; m * width];
                         // SAFETY: `m` rows of `n` numbers, `width` apart.
-                        unsafe { product_at(out.as_mut_ptr(), width, m, first, factor, add) };
+                        unsafe { product_at(out.as_mut_ptr(), width, m, a, factor, add) };
                         let (mut error, mut size) = (0.0, 0.0);
                         for i in 0..m {
                             for j in 0..n {

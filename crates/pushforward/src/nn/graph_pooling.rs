@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
+use crate::kernels;
 
 /// Which entries a summary sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub enum Pooling {
 pub fn pool(x: Dual<3>, present: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {
     let [b, n, features] = x.dims();
     let present = present.filter(|_| pooling == Pooling::Masked);
+    if kernels::serve(&x.value) {
+        return kernels::summaries(x.into(), present.cloned()).into();
+    }
     let counts: Tensor<3> = match present {
         Some(present) => present.clone().sum_dim(1),
         None => Tensor::full([b, 1, 1], n as f64, (&x.value.device(), x.value.dtype())),

@@ -8,6 +8,7 @@ use pushforward::kernels::{Precision, serve};
 use pushforward::nn::attention::{Positions, Rotary, biased_attention, self_attention};
 use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
 use pushforward::nn::edge_attention::edge_attention;
+use pushforward::nn::graph_pooling::{Pooling, pool};
 use pushforward::nn::linear::Linear;
 use pushforward::nn::modulation::{Modulation, gated};
 use pushforward::nn::norm::{GroupNorm, LayerNorm, RmsNorm};
@@ -248,6 +249,21 @@ fn attention_of_graphs_by_features() {
 }
 
 #[test]
+fn summaries_of_sets() {
+    for shape @ [b, n, features] in [[1, 1, 1], [2, 3, 5], [3, 9, 17], [5, 40, 48]] {
+        let row = |y: Dual<2>| y.linear(|y| y.reshape([b, 1, 4 * features]));
+        check("summaries", &|x| row(pool(x[0].clone(), None, Pooling::Masked)), &[shape]);
+        // The last two entries of every set but the first are not there.
+        let masked = |x: &[Dual<3>]| {
+            let present = (0..b * n).map(|i| if i >= n && n > 2 && i % n >= n - 2 { 0.0 } else { 1.0 });
+            let present = from_host(&present.collect::<Vec<_>>(), [b, n, 1], &x[0].value);
+            row(pool(x[0].clone(), Some(&present), Pooling::Masked))
+        };
+        check("summaries of what is there", &masked, &[shape]);
+    }
+}
+
+#[test]
 fn activations_and_softmax() {
     for shape in [[1, 1, 1], [2, 3, 7], [3, 17, 33], [2, 90, 300]] {
         check("gelu", &|x| x[0].clone().gelu(), &[shape]);
@@ -316,6 +332,9 @@ fn convolutions() {
         (3, [7, 10], 2, 5, 3, 2),
         (2, [9, 8], 1, 17, 5, 2),
         (11, [12, 12], 8, 20, 3, 1),
+        // Several images at once, and a grid that is handled some rows at a time.
+        (20, [4, 6], 33, 18, 3, 2),
+        (1, [31, 33], 40, 3, 3, 1),
     ] {
         let config = Conv2dConfig { inputs, outputs, kernel, stride, padding: kernel / 2 };
         let image = |x: &Dual<3>| x.clone().linear(|v| v.reshape([b, inputs, h, w]));

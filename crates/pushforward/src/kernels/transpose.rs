@@ -1,0 +1,44 @@
+//! Matrices turned over.
+
+use super::buffer::{Slot, slots, written};
+
+/// Rows that are turned together: what is written fills cache lines one by one, and what is read is not more streams than the
+/// processor follows.
+pub(super) const TOGETHER: usize = 16;
+
+/// `columns` numbers of each of `rows` that lie `distance` apart, to rows of `rows` numbers that lie `other` apart.
+pub(super) fn transpose<T>(
+    (from, distance): (&[f32], usize),
+    [rows, columns]: [usize; 2],
+    (out, other): (&mut [T], usize),
+    put: impl Fn(&mut T, f32),
+) {
+    for first in (0..rows).step_by(TOGETHER) {
+        let (from, out) = (&from[first * distance..], &mut out[first..]);
+        if rows - first >= TOGETHER {
+            // Constant counts and equal lengths, which leave nothing to check within the loop.
+            let lines: [&[f32]; TOGETHER] = std::array::from_fn(|i| &from[i * distance..][..columns]);
+            for (column, out) in out.chunks_mut(other).enumerate().take(columns) {
+                out[..TOGETHER].iter_mut().zip(lines).for_each(|(out, line)| put(out, line[column]));
+            }
+        } else {
+            for (column, out) in out.chunks_mut(other).enumerate().take(columns) {
+                let lines = from[column..].iter().step_by(distance);
+                out[..rows - first].iter_mut().zip(lines).for_each(|(out, x)| put(out, *x));
+            }
+        }
+    }
+}
+
+/// Matrices one after the other, each turned.
+pub(super) fn transposed(from: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let (size, mut out) = ((rows * columns).max(1), slots(from.len()));
+    let matrices = out.chunks_exact_mut(size).zip(from.chunks_exact(size));
+    matrices.for_each(|(out, from)| transpose((from, columns), [rows, columns], (out, rows), put));
+    // SAFETY: the matrices are all of it, and every entry has its place.
+    unsafe { written(out) }
+}
+
+pub(super) fn put(slot: &mut Slot, x: f32) {
+    slot.write(x);
+}
