@@ -1,6 +1,5 @@
 //! The program `pushforward`: trains, samples and evaluates categorical flow maps and autoencoders within flows.
 
-mod allocator;
 mod archive;
 mod args;
 mod charts;
@@ -22,6 +21,7 @@ mod picture;
 mod presets;
 mod preview;
 mod printer;
+mod process;
 mod program;
 mod progress;
 mod sources;
@@ -38,7 +38,7 @@ use crate::exit::Failure;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
-    allocator::keep_memory();
+    process::prepare();
     let cli = Cli::parse();
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     match run(&cli, printer) {

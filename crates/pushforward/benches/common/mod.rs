@@ -27,8 +27,8 @@ use pushforward::train::gradients::{Gradients, clip, grad_norm};
 use pushforward::train::optim::AdamWOptimizer;
 use serde_json::{Value, json};
 
-#[path = "../../../pushforward-cli/src/allocator.rs"]
-mod allocator;
+#[path = "../../../pushforward-cli/src/process.rs"]
+mod process;
 
 /// What a case does.
 pub(crate) trait Work: Copy {
@@ -70,7 +70,7 @@ where
 
 /// Does what the arguments ask for.
 pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
-    allocator::keep_memory();
+    process::prepare();
     let (mut rounds, mut cases, mut mode, mut precision) = (10, all.to_vec(), String::new(), "high".to_owned());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {

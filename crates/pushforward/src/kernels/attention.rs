@@ -27,7 +27,7 @@ use super::buffer::{Scattered, Slot, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::precision::Precision;
 use super::product::{Factor, Matrix, add_product, filled};
-use super::simd::{exp, simd, sums};
+use super::simd::{exp, fetch, simd, sums};
 use super::softmax::largest;
 use super::{Pair, first_two, pair, slice, tensor};
 
@@ -127,6 +127,9 @@ impl<C: CheckpointStrategy> AttentionOps for Autodiff<Flex, C> {
     }
 }
 
+/// Rows that are fetched before they are read.
+const AHEAD: usize = 12;
+
 /// Queries that are handled together.
 const BLOCK: usize = 128;
 
@@ -192,6 +195,8 @@ impl<'a> Layout<'a> {
             let mut out = slots(self.positions * self.head);
             let from = &packed[self.start(entry, head, part)..];
             for (position, out) in out.chunks_exact_mut(self.head.max(1)).enumerate() {
+                // Too far apart for the processor to see them coming.
+                fetch(from, (position + AHEAD) * 3 * self.width(), self.head);
                 let row = &from[position * 3 * self.width()..][..self.head];
                 if part == 2 || self.cos.is_empty() {
                     copy(row, out, scale);

@@ -115,7 +115,7 @@ impl Sizes {
         // With few rows in tiles, small pieces, or one thread has them all.
         let in_tiles = if rows < 1024 { 32 } else { 96 };
         let tile = if Factor::in_tiles(precision) { in_tiles } else { 12 };
-        let worth = (1 << 21) / (inputs * outputs).max(1);
+        let worth = (1 << 24) / (inputs * outputs).max(1);
         let piece = rows.div_ceil(64).max(worth).next_multiple_of(tile);
         Self { rows, inputs, outputs, piece }
     }
@@ -251,15 +251,8 @@ fn weight_gradient<'a>(
 ) -> Vec<f32> {
     let &Sizes { rows, inputs, outputs, .. } = s;
     let pairs: Vec<_> = pairs.collect();
-    // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
-    let tile = if Factor::in_tiles(precision) {
-        [(inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
-    } else {
-        [132, 128]
-    };
-    // Small weights of many rows are too few tiles: some rows each then, whose sums are added up in the end.
-    let tiles = inputs.div_ceil(tile[0]) * outputs.div_ceil(tile[1]);
-    let share = rows.div_ceil(TILES.div_ceil(tiles.max(1))).next_multiple_of(DEPTH);
+    let (tile, parts) = tiles(s, pairs.len(), precision);
+    let share = rows.div_ceil(parts).next_multiple_of(DEPTH);
     let size = inputs * outputs;
     let mut out = slots(rows.div_ceil(share.max(1)).max(1) * size);
     let places = Scattered::new(&mut out);
@@ -284,15 +277,39 @@ fn weight_gradient<'a>(
     // SAFETY: the tiles cover all entries of all parts.
     let mut out = unsafe { written(out) };
     if out.len() > size {
+        const PIECE: usize = 1 << 14;
         let (sum, parts) = out.split_at_mut(size);
-        add_rows(parts, sum);
+        run(parts.len() / 4, sum.chunks_mut(PIECE).enumerate(), |(i, sum)| {
+            parts.chunks_exact(size).for_each(|part| add_rows(&part[i * PIECE..][..sum.len()], sum));
+        });
         out.truncate(size);
     }
     out
 }
 
-/// Jobs that a weight gradient is at least, if there are rows enough.
-const TILES: usize = 8;
+/// Rows and columns of the tiles that a weight gradient is cut into, and the parts of the rows whose sums are added up in the end:
+/// enough jobs for some threads.
+fn tiles(s: &Sizes, pairs: usize, precision: Precision) -> ([usize; 2], usize) {
+    const JOBS: usize = 8;
+    let jobs = |tile: [usize; 2]| s.inputs.div_ceil(tile[0]) * s.outputs.div_ceil(tile[1]);
+    // Fewer rows than this would not pay for another sum.
+    let most = (s.rows * pairs / 512).max(1);
+    // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
+    let mut tile = if Factor::in_tiles(precision) {
+        [(s.inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
+    } else {
+        [264, 256]
+    };
+    while !Factor::in_tiles(precision) && jobs(tile) * most < JOBS {
+        let sides = [tile[0].min(s.inputs), tile[1].min(s.outputs)];
+        let longer = usize::from(sides[1] > sides[0]);
+        if sides[longer] <= 66 {
+            break;
+        }
+        tile[longer] /= 2;
+    }
+    (tile, JOBS.div_ceil(jobs(tile).max(1)).min(most))
+}
 
 simd! {
     /// Adds `bias`, unless it is empty, to every row.

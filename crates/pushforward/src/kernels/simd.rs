@@ -67,6 +67,19 @@ macro_rules! simd {
 }
 pub(super) use simd;
 
+/// Starts to bring some numbers to the first cache, if they lie in the slice.
+#[inline(always)]
+pub(super) fn fetch(x: &[f32], start: usize, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(x) = x.get(start..start + count) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for x in x.chunks(LANES) {
+            // SAFETY: a hint, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) };
+        }
+    }
+}
+
 /// Numbers that a sum adds beside each other: as many as the widest instructions hold.
 pub(super) const LANES: usize = 16;
 

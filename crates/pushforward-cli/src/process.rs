@@ -1,0 +1,32 @@
+//! The program's allocator and threads, which the benchmarks share.
+//!
+//! Training allocates and frees large buffers all the time. The system's allocator returns them to the kernel and pays for fresh
+//! pages at every step; this one returns them after a delay, unless it is told to keep them.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Position of `purge_delay` in mimalloc's list of options, which its bindings leave out.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// To be called first.
+pub(crate) fn prepare() {
+    keep_memory();
+    work_here();
+}
+
+/// Keeps freed memory for the next step instead of returning it; the most that was ever in use stays taken.
+fn keep_memory() {
+    // SAFETY: sets a number that the allocator reads when it frees; an option that it does not know is ignored.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+}
+
+/// Makes this thread one of those that share out work. It would otherwise sleep while they work and be woken when they are done, which
+/// takes as long as a small operation. As the only one it would be missed by what other threads hand over.
+fn work_here() {
+    let several = std::thread::available_parallelism().is_ok_and(|n| n.get() > 1);
+    if several && std::env::var_os("RAYON_NUM_THREADS").is_none_or(|n| n != "1") {
+        // Where there are threads already they do as well.
+        let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    }
+}
