@@ -22,11 +22,12 @@ fn keep_memory() {
 }
 
 /// Makes this thread one of those that share out work. It would otherwise sleep while they work and be woken when they are done, which
-/// takes as long as a small operation. As the only one it would be missed by what other threads hand over.
+/// takes as long as a small operation. Not as the only one: work that another thread handed over would wait for it.
 fn work_here() {
-    let several = std::thread::available_parallelism().is_ok_and(|n| n.get() > 1);
-    if several && std::env::var_os("RAYON_NUM_THREADS").is_none_or(|n| n != "1") {
+    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+    let threads = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    if threads > 1 {
         // Where there are threads already they do as well.
-        let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     }
 }

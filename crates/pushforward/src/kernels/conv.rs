@@ -26,7 +26,7 @@ use super::linear::{add_rows, add_to_rows};
 use super::precision::Precision;
 use super::product::{DEPTH, Factor, Matrix, add_product, filled};
 use super::simd::{simd, sums};
-use super::transpose::{TOGETHER, put, transpose, transposed};
+use super::transpose::{TOGETHER, put, transpose, transpose_each};
 use super::{contiguous, optional, slice, tensor};
 
 /// Step and padding of a convolution.
@@ -47,10 +47,12 @@ pub struct Stride {
 /// - output: `[batch, outputs, (height + 2 padding - kernel) / stride + 1, ...]`
 ///
 /// # Panics
-/// If the tensors are not [served](super::serve), channels differ, or the kernel exceeds the padded image.
+/// If the tensors are not [served](super::serve), channels differ, another axis than the batch is empty, the kernel is not square or
+/// exceeds the padded image.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: Stride) -> Tensor<4> {
-    let ([_, found, h, w], [_, inputs, kernel, _]) = (x.dims(), weight.dims());
+    let ([_, found, h, w], [outputs, inputs, kernel, _]) = (x.dims(), weight.dims());
     assert_eq!(found, inputs, "a convolution of {inputs} channels was given {found}");
+    check(x.dims(), weight.dims(), &bias, outputs);
     let (side, padded) = (h.min(w), h.min(w) + 2 * stride.padding);
     assert!(kernel <= padded, "a kernel of {kernel} exceeds an image of {side} padded to {padded}");
     let out = Dispatch::convolution(x.into_dispatch(), weight.into_dispatch(), maybe(bias), stride, false);
@@ -66,12 +68,23 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
 /// - output: `[batch, outputs, (height - 1) stride + kernel - 2 padding, ...]`
 ///
 /// # Panics
-/// If the tensors are not [served](super::serve), or channels differ.
+/// If the tensors are not [served](super::serve), channels differ, another axis than the batch is empty, or the kernel is not square.
 pub fn conv_transpose2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: Stride) -> Tensor<4> {
-    let ([_, found, ..], [inputs, ..]) = (x.dims(), weight.dims());
+    let ([_, found, ..], [inputs, outputs, ..]) = (x.dims(), weight.dims());
     assert_eq!(found, inputs, "a transposed convolution of {inputs} channels was given {found}");
+    check(x.dims(), weight.dims(), &bias, outputs);
     let out = Dispatch::convolution(x.into_dispatch(), weight.into_dispatch(), maybe(bias), stride, true);
     Tensor::from_dispatch(out)
+}
+
+/// What both kinds ask of their arguments.
+fn check(x: [usize; 4], weight: [usize; 4], bias: &Option<Tensor<1>>, outputs: usize) {
+    let some = x[1..].iter().chain(&weight).all(|n| *n > 0);
+    assert!(some, "images of {x:?} and weights of {weight:?}: only the batch may be empty");
+    assert_eq!(weight[2], weight[3], "kernels are square: height {}, width {}", weight[2], weight[3]);
+    if let Some(bias) = bias {
+        assert_eq!(bias.dims(), [outputs], "an offset for each of {outputs} channels");
+    }
 }
 
 /// Convolutions as operations of a backend.
@@ -213,18 +226,18 @@ impl Geometry {
 
     /// Rows of the grid whose patches fit the second cache together, from the first one on.
     fn stretches(&self, patch: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (rows, step) = (self.places[0], (PATCHES / (patch * self.places[1]).max(1)).max(1));
+        let (rows, step) = (self.places[0], (PATCHES / (patch * self.places[1])).max(1));
         (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
     }
 
     /// `[grid, channels, kernel, kernel]` to `[grid, kernel, kernel, channels]`, as patches lie.
     fn channels_last(&self, weight: &[f32]) -> Vec<f32> {
-        transposed(weight, [self.channels, self.kernel * self.kernel])
+        transpose_each(weight, [self.channels, self.kernel * self.kernel])
     }
 
     /// The other way round.
     fn channels_first(&self, weight: &[f32]) -> Vec<f32> {
-        transposed(weight, [self.kernel * self.kernel, self.channels])
+        transpose_each(weight, [self.kernel * self.kernel, self.channels])
     }
 
     /// `patches(x) W + b` of every batch entry: from images to grids.
@@ -238,7 +251,7 @@ impl Geometry {
         let jobs = pieces(images, share * image).zip(pieces_mut(&mut out, share * grid));
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
             let (mut framed, mut patches, mut lifted) = (self.room(), Vec::new(), slots(grid));
-            for (image, out) in images.chunks(image.max(1)).zip(out.chunks_mut(grid.max(1))) {
+            for (image, out) in images.chunks(image).zip(out.chunks_mut(grid)) {
                 frame(self, image, &mut framed);
                 for rows in self.stretches(patch) {
                     patches.clear();
@@ -267,7 +280,7 @@ impl Geometry {
         let jobs = pieces(grids, share * grid).zip(pieces_mut(&mut out, share * image));
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(grids, out)| {
             let (mut framed, mut patches) = (self.room(), Vec::new());
-            for (grid, out) in grids.chunks(grid.max(1)).zip(out.chunks_mut(image.max(1))) {
+            for (grid, out) in grids.chunks(grid).zip(out.chunks_mut(image)) {
                 match bias {
                     [] => framed.fill(0.0),
                     _ => framed.chunks_exact_mut(bias.len()).for_each(|pixel| pixel.copy_from_slice(bias)),
@@ -288,12 +301,11 @@ impl Geometry {
     /// `patches(image)^T x` added up over the batch, `[grid, channels, kernel, kernel]`.
     fn weight_gradient(&self, grids: &[f32], images: &[f32]) -> Vec<f32> {
         let (patch, positions) = (self.patch(), self.positions());
-        let (image, grid) = ((self.channels * self.pixels()).max(1), (self.grid * positions).max(1));
+        let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
         let share = self.batch.div_ceil(GROUPS).max(1);
-        // Lines of patches and images that are handled at once: together they fit the second cache, and are as deep as products are.
-        let lines = (DEPTH / self.line().max(1)).clamp(1, self.kernel);
-        let bunch = DEPTH.min(PATCHES / (lines * self.line()).max(1)) / positions.max(1);
-        let bunch = bunch.max(1);
+        // As many lines of patches as the second cache holds of the positions of some images, and as many images as make a product deep.
+        let lines = (DEPTH / self.line()).clamp(1, self.kernel);
+        let bunch = (DEPTH.min(PATCHES / (lines * self.line())) / positions).clamp(1, share);
         let mut sums = vec![0.0; self.batch.div_ceil(share) * patch * self.grid];
         let jobs = (pieces(images, share * image).zip(pieces(grids, share * grid)))
             .zip(pieces_mut(&mut sums, patch * self.grid))
@@ -304,7 +316,7 @@ impl Geometry {
             for (images, grids) in images.chunks(bunch * image).zip(grids.chunks(bunch * grid)) {
                 rooms.truncate(images.len() / image);
                 rooms.iter_mut().zip(images.chunks_exact(image)).for_each(|(room, image)| frame(self, image, room));
-                let turned = transposed(grids, [self.grid, positions]);
+                let turned = transpose_each(grids, [self.grid, positions]);
                 for first in (0..self.kernel).step_by(lines) {
                     let lines = first..self.kernel.min(first + lines);
                     let width = lines.len() * self.line();
@@ -364,7 +376,7 @@ simd! {
 simd! {
     /// The transpose: adds patches up where they lie in the framed image.
     fn fold(g: &Geometry, patches: &[f32], rows: Range<usize>, framed: &mut [f32]) {
-        let mut lines = patches.chunks_exact(g.line().max(1));
+        let mut lines = patches.chunks_exact(g.line());
         for row in rows {
             for column in 0..g.places[1] {
                 for (line, from) in (&mut lines).take(g.kernel).enumerate() {

@@ -32,15 +32,16 @@ use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 /// - output: `[..., outputs]`
 ///
 /// # Panics
-/// If the tensor is not [served](super::serve), or widths differ.
+/// If the tensor is not [served](super::serve), or widths differ or are zero.
 pub fn linear<const D: usize>(
     (x, dx): Pair<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
     activation: Option<Activation>,
 ) -> Pair<D> {
-    let (found, [inputs, _]) = (x.dims()[D - 1], weight.dims());
+    let (found, [inputs, outputs]) = (x.dims()[D - 1], weight.dims());
     assert_eq!(found, inputs, "a linear layer of {inputs} inputs was given rows of {found}");
+    assert!(inputs > 0 && outputs > 0, "a linear layer of {inputs} inputs and {outputs} outputs");
     pair(Dispatch::affine_map(x.into_dispatch(), maybe(dx), weight.into_dispatch(), maybe(bias), activation))
 }
 
@@ -111,12 +112,17 @@ impl Sizes {
     fn new(x: &FlexTensor, weight: &FlexTensor, precision: Precision) -> Self {
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let rows = x.shape().num_elements() / inputs.max(1);
-        // Many pieces, but none so small that starting a job shows. Whole tiles of rows, whatever a tile is.
-        // With few rows in tiles, small pieces, or one thread has them all.
-        let in_tiles = if rows < 1024 { 32 } else { 96 };
-        let tile = if Factor::in_tiles(precision) { in_tiles } else { 12 };
-        let worth = (1 << 24) / (inputs * outputs).max(1);
-        let piece = rows.div_ceil(64).max(worth).next_multiple_of(tile);
+        // Many pieces, but none so small that starting a job shows.
+        let worth = (1 << 21) / (inputs * outputs).max(1);
+        let piece = if Factor::in_tiles(precision) {
+            // Whole tiles of rows. Of few rows small pieces, or one thread has them all.
+            let tile = if rows < 1024 { 32 } else { 96 };
+            rows.div_ceil(64).max(worth).next_multiple_of(tile)
+        } else {
+            // Every piece has all weights pass through the caches. An even number if there are several: two threads have as much to do.
+            let count = rows.div_ceil(worth.max(48)).clamp(1, 64);
+            rows.div_ceil(if count > 1 { count.next_multiple_of(2) } else { 1 }).max(1)
+        };
         Self { rows, inputs, outputs, piece }
     }
 
@@ -250,14 +256,16 @@ fn weight_gradient<'a>(
     precision: Precision,
 ) -> Vec<f32> {
     let &Sizes { rows, inputs, outputs, .. } = s;
-    let pairs: Vec<_> = pairs.collect();
+    let (pairs, size): (Vec<_>, _) = (pairs.collect(), inputs * outputs);
+    if pairs.is_empty() {
+        return vec![0.0; size];
+    }
     let (tile, parts) = tiles(s, pairs.len(), precision);
     let share = rows.div_ceil(parts).next_multiple_of(DEPTH);
-    let size = inputs * outputs;
-    let mut out = slots(rows.div_ceil(share.max(1)).max(1) * size);
+    let mut out = slots(rows.div_ceil(share) * size);
     let places = Scattered::new(&mut out);
     let tiles = (0..inputs).step_by(tile[0]).flat_map(|i| (0..outputs).step_by(tile[1]).map(move |j| (i, j)));
-    let jobs = (0..rows.max(1)).step_by(share.max(1)).enumerate();
+    let jobs = (0..rows).step_by(share).enumerate();
     let jobs = jobs.flat_map(|(part, first)| tiles.clone().map(move |tile| (part, first, tile)));
     run(s.work() * pairs.len(), jobs, |(part, start, (i, j))| {
         let [m, n] = [tile[0].min(inputs - i), tile[1].min(outputs - j)];
@@ -265,7 +273,7 @@ fn weight_gradient<'a>(
         let end = rows.min(start + share);
         for (index, (x, g)) in pairs.iter().enumerate() {
             // As deep at a time as the second cache holds.
-            for first in (start..end.max(1)).step_by(DEPTH) {
+            for first in (start..end).step_by(DEPTH) {
                 let depth = DEPTH.min(end - first);
                 let g = Factor::packed(Matrix::rows(g, outputs).from(first, j), depth, n, precision);
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
@@ -275,16 +283,17 @@ fn weight_gradient<'a>(
         }
     });
     // SAFETY: the tiles cover all entries of all parts.
-    let mut out = unsafe { written(out) };
-    if out.len() > size {
-        const PIECE: usize = 1 << 14;
-        let (sum, parts) = out.split_at_mut(size);
-        run(parts.len() / 4, sum.chunks_mut(PIECE).enumerate(), |(i, sum)| {
-            parts.chunks_exact(size).for_each(|part| add_rows(&part[i * PIECE..][..sum.len()], sum));
-        });
-        out.truncate(size);
+    let out = unsafe { written(out) };
+    let (first, others) = out.split_at(size);
+    if others.is_empty() {
+        return out;
     }
-    out
+    const PIECE: usize = 1 << 14;
+    let mut sum = first.to_vec();
+    run(out.len() / 4, sum.chunks_mut(PIECE).enumerate(), |(i, sum)| {
+        others.chunks_exact(size).for_each(|part| add_rows(&part[i * PIECE..][..sum.len()], sum));
+    });
+    sum
 }
 
 /// Rows and columns of the tiles that a weight gradient is cut into, and the parts of the rows whose sums are added up in the end:
@@ -295,20 +304,19 @@ fn tiles(s: &Sizes, pairs: usize, precision: Precision) -> ([usize; 2], usize) {
     // Fewer rows than this would not pay for another sum.
     let most = (s.rows * pairs / 512).max(1);
     // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
-    let mut tile = if Factor::in_tiles(precision) {
-        [(s.inputs / 4).next_multiple_of(32).clamp(128, 256), 1024]
-    } else {
-        [264, 256]
-    };
-    while !Factor::in_tiles(precision) && jobs(tile) * most < JOBS {
-        let sides = [tile[0].min(s.inputs), tile[1].min(s.outputs)];
-        let longer = usize::from(sides[1] > sides[0]);
-        if sides[longer] <= 66 {
-            break;
+    let mut tile = [(s.inputs / 4).next_multiple_of(32).clamp(128, 256), 1024];
+    if !Factor::in_tiles(precision) {
+        tile = [264, 256];
+        while jobs(tile) * most < JOBS {
+            let sides = [tile[0].min(s.inputs), tile[1].min(s.outputs)];
+            let longer = usize::from(sides[1] > sides[0]);
+            if sides[longer] <= 66 {
+                break;
+            }
+            tile[longer] /= 2;
         }
-        tile[longer] /= 2;
     }
-    (tile, JOBS.div_ceil(jobs(tile).max(1)).min(most))
+    (tile, JOBS.div_ceil(jobs(tile)).min(most))
 }
 
 simd! {

@@ -28,9 +28,12 @@ use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 /// - output: `[batch, 4 features]`
 ///
 /// # Panics
-/// If the tensors are not [served](super::serve), or shapes differ.
+/// If the tensors are not [served](super::serve), shapes differ, or a set has no entries.
 pub fn summaries((x, dx): Pair<3>, present: Option<Tensor<3>>) -> Pair<2> {
     let [b, n, _] = x.dims();
+    if let Some(dx) = &dx {
+        assert_eq!(dx.dims(), x.dims(), "a tangent has the shape of its value");
+    }
     if let Some(present) = &present {
         assert_eq!(present.dims(), [b, n, 1], "which entries of a set are there");
     }
@@ -159,18 +162,21 @@ simd! {
         let (bend, rest) = rest.split_at_mut(f);
         let (least, largest) = rest.split_at_mut(f);
         let largest = &mut largest[..f];
-        let mut extremes = vec![0.0f32; 2 * f];
-        let (min, max) = extremes.split_at_mut(f);
-        min.fill(f32::INFINITY);
-        max.fill(f32::NEG_INFINITY);
+        let Some((first, x)) = rows().next() else { panic!("a set without entries has no summaries") };
+        let (mut min, mut max) = (x.to_vec(), x.to_vec());
+        let (min, max) = (&mut min[..f], &mut max[..f]);
+        least.fill(first as f32);
+        largest.fill(first as f32);
         for (i, x) in rows() {
             let (x, i) = (&x[..f], i as f32);
             for j in 0..f {
                 mean[j] += x[j];
-                least[j] = if x[j] < min[j] { i } else { least[j] };
-                min[j] = if x[j] < min[j] { x[j] } else { min[j] };
-                largest[j] = if x[j] > max[j] { i } else { largest[j] };
-                max[j] = if x[j] > max[j] { x[j] } else { max[j] };
+                // What is not a number stays to be seen.
+                let (lower, higher) = (x[j] < min[j] || x[j].is_nan(), x[j] > max[j] || x[j].is_nan());
+                least[j] = if lower { i } else { least[j] };
+                min[j] = if lower { x[j] } else { min[j] };
+                largest[j] = if higher { i } else { largest[j] };
+                max[j] = if higher { x[j] } else { max[j] };
             }
         }
         mean.iter_mut().for_each(|m| *m /= count);
@@ -244,12 +250,12 @@ simd! {
 }
 simd! {
     fn dual_gradients(
-        xs: [&[f32]; 2], present: &[f32], numbers: &[f32], gs: [&[f32]; 2], gx: &mut [Slot], gdx: &mut [Slot],
+        xs: [&[f32]; 2], present: &[f32], numbers: &[f32], upstream: [&[f32]; 2], gx: &mut [Slot], gdx: &mut [Slot],
     ) {
-        let f = gs[0].len() / 4;
+        let f = upstream[0].len() / 4;
         let [mean, dmean, slope, bend, least, largest] = parts::<KEPT>(numbers);
-        let [gm, gmin, gmax, gs_] = parts::<4>(gs[0]);
-        let [hm, hmin, hmax, hs] = parts::<4>(gs[1]);
+        let [gm, gmin, gmax, gs] = parts::<4>(upstream[0]);
+        let [hm, hmin, hmax, hs] = parts::<4>(upstream[1]);
         let share = 1.0 / count(present, xs[0].len() / f.max(1));
         let rows = xs[0].chunks_exact(f.max(1)).zip(xs[1].chunks_exact(f.max(1)));
         let out = gx.chunks_exact_mut(f.max(1)).zip(gdx.chunks_exact_mut(f.max(1)));
@@ -266,7 +272,7 @@ simd! {
                 let dextreme = if low { hmin[j] } else { 0.0 } + if high { hmax[j] } else { 0.0 };
                 let a = (x[j] - mean[j]) * slope[j];
                 let da = (dx[j] - dmean[j]) * slope[j] - bend[j] * a;
-                gx[j].write(gm[j] * share + extreme + a * gs_[j] + da * hs[j]);
+                gx[j].write(gm[j] * share + extreme + a * gs[j] + da * hs[j]);
                 gdx[j].write(hm[j] * share + dextreme + a * hs[j]);
             }
         }

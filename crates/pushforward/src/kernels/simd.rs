@@ -70,12 +70,11 @@ pub(super) use simd;
 /// Starts to bring some numbers to the first cache, if they lie in the slice.
 #[inline(always)]
 pub(super) fn fetch(x: &[f32], start: usize, count: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(x) = x.get(start..start + count) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for x in x.chunks(LANES) {
-            // SAFETY: a hint, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast()) };
+    for _x in x.get(start..start + count).unwrap_or_default().chunks(LANES) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, whatever the address.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(_x.as_ptr().cast());
         }
     }
 }

@@ -13,6 +13,9 @@ pub(super) fn transpose<T>(
     (out, other): (&mut [T], usize),
     put: impl Fn(&mut T, f32),
 ) {
+    if columns == 0 {
+        return;
+    }
     for first in (0..rows).step_by(TOGETHER) {
         let (from, out) = (&from[first * distance..], &mut out[first..]);
         if rows - first >= TOGETHER {
@@ -30,9 +33,13 @@ pub(super) fn transpose<T>(
     }
 }
 
-/// Matrices one after the other, each turned.
-pub(super) fn transposed(from: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
+/// Matrices one after the other, each turned over.
+///
+/// # Panics
+/// If they are not whole.
+pub(super) fn transpose_each(from: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     let (size, mut out) = ((rows * columns).max(1), slots(from.len()));
+    assert!(from.len().is_multiple_of(size), "{} numbers in matrices of {rows} x {columns}", from.len());
     let matrices = out.chunks_exact_mut(size).zip(from.chunks_exact(size));
     matrices.for_each(|(out, from)| transpose((from, columns), [rows, columns], (out, rows), put));
     // SAFETY: the matrices are all of it, and every entry has its place.

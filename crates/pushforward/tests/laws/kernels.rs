@@ -122,9 +122,15 @@ fn weights<const D: usize>(x: &Dual<3>, shape: [usize; D]) -> Param<Tensor<D>> {
 
 #[test]
 fn linear_maps() {
-    for (b, n, inputs, outputs) in
-        [(1, 1, 1, 1), (2, 5, 7, 3), (3, 17, 33, 17), (1, 3, 17, 40), (4, 70, 64, 96), (3, 90, 96, 40)]
-    {
+    for (b, n, inputs, outputs) in [
+        (1, 1, 1, 1),
+        (2, 5, 7, 3),
+        (3, 17, 33, 17),
+        (1, 3, 17, 40),
+        (4, 70, 64, 96),
+        (3, 90, 96, 40),
+        (6, 200, 33, 17),
+    ] {
         let shapes = [[b, n, inputs], [1, inputs, outputs], [1, 1, outputs]];
         let layer = |x: &[Dual<3>], bias: bool| Linear {
             weight: weights(&x[1], [inputs, outputs]),
