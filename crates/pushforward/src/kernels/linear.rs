@@ -299,15 +299,17 @@ fn weight_gradient<'a>(
 /// Rows and columns of the tiles that a weight gradient is cut into, and the parts of the rows whose sums are added up in the end:
 /// enough jobs for some threads.
 fn tiles(s: &Sizes, pairs: usize, precision: Precision) -> ([usize; 2], usize) {
-    const JOBS: usize = 8;
+    let in_tiles = Factor::in_tiles(precision);
+    // Products in tiles take less time, so that a sum would take a larger part of it.
+    let wanted = if in_tiles { 4 } else { 8 };
     let jobs = |tile: [usize; 2]| s.inputs.div_ceil(tile[0]) * s.outputs.div_ceil(tile[1]);
     // Fewer rows than this would not pay for another sum.
     let most = (s.rows * pairs / 512).max(1);
     // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
     let mut tile = [(s.inputs / 4).next_multiple_of(32).clamp(128, 256), 1024];
-    if !Factor::in_tiles(precision) {
+    if !in_tiles {
         tile = [264, 256];
-        while jobs(tile) * most < JOBS {
+        while jobs(tile) * most < wanted {
             let sides = [tile[0].min(s.inputs), tile[1].min(s.outputs)];
             let longer = usize::from(sides[1] > sides[0]);
             if sides[longer] <= 66 {
@@ -316,7 +318,7 @@ fn tiles(s: &Sizes, pairs: usize, precision: Precision) -> ([usize; 2], usize) {
             tile[longer] /= 2;
         }
     }
-    (tile, JOBS.div_ceil(jobs(tile)).min(most))
+    (tile, usize::div_ceil(wanted, jobs(tile)).min(most))
 }
 
 simd! {
