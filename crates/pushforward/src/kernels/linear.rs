@@ -275,7 +275,11 @@ fn weight_gradient<'a>(
             // As deep at a time as the second cache holds.
             for first in (start..end).step_by(DEPTH) {
                 let depth = DEPTH.min(end - first);
-                let g = Factor::packed(Matrix::rows(g, outputs).from(first, j), depth, n, precision);
+                let g = Matrix::rows(g, outputs).from(first, j);
+                let g = match outputs {
+                    ..=NEAR => Factor::in_place(g, depth, n, precision),
+                    _ => Factor::packed(g, depth, n, precision),
+                };
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
                 // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
                 unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > start) };
@@ -295,6 +299,9 @@ fn weight_gradient<'a>(
     });
     sum
 }
+
+/// Rows that lie no further apart than this are read where they lie; further apart, they fall into the same few sets of the caches.
+const NEAR: usize = 512;
 
 /// Rows and columns of the tiles that a weight gradient is cut into, and the parts of the rows whose sums are added up in the end:
 /// enough jobs for some threads.
