@@ -3,7 +3,7 @@
 # processor has (but not in what is written in assembly, the tile unit's), and then under valgrind, which also sees branches on numbers
 # that were never written. Valgrind knows AVX2 and not AVX-512, so that the AVX2 loops are the ones that run there.
 #
-#   experiments/memcheck.sh [FILTER]        twelve minutes to compile, one under the sanitiser, half an hour under valgrind
+#   experiments/memcheck.sh [FILTER]        five minutes to compile, one under the sanitiser, half an hour under valgrind
 set -euo pipefail
 cd "$(dirname "$0")/.."
 filter="${1:-kernels}"
