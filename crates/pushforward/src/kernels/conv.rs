@@ -341,7 +341,8 @@ impl Geometry {
     }
 }
 
-/// The pixels of an image, channels last, into its frame.
+/// The pixels of an image, channels last, into its frame; some channels from their first line to their last, which are read as that many
+/// streams.
 fn frame(g: &Geometry, image: &[f32], framed: &mut [f32]) {
     for first in (0..g.channels).step_by(TOGETHER) {
         let channels = TOGETHER.min(g.channels - first);
@@ -428,7 +429,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 3]) -
 
 /// Sums over batch entries and positions.
 fn channel_sums(x: &[f32], channels: usize, size: usize) -> Vec<f32> {
-    let share = x.len().div_ceil(SHARES).next_multiple_of((channels * size).max(1));
+    let share = x.len().div_ceil(SHARES).next_multiple_of(channels * size);
     let mut parts = vec![0.0; x.len().div_ceil(share.max(1)) * channels];
     run(x.len(), x.chunks(share.max(1)).zip(pieces_mut(&mut parts, channels)), |(x, part)| add_channels(x, size, part));
     let mut out = vec![0.0; channels];
@@ -439,8 +440,8 @@ fn channel_sums(x: &[f32], channels: usize, size: usize) -> Vec<f32> {
 simd! {
     /// Adds the sums of runs of `size` numbers to their channels.
     fn add_channels(x: &[f32], size: usize, out: &mut [f32]) {
-        for x in x.chunks_exact((out.len() * size).max(1)) {
-            for (out, x) in out.iter_mut().zip(x.chunks_exact(size.max(1))) {
+        for x in x.chunks_exact(out.len() * size) {
+            for (out, x) in out.iter_mut().zip(x.chunks_exact(size)) {
                 *out += sums(size, |i| [x[i]])[0];
             }
         }

@@ -276,9 +276,10 @@ fn weight_gradient<'a>(
             for first in (start..end).step_by(DEPTH) {
                 let depth = DEPTH.min(end - first);
                 let g = Matrix::rows(g, outputs).from(first, j);
-                let g = match outputs {
-                    ..=NEAR => Factor::in_place(g, depth, n, precision),
-                    _ => Factor::packed(g, depth, n, precision),
+                let g = if outputs <= NEAR {
+                    Factor::in_place(g, depth, n, precision)
+                } else {
+                    Factor::packed(g, depth, n, precision)
                 };
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
                 // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.

@@ -30,7 +30,8 @@ use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 /// # Panics
 /// If the tensors are not [served](super::serve), shapes differ, or a set has no entries.
 pub fn summaries((x, dx): Pair<3>, present: Option<Tensor<3>>) -> Pair<2> {
-    let [b, n, _] = x.dims();
+    let [b, n, f] = x.dims();
+    assert!(n > 0 && f > 0, "summaries of {n} entries of {f} features");
     if let Some(dx) = &dx {
         assert_eq!(dx.dims(), x.dims(), "a tangent has the shape of its value");
     }
@@ -153,9 +154,9 @@ fn parts<const N: usize>(x: &[f32]) -> [&[f32]; N] {
 simd! {
     fn summarise(xs: [&[f32]; 2], present: &[f32], out: &mut [Slot], dout: &mut [Slot], numbers: &mut [f32]) {
         let f = out.len() / 4;
-        let rows = || xs[0].chunks_exact(f.max(1)).enumerate().filter(|(i, _)| there(present, *i));
-        let tangents = || xs[1].chunks_exact(f.max(1)).enumerate().filter(|(i, _)| there(present, *i));
-        let count = count(present, xs[0].len() / f.max(1));
+        let rows = || xs[0].chunks_exact(f).enumerate().filter(|(i, _)| there(present, *i));
+        let tangents = || xs[1].chunks_exact(f).enumerate().filter(|(i, _)| there(present, *i));
+        let count = count(present, xs[0].len() / f);
         let (mean, rest) = numbers.split_at_mut(f);
         let (dmean, rest) = rest.split_at_mut(f);
         let (slope, rest) = rest.split_at_mut(f);
@@ -234,8 +235,8 @@ simd! {
         let f = g.len() / 4;
         let [mean, _, slope, _, least, largest] = parts::<KEPT>(numbers);
         let [gm, gmin, gmax, gs] = parts::<4>(g);
-        let share = 1.0 / count(present, x.len() / f.max(1));
-        for (i, (x, gx)) in x.chunks_exact(f.max(1)).zip(gx.chunks_exact_mut(f.max(1))).enumerate() {
+        let share = 1.0 / count(present, x.len() / f);
+        for (i, (x, gx)) in x.chunks_exact(f).zip(gx.chunks_exact_mut(f)).enumerate() {
             if !there(present, i) {
                 gx.fill(Slot::new(0.0));
                 continue;
@@ -256,9 +257,9 @@ simd! {
         let [mean, dmean, slope, bend, least, largest] = parts::<KEPT>(numbers);
         let [gm, gmin, gmax, gs] = parts::<4>(upstream[0]);
         let [hm, hmin, hmax, hs] = parts::<4>(upstream[1]);
-        let share = 1.0 / count(present, xs[0].len() / f.max(1));
-        let rows = xs[0].chunks_exact(f.max(1)).zip(xs[1].chunks_exact(f.max(1)));
-        let out = gx.chunks_exact_mut(f.max(1)).zip(gdx.chunks_exact_mut(f.max(1)));
+        let share = 1.0 / count(present, xs[0].len() / f);
+        let rows = xs[0].chunks_exact(f).zip(xs[1].chunks_exact(f));
+        let out = gx.chunks_exact_mut(f).zip(gdx.chunks_exact_mut(f));
         for (i, ((x, dx), (gx, gdx))) in rows.zip(out).enumerate() {
             if !there(present, i) {
                 gx.fill(Slot::new(0.0));
