@@ -7,7 +7,7 @@ mod steer;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pushforward::data::pictures::ResizeFilter;
+use pushforward::data::images::pictures::ResizeFilter;
 use pushforward::kernels::Precision;
 
 pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};

@@ -5,8 +5,8 @@ use std::path::Path;
 use pushforward::chem;
 use pushforward::data::graph::{GraphLayout, NodeClass, pair_index};
 use pushforward::data::{Layout, Schema, Vocabulary};
-use pushforward::flow_map::allowed::{Allowed, ConstraintError};
-use pushforward::model::site_shape;
+use pushforward::flow_map::constraint::{Allowed, ConstraintError};
+use pushforward::run::load::site_shape;
 
 use crate::args::ConstraintArgs;
 use crate::exit::{Failure, OrFail as _};

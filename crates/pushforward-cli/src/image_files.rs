@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, is_separator};
 
 use pushforward::aef::ImageShape;
-use pushforward::data::continuous::quantize;
+use pushforward::data::images::continuous::quantize;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 

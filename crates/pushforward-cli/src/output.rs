@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use pushforward::aef::ImageShape;
-use pushforward::data::continuous::quantize;
 use pushforward::data::graph::ABSENT;
+use pushforward::data::images::continuous::quantize;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
 use safetensors::tensor::TensorView;

@@ -49,9 +49,9 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pushforward::config::{ModelConfig, Recipe};
     use pushforward::data::DataConfig;
-    use pushforward::model::{check_fit, image_schema};
+    use pushforward::run::load::{check_fit, image_schema};
+    use pushforward::run::recipe::{ModelConfig, Recipe};
 
     #[test]
     fn every_preset_is_a_recipe_of_its_own_name() {

@@ -9,8 +9,8 @@
 use std::path::Path;
 
 use pushforward::chem::smiles::canonical_text;
-use pushforward::eval::frechet::{Moments, frechet};
-use pushforward::evaluation::chemnet::ChemNet;
+use pushforward::metrics::frechet::{Moments, frechet};
+use pushforward::run::evaluate::chemnet::ChemNet;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

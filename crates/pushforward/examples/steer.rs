@@ -9,8 +9,8 @@ use std::path::Path;
 
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
-use pushforward::model::{Weights, load};
 use pushforward::reward::{Context, Spec};
+use pushforward::run::load::{Weights, load};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,7 +1,8 @@
 //! Devices by name: which backends a build has, and opening one of them.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::Device;
+
+pub use crate::kernels::is_cpu;
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,19 +36,6 @@ pub fn built() -> Vec<&'static str> {
         names.push("cuda");
     }
     names
-}
-
-/// Whether a device is the CPU.
-pub fn is_cpu(device: &Device) -> bool {
-    fn on_cpu(device: &DispatchDevice) -> bool {
-        match device {
-            DispatchDevice::Flex(_) => true,
-            DispatchDevice::Autodiff(inner) => on_cpu(inner),
-            #[allow(unreachable_patterns, reason = "other variants exist where other backends are built in")]
-            _ => false,
-        }
-    }
-    on_cpu(device.as_dispatch())
 }
 
 /// Opens the device of a name: `auto`, `cpu`, `wgpu`, `cuda` or `cuda:N`. `auto` takes the first GPU that is built in and answers.

@@ -19,26 +19,22 @@
 //! ```
 
 pub use burn;
+pub use pushforward_kernels as kernels;
 
 pub mod aef;
 pub mod bijector;
-pub mod checkpoint;
 pub mod chem;
 pub mod classifier;
-pub mod config;
 pub mod data;
 pub mod device;
 pub mod dual;
-pub mod eval;
-pub mod evaluation;
 pub mod flow_map;
-pub mod kernels;
-pub mod model;
+pub mod metrics;
 pub mod nn;
-pub mod objective;
 pub mod pairs;
 pub mod params;
 pub mod reward;
 pub mod rng;
+pub mod run;
 pub mod tensor;
 pub mod train;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use pushforward::data::pictures::ResizeFilter;
+use pushforward::data::images::pictures::ResizeFilter;
 
 use super::{DataDirArgs, DeviceArgs};
 

@@ -4,18 +4,18 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use pushforward::data::graph::{GraphLayout, NodeClass};
-use pushforward::data::{DataConfig, Layout, RawImages, Schema, pictures};
-use pushforward::evaluation::items;
+use pushforward::data::images::pictures;
+use pushforward::data::{DataConfig, Layout, RawImages, Schema};
+use pushforward::run::evaluate::items;
 
 use crate::args::{DataAction, DataArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::fetch::{fetch, is_present};
 use crate::interrupt::interrupted;
-use crate::output;
 use crate::picture::Tile;
 use crate::printer::Printer;
 use crate::progress::DownloadBar;
-use crate::{download, sources};
+use crate::{download, output, sources};
 
 /// The sets that the program makes itself.
 const EMBEDDED: [(&str, &str); 5] = [

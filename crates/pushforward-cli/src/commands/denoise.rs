@@ -2,12 +2,12 @@
 
 use pushforward::aef::ImageShape;
 use pushforward::classifier::{Classifier, features};
-use pushforward::data::continuous::quantize;
-use pushforward::eval::interval;
-use pushforward::eval::report::{Report, Row};
-use pushforward::evaluation::EvalError;
-use pushforward::model::{Loaded, Model};
+use pushforward::data::images::continuous::quantize;
+use pushforward::metrics::interval;
+use pushforward::metrics::report::{Report, Row};
 use pushforward::nn::SiteShape;
+use pushforward::run::evaluate::EvalError;
+use pushforward::run::load::{Loaded, Model};
 
 use super::images::{Images, check_reconstructs, in_batches, pixels, reconstructions, squared_errors};
 use super::load_model;

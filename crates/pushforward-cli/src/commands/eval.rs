@@ -1,7 +1,7 @@
 //! `pushforward eval`
 
-use pushforward::eval::report::Report;
-use pushforward::model::Model;
+use pushforward::metrics::report::Report;
+use pushforward::run::load::Model;
 
 use super::{
     eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,

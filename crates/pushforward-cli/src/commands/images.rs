@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use pushforward::aef::{AefModel, ImageBatch, ImageShape};
 use pushforward::burn::tensor::Tensor;
-use pushforward::data::idx::Idx;
-use pushforward::data::pictures::{self, Resize, ResizeFilter};
+use pushforward::data::images::idx::Idx;
+use pushforward::data::images::pictures::{self, Resize, ResizeFilter};
 use pushforward::data::{ContinuousImages, RawImages, Visit};
-use pushforward::eval::report::Row;
-use pushforward::model::Loaded;
+use pushforward::metrics::report::Row;
+use pushforward::run::load::Loaded;
 use pushforward::tensor::to_host;
 
 use super::load_images;

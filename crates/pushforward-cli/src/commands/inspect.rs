@@ -1,9 +1,9 @@
 //! `pushforward inspect`
 
 use pushforward::aef::config::Variant;
-use pushforward::checkpoint::Checkpoint;
-use pushforward::config::{ModelConfig, Recipe};
-use pushforward::model::{SCHEMA_KEY, checkpoint_file, image_shape};
+use pushforward::run::load::{SCHEMA_KEY, checkpoint_file, image_shape};
+use pushforward::run::recipe::{ModelConfig, Recipe};
+use pushforward::train::checkpoint::Checkpoint;
 
 use crate::args::InspectArgs;
 use crate::exit::{Failure, OrFail as _};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pushforward::aef::ImageShape;
-use pushforward::model::Loaded;
+use pushforward::run::load::Loaded;
 
 use super::images::{Images, Wanted, in_batches, numbers, pixels, tensor};
 use super::load_model;

@@ -18,14 +18,14 @@ pub(crate) mod train;
 use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
-use pushforward::config::Recipe;
 use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
-use pushforward::eval::report::Report;
-use pushforward::evaluation::chemnet::ChemNet;
-use pushforward::evaluation::{EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images};
 use pushforward::flow_map::sample::Sampler;
 use pushforward::kernels::Precision;
-use pushforward::model::{self, Loaded, Weights};
+use pushforward::metrics::report::Report;
+use pushforward::run::evaluate::chemnet::ChemNet;
+use pushforward::run::evaluate::{EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images};
+use pushforward::run::load::{self, Loaded, Weights};
+use pushforward::run::recipe::Recipe;
 
 use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
@@ -41,7 +41,7 @@ fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
 /// A model to use.
 fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Failure> {
     let weights = if raw { Weights::Raw } else { Weights::Ema };
-    model::load(path, weights, &open_device(device)?).or_request()
+    load::load(path, weights, &open_device(device)?).or_request()
 }
 
 /// The data of a recipe.
@@ -105,7 +105,7 @@ fn features(path: Option<&PathBuf>, data: &DataConfig, device: &Device) -> Resul
     Ok(Some(if data.is_molecules() {
         Features::ChemNet(Box::new(ChemNet::open(path).or_request()?))
     } else {
-        Features::Classifier(Box::new(model::load(path, Weights::Ema, device).or_request()?))
+        Features::Classifier(Box::new(load::load(path, Weights::Ema, device).or_request()?))
     }))
 }
 

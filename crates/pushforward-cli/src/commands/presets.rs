@@ -1,6 +1,6 @@
 //! `pushforward presets`
 
-use pushforward::config::Recipe;
+use pushforward::run::recipe::Recipe;
 
 use crate::args::PresetsArgs;
 use crate::exit::{Failure, OrFail as _};

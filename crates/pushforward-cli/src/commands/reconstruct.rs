@@ -1,7 +1,7 @@
 //! `pushforward reconstruct`
 
-use pushforward::eval::interval;
-use pushforward::eval::report::{Report, Row};
+use pushforward::metrics::interval;
+use pushforward::metrics::report::{Report, Row};
 
 use super::images::{Images, check_reconstructs, in_batches, pixels, reconstructions, squared_errors};
 use super::load_model;

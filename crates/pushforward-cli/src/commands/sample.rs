@@ -5,7 +5,7 @@ use std::path::Path;
 use pushforward::aef::model::DrawRequest;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
-use pushforward::model::{Loaded, Model};
+use pushforward::run::load::{Loaded, Model};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};

@@ -5,12 +5,12 @@ use std::path::Path;
 use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
-use pushforward::data::idx::Idx;
+use pushforward::data::images::idx::Idx;
 use pushforward::data::{Layout, Schema};
-use pushforward::eval::{bits_per_dim, interval};
-use pushforward::evaluation::items;
 use pushforward::flow_map::likelihood::BoundRequest;
-use pushforward::model::{Loaded, Model};
+use pushforward::metrics::{bits_per_dim, interval};
+use pushforward::run::evaluate::items;
+use pushforward::run::load::{Loaded, Model};
 
 use super::images::{Images, TEST_ITEMS, Wanted, in_batches, pixels};
 use super::{load_data, load_model, refuse};

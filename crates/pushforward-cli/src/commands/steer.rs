@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use pushforward::burn::tensor::Tensor;
-use pushforward::eval::interval;
-use pushforward::eval::kneser_ney::KneserNey;
-use pushforward::eval::report::{Report, Row};
-use pushforward::evaluation::items;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
     Ends, Method, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Surrogate,
 };
 use pushforward::flow_map::time::TimeGrid;
-use pushforward::model::{Loaded, SteerFailure};
+use pushforward::metrics::interval;
+use pushforward::metrics::kneser_ney::KneserNey;
+use pushforward::metrics::report::{Report, Row};
 use pushforward::reward::{Context, Spec};
+use pushforward::run::evaluate::items;
+use pushforward::run::load::{Loaded, SteerFailure};
 
 use super::{load_data, load_model};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};

@@ -11,24 +11,24 @@ use pushforward::aef::model::DrawRequest;
 use pushforward::aef::{AefModel, AefObjective, ImageBatch};
 use pushforward::burn::module::Module;
 use pushforward::burn::tensor::Device;
-use pushforward::checkpoint::{self, RESUME, Resume};
 use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, accuracy};
-use pushforward::config::{ModelConfig, Recipe};
 use pushforward::data::{Batches, ContinuousSplits, Dataset, Order, Schema, Splits, Visit};
-use pushforward::eval::report::Report;
-use pushforward::evaluation::{Features, items, labels_of};
 use pushforward::flow_map::config::{Condition, FlowMapConfig, Teacher};
 use pushforward::flow_map::network::FlowMapModel;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
-use pushforward::model::{
-    self, LABELS_KEY, Model, SCHEMA_KEY, Weights, check_fit, image_schema, image_shape, site_shape,
-};
-use pushforward::objective::Objective;
+use pushforward::metrics::report::Report;
 use pushforward::params;
 use pushforward::rng::{Purpose, stream};
+use pushforward::run::evaluate::{Features, items, labels_of};
+use pushforward::run::load::{
+    self, LABELS_KEY, Model, SCHEMA_KEY, Weights, check_fit, image_schema, image_shape, site_shape,
+};
+use pushforward::run::recipe::{ModelConfig, Recipe};
 use pushforward::tensor::to_host;
+use pushforward::train::checkpoint::{self, RESUME, Resume};
 use pushforward::train::metrics::MetricsFile;
+use pushforward::train::objective::Objective;
 use pushforward::train::{EndReason, Event, Flow, Outcome, RunFolder, TrainError, TrainRequest, Validate, train};
 
 use super::{eval_request, features, image_eval_request, load_data, load_images, measure, measure_images, open_device};
@@ -426,7 +426,7 @@ fn shown(net: &FlowMapModel) -> Vec<u32> {
 
 /// The network of a finished first stage.
 fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
-    let loaded = model::load(path, Weights::Ema, &run.device).or_request()?;
+    let loaded = load::load(path, Weights::Ema, &run.device).or_request()?;
     if loaded.schema != run.schema {
         return Err(Failure::request(format!("the teacher {} was trained on other data", loaded.path.display())));
     }
@@ -450,7 +450,7 @@ fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
 fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
     let printer = run.printer;
     let device = run.device.clone();
-    let loaded = model::load(&run.folder, Weights::Ema, &device).or_run()?;
+    let loaded = load::load(&run.folder, Weights::Ema, &device).or_run()?;
     let mut written = Vec::new();
     for &nfe in &run.recipe.eval.nfe {
         let labels = match &loaded.model {
@@ -538,7 +538,7 @@ fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) ->
     if unfinished || run.args.no_eval {
         return Ok(());
     }
-    let loaded = model::load(&run.folder, Weights::Ema, &device).or_run()?;
+    let loaded = load::load(&run.folder, Weights::Ema, &device).or_run()?;
     let mut written = Vec::new();
     if matches!(&loaded.model, Model::Aef { net, .. } if net.generates()) {
         for (name, deviations) in [("final-samples", true), ("final-means", false)] {
@@ -579,6 +579,6 @@ fn train_classifier(mut run: Run<'_>, splits: &Splits, net: Classifier) -> Resul
     }
     run.printer
         .result(&format!("accuracy on the test set: {:.2} %", 100.0 * accuracy(&outcome.ema, &test, sites, 256)));
-    run.printer.result(&model::checkpoint_file(&run.folder).display().to_string());
+    run.printer.result(&load::checkpoint_file(&run.folder).display().to_string());
     Ok(())
 }

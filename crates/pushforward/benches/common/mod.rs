@@ -20,10 +20,10 @@ use std::time::Instant;
 use pushforward::burn::module::Module;
 use pushforward::burn::tensor::Tensor;
 use pushforward::kernels::Precision;
-use pushforward::objective::{Objective, Step};
 use pushforward::tensor::scalar;
 use pushforward::train::TrainConfig;
 use pushforward::train::gradients::{Gradients, clip, grad_norm};
+use pushforward::train::objective::{Objective, Step};
 use pushforward::train::optim::AdamWOptimizer;
 use serde_json::{Value, json};
 

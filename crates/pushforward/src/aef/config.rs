@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoder, ScaleConfig};
 use super::latent::{Expansion, Recognition};
-use super::mask::{self, Split};
 use super::network::NetworkConfig;
 use super::output::{Decoder, OutputConfig};
 use super::preprocessing::Preprocessing;
 use super::{AefModel, Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
+use crate::aef::mask::{self, Split};
 use crate::bijector::{Flow, FlowConfig, Haar, LinearStart, MafConfig, Orthogonal, Step, Transform};
 use crate::nn::linear::LinearConfig;
 use crate::rng::Stream;

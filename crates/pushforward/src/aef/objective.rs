@@ -5,9 +5,9 @@ use burn::tensor::Tensor;
 use super::AefModel;
 use super::model::normals;
 use super::preprocessing::Prepared;
-use crate::objective::{LossParts, LossTerm, Objective, Observed, Step};
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::from_host;
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
 
 /// Dequantised images in `[0, 1]`, image by image.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use burn::tensor::activation;
 
 use super::{Classifier, LabelledBatch};
 use crate::nn::Pass;
-use crate::objective::{LossParts, LossTerm, Objective, Observed, Step};
 use crate::rng::{Purpose, stream};
 use crate::tensor::indices;
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
 
 /// Cross-entropy of labelled images whose pixels have `classes` levels.
 #[derive(Clone, Copy, Debug)]

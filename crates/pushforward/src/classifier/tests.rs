@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use super::*;
 use crate::data::{Batches, DataConfig, Splits};
 use crate::nn::SiteShape;
-use crate::objective::{Objective, Step};
 use crate::rng::{Purpose, stream};
 use crate::tensor::to_host;
 use crate::train::gradients::Gradients;
+use crate::train::objective::{Objective, Step};
 use crate::train::{Flow, TrainConfig, TrainRequest, train};
 
 const SITES: SiteShape = SiteShape::image([16, 16], 2);

@@ -52,6 +52,15 @@ impl Source {
         Self { path: path.into(), bytes }
     }
 
+    /// The content as text.
+    pub(crate) fn utf8(&self) -> Result<String, DataError> {
+        let mut content = self.open();
+        String::from_utf8(content.take(u64::MAX)?).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            content.malformed(offset as u64, "UTF-8 text", format!("byte {:#04x}", error.as_bytes()[offset]))
+        })
+    }
+
     /// Opens the content; gzip is told by its first two bytes, not by the file name.
     pub(crate) fn open(&self) -> Content<'_> {
         let gzip = self.bytes.starts_with(&[0x1f, 0x8b]);

@@ -19,14 +19,10 @@
 //!
 //! Reading order: `time`, `interpolant`, `losses`, `map`, `objective`, `sample`, `likelihood`, `steer`.
 
-pub mod allowed;
+mod conditioning;
 pub mod config;
-mod dopri5;
-mod given;
-pub mod guidance;
+pub mod constraint;
 pub mod interpolant;
-mod items;
-pub mod large_vocabulary;
 pub mod likelihood;
 pub mod losses;
 pub mod map;

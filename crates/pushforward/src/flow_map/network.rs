@@ -5,9 +5,9 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
-pub use crate::flow_map::given::{Given, sizes};
-use crate::flow_map::large_vocabulary::LinearEnds;
+pub use crate::flow_map::conditioning::{Given, sizes};
 use crate::flow_map::map::Parametrisation;
+use crate::flow_map::sample::large_vocabulary::LinearEnds;
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
@@ -34,7 +34,7 @@ pub trait EndpointNet {
         1
     }
 
-    /// The network cut at its first and last layer, where [its samples](crate::flow_map::large_vocabulary) need not hold points.
+    /// The network cut at its first and last layer, where [its samples](crate::flow_map::sample::large_vocabulary) need not hold points.
     fn ends(&self) -> Option<&dyn LinearEnds> {
         None
     }

@@ -11,10 +11,10 @@ use crate::flow_map::network::{EndpointNet, FlowMapModel, Given, sizes};
 use crate::flow_map::time::{Pairs, column, jump_weight};
 use crate::nn::Pass;
 use crate::nn::graph::GraphShape;
-use crate::objective::{LossParts, LossTerm, Objective, Observed, Step};
 use crate::pairs::{ABSENT, pairs};
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{from_host, indices, one_hot, vector};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
 
 /// A batch of items as class indices, row by row.
 #[derive(Clone, Debug)]

@@ -6,9 +6,10 @@ use super::parse::Argument;
 use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted, whole};
 use crate::classifier::Classifier;
 use crate::classifier::network::grey;
-use crate::data::{DataConfig, Layout, glyphs};
-use crate::model::{Model, site_shape};
+use crate::data::synthetic::glyphs;
+use crate::data::{DataConfig, Layout};
 use crate::nn::Pass;
+use crate::run::load::{Model, site_shape};
 use crate::tensor::{from_host, to_host};
 
 /// The names.

@@ -32,9 +32,9 @@ use burn::tensor::Tensor;
 use self::molecule::Facts;
 use self::parse::{Argument, Expr, constant, parse};
 use crate::data::{DataConfig, Layout, Schema};
-use crate::eval::kneser_ney::KneserNey;
 use crate::flow_map::steer::{Reward, RewardError};
-use crate::model::Loaded;
+use crate::metrics::kneser_ney::KneserNey;
+use crate::run::load::Loaded;
 use crate::tensor::from_host;
 
 /// The reward of a graph that is no single valid molecule, in nats.

@@ -6,7 +6,7 @@ use crate::chem::fingerprint::Fingerprint;
 use crate::chem::substructure::Pattern;
 use crate::chem::{Perceived, Properties, check};
 use crate::data::{Layout, Schema};
-use crate::eval::similarity::tanimoto;
+use crate::metrics::similarity::tanimoto;
 
 /// The names.
 pub(super) const NAMES: &[&str] =

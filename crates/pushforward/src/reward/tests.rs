@@ -3,8 +3,9 @@
 use burn::tensor::Device;
 
 use super::*;
+use crate::data::Vocabulary;
 use crate::data::graph::{ABSENT, GraphLayout, NodeClass};
-use crate::data::{Vocabulary, glyphs, sums};
+use crate::data::synthetic::{glyphs, sums};
 use crate::tensor::{indices, one_hot, to_host};
 
 fn glyph_data() -> DataConfig {
@@ -77,7 +78,7 @@ fn images_by_hand() {
 fn glyphs_have_a_class_without_a_classifier_and_others_need_one() {
     let data = glyph_data();
     let splits = data.load(std::path::Path::new("unused"), 0).unwrap();
-    let ids = crate::evaluation::items(splits.test.as_ref(), 40);
+    let ids = crate::run::evaluate::items(splits.test.as_ref(), 40);
     let schema = splits.schema();
     let total: f64 = (0..glyphs::CLASSES).flat_map(|k| scores(&format!("class({k})"), schema, &data, &ids)).sum();
     assert!(total > 36.0, "almost every drawn digit is the nearest to one template: {total}");

@@ -5,8 +5,9 @@ use regex::Regex;
 
 use super::parse::Argument;
 use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted, whole};
-use crate::data::{DataConfig, Layout, Vocabulary, echo, sums};
-use crate::eval::kneser_ney::KneserNey;
+use crate::data::synthetic::{echo, sums};
+use crate::data::{DataConfig, Layout, Vocabulary};
+use crate::metrics::kneser_ney::KneserNey;
 use crate::tensor::from_host;
 
 /// The names.

@@ -9,10 +9,12 @@
 //!
 //! The loop prints nothing: what happens is told through [`Event`]s, and the caller's answer may end the run.
 
+pub mod checkpoint;
 pub mod config;
 pub mod ema;
 pub mod gradients;
 pub mod metrics;
+pub mod objective;
 pub mod optim;
 mod report;
 pub mod schedule;
@@ -33,9 +35,9 @@ use self::gradients::{clip, grad_norm};
 pub use self::report::{Details, NonFinite, StepReport, TIME_BUCKETS};
 use self::report::{Rate, details, first_non_finite};
 use self::state::Run;
-use crate::checkpoint::{self, BEST, CheckpointError, LAST, RESUME, Resume};
-use crate::objective::Objective;
 use crate::params::{self, ParamsError};
+use crate::train::checkpoint::{BEST, CheckpointError, LAST, RESUME, Resume};
+use crate::train::objective::Objective;
 
 /// Validates a model, given without gradients; the first value is the validation loss, lower is better.
 pub type Validate<'a, M> = dyn Fn(&M) -> Vec<(String, f64)> + 'a;

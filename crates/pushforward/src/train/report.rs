@@ -4,7 +4,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::objective::{LossParts, Observed};
+use crate::train::objective::{LossParts, Observed};
 
 /// Intervals of the time axis for which a run reports the mean of every term.
 pub const TIME_BUCKETS: usize = 5;

@@ -12,9 +12,9 @@ use super::gradients::{Gradients, project_conflict};
 use super::optim::AdamWOptimizer;
 use super::report::Micro;
 use super::{Event, Flow, RunFolder, TrainError};
-use crate::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
-use crate::objective::{LossTerm, Objective, Step};
 use crate::params::{self, Weights};
+use crate::train::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
+use crate::train::objective::{LossTerm, Objective, Step};
 
 /// The state of a run between two optimiser steps.
 pub(super) struct Run<M> {

@@ -3,11 +3,11 @@
 use super::ema::EmaConfig;
 use super::gradients::Gradients;
 use super::report::host;
-use super::toy::{self, Mlp, Toy, Trouble, batch, mlp};
 use super::*;
-use crate::checkpoint::Checkpoint;
-use crate::objective::Step;
 use crate::params::Weights;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::objective::Step;
+use crate::train::toy::{self, Mlp, Toy, Trouble, batch, mlp};
 
 use burn::tensor::Tensor;
 

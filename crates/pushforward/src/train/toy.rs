@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::objective::{LossParts, LossTerm, Objective, Observed, Step};
 use crate::rng::{Purpose, stream};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
 
 #[derive(Module, Debug)]
 pub(crate) struct Dense {

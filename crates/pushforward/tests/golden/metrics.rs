@@ -1,9 +1,9 @@
 //! Evaluation metrics against `metrics/metrics.safetensors`.
 
 use crate::support::Golden;
-use pushforward::eval::frechet::{Moments, frechet, frechet_ridged, kid};
-use pushforward::eval::{bits_per_dim, divergence, entropy};
 use pushforward::flow_map::steer::weights::{effective_size, log_mean_exp};
+use pushforward::metrics::frechet::{Moments, frechet, frechet_ridged, kid};
+use pushforward::metrics::{bits_per_dim, divergence, entropy};
 
 fn golden() -> Option<Golden> {
     crate::support::golden("metrics/metrics")

@@ -1,8 +1,8 @@
 //! The losses, the posteriors and the likelihood bound where everything is known in closed form: `flow_map/oracle`.
 
 use burn::tensor::Tensor;
-use pushforward::data::checker;
-use pushforward::data::echo::EchoConfig;
+use pushforward::data::synthetic::checker;
+use pushforward::data::synthetic::echo::EchoConfig;
 use pushforward::dual::Dual;
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};

@@ -12,7 +12,7 @@ use pushforward::aef::output::OutputConfig;
 use pushforward::aef::preprocessing::Prepared;
 use pushforward::aef::{AefModel, AefObjective, ImageBatch, ImageShape};
 use pushforward::bijector::{FlowConfig, MafConfig};
-use pushforward::eval::bits_per_dim::bits_per_dim_dequantised;
+use pushforward::metrics::bits_per_dim::bits_per_dim_dequantised;
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, from_host, to_host};
 

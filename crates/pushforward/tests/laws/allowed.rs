@@ -3,8 +3,8 @@
 use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
-use pushforward::flow_map::allowed::Allowed;
 use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
+use pushforward::flow_map::constraint::Allowed;
 use pushforward::flow_map::interpolant::{interpolate, source_tensor};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
 use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, Given, NetworkConfig, Skip};

@@ -16,10 +16,10 @@ use pushforward::nn::graph_transformer::GraphTransformerConfig;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::pair_transformer::PairTransformerConfig;
 use pushforward::nn::{Pass, SiteShape};
-use pushforward::objective::{Objective, Step};
 use pushforward::pairs::{ABSENT, in_order, pair_index};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, from_host, scalar, to_host, vector};
+use pushforward::train::objective::{Objective, Step};
 
 use super::dual::{check_tangent, randomise};
 use crate::support::{close, device, numbers, precision, tolerance};

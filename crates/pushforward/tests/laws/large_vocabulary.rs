@@ -3,11 +3,11 @@
 use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
-use pushforward::flow_map::allowed::Allowed;
 use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
-use pushforward::flow_map::large_vocabulary::LinearEnds;
+use pushforward::flow_map::constraint::Allowed;
 use pushforward::flow_map::map::Parametrisation;
 use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
+use pushforward::flow_map::sample::large_vocabulary::LinearEnds;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::{Pass, SiteShape};

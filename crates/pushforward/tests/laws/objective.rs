@@ -9,8 +9,8 @@ use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::time::TimesConfig;
 use pushforward::nn::SiteShape;
 use pushforward::nn::mlp::MlpConfig;
-use pushforward::objective::{LossParts, Objective, Step};
 use pushforward::tensor::{cast_module, to_host};
+use pushforward::train::objective::{LossParts, Objective, Step};
 
 use super::distillation::{model, moved, networks};
 use crate::support::{close, tracked};

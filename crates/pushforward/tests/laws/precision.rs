@@ -10,8 +10,8 @@ use pushforward::flow_map::objective::FlowMapObjective;
 use pushforward::kernels::Precision;
 use pushforward::nn::SiteShape;
 use pushforward::nn::dit::DitConfig;
-use pushforward::objective::{Objective, Step};
 use pushforward::tensor::to_host;
+use pushforward::train::objective::{Objective, Step};
 
 use super::objective::{batch, config, from_the_start, trained};
 

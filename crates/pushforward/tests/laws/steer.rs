@@ -1,7 +1,7 @@
 //! Steered samples follow the tilted law where that can be counted.
 
 use burn::tensor::Tensor;
-use pushforward::data::checker;
+use pushforward::data::synthetic::checker;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::OffDiagonal;
 use pushforward::flow_map::network::{EndpointNet, Given};

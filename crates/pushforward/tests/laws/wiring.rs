@@ -11,9 +11,9 @@ use pushforward::flow_map::network::{EndpointNet, FlowMapModel, Given};
 use pushforward::flow_map::objective::FlowMapObjective;
 use pushforward::flow_map::time::{Pairs, column, jump_weight};
 use pushforward::nn::Pass;
-use pushforward::objective::{Objective, Step};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, indices, one_hot, to_host, vector};
+use pushforward::train::objective::{Objective, Step};
 
 use super::distillation::{moved, networks};
 use super::objective::{batch, config, from_the_start, mlp, objectives, trained};

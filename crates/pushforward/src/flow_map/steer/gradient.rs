@@ -16,9 +16,9 @@ use super::lookahead::bounded;
 use super::reward::checked;
 use super::{Kept, Scene, SteerError};
 use crate::flow_map::interpolant::Source;
-use crate::flow_map::items::Items;
 use crate::flow_map::network::EndpointNet;
 use crate::flow_map::sample::Samples;
+use crate::flow_map::sample::batch::Items;
 use crate::tensor::to_host;
 
 /// The length of every item's noise, `[batch, 1, 1]`.

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 
 use super::{Scene, SteerError};
-use crate::flow_map::items::{Items, draw_item};
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::network::{EndpointNet, Given};
+use crate::flow_map::sample::batch::{Items, draw_item};
 use crate::tensor::to_host;
 
 /// A predicted end, and the soft reward there with its gradient in the point.

@@ -1,0 +1,22 @@
+//! Stands for products of bfloat16 numbers where there are no instructions for them.
+
+use super::matrix::Matrix;
+
+pub(super) fn serves(_: usize) -> bool {
+    false
+}
+
+/// Nothing can be laid out for it.
+pub(super) enum Panels {}
+
+impl Panels {
+    /// # Panics
+    /// Always.
+    pub(super) unsafe fn packed(_: Matrix<'_>, _: usize, _: usize, _: usize) -> Self {
+        unreachable!("there are no such instructions");
+    }
+}
+
+pub(super) unsafe fn multiply(_: *mut f32, _: usize, _: usize, _: Matrix<'_>, b: &Panels, _: bool) {
+    match *b {}
+}

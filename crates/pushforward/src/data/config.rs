@@ -1,0 +1,256 @@
+//! Data sets by name, as a recipe spells them.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::dataset::Splits;
+use crate::data::error::DataError;
+use crate::data::images::raw::RawSplits;
+use crate::data::images::{cifar, folder, grey as images, idx};
+use crate::data::molecules::{files as molecules, small as small_molecules};
+use crate::data::synthetic::{checker, echo, glyphs, sums};
+use crate::data::text::corpus as text;
+
+/// Which data set, and how it is seen. In a recipe: `set = "mnist"` and the settings of that set beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "set", rename_all = "kebab-case")]
+pub enum DataConfig {
+    /// Binary images of drawn digits, 16 x 16.
+    Glyphs(glyphs::GlyphConfig),
+    /// A word written twice.
+    Echo(echo::EchoConfig),
+    /// Additions with their sums.
+    Sums(sums::SumConfig),
+    /// A correlated pair of categorical variables.
+    Checker(checker::CheckerConfig),
+    /// Handwritten digits (LeCun, Cortes, Burges).
+    Mnist(images::ImageConfig),
+    /// Articles of clothing (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747).
+    FashionMnist(images::ImageConfig),
+    /// Cursive Japanese (Clanuwat et al. 2018, arXiv 1812.01718).
+    Kmnist(images::ImageConfig),
+    /// Photographs of ten classes, 32 x 32 in colour (Krizhevsky 2009).
+    Cifar10(cifar::CifarConfig),
+    /// A folder of PNG and JPEG files.
+    ImageFolder(folder::FolderConfig),
+    /// The first 10^8 characters of a cleaned Wikipedia, or any file of the same form.
+    Text8(text::Text8Config),
+    /// Any UTF-8 text file, by characters or by a tokenizer.
+    Text(text::TextConfig),
+    /// Every molecule of a few atoms of C N O F.
+    SmallMolecules(small_molecules::SmallMoleculeConfig),
+    /// Molecules of up to 9 heavy atoms of C N O F (Ramakrishnan et al. 2014).
+    Qm9(molecules::MoleculeConfig),
+    /// Drug-like molecules of up to 38 heavy atoms (Gomez-Bombarelli et al. 2018, arXiv 1610.02415).
+    Zinc250k(molecules::MoleculeConfig),
+    /// Any file of SMILES.
+    Molecules(molecules::SmilesFileConfig),
+}
+
+impl DataConfig {
+    /// Whether items are molecules.
+    pub fn is_molecules(&self) -> bool {
+        matches!(self, Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_))
+    }
+
+    /// The name of the set as a recipe spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Glyphs(_) => "glyphs",
+            Self::Echo(_) => "echo",
+            Self::Sums(_) => "sums",
+            Self::Checker(_) => "checker",
+            Self::Mnist(_) => "mnist",
+            Self::FashionMnist(_) => "fashion-mnist",
+            Self::Kmnist(_) => "kmnist",
+            Self::Cifar10(_) => "cifar10",
+            Self::ImageFolder(_) => "image-folder",
+            Self::Text8(_) => "text8",
+            Self::Text(_) => "text",
+            Self::SmallMolecules(_) => "small-molecules",
+            Self::Qm9(_) => "qm9",
+            Self::Zinc250k(_) => "zinc250k",
+            Self::Molecules(_) => "molecules",
+        }
+    }
+
+    /// The files the set is read from, relative to the data folder, in the form in which `data fetch` leaves them.
+    /// Empty for the sets that the program makes itself.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Glyphs(_) | Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::SmallMolecules(_) => Vec::new(),
+            Self::Mnist(_) | Self::FashionMnist(_) | Self::Kmnist(_) => {
+                idx::FILES.iter().map(|file| Path::new(&self.folder()).join(format!("{file}.gz"))).collect()
+            }
+            Self::Cifar10(_) => cifar::FILES.iter().map(|file| Path::new(&self.folder()).join(file)).collect(),
+            Self::ImageFolder(config) => config.files(),
+            Self::Text8(config) => vec![config.path.clone().unwrap_or_else(|| "text8/text8".into())],
+            Self::Text(config) => std::iter::once(config.path.clone()).chain(config.tokenizer.clone()).collect(),
+            Self::Qm9(config) | Self::Zinc250k(config) => config.files(self.name()),
+            Self::Molecules(config) => vec![config.path.clone()],
+        }
+    }
+
+    /// Whether the files that the set is read from are in the data folder, under any of their names: a look, no check.
+    pub fn is_here(&self, data_dir: &Path) -> bool {
+        match self {
+            Self::Qm9(config) | Self::Zinc250k(config) => config.is_here(self.name(), data_dir),
+            _ => self.files().iter().all(|file| data_dir.join(file).exists()),
+        }
+    }
+
+    /// Reads or makes the set. `seed` decides what the made-up sets hold and how held-out stochastic examples fall.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed, a setting does not fit the set, or the set holds colour images; the message
+    /// says where and what to do.
+    pub fn load(&self, data_dir: &Path, seed: u64) -> Result<Splits, DataError> {
+        self.refuse_continuous_settings()?;
+        match self {
+            Self::Glyphs(config) => config.load(seed),
+            Self::Echo(config) => config.load(seed),
+            Self::Sums(config) => config.load(seed),
+            Self::Checker(config) => config.load(seed),
+            Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
+                images::view(self.raw(data_dir, seed)?, config.pixels, seed)
+            }
+            Self::ImageFolder(config) if config.channels == 1 => {
+                images::view(self.raw(data_dir, seed)?, config.pixels, seed)
+            }
+            Self::Cifar10(_) | Self::ImageFolder(_) => Err(DataError::Setting {
+                key: "set",
+                problem: format!(
+                    "`{}` holds colour images, and pixels become classes in grey images only; train a model of \
+                     continuous images on it, or take a grey set (an image-folder with `channels = 1`, mnist, ...)",
+                    self.name()
+                ),
+            }),
+            Self::Text8(config) => config.load(data_dir),
+            Self::Text(config) => config.load(data_dir),
+            Self::SmallMolecules(config) => config.load(seed),
+            Self::Qm9(config) => config.load_qm9(data_dir),
+            Self::Zinc250k(config) => config.load_zinc250k(data_dir),
+            Self::Molecules(config) => config.load(data_dir),
+        }
+    }
+
+    /// The images of an image set as stored.
+    ///
+    /// # Errors
+    /// As [`DataConfig::load`]; also if the set holds no images.
+    pub fn raw(&self, data_dir: &Path, seed: u64) -> Result<RawSplits, DataError> {
+        match self {
+            Self::Glyphs(config) => config.grey(seed),
+            Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
+                config.read(self.name(), &self.folder(), data_dir)
+            }
+            Self::Cifar10(config) => config.read(data_dir),
+            Self::ImageFolder(config) => config.read(data_dir),
+            Self::Echo(_)
+            | Self::Sums(_)
+            | Self::Checker(_)
+            | Self::Text8(_)
+            | Self::Text(_)
+            | Self::SmallMolecules(_)
+            | Self::Qm9(_)
+            | Self::Zinc250k(_)
+            | Self::Molecules(_) => {
+                Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
+            }
+        }
+    }
+
+    fn folder(&self) -> String {
+        self.name().replace('-', "_")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Schema, Visit};
+
+    fn parse(text: &str) -> Result<DataConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn recipes_name_sets_and_typos_are_errors() {
+        for (text, name) in [
+            ("set = 'glyphs'", "glyphs"),
+            ("set = 'echo'\nletters = 3", "echo"),
+            ("set = 'sums'\ndigits = 2", "sums"),
+            ("set = 'checker'", "checker"),
+            ("set = 'mnist'\npixels = 'stochastic'", "mnist"),
+            ("set = 'fashion-mnist'\npixels = { levels = 8 }", "fashion-mnist"),
+            ("set = 'kmnist'\nlimit = 10", "kmnist"),
+            ("set = 'fashion-mnist'\nsplit_seed = 3\nflip = true\nnoise = 0.5", "fashion-mnist"),
+            ("set = 'cifar10'\nflip = true", "cifar10"),
+            ("set = 'image-folder'\npath = 'a'\nsize = [64, 48]", "image-folder"),
+            (
+                "set = 'image-folder'\npath = 'a'\nsize = [8, 8]\nchannels = 1\nresize = 'lanczos3'\ncrop = 'none'\n\
+                 split = { list = 'a.txt' }\npixels = { levels = 4 }",
+                "image-folder",
+            ),
+            ("set = 'image-folder'\npath = 'a'\nsize = [8, 8]\nsplit = { random = { seed = 3 } }", "image-folder"),
+            ("set = 'text8'\nlength = 64", "text8"),
+            ("set = 'text'\npath = 'a.txt'", "text"),
+            ("set = 'small-molecules'\natoms = 4", "small-molecules"),
+            ("set = 'qm9'\ncharges = 'classes'\nmax_atoms = 8", "qm9"),
+            ("set = 'zinc250k'\nelements = ['C', 'Cl']\nlimit = 1000", "zinc250k"),
+            ("set = 'molecules'\npath = 'a.smi'\ncolumn = 'smi'", "molecules"),
+        ] {
+            let config = parse(text).unwrap();
+            assert_eq!(config.name(), name);
+            let back: DataConfig = parse(&toml::to_string(&config).unwrap()).unwrap();
+            assert_eq!(back, config);
+        }
+        let message = parse("set = 'mnist'\npixel = 'stochastic'").unwrap_err().to_string();
+        assert!(message.contains("pixel") && message.contains("pixels"), "{message}");
+        assert!(parse("set = 'mnits'").unwrap_err().to_string().contains("fashion-mnist"));
+        assert!(parse("set = 'text'").unwrap_err().to_string().contains("path"));
+    }
+
+    #[test]
+    fn a_missing_set_says_where_it_was_looked_for_and_how_to_get_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = parse("set = 'mnist'").unwrap();
+        let message = config.load(dir.path(), 0).unwrap_err().to_string();
+        for part in ["train-images-idx3-ubyte.gz", "pushforward data fetch mnist", dir.path().to_str().unwrap()] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(config.files()[0], Path::new("mnist/train-images-idx3-ubyte.gz"));
+    }
+
+    #[test]
+    fn made_up_sets_share_one_contract() {
+        for set in ["glyphs", "echo", "sums", "checker"] {
+            let config = parse(&format!("set = '{set}'")).unwrap();
+            assert!(config.files().is_empty());
+            let splits = config.load(Path::new("unused"), 3).unwrap();
+            let again = config.load(Path::new("unused"), 3).unwrap();
+            assert_eq!(splits.sha256, again.sha256);
+            assert_ne!(splits.sha256, config.load(Path::new("unused"), 4).unwrap().sha256);
+            let schema = splits.schema();
+            for (part, twin) in
+                [(&splits.train, &again.train), (&splits.validation, &again.validation), (&splits.test, &again.test)]
+            {
+                let (mut a, mut b) = (vec![u32::MAX; schema.sites], vec![u32::MAX; schema.sites]);
+                for index in [0, part.len() / 2, part.len() - 1] {
+                    part.write(Visit { seed: 1, epoch: 0, index }, &mut a);
+                    twin.write(Visit { seed: 1, epoch: 0, index }, &mut b);
+                    assert_eq!(a, b);
+                    assert!(a.iter().all(|&c| (c as usize) < schema.classes), "{set} {a:?}");
+                }
+            }
+            let mut first = vec![0; schema.sites];
+            let mut later = vec![0; schema.sites];
+            splits.test.write(Visit { seed: 1, epoch: 0, index: 1 }, &mut first);
+            splits.test.write(Visit { seed: 2, epoch: 9, index: 1 }, &mut later);
+            assert_eq!(first, later, "{set}: held-out examples do not change");
+            let schema_json = serde_json::to_string(schema).unwrap();
+            assert_eq!(&serde_json::from_str::<Schema>(&schema_json).unwrap(), schema);
+        }
+    }
+}

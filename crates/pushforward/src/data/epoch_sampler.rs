@@ -1,0 +1,169 @@
+//! The order of examples: a function of `(seed, epoch)`.
+//!
+//! Batch number `index`, counted over the whole run, takes the positions `index * batch + j`. Position `p` lies in
+//! epoch `p / len` at place `p % len` of that epoch's permutation, so batches run across the ends of epochs, no
+//! remainder is dropped, and a resumed run needs nothing but its step number.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::data::{Dataset, Visit};
+use crate::rng::{Purpose, stream};
+
+/// Which examples every batch holds, addressed by the number of the batch.
+pub struct Order {
+    len: usize,
+    batch: usize,
+    seed: u64,
+    /// The permutation of the epoch asked for last.
+    current: Mutex<Option<(u64, Arc<[u32]>)>>,
+}
+
+impl Order {
+    /// Batches of `batch` out of `len` examples, in the order that `seed` gives.
+    ///
+    /// # Panics
+    /// If there are no examples or the batch is empty, or an epoch has 2^32 examples or more.
+    pub fn new(len: usize, batch: usize, seed: u64) -> Self {
+        assert!(batch > 0, "a batch holds at least one example");
+        assert!(len > 0, "the data set is empty");
+        assert!(u32::try_from(len).is_ok(), "an epoch has {len} examples, more than 2^32 - 1");
+        Self { len, batch, seed, current: Mutex::new(None) }
+    }
+
+    /// Which examples batch number `index` holds.
+    pub fn visits(&self, index: u64) -> Vec<Visit> {
+        let len = self.len as u64;
+        let first = index * self.batch as u64;
+        let mut order = self.permutation(first / len);
+        let mut epoch = first / len;
+        (first..first + self.batch as u64)
+            .map(|position| {
+                if position / len != epoch {
+                    epoch = position / len;
+                    order = self.permutation(epoch);
+                }
+                Visit { seed: self.seed, epoch, index: order[(position % len) as usize] as usize }
+            })
+            .collect()
+    }
+
+    fn permutation(&self, epoch: u64) -> Arc<[u32]> {
+        // A poisoned lock still guards a whole value: it is replaced in one assignment.
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((held, order)) = &*current
+            && *held == epoch
+        {
+            return order.clone();
+        }
+        let mut order: Vec<u32> = (0..self.len as u32).collect();
+        stream(self.seed, Purpose::Order, epoch).shuffle(&mut order);
+        let order: Arc<[u32]> = order.into();
+        *current = Some((epoch, order.clone()));
+        order
+    }
+}
+
+/// Shuffled batches of a data set, addressed by their number.
+pub struct Batches {
+    dataset: Arc<dyn Dataset>,
+    order: Order,
+}
+
+impl Batches {
+    /// Batches of `batch` examples in the order that `seed` gives.
+    ///
+    /// # Panics
+    /// As [`Order::new`].
+    pub fn new(dataset: Arc<dyn Dataset>, batch: usize, seed: u64) -> Self {
+        let order = Order::new(dataset.len(), batch, seed);
+        Self { dataset, order }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    /// Batch number `index` of the run.
+    ///
+    /// # Shapes
+    /// `batch * sites` class indices, example by example.
+    pub fn at(&self, index: u64) -> Vec<u32> {
+        let sites = self.dataset.schema().sites;
+        let visits = self.visits(index);
+        let mut out = vec![0; visits.len() * sites];
+        for (visit, example) in visits.into_iter().zip(out.chunks_exact_mut(sites)) {
+            self.dataset.write(visit, example);
+        }
+        out
+    }
+
+    /// The labels of the examples of batch number `index`, where the set has labels.
+    pub fn labels_at(&self, index: u64) -> Option<Vec<u32>> {
+        self.visits(index).iter().map(|visit| self.dataset.label(visit.index)).collect()
+    }
+
+    /// Which examples batch number `index` holds.
+    pub fn visits(&self, index: u64) -> Vec<Visit> {
+        self.order.visits(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::{Layout, Schema};
+
+    struct Counting(Schema, usize);
+
+    impl Dataset for Counting {
+        fn schema(&self) -> &Schema {
+            &self.0
+        }
+        fn len(&self) -> usize {
+            self.1
+        }
+        fn write(&self, visit: Visit, out: &mut [u32]) {
+            out[0] = visit.index as u32;
+            out[1] = visit.epoch as u32;
+        }
+    }
+
+    fn counting(len: usize) -> Arc<dyn Dataset> {
+        Arc::new(Counting(Schema { sites: 2, classes: len, layout: Layout::Table }, len))
+    }
+
+    proptest! {
+        #[test]
+        fn every_epoch_visits_every_example_once(len in 1usize..40, batch in 1usize..50, seed: u64) {
+            let batches = Batches::new(counting(len), batch, seed);
+            let epochs = 3;
+            let count = (len * epochs).div_ceil(batch) as u64;
+            let all: Vec<u32> = (0..count).flat_map(|index| batches.at(index)).collect();
+            for (epoch, visits) in all[..2 * len * epochs].chunks(2 * len).enumerate() {
+                let mut seen: Vec<u32> = visits.iter().step_by(2).copied().collect();
+                seen.sort_unstable();
+                prop_assert_eq!(seen, (0..len as u32).collect::<Vec<_>>());
+                prop_assert!(visits.iter().skip(1).step_by(2).all(|&e| e as usize == epoch));
+            }
+        }
+
+        #[test]
+        fn a_batch_depends_on_its_number_alone(len in 1usize..40, batch in 1usize..50, seed: u64, index in 0u64..100) {
+            let used = Batches::new(counting(len), batch, seed);
+            (0..5).for_each(|other| drop(used.at(other)));
+            prop_assert_eq!(used.at(index), Batches::new(counting(len), batch, seed).at(index));
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_differ_in_order() {
+        let order = |seed, index| {
+            Batches::new(counting(100), 100, seed).visits(index).iter().map(|v| v.index).collect::<Vec<_>>()
+        };
+        assert_ne!(order(0, 0), order(0, 1));
+        assert_ne!(order(0, 0), order(1, 0));
+    }
+}

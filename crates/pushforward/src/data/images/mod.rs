@@ -1,0 +1,9 @@
+//! Images of 8-bit pixels: read from files, and seen as class indices or as points of `[0, 1]^n`.
+
+pub mod cifar;
+pub mod continuous;
+pub mod folder;
+pub mod grey;
+pub mod idx;
+pub mod pictures;
+pub(crate) mod raw;

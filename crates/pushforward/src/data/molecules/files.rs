@@ -1,0 +1,505 @@
+//! Sets of molecules from files of SMILES: QM9, ZINC250k, and any `.smi` or table.
+//!
+//! Molecules are graphs with kekulised bonds and implicit hydrogens, one example each; what a graph cannot hold, and
+//! what the settings do not want, is refused and counted by reason ([`Splits::refused`]). Stereochemistry is dropped.
+//! Every accepted molecule goes from its text to the graph and back to the same canonical SMILES, because the reader
+//! accepts no other (see [`crate::chem::smiles`]).
+//!
+//! A graph has as many nodes as the largest accepted molecule. The examples are shuffled by `split_seed` and cut into
+//! training, validation and test parts. Duplicates of the source stay: they are its law.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::chem::{Atom, Element, Molecule};
+use crate::data::files::{self, Source};
+use crate::data::graph::{GraphLayout, NodeClass};
+use crate::data::molecules::labels::{Labeller, MoleculeLabel};
+use crate::data::molecules::rows::Packed;
+use crate::data::molecules::{prepared, smiles_file};
+use crate::data::{DataError, Dataset, Layout, Schema, Splits, Visit};
+use crate::rng::{Purpose, stream};
+
+/// Most atoms of a molecule that a recipe may ask for.
+const MOST_ATOMS: usize = 255;
+
+/// What happens to molecules with formal charges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Charges {
+    /// They are refused.
+    Drop,
+    /// Every charged form of an element is a class of nodes of its own.
+    Classes,
+}
+
+/// Settings of `qm9` and `zinc250k`. Absent ones have the values that the set is known by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MoleculeConfig {
+    /// The file, or a folder that holds it. Default: the set's folder in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Molecules with formal charges. Default: `drop` for `qm9`, `classes` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charges: Option<Charges>,
+    /// Heavy atoms of a molecule at most. Default: 9 for `qm9`, 38 for `zinc250k`, 64 otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_atoms: Option<usize>,
+    /// Elements that a molecule may hold. Default: C N O F for `qm9`, C N O F P S Cl Br I for `zinc250k`, B C N O F Si
+    /// P S Cl Br I otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elements: Option<Vec<String>>,
+    /// Molecules that train. Default: 100,000 for `qm9` where it is whole, else nine in ten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<usize>,
+    /// Molecules that validate; the rest test. Default: 20,000 for `qm9` where it is whole, else one in twenty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<usize>,
+    /// Decides which molecule falls into which part.
+    pub split_seed: u64,
+    /// Molecules of the file to look at, from its start. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// What gives a molecule its label, for models that are conditioned on it. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<MoleculeLabel>,
+}
+
+/// Settings of `molecules`: any file of SMILES, plain or gzipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmilesFileConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// The column of a table. Default: the one called `smiles`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charges: Option<Charges>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_atoms: Option<usize>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elements: Option<Vec<String>>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<usize>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<usize>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default)]
+    pub split_seed: u64,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<MoleculeLabel>,
+}
+
+/// A set that is known by name.
+struct Known {
+    name: &'static str,
+    folder: &'static str,
+    /// Names of files that hold it, the preferred one first; the last is what `data fetch` brings.
+    names: &'static [&'static str],
+    charges: Charges,
+    max_atoms: usize,
+    elements: &'static [&'static str],
+    /// Training and validation molecules of the published split, where the set is whole.
+    split: Option<[usize; 2]>,
+}
+
+/// Small organic molecules (Ramakrishnan et al. 2014): 133,885 of up to 9 heavy atoms. Published splits have 100,000
+/// and 20,000.
+const QM9: Known = Known {
+    name: "qm9",
+    folder: "qm9",
+    names: &["qm9_smiles.txt", "qm9.csv"],
+    charges: Charges::Drop,
+    max_atoms: 9,
+    elements: &["C", "N", "O", "F"],
+    split: Some([100_000, 20_000]),
+};
+
+/// Drug-like molecules (Gomez-Bombarelli et al. 2018, from ZINC): 249,455 of up to 38 heavy atoms.
+const ZINC250K: Known = Known {
+    name: "zinc250k",
+    folder: "zinc250k",
+    names: &["zinc.txt", "250k_rndm_zinc_drugs_clean_3.csv"],
+    charges: Charges::Classes,
+    max_atoms: 38,
+    elements: &["C", "N", "O", "F", "P", "S", "Cl", "Br", "I"],
+    split: None,
+};
+
+const ANY: Known = Known {
+    name: "molecules",
+    folder: "",
+    names: &[],
+    charges: Charges::Classes,
+    max_atoms: 64,
+    elements: &["B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"],
+    split: None,
+};
+
+/// What decides which molecules of a file are in the set, apart from their order.
+#[derive(Serialize)]
+struct Choice {
+    charges: Charges,
+    max_atoms: usize,
+    elements: Vec<String>,
+    column: Option<String>,
+    limit: Option<usize>,
+}
+
+impl MoleculeConfig {
+    pub(crate) fn load_qm9(&self, data_dir: &Path) -> Result<Splits, DataError> {
+        self.load(&QM9, data_dir)
+    }
+
+    pub(crate) fn load_zinc250k(&self, data_dir: &Path) -> Result<Splits, DataError> {
+        self.load(&ZINC250K, data_dir)
+    }
+
+    /// The file that `data fetch` brings, or the one the recipe names.
+    pub(crate) fn files(&self, set: &str) -> Vec<PathBuf> {
+        let known = if set == QM9.name { &QM9 } else { &ZINC250K };
+        let fetched = || Path::new(known.folder).join(known.names[known.names.len() - 1]);
+        vec![self.path.clone().unwrap_or_else(fetched)]
+    }
+
+    /// Whether a file that holds the set, under any of its names, is where it would be looked for.
+    pub(crate) fn is_here(&self, set: &str, data_dir: &Path) -> bool {
+        let known = if set == QM9.name { &QM9 } else { &ZINC250K };
+        let dirs = files::folders(self.path.as_deref(), known.folder, data_dir);
+        dirs.is_ok_and(|dirs| known.find(&dirs).is_ok())
+    }
+
+    fn load(&self, known: &Known, data_dir: &Path) -> Result<Splits, DataError> {
+        let dirs = files::folders(self.path.as_deref(), known.folder, data_dir)?;
+        let file = match &dirs[..] {
+            [file] if file.is_file() => file.clone(),
+            dirs => known.find(dirs)?,
+        };
+        self.read(known, None, file, data_dir)
+    }
+
+    fn read(&self, known: &Known, column: Option<&str>, file: PathBuf, data_dir: &Path) -> Result<Splits, DataError> {
+        let setting = |key, problem| Err(DataError::Setting { key, problem });
+        let max_atoms = self.max_atoms.unwrap_or(known.max_atoms);
+        if !(1..=MOST_ATOMS).contains(&max_atoms) {
+            return setting("max_atoms", format!("{max_atoms}; 1 to {MOST_ATOMS} are possible"));
+        }
+        let symbols = self.elements.clone().unwrap_or_else(|| known.elements.iter().map(|&e| e.to_owned()).collect());
+        let mut elements = Vec::new();
+        for symbol in &symbols {
+            match Element::from_symbol(symbol) {
+                Some(element) if symbol != "H" && !elements.contains(&element) => elements.push(element),
+                _ => return setting("elements", format!("`{symbol}` is no element of its own; write as in \"Cl\"")),
+            }
+        }
+        let charges = self.charges.unwrap_or(known.charges);
+        let source = Source::read(file)?;
+        let sha256 = files::sha256([&source]);
+        let choice =
+            Choice { charges, max_atoms, elements: symbols, column: column.map(Into::into), limit: self.limit };
+        let kept = prepared::place(data_dir, known.name, &sha256, &choice);
+        let prepared = match prepared::load(&kept) {
+            Some(prepared) => prepared,
+            None => {
+                let mut texts = smiles_file::smiles(&source.utf8()?, column)?;
+                texts.truncate(self.limit.unwrap_or(usize::MAX));
+                let refuse = |molecule: &Molecule| refusal(molecule, charges, max_atoms, &elements);
+                let prepared = prepared::prepare(&texts, refuse);
+                // Without it, the next load takes as long as this one did.
+                let _ = prepared::store(&prepared, &kept);
+                prepared
+            }
+        };
+        let count = prepared.items.len();
+        let [train, validation] = self.split(known, count)?;
+        let mut order: Vec<u32> = (0..count as u32).collect();
+        stream(self.split_seed, Purpose::Split, 0).shuffle(&mut order);
+        let classes = classes(prepared.items.iter().map(|item| &item.molecule), &elements);
+        let mut packed = Packed::default();
+        for item in &prepared.items {
+            packed.push(&item.molecule, &item.canonical, &classes);
+        }
+        let [first, second] = [train, train + validation];
+        let parts = [&order[..first], &order[first..second], &order[second..]];
+        let nodes = (0..count).map(|index| packed.size(index)).max().unwrap_or(0);
+        splits(known.name, packed, &classes, nodes, parts, self.label.as_ref(), sha256, prepared.refused)
+    }
+
+    /// How many molecules train and validate.
+    fn split(&self, known: &Known, count: usize) -> Result<[usize; 2], DataError> {
+        let shares = [count * 9 / 10, count / 20];
+        let published = known.split.filter(|[train, validation]| train + validation < count);
+        let [train, validation] = published.filter(|_| self.limit.is_none()).unwrap_or(shares);
+        let [train, validation] = [self.train.unwrap_or(train), self.validation.unwrap_or(validation)];
+        if train == 0 || validation == 0 || train + validation >= count {
+            let problem = format!(
+                "{train} molecules to train and {validation} to validate leave none of the {count} accepted to test; each part \
+                 needs one"
+            );
+            return Err(DataError::Setting { key: "train", problem });
+        }
+        Ok([train, validation])
+    }
+}
+
+impl SmilesFileConfig {
+    pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
+        let file = files::existing("path", &self.path, data_dir)?;
+        let config = MoleculeConfig {
+            path: None,
+            charges: self.charges,
+            max_atoms: self.max_atoms,
+            elements: self.elements.clone(),
+            train: self.train,
+            validation: self.validation,
+            split_seed: self.split_seed,
+            limit: self.limit,
+            label: self.label.clone(),
+        };
+        config.read(&ANY, self.column.as_deref(), file, data_dir)
+    }
+}
+
+impl Known {
+    /// The first of the set's files that is in one of the folders.
+    fn find(&self, dirs: &[PathBuf]) -> Result<PathBuf, DataError> {
+        let found = self.names.iter().find_map(|name| files::find(self.name, name, dirs).ok());
+        found.ok_or_else(|| DataError::NotFound {
+            set: self.name.to_owned(),
+            looked_for: self.names.iter().map(|name| format!("{name}[.gz]")).collect(),
+            dirs: dirs.to_vec(),
+        })
+    }
+}
+
+/// Why a molecule is not wanted.
+fn refusal(molecule: &Molecule, charges: Charges, max_atoms: usize, elements: &[Element]) -> Option<String> {
+    if molecule.atoms().len() > max_atoms {
+        return Some(format!("more than {max_atoms} heavy atoms"));
+    }
+    if let Some(atom) = molecule.atoms().iter().find(|a| !elements.contains(&a.element)) {
+        return Some(format!("element {}", atom.element.symbol()));
+    }
+    let charged = charges == Charges::Drop && molecule.atoms().iter().any(|a| a.charge != 0);
+    charged.then(|| "formal charge".to_owned())
+}
+
+/// The kinds of atoms that occur: neutral ones in the order of the elements, then charged ones.
+pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, elements: &[Element]) -> Vec<Atom> {
+    let mut classes: Vec<Atom> = Vec::new();
+    for atom in molecules.flat_map(Molecule::atoms) {
+        if !classes.contains(atom) {
+            classes.push(*atom);
+        }
+    }
+    let place = |atom: &Atom| elements.iter().position(|e| *e == atom.element);
+    classes.sort_by_key(|atom| (atom.charge != 0, place(atom), atom.charge));
+    classes
+}
+
+/// The parts of a set of packed molecules.
+#[expect(clippy::too_many_arguments, reason = "what a set is made of, each once")]
+pub(super) fn splits(
+    name: &str,
+    packed: Packed,
+    classes: &[Atom],
+    nodes: usize,
+    parts: [&[u32]; 3],
+    label: Option<&MoleculeLabel>,
+    sha256: String,
+    refused: BTreeMap<String, u64>,
+) -> Result<Splits, DataError> {
+    let mut sizes = vec![0; nodes + 1];
+    parts[0].iter().for_each(|&i| sizes[packed.size(i as usize)] += 1);
+    let node_classes = classes.iter().map(|&atom| NodeClass::of(atom)).collect();
+    let layout = GraphLayout { nodes, node_classes, edge_classes: 4, sizes };
+    let schema = Schema { sites: layout.sites(), classes: layout.classes(), layout: Layout::Graph(layout) };
+    let smiles = |i: &u32| packed.smiles(*i as usize);
+    let labels = label.map(|label| label.labeller(&parts[0].iter().map(smiles).collect::<Vec<_>>())).transpose()?;
+    let labels = labels.map(|labeller| {
+        let all: Vec<u32> = (0..packed.len() as u32).collect();
+        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES is one");
+        Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
+    });
+    let packed = Arc::new(packed);
+    let part = |members: &[u32]| -> Arc<dyn Dataset> {
+        Arc::new(MoleculeSet {
+            schema: schema.clone(),
+            nodes,
+            packed: packed.clone(),
+            labels: labels.clone(),
+            members: members.to_vec(),
+        })
+    };
+    let [train, validation, test] = parts.map(part);
+    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: refused.into_iter().collect() })
+}
+
+struct MoleculeSet {
+    schema: Schema,
+    nodes: usize,
+    packed: Arc<Packed>,
+    /// Labels of all packed molecules, and what gave them.
+    labels: Option<Arc<(Vec<u32>, Labeller)>>,
+    /// Which of the packed molecules are in this part.
+    members: Vec<u32>,
+}
+
+impl Dataset for MoleculeSet {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn write(&self, visit: Visit, out: &mut [u32]) {
+        assert!(visit.index < self.len(), "molecule {} of {}", visit.index, self.len());
+        assert_eq!(out.len(), self.schema.sites, "an example has {} sites", self.schema.sites);
+        self.packed.write(self.members[visit.index] as usize, self.nodes, out);
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.as_ref().map(|labels| labels.0[self.members[index] as usize])
+    }
+
+    fn label_count(&self) -> Option<usize> {
+        self.labels.as_ref().map(|labels| labels.1.count())
+    }
+
+    fn label_of(&self, smiles: &str) -> Option<u32> {
+        self.labels.as_ref()?.1.label(smiles)
+    }
+
+    fn smiles(&self, index: usize) -> Option<&str> {
+        Some(self.packed.smiles(self.members[index] as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::chem::canonical;
+    use crate::data::DataConfig;
+    use super::*;
+
+    /// Alkanes, alcohols, amines and fluorides of one to eight carbons, and what QM9 refuses.
+    fn texts() -> String {
+        let chain = |n: usize, end: &str| format!("{}{end}\n", "C".repeat(n));
+        let mut text = "SMILES\n".to_owned();
+        for n in 1..=8 {
+            ["", "O", "N", "F", "=O", "#N"].iter().for_each(|end| text += &chain(n, end));
+        }
+        text + "CCS\nC[NH3+]\nCCCCCCCCCC\nCC(C)(C)(C)C\n[Na+].[Cl-]\nC[CH2]\n[O-][N+](=O)C\nC#[O]x\n"
+    }
+
+    fn load(config: &str, dir: &Path) -> Result<Splits, DataError> {
+        let config = toml::from_str::<DataConfig>(config);
+        config.map_err(|e| DataError::Setting { key: "set", problem: e.to_string() })?.load(dir, 0)
+    }
+
+    #[test]
+    fn labels_are_those_of_the_molecules_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("qm9")).unwrap();
+        std::fs::write(dir.path().join("qm9/qm9_smiles.txt"), texts()).unwrap();
+        let splits = load("set = 'qm9'\nlabel = { by = 'weight', edges = [40, 90, 1000] }", dir.path()).unwrap();
+        assert_eq!(splits.train.label_count(), Some(4), "a bin without members is a label");
+        for part in [&splits.train, &splits.validation, &splits.test] {
+            for index in 0..part.len() {
+                let smiles = part.smiles(index).unwrap();
+                let weight = crate::chem::Perceived::of(smiles).unwrap().properties().weight;
+                let label = u32::from(weight >= 40.0) + u32::from(weight >= 90.0);
+                assert_eq!((part.label(index), part.label_of(smiles)), (Some(label), Some(label)), "{smiles}");
+            }
+        }
+        assert_eq!(load("set = 'qm9'", dir.path()).unwrap().train.label_count(), None);
+        assert!(MoleculeConfig::default().is_here("qm9", dir.path()));
+        assert!(!MoleculeConfig::default().is_here("zinc250k", dir.path()));
+        assert!(load("set = 'qm9'\nlabel = { by = 'colour' }", dir.path()).is_err());
+    }
+
+    #[test]
+    fn accepted_molecules_come_back_and_refused_ones_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("qm9")).unwrap();
+        std::fs::write(dir.path().join("qm9/qm9_smiles.txt"), texts()).unwrap();
+        let splits = load("set = 'qm9'", dir.path()).unwrap();
+        let parts = [&splits.train, &splits.validation, &splits.test];
+        assert_eq!(parts.map(|p| p.len()), [43, 2, 3]);
+        let refused: Vec<(&str, u64)> = splits.refused.iter().map(|(r, n)| (r.as_str(), *n)).collect();
+        let expected = [
+            ("does not sanitise", 1),
+            ("element S", 1),
+            ("formal charge", 2),
+            ("hydrogens that valence does not imply", 1),
+            ("more than 9 heavy atoms", 1),
+            ("not a SMILES", 1),
+            ("not one component", 1),
+        ];
+        assert_eq!(refused, expected);
+        let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
+        let elements: Vec<&str> = layout.node_classes.iter().map(|c| c.element.as_str()).collect();
+        assert_eq!((elements, layout.nodes, splits.schema().sites), (vec!["C", "N", "O", "F"], 9, 45));
+        assert_eq!(layout.sizes.iter().sum::<u64>(), 43);
+        let mut row = vec![0; 45];
+        let mut seen = Vec::new();
+        for part in parts {
+            for index in 0..part.len() {
+                part.write(Visit { seed: 0, epoch: 0, index }, &mut row);
+                let smiles = part.smiles(index).unwrap();
+                assert_eq!(canonical(&layout.molecule(&row)).unwrap(), smiles);
+                seen.push(smiles.to_owned());
+            }
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 48);
+        // What is kept gives the same set, and another seed another split.
+        assert_eq!(std::fs::read_dir(dir.path().join("prepared")).unwrap().count(), 1);
+        let again = load("set = 'qm9'", dir.path()).unwrap();
+        assert!((0..43).all(|i| again.train.smiles(i) == splits.train.smiles(i)));
+        assert_eq!((again.refused, again.sha256), (splits.refused.clone(), splits.sha256.clone()));
+        let other = load("set = 'qm9'\nsplit_seed = 1", dir.path()).unwrap();
+        assert!((0..43).any(|i| other.train.smiles(i) != splits.train.smiles(i)));
+    }
+
+    #[test]
+    fn charges_become_classes_and_settings_are_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("m.smi"), texts()).unwrap();
+        let splits = load("set = 'molecules'\npath = 'm.smi'", dir.path()).unwrap();
+        let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
+        let classes: Vec<(&str, i8)> = layout.node_classes.iter().map(|c| (c.element.as_str(), c.charge)).collect();
+        assert_eq!(classes, [("C", 0), ("N", 0), ("O", 0), ("F", 0), ("S", 0), ("N", 1), ("O", -1)]);
+        assert_eq!(splits.train.len() + splits.validation.len() + splits.test.len(), 52);
+        for (setting, part) in [
+            ("max_atoms = 0", "1 to 255"),
+            ("elements = ['Xx']", "`Xx`"),
+            ("elements = ['C', 'C']", "`C`"),
+            ("train = 50\nvalidation = 2", "leave none of the 52"),
+            ("column = 'smi'", "`smi` is no column"),
+        ] {
+            let config = format!("set = 'molecules'\npath = 'm.smi'\n{setting}");
+            let message = load(&config, dir.path()).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let message = load("set = 'zinc250k'", dir.path()).unwrap_err().to_string();
+        assert!(message.contains("zinc.txt[.gz]") && message.contains("data fetch zinc250k"), "{message}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Molecules: read from files or enumerated, and laid out as rows of nodes and pairs.
+
+pub mod files;
+pub mod labels;
+mod prepared;
+mod rows;
+pub mod small;
+mod smiles_file;

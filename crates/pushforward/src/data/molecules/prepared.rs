@@ -1,0 +1,151 @@
+//! Molecules of a file as the program needs them, kept beside the data so that they are read with the chemistry library
+//! only once.
+//!
+//! What is kept is a text file, `<data_dir>/prepared/<set>-<key>.smi`: a line of JSON (format, how many molecules, how
+//! many refused and why), then a molecule a line, its kekulised and its canonical SMILES. The key is a hash of the
+//! source's bytes, the settings that choose molecules, and the format, so an outdated file is never read. A file that
+//! is damaged is made anew, and a folder that cannot be written to is no error: the next load takes as long as this
+//! one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::chem::smiles::read_kekulised;
+use crate::chem::{Molecule, read};
+use crate::data::files;
+
+/// Changes whenever what is kept, or how molecules are read, changes.
+const FORMAT: u32 = 1;
+
+/// A molecule of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) molecule: Molecule,
+    pub(super) canonical: String,
+    kekulised: String,
+}
+
+/// Molecules that were accepted, in order, and how many were not, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Prepared {
+    pub(super) items: Vec<Item>,
+    pub(super) refused: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    molecules: usize,
+    refused: BTreeMap<String, u64>,
+    /// Hash of the lines that follow.
+    sha256: String,
+}
+
+/// Where the molecules of a source are kept.
+pub(super) fn place(data_dir: &Path, set: &str, sha256: &str, settings: &impl Serialize) -> PathBuf {
+    let settings = serde_json::to_string(settings).expect("settings are plain values");
+    let key = files::sha256_bytes(format!("{FORMAT} {sha256} {settings}").as_bytes());
+    data_dir.join("prepared").join(format!("{set}-{}.smi", &key[..16]))
+}
+
+/// Reads the molecules of `texts`; `refuse` says which of those that can be read are not wanted, and why.
+pub(super) fn prepare(texts: &[String], refuse: impl Fn(&Molecule) -> Option<String> + Sync) -> Prepared {
+    let read = |text: &String| {
+        let reading = read(text).map_err(|refusal| refusal.reason().to_owned())?;
+        match refuse(&reading.molecule) {
+            Some(reason) => Err(reason),
+            None => Ok(Item { molecule: reading.molecule, canonical: reading.canonical, kekulised: reading.kekulised }),
+        }
+    };
+    let mut prepared = Prepared::default();
+    for result in texts.par_iter().map(read).collect::<Vec<Result<Item, String>>>() {
+        match result {
+            Ok(item) => prepared.items.push(item),
+            Err(reason) => *prepared.refused.entry(reason).or_default() += 1,
+        }
+    }
+    prepared
+}
+
+/// What is kept at `path`; none if there is nothing, or nothing sound.
+pub(super) fn load(path: &Path) -> Option<Prepared> {
+    let text = fs::read_to_string(path).ok()?;
+    let (header, body) = text.split_once('\n')?;
+    let header: Header = serde_json::from_str(header).ok()?;
+    if header.format != FORMAT || header.sha256 != files::sha256_bytes(body.as_bytes()) {
+        return None;
+    }
+    let item = |line: &str| {
+        let (kekulised, canonical) = line.split_once('\t')?;
+        let molecule = read_kekulised(kekulised).ok()?;
+        Some(Item { molecule, canonical: canonical.to_owned(), kekulised: kekulised.to_owned() })
+    };
+    let lines: Vec<&str> = body.lines().collect();
+    let items = lines.par_iter().map(|line| item(line)).collect::<Option<Vec<Item>>>()?;
+    (items.len() == header.molecules).then_some(Prepared { items, refused: header.refused })
+}
+
+/// Keeps molecules at `path`: a temporary file beside it, renamed.
+///
+/// # Errors
+/// What the system said; nothing half-written is left.
+pub(super) fn store(prepared: &Prepared, path: &Path) -> std::io::Result<()> {
+    let body: String = prepared.items.iter().map(|i| format!("{}\t{}\n", i.kekulised, i.canonical)).collect();
+    let header = Header {
+        format: FORMAT,
+        molecules: prepared.items.len(),
+        refused: prepared.refused.clone(),
+        sha256: files::sha256_bytes(body.as_bytes()),
+    };
+    let header = serde_json::to_string(&header).expect("a header is plain values");
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let temporary = path.with_extension(format!("part-{}", std::process::id()));
+    let written = fs::write(&temporary, format!("{header}\n{body}")).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_comes_back_and_damage_is_noticed() {
+        let texts = ["CCO", "c1cc[nH]c1", "CC(C)(C)(C)C", "C[N+](=O)[O-]", "CF", "[Na+].[Cl-]"].map(String::from);
+        let no_fluorine =
+            |m: &Molecule| m.atoms().iter().any(|a| a.element.symbol() == "F").then(|| "fluorine".to_owned());
+        let prepared = prepare(&texts, no_fluorine);
+        let canonical: Vec<&str> = prepared.items.iter().map(|i| i.canonical.as_str()).collect();
+        assert_eq!(canonical, ["CCO", "c1cc[nH]c1", "C[N+](=O)[O-]"]);
+        let refused: Vec<(&str, u64)> = prepared.refused.iter().map(|(r, &n)| (r.as_str(), n)).collect();
+        assert_eq!(refused, [("does not sanitise", 1), ("fluorine", 1), ("not one component", 1)]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = place(dir.path(), "set", "00", &(1, 2));
+        assert_ne!(path, place(dir.path(), "set", "00", &(1, 3)));
+        assert_ne!(path, place(dir.path(), "set", "01", &(1, 2)));
+        assert_eq!(load(&path), None);
+        store(&prepared, &path).unwrap();
+        assert_eq!(load(&path).as_ref(), Some(&prepared));
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
+        let text = fs::read_to_string(&path).unwrap();
+        for damaged in [
+            text.replace("CCO", "CCN"),
+            text[..text.len() - 4].to_owned(),
+            text.replacen("\"format\":1", "\"format\":0", 1),
+        ] {
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(load(&path), None);
+        }
+        // A folder that cannot be made is the caller's to ignore.
+        assert!(store(&prepared, &path.join("below/a/file")).is_err());
+    }
+}

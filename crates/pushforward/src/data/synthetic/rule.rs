@@ -1,0 +1,84 @@
+//! Sets given by a rule: "member number `k` out of `total`", every member equally likely.
+
+use std::sync::Arc;
+
+use crate::data::{Dataset, Schema, Splits, Visit};
+
+/// Above this size a set is drawn from instead of enumerated.
+const ENUMERATED: u64 = 1_000_000;
+
+/// Examples that validation and test hold at most.
+const HELD_OUT: u64 = 10_000;
+
+/// A set of `total` equally likely members. When there are at most [`ENUMERATED`] of them, an epoch of training visits
+/// each once; otherwise it draws that many afresh. Validation and test see the same distribution: all members when
+/// there are at most [`HELD_OUT`], else that many fixed draws each.
+struct RuleSet<F> {
+    schema: Schema,
+    total: u64,
+    len: usize,
+    /// Seed of the draws of a held-out part.
+    fixed: Option<u64>,
+    member: F,
+}
+
+/// The splits of the set whose member number `k` is written by `member(k, out)`.
+pub(crate) fn splits<F>(name: &str, schema: Schema, total: u64, sha256: String, seed: u64, member: F) -> Splits
+where
+    F: Fn(u64, &mut [u32]) + Clone + Send + Sync + 'static,
+{
+    let part = |most: u64, fixed| -> Arc<dyn Dataset> {
+        let (schema, member) = (schema.clone(), member.clone());
+        Arc::new(RuleSet { schema, total, len: total.min(most) as usize, fixed, member })
+    };
+    // The two held-out parts draw from different seeds; the second is any other function of the first.
+    let (validation, test) = (part(HELD_OUT, Some(seed)), part(HELD_OUT, Some(!seed)));
+    Splits { name: name.to_owned(), train: part(ENUMERATED, None), validation, test, sha256, refused: Vec::new() }
+}
+
+impl<F: Fn(u64, &mut [u32]) + Send + Sync> Dataset for RuleSet<F> {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn write(&self, visit: Visit, out: &mut [u32]) {
+        assert!(visit.index < self.len, "example {} of {}", visit.index, self.len);
+        let number = if self.len as u64 == self.total {
+            visit.index as u64
+        } else {
+            let visit = self.fixed.map_or(visit, |seed| Visit::fixed(seed, visit.index));
+            visit.stream().below(self.total as usize) as u64
+        };
+        (self.member)(number, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::data::Layout;
+    use super::*;
+
+    #[test]
+    fn small_sets_are_enumerated_and_large_ones_drawn() {
+        let schema = Schema { sites: 1, classes: 10, layout: Layout::Table };
+        let make = |total| splits("t", schema.clone(), total, String::new(), 5, |k, out| out[0] = k as u32);
+        let at = |set: &Arc<dyn Dataset>, epoch, index| {
+            let mut out = [0];
+            set.write(Visit { seed: 0, epoch, index }, &mut out);
+            out[0]
+        };
+        let small = make(10);
+        assert!((0..10).all(|i| at(&small.train, 3, i) == i as u32 && at(&small.test, 3, i) == i as u32));
+        let large = make(4_000_000_000);
+        assert_eq!((large.train.len(), large.test.len()), (1_000_000, 10_000));
+        assert_ne!(at(&large.train, 0, 0), at(&large.train, 1, 0));
+        assert_eq!(at(&large.validation, 0, 0), at(&large.validation, 1, 0));
+        assert_ne!(at(&large.validation, 0, 0), at(&large.test, 0, 0));
+        let mean = (0..10_000).map(|i| f64::from(at(&large.train, 0, i)) / 4e9).sum::<f64>() / 1e4;
+        assert!((mean - 0.5).abs() < 0.015, "{mean}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Text as class indices: characters or tokens, packed into windows.
+
+pub mod corpus;
+pub(crate) mod vocabulary;

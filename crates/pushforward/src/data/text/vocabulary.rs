@@ -1,0 +1,202 @@
+//! Class index to symbol, and back.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataError;
+
+/// The symbols of a text: single characters, or the tokens of a `tokenizers` JSON file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vocabulary {
+    /// Class `k` is the `k`-th character.
+    Characters(Vec<char>),
+    /// Class `k` is token number `k`.
+    Tokenizer(Tokens),
+}
+
+impl Vocabulary {
+    /// A vocabulary of characters, class by class.
+    ///
+    /// # Errors
+    /// If a character occurs twice.
+    pub fn characters(symbols: Vec<char>) -> Result<Self, DataError> {
+        let mut seen = std::collections::HashSet::new();
+        match symbols.iter().find(|&&symbol| !seen.insert(symbol)) {
+            Some(twice) => Err(DataError::Setting { key: "vocabulary", problem: format!("{twice:?} occurs twice") }),
+            None => Ok(Self::Characters(symbols)),
+        }
+    }
+
+    /// Space and `a` to `z`, the symbols of text8.
+    pub fn text8() -> Self {
+        Self::Characters(std::iter::once(' ').chain('a'..='z').collect())
+    }
+
+    /// Number of classes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Characters(symbols) => symbols.len(),
+            Self::Tokenizer(tokens) => tokens.size,
+        }
+    }
+
+    /// The token that ends a document, where the tokenizer has one.
+    pub fn end(&self) -> Option<u32> {
+        match self {
+            Self::Characters(_) => None,
+            Self::Tokenizer(tokens) => tokens.end,
+        }
+    }
+
+    /// Classes of a text.
+    ///
+    /// # Errors
+    /// If a character is not in the vocabulary, or the tokenizer fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        match self {
+            Self::Characters(symbols) => {
+                let classes: HashMap<char, u32> = symbols.iter().copied().zip(0..).collect();
+                text.char_indices()
+                    .map(|(offset, character)| {
+                        let unknown = DataError::UnknownCharacter { character, offset, size: symbols.len() };
+                        classes.get(&character).copied().ok_or(unknown)
+                    })
+                    .collect()
+            }
+            Self::Tokenizer(tokens) => {
+                let encoding = tokens.tokenizer.encode_fast(text, false);
+                encoding.map(|e| e.get_ids().to_vec()).map_err(|e| DataError::Tokenizer { problem: e.to_string() })
+            }
+        }
+    }
+
+    /// Text of a sequence of classes. Special tokens are written out.
+    ///
+    /// # Panics
+    /// If a class is not below [`Vocabulary::size`].
+    pub fn decode(&self, classes: &[u32]) -> String {
+        let size = self.size();
+        if let Some(class) = classes.iter().find(|&&class| class as usize >= size) {
+            panic!("class {class} in a vocabulary of {size} symbols");
+        }
+        match self {
+            Self::Characters(symbols) => classes.iter().map(|&class| symbols[class as usize]).collect(),
+            // A decoder that cannot join the tokens leaves them to be read one by one.
+            Self::Tokenizer(tokens) => tokens.tokenizer.decode(classes, false).unwrap_or_else(|_| {
+                let words = classes.iter().filter_map(|&class| tokens.tokenizer.id_to_token(class));
+                words.collect::<Vec<_>>().join(" ")
+            }),
+        }
+    }
+}
+
+/// The content of a `tokenizers` JSON file. Serialised as that content, so that a checkpoint needs no second file.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tokens {
+    json: Arc<str>,
+    tokenizer: Arc<tokenizers::Tokenizer>,
+    size: usize,
+    end: Option<u32>,
+}
+
+/// What the common tokenizers call the end of a document.
+const ENDS: [&str; 7] = ["[SEP]", "</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<EOS>", "[EOS]"];
+
+impl TryFrom<String> for Tokens {
+    type Error = DataError;
+
+    fn try_from(json: String) -> Result<Self, DataError> {
+        let fail = |problem: String| DataError::Tokenizer { problem };
+        let mut tokenizer: tokenizers::Tokenizer = json.parse().map_err(|e: tokenizers::Error| fail(e.to_string()))?;
+        // Files often carry the cut and the padding of the model they were made for. A data set wants the whole text.
+        tokenizer.with_padding(None).with_truncation(None).map_err(|e| fail(e.to_string()))?;
+        let size = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        if size < 2 {
+            return Err(fail(format!("it has {size} tokens, at least two are needed")));
+        }
+        let end = ENDS.iter().find_map(|end| tokenizer.token_to_id(end));
+        Ok(Self { json: json.into(), tokenizer: Arc::new(tokenizer), size, end })
+    }
+}
+
+impl From<Tokens> for String {
+    fn from(tokens: Tokens) -> Self {
+        tokens.json.as_ref().to_owned()
+    }
+}
+
+impl PartialEq for Tokens {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("size", &self.size).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+/// A tokenizer of eight words for tests, with an end token, and with a cut at two tokens that must be ignored.
+#[cfg(test)]
+pub(crate) fn tiny_tokenizer() -> String {
+    serde_json::json!({
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0},
+        "padding": null,
+        "added_tokens": [{"id": 1, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false,
+                          "normalized": false, "special": true}],
+        "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "[UNK]",
+                  "vocab": {"[UNK]": 0, "[SEP]": 1, "the": 2, "cat": 3, "sat": 4, "on": 5, "mat": 6, "a": 7}}
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn characters_round_trip(text in "[a-z ]{0,40}") {
+            let vocabulary = Vocabulary::text8();
+            prop_assert_eq!(vocabulary.decode(&vocabulary.encode(&text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn text8_has_27_symbols_and_names_the_others() {
+        let vocabulary = Vocabulary::text8();
+        assert_eq!((vocabulary.size(), vocabulary.encode("az b").unwrap()), (27, vec![1, 26, 0, 2]));
+        let message = vocabulary.encode("ab\u{e9}c").unwrap_err().to_string();
+        assert!(message.contains("'\u{e9}' at byte 2") && message.contains("27"), "{message}");
+        assert!(Vocabulary::characters(vec!['a', 'b', 'a']).unwrap_err().to_string().contains("'a'"));
+    }
+
+    #[test]
+    #[should_panic(expected = "class 27 in a vocabulary of 27")]
+    fn foreign_classes_panic() {
+        Vocabulary::text8().decode(&[0, 27]);
+    }
+
+    #[test]
+    fn tokenizers_round_trip_uncut_and_survive_serialisation() {
+        let vocabulary = Vocabulary::Tokenizer(Tokens::try_from(tiny_tokenizer()).unwrap());
+        assert_eq!((vocabulary.size(), vocabulary.end()), (8, Some(1)));
+        let classes = vocabulary.encode("the cat sat on the dog").unwrap();
+        assert_eq!(classes, [2, 3, 4, 5, 2, 0]);
+        assert_eq!(vocabulary.decode(&classes), "the cat sat on the [UNK]");
+        let back: Vocabulary = serde_json::from_str(&serde_json::to_string(&vocabulary).unwrap()).unwrap();
+        assert_eq!(back, vocabulary);
+        assert_eq!(back.encode("a mat").unwrap(), [7, 6]);
+        assert!(matches!(Tokens::try_from("{}".to_owned()), Err(DataError::Tokenizer { .. })));
+    }
+}

@@ -1,0 +1,173 @@
+//! The items of a batch while they are made: their random streams, what is known of them, and their classes in the end.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::interpolant::{Source, source_tensor};
+use crate::flow_map::network::Given;
+use crate::flow_map::sample::{LastStep, SampleRequest};
+use crate::nn::SiteShape;
+use crate::nn::graph::GraphShape;
+use crate::pairs::ABSENT;
+use crate::rng::{Purpose, Stream, stream};
+use crate::tensor::{argmax, indices, to_host};
+
+/// The items of a batch, with their streams: of the source, and of whatever else is random.
+pub(in crate::flow_map) struct Items {
+    source: Source,
+    edge_noise: f64,
+    pub(in crate::flow_map) sites: SiteShape,
+    pub(in crate::flow_map) streams: Vec<(Stream, Stream)>,
+    pub(in crate::flow_map) given: Given,
+}
+
+impl Items {
+    pub(in crate::flow_map) fn new(
+        config: &FlowMapConfig,
+        sites: SiteShape,
+        request: &SampleRequest,
+        first: u64,
+        count: usize,
+        device: &Device,
+    ) -> Self {
+        let numbers = first..first + count as u64;
+        let open = |purpose, index| stream(request.seed, purpose, index);
+        let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
+        let (source, edge_noise) = (config.source, config.edge_noise);
+        let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
+        let size = |graph: GraphShape, i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i));
+        let graph = sites.as_graph();
+        let sizes: Vec<usize> =
+            graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
+        let given = Given::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
+        let given = given.begin(sites, &request.prefix, &like);
+        let given = Given { labels: labels(request, numbers, device), ..given };
+        let mut items = Self { source, edge_noise, sites, streams, given };
+        if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
+            let shape = [count, graph.nodes, graph.edge_classes];
+            let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
+            items.given.diagonal = Some(source_tensor(values.collect(), shape, device));
+        }
+        items
+    }
+
+    pub(in crate::flow_map) fn noise(&mut self, device: &Device, fresh: bool) -> Tensor<3> {
+        self.noise_of(0..self.streams.len(), device, fresh)
+    }
+
+    /// The noise of some of the items.
+    pub(in crate::flow_map) fn noise_of(&mut self, items: Range<usize>, device: &Device, fresh: bool) -> Tensor<3> {
+        let (sites, source) = (self.sites, self.source);
+        let values = self.streams[items.clone()]
+            .iter_mut()
+            .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
+        let values: Vec<f32> = values.collect();
+        let x0 = source_tensor(values, [items.len(), sites.count, sites.classes], device);
+        self.given.slice(items).noise(x0, sites, self.edge_noise)
+    }
+
+    /// Numbers of the source's kind with the scale of the noise, nothing where an item has nothing.
+    pub(in crate::flow_map) fn scaled(&self, x0: Tensor<3>) -> Tensor<3> {
+        self.given.noise(x0, self.sites, self.edge_noise)
+    }
+
+    /// Class indices of the points at time 1.
+    pub(in crate::flow_map) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
+        let open = self.open(last);
+        let mut ids = self.classes_of(0..self.streams.len(), end, last, open.as_deref());
+        self.mark_absent(&mut ids, 1);
+        ids
+    }
+
+    /// Which classes draws may take, on the host, for [`classes_of`](Self::classes_of).
+    pub(in crate::flow_map) fn open(&self, last: LastStep) -> Option<Vec<f64>> {
+        self.given.allowed.as_ref().filter(|_| last == LastStep::Draw).map(to_host)
+    }
+
+    /// Class indices of some of the items, absent sites not marked.
+    pub(in crate::flow_map) fn classes_of(
+        &mut self,
+        items: Range<usize>,
+        end: Tensor<3>,
+        last: LastStep,
+        open: Option<&[f64]>,
+    ) -> Vec<u32> {
+        let sites = self.sites;
+        match last {
+            LastStep::Argmax => argmax(self.given.slice(items).close(end)),
+            LastStep::Draw => {
+                let host = to_host(&end);
+                let items = host.chunks(sites.count * sites.classes).zip(&mut self.streams[items]);
+                items.flat_map(|(item, (_, fresh))| draw_item(item, open, sites.classes, fresh)).collect()
+            }
+        }
+    }
+
+    /// Marks the sites that items do not have, for `copies` rows an item.
+    pub(in crate::flow_map) fn mark_absent(&self, ids: &mut [u32], copies: usize) {
+        let Some(present) = &self.given.present else { return };
+        let sites = self.sites.count;
+        for (there, rows) in to_host(present).chunks(sites).zip(ids.chunks_mut(copies * sites)) {
+            for row in rows.chunks_mut(sites) {
+                there.iter().zip(row).filter(|(there, _)| **there == 0.0).for_each(|(_, id)| *id = ABSENT);
+            }
+        }
+    }
+}
+
+/// The labels that a request has for these items.
+fn labels(request: &SampleRequest, items: Range<u64>, device: &Device) -> Option<Tensor<1, Int>> {
+    let all = request.labels.len() as u64;
+    let labels: Vec<u32> = items.filter(|_| all > 0).map(|i| request.labels[(i % all) as usize]).collect();
+    (all > 0).then(|| indices(&labels, [labels.len()], device))
+}
+
+/// A class for every site of an item, drawn with the probabilities of its endpoint among the allowed ones.
+pub(in crate::flow_map) fn draw_item(
+    item: &[f64],
+    open: Option<&[f64]>,
+    classes: usize,
+    stream: &mut Stream,
+) -> Vec<u32> {
+    let site = |(i, p): (usize, &[f64])| match open {
+        None => draw(p, stream),
+        Some(open) => {
+            // What an adaptive sampler leaves on a closed class is rounding.
+            let p: Vec<f64> = p.iter().zip(&open[i * classes..]).map(|(p, open)| p.max(0.0) * open).collect();
+            draw(&p, stream)
+        }
+    };
+    item.chunks(classes).enumerate().map(site).collect()
+}
+
+/// A number of nodes drawn by how often each occurs.
+fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
+    let total: u64 = sizes.iter().sum();
+    if total == 0 {
+        return most;
+    }
+    let mut left = stream.uniform() * total as f64;
+    for (n, &count) in sizes.iter().enumerate() {
+        left -= count as f64;
+        if left < 0.0 {
+            return n.min(most);
+        }
+    }
+    most
+}
+
+/// A class drawn with the given probabilities.
+fn draw(p: &[f64], stream: &mut Stream) -> u32 {
+    let mut left = stream.uniform() * p.iter().sum::<f64>();
+    let mut last = 0;
+    for (k, &p) in p.iter().enumerate().filter(|(_, p)| **p > 0.0) {
+        left -= p;
+        last = k;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last as u32
+}

@@ -1,0 +1,181 @@
+//! Evaluation of models of continuous images: likelihood, reconstruction and the look of samples.
+//!
+//! Bits per dim are those of uniformly dequantised 8-bit images, exact or importance-sampled as the estimator of the row says, and
+//! in expectation never below the truth. The published objective of the expansion is reported beside them under its own
+//! name: it is no likelihood.
+
+use crate::aef::marginal::{MarginalRequest, is_exact};
+use crate::aef::model::DrawRequest;
+use crate::aef::{AefModel, AefObjective, ImageBatch};
+use crate::classifier::{self, Classifier};
+use crate::data::images::continuous::quantize;
+use crate::data::{ContinuousImages, ContinuousSplits, Visit};
+use crate::metrics::bits_per_dim::bits_per_dim_dequantised;
+use crate::metrics::frechet::{Moments, frechet, kid};
+use crate::metrics::interval;
+use crate::metrics::report::{Report, Row};
+use crate::nn::SiteShape;
+use crate::rng::{Purpose, stream};
+use crate::run::evaluate::{EvalError, Features, Progress, REFERENCE_ITEMS};
+use crate::run::load::{Loaded, Model, RequestError};
+use crate::tensor::to_host;
+
+/// Levels of a pixel.
+const LEVELS: usize = 256;
+
+/// What to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageEvalRequest {
+    /// Held-out images whose log-density and reconstruction are measured.
+    pub images: usize,
+    /// Draws per image where the log-density is estimated.
+    pub draws: usize,
+    /// Samples that are compared with held-out images.
+    pub samples: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Images computed together.
+    pub batch: usize,
+}
+
+/// Measures a model of continuous images on the test part. `features` is a classifier of the same images.
+///
+/// # Errors
+/// See [`EvalError`].
+pub fn evaluate_images(
+    loaded: &Loaded,
+    splits: &ContinuousSplits,
+    features: Option<&Features>,
+    request: &ImageEvalRequest,
+    progress: &mut Progress<'_>,
+) -> Result<Report, EvalError> {
+    let (config, net, shape) = loaded.aef("be evaluated on images")?;
+    if splits.test.shape() != [shape.channels, shape.height, shape.width] {
+        let problem = format!("the model is of {shape} images and the data are {:?}", splits.test.shape());
+        return Err(RequestError::Misfit(problem).into());
+    }
+    let mut report = Report::new(loaded.identity());
+    let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
+    let n = shape.numel();
+    let count = request.images.min(splits.test.len());
+    let (mut nats, mut errors, mut missed, mut objective) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let has_density = !matches!(net, AefModel::Autoencoder(_));
+    let marginal = MarginalRequest { draws: request.draws, seed: request.seed, ..MarginalRequest::default() };
+    for start in (0..count).step_by(request.batch) {
+        let items = request.batch.min(count - start);
+        let pixels = held_out(&splits.test, start, items);
+        if has_density {
+            let found = loaded.image_log_densities(&pixels, start as u64, &marginal)?;
+            nats.extend(found.values.iter().map(|v| -v));
+            errors.extend(found.errors);
+        }
+        let x = ImageBatch { pixels, count: items }.tensor(&net.preprocessing().norm.shift.val());
+        let images = net.prepare(x.clone());
+        let mut noise = stream(request.seed, Purpose::Validation, start as u64);
+        let loss = AefObjective { latent: config.latent }.of(net, &images, &mut noise);
+        if loss.name == "extended_nll" {
+            objective.extend(to_host(&loss.values));
+        }
+        if !matches!(net, AefModel::Flow(_)) {
+            let miss = net.decode(net.encode(x.clone()).z, None) - x;
+            missed.extend(to_host(&(miss.clone() * miss).mean_dim(1).squeeze_dim::<1>(1)));
+        }
+        if !progress("likelihood", start + items, count) {
+            return Err(EvalError::Interrupted);
+        }
+    }
+    if has_density {
+        let estimator = if is_exact(net) { "exact".to_owned() } else { format!("importance-{}", request.draws) };
+        let nll = interval::mean(&nats);
+        let bits = nll.map(|nats| bits_per_dim_dequantised(nats, n, LEVELS));
+        for row in [Row::estimate("bits_per_dim", "bits/dim", bits), Row::estimate("nll", "nats", nll)] {
+            report.push(row.seed(request.seed).estimator(&estimator).reference(&reference.0, reference.1));
+        }
+        if !is_exact(net) {
+            let error = interval::mean(&errors);
+            report.push(
+                Row::estimate("log_density_error", "nats", error)
+                    .estimator(&estimator)
+                    .reference(&reference.0, reference.1),
+            );
+        }
+    }
+    if !objective.is_empty() {
+        report.push(
+            Row::estimate("extended_nll", "nats", interval::mean(&objective)).reference(&reference.0, reference.1),
+        );
+    }
+    if !missed.is_empty() {
+        report.push(
+            Row::estimate("reconstruction_mse", "squared", interval::mean(&missed))
+                .reference(&reference.0, reference.1),
+        );
+    }
+    if let Some(features) = features
+        && net.generates()
+        && request.samples > 1
+    {
+        for row in look(loaded, splits, features.classifier()?, request, progress)? {
+            report.push(row);
+        }
+    }
+    Ok(report)
+}
+
+/// Held-out images `start..start + items`, dequantised.
+fn held_out(images: &ContinuousImages, start: usize, items: usize) -> Vec<f32> {
+    images.batch(&(start..start + items).map(|i| Visit::fixed(0, i)).collect::<Vec<_>>())
+}
+
+/// Fréchet and kernel distances between samples and held-out images, with deviations and without.
+fn look(
+    loaded: &Loaded,
+    splits: &ContinuousSplits,
+    features: &Loaded,
+    request: &ImageEvalRequest,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<Row>, EvalError> {
+    let (_, _, shape) = loaded.aef("draw images")?;
+    let refuse = || EvalError::Features(features.path.display().to_string());
+    let Model::Classifier { net, .. } = &features.model else { return Err(refuse()) };
+    if net.grid() != [shape.height, shape.width] || shape.channels != 1 {
+        return Err(refuse());
+    }
+    let sites = SiteShape::image([shape.height, shape.width], LEVELS);
+    let describe = |net: &Classifier, ids: &[u32]| classifier::features(net, ids, sites, request.batch);
+    let count = splits.test.len().min(REFERENCE_ITEMS);
+    let truth: Vec<u32> = (0..count).flat_map(|i| splits.test.raw().image(i).iter().map(|&p| u32::from(p))).collect();
+    let truth = describe(net, &truth);
+    let moments = Moments::of(&truth, net.width());
+    let mut rows = Vec::new();
+    for (deviations, name) in [(true, "samples"), (false, "mean images")] {
+        let draw = DrawRequest {
+            count: request.samples,
+            first: 0,
+            temperature: 1.0,
+            deviations,
+            seed: request.seed,
+            batch: request.batch,
+        };
+        let pixels = loaded.draw_images(&draw, &mut |done| progress(name, done, request.samples))?;
+        if pixels.len() < request.samples * shape.numel() {
+            return Err(EvalError::Interrupted);
+        }
+        // A model that has diverged draws what is no number; such images are black to the classifier and count as they are.
+        let ids: Vec<u32> = pixels.iter().map(|&x| u32::from(quantize(x))).collect();
+        let drawn = describe(net, &ids);
+        let distance = frechet(&Moments::of(&drawn, net.width()), &moments);
+        let kernel = kid(&drawn, &truth, net.width());
+        let scorer = format!("{} step {}", features.recipe.name, features.step);
+        let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
+        for (metric, value) in [("frechet", distance), ("kid", kernel)] {
+            let row = Row::new(metric, "squared", value).n(request.samples).seed(request.seed);
+            rows.push(
+                Row { sampler: Some(name.into()), ..row }
+                    .scorer(&scorer, &features.sha256)
+                    .reference(&reference.0, reference.1),
+            );
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,285 @@
+//! Recipes: one TOML file is one run.
+//!
+//! ```toml
+//! name = "echo"
+//! seed = 0
+//! [data]
+//! set = "echo"
+//! [model]
+//! family = "flow-map"
+//! network = { kind = "dit", width = 64, blocks = 3 }
+//! [train]
+//! steps = 2000
+//! ```
+//!
+//! Every key has a default except the data set and the network; an unknown key is an error that names the nearest valid one.
+//! Overrides are written `train.lr=1e-3`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::aef::config::AefConfig;
+use crate::classifier::ClassifierConfig;
+use crate::data::DataConfig;
+use crate::flow_map::config::FlowMapConfig;
+use crate::train::TrainConfig;
+
+/// A run: what is learned, from what, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run; names its folder.
+    pub name: String,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// Seed of everything random in the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// The data set.
+    pub data: DataConfig,
+    /// The model.
+    pub model: ModelConfig,
+    /// The training.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// What is measured.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+/// The families.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "family", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// A categorical flow map.
+    FlowMap(FlowMapConfig),
+    /// An autoencoder within flows, or one of its baselines.
+    Aef(AefConfig),
+    /// An image classifier, the feature network of Fréchet distances.
+    Classifier(ClassifierConfig),
+}
+
+/// What is measured at the end of a run and by default in an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Numbers of network evaluations per item.
+    pub nfe: Vec<usize>,
+    /// Number of samples.
+    pub samples: usize,
+    /// Number of held-out items for the likelihood bound; 0 for none.
+    pub bound_items: usize,
+    /// Draws per item of the likelihood bound.
+    pub bound_draws: usize,
+    /// What Fréchet distances are measured with: checkpoint or run folder of a classifier of the same images, or ChemNet's weights.
+    pub features: Option<PathBuf>,
+    /// Order of the n-gram model that scores text.
+    pub ngram_order: usize,
+    /// Held-out images whose log-density is measured, by models of continuous images.
+    pub images: usize,
+    /// Draws per image where the log-density is estimated.
+    pub draws: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            nfe: vec![1, 2, 4],
+            samples: 1000,
+            bound_items: 256,
+            bound_draws: 16,
+            features: None,
+            ngram_order: crate::metrics::kneser_ney::DEFAULT_ORDER,
+            images: 1000,
+            draws: 128,
+        }
+    }
+}
+
+/// Why a recipe is not one.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{origin}: {message}")]
+    Parse {
+        /// The file or preset.
+        origin: String,
+        /// What is wrong, where, and the nearest valid key.
+        message: String,
+    },
+    /// An override is not of the form `key.path=value`, or its path runs through a value.
+    #[error("override {text:?}: {problem}; write it as in --set train.lr=1e-3")]
+    Override {
+        /// The override.
+        text: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The values do not fit together.
+    #[error("{origin}: {message}")]
+    Invalid {
+        /// The file or preset.
+        origin: String,
+        /// The key, what it may be, and what was found.
+        message: String,
+    },
+}
+
+impl Recipe {
+    /// Reads a recipe and applies overrides. `origin` names it in messages.
+    ///
+    /// # Errors
+    /// See [`RecipeError`].
+    pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+        let parse_error =
+            |e: toml::de::Error| RecipeError::Parse { origin: origin.to_owned(), message: explain(&e.to_string()) };
+        let mut table: Table = toml::from_str(text).map_err(parse_error)?;
+        for text in overrides {
+            set(&mut table, text).map_err(|problem| RecipeError::Override { text: text.clone(), problem })?;
+        }
+        // Read from text once more where there are no overrides, so that the message shows line and column.
+        let recipe: Self =
+            if overrides.is_empty() { toml::from_str(text) } else { table.try_into() }.map_err(parse_error)?;
+        recipe.validate().map_err(|message| RecipeError::Invalid { origin: origin.to_owned(), message })?;
+        Ok(recipe)
+    }
+
+    /// The resolved recipe, every default spelled out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe holds only tables, arrays, strings and numbers")
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let name_fits = !self.name.is_empty()
+            && self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && !self.name.starts_with('.');
+        if !name_fits {
+            return Err(format!("name is made of letters, digits, '-', '_' and '.', found {:?}", self.name));
+        }
+        self.train.validate().map_err(|e| e.to_string())?;
+        match &self.model {
+            ModelConfig::FlowMap(config) => config.validate()?,
+            ModelConfig::Aef(config) => config.validate()?,
+            ModelConfig::Classifier(config) => config.validate().map_err(|e| format!("model.{e}"))?,
+        }
+        if self.eval.nfe.contains(&0) {
+            return Err("eval.nfe holds numbers of at least 1, found 0".into());
+        }
+        Ok(())
+    }
+}
+
+/// Keys whose value decides which other keys their table has; changing one empties the table.
+const TAGS: [&str; 4] = ["kind", "law", "set", "family"];
+
+/// Applies one override.
+fn set(table: &mut Table, text: &str) -> Result<(), String> {
+    let (path, value) = text.split_once('=').ok_or("there is no '='")?;
+    let value = value.trim();
+    // A bare word is a string; everything else is TOML.
+    let value = toml::from_str::<Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let keys: Vec<&str> = path.trim().split('.').collect();
+    let (last, parents) = keys.split_last().expect("splitting gives at least one part");
+    if keys.iter().any(|k| k.is_empty()) {
+        return Err("a key is empty".into());
+    }
+    let mut here = table;
+    for key in parents {
+        let next = here.entry(*key).or_insert_with(|| Value::Table(Table::new()));
+        here = next.as_table_mut().ok_or_else(|| format!("`{key}` is a value and has no keys"))?;
+    }
+    if TAGS.contains(last) && here.get(*last) != Some(&value) {
+        here.clear();
+    }
+    // The two ways to give the length of a run replace each other.
+    match path.trim() {
+        "train.steps" => drop(here.remove("minutes")),
+        "train.minutes" => drop(here.remove("steps")),
+        _ => {}
+    }
+    here.insert((*last).to_owned(), value);
+    Ok(())
+}
+
+/// Adds the nearest valid name to a message about an unknown one.
+fn explain(message: &str) -> String {
+    let message = message.trim_end();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = message.contains("unknown field") || message.contains("unknown variant");
+    // The quoted words may start with the line of the file that is shown; the unknown name follows its introduction.
+    let found = ["unknown field `", "unknown variant `"].iter().find_map(|intro| {
+        let rest = &message[message.find(intro)? + intro.len()..];
+        rest.split('`').next()
+    });
+    let Some(found) = found.filter(|_| unknown) else { return message.to_owned() };
+    quoted.by_ref().find(|word| *word == found);
+    let nearest = quoted
+        .map(|candidate| (strsim::damerau_levenshtein(found, candidate), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= 1 + found.len() / 3);
+    match nearest {
+        Some((_, candidate)) => format!("{message}\ndid you mean `{candidate}`?"),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "name = 'x'\n[data]\nset = 'echo'\n[model]\nfamily = 'flow-map'\nnetwork = { kind = 'mlp' }\n";
+
+    fn parse(overrides: &[&str]) -> Result<Recipe, RecipeError> {
+        Recipe::parse(TEXT, "here", &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn resolved_recipes_read_back() {
+        let recipe =
+            parse(&["train.lr=0.5", "model.objective.off_diagonal.kind=csd", "eval.nfe=[1,3]"]).expect("valid");
+        assert_eq!((recipe.train.lr, &recipe.eval.nfe), (0.5, &vec![1, 3]));
+        assert_eq!(Recipe::parse(&recipe.to_toml(), "again", &[]).expect("its own text"), recipe);
+    }
+
+    #[test]
+    fn a_changed_tag_drops_the_keys_that_belonged_to_the_old_one() {
+        let recipe = parse(&["model.network.kind=dit", "model.network.heads=2", "model.network.kind=unet"]);
+        assert!(recipe.is_ok(), "{recipe:?}");
+    }
+
+    #[test]
+    fn typos_name_the_nearest_key() {
+        for (overrides, hint) in [
+            ("train.stepz=3", "did you mean `steps`?"),
+            ("model.objective.lamda=1", "did you mean `lambda`?"),
+            ("model.objective.off_diagonal.kind=ecdl", "did you mean `ecld`?"),
+            ("data.leters=3", "did you mean `letters`?"),
+        ] {
+            let message = parse(&[overrides]).expect_err(overrides).to_string();
+            assert!(message.contains(hint), "{message}");
+        }
+        let text = TEXT.replace("kind = 'mlp'", "kind = 'mlp', widht = 3");
+        let message = Recipe::parse(&text, "file.toml", &[]).expect_err("a typo").to_string();
+        assert!(message.contains("file.toml") && message.contains("did you mean `width`?"), "{message}");
+    }
+
+    #[test]
+    fn wrong_requests_say_what_to_write() {
+        for (overrides, part) in [
+            ("train.lr", "there is no '='"),
+            ("train.lr.x=1", "`lr` is a value"),
+            ("train.lr=-1", "train.lr = -1 is out of range"),
+            ("model.objective.share=1.5", "model.objective.share lies in [0, 1), found 1.5"),
+            ("name=a/b", "name is made of letters"),
+        ] {
+            let message = parse(&["train.lr=0.1", overrides]).expect_err(overrides).to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
