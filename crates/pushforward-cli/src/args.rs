@@ -394,13 +394,13 @@ mod tests {
 
     #[test]
     fn definitions_hold_together_and_every_command_shows_an_example() {
-        fn visit(command: &clap::Command) {
+        fn key(command: &clap::Command) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "`{}` shows no example", command.get_name());
-            command.get_subcommands().for_each(visit);
+            command.get_subcommands().for_each(key);
         }
         let command = Cli::command();
         command.clone().debug_assert();
-        visit(&command);
+        key(&command);
     }
 }

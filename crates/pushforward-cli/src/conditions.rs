@@ -1,6 +1,6 @@
 //! What a model is told of its samples, as it is typed.
 
-use pushforward::run::load::{self, Loaded, Weights};
+use pushforward::run::load::{self, Loaded, WeightSet};
 
 use crate::args::ConditionArgs;
 use crate::constraints::characters;
@@ -20,6 +20,6 @@ pub(crate) fn told(args: &ConditionArgs, loaded: Loaded) -> Result<(Loaded, Vec<
     if args.guidance == 1.0 {
         return Err(Failure::request("--weak does nothing at --guidance 1: set it above 1"));
     }
-    let weak = load::load(path, Weights::Ema, &loaded.device).or_request()?;
+    let weak = load::load(path, WeightSet::Ema, &loaded.device).or_request()?;
     Ok((loaded.guided_by(weak).or_request()?, prefix))
 }

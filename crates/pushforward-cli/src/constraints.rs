@@ -5,7 +5,7 @@ use std::path::Path;
 use pushforward::chem;
 use pushforward::data::graph::{GraphLayout, NodeClass, pair_index};
 use pushforward::data::{Layout, Schema, Vocabulary};
-use pushforward::flow_map::constraint::{Allowed, ConstraintError};
+use pushforward::flow_map::constraint::{Constraint, ConstraintError};
 use pushforward::run::load::site_shape;
 
 use crate::args::ConstraintArgs;
@@ -17,14 +17,14 @@ const BLANK: char = '_';
 
 /// What the options ask for: allowed classes, and numbers of nodes for graphs; nothing where they ask for nothing.
 pub(crate) struct Constraints {
-    pub(crate) allowed: Option<Allowed>,
+    pub(crate) allowed: Option<Constraint>,
     pub(crate) sizes: Vec<u64>,
 }
 
 impl Constraints {
     /// The constraints of a request.
     pub(crate) fn of(args: &ConstraintArgs, schema: &Schema) -> Result<Self, Failure> {
-        let free = Allowed::all(site_shape(schema));
+        let free = Constraint::all(site_shape(schema));
         let (mut allowed, mut sizes) = (free.clone(), Vec::new());
         if let Some(text) = &args.infill {
             allowed = infill(allowed, text, schema)?;
@@ -65,7 +65,7 @@ pub(crate) fn characters(schema: &Schema) -> Option<&Vocabulary> {
     }
 }
 
-fn infill(allowed: Allowed, text: &str, schema: &Schema) -> Result<Allowed, Failure> {
+fn infill(allowed: Constraint, text: &str, schema: &Schema) -> Result<Constraint, Failure> {
     let vocabulary = characters(schema).ok_or_else(|| misfit("--infill", "text by characters"))?;
     let length = text.chars().count();
     if length > schema.sites {
@@ -78,7 +78,7 @@ fn infill(allowed: Allowed, text: &str, schema: &Schema) -> Result<Allowed, Fail
     })
 }
 
-fn mask(allowed: Allowed, path: &Path, schema: &Schema) -> Result<Allowed, Failure> {
+fn mask(allowed: Constraint, path: &Path, schema: &Schema) -> Result<Constraint, Failure> {
     let Layout::Image { height, width } = schema.layout else { return Err(misfit("--mask", "images")) };
     let picture = image::open(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
     let has_alpha = picture.color().has_alpha();
@@ -96,14 +96,14 @@ fn mask(allowed: Allowed, path: &Path, schema: &Schema) -> Result<Allowed, Failu
         let [grey, alpha] = pixel.0;
         if has_alpha { alpha >= 128 } else { !(64..192).contains(&grey) }
     });
-    let fix = |allowed: Allowed, (site, pixel): (usize, &image::LumaA<u8>)| {
+    let fix = |allowed: Constraint, (site, pixel): (usize, &image::LumaA<u8>)| {
         allowed.fix(site, (u32::from(pixel.0[0]) * levels / 256).min(levels - 1))
     };
     kept.into_iter().try_fold(allowed, fix).or_request()
 }
 
 /// The atoms of a molecule as the first nodes, with every pair among them.
-fn scaffold(allowed: Allowed, smiles: &str, layout: &GraphLayout) -> Result<(Allowed, Vec<u64>), Failure> {
+fn scaffold(allowed: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, Vec<u64>), Failure> {
     let read = chem::read(smiles).map_err(|e| Failure::request(format!("--fix {smiles:?}: {e}")))?.molecule;
     let (atoms, n) = (read.atoms(), read.atoms().len());
     let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(i, &c)| if i < n { 0 } else { c }).collect();
@@ -184,8 +184,8 @@ mod tests {
         Schema { sites: 6, classes: 4, layout: Layout::Graph(layout) }
     }
 
-    fn free(schema: &Schema) -> Allowed {
-        Allowed::all(site_shape(schema))
+    fn free(schema: &Schema) -> Constraint {
+        Constraint::all(site_shape(schema))
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
 mod tests {
     use super::*;
     use pushforward::data::DataConfig;
-    use pushforward::run::load::{check_fit, image_schema};
+    use pushforward::run::load::{check_compatibility, image_schema};
     use pushforward::run::recipe::{ModelConfig, Recipe};
 
     #[test]
@@ -94,7 +94,8 @@ mod tests {
             for variant in variants {
                 let recipe = Recipe::parse(text, name, &[format!("model.variant={variant}")]);
                 let recipe = recipe.unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
-                check_fit(&recipe.model, &image_schema(shape)).unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
+                check_compatibility(&recipe.model, &image_schema(shape))
+                    .unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
             }
         }
         assert_eq!(seen, 10);

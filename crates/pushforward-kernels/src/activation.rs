@@ -14,7 +14,7 @@ use burn_flex::FlexTensor;
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::simd::{sigmoid, simd};
-use super::{Pair, first_two, optional, pair, slice, tensor};
+use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Activation {
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
-pub fn activate<const D: usize>((x, dx): Pair<D>, activation: Activation) -> Pair<D> {
+pub fn activate<const D: usize>((x, dx): ValueTangent<D>, activation: Activation) -> ValueTangent<D> {
     pair(Dispatch::activated(x.into_dispatch(), maybe(dx), activation))
 }
 

@@ -24,32 +24,32 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::buffer::{Scattered, Slot, run, slots, written};
-use super::gemm::{Factor, add_product, filled};
+use super::gemm::{Factor, filled, gemm_add};
 use super::graph::{Maybe, maybe, operation};
 use super::matrix::Matrix;
 use super::precision::Precision;
 use super::simd::{exp, fetch, simd, sums};
 use super::softmax::largest;
-use super::{Pair, first_two, pair, slice, tensor};
+use super::{ValueTangent, first_two, pair, slice, tensor};
 
 /// Attention of every head.
 ///
 /// # Shapes
 /// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
 /// - `bias`: what is added to the scores, `[batch, heads, positions, positions]`, rows are queries
-/// - `turns`: cosines, then sines, of the rotary positions, `[2, 1, positions, width / heads / 2]`
+/// - `rotary`: cosines, then sines, of the rotary positions, `[2, 1, positions, width / heads / 2]`
 /// - `keys`: `[batch, positions]`, one where a key may be attended to and zero elsewhere; at least one per row
 /// - output: `[batch, positions, width]`
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), or the heads do not divide the width.
 pub fn attention(
-    (qkv, dqkv): Pair<3>,
+    (qkv, dqkv): ValueTangent<3>,
     heads: usize,
-    bias: Option<Pair<4>>,
-    turns: Option<Tensor<4>>,
+    bias: Option<ValueTangent<4>>,
+    rotary: Option<Tensor<4>>,
     keys: Option<Tensor<2>>,
-) -> Pair<3> {
+) -> ValueTangent<3> {
     let [b, n, width] = qkv.dims();
     assert!(
         heads > 0 && width.is_multiple_of(3 * heads),
@@ -63,9 +63,9 @@ pub fn attention(
     // One of two tangents that is absent is zero.
     let dqkv = dqkv.or_else(|| dbias.is_some().then(|| qkv.zeros_like()));
     let dbias = dbias.or_else(|| bias.as_ref().filter(|_| dqkv.is_some()).map(Tensor::zeros_like));
-    if let Some(turns) = &turns {
+    if let Some(rotary) = &rotary {
         assert!(head.is_multiple_of(2), "rotary positions need an even head width, found {head}");
-        assert_eq!(turns.dims(), [2, 1, n, head / 2], "a cosine and a sine per position and pair of features");
+        assert_eq!(rotary.dims(), [2, 1, n, head / 2], "a cosine and a sine per position and pair of features");
     }
     if let Some(keys) = &keys {
         assert_eq!(keys.dims(), [b, n], "a key mask of [batch, positions]");
@@ -75,7 +75,7 @@ pub fn attention(
         maybe(dqkv),
         maybe(bias),
         maybe(dbias),
-        maybe(turns),
+        maybe(rotary),
         maybe(keys),
         heads,
     ))
@@ -90,7 +90,7 @@ pub(super) trait AttentionOps: Backend {
         #[extension_type] dqkv: Maybe<Self>,
         #[extension_type] bias: Maybe<Self>,
         #[extension_type] dbias: Maybe<Self>,
-        #[extension_type] turns: Maybe<Self>,
+        #[extension_type] rotary: Maybe<Self>,
         #[extension_type] keys: Maybe<Self>,
         heads: usize,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
@@ -102,13 +102,13 @@ impl AttentionOps for Flex {
         dqkv: Maybe<Self>,
         bias: Maybe<Self>,
         dbias: Maybe<Self>,
-        turns: Maybe<Self>,
+        rotary: Maybe<Self>,
         keys: Maybe<Self>,
         heads: usize,
     ) -> (FlexTensor, Option<FlexTensor>) {
-        let [dqkv, bias, dbias, turns, keys] =
-            [dqkv, bias, dbias, turns, keys].map(|x| x.into_option().map(super::contiguous));
-        first_two(forward([Some(super::contiguous(qkv)), dqkv, bias, dbias, turns, keys], heads, false).0)
+        let [dqkv, bias, dbias, rotary, keys] =
+            [dqkv, bias, dbias, rotary, keys].map(|x| x.into_option().map(super::contiguous));
+        first_two(forward([Some(super::contiguous(qkv)), dqkv, bias, dbias, rotary, keys], heads, false).0)
     }
 }
 
@@ -118,12 +118,12 @@ impl<C: CheckpointStrategy> AttentionOps for Autodiff<Flex, C> {
         dqkv: Maybe<Self>,
         bias: Maybe<Self>,
         dbias: Maybe<Self>,
-        turns: Maybe<Self>,
+        rotary: Maybe<Self>,
         keys: Maybe<Self>,
         heads: usize,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        let [dqkv, bias, dbias, turns, keys] = [dqkv, bias, dbias, turns, keys].map(Maybe::into_option);
-        let inputs = [Some(qkv), dqkv, bias, dbias, turns, keys];
+        let [dqkv, bias, dbias, rotary, keys] = [dqkv, bias, dbias, rotary, keys].map(Maybe::into_option);
+        let inputs = [Some(qkv), dqkv, bias, dbias, rotary, keys];
         first_two(operation::<C, _, 6>(inputs, |inputs, keep| forward(inputs, heads, keep), backward))
     }
 }
@@ -142,7 +142,7 @@ struct Kept {
     bias: Option<FlexTensor>,
     dbias: Option<FlexTensor>,
     /// Cosines, then sines.
-    turns: Option<FlexTensor>,
+    rotary: Option<FlexTensor>,
     keys: Option<FlexTensor>,
     heads: usize,
     precision: Precision,
@@ -170,10 +170,10 @@ struct Head {
 }
 
 impl<'a> Layout<'a> {
-    fn new(qkv: &FlexTensor, turns: &'a Option<FlexTensor>, heads: usize, precision: Precision) -> Self {
+    fn new(qkv: &FlexTensor, rotary: &'a Option<FlexTensor>, heads: usize, precision: Precision) -> Self {
         let shape = qkv.shape();
-        let turns = super::optional(turns);
-        let (cos, sin) = turns.split_at(turns.len() / 2);
+        let rotary = super::optional(rotary);
+        let (cos, sin) = rotary.split_at(rotary.len() / 2);
         Self { batch: shape[0], positions: shape[1], heads, head: shape[2] / 3 / heads, cos, sin, precision }
     }
 
@@ -277,10 +277,10 @@ impl<'a> Layout<'a> {
 }
 
 fn forward(inputs: [Option<FlexTensor>; 6], heads: usize, keep: bool) -> (Vec<FlexTensor>, Kept) {
-    let [qkv, dqkv, bias, dbias, turns, keys] = inputs;
+    let [qkv, dqkv, bias, dbias, rotary, keys] = inputs;
     let qkv = qkv.expect("a value");
     let precision = Precision::current();
-    let l = Layout::new(&qkv, &turns, heads, precision);
+    let l = Layout::new(&qkv, &rotary, heads, precision);
     let (n, d, width) = (l.positions, l.head, l.width());
     let (packed, tangent, mask) = (slice(&qkv), dqkv.as_ref().map(slice), super::optional(&keys));
     let (added, dadded) = (super::optional(&bias), super::optional(&dbias));
@@ -318,24 +318,24 @@ fn forward(inputs: [Option<FlexTensor>; 6], heads: usize, keep: bool) -> (Vec<Fl
                 continue;
             };
             let ds = filled(&mut ds[..m * n], m, l.rows(dq, first), &keys);
-            add_product(ds, n, m, l.rows(&x.q, first), dkeys);
+            gemm_add(ds, n, m, l.rows(&x.q, first), dkeys);
             add_bias(ds, l.scores(dadded, job, first));
             softmax_tangents(p, ds, scales, n);
             rows(&o_at, entry, head, first, filled(out, m, Matrix::rows(p, n), &values), &[]);
             let out = filled(out, m, Matrix::rows(ds, n), &values);
-            add_product(out, d, m, Matrix::rows(p, n), dvalues);
+            gemm_add(out, d, m, Matrix::rows(p, n), dvalues);
             rows(&do_at, entry, head, first, out, &[]);
         }
     });
     // SAFETY: the jobs cover all heads of all entries, and each writes all of its rows.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, [l.batch, n, width].into());
     let outputs = std::iter::once(done(o)).chain(dqkv.is_some().then(|| done(d_o))).collect();
-    (outputs, Kept { qkv, dqkv, bias, dbias, turns, keys, heads, precision, log_sums })
+    (outputs, Kept { qkv, dqkv, bias, dbias, rotary, keys, heads, precision, log_sums })
 }
 
 fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -> [Option<FlexTensor>; 6] {
-    let Kept { qkv, dqkv, bias, dbias, turns, keys, heads, precision, log_sums } = kept;
-    let l = Layout::new(&qkv, &turns, heads, precision);
+    let Kept { qkv, dqkv, bias, dbias, rotary, keys, heads, precision, log_sums } = kept;
+    let l = Layout::new(&qkv, &rotary, heads, precision);
     let (n, d, width) = (l.positions, l.head, l.width());
     let mut gradients = gradients.into_iter();
     let (g, h) = (gradients.next().flatten(), gradients.next().flatten());
@@ -382,25 +382,25 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
             let by_rows = |x| Matrix::rows(x, n);
             let by_columns = |x| Matrix::rows(x, n).transposed();
             let (queries, upstream) = (l.block(&x.q, first, m), l.block(&g, first, m));
-            add_product(&mut gx.v, d, n, by_columns(p), &upstream);
+            gemm_add(&mut gx.v, d, n, by_columns(p), &upstream);
             let (Some((dx, h)), Some((dkeys_t, dvalues_t, dkeys))) = (&dual, &factors) else {
                 softmax_gradients(p, a, n);
                 if keep_bias {
                     // SAFETY: this job has the scores of this head of this entry alone.
                     copy(a, unsafe { gbias_at.at((job * n + first) * n, m * n) }, 1.0);
                 }
-                add_product(&mut gx.q[rows], d, m, by_rows(a), &keys);
-                add_product(&mut gx.k, d, n, by_columns(a), &queries);
+                gemm_add(&mut gx.q[rows], d, m, by_rows(a), &keys);
+                gemm_add(&mut gx.k, d, n, by_columns(a), &queries);
                 continue;
             };
-            add_product(a, n, m, l.rows(h, first), dvalues_t);
+            gemm_add(a, n, m, l.rows(h, first), dvalues_t);
             let (ds, b) = rest.split_at_mut(block * n);
             let ds = filled(&mut ds[..m * n], m, l.rows(&dx.q, first), &keys_t);
-            add_product(ds, n, m, l.rows(&x.q, first), dkeys_t);
+            gemm_add(ds, n, m, l.rows(&x.q, first), dkeys_t);
             add_bias(ds, l.scores(dadded, job, first));
             let b = filled(&mut b[..m * n], m, l.rows(h, first), &values_t);
             let (dqueries, dupstream) = (l.block(&dx.q, first, m), l.block(h, first, m));
-            add_product(&mut gdx.v, d, n, by_columns(p), &dupstream);
+            gemm_add(&mut gdx.v, d, n, by_columns(p), &dupstream);
             dual_softmax_gradients(p, ds, a, b, n);
             for (keep, at, gradient) in [(keep_bias, &gbias_at, &*a), (keep_dbias, &gdbias_at, &*b)] {
                 if keep {
@@ -408,13 +408,13 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
                     copy(gradient, unsafe { at.at((job * n + first) * n, m * n) }, 1.0);
                 }
             }
-            add_product(&mut gx.v, d, n, by_columns(ds), &dupstream);
-            add_product(&mut gx.q[rows.clone()], d, m, by_rows(a), &keys);
-            add_product(&mut gx.q[rows.clone()], d, m, by_rows(b), dkeys);
-            add_product(&mut gdx.q[rows], d, m, by_rows(b), &keys);
-            add_product(&mut gx.k, d, n, by_columns(a), &queries);
-            add_product(&mut gx.k, d, n, by_columns(b), &dqueries);
-            add_product(&mut gdx.k, d, n, by_columns(b), &queries);
+            gemm_add(&mut gx.v, d, n, by_columns(ds), &dupstream);
+            gemm_add(&mut gx.q[rows.clone()], d, m, by_rows(a), &keys);
+            gemm_add(&mut gx.q[rows.clone()], d, m, by_rows(b), dkeys);
+            gemm_add(&mut gdx.q[rows], d, m, by_rows(b), &keys);
+            gemm_add(&mut gx.k, d, n, by_columns(a), &queries);
+            gemm_add(&mut gx.k, d, n, by_columns(b), &dqueries);
+            gemm_add(&mut gdx.k, d, n, by_columns(b), &queries);
         }
         // SAFETY: this job has this head of this entry alone.
         unsafe {

@@ -21,7 +21,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written, written_mut};
-use super::gemm::{DEPTH, Factor, add_product, filled};
+use super::gemm::{DEPTH, Factor, filled, gemm_add};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::{add_rows, add_to_rows};
 use super::matrix::Matrix;
@@ -331,7 +331,7 @@ impl Geometry {
                         let depth = patches.len() / width;
                         let grid = Matrix::rows(&turned[start..], self.grid).transposed();
                         let patches = Factor::in_place(Matrix::rows(&patches, width), depth, width, self.precision);
-                        add_product(&mut sum[first * self.line()..], patch, self.grid, grid, &patches);
+                        gemm_add(&mut sum[first * self.line()..], patch, self.grid, grid, &patches);
                     }
                 }
             }

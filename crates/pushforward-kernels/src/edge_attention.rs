@@ -23,10 +23,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMeta
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-use self::loops::{see, unsee};
+use self::loops::{Entry, Sizes};
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
-use super::{Pair, contiguous, optional, slice, tensor};
+use super::{ValueTangent, contiguous, optional, slice, tensor};
 
 /// Scores of pairs of nodes and what every node sees.
 ///
@@ -38,7 +38,11 @@ use super::{Pair, contiguous, optional, slice, tensor};
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), or shapes differ.
-pub fn edge_attention(nodes: [Pair<3>; 3], edges: [Pair<4>; 2], keys: Option<Tensor<2>>) -> (Pair<4>, Pair<3>) {
+pub fn edge_attention(
+    nodes: [ValueTangent<3>; 3],
+    edges: [ValueTangent<4>; 2],
+    keys: Option<Tensor<2>>,
+) -> (ValueTangent<4>, ValueTangent<3>) {
     let [b, n, w] = nodes[0].0.dims();
     for (x, _) in &nodes {
         assert_eq!(x.dims(), [b, n, w], "queries, keys and values of [batch, nodes, features]");
@@ -51,7 +55,7 @@ pub fn edge_attention(nodes: [Pair<3>; 3], edges: [Pair<4>; 2], keys: Option<Ten
     }
     // One of several tangents that is absent is zero.
     let dual = nodes.iter().any(|x| x.1.is_some()) || edges.iter().any(|x| x.1.is_some());
-    fn zeros<const D: usize>((x, dx): Pair<D>, dual: bool) -> Pair<D> {
+    fn zeros<const D: usize>((x, dx): ValueTangent<D>, dual: bool) -> ValueTangent<D> {
         let dx = dx.or_else(|| dual.then(|| x.zeros_like()));
         (x, dx)
     }
@@ -128,34 +132,6 @@ struct Kept {
     log_sums: Vec<f32>,
 }
 
-/// Batch, nodes, features.
-#[derive(Clone, Copy)]
-struct Sizes {
-    b: usize,
-    n: usize,
-    w: usize,
-}
-
-impl Sizes {
-    fn new(q: &FlexTensor) -> Self {
-        let shape = q.shape();
-        Self { b: shape[0], n: shape[1], w: shape[2] }
-    }
-
-    /// Numbers of the nodes of an entry, and of its edges.
-    fn node(self) -> usize {
-        self.n * self.w
-    }
-
-    fn edge(self) -> usize {
-        self.n * self.n * self.w
-    }
-}
-
-/// `q, k, v, mul, add` of an entry, or their tangents.
-#[derive(Clone, Copy)]
-struct Entry<'a>([&'a [f32]; 5]);
-
 /// The entries of five tensors; empty ones without end where they are absent.
 fn entries<'a>(five: &[&'a [f32]; 5], s: Sizes) -> impl Iterator<Item = Entry<'a>> {
     let [q, k, v, mul, add] = *five;
@@ -186,7 +162,7 @@ fn forward(inputs: [Option<FlexTensor>; INPUTS], keep: bool) -> (Vec<FlexTensor>
     let work = s.b * s.edge() * if dual { 4 } else { 2 };
     run(work, jobs, |(((((x, dx), keys), (scores, seen)), (dscores, dseen)), log_sums)| {
         let mut scratch = vec![0.0; 4 * s.w];
-        see([x, dx], keys, [scores, seen, dscores, dseen], log_sums, &mut scratch, s);
+        loops::forward([x, dx], keys, [scores, seen, dscores, dseen], log_sums, &mut scratch, s);
     });
     // SAFETY: there is a job for every entry, which writes all of its scores and of what its nodes see.
     let done = |buffer: Vec<Slot>, shape: &[usize]| tensor(unsafe { written(buffer) }, shape.to_vec().into());
@@ -228,7 +204,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; INPUT
     let work = s.b * s.edge() * if dual { 10 } else { 4 };
     run(work, jobs, |((((x, dx), (keys, log_sums)), ((gs, go), (hs, ho))), (out, dout))| {
         let mut scratch = vec![0.0; (3 * s.n + 6) * s.w];
-        unsee([x, dx], keys, log_sums, [gs, go, hs, ho], [out, dout], &mut scratch, s);
+        loops::backward([x, dx], keys, log_sums, [gs, go, hs, ho], [out, dout], &mut scratch, s);
     });
     let shapes: [_; 5] = std::array::from_fn(|i| inputs[i].as_ref().expect("a value").shape());
     let mut all = found.into_iter().chain(dfound).zip(shapes.iter().chain(&shapes)).zip(wanted);

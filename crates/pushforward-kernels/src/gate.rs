@@ -17,7 +17,7 @@ use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
 use super::simd::simd;
-use super::{Pair, first_two, optional, pair, slice, tensor};
+use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
 /// `x + gate h`.
 ///
@@ -28,7 +28,7 @@ use super::{Pair, first_two, optional, pair, slice, tensor};
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), or shapes differ.
-pub fn gated((x, dx): Pair<3>, (h, dh): Pair<3>, (gate, dgate): Pair<3>) -> Pair<3> {
+pub fn gated((x, dx): ValueTangent<3>, (h, dh): ValueTangent<3>, (gate, dgate): ValueTangent<3>) -> ValueTangent<3> {
     let ([b, n, d], base, gates) = (h.dims(), x.dims(), gate.dims());
     assert!(base == [b, n, d] || base == [b, 1, d], "a branch of {:?} is added to {base:?}", [b, n, d]);
     assert_eq!(gates, [b, 1, d], "a gate has one row per batch entry of [{b}, {n}, {d}], found {gates:?}");

@@ -24,11 +24,11 @@ pub(super) const DEPTH: usize = 256;
 pub(super) struct Factor<'a> {
     depth: usize,
     columns: usize,
-    laid: Laid<'a>,
+    packing: Packing<'a>,
 }
 
 /// How it is laid out.
-enum Laid<'a> {
+enum Packing<'a> {
     /// Rows that lie this far apart.
     Rows(&'a [f32], usize),
     /// Panels one after the other, each row by row; the columns of the last one are filled up to whole registers with zeros. Both
@@ -53,7 +53,7 @@ impl<'a> Factor<'a> {
         if let Some(parts) = precision.parts().filter(|_| Self::in_tiles(precision) && depth > 0) {
             // SAFETY: the entries lie in the slice.
             let panels = unsafe { amx::Panels::packed(b, depth, columns, parts) };
-            return Self { depth, columns, laid: Laid::Tiles(panels) };
+            return Self { depth, columns, packing: Packing::Tiles(panels) };
         }
         Self::panels(b, depth, columns, precision == Precision::Bf16)
     }
@@ -71,7 +71,7 @@ impl<'a> Factor<'a> {
         if rounded {
             round(&mut data);
         }
-        Self { depth, columns, laid: Laid::Panels { data, rounded } }
+        Self { depth, columns, packing: Packing::Panels { data, rounded } }
     }
 
     /// The same where it lies, if that can be: for products too small to be worth the copy.
@@ -85,7 +85,7 @@ impl<'a> Factor<'a> {
         if other || b.column != 1 || (whole > columns && b.row < whole) || !b.holds(depth, whole) {
             return Self::packed(b, depth, columns, precision);
         }
-        Self { depth, columns, laid: Laid::Rows(b.data, b.row) }
+        Self { depth, columns, packing: Packing::Rows(b.data, b.row) }
     }
 }
 
@@ -111,28 +111,28 @@ fn pack(b: Matrix<'_>, depth: usize, columns: usize, out: &mut [Slot]) {
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn product(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
+pub(super) fn gemm(out: &mut [Slot], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
     let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, and without `add` nothing is read from it.
-    unsafe { product_at(out.as_mut_ptr().cast(), width, m, a, b, false) }
+    unsafe { gemm_at(out.as_mut_ptr().cast(), width, m, a, b, false) }
 }
 
 /// `out = out + a b`.
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
-pub(super) fn add_product(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
+pub(super) fn gemm_add(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>) {
     let n = b.columns;
     assert!(m == 0 || n == 0 || (m - 1) * width + n <= out.len(), "a product within its slice");
     // SAFETY: the rows lie in `out`, all of which is written.
-    unsafe { product_at(out.as_mut_ptr(), width, m, a, b, true) }
+    unsafe { gemm_at(out.as_mut_ptr(), width, m, a, b, true) }
 }
 
-/// [`product`] into a matrix without gaps, which comes back as numbers.
+/// [`gemm`] into a matrix without gaps, which comes back as numbers.
 pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Factor<'_>) -> &'a mut [f32] {
     assert_eq!(out.len(), m * b.columns, "as many slots as entries");
-    product(out, b.columns, m, a, b);
+    gemm(out, b.columns, m, a, b);
     // SAFETY: the product wrote m rows, which is all.
     unsafe { written_mut(out) }
 }
@@ -144,17 +144,17 @@ pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Facto
 ///
 /// # Safety
 /// `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller; with `add` they are written.
-pub(super) unsafe fn product_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>, add: bool) {
+pub(super) unsafe fn gemm_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>, add: bool) {
     let (n, depth) = (b.columns, b.depth);
     assert!(a.holds(m, depth) && (n <= width || m <= 1), "a product within its slices");
     if m == 0 || n == 0 {
         return;
     }
-    let (data, distance, rounded) = match &b.laid {
-        Laid::Rows(data, row) => (*data, Some(*row), false),
-        Laid::Panels { data, rounded } => (&data[..], None, *rounded),
+    let (data, distance, rounded) = match &b.packing {
+        Packing::Rows(data, row) => (*data, Some(*row), false),
+        Packing::Panels { data, rounded } => (&data[..], None, *rounded),
         // SAFETY: the caller's rows, and entries of `a` that lie in their slice.
-        Laid::Tiles(panels) => return unsafe { amx::multiply(out, width, m, a, panels, add) },
+        Packing::Tiles(panels) => return unsafe { amx::multiply(out, width, m, a, panels, add) },
     };
     // A row of a transposed factor is spread over memory; some of them are gathered before use where they lie far apart.
     let gathered = rounded || (a.row == 1 && a.column >= FAR && m > 6);
@@ -435,7 +435,7 @@ mod tests {
                         let width = n + 3;
                         let mut out = vec![0.5f32; m * width];
                         // SAFETY: `m` rows of `n` numbers, `width` apart.
-                        unsafe { product_at(out.as_mut_ptr(), width, m, a, factor, add) };
+                        unsafe { gemm_at(out.as_mut_ptr(), width, m, a, factor, add) };
                         let (mut error, mut size) = (0.0, 0.0);
                         for i in 0..m {
                             for j in 0..n {

@@ -90,9 +90,9 @@ fn contiguous(x: FlexTensor) -> FlexTensor {
 }
 
 /// A value and, maybe, its tangent.
-pub type Pair<const D: usize> = (Tensor<D>, Option<Tensor<D>>);
+pub type ValueTangent<const D: usize> = (Tensor<D>, Option<Tensor<D>>);
 
-fn pair<const D: usize>((value, tangent): (DispatchTensor, Option<DispatchTensor>)) -> Pair<D> {
+fn pair<const D: usize>((value, tangent): (DispatchTensor, Option<DispatchTensor>)) -> ValueTangent<D> {
     (Tensor::from_dispatch(value), tangent.map(Tensor::from_dispatch))
 }
 

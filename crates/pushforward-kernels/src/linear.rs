@@ -16,13 +16,13 @@ use burn_flex::FlexTensor;
 
 use super::activation::{Activation, Curve, curve, dual_gradients, value_gradients};
 use super::buffer::{Scattered, Slot, pieces, pieces_mut, run, slots, written, written_mut};
-use super::gemm::{DEPTH, Factor, filled, product, product_at};
+use super::gemm::{DEPTH, Factor, filled, gemm, gemm_at};
 use super::graph::{Maybe, maybe, operation};
 use super::matrix::Matrix;
 use super::packed::weights;
 use super::precision::Precision;
 use super::simd::simd;
-use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
+use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 
 /// `x W + b`, followed by an activation where one is given; an affine layer.
 ///
@@ -35,11 +35,11 @@ use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 /// # Panics
 /// If the tensor is not [served](super::serve), or widths differ or are zero.
 pub fn linear<const D: usize>(
-    (x, dx): Pair<D>,
+    (x, dx): ValueTangent<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
     activation: Option<Activation>,
-) -> Pair<D> {
+) -> ValueTangent<D> {
     let (found, [inputs, outputs]) = (x.dims()[D - 1], weight.dims());
     assert_eq!(found, inputs, "a linear layer of {inputs} inputs was given rows of {found}");
     assert!(inputs > 0 && outputs > 0, "a linear layer of {inputs} inputs and {outputs} outputs");
@@ -151,13 +151,13 @@ fn forward(
     let w = Matrix::rows(slice(&weight), outputs);
     // A few rows do not pay for a copy of the weights.
     let few = rows * (1 + usize::from(dx.is_some())) <= 32;
-    let (place, laid);
+    let (place, packing);
     let w = if few {
         place = Factor::in_place(w, inputs, outputs, Precision::F32);
         &place
     } else {
-        laid = weights(&weight, false, precision);
-        &*laid
+        packing = weights(&weight, false, precision);
+        &*packing
     };
     let room = |wanted: bool| slots(if wanted { rows * outputs } else { 0 });
     let (mut y, mut dy) = (room(true), room(dx.is_some()));
@@ -228,7 +228,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
         }
         for (gx, gy) in [(gx, gy), (gdx, gdy)] {
             if let Some(wt) = wt.as_deref().filter(|_| !gx.is_empty()) {
-                product(gx, inputs, gx.len() / inputs, Matrix::rows(gy, outputs), wt);
+                gemm(gx, inputs, gx.len() / inputs, Matrix::rows(gy, outputs), wt);
             }
         }
     });
@@ -284,7 +284,7 @@ fn weight_gradient<'a>(
                 };
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
                 // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
-                unsafe { product_at(place, outputs, m, x, &g, index > 0 || first > start) };
+                unsafe { gemm_at(place, outputs, m, x, &g, index > 0 || first > start) };
             }
         }
     });

@@ -27,7 +27,7 @@ use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::linear::add_rows;
 use super::simd::{simd, sums};
-use super::{Pair, first_two, optional, pair, slice, tensor};
+use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
 /// How a normalisation is scaled and shifted.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub struct Affine {
     /// `b`, `[features]`; zero where it is absent.
     pub bias: Option<Tensor<1>>,
     /// `shift` and `scale` of every batch entry with their tangents, `[batch, 1, features]`.
-    pub modulation: Option<[Pair<3>; 2]>,
+    pub modulation: Option<[ValueTangent<3>; 2]>,
 }
 
 /// LayerNorm where `centred`, RMSNorm otherwise.
@@ -47,7 +47,7 @@ pub struct Affine {
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
-pub fn norm<const D: usize>((x, dx): Pair<D>, affine: Affine, centred: bool, eps: f64) -> Pair<D> {
+pub fn norm<const D: usize>((x, dx): ValueTangent<D>, affine: Affine, centred: bool, eps: f64) -> ValueTangent<D> {
     let [(shift, dshift), (scale, dscale)] = match affine.modulation {
         Some([(shift, dshift), (scale, dscale)]) => [(Some(shift), dshift), (Some(scale), dscale)],
         None => [(None, None), (None, None)],

@@ -80,10 +80,10 @@ mod tests {
         let data = TensorData::new(vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3]);
         let mut weight = FlexTensor::from_data(data);
         assert_eq!(weight.dtype(), DType::F32);
-        let laid = weights(&weight, false, Precision::F32);
-        assert_eq!(first_row(&laid), [1.0, 2.0, 3.0]);
-        assert!(Arc::ptr_eq(&laid, &weights(&weight.clone(), false, Precision::F32)), "a copy shares its memory");
-        assert!(!Arc::ptr_eq(&laid, &weights(&weight, true, Precision::F32)), "the transpose is another matrix");
+        let packing = weights(&weight, false, Precision::F32);
+        assert_eq!(first_row(&packing), [1.0, 2.0, 3.0]);
+        assert!(Arc::ptr_eq(&packing, &weights(&weight.clone(), false, Precision::F32)), "a copy shares its memory");
+        assert!(!Arc::ptr_eq(&packing, &weights(&weight, true, Precision::F32)), "the transpose is another matrix");
         // In place, as an optimiser does.
         weight.storage_mut::<f32>()[0] = 7.0;
         assert_eq!(first_row(&weights(&weight, false, Precision::F32)), [7.0, 2.0, 3.0]);

@@ -18,7 +18,7 @@ use burn_flex::FlexTensor;
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::simd::simd;
-use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
+use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 
 /// Mean, minimum, maximum and standard deviation side by side; see the pooling of the graph transformer.
 ///
@@ -29,7 +29,7 @@ use super::{Pair, contiguous, first_two, optional, pair, slice, tensor};
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), shapes differ, or a set has no entries.
-pub fn summaries((x, dx): Pair<3>, present: Option<Tensor<3>>) -> Pair<2> {
+pub fn summaries((x, dx): ValueTangent<3>, present: Option<Tensor<3>>) -> ValueTangent<2> {
     let [b, n, f] = x.dims();
     assert!(n > 0 && f > 0, "summaries of {n} entries of {f} features");
     if let Some(dx) = &dx {

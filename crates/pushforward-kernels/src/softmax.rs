@@ -20,13 +20,13 @@ use burn_flex::FlexTensor;
 use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::simd::{LANES, exp, simd, sums};
-use super::{Pair, first_two, optional, pair, slice, tensor};
+use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
 /// Softmax along the last axis.
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
-pub fn softmax<const D: usize>((z, dz): Pair<D>) -> Pair<D> {
+pub fn softmax<const D: usize>((z, dz): ValueTangent<D>) -> ValueTangent<D> {
     pair(Dispatch::softmaxed(z.into_dispatch(), maybe(dz), false))
 }
 
@@ -34,7 +34,7 @@ pub fn softmax<const D: usize>((z, dz): Pair<D>) -> Pair<D> {
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
-pub fn log_softmax<const D: usize>((z, dz): Pair<D>) -> Pair<D> {
+pub fn log_softmax<const D: usize>((z, dz): ValueTangent<D>) -> ValueTangent<D> {
     pair(Dispatch::softmaxed(z.into_dispatch(), maybe(dz), true))
 }
 

@@ -82,7 +82,7 @@ pub fn dot(a: &Tensor<1>, b: &Tensor<1>) -> f64 {
     assert_eq!(slice(&b).len(), n, "factors of one length");
     let mut parts = vec![0.0f32; n.div_ceil(PIECE)];
     let jobs = slice(&a).chunks(PIECE).zip(slice(&b).chunks(PIECE)).zip(&mut parts);
-    run(n / 4, jobs, |((a, b), part)| *part = product(a, b));
+    run(n / 4, jobs, |((a, b), part)| *part = gemm(a, b));
     parts.into_iter().map(f64::from).sum()
 }
 
@@ -124,7 +124,7 @@ simd! {
     }
 }
 simd! {
-    fn product(a: &[f32], b: &[f32]) -> f32 {
+    fn gemm(a: &[f32], b: &[f32]) -> f32 {
         let n = a.len();
         let b = &b[..n];
         sums(n, |i| [a[i] * b[i]])[0]

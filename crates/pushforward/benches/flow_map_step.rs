@@ -12,7 +12,7 @@
 mod common;
 
 use pushforward::burn::tensor::Device;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Split, Teacher};
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, SplitPoint, Teacher};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::network::{FlowMapModel, NetworkConfig};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -43,7 +43,7 @@ const CASES: [(&str, Work); 11] = [
     ("train/csd", Work::Train(OffDiagonal::Csd { gradient: GradientPath::Published })),
     ("train/ecld", Work::Train(OffDiagonal::Ecld { weights: EcldPreset::Paper })),
     ("train/lsd", Work::Train(OffDiagonal::Lsd { floor: 0.05 })),
-    ("train/psd", Work::Train(OffDiagonal::Psd { split: Split::Uniform })),
+    ("train/psd", Work::Train(OffDiagonal::Psd { split: SplitPoint::Uniform })),
     ("train/lsd-logit", Work::Train(OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published })),
     ("train/esd-logit", Work::Train(OffDiagonal::EsdLogit { floor: 0.01 })),
     ("sample/b1-nfe1", Work::Sample { batch: 1, nfe: 1 }),

@@ -42,7 +42,7 @@ enum Net {
     /// The published one, with this many layers.
     Published(usize),
     /// Our own.
-    Pairs,
+    TimePairs,
 }
 
 /// What is done with it.
@@ -74,12 +74,12 @@ const CASES: [(&str, Work); 9] = [
     ("train/qm9-diagonal", qm9(Net::Published(9), DIAGONAL)),
     ("train/qm9-csd", qm9(Net::Published(9), CSD)),
     ("train/qm9-ecld", qm9(Net::Published(9), ECLD)),
-    ("train/qm9-pair-diagonal", qm9(Net::Pairs, DIAGONAL)),
-    ("train/qm9-pair-ecld", qm9(Net::Pairs, ECLD)),
+    ("train/qm9-pair-diagonal", qm9(Net::TimePairs, DIAGONAL)),
+    ("train/qm9-pair-ecld", qm9(Net::TimePairs, ECLD)),
     ("train/zinc-diagonal", Work { net: Net::Published(12), graph: ZINC, batch: 16, task: DIAGONAL }),
-    ("train/zinc-pair-diagonal", Work { net: Net::Pairs, graph: ZINC, batch: 128, task: DIAGONAL }),
+    ("train/zinc-pair-diagonal", Work { net: Net::TimePairs, graph: ZINC, batch: 128, task: DIAGONAL }),
     ("sample/qm9-b128-nfe1", qm9(Net::Published(9), Task::Sample)),
-    ("sample/qm9-pair-b128-nfe1", qm9(Net::Pairs, Task::Sample)),
+    ("sample/qm9-pair-b128-nfe1", qm9(Net::TimePairs, Task::Sample)),
 ];
 
 fn main() -> Result<(), String> {
@@ -94,7 +94,7 @@ impl Work {
     fn config(self) -> FlowMapConfig {
         let network = match self.net {
             Net::Published(layers) => NetworkConfig::GraphTransformer(published(layers)),
-            Net::Pairs => NetworkConfig::PairTransformer(PairTransformerConfig::default()),
+            Net::TimePairs => NetworkConfig::PairTransformer(PairTransformerConfig::default()),
         };
         let off_diagonal = match self.task {
             Task::Train(off_diagonal) => off_diagonal,
@@ -130,7 +130,7 @@ impl Work {
     fn pass(self) -> Pass {
         match self.net {
             Net::Published(layers) => published_pass(&published(layers), self.graph, self.batch),
-            Net::Pairs => pairs_pass(&PairTransformerConfig::default(), self.graph, self.batch),
+            Net::TimePairs => pairs_pass(&PairTransformerConfig::default(), self.graph, self.batch),
         }
     }
 }

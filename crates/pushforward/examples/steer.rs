@@ -10,12 +10,12 @@ use std::path::Path;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::load::{Weights, load};
+use pushforward::run::load::{WeightSet, load};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [run, spec] = arguments.as_slice() else { return Err("give a run folder and a reward".into()) };
-    let model = load(Path::new(run), Weights::Ema, &pushforward::device::open("auto")?)?;
+    let model = load(Path::new(run), WeightSet::Ema, &pushforward::device::open("auto")?)?;
     let context = Context { schema: &model.schema, data: &model.recipe.data, classifier: None, scorer: None };
     let reward = Spec::new(spec, context)?;
     let sample = SampleRequest::map(8, 4, 0);

@@ -10,7 +10,7 @@
 
 use burn::tensor::{Bool, Int, Tensor, activation};
 
-use crate::kernels::{self, Activation, Pair};
+use crate::kernels::{self, Activation, ValueTangent};
 
 /// A tensor and, optionally, its derivative along one direction.
 #[derive(Clone, Debug)]
@@ -27,13 +27,13 @@ impl<const D: usize> From<Tensor<D>> for Dual<D> {
     }
 }
 
-impl<const D: usize> From<Pair<D>> for Dual<D> {
-    fn from((value, tangent): Pair<D>) -> Self {
+impl<const D: usize> From<ValueTangent<D>> for Dual<D> {
+    fn from((value, tangent): ValueTangent<D>) -> Self {
         Self { value, tangent }
     }
 }
 
-impl<const D: usize> From<Dual<D>> for Pair<D> {
+impl<const D: usize> From<Dual<D>> for ValueTangent<D> {
     fn from(x: Dual<D>) -> Self {
         (x.value, x.tangent)
     }

@@ -31,7 +31,7 @@ pub mod dual;
 pub mod flow_map;
 pub mod metrics;
 pub mod nn;
-pub mod pairs;
+pub mod node_pairs;
 pub mod params;
 pub mod reward;
 pub mod rng;

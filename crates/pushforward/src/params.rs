@@ -13,7 +13,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 /// Named tensors on the host.
-pub type Weights = BTreeMap<String, TensorData>;
+pub type StateDict = BTreeMap<String, TensorData>;
 
 /// Why a set of named tensors does not fit a module.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,7 @@ pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
 ///
 /// # Errors
 /// Unless names, shapes and dtypes match exactly and every value is finite.
-pub fn load<M: Module>(module: M, weights: &Weights) -> Result<M, ParamsError> {
+pub fn load<M: Module>(module: M, weights: &StateDict) -> Result<M, ParamsError> {
     let mut loader = Loader { path: Path::default(), weights, used: 0, error: None };
     let module = module.map(&mut loader);
     if let Some(error) = loader.error {
@@ -189,7 +189,7 @@ impl ModuleVisitor for Collector {
 
 struct Loader<'a> {
     path: Path,
-    weights: &'a Weights,
+    weights: &'a StateDict,
     used: usize,
     error: Option<ParamsError>,
 }
@@ -333,7 +333,7 @@ mod tests {
         }
     }
 
-    fn weights<M: Module>(module: &M) -> Weights {
+    fn weights<M: Module>(module: &M) -> StateDict {
         collect(module).into_iter().collect()
     }
 
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn every_misfit_has_its_error() {
         let good = weights(&toy::mlp(0));
-        let fails = |edit: &dyn Fn(&mut Weights)| {
+        let fails = |edit: &dyn Fn(&mut StateDict)| {
             let mut bad = good.clone();
             edit(&mut bad);
             load(toy::mlp(3), &bad).expect_err("the set was damaged").to_string()

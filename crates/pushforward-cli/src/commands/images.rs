@@ -8,7 +8,7 @@ use pushforward::aef::{AefModel, ImageBatch, ImageShape};
 use pushforward::burn::tensor::Tensor;
 use pushforward::data::images::idx::Idx;
 use pushforward::data::images::pictures::{self, Resize, ResizeFilter};
-use pushforward::data::{ContinuousImages, RawImages, Visit};
+use pushforward::data::{ContinuousImages, ExampleKey, RawImages};
 use pushforward::metrics::report::Row;
 use pushforward::run::load::Loaded;
 use pushforward::tensor::to_host;
@@ -121,7 +121,7 @@ fn idx(path: &Path, shape: ImageShape) -> Result<(RawImages, Vec<String>), Failu
 
 /// Some images of a set in data space.
 pub(super) fn pixels(set: &ContinuousImages, range: Range<usize>) -> Vec<f32> {
-    set.batch(&range.map(|i| Visit::fixed(0, i)).collect::<Vec<_>>())
+    set.batch(&range.map(|i| ExampleKey::fixed(0, i)).collect::<Vec<_>>())
 }
 
 /// Images as the model takes them, `[count, n]`.

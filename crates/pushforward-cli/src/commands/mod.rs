@@ -24,7 +24,7 @@ use pushforward::kernels::Precision;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::chemnet::ChemNet;
 use pushforward::run::evaluate::{EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images};
-use pushforward::run::load::{self, Loaded, Weights};
+use pushforward::run::load::{self, Loaded, WeightSet};
 use pushforward::run::recipe::Recipe;
 
 use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
@@ -40,7 +40,7 @@ fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
 
 /// A model to use.
 fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Failure> {
-    let weights = if raw { Weights::Raw } else { Weights::Ema };
+    let weights = if raw { WeightSet::Raw } else { WeightSet::Ema };
     load::load(path, weights, &open_device(device)?).or_request()
 }
 
@@ -105,7 +105,7 @@ fn features(path: Option<&PathBuf>, data: &DataConfig, device: &Device) -> Resul
     Ok(Some(if data.is_molecules() {
         Features::ChemNet(Box::new(ChemNet::open(path).or_request()?))
     } else {
-        Features::Classifier(Box::new(load::load(path, Weights::Ema, device).or_request()?))
+        Features::Classifier(Box::new(load::load(path, WeightSet::Ema, device).or_request()?))
     }))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pushforward::burn::tensor::Tensor;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
-    Ends, Method, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Surrogate,
+    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Twist,
 };
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::metrics::interval;
@@ -140,14 +140,14 @@ fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failur
 
 fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> SteerRequest {
     let settings = SmcSettings {
-        surrogate: match args.ahead {
-            AheadName::Mode => Surrogate::Mode,
-            AheadName::Draws => Surrogate::Draws,
-            AheadName::Soft => Surrogate::Soft,
+        twist: match args.ahead {
+            AheadName::Mode => Twist::Mode,
+            AheadName::Draws => Twist::Draws,
+            AheadName::Soft => Twist::Soft,
         },
         ends: match args.ends {
-            EndsName::Drawn => Ends::Drawn,
-            EndsName::Mean => Ends::Mean,
+            EndsName::Drawn => RenoiseTarget::Drawn,
+            EndsName::Mean => RenoiseTarget::Mean,
         },
         draws: args.draws,
         tempering: args.tempering,

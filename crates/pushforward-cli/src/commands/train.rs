@@ -1,6 +1,7 @@
 //! `pushforward train`
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,7 @@ use pushforward::aef::{AefModel, AefObjective, ImageBatch};
 use pushforward::burn::module::Module;
 use pushforward::burn::tensor::Device;
 use pushforward::classifier::{Classifier, ClassifierObjective, LabelledBatch, accuracy};
-use pushforward::data::{Batches, ContinuousSplits, Dataset, Order, Schema, Splits, Visit};
+use pushforward::data::{Batches, ContinuousSplits, Dataset, EpochSampler, ExampleKey, Schema, Splits};
 use pushforward::flow_map::config::{Condition, FlowMapConfig, Teacher};
 use pushforward::flow_map::network::FlowMapModel;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -22,14 +23,14 @@ use pushforward::params;
 use pushforward::rng::{Purpose, stream};
 use pushforward::run::evaluate::{Features, items, labels_of};
 use pushforward::run::load::{
-    self, LABELS_KEY, Model, SCHEMA_KEY, Weights, check_fit, image_schema, image_shape, site_shape,
+    self, LABELS_KEY, Model, SCHEMA_KEY, WeightSet, check_compatibility, image_schema, image_shape, site_shape,
 };
 use pushforward::run::recipe::{ModelConfig, Recipe};
 use pushforward::tensor::to_host;
 use pushforward::train::checkpoint::{self, RESUME, Resume};
 use pushforward::train::metrics::MetricsFile;
 use pushforward::train::objective::Objective;
-use pushforward::train::{EndReason, Event, Flow, Outcome, RunFolder, TrainError, TrainRequest, Validate, train};
+use pushforward::train::{EndReason, Event, Outcome, RunFolder, TrainError, TrainRequest, Validate, train};
 
 use super::{eval_request, features, image_eval_request, load_data, load_images, measure, measure_images, open_device};
 use crate::args::TrainArgs;
@@ -121,7 +122,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         }
     };
     let (schema, (data, sha256, _)) = (parts.schema(), parts.facts());
-    check_fit(&recipe.model, &schema).map_err(Failure::request)?;
+    check_compatibility(&recipe.model, &schema).map_err(Failure::request)?;
     let folder = match (&args.resume, &args.out) {
         (Some(folder), _) => folder.clone(),
         (None, Some(folder)) => folder.clone(),
@@ -267,11 +268,11 @@ impl Run<'_> {
                 Event::Checkpoint { .. } => Ok(()),
             };
             match told {
-                Ok(()) if !interrupted() => Flow::Continue,
-                Ok(()) => Flow::Stop,
+                Ok(()) if !interrupted() => ControlFlow::Continue(()),
+                Ok(()) => ControlFlow::Break(()),
                 Err(failure) => {
                     trouble = Some(failure);
-                    Flow::Stop
+                    ControlFlow::Break(())
                 }
             }
         });
@@ -426,7 +427,7 @@ fn shown(net: &FlowMapModel) -> Vec<u32> {
 
 /// The network of a finished first stage.
 fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
-    let loaded = load::load(path, Weights::Ema, &run.device).or_request()?;
+    let loaded = load::load(path, WeightSet::Ema, &run.device).or_request()?;
     if loaded.schema != run.schema {
         return Err(Failure::request(format!("the teacher {} was trained on other data", loaded.path.display())));
     }
@@ -450,7 +451,7 @@ fn teacher(path: &Path, run: &Run<'_>) -> Result<FlowMapModel, Failure> {
 fn finish_flow_map(run: &Run<'_>, splits: &Splits) -> Result<(), Failure> {
     let printer = run.printer;
     let device = run.device.clone();
-    let loaded = load::load(&run.folder, Weights::Ema, &device).or_run()?;
+    let loaded = load::load(&run.folder, WeightSet::Ema, &device).or_run()?;
     let mut written = Vec::new();
     for &nfe in &run.recipe.eval.nfe {
         let labels = match &loaded.model {
@@ -487,13 +488,13 @@ fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) ->
     let (device, seed, batch) = (run.device.clone(), run.recipe.seed, run.recipe.train.batch);
     let shape = image_shape(&run.schema).map_err(Failure::request)?;
     let mut net = config.init(shape, &device.clone().autodiff(), &mut run.init());
-    let order = Order::new(splits.train.len(), batch, seed);
-    let images = |index: u64| ImageBatch { pixels: splits.train.batch(&order.visits(index)), count: batch };
+    let order = EpochSampler::new(splits.train.len(), batch, seed);
+    let images = |index: u64| ImageBatch { pixels: splits.train.batch(&order.keys(index)), count: batch };
     if run.resume.is_none() {
         // Statistics and principal components come from more than one batch.
         let count = INITIAL_ITEMS.min(splits.train.len());
-        let visits = Order::new(splits.train.len(), count, seed).visits(0);
-        let first = ImageBatch { pixels: splits.train.batch(&visits), count };
+        let keys = EpochSampler::new(splits.train.len(), count, seed).keys(0);
+        let first = ImageBatch { pixels: splits.train.batch(&keys), count };
         let x = first.tensor(&net.preprocessing().norm.shift.val());
         net.initialise(x, config.latent, &mut stream(seed, Purpose::Init, 1));
     } else {
@@ -505,8 +506,8 @@ fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) ->
         let (mut sum, mut name) = (0.0, "loss");
         for start in (0..held_out).step_by(batch) {
             let count = batch.min(held_out - start);
-            let visits: Vec<Visit> = (start..start + count).map(|i| Visit::fixed(0, i)).collect();
-            let part = ImageBatch { pixels: splits.validation.batch(&visits), count };
+            let keys: Vec<ExampleKey> = (start..start + count).map(|i| ExampleKey::fixed(0, i)).collect();
+            let part = ImageBatch { pixels: splits.validation.batch(&keys), count };
             let x = part.tensor(&ema.preprocessing().norm.shift.val());
             let loss = objective.of(ema, &ema.prepare(x.clone()), &mut stream(seed, Purpose::Validation, start as u64));
             (name, sum) = if loss.name == "extended_nll" {
@@ -538,7 +539,7 @@ fn train_aef(mut run: Run<'_>, splits: &ContinuousSplits, config: &AefConfig) ->
     if unfinished || run.args.no_eval {
         return Ok(());
     }
-    let loaded = load::load(&run.folder, Weights::Ema, &device).or_run()?;
+    let loaded = load::load(&run.folder, WeightSet::Ema, &device).or_run()?;
     let mut written = Vec::new();
     if matches!(&loaded.model, Model::Aef { net, .. } if net.generates()) {
         for (name, deviations) in [("final-samples", true), ("final-means", false)] {

@@ -1,12 +1,42 @@
 //! The loops over the nodes of a graph, forward and backward.
 
-use super::{Entry, Sizes};
+use burn::backend::TensorMetadata as _;
+use burn_flex::FlexTensor;
+
 use crate::buffer::Slot;
 use crate::simd::{exp, simd};
 
+/// Batch, nodes, features.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) b: usize,
+    pub(super) n: usize,
+    pub(super) w: usize,
+}
+
+impl Sizes {
+    pub(super) fn new(q: &FlexTensor) -> Self {
+        let shape = q.shape();
+        Self { b: shape[0], n: shape[1], w: shape[2] }
+    }
+
+    /// Numbers of the nodes of an entry, and of its edges.
+    pub(super) fn node(self) -> usize {
+        self.n * self.w
+    }
+
+    pub(super) fn edge(self) -> usize {
+        self.n * self.n * self.w
+    }
+}
+
+/// `q, k, v, mul, add` of an entry, or their tangents.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a>(pub(super) [&'a [f32]; 5]);
+
 simd! {
     /// Forward, of an entry.
-    pub(super) fn see(
+    pub(super) fn forward(
         xs: [Entry<'_>; 2], keys: &[f32], out: [&mut [Slot]; 4], log_sums: &mut [f32], scratch: &mut [f32], s: Sizes,
     ) {
         let Sizes { n, w, .. } = s;
@@ -103,7 +133,7 @@ simd! {
 
 simd! {
     /// Backward, of an entry.
-    pub(super) fn unsee(
+    pub(super) fn backward(
         xs: [Entry<'_>; 2], keys: &[f32], log_sums: &[f32], upstream: [&[f32]; 4], out: [[&mut [f32]; 5]; 2],
         scratch: &mut [f32], s: Sizes,
     ) {

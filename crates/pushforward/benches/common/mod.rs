@@ -23,7 +23,7 @@ use pushforward::kernels::Precision;
 use pushforward::tensor::scalar;
 use pushforward::train::TrainConfig;
 use pushforward::train::gradients::{Gradients, clip, grad_norm};
-use pushforward::train::objective::{Objective, Step};
+use pushforward::train::objective::{Objective, TrainStep};
 use pushforward::train::optim::AdamWOptimizer;
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ where
     let (mut optimizer, mut index) = (AdamWOptimizer::new(TrainConfig::default().adamw()), 0);
     Box::new(move || {
         let ema = model.valid();
-        let step = Step { model: &model, ema: &ema, seed: 0, index, step: index, steps: u64::MAX };
+        let step = TrainStep { model: &model, ema: &ema, seed: 0, index, step: index, steps: u64::MAX };
         let parts = objective.loss(&step, &batch);
         let total = parts.terms.into_iter().map(|term| term.loss).reduce(Tensor::add).expect("an objective has terms");
         let gradients = Gradients::of(&total, &model);

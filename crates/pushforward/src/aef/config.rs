@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoder, ScaleConfig};
 use super::latent::{Expansion, Recognition};
-use super::network::NetworkConfig;
+use super::network::ImageNetworkConfig;
 use super::output::{Decoder, OutputConfig};
 use super::preprocessing::Preprocessing;
 use super::{AefModel, Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
-use crate::aef::mask::{self, Split};
-use crate::bijector::{Flow, FlowConfig, Haar, LinearStart, MafConfig, Orthogonal, Step, Transform};
+use crate::aef::mask::{self, CoreShell};
+use crate::bijector::{Flow, FlowConfig, FlowStep, Haar, LinearStart, MafConfig, Orthogonal, Transform};
 use crate::nn::linear::LinearConfig;
 use crate::rng::Stream;
 
@@ -36,7 +36,7 @@ pub struct AefConfig {
     /// Size of the latent.
     pub latent: usize,
     /// Encoder and decoder.
-    pub network: NetworkConfig,
+    pub network: ImageNetworkConfig,
     /// The decoder's output distribution.
     pub output: OutputConfig,
     /// How the encoder's scale is made positive.
@@ -60,7 +60,7 @@ impl Default for AefConfig {
         Self {
             variant: Variant::default(),
             latent: 8,
-            network: NetworkConfig::default(),
+            network: ImageNetworkConfig::default(),
             output: OutputConfig::default(),
             encoder_scale: ScaleConfig::default(),
             core: FlowConfig::Maf(MafConfig::default()),
@@ -150,7 +150,7 @@ impl AefConfig {
     ///
     /// # Errors
     /// The key and what it must be.
-    pub fn check_fit(&self, shape: ImageShape) -> Result<(), String> {
+    pub fn check_compatibility(&self, shape: ImageShape) -> Result<(), String> {
         if self.variant != Variant::Flow {
             self.network.validate(Some(shape)).map_err(|e| format!("model.{e}"))?;
         }
@@ -186,7 +186,7 @@ impl AefConfig {
     /// # Panics
     /// If the settings are out of range or do not fit the shape.
     pub fn init(&self, shape: ImageShape, device: &Device, stream: &mut Stream) -> AefModel {
-        if let Err(problem) = self.validate().and_then(|()| self.check_fit(shape)) {
+        if let Err(problem) = self.validate().and_then(|()| self.check_compatibility(shape)) {
             panic!("{problem}");
         }
         let d = self.latent;
@@ -199,7 +199,7 @@ impl AefConfig {
             let encoder = self.network.encoder(shape, 2 * d, device, stream);
             let decoder = self.network.decoder(d, self.output.maps() * shape.channels, shape, device, stream);
             // The published initial scales: softplus(0) of the small networks, softplus(1) of the big ones.
-            let pre_scale = if matches!(self.network, NetworkConfig::Big) { 1.0 } else { 0.0 };
+            let pre_scale = if matches!(self.network, ImageNetworkConfig::Big) { 1.0 } else { 0.0 };
             (
                 Encoder::new(encoder, self.encoder_scale, epsilon, shape),
                 Decoder::new(decoder, &self.output, pre_scale, epsilon, shape, device),
@@ -211,7 +211,7 @@ impl AefConfig {
                 let nets = pair(device, stream);
                 let core_flow = self.core.init(d, device, stream);
                 let prior = self.prior.init(d, device, stream);
-                let split = Split::new(&core, shape.numel());
+                let split = CoreShell::new(&core, shape.numel());
                 AefModel::Partition(PartitionModel::new(preprocessing, rotation, split, nets, core_flow, prior))
             }
             Variant::Linear | Variant::Noise => {
@@ -251,12 +251,12 @@ impl AefConfig {
             Variant::Corner => (Flow::default(), mask::corner(shape, d)),
             Variant::LearnedCore => {
                 let rotation = Orthogonal::init(shape.numel(), d, LinearStart::Rotation, device, stream);
-                (Flow { steps: vec![Step::new(Transform::Orthogonal(rotation))] }, (0..d).collect())
+                (Flow { steps: vec![FlowStep::new(Transform::Orthogonal(rotation))] }, (0..d).collect())
             }
             Variant::HaarCore => {
                 let averages = ImageShape { height: shape.height / 2, width: shape.width / 2, ..shape };
                 let haar = Haar::new([shape.channels, shape.height, shape.width], device);
-                (Flow { steps: vec![Step::new(Transform::Haar(haar))] }, mask::center(averages, d))
+                (Flow { steps: vec![FlowStep::new(Transform::Haar(haar))] }, mask::center(averages, d))
             }
             other => panic!("{other:?} has no partition"),
         }
@@ -276,7 +276,7 @@ mod tests {
         let config = parse("");
         assert_eq!((config.variant, config.latent), (Variant::Noise, 8));
         assert_eq!(config.validate(), Ok(()));
-        assert_eq!(config.check_fit(ImageShape { channels: 1, height: 28, width: 28 }), Ok(()));
+        assert_eq!(config.check_compatibility(ImageShape { channels: 1, height: 28, width: 28 }), Ok(()));
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
             ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent is at most 34"),
             ("network = { kind = 'mlp' }\nvariant = 'haar-core'\nlatent = 2", "model.variant = haar-core"),
         ] {
-            let problem = parse(text).check_fit(odd).expect_err(text);
+            let problem = parse(text).check_compatibility(odd).expect_err(text);
             assert!(problem.contains(part), "{text}: {problem}");
         }
     }

@@ -81,14 +81,14 @@ fn check(shape: ImageShape, d: usize) {
 
 /// Index lists that take rows apart into core and shell and put them together.
 #[derive(Clone, Debug)]
-pub struct Split {
+pub struct CoreShell {
     core: Vec<u32>,
     shell: Vec<u32>,
     /// Where every value of the whole lies in core followed by shell.
     back: Vec<u32>,
 }
 
-impl Split {
+impl CoreShell {
     /// The core at these indices of `n` values, in this order; the shell in increasing order.
     ///
     /// # Panics
@@ -184,7 +184,7 @@ mod tests {
     fn taking_apart_and_putting_together_is_lossless() {
         let device = Device::flex();
         let x = Tensor::<1, Int>::arange(0..14, &device).float().reshape([2, 7]);
-        let split = Split::new(&[5, 0, 3], 7);
+        let split = CoreShell::new(&[5, 0, 3], 7);
         let host = |x: Tensor<2>| crate::tensor::to_host(&x);
         assert_eq!(host(split.core(x.clone())), [5.0, 0.0, 3.0, 12.0, 7.0, 10.0]);
         assert_eq!(host(split.shell(x.clone())), [1.0, 2.0, 4.0, 6.0, 8.0, 9.0, 11.0, 13.0]);
@@ -195,6 +195,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "core index 2 occurs twice")]
     fn a_core_index_is_taken_once() {
-        Split::new(&[2, 1, 2], 4);
+        CoreShell::new(&[2, 1, 2], 4);
     }
 }

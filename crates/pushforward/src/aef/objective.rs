@@ -7,7 +7,7 @@ use super::model::normals;
 use super::preprocessing::Prepared;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::from_host;
-use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
 /// Dequantised images in `[0, 1]`, image by image.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl AefObjective {
 impl Objective<AefModel> for AefObjective {
     type Batch = ImageBatch;
 
-    fn loss(&self, step: &Step<'_, AefModel>, batch: &ImageBatch) -> LossParts {
+    fn loss(&self, step: &TrainStep<'_, AefModel>, batch: &ImageBatch) -> LossParts {
         let mut noise = stream(step.seed, Purpose::Source, step.index);
         let images = step.model.prepare(batch.tensor(&step.model.preprocessing().norm.shift.val()));
         let loss = self.of(step.model, &images, &mut noise);

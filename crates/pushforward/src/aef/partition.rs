@@ -18,12 +18,12 @@ use burn::tensor::Tensor;
 
 use super::encoder::Encoder;
 use super::gaussian::{log_standard, row_sum};
-use super::mask::Split;
+use super::mask::CoreShell;
 use super::network::{DecoderNet, EncoderNet};
 use super::output::{Decoder, Output};
 use super::preprocessing::{Prepared, Preprocessing};
 use super::principal::principal_axes;
-use crate::bijector::{Bijector, Flow, Step, Transform};
+use crate::bijector::{Bijector, Flow, FlowStep, Transform};
 use crate::rng::{Purpose, stream};
 use crate::tensor::from_host;
 
@@ -46,7 +46,7 @@ pub struct PartitionModel<E: Module, D: Module> {
     /// `f`, of the latent.
     pub prior: Flow,
     #[module(skip)]
-    split: Split,
+    split: CoreShell,
 }
 
 /// An image as the model sees it.
@@ -74,7 +74,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
     pub fn new(
         preprocessing: Preprocessing,
         rotation: Flow,
-        split: Split,
+        split: CoreShell,
         (encoder, decoder): (Encoder<E>, Decoder<D>),
         core: Flow,
         prior: Flow,
@@ -83,7 +83,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
     }
 
     /// How core and shell lie in the coordinates after the rotation.
-    pub fn split(&self) -> &Split {
+    pub fn split(&self) -> &CoreShell {
         &self.split
     }
 
@@ -145,7 +145,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
     /// Sets everything that depends on data by one batch; a learned rotation starts at its principal components.
     pub fn initialise(&mut self, x: Tensor<2>) {
         let h = self.preprocessing.initialise(x);
-        if let [Step { transform: Transform::Orthogonal(rotation), .. }] = self.rotation.steps.as_mut_slice() {
+        if let [FlowStep { transform: Transform::Orthogonal(rotation), .. }] = self.rotation.steps.as_mut_slice() {
             let reflections = rotation.vectors.dims()[0];
             rotation.align(&principal_axes(&h, reflections));
         }

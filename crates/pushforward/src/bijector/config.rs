@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::elementwise::{Elementwise, Scale};
 use super::spline::MAX_BINS;
 use super::{
-    ActNorm, Coupling, Flow, LinearStart, LuLinear, MaskedAutoregressive, Permutation, Step, TarFlowLayerConfig,
+    ActNorm, Coupling, Flow, FlowStep, LinearStart, LuLinear, MaskedAutoregressive, Permutation, TarFlowLayerConfig,
     Transform,
 };
 use crate::rng::Stream;
@@ -222,9 +222,9 @@ impl MafConfig {
         for _ in 0..self.layers {
             let network = MaskedAutoregressive::init(map, features, self.hidden, self.blocks, device, stream);
             let norm = Transform::ActNorm(ActNorm::init(1, device));
-            steps.push(Step::new(Transform::Permutation(Permutation::reverse(features, device))));
-            steps.push(Step::new(Transform::MaskedAutoregressive(network)));
-            steps.push(Step { transform: norm, inverted: invert_norm });
+            steps.push(FlowStep::new(Transform::Permutation(Permutation::reverse(features, device))));
+            steps.push(FlowStep::new(Transform::MaskedAutoregressive(network)));
+            steps.push(FlowStep { transform: norm, inverted: invert_norm });
         }
         Flow { steps }
     }
@@ -263,7 +263,7 @@ impl TarFlowConfig {
         let reversed: Vec<usize> = (0..features).map(|i| features - token - i / token * token + i % token).collect();
         let pair = |_| {
             let map = Transform::TarFlow(layer.init(device, stream));
-            [map, Transform::Permutation(Permutation::new(&reversed, device))].map(Step::new)
+            [map, Transform::Permutation(Permutation::new(&reversed, device))].map(FlowStep::new)
         };
         Flow { steps: (0..self.layers).flat_map(pair).collect() }
     }
@@ -284,7 +284,7 @@ fn layers(
             Mixing::Shuffle => Transform::Permutation(Permutation::shuffle(features, device, stream)),
             Mixing::Linear => Transform::LuLinear(LuLinear::init(features, LinearStart::Rotation, device, stream)),
         };
-        [Transform::ActNorm(ActNorm::init(features, device)), mixing, map(stream)].map(Step::new)
+        [Transform::ActNorm(ActNorm::init(features, device)), mixing, map(stream)].map(FlowStep::new)
     };
     Flow { steps: (0..count).flat_map(layer).collect() }
 }

@@ -9,19 +9,19 @@ use super::{Bijector, Transform, constant_ladj, sum_features};
 #[derive(Module, Debug, Default)]
 pub struct Flow {
     /// The maps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<FlowStep>,
 }
 
 /// One map of a [`Flow`], or its inverse.
 #[derive(Module, Debug)]
-pub struct Step {
+pub struct FlowStep {
     /// The map.
     pub transform: Transform,
     /// Whether `forward` of the flow applies the inverse of the map.
     pub inverted: bool,
 }
 
-impl Step {
+impl FlowStep {
     /// The map as it is.
     pub fn new(transform: Transform) -> Self {
         Self { transform, inverted: false }
@@ -33,7 +33,7 @@ impl Step {
     }
 }
 
-impl Bijector for Step {
+impl Bijector for FlowStep {
     fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         if self.inverted { self.transform.inverse_and_ladj(x) } else { self.transform.forward_and_ladj(x) }
     }
@@ -46,7 +46,7 @@ impl Bijector for Step {
 impl Flow {
     /// The inverse flow: its `forward` is this one's `inverse`. No parameter changes.
     pub fn inverse(self) -> Self {
-        Self { steps: self.steps.into_iter().rev().map(Step::inverse).collect() }
+        Self { steps: self.steps.into_iter().rev().map(FlowStep::inverse).collect() }
     }
 
     /// `log N(f(x); 0, I) + ladj(x)`, in nats per example.

@@ -8,7 +8,7 @@
 //! `inverse_and_ladj` gives the log-determinant of the inverse, which is minus the forward one. Points are rows of
 //! `[batch, features]`. Maps of images read their features as a row-major `[channels, height, width]`.
 //!
-//! A recipe spells a flow with [`FlowConfig`]; by hand, a [`Flow`] is a list of [`Step`]s. Reading order: `affine`, `logit`, `act_norm`,
+//! A recipe spells a flow with [`FlowConfig`]; by hand, a [`Flow`] is a list of [`FlowStep`]s. Reading order: `affine`, `logit`, `act_norm`,
 //! `permutation`; `elementwise` and `spline` (maps of single numbers), `conditioner` (the networks that choose them), `autoregressive`,
 //! `coupling`; `tar_flow`; `lu_linear`, `orthogonal`, `haar`, `multi_scale`; `flow`, `config`.
 //!
@@ -42,7 +42,7 @@ pub use conditioner::{Conditioner, ConditionerBlock, ConditionerConfig, MaskedLi
 pub use config::{FlowConfig, MafConfig, Mixing, RealNvpConfig, SplineConfig, TarFlowConfig};
 pub use coupling::Coupling;
 pub use elementwise::{Elementwise, Scale};
-pub use flow::{Flow, Step};
+pub use flow::{Flow, FlowStep};
 pub use haar::Haar;
 pub use logit::Logit;
 pub use lu_linear::{LinearStart, LuLinear};

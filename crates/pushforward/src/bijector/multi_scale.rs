@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::haar::Haar;
-use super::{Bijector, Flow, Step, Transform};
+use super::{Bijector, Flow, FlowStep, Transform};
 
 /// A flow on the first features; the others stay as they are.
 #[derive(Module, Debug)]
@@ -74,13 +74,13 @@ pub fn multi_scale(
     if levels == 0 {
         return Flow::default();
     }
-    let mut steps = vec![Step::new(Transform::Haar(Haar::new([channels, height, width], device)))];
+    let mut steps = vec![FlowStep::new(Transform::Haar(Haar::new([channels, height, width], device)))];
     let shape = [4 * channels, height / 2, width / 2];
     steps.extend(level(shape).steps);
     if levels > 1 {
         let kept = [2 * channels, shape[1], shape[2]];
         let rest = multi_scale(kept, levels - 1, device, level);
-        steps.push(Step::new(Transform::Leading(Leading::new(kept.iter().product(), rest))));
+        steps.push(FlowStep::new(Transform::Leading(Leading::new(kept.iter().product(), rest))));
     }
     Flow { steps }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::data::{Batches, Dataset, Visit};
+use crate::data::{Batches, Dataset, ExampleKey};
 
 /// Images as class indices of their pixels, and their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl LabelledBatch {
         let sites = dataset.schema().sites;
         let mut ids = vec![0; range.len() * sites];
         for (index, image) in range.clone().zip(ids.chunks_exact_mut(sites)) {
-            dataset.write(Visit::fixed(0, index), image);
+            dataset.write(ExampleKey::fixed(0, index), image);
         }
         Self { ids, labels: range.map(|index| label(dataset, index)).collect() }
     }

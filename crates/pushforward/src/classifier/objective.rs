@@ -10,7 +10,7 @@ use super::{Classifier, LabelledBatch};
 use crate::nn::Pass;
 use crate::rng::{Purpose, stream};
 use crate::tensor::indices;
-use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
 /// Cross-entropy of labelled images whose pixels have `classes` levels.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ pub struct ClassifierObjective {
 impl Objective<Classifier> for ClassifierObjective {
     type Batch = LabelledBatch;
 
-    fn loss(&self, step: &Step<'_, Classifier>, batch: &LabelledBatch) -> LossParts {
+    fn loss(&self, step: &TrainStep<'_, Classifier>, batch: &LabelledBatch) -> LossParts {
         let mut randomness = stream(step.seed, Purpose::Dropout, step.index);
         let features = step.model.features(step.model.grey_of(&batch.ids, self.classes));
         let logits = step.model.logits(features, &mut Pass::train(&mut randomness));

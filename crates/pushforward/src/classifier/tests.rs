@@ -1,5 +1,6 @@
 //! Laws of the classifier: it learns, all of it, and sees every image by itself.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::module::Module;
@@ -11,8 +12,8 @@ use crate::nn::SiteShape;
 use crate::rng::{Purpose, stream};
 use crate::tensor::to_host;
 use crate::train::gradients::Gradients;
-use crate::train::objective::{Objective, Step};
-use crate::train::{Flow, TrainConfig, TrainRequest, train};
+use crate::train::objective::{Objective, TrainStep};
+use crate::train::{TrainConfig, TrainRequest, train};
 
 const SITES: SiteShape = SiteShape::image([16, 16], 2);
 
@@ -42,7 +43,7 @@ fn learns_glyphs() {
         max_minutes: None,
         workers: 1,
     };
-    let outcome = train(request, &mut |_| Flow::Continue).expect("nothing can go wrong here");
+    let outcome = train(request, &mut |_| ControlFlow::Continue(())).expect("nothing can go wrong here");
     let held_out = LabelledBatch::held_out(splits.validation.as_ref(), 0..500);
     let share = accuracy(&outcome.ema, &held_out, SITES, 250);
     assert!(share > 0.95, "{share}");
@@ -52,7 +53,7 @@ fn learns_glyphs() {
 fn every_parameter_gets_a_gradient() {
     let model = classifier(&ClassifierConfig::default());
     let valid = model.valid();
-    let step = Step { model: &model, ema: &valid, seed: 0, index: 0, step: 0, steps: 1 };
+    let step = TrainStep { model: &model, ema: &valid, seed: 0, index: 0, step: 0, steps: 1 };
     let batch = LabelledBatch::held_out(glyphs().train.as_ref(), 0..16);
     let loss = ClassifierObjective { classes: 2 }.loss(&step, &batch);
     let [term] = loss.terms.as_slice() else { panic!("one term") };

@@ -169,7 +169,7 @@ impl DataConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Schema, Visit};
+    use crate::data::{ExampleKey, Schema};
 
     fn parse(text: &str) -> Result<DataConfig, toml::de::Error> {
         toml::from_str(text)
@@ -238,16 +238,16 @@ mod tests {
             {
                 let (mut a, mut b) = (vec![u32::MAX; schema.sites], vec![u32::MAX; schema.sites]);
                 for index in [0, part.len() / 2, part.len() - 1] {
-                    part.write(Visit { seed: 1, epoch: 0, index }, &mut a);
-                    twin.write(Visit { seed: 1, epoch: 0, index }, &mut b);
+                    part.write(ExampleKey { seed: 1, epoch: 0, index }, &mut a);
+                    twin.write(ExampleKey { seed: 1, epoch: 0, index }, &mut b);
                     assert_eq!(a, b);
                     assert!(a.iter().all(|&c| (c as usize) < schema.classes), "{set} {a:?}");
                 }
             }
             let mut first = vec![0; schema.sites];
             let mut later = vec![0; schema.sites];
-            splits.test.write(Visit { seed: 1, epoch: 0, index: 1 }, &mut first);
-            splits.test.write(Visit { seed: 2, epoch: 9, index: 1 }, &mut later);
+            splits.test.write(ExampleKey { seed: 1, epoch: 0, index: 1 }, &mut first);
+            splits.test.write(ExampleKey { seed: 2, epoch: 9, index: 1 }, &mut later);
             assert_eq!(first, later, "{set}: held-out examples do not change");
             let schema_json = serde_json::to_string(schema).unwrap();
             assert_eq!(&serde_json::from_str::<Schema>(&schema_json).unwrap(), schema);

@@ -19,12 +19,12 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// Writes the example `visit.index` into `out`, one class index per site. Sets that draw something anew at each
+    /// Writes the example `key.index` into `out`, one class index per site. Sets that draw something anew at each
     /// visit (pixels, crops) take it from the visit; the others ignore all but the index.
     ///
     /// # Panics
     /// If the index is not below [`Dataset::len`] or `out` is not `schema().sites` long.
-    fn write(&self, visit: Visit, out: &mut [u32]);
+    fn write(&self, key: ExampleKey, out: &mut [u32]);
 
     /// The class label of example `index`, where the set has labels.
     fn label(&self, _index: usize) -> Option<u32> {
@@ -50,7 +50,7 @@ pub trait Dataset: Send + Sync {
 
 /// One look at one example: the address of everything random about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Visit {
+pub struct ExampleKey {
     /// Seed of the run.
     pub seed: u64,
     /// Passes over the data before this one, below 2^32 - 2.
@@ -59,7 +59,7 @@ pub struct Visit {
     pub index: usize,
 }
 
-impl Visit {
+impl ExampleKey {
     /// The visit of a held-out example: the same whatever the epoch.
     pub fn fixed(seed: u64, index: usize) -> Self {
         // An epoch that no run reaches, so that no training visit shares its stream.

@@ -6,11 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::data::{Dataset, Visit};
+use crate::data::{Dataset, ExampleKey};
 use crate::rng::{Purpose, stream};
 
 /// Which examples every batch holds, addressed by the number of the batch.
-pub struct Order {
+pub struct EpochSampler {
     len: usize,
     batch: usize,
     seed: u64,
@@ -18,7 +18,7 @@ pub struct Order {
     current: Mutex<Option<(u64, Arc<[u32]>)>>,
 }
 
-impl Order {
+impl EpochSampler {
     /// Batches of `batch` out of `len` examples, in the order that `seed` gives.
     ///
     /// # Panics
@@ -31,7 +31,7 @@ impl Order {
     }
 
     /// Which examples batch number `index` holds.
-    pub fn visits(&self, index: u64) -> Vec<Visit> {
+    pub fn keys(&self, index: u64) -> Vec<ExampleKey> {
         let len = self.len as u64;
         let first = index * self.batch as u64;
         let mut order = self.permutation(first / len);
@@ -42,7 +42,7 @@ impl Order {
                     epoch = position / len;
                     order = self.permutation(epoch);
                 }
-                Visit { seed: self.seed, epoch, index: order[(position % len) as usize] as usize }
+                ExampleKey { seed: self.seed, epoch, index: order[(position % len) as usize] as usize }
             })
             .collect()
     }
@@ -66,16 +66,16 @@ impl Order {
 /// Shuffled batches of a data set, addressed by their number.
 pub struct Batches {
     dataset: Arc<dyn Dataset>,
-    order: Order,
+    order: EpochSampler,
 }
 
 impl Batches {
     /// Batches of `batch` examples in the order that `seed` gives.
     ///
     /// # Panics
-    /// As [`Order::new`].
+    /// As [`EpochSampler::new`].
     pub fn new(dataset: Arc<dyn Dataset>, batch: usize, seed: u64) -> Self {
-        let order = Order::new(dataset.len(), batch, seed);
+        let order = EpochSampler::new(dataset.len(), batch, seed);
         Self { dataset, order }
     }
 
@@ -90,22 +90,22 @@ impl Batches {
     /// `batch * sites` class indices, example by example.
     pub fn at(&self, index: u64) -> Vec<u32> {
         let sites = self.dataset.schema().sites;
-        let visits = self.visits(index);
-        let mut out = vec![0; visits.len() * sites];
-        for (visit, example) in visits.into_iter().zip(out.chunks_exact_mut(sites)) {
-            self.dataset.write(visit, example);
+        let keys = self.keys(index);
+        let mut out = vec![0; keys.len() * sites];
+        for (key, example) in keys.into_iter().zip(out.chunks_exact_mut(sites)) {
+            self.dataset.write(key, example);
         }
         out
     }
 
     /// The labels of the examples of batch number `index`, where the set has labels.
     pub fn labels_at(&self, index: u64) -> Option<Vec<u32>> {
-        self.visits(index).iter().map(|visit| self.dataset.label(visit.index)).collect()
+        self.keys(index).iter().map(|key| self.dataset.label(key.index)).collect()
     }
 
     /// Which examples batch number `index` holds.
-    pub fn visits(&self, index: u64) -> Vec<Visit> {
-        self.order.visits(index)
+    pub fn keys(&self, index: u64) -> Vec<ExampleKey> {
+        self.order.keys(index)
     }
 }
 
@@ -125,9 +125,9 @@ mod tests {
         fn len(&self) -> usize {
             self.1
         }
-        fn write(&self, visit: Visit, out: &mut [u32]) {
-            out[0] = visit.index as u32;
-            out[1] = visit.epoch as u32;
+        fn write(&self, key: ExampleKey, out: &mut [u32]) {
+            out[0] = key.index as u32;
+            out[1] = key.epoch as u32;
         }
     }
 
@@ -142,11 +142,11 @@ mod tests {
             let epochs = 3;
             let count = (len * epochs).div_ceil(batch) as u64;
             let all: Vec<u32> = (0..count).flat_map(|index| batches.at(index)).collect();
-            for (epoch, visits) in all[..2 * len * epochs].chunks(2 * len).enumerate() {
-                let mut seen: Vec<u32> = visits.iter().step_by(2).copied().collect();
+            for (epoch, keys) in all[..2 * len * epochs].chunks(2 * len).enumerate() {
+                let mut seen: Vec<u32> = keys.iter().step_by(2).copied().collect();
                 seen.sort_unstable();
                 prop_assert_eq!(seen, (0..len as u32).collect::<Vec<_>>());
-                prop_assert!(visits.iter().skip(1).step_by(2).all(|&e| e as usize == epoch));
+                prop_assert!(keys.iter().skip(1).step_by(2).all(|&e| e as usize == epoch));
             }
         }
 
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn epochs_and_seeds_differ_in_order() {
         let order = |seed, index| {
-            Batches::new(counting(100), 100, seed).visits(index).iter().map(|v| v.index).collect::<Vec<_>>()
+            Batches::new(counting(100), 100, seed).keys(index).iter().map(|v| v.index).collect::<Vec<_>>()
         };
         assert_ne!(order(0, 0), order(0, 1));
         assert_ne!(order(0, 0), order(1, 0));

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::pairs::{ABSENT, pair_index, pairs};
+pub use crate::node_pairs::{ABSENT, pair_count, pair_index};
 
 /// What the sites of a graph are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct NodeClass {
 impl GraphLayout {
     /// Sites of an item: nodes and pairs.
     pub fn sites(&self) -> usize {
-        self.nodes + pairs(self.nodes)
+        self.nodes + pair_count(self.nodes)
     }
 
     /// Classes of the site with the most.

@@ -6,7 +6,7 @@
 //! function of `(seed, epoch)` alone.
 //!
 //! Sets of images serve models of continuous data too: [`DataConfig::continuous`] gives their parts as
-//! [`ContinuousImages`], points of `[0, 1]^n`, which [`Order`] puts in the same order.
+//! [`ContinuousImages`], points of `[0, 1]^n`, which [`EpochSampler`] puts in the same order.
 //!
 //! `checker`, `echo`, `sums`, `glyphs` and `small-molecules` are made by the program from a seed and carry an exact
 //! check of every sample. `text`, `image-folder` and `molecules` are the user's own files. The others are read from files
@@ -25,8 +25,8 @@ pub mod synthetic;
 pub mod text;
 
 pub use self::config::DataConfig;
-pub use self::dataset::{Dataset, Splits, Visit};
-pub use self::epoch_sampler::{Batches, Order};
+pub use self::dataset::{Dataset, ExampleKey, Splits};
+pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
 pub(crate) use self::files::sha256_bytes;
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};

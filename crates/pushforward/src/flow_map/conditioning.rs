@@ -5,14 +5,14 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::dual::Dual;
-use crate::flow_map::constraint::Allowed;
+use crate::flow_map::constraint::Constraint;
 use crate::nn::SiteShape;
-use crate::pairs::ABSENT;
+use crate::node_pairs::ABSENT;
 use crate::tensor::{from_host, indices};
 
 /// What is known of the items of a batch from the start; nothing, for all but graphs, conditions and constrained samples.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub struct Conditioning {
     /// Which sites an item has, `[batch, sites]`, one or zero.
     pub present: Option<Tensor<2>>,
     /// Which classes a site has, `[1, sites, classes]`, one or zero.
@@ -38,7 +38,7 @@ fn one(known: &Tensor<3>) -> bool {
 /// The logit of a class that a site does not have: finite, and nothing after a softmax.
 const CLOSED: f64 = -1e9;
 
-impl Given {
+impl Conditioning {
     /// For items of these numbers of nodes, where the sites are those of a graph.
     pub fn of_sizes<const D: usize>(sites: SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
         let Some(graph) = sites.as_graph() else { return Self::default() };
@@ -53,7 +53,7 @@ impl Given {
     }
 
     /// The same under a constraint.
-    pub fn restrict<const D: usize>(self, allowed: Option<&Allowed>, like: &Tensor<D>) -> Self {
+    pub fn restrict<const D: usize>(self, allowed: Option<&Constraint>, like: &Tensor<D>) -> Self {
         Self { allowed: allowed.map(|a| a.tensor(like)), ..self }
     }
 

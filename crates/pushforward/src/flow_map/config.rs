@@ -167,7 +167,7 @@ pub enum OffDiagonal {
     Psd {
         /// Where the big jump is split.
         #[serde(default)]
-        split: Split,
+        split: SplitPoint,
     },
     /// Lagrangian self-distillation in logits with KL.
     LsdLogit {
@@ -219,7 +219,7 @@ impl OffDiagonal {
 /// Where PSD splits a jump from s to t, as the fraction `r` of the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Split {
+pub enum SplitPoint {
     /// `r` uniform on (0, 1).
     #[default]
     Uniform,

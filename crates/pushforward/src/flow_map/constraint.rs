@@ -12,7 +12,7 @@ use crate::tensor::from_host;
 
 /// Which classes every site may take: at least one each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
+pub struct Constraint {
     classes: usize,
     graph: Option<GraphShape>,
     /// Site by site.
@@ -50,7 +50,7 @@ pub enum ConstraintError {
     },
 }
 
-impl Allowed {
+impl Constraint {
     /// Every class that a site has.
     pub fn all(sites: SiteShape) -> Self {
         let graph = sites.as_graph();
@@ -83,7 +83,7 @@ impl Allowed {
     /// Fixes a site.
     ///
     /// # Errors
-    /// As [`Allowed::only`].
+    /// As [`Constraint::only`].
     pub fn fix(self, site: usize, class: u32) -> Result<Self, ConstraintError> {
         self.only(site, &[class])
     }
@@ -91,7 +91,7 @@ impl Allowed {
     /// Closes a class at a site.
     ///
     /// # Errors
-    /// As [`Allowed::only`].
+    /// As [`Constraint::only`].
     pub fn forbid(mut self, site: usize, class: u32) -> Result<Self, ConstraintError> {
         self.close(site, &[class], |named| named)?;
         Ok(self)
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn constraints_add_up_until_they_contradict() {
-        let free = Allowed::all(SiteShape::line(3, 4));
+        let free = Constraint::all(SiteShape::line(3, 4));
         assert_eq!(free.fixed().count(), 0);
         let one = free.clone().fix(1, 2).unwrap().only(0, &[0, 3]).unwrap().forbid(0, 3).unwrap();
         assert_eq!(one.fixed().collect::<Vec<_>>(), [(0, 0), (1, 2)]);
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn sites_of_graphs_have_classes_of_their_own() {
         let graph = GraphShape { nodes: 2, node_classes: 2, edge_classes: 3 };
-        let free = Allowed::all(SiteShape::graph(graph));
+        let free = Constraint::all(SiteShape::graph(graph));
         assert!(!free.permits(0, 2) && free.permits(2, 2));
         assert_eq!(free.clone().fix(0, 2), Err(ConstraintError::Class { site: 0, class: 2, last: 1 }));
         assert_eq!(free.forbid(0, 0).unwrap().fixed().collect::<Vec<_>>(), [(0, 1)]);

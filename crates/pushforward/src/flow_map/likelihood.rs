@@ -22,10 +22,10 @@ use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::{EndpointNet, Given};
+use crate::flow_map::network::{Conditioning, EndpointNet};
 use crate::flow_map::time::column;
 use crate::nn::SiteShape;
-use crate::pairs::ABSENT;
+use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
 use crate::tensor::{indices, mask, one_hot, to_host};
 
@@ -87,7 +87,7 @@ fn batch_bound<N: EndpointNet>(
     let rows = items * draws;
     let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
     let repeated: Vec<u32> = ids.chunks(sites.count).flat_map(|item| item.repeat(draws)).collect();
-    let given = Given::of_items(sites, &repeated, &noise);
+    let given = Conditioning::of_items(sites, &repeated, &noise);
     let map = map.of(given.clone());
     let noise = given.keep(noise);
     let repeated: Vec<u32> = repeated.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();

@@ -19,7 +19,7 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::{Dual, cross_entropy, divergence, entropy, log_softmax, softmax};
-use crate::flow_map::time::{Pairs, column, jump_weight, rate};
+use crate::flow_map::time::{TimePairs, column, jump_weight, rate};
 
 /// Which parts of a residual the gradient flows through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tenso
 /// Only `dX` carries gradient as published, so pi is reached with the factor `1 - gamma` and dpi with `C`: both vanish at
 /// `t = 1`, and the one-step map gets no direct gradient. [`GradientPath::Full`] is the same value written
 /// `|| pi - pi_tt + C dpi ||^2`.
-pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &Pairs, path: GradientPath) -> Tensor<2> {
+pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &TimePairs, path: GradientPath) -> Tensor<2> {
     let (pi, dpi) = endpoint(z);
     let (gamma, c) = (pairs.column(&x_s, jump_weight), pairs.column(&x_s, drift_weight));
     let pi_tt = softmax(z_tt);
@@ -83,7 +83,7 @@ pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &Pairs, path: Gra
 /// Lagrangian self-distillation without time scaling: `|| dX - (pi_tt - sg X) / max(1-t, floor) ||^2`.
 ///
 /// With `floor = 0` the residual is [`csd`]'s over `(1-t)^2`, and rows with `t = 1`, where it is undefined, count zero.
-pub fn lsd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &Pairs, floor: f64) -> Tensor<2> {
+pub fn lsd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &TimePairs, floor: f64) -> Tensor<2> {
     let (pi, dpi) = endpoint(z);
     let gamma = pairs.column(&x_s, jump_weight);
     let stopped = softmax(z_tt) - jump(x_s.clone(), pi.clone().detach(), gamma.clone()); // sg
@@ -157,7 +157,7 @@ impl EcldPreset {
 /// An upper bound of `||dX - v||^2` up to its weights (Pinsker). Its minimiser is biased: the true map leaves both terms
 /// positive. The published codes report cross-entropy, larger by the teacher's entropy and of the same gradient;
 /// see [`teacher_entropy`].
-pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, weights: &EcldWeights) -> (Tensor<2>, Tensor<2>) {
+pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, weights: &EcldWeights) -> (Tensor<2>, Tensor<2>) {
     let logits = z.value.clone();
     let (_, dpi) = endpoint(z);
     let sites = if weights.drift_sums_sites { logits.dims()[1] as f64 } else { 1.0 };
@@ -183,7 +183,7 @@ pub fn teacher_entropy(z_tt: Tensor<3>) -> Tensor<2> {
 /// ```
 ///
 /// `pi_su` at `(x_s, s, u)` and `pi_ut` at `(X_{s,u}(x_s), u, t)` are the teacher's, as logits.
-pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &Pairs, r: &[f64]) -> Tensor<2> {
+pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &TimePairs, r: &[f64]) -> Tensor<2> {
     let b: Vec<f64> = pairs.map(jump_weight).iter().zip(r).map(|(&gamma, &r)| second_share(gamma, r)).collect();
     let b = column(&b, &z);
     let target = softmax(z_su) * (b.clone().neg() + 1.0) + softmax(z_ut) * b;
@@ -199,7 +199,7 @@ pub fn second_share(gamma: f64, r: f64) -> f64 {
 ///
 /// As published nothing flows through the derivative, so `z` may come from one forward pass without tangent and the tangent
 /// from another one without gradient. A floor makes the loss non-zero at the true map for unlikely classes.
-pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, floor: f64, path: GradientPath) -> Tensor<2> {
+pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, floor: f64, path: GradientPath) -> Tensor<2> {
     let logits = z.value.clone();
     let dz = z.tangent_or_zeros();
     let pi = softmax(logits.clone());
@@ -220,7 +220,7 @@ pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs, floor: f64, path: G
 ///
 /// The target is the semigroup's for an infinitesimal first jump. `z` carries `Dz` as tangent, taken along `(1-s, pi_ss - x)`
 /// on `(s, x)` with `t` fixed; it needs no gradient.
-pub fn esd_logit(z: Dual<3>, z_ss: Tensor<3>, pairs: &Pairs, floor: f64) -> Tensor<2> {
+pub fn esd_logit(z: Dual<3>, z_ss: Tensor<3>, pairs: &TimePairs, floor: f64) -> Tensor<2> {
     let logits = z.value.clone();
     let dz = z.tangent_or_zeros().detach();
     let pi = softmax(logits.clone().detach());
@@ -238,7 +238,7 @@ pub fn naive_diagonal(z: Tensor<3>, x0: Tensor<3>, x1: Tensor<3>) -> Tensor<2> {
 }
 
 /// The unconstrained baseline off the diagonal, `X = x + (t-s) z`: `|| z + (t-s) dz - sg z_tt ||^2`, logits read as velocities.
-pub fn naive(z: Dual<3>, z_tt: Tensor<3>, pairs: &Pairs) -> Tensor<2> {
+pub fn naive(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs) -> Tensor<2> {
     let dz = z.tangent_or_zeros();
     let length = pairs.column(&z.value, |s, t| t - s);
     squared(z.value + dz * length - z_tt)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dual::softmax;
 use crate::flow_map::losses::jump;
-use crate::flow_map::network::{EndpointNet, Given};
+use crate::flow_map::network::{Conditioning, EndpointNet};
 use crate::flow_map::time::{column, jump_weight, rate};
 use crate::nn::Pass;
 use crate::tensor::vector;
@@ -29,18 +29,18 @@ pub struct FlowMap<'a, N> {
     net: &'a N,
     parametrisation: Parametrisation,
     temperature: f64,
-    given: Given,
+    given: Conditioning,
     evaluations: Cell<u64>,
 }
 
 impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// A map that has not been evaluated yet, at temperature one.
     pub fn new(net: &'a N, parametrisation: Parametrisation) -> Self {
-        Self { net, parametrisation, temperature: 1.0, given: Given::default(), evaluations: Cell::new(0) }
+        Self { net, parametrisation, temperature: 1.0, given: Conditioning::default(), evaluations: Cell::new(0) }
     }
 
     /// The map of items of which something is known, not evaluated yet.
-    pub fn of(&self, given: Given) -> Self {
+    pub fn of(&self, given: Conditioning) -> Self {
         Self { given, evaluations: Cell::new(0), ..*self }
     }
 

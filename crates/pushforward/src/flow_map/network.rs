@@ -5,9 +5,9 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
-pub use crate::flow_map::conditioning::{Given, sizes};
+pub use crate::flow_map::conditioning::{Conditioning, sizes};
 use crate::flow_map::map::Parametrisation;
-use crate::flow_map::sample::large_vocabulary::LinearEnds;
+use crate::flow_map::sample::large_vocabulary::Factored;
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
@@ -27,7 +27,7 @@ pub trait EndpointNet {
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
     /// - output: `[batch, sites, classes]`
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3>;
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Conditioning, pass: &mut Pass<'_>) -> Dual<3>;
 
     /// Passes through a network that one call takes.
     fn passes(&self) -> u64 {
@@ -35,7 +35,7 @@ pub trait EndpointNet {
     }
 
     /// The network cut at its first and last layer, where [its samples](crate::flow_map::sample::large_vocabulary) need not hold points.
-    fn ends(&self) -> Option<&dyn LinearEnds> {
+    fn ends(&self) -> Option<&dyn Factored> {
         None
     }
 }
@@ -224,7 +224,7 @@ impl FlowMapModel {
 }
 
 impl EndpointNet for FlowMapModel {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
         let nodes = || {
             let graph = self.sites.as_graph()?;
             Some(given.present.clone()?.slice_dim(1, 0..graph.nodes))
@@ -250,7 +250,7 @@ impl EndpointNet for FlowMapModel {
     }
 
     /// Where there are more classes than features.
-    fn ends(&self) -> Option<&dyn LinearEnds> {
+    fn ends(&self) -> Option<&dyn Factored> {
         let Network::Dit(net) = &self.network else { return None };
         let [token, width] = net.input.projection.weight.dims();
         let plain = self.skip == Skip::None && self.parametrisation == Parametrisation::Endpoint;
@@ -258,17 +258,17 @@ impl EndpointNet for FlowMapModel {
     }
 }
 
-impl LinearEnds for FlowMapModel {
+impl Factored for FlowMapModel {
     fn read(&self, x: Tensor<3>) -> Tensor<3> {
         self.dit().read(x)
     }
 
-    fn features(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, given: &Given) -> Tensor<3> {
+    fn features(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, given: &Conditioning) -> Tensor<3> {
         let told = self.told(read.dims()[0], given.labels.as_ref());
         self.dit().features_of(read, s, t, told)
     }
 
-    fn logits(&self, features: Tensor<3>, given: &Given) -> Tensor<3> {
+    fn logits(&self, features: Tensor<3>, given: &Conditioning) -> Tensor<3> {
         given.close(self.dit().logits_of(features))
     }
 }

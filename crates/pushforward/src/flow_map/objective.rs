@@ -4,17 +4,17 @@ use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
 use crate::dual::{Dual, divergence, softmax};
-use crate::flow_map::config::{Condition, FlowMapConfig, OffDiagonal, Split, Teacher, Weighting};
+use crate::flow_map::config::{Condition, FlowMapConfig, OffDiagonal, SplitPoint, Teacher, Weighting};
 use crate::flow_map::interpolant::{interpolate, source_tensor};
 use crate::flow_map::losses;
-use crate::flow_map::network::{EndpointNet, FlowMapModel, Given, sizes};
-use crate::flow_map::time::{Pairs, column, jump_weight};
+use crate::flow_map::network::{Conditioning, EndpointNet, FlowMapModel, sizes};
+use crate::flow_map::time::{TimePairs, column, jump_weight};
 use crate::nn::Pass;
 use crate::nn::graph::GraphShape;
-use crate::pairs::{ABSENT, pairs};
+use crate::node_pairs::{ABSENT, pair_count};
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{from_host, indices, one_hot, vector};
-use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
 /// A batch of items as class indices, row by row.
 #[derive(Clone, Debug)]
@@ -51,14 +51,14 @@ impl FlowMapObjective {
     pub fn validation(&self, model: &FlowMapModel, batch: &IdBatch, seed: u64, index: u64) -> Observed {
         let mut randomness = stream(seed, Purpose::Validation, index);
         // Nothing is hidden: what is validated is the model as told.
-        let points = Points::new(model, batch, &self.config, &mut randomness, None);
+        let points = NoisedBatch::new(model, batch, &self.config, &mut randomness, None);
         let times = self.config.times.diagonal(points.len(), model.sites().classes, &mut randomness);
         let values = self.diagonal(model, &points, &times, &mut Pass::eval());
         Observed { name: "diagonal", per_example: values, times }
     }
 
     /// Per-example diagonal loss, `[batch]`.
-    fn diagonal(&self, model: &FlowMapModel, points: &Points, times: &[f64], pass: &mut Pass<'_>) -> Tensor<1> {
+    fn diagonal(&self, model: &FlowMapModel, points: &NoisedBatch, times: &[f64], pass: &mut Pass<'_>) -> Tensor<1> {
         let x_t = points.at(times);
         let t = vector(times, &x_t);
         let z = model.logits(x_t.into(), t.clone().into(), t.into(), &points.given, pass).value;
@@ -70,7 +70,7 @@ impl FlowMapObjective {
     }
 
     /// Whose predictions are the targets.
-    fn teacher(&self, step: &Step<'_, FlowMapModel>) -> FlowMapModel {
+    fn teacher(&self, step: &TrainStep<'_, FlowMapModel>) -> FlowMapModel {
         match (&self.config.objective.teacher, &self.frozen) {
             (Teacher::Frozen { .. }, Some(frozen)) => frozen.clone(),
             (Teacher::Online, _) => step.model.valid(),
@@ -81,20 +81,20 @@ impl FlowMapObjective {
     /// Per-example loss of the one-step map against `jumps` jumps of the teacher's from the same noise, `[batch]`.
     fn one_step(
         &self,
-        step: &Step<'_, FlowMapModel>,
-        points: &Points,
+        step: &TrainStep<'_, FlowMapModel>,
+        points: &NoisedBatch,
         jumps: usize,
         pass: &mut Pass<'_>,
         randomness: &mut Stream,
     ) -> Tensor<1> {
         let n = points.len();
         let teacher = self.teacher(step);
-        let teacher = Untracked { model: &teacher, points, smoothing: self.config.objective.smoothing };
+        let teacher = TeacherView { model: &teacher, points, smoothing: self.config.objective.smoothing };
         let grids: Vec<Vec<f64>> = (0..n).map(|_| random_grid(jumps, randomness)).collect();
         let time = |k: usize| -> Vec<f64> { grids.iter().map(|grid| grid[k]).collect() };
         let (mut x, mut target) = (points.x0.clone(), None);
         for k in 0..jumps {
-            let jump = Pairs { s: time(k), t: time(k + 1) };
+            let jump = TimePairs { s: time(k), t: time(k + 1) };
             let pi = softmax(teacher.logits(x.clone(), &jump.s, &jump.t));
             x = losses::jump(x.clone(), pi.clone(), jump.column(&x, jump_weight));
             target = Some(pi);
@@ -107,15 +107,15 @@ impl FlowMapObjective {
     /// Per-example off-diagonal loss, `[batch]`, and the derivative's norm where the objective has one.
     fn off_diagonal(
         &self,
-        step: &Step<'_, FlowMapModel>,
-        points: &Points,
-        pairs: &Pairs,
+        step: &TrainStep<'_, FlowMapModel>,
+        points: &NoisedBatch,
+        pairs: &TimePairs,
         pass: &mut Pass<'_>,
         randomness: &mut Stream,
     ) -> (Tensor<1>, Option<Tensor<1>>) {
         let online = || step.model.valid();
         let teacher = self.teacher(step);
-        let teacher = Untracked { model: &teacher, points, smoothing: self.config.objective.smoothing };
+        let teacher = TeacherView { model: &teacher, points, smoothing: self.config.objective.smoothing };
         let given = &points.given;
         let over_sites = |per_site| points.over_sites(per_site);
         let drift_norm = |z: &Dual<3>| drift_norm(z, points);
@@ -185,7 +185,7 @@ impl FlowMapObjective {
     }
 
     /// The scalar to differentiate from per-example losses.
-    fn weighted(&self, model: &FlowMapModel, loss: Tensor<1>, pairs: &Pairs) -> Tensor<1> {
+    fn weighted(&self, model: &FlowMapModel, loss: Tensor<1>, pairs: &TimePairs) -> Tensor<1> {
         match (self.config.objective.weighting, &model.pair_weight) {
             (Weighting::Adaptive { power, floor }, _) => {
                 let weight = (loss.clone().detach() + floor).powf_scalar(-power); // sg
@@ -203,12 +203,12 @@ impl FlowMapObjective {
 impl Objective<FlowMapModel> for FlowMapObjective {
     type Batch = IdBatch;
 
-    fn loss(&self, step: &Step<'_, FlowMapModel>, batch: &IdBatch) -> LossParts {
+    fn loss(&self, step: &TrainStep<'_, FlowMapModel>, batch: &IdBatch) -> LossParts {
         let config = &self.config.objective;
         let open = |purpose| stream(step.seed, purpose, step.index);
         let (mut times, mut dropout) = (open(Purpose::Time), open(Purpose::Dropout));
         let mut hidden = open(Purpose::Condition);
-        let points = Points::new(step.model, batch, &self.config, &mut open(Purpose::Source), Some(&mut hidden));
+        let points = NoisedBatch::new(step.model, batch, &self.config, &mut open(Purpose::Source), Some(&mut hidden));
         let classes = step.model.sites().classes;
         let progress = step.step as f64 / step.steps.max(1) as f64;
         let active = config.off_diagonal != OffDiagonal::None && config.share > 0.0 && progress >= config.start;
@@ -248,16 +248,16 @@ impl Objective<FlowMapModel> for FlowMapObjective {
 
 /// The endpoints of the paths of a batch.
 #[derive(Clone)]
-struct Points {
+struct NoisedBatch {
     x0: Tensor<3>,
     x1: Tensor<3>,
     ids: Tensor<2, Int>,
-    given: Given,
+    given: Conditioning,
     /// Weights of the sites in an item's mean, `[batch, sites]`; equal ones where there are none.
     weights: Option<Tensor<2>>,
 }
 
-impl Points {
+impl NoisedBatch {
     /// The batch with its noise. What `hidden` draws is not told; without it labels are, and prefixes are not.
     fn new(
         model: &FlowMapModel,
@@ -272,7 +272,7 @@ impl Points {
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
         let noise = config.source.draw(n * sites.count, sites.classes, randomness);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
-        let mut given = Given::of_items(sites, &batch.ids, &x0);
+        let mut given = Conditioning::of_items(sites, &batch.ids, &x0);
         let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
         let ids = indices(&ids, [n, sites.count], &device);
         let x1 = given.keep(one_hot(ids.clone(), sites.classes, &x0));
@@ -351,7 +351,7 @@ fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut S
 /// Weights of the sites of graphs: the mean over the nodes and `edge_weight` times the mean over the pairs that are there.
 fn site_weights(graph: GraphShape, sizes: &[usize], edge_weight: f64) -> Vec<f64> {
     let row = |&n: &usize| {
-        let (node, pair) = (1.0 / n.max(1) as f64, edge_weight / pairs(n).max(1) as f64);
+        let (node, pair) = (1.0 / n.max(1) as f64, edge_weight / pair_count(n).max(1) as f64);
         graph.sites_of(n).enumerate().map(move |(i, there)| there * if i < graph.nodes { node } else { pair })
     };
     sizes.iter().flat_map(row).collect()
@@ -363,7 +363,7 @@ fn random_grid(jumps: usize, randomness: &mut Stream) -> Vec<f64> {
     std::iter::once(0.0).chain(inner).chain(std::iter::once(1.0)).collect()
 }
 
-impl Split {
+impl SplitPoint {
     /// Fractions of the way, in (0, 1).
     fn draw(self, n: usize, randomness: &mut Stream) -> Vec<f64> {
         let mut one = || match self {
@@ -380,13 +380,13 @@ impl Split {
 }
 
 /// A teacher: deterministic, without a graph, with label smoothing undone.
-struct Untracked<'a> {
+struct TeacherView<'a> {
     model: &'a FlowMapModel,
-    points: &'a Points,
+    points: &'a NoisedBatch,
     smoothing: f64,
 }
 
-impl Untracked<'_> {
+impl TeacherView<'_> {
     fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let z = evaluate(self.model, x.inner(), s, t, &self.points.given, &mut Pass::eval());
         unsmooth(z.inner(), self.smoothing, self.points.given.open.as_ref()) // weights that track gradients must not make the target follow the student
@@ -409,27 +409,46 @@ fn unsmooth(z: Tensor<3>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<3>
 }
 
 /// Logits without tangent.
-fn evaluate(model: &FlowMapModel, x: Tensor<3>, s: &[f64], t: &[f64], given: &Given, pass: &mut Pass<'_>) -> Tensor<3> {
+fn evaluate(
+    model: &FlowMapModel,
+    x: Tensor<3>,
+    s: &[f64],
+    t: &[f64],
+    given: &Conditioning,
+    pass: &mut Pass<'_>,
+) -> Tensor<3> {
     let (s, t) = (vector(s, &x), vector(t, &x));
     model.logits(x.into(), s.into(), t.into(), given, pass).value
 }
 
 /// Logits with their derivative in t at fixed x and s.
-fn along_t(model: &FlowMapModel, x: Tensor<3>, pairs: &Pairs, given: &Given, pass: &mut Pass<'_>) -> Dual<3> {
+fn along_t(
+    model: &FlowMapModel,
+    x: Tensor<3>,
+    pairs: &TimePairs,
+    given: &Conditioning,
+    pass: &mut Pass<'_>,
+) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
     let t = Dual::new(t.clone(), t.ones_like());
     model.logits(x.into(), s.into(), t, given, pass)
 }
 
 /// Logits with their derivative along `(1-s, pi_ss - x)` on `(s, x)`, `1-s` times the flow's own direction.
-fn along_flow(model: &FlowMapModel, x: Tensor<3>, direction: Tensor<3>, pairs: &Pairs, given: &Given) -> Dual<3> {
+fn along_flow(
+    model: &FlowMapModel,
+    x: Tensor<3>,
+    direction: Tensor<3>,
+    pairs: &TimePairs,
+    given: &Conditioning,
+) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
     let ds = s.clone().neg() + 1.0;
     model.logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), given, &mut Pass::eval())
 }
 
 /// `||d pi||`, root of the mean square over sites, per example and without gradient.
-fn drift_norm(z: &Dual<3>, points: &Points) -> Option<Tensor<1>> {
+fn drift_norm(z: &Dual<3>, points: &NoisedBatch) -> Option<Tensor<1>> {
     let tangent = z.tangent.clone()?.detach().inner();
     let (_, dpi) = losses::endpoint(Dual::new(z.value.clone().detach().inner(), tangent));
     Some(points.over_sites((dpi.clone() * dpi).sum_dim(2).squeeze_dim(2)).sqrt())

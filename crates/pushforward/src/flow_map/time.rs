@@ -28,14 +28,14 @@ pub fn rate(s: f64) -> f64 {
 
 /// Times of every example of a batch, `s[i] <= t[i]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pairs {
+pub struct TimePairs {
     /// Start times.
     pub s: Vec<f64>,
     /// End times.
     pub t: Vec<f64>,
 }
 
-impl Pairs {
+impl TimePairs {
     /// Pairs on the diagonal.
     pub fn diagonal(t: Vec<f64>) -> Self {
         Self { s: t.clone(), t }
@@ -62,8 +62,8 @@ pub fn column(values: &[f64], like: &Tensor<3>) -> Tensor<3> {
 
 /// The law of a single time or of one member of a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "law", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum TimeLaw {
+#[serde(tag = "distribution", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum TimeDistribution {
     /// Uniform on `[0, 1]`; pairs are two sorted draws, uniform on the triangle.
     #[default]
     Uniform,
@@ -78,7 +78,7 @@ pub enum TimeLaw {
     },
 }
 
-impl TimeLaw {
+impl TimeDistribution {
     /// The time at which a uniform number `u` and a normal number `z` fall.
     fn at(self, u: f64, z: f64) -> f64 {
         match self {
@@ -101,9 +101,9 @@ impl TimeLaw {
 #[serde(deny_unknown_fields, default)]
 pub struct TimesConfig {
     /// Law of the diagonal times.
-    pub diagonal: TimeLaw,
+    pub diagonal: TimeDistribution,
     /// Law of the pairs `s < t` of the off-diagonal objective.
-    pub pairs: TimeLaw,
+    pub pairs: TimeDistribution,
     /// Share of the pairs that are forced to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD, whose target
     /// carries no information there and which then collapse to a single sample.
     pub boundary: f64,
@@ -118,8 +118,8 @@ pub struct TimesConfig {
 impl Default for TimesConfig {
     fn default() -> Self {
         Self {
-            diagonal: TimeLaw::Uniform,
-            pairs: TimeLaw::Uniform,
+            diagonal: TimeDistribution::Uniform,
+            pairs: TimeDistribution::Uniform,
             boundary: 0.0,
             latest: 1.0,
             antithetic: true,
@@ -136,7 +136,7 @@ impl TimesConfig {
     }
 
     /// `n` pairs off the diagonal, for variables of `classes` classes.
-    pub fn pairs(&self, n: usize, classes: usize, stream: &mut Stream) -> Pairs {
+    pub fn pairs(&self, n: usize, classes: usize, stream: &mut Stream) -> TimePairs {
         let warp = self.warp.table(classes);
         let first = self.pairs.times(n, self.antithetic, stream);
         let second = self.pairs.times(n, self.antithetic, stream);
@@ -151,13 +151,13 @@ impl TimesConfig {
                     return (0.0, 1.0);
                 }
                 let (s, t) = match self.pairs {
-                    TimeLaw::UniformStart => (a * b, b),
-                    TimeLaw::Uniform | TimeLaw::LogitNormal { .. } => (a.min(b), a.max(b)),
+                    TimeDistribution::UniformStart => (a * b, b),
+                    TimeDistribution::Uniform | TimeDistribution::LogitNormal { .. } => (a.min(b), a.max(b)),
                 };
                 (warp.time(s * self.latest), warp.time(t * self.latest))
             })
             .unzip();
-        Pairs { s, t }
+        TimePairs { s, t }
     }
 }
 
@@ -220,10 +220,10 @@ mod tests {
         let n = 40_000;
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         for (law, s_mean, t_mean) in [
-            (TimeLaw::Uniform, 1.0 / 3.0, 2.0 / 3.0),
-            (TimeLaw::UniformStart, 0.25, 0.5),
+            (TimeDistribution::Uniform, 1.0 / 3.0, 2.0 / 3.0),
+            (TimeDistribution::UniformStart, 0.25, 0.5),
             // Two sorted draws average to one draw; by symmetry of the logistic about a zero mean that is one half.
-            (TimeLaw::LogitNormal { mean: 0.0, deviation: 1.0 }, 0.3835, 0.6165),
+            (TimeDistribution::LogitNormal { mean: 0.0, deviation: 1.0 }, 0.3835, 0.6165),
         ] {
             for antithetic in [false, true] {
                 let config = TimesConfig { pairs: law, antithetic, ..TimesConfig::default() };

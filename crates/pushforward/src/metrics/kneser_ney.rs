@@ -299,8 +299,8 @@ fn check(corpus: &str, text: &[u32], vocabulary: usize, order: usize) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::entropy::of_probabilities;
     use super::*;
+    use crate::metrics::entropy::of_probabilities;
     use crate::rng::{Purpose, Stream, stream};
     use proptest::prelude::*;
 

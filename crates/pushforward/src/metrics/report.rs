@@ -263,8 +263,8 @@ fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::interval::fraction;
     use super::*;
+    use crate::metrics::interval::fraction;
     use serde_json::json;
 
     fn report() -> Report {

@@ -44,8 +44,8 @@ pub fn attention(q: Dual<4>, k: Dual<4>, v: Dual<4>, keys: Option<Tensor<2, Bool
 /// # Panics
 /// If the heads do not divide the width.
 pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
-    if kernels::serve(&qkv.value) && kernels::serve(&rotary.turns) {
-        return kernels::attention(qkv.into(), heads, None, Some(rotary.turns.clone()), None).into();
+    if kernels::serve(&qkv.value) && kernels::serve(&rotary.rotary_table) {
+        return kernels::attention(qkv.into(), heads, None, Some(rotary.rotary_table.clone()), None).into();
     }
     let [q, k, v] = apart(&qkv, heads);
     together(attention(rotary.forward(q), rotary.forward(k), v, None))
@@ -106,7 +106,7 @@ pub enum Positions {
 #[derive(Clone, Debug)]
 pub struct Rotary {
     /// Cosines, then sines: `[2, 1, tokens, width / 2]`.
-    turns: Tensor<4>,
+    rotary_table: Tensor<4>,
 }
 
 impl Rotary {
@@ -134,7 +134,7 @@ impl Rotary {
             }
         }
         let both = angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin()));
-        Self { turns: from_host(&both.collect::<Vec<_>>(), [2, 1, tokens, half], like) }
+        Self { rotary_table: from_host(&both.collect::<Vec<_>>(), [2, 1, tokens, half], like) }
     }
 
     /// Turns `(a, b) -> (a cos - b sin, b cos + a sin)`, with `a` the first half of the head and `b` the second.
@@ -145,7 +145,7 @@ impl Rotary {
         let half = x.dims()[3] / 2;
         x.linear(|x| {
             let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-            let (cos, sin) = (self.turns.clone().narrow(0, 0, 1), self.turns.clone().narrow(0, 1, 1));
+            let (cos, sin) = (self.rotary_table.clone().narrow(0, 0, 1), self.rotary_table.clone().narrow(0, 1, 1));
             let first = a.clone() * cos.clone() - b.clone() * sin.clone();
             Tensor::cat(vec![first, b * cos + a * sin], 3)
         })

@@ -6,7 +6,7 @@
 use burn::tensor::{Int, Tensor};
 
 use crate::dual::Dual;
-use crate::pairs::{in_order, pair_index, pairs};
+use crate::node_pairs::{in_order, pair_count, pair_index};
 use crate::tensor::{from_host, indices};
 
 /// Sizes of a graph.
@@ -23,7 +23,7 @@ pub struct GraphShape {
 impl GraphShape {
     /// Number of unordered pairs of nodes.
     pub fn pairs(&self) -> usize {
-        pairs(self.nodes)
+        pair_count(self.nodes)
     }
 
     /// Which sites a graph of `present` nodes has, one for one that it has and zero for the others.

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use super::modulation::modulate;
 use super::{Fill, parameter};
 use crate::dual::Dual;
-use crate::kernels::{self, Affine, Pair};
+use crate::kernels::{self, Affine, ValueTangent};
 use crate::rng::Stream;
 
 /// Divides by the root mean square over the last axis, and its tangent. `x` is centred already where that is wanted.
@@ -91,7 +91,7 @@ impl LayerNorm {
         kernels::serve(&x.value) && kernels::serve(&self.weight.val())
     }
 
-    fn affine(&self, modulation: Option<[Pair<3>; 2]>) -> Affine {
+    fn affine(&self, modulation: Option<[ValueTangent<3>; 2]>) -> Affine {
         Affine { weight: Some(self.weight.val()), bias: Some(self.bias.val()), modulation }
     }
 }

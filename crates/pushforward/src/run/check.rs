@@ -44,11 +44,11 @@ pub fn image_shape(schema: &Schema) -> Result<ImageShape, String> {
 ///
 /// # Errors
 /// The key and what it must be.
-pub fn check_fit(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
+pub fn check_compatibility(model: &ModelConfig, schema: &Schema) -> Result<(), String> {
     let sites = site_shape(schema);
     let network = match model {
         ModelConfig::FlowMap(config) => &config.network,
-        ModelConfig::Aef(config) => return config.check_fit(image_shape(schema)?),
+        ModelConfig::Aef(config) => return config.check_compatibility(image_shape(schema)?),
         ModelConfig::Classifier(_) if sites.grid().is_some() => return Ok(()),
         ModelConfig::Classifier(_) => return Err("a classifier needs a set of labelled images".into()),
     };

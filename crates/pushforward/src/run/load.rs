@@ -24,10 +24,10 @@ use crate::flow_map::network::FlowMapModel;
 use crate::flow_map::sample::guidance::Guided;
 use crate::flow_map::sample::{self, SampleRequest, Samples};
 use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
-use crate::pairs::ABSENT;
+use crate::node_pairs::ABSENT;
 use crate::params;
 use crate::rng::{Purpose, stream};
-pub use crate::run::check::{check_fit, image_schema, image_shape, site_shape};
+pub use crate::run::check::{check_compatibility, image_schema, image_shape, site_shape};
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
 use crate::tensor::from_host;
 use crate::train::checkpoint::{self, Checkpoint, CheckpointError, LAST};
@@ -74,7 +74,7 @@ impl Model {
 
 /// Which weights of a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Weights {
+pub enum WeightSet {
     /// The running average.
     #[default]
     Ema,
@@ -129,7 +129,7 @@ pub enum LoadError {
     },
     /// The network does not fit the data.
     #[error("{0}")]
-    Misfit(String),
+    Incompatible(String),
 }
 
 /// Why a model cannot do what was asked.
@@ -147,7 +147,7 @@ pub enum RequestError {
     },
     /// The request does not fit the model.
     #[error("{0}")]
-    Misfit(String),
+    Incompatible(String),
 }
 
 /// Why steering failed.
@@ -175,7 +175,7 @@ pub fn checkpoint_file(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// See [`LoadError`].
-pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, LoadError> {
+pub fn load(path: &Path, weights: WeightSet, device: &Device) -> Result<Loaded, LoadError> {
     let path = checkpoint_file(path);
     let file = Checkpoint::load(&path)?;
     let recipe = Recipe::parse(&file.recipe, "recipe", &[])
@@ -184,10 +184,10 @@ pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, Lo
     let schema: Schema = schema
         .and_then(|text| serde_json::from_str(text).map_err(|e| e.to_string()))
         .map_err(|problem| LoadError::Schema { path: path.clone(), problem })?;
-    check_fit(&recipe.model, &schema).map_err(LoadError::Misfit)?;
+    check_compatibility(&recipe.model, &schema).map_err(LoadError::Incompatible)?;
     let stored = match weights {
-        Weights::Ema => &file.ema,
-        Weights::Raw => &file.raw,
+        WeightSet::Ema => &file.ema,
+        WeightSet::Raw => &file.raw,
     };
     let misfit = |source| CheckpointError::Tensor { path: path.clone(), source };
     let (sites, mut init) = (site_shape(&schema), stream(0, Purpose::Init, 0));
@@ -201,7 +201,7 @@ pub fn load(path: &Path, weights: Weights, device: &Device) -> Result<Loaded, Lo
             Model::FlowMap { config: config.clone(), net: params::load(net, stored).map_err(misfit)? }
         }
         ModelConfig::Aef(config) => {
-            let shape = image_shape(&schema).map_err(LoadError::Misfit)?;
+            let shape = image_shape(&schema).map_err(LoadError::Incompatible)?;
             let mut net = params::load(config.init(shape, device, &mut init), stored).map_err(misfit)?;
             net.assume_initialised();
             Model::Aef { config: config.clone(), net, shape }
@@ -253,7 +253,7 @@ impl Loaded {
         request: &SampleRequest,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
-        let (config, net, request) = self.fitted("draw samples", request)?;
+        let (config, net, request) = self.compatible("draw samples", request)?;
         let sites = site_shape(&self.schema);
         Ok(match self.guided(net, request.guidance) {
             Some(net) => sample::sample(&net, config, sites, &self.device, &request, progress),
@@ -277,7 +277,7 @@ impl Loaded {
             )
         };
         if self.schema != weak.schema || kind(ours) != kind(theirs) {
-            return Err(RequestError::Misfit(format!(
+            return Err(RequestError::Incompatible(format!(
                 "{} cannot guide {}: a weaker model has the same data, source, condition and kind of output",
                 weak.path.display(),
                 self.path.display()
@@ -304,7 +304,7 @@ impl Loaded {
         reward: &dyn Reward,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure> {
-        let (config, net, sample) = self.fitted("be steered", &request.sample)?;
+        let (config, net, sample) = self.compatible("be steered", &request.sample)?;
         let request = SteerRequest { sample, ..request.clone() };
         let sites = site_shape(&self.schema);
         Ok(match self.guided(net, request.sample.guidance) {
@@ -320,20 +320,20 @@ impl Loaded {
     pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
         let (config, net) = self.flow_map("score items", "use a flow-map checkpoint")?;
         if config.source != Source::Gaussian || config.edge_noise != 1.0 {
-            return Err(RequestError::Misfit(
+            return Err(RequestError::Incompatible(
                 "the likelihood bound holds for the standard Gaussian source only".into(),
             ));
         }
         let parametrisation = config.objective.off_diagonal.parametrisation();
         if parametrisation == Parametrisation::Velocity {
-            return Err(RequestError::Misfit(
+            return Err(RequestError::Incompatible(
                 "the naive baseline predicts velocities and has no likelihood bound".into(),
             ));
         }
         let sites = site_shape(&self.schema);
         let known = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
         if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| known(i)) {
-            return Err(RequestError::Misfit(format!(
+            return Err(RequestError::Incompatible(format!(
                 "items have {} sites of {} classes, and the data have others",
                 sites.count, sites.classes
             )));
@@ -379,12 +379,12 @@ impl Loaded {
     ) -> Result<Vec<f32>, RequestError> {
         let (config, net, shape) = self.aef("draw images")?;
         if !net.generates() {
-            return Err(RequestError::Misfit(
+            return Err(RequestError::Incompatible(
                 "a deterministic autoencoder has no prior to draw from: use a model with one".into(),
             ));
         }
         if !(request.temperature.is_finite() && request.temperature >= 0.0) {
-            return Err(RequestError::Misfit(format!(
+            return Err(RequestError::Incompatible(format!(
                 "the temperature is not negative, found {}",
                 request.temperature
             )));
@@ -406,7 +406,10 @@ impl Loaded {
         let (_, net, shape) = self.aef("score images")?;
         let n = shape.numel();
         if pixels.is_empty() || !pixels.len().is_multiple_of(n) {
-            return Err(RequestError::Misfit(format!("images have {shape} values, and {} are given", pixels.len())));
+            return Err(RequestError::Incompatible(format!(
+                "images have {shape} values, and {} are given",
+                pixels.len()
+            )));
         }
         let x = from_host(
             &pixels.iter().map(|&p| f64::from(p)).collect::<Vec<_>>(),
@@ -414,7 +417,7 @@ impl Loaded {
             &net.preprocessing().norm.shift.val(),
         );
         marginal::log_densities(net, x, first, request).ok_or_else(|| {
-            RequestError::Misfit("a deterministic autoencoder has no density: use a model with one".into())
+            RequestError::Incompatible("a deterministic autoencoder has no density: use a model with one".into())
         })
     }
 

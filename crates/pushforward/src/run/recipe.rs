@@ -140,9 +140,10 @@ impl Recipe {
         for text in overrides {
             set(&mut table, text).map_err(|problem| RecipeError::Override { text: text.clone(), problem })?;
         }
-        // Read from text once more where there are no overrides, so that the message shows line and column.
-        let recipe: Self =
-            if overrides.is_empty() { toml::from_str(text) } else { table.try_into() }.map_err(parse_error)?;
+        let renamed = upgrade(&mut table);
+        // Read from text once more where nothing was changed, so that the message shows line and column.
+        let changed = renamed || !overrides.is_empty();
+        let recipe: Self = if changed { table.try_into() } else { toml::from_str(text) }.map_err(parse_error)?;
         recipe.validate().map_err(|message| RecipeError::Invalid { origin: origin.to_owned(), message })?;
         Ok(recipe)
     }
@@ -172,8 +173,24 @@ impl Recipe {
     }
 }
 
+/// Renames the keys of recipes from before version 0.1.0; whether there were any. Other old names are aliases of their fields, but serde
+/// knows no alias of a tag.
+fn upgrade(table: &mut Table) -> bool {
+    let times = table.get_mut("model").and_then(|model| model.get_mut("times"));
+    let Some(times) = times.and_then(Value::as_table_mut) else { return false };
+    let mut renamed = false;
+    for key in ["diagonal", "pairs"] {
+        let Some(distribution) = times.get_mut(key).and_then(Value::as_table_mut) else { continue };
+        if let Some(name) = distribution.remove("law") {
+            distribution.insert("distribution".to_owned(), name);
+            renamed = true;
+        }
+    }
+    renamed
+}
+
 /// Keys whose value decides which other keys their table has; changing one empties the table.
-const TAGS: [&str; 4] = ["kind", "law", "set", "family"];
+const TAGS: [&str; 5] = ["kind", "distribution", "law", "set", "family"];
 
 /// Applies one override.
 fn set(table: &mut Table, text: &str) -> Result<(), String> {

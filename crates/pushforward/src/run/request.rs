@@ -9,18 +9,21 @@ use crate::run::load::{Loaded, RequestError};
 
 impl Loaded {
     /// The flow map, and a request for samples that fits it.
-    pub(super) fn fitted(
+    pub(super) fn compatible(
         &self,
         what: &'static str,
         request: &SampleRequest,
     ) -> Result<(&FlowMapConfig, &FlowMapModel, SampleRequest), RequestError> {
         let (config, net) = self.flow_map(what, "use a flow-map checkpoint")?;
         if !(request.temperature.is_finite() && request.temperature > 0.0) {
-            return Err(RequestError::Misfit(format!("the temperature is positive, found {}", request.temperature)));
+            return Err(RequestError::Incompatible(format!(
+                "the temperature is positive, found {}",
+                request.temperature
+            )));
         }
         let velocity = config.objective.off_diagonal.parametrisation() == Parametrisation::Velocity;
         if velocity && (request.last == LastStep::Draw || request.temperature != 1.0) {
-            return Err(RequestError::Misfit(
+            return Err(RequestError::Incompatible(
                 "the naive baseline has no probabilities: its temperature is 1 and its last step argmax".into(),
             ));
         }
@@ -28,10 +31,10 @@ impl Loaded {
         let mut request = request.clone();
         if let Some(allowed) = &request.allowed {
             if velocity {
-                return Err(RequestError::Misfit("the naive baseline has no probabilities to constrain".into()));
+                return Err(RequestError::Incompatible("the naive baseline has no probabilities to constrain".into()));
             }
             if (allowed.sites(), allowed.classes()) != (self.schema.sites, self.schema.classes) {
-                return Err(RequestError::Misfit(format!(
+                return Err(RequestError::Incompatible(format!(
                     "the constraint is on {} sites of {} classes, and the model has {} of {}",
                     allowed.sites(),
                     allowed.classes(),
@@ -45,16 +48,18 @@ impl Loaded {
                 request.sizes.clone_from(&graph.sizes);
             }
             if request.sizes.len() > graph.nodes + 1 {
-                return Err(RequestError::Misfit(format!(
+                return Err(RequestError::Incompatible(format!(
                     "the graphs of this model have at most {} nodes",
                     graph.nodes
                 )));
             }
         } else if !request.sizes.is_empty() {
-            return Err(RequestError::Misfit("a number of nodes belongs to models of graphs".into()));
+            return Err(RequestError::Incompatible("a number of nodes belongs to models of graphs".into()));
         }
         if request.diagonal_noise && !matches!(config.network, NetworkConfig::GraphTransformer(_)) {
-            return Err(RequestError::Misfit("noise on the diagonal is for the network graph-transformer only".into()));
+            return Err(RequestError::Incompatible(
+                "noise on the diagonal is for the network graph-transformer only".into(),
+            ));
         }
         Ok((config, net, request))
     }
@@ -66,7 +71,7 @@ impl Loaded {
         net: &FlowMapModel,
         request: &SampleRequest,
     ) -> Result<(), RequestError> {
-        let refuse = |what: String| Err(RequestError::Misfit(what));
+        let refuse = |what: String| Err(RequestError::Incompatible(what));
         if !request.labels.is_empty() {
             let Some(count) = net.label_count() else {
                 return refuse(

@@ -45,7 +45,8 @@ pub struct TrainConfig {
     /// Whether the gradient of every later term of the loss loses what works against the first term's.
     ///
     /// Each term is then differentiated by itself: terms may share parameters, but no intermediate results.
-    pub project_conflict: bool,
+    #[serde(alias = "project_conflict")]
+    pub pcgrad: bool,
     /// How often term values, time buckets and statistics are read back.
     pub log_every: u64,
     /// How often to validate.
@@ -77,7 +78,7 @@ impl Default for TrainConfig {
             schedule: LrSchedule::Cosine { final_fraction: 0.0 },
             clip: Some(1.0),
             ema: None,
-            project_conflict: false,
+            pcgrad: false,
             log_every: 50,
             validate_every: 500,
             sample_every: 0,

@@ -76,7 +76,7 @@ pub fn clip(gradients: Gradients, norm: f64, limit: f64) -> Gradients {
 ///
 /// Gradients that do not conflict come back unchanged. Reference: Gradient Surgery for Multi-Task Learning (Yu et al., 2020),
 /// arXiv:2001.06782, algorithm 1, applied in one direction only: the first term is never bent.
-pub fn project_conflict(first: &Gradients, later: Gradients) -> Gradients {
+pub fn pcgrad(first: &Gradients, later: Gradients) -> Gradients {
     let inner = dot(first, &later);
     let square = dot(first, first);
     // Both comparisons are false for NaN, which then reaches the caller's own check.
@@ -137,11 +137,11 @@ mod tests {
         // so a projection per parameter would give another answer.
         let first = gradients(&[&[1.0, 1.0], &[1.0, 1.0]]);
         let later = gradients(&[&[-4.0, 0.0], &[1.0, 1.0]]);
-        assert_eq!(values(&project_conflict(&first, later)), [-3.5, 0.5, 1.5, 1.5]);
+        assert_eq!(values(&pcgrad(&first, later)), [-3.5, 0.5, 1.5, 1.5]);
         let agreeing = gradients(&[&[4.0, 0.0], &[-1.0, -1.0]]);
-        assert_eq!(values(&project_conflict(&first, agreeing.clone())), values(&agreeing));
+        assert_eq!(values(&pcgrad(&first, agreeing.clone())), values(&agreeing));
         let zero = gradients(&[&[0.0, 0.0], &[0.0, 0.0]]);
-        assert_eq!(values(&project_conflict(&zero, agreeing.clone())), values(&agreeing));
+        assert_eq!(values(&pcgrad(&zero, agreeing.clone())), values(&agreeing));
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         let mut first = gradients(&[&[1.0], &[1.0]]);
         first.0[0] = None;
         let later = gradients(&[&[5.0], &[-1.0]]);
-        assert_eq!(values(&project_conflict(&first, later)), [5.0, 0.0]);
+        assert_eq!(values(&pcgrad(&first, later)), [5.0, 0.0]);
     }
 
     proptest! {
@@ -161,7 +161,7 @@ mod tests {
             let first = gradients(&[&a[..2], &a[2..]]);
             let later = gradients(&[&b[..2], &b[2..]]);
             let (before, size) = (dot(&first, &later), grad_norm(&first) * grad_norm(&later));
-            let projected = project_conflict(&first, later.clone());
+            let projected = pcgrad(&first, later.clone());
             let after = dot(&first, &projected);
             prop_assert!((after - before.max(0.0)).abs() <= 1e-5 * (1.0 + size));
             prop_assert!(grad_norm(&projected) <= grad_norm(&later) + 1e-5);

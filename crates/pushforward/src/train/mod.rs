@@ -25,6 +25,7 @@ mod tests;
 pub(crate) mod toy;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -107,15 +108,6 @@ pub enum Event<'a, M> {
     },
 }
 
-/// The answer to an [`Event`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on.
-    Continue,
-    /// Finish the step, write a checkpoint and return.
-    Stop,
-}
-
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
@@ -125,7 +117,7 @@ pub enum EndReason {
     Patience,
     /// `max_minutes` were over; it can be resumed.
     TimeLimit,
-    /// The caller answered [`Flow::Stop`]; it can be resumed.
+    /// The caller answered [`ControlFlow::Break`]; it can be resumed.
     Stopped,
 }
 
@@ -184,9 +176,9 @@ pub enum TrainError {
     },
 }
 
-/// Trains a model.
+/// Trains a model. Where `on_event` breaks, the step is finished, a checkpoint is written and the run returns.
 ///
-/// With `config.minutes` the run ends and the schedule follows the clock; `Step::steps` is then an estimate from the rate so far.
+/// With `config.minutes` the run ends and the schedule follows the clock; `TrainStep::steps` is then an estimate from the rate so far.
 ///
 /// # Errors
 /// See [`TrainError`]. After an error the files of the run are those of its last checkpoint.
@@ -195,7 +187,7 @@ pub enum TrainError {
 /// If an objective returns no terms, or times that do not belong to its examples; or a model without tracked parameters.
 pub fn train<M: Module, O: Objective<M> + Sync>(
     request: TrainRequest<'_, M, O>,
-    on_event: &mut dyn FnMut(Event<'_, M>) -> Flow,
+    on_event: &mut dyn FnMut(Event<'_, M>) -> ControlFlow<()>,
 ) -> Result<Outcome<M>, TrainError> {
     let TrainRequest { model, objective, batch, validate, seed, config, run: folder, resume, max_minutes, workers } =
         request;
@@ -204,7 +196,7 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
     let start = Instant::now();
     let mut saved_step = resume.as_ref().map(|resume| resume.step);
     let mut run = Run::begin(model, seed, &config, resume)?;
-    run.employ(workers, &config);
+    run.spawn_workers(workers, &config);
     if saved_step.is_some() {
         run.last_good =
             folder.as_ref().map(|run| checkpoint::folder(&run.path).join(RESUME)).filter(|path| path.exists());
@@ -232,7 +224,7 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
         }
 
         let step_start = Instant::now();
-        let (gradients, micros, loss) = run.differentiate(objective, batch, &config, progress);
+        let (gradients, micros, loss) = run.accumulate_gradients(objective, batch, &config, progress);
         let failed = |place| TrainError::NonFinite { step: run.step + 1, place, checkpoint: run.last_good.clone() };
         if !loss.is_finite() {
             return Err(failed(first_non_finite(&micros)));
@@ -260,16 +252,16 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
             rate = Rate::default();
         }
         drop(micros);
-        stop |= on_event(Event::Step(&report)) == Flow::Stop;
+        stop |= on_event(Event::Step(&report)).is_break();
 
         let mut files = Vec::new();
         if let Some(validate) = validate.filter(|_| due(run.step, config.validate_every)) {
             let values = validate(&run.averaged());
-            let best = run.judge(&values);
+            let best = run.record_validation(&values);
             if best {
                 files.push(BEST.to_owned());
             }
-            stop |= on_event(Event::Validation { step: run.step, values: &values, best }) == Flow::Stop;
+            stop |= on_event(Event::Validation { step: run.step, values: &values, best }).is_break();
         }
         if due(run.step, config.keep_every) {
             files.push(checkpoint::step_file(run.step));
@@ -280,7 +272,7 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
         }
         stop |= run.save(folder.as_ref(), &files, start, on_event)?;
         if !stop && due(run.step, config.sample_every) {
-            stop |= on_event(Event::Sample { step: run.step, ema: &run.averaged() }) == Flow::Stop;
+            stop |= on_event(Event::Sample { step: run.step, ema: &run.averaged() }).is_break();
         }
     };
     if saved_step != Some(run.step) {

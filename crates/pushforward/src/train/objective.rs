@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 /// What an objective sees of a training step.
-pub struct Step<'a, M> {
+pub struct TrainStep<'a, M> {
     /// The network being trained; its parameters carry gradients.
     pub model: &'a M,
     /// The averaged weights, without gradients; the trained ones where the run keeps no average.
@@ -24,7 +24,7 @@ pub trait Objective<M> {
     type Batch;
 
     /// The loss of one batch.
-    fn loss(&self, step: &Step<'_, M>, batch: &Self::Batch) -> LossParts;
+    fn loss(&self, step: &TrainStep<'_, M>, batch: &Self::Batch) -> LossParts;
 }
 
 /// A loss as a sum of terms, and figures to watch.

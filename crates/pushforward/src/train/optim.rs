@@ -17,7 +17,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::gradients::Gradients;
 use crate::kernels::{self, AdamWRates};
-use crate::params::{self, Flat, ParamsError, Weights};
+use crate::params::{self, Flat, ParamsError, StateDict};
 
 /// Settings of [`AdamWOptimizer`].
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +72,9 @@ pub struct AdamWOptimizer {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
     /// First moments, flattened.
-    pub first: Weights,
+    pub first: StateDict,
     /// Second moments, flattened.
-    pub second: Weights,
+    pub second: StateDict,
     /// Steps taken by each parameter.
     pub steps: BTreeMap<String, u64>,
 }
@@ -156,7 +156,7 @@ impl AdamWOptimizer {
     }
 }
 
-fn moment(set: &Weights, name: &str, parameter: &Tensor<1>) -> Result<Tensor<1>, ParamsError> {
+fn moment(set: &StateDict, name: &str, parameter: &Tensor<1>) -> Result<Tensor<1>, ParamsError> {
     let (name, expected) = (name.to_owned(), parameter.dims().to_vec());
     let dtype: DType = parameter.dtype();
     match set.get(&name) {

@@ -47,7 +47,7 @@ pub enum NonFinite {
         /// Name of the term.
         term: &'static str,
         /// Micro-step, which addresses batch and noise.
-        micro_step: u64,
+        micro_batch: u64,
         /// Position of the first such example in the batch, if a single example is to blame.
         example: Option<usize>,
         /// Interval of the time axis it lies in, such as `t0.2-0.4`.
@@ -63,8 +63,8 @@ pub enum NonFinite {
 impl std::fmt::Display for NonFinite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Term { term, micro_step, example, bucket } => {
-                write!(f, "the loss term `{term}` of micro-step {micro_step} is not finite")?;
+            Self::Term { term, micro_batch, example, bucket } => {
+                write!(f, "the loss term `{term}` of micro-batch {micro_batch} is not finite")?;
                 if let Some(example) = example {
                     write!(f, ", first at example {example}")?;
                 }
@@ -138,19 +138,19 @@ fn bucket_name(bucket: usize) -> String {
 pub(super) fn first_non_finite(micros: &[Micro]) -> NonFinite {
     let terms = micros.iter().flat_map(|micro| micro.terms.iter().map(move |term| (micro.index, term)));
     let mut sum_overflows = None;
-    for (micro_step, (loss, values)) in terms {
+    for (micro_batch, (loss, values)) in terms {
         if host(loss).iter().all(|value| value.is_finite()) {
             // Every term may be finite and their sum not: then the first one stands for it.
-            sum_overflows.get_or_insert((micro_step, values.name));
+            sum_overflows.get_or_insert((micro_batch, values.name));
             continue;
         }
         let example = host(&values.per_example).iter().position(|value| !value.is_finite());
         let time = example.and_then(|example| values.times.get(example));
         let bucket = time.map(|&time| bucket_name(bucket(time)));
-        return NonFinite::Term { term: values.name, micro_step, example, bucket };
+        return NonFinite::Term { term: values.name, micro_batch, example, bucket };
     }
-    let (micro_step, term) = sum_overflows.expect("an objective returns at least one term");
-    NonFinite::Term { term, micro_step, example: None, bucket: None }
+    let (micro_batch, term) = sum_overflows.expect("an objective returns at least one term");
+    NonFinite::Term { term, micro_batch, example: None, bucket: None }
 }
 
 /// Means over the micro-steps of a step.

@@ -1,5 +1,6 @@
 //! The state of a run, and the parts of a step that change it.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,13 +9,13 @@ use burn::tensor::Tensor;
 
 use super::config::TrainConfig;
 use super::ema::Ema;
-use super::gradients::{Gradients, project_conflict};
+use super::gradients::{Gradients, pcgrad};
 use super::optim::AdamWOptimizer;
 use super::report::Micro;
-use super::{Event, Flow, RunFolder, TrainError};
-use crate::params::{self, Weights};
+use super::{Event, RunFolder, TrainError};
+use crate::params::{self, StateDict};
 use crate::train::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
-use crate::train::objective::{LossTerm, Objective, Step};
+use crate::train::objective::{LossTerm, Objective, TrainStep};
 
 /// The state of a run between two optimiser steps.
 pub(super) struct Run<M> {
@@ -23,7 +24,7 @@ pub(super) struct Run<M> {
     ema: Option<Ema<M>>,
     optimizer: AdamWOptimizer,
     pub(super) step: u64,
-    micro_step: u64,
+    micro_batch: u64,
     pub(super) best_validation: Option<f64>,
     pub(super) stale_validations: u64,
     pub(super) seconds_before: f64,
@@ -40,7 +41,7 @@ impl<M: Module> Run<M> {
             model,
             optimizer: AdamWOptimizer::new(config.adamw()),
             step: 0,
-            micro_step: 0,
+            micro_batch: 0,
             best_validation: None,
             stale_validations: 0,
             seconds_before: 0.0,
@@ -61,7 +62,7 @@ impl<M: Module> Run<M> {
         };
         run.optimizer.restore(&resume.moments, &run.model)?;
         run.step = resume.step;
-        run.micro_step = resume.micro_step;
+        run.micro_batch = resume.micro_batch;
         run.best_validation = resume.best_validation;
         run.stale_validations = resume.stale_validations;
         run.seconds_before = resume.elapsed_seconds;
@@ -69,7 +70,7 @@ impl<M: Module> Run<M> {
     }
 
     /// Computes the micro-steps of an optimiser step on so many threads.
-    pub(super) fn employ(&mut self, workers: usize, config: &TrainConfig) {
+    pub(super) fn spawn_workers(&mut self, workers: usize, config: &TrainConfig) {
         let useful = workers.min(config.accumulate as usize);
         if useful > 1 {
             let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("the system grants a thread");
@@ -82,7 +83,7 @@ impl<M: Module> Run<M> {
     }
 
     /// The gradient of the mean loss over the micro-steps of one optimiser step, and that loss.
-    pub(super) fn differentiate<O: Objective<M> + Sync>(
+    pub(super) fn accumulate_gradients<O: Objective<M> + Sync>(
         &mut self,
         objective: &O,
         batch: &(dyn Fn(u64) -> O::Batch + Sync),
@@ -97,16 +98,16 @@ impl<M: Module> Run<M> {
         let mut sums: Vec<(&'static str, Gradients)> = Vec::new();
         let mut loss_sum = 0.0;
         let mut micros = Vec::new();
-        let first = self.micro_step;
-        self.micro_step += config.accumulate;
+        let first = self.micro_batch;
+        self.micro_batch += config.accumulate;
         let view = |model| Shared { model, ema: averaged.clone(), seed: self.seed, step: self.step, steps };
         let mut results: Vec<MicroResult> = if self.workers.is_empty() || config.accumulate == 1 {
             let shared = view(self.model.clone());
-            (first..self.micro_step).map(|index| shared.micro_step(objective, batch, index, config)).collect()
+            (first..self.micro_batch).map(|index| shared.micro_batch(objective, batch, index, config)).collect()
         } else {
             // Every worker has its own copy of the parameters as leaves, and so a graph of its own.
             let forks: Vec<Shared<M>> = self.workers.iter().map(|_| view(self.model.valid().train())).collect();
-            let indices = first..self.micro_step;
+            let indices = first..self.micro_batch;
             let count = self.workers.len() as u64;
             std::thread::scope(|scope| {
                 let running: Vec<_> = (0u64..)
@@ -116,7 +117,8 @@ impl<M: Module> Run<M> {
                         scope.spawn(move || {
                             pool.install(move || {
                                 let _precision = config.precision.scope();
-                                mine.map(|index| shared.micro_step(objective, batch, index, config)).collect::<Vec<_>>()
+                                mine.map(|index| shared.micro_batch(objective, batch, index, config))
+                                    .collect::<Vec<_>>()
                             })
                         })
                     })
@@ -140,8 +142,7 @@ impl<M: Module> Run<M> {
         let loss = loss_sum * scale;
         let mut sums = sums.into_iter().map(|(_, gradients)| gradients);
         let first = sums.next().expect("at least one term");
-        let later =
-            sums.map(|later| project_conflict(&first, later)).reduce(|sum, later| sum + later).unwrap_or_default();
+        let later = sums.map(|later| pcgrad(&first, later)).reduce(|sum, later| sum + later).unwrap_or_default();
         ((first + later).scale(scale), micros, loss)
     }
 
@@ -154,7 +155,7 @@ impl<M: Module> Run<M> {
     }
 
     /// Takes note of a validation; whether it is the best so far.
-    pub(super) fn judge(&mut self, values: &[(String, f64)]) -> bool {
+    pub(super) fn record_validation(&mut self, values: &[(String, f64)]) -> bool {
         let Some((_, loss)) = values.first() else { return false };
         // Infinite and undefined losses are never the best.
         let best = loss.is_finite() && self.best_validation.is_none_or(|best| *loss < best);
@@ -173,10 +174,10 @@ impl<M: Module> Run<M> {
         folder: Option<&RunFolder>,
         files: &[String],
         start: Instant,
-        on_event: &mut dyn FnMut(Event<'_, M>) -> Flow,
+        on_event: &mut dyn FnMut(Event<'_, M>) -> ControlFlow<()>,
     ) -> Result<bool, TrainError> {
         let Some(run) = folder.filter(|_| !files.is_empty()) else { return Ok(false) };
-        let weights = |model: &M| -> Weights { params::collect(model).into_iter().collect() };
+        let weights = |model: &M| -> StateDict { params::collect(model).into_iter().collect() };
         let raw = weights(&self.model);
         let ema = self.ema.as_ref().map(|ema| weights(ema.model()));
         let mut stop = false;
@@ -190,7 +191,7 @@ impl<M: Module> Run<M> {
                     provenance,
                     seed: self.seed,
                     step: self.step,
-                    micro_step: self.micro_step,
+                    micro_batch: self.micro_batch,
                     ema_updates: self.ema.as_ref().map_or(0, Ema::updates),
                     best_validation: self.best_validation,
                     stale_validations: self.stale_validations,
@@ -206,7 +207,7 @@ impl<M: Module> Run<M> {
                     Checkpoint { format: FORMAT, step: self.step, recipe, provenance, ema, raw: raw.clone() };
                 checkpoint.save(&path)?;
             }
-            stop |= on_event(Event::Checkpoint { step: self.step, path: &path }) == Flow::Stop;
+            stop |= on_event(Event::Checkpoint { step: self.step, path: &path }).is_break();
             self.last_good = Some(path);
         }
         Ok(stop)
@@ -232,20 +233,26 @@ struct MicroResult {
 }
 
 impl<M: Module> Shared<M> {
-    fn micro_step<O: Objective<M>>(
+    fn micro_batch<O: Objective<M>>(
         &self,
         objective: &O,
         batch: &(dyn Fn(u64) -> O::Batch + Sync),
         index: u64,
         config: &TrainConfig,
     ) -> MicroResult {
-        let view =
-            Step { model: &self.model, ema: &self.ema, seed: self.seed, index, step: self.step, steps: self.steps };
+        let view = TrainStep {
+            model: &self.model,
+            ema: &self.ema,
+            seed: self.seed,
+            index,
+            step: self.step,
+            steps: self.steps,
+        };
         let parts = objective.loss(&view, &batch(index));
         let total = parts.terms.iter().map(|term| term.loss.clone()).reduce(Tensor::add);
         let total = total.expect("an objective returns at least one term");
         let loss = total.clone().without_autodiff().into_scalar::<f64>();
-        let gradients = if config.project_conflict {
+        let gradients = if config.pcgrad {
             // The sum was only read: without a backward pass its node goes, and the terms' graphs stay.
             drop(total);
             let of = |term: &LossTerm| (term.values.name, Gradients::of(&term.loss, &self.model));

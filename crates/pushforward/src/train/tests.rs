@@ -1,12 +1,14 @@
 //! Laws of the loop: learning, resuming, stopping, reporting, and failing loudly.
 
+use std::ops::ControlFlow;
+
 use super::ema::EmaConfig;
 use super::gradients::Gradients;
 use super::report::host;
 use super::*;
-use crate::params::Weights;
+use crate::params::StateDict;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::objective::Step;
+use crate::train::objective::TrainStep;
 use crate::train::toy::{self, Mlp, Toy, Trouble, batch, mlp};
 
 use burn::tensor::Tensor;
@@ -47,12 +49,12 @@ fn in_folder(path: &Path) -> Option<RunFolder> {
     Some(RunFolder { path: path.into(), recipe: "family = \"toy\"\n".into(), provenance })
 }
 
-fn weights(model: &Mlp) -> Weights {
+fn weights(model: &Mlp) -> StateDict {
     params::collect(model).into_iter().collect()
 }
 
 /// Bits, so that 0 and -0 differ.
-fn bits(weights: &Weights) -> Vec<(&String, &[u8])> {
+fn bits(weights: &StateDict) -> Vec<(&String, &[u8])> {
     weights.iter().map(|(name, data)| (name, data.as_bytes())).collect()
 }
 
@@ -62,8 +64,8 @@ fn mean_squared_error(model: &Mlp) -> Vec<(String, f64)> {
     vec![("loss".into(), error.square().mean().into_scalar::<f64>())]
 }
 
-fn quiet(_: Event<'_, Mlp>) -> Flow {
-    Flow::Continue
+fn quiet(_: Event<'_, Mlp>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 #[test]
@@ -83,7 +85,7 @@ fn every_parameter_gets_a_gradient() {
     let toy = Toy::default();
     let model = mlp(1);
     let valid = model.valid();
-    let step = Step { model: &model, ema: &valid, seed: 0, index: 0, step: 0, steps: 1 };
+    let step = TrainStep { model: &model, ema: &valid, seed: 0, index: 0, step: 0, steps: 1 };
     for term in toy.loss(&step, &batch(0)).terms.iter().take(1) {
         let gradients = Gradients::of(&term.loss, &model);
         assert_eq!(gradients.0.len(), 4);
@@ -94,11 +96,11 @@ fn every_parameter_gets_a_gradient() {
     }
 }
 
-fn resumed_equals_uninterrupted(project_conflict: bool) {
+fn resumed_equals_uninterrupted(pcgrad: bool) {
     let toy = Toy::default();
     let whole = tempfile::tempdir().expect("a temporary folder");
     let parts = tempfile::tempdir().expect("a temporary folder");
-    let settings = TrainConfig { project_conflict, patience: Some(100), ..config(20) };
+    let settings = TrainConfig { pcgrad, patience: Some(100), ..config(20) };
     // Grows worse as the model learns, so that the best validation lies before the interruption.
     let validate: &Validate<'_, Mlp> = &|model| vec![("loss".into(), -mean_squared_error(model)[0].1)];
     let part = |run: &Path, resume: Option<Resume>, model: Mlp, stop_at: u64| {
@@ -113,9 +115,9 @@ fn resumed_equals_uninterrupted(project_conflict: bool) {
         let outcome = train(request, &mut |event| match event {
             Event::Step(report) => {
                 losses.push((report.step, report.loss.to_bits(), report.grad_norm.to_bits(), report.lr.to_bits()));
-                if report.step == stop_at { Flow::Stop } else { Flow::Continue }
+                if report.step == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
-            _ => Flow::Continue,
+            _ => ControlFlow::Continue(()),
         })
         .expect("nothing can go wrong here");
         let resume = Resume::load(&checkpoint::folder(run).join(RESUME)).expect("it was just written");
@@ -123,7 +125,7 @@ fn resumed_equals_uninterrupted(project_conflict: bool) {
     };
     let (expected, expected_state, expected_losses) = part(whole.path(), None, mlp(1), 0);
     let (first, state, mut losses) = part(parts.path(), None, mlp(1), 9);
-    assert_eq!((first.reason, first.step, state.step, state.micro_step), (EndReason::Stopped, 9, 9, 18));
+    assert_eq!((first.reason, first.step, state.step, state.micro_batch), (EndReason::Stopped, 9, 9, 18));
     // A fresh module of other weights: everything must come from the file.
     let (second, mut state, rest) = part(parts.path(), Some(state), mlp(99), 0);
     losses.extend(rest);
@@ -151,7 +153,8 @@ fn any_number_of_workers_gives_the_same_bits() {
     let settings = TrainConfig { accumulate: 3, ema: Some(EmaConfig::default()), ..config(6) };
     let mut runs = [1, 2, 3, 5].map(|workers| {
         let toy = Toy::default();
-        let outcome = train(TrainRequest { workers, ..request(&toy, settings.clone()) }, &mut |_| Flow::Continue);
+        let outcome =
+            train(TrainRequest { workers, ..request(&toy, settings.clone()) }, &mut |_| ControlFlow::Continue(()));
         let outcome = outcome.expect("a sound run");
         (weights(&outcome.model), weights(&outcome.ema))
     });
@@ -181,11 +184,11 @@ fn accumulation_equals_a_larger_batch() {
 
 #[test]
 fn projection_changes_training_only_where_terms_conflict() {
-    let run = |toy: &Toy, project_conflict| {
-        let settings = TrainConfig { project_conflict, clip: None, ..config(6) };
+    let run = |toy: &Toy, pcgrad| {
+        let settings = TrainConfig { pcgrad, clip: None, ..config(6) };
         weights(&train(request(toy, settings), &mut quiet).expect("nothing can go wrong here").model)
     };
-    let close = |a: &Weights, b: &Weights| {
+    let close = |a: &StateDict, b: &StateDict| {
         a.values().zip(b.values()).all(|(a, b)| a.iter::<f64>().zip(b.iter::<f64>()).all(|(a, b)| (a - b).abs() < 1e-4))
     };
     // The second term fits the same targets, or their opposites.
@@ -199,20 +202,20 @@ fn projection_changes_training_only_where_terms_conflict() {
 fn a_non_finite_loss_names_term_example_and_bucket() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // Micro-step 7 is in step 4, after the checkpoint of step 2. The example lies at time 11.5 / 16 = 0.72.
-    let toy = Toy { trouble: Trouble::Example { micro_step: 7, example: 11 }, ..Toy::default() };
+    let toy = Toy { trouble: Trouble::Example { micro_batch: 7, example: 11 }, ..Toy::default() };
     let settings = TrainConfig { checkpoint_every: 2, ..config(10) };
     let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, settings) };
     let mut steps = 0;
     let error = train(request, &mut |event| {
         steps += u64::from(matches!(event, Event::Step(_)));
-        Flow::Continue
+        ControlFlow::Continue(())
     })
     .expect_err("the loss of micro-step 7 is NaN");
     let path = checkpoint::folder(folder.path()).join(RESUME);
     let TrainError::NonFinite { step: 4, place, checkpoint: Some(good) } = &error else { panic!("{error}") };
     assert_eq!(
         *place,
-        NonFinite::Term { term: "fit", micro_step: 7, example: Some(11), bucket: Some("t0.6-0.8".into()) }
+        NonFinite::Term { term: "fit", micro_batch: 7, example: Some(11), bucket: Some("t0.6-0.8".into()) }
     );
     assert_eq!((steps, good), (3, &path));
     assert_eq!(Resume::load(&path).expect("the last good checkpoint").step, 2);
@@ -224,7 +227,7 @@ fn a_non_finite_loss_names_term_example_and_bucket() {
 
 #[test]
 fn a_non_finite_gradient_names_the_parameter() {
-    let toy = Toy { trouble: Trouble::Gradient { micro_step: 2 }, ..Toy::default() };
+    let toy = Toy { trouble: Trouble::Gradient { micro_batch: 2 }, ..Toy::default() };
     let error = train(request(&toy, config(10)), &mut quiet).expect_err("the gradient of micro-step 2 is NaN");
     let TrainError::NonFinite { step: 2, place, checkpoint: None } = &error else { panic!("{error}") };
     assert_eq!(*place, NonFinite::Gradient { parameter: Some("layers.1.bias".into()) });
@@ -248,7 +251,7 @@ fn logging_steps_report_terms_buckets_and_stats() {
             assert!((mean / 16.0 - details.terms[0].1).abs() < 1e-5);
             assert!((details.terms.iter().map(|(_, v)| v).sum::<f64>() - loss).abs() < 1e-5);
         }
-        Flow::Continue
+        ControlFlow::Continue(())
     })
     .expect("nothing can go wrong here");
     assert_eq!(logged, [1, 5, 10]);
@@ -277,7 +280,7 @@ fn stops_for_patience_and_for_the_clock() {
         if let Event::Step(report) = event {
             rates.push(report.lr);
         }
-        Flow::Continue
+        ControlFlow::Continue(())
     });
     let outcome = outcome.expect("nothing can go wrong here");
     assert!(outcome.reason == EndReason::Finished && outcome.step > 1 && outcome.seconds < 2.0);
@@ -319,7 +322,7 @@ fn files_are_written_when_due() {
             }
             _ => {}
         }
-        Flow::Continue
+        ControlFlow::Continue(())
     })
     .expect("nothing can go wrong here");
     let expected = [(3, "step-00000003.safetensors"), (4, LAST), (4, RESUME), (6, "step-00000006.safetensors")];

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::rng::{Purpose, stream};
-use crate::train::objective::{LossParts, LossTerm, Objective, Observed, Step};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
 #[derive(Module, Debug)]
 pub(crate) struct Dense {
@@ -53,11 +53,11 @@ pub(crate) enum Trouble {
     #[default]
     None,
     Example {
-        micro_step: u64,
+        micro_batch: u64,
         example: usize,
     },
     Gradient {
-        micro_step: u64,
+        micro_batch: u64,
     },
 }
 
@@ -77,7 +77,7 @@ impl Default for Toy {
 impl Objective<Mlp> for Toy {
     type Batch = (Tensor<2>, Tensor<2>);
 
-    fn loss(&self, step: &Step<'_, Mlp>, (x, y): &Self::Batch) -> LossParts {
+    fn loss(&self, step: &TrainStep<'_, Mlp>, (x, y): &Self::Batch) -> LossParts {
         let n = x.dims()[0];
         let device = x.device();
         let noise = stream(step.seed, Purpose::Source, step.index).normals(2 * n);
@@ -85,11 +85,11 @@ impl Objective<Mlp> for Toy {
         let noisy = x.clone().add(noise.mul_scalar(self.noise));
         let mut fit = step.model.forward(noisy.clone()).sub(y.clone()).square().squeeze_dim::<1>(1);
         match self.trouble {
-            Trouble::Example { micro_step, example } if step.index == micro_step => {
+            Trouble::Example { micro_batch, example } if step.index == micro_batch => {
                 let values: Vec<f32> = (0..n).map(|i| if i == example { f32::NAN } else { 0.0 }).collect();
                 fit = fit.add(Tensor::from_data(values.as_slice(), &device));
             }
-            Trouble::Gradient { micro_step } if step.index == micro_step => {
+            Trouble::Gradient { micro_batch } if step.index == micro_batch => {
                 // The root has an infinite slope at zero, and zero times that is not a number.
                 let zero = step.model.layers[1].bias.val().mul_scalar(0.0).sqrt();
                 fit = fit.add(zero.sum());

@@ -4,12 +4,12 @@ use burn::tensor::Tensor;
 use pushforward::aef::config::{AefConfig, Variant};
 use pushforward::aef::gaussian::row_sum;
 use pushforward::aef::marginal::log_mean;
-use pushforward::aef::network::{NetworkConfig, SmallConfig};
+use pushforward::aef::network::{ImageNetworkConfig, SmallConfig};
 use pushforward::aef::output::{Output, OutputConfig};
 use pushforward::aef::preprocessing::Prepared;
 use pushforward::aef::{AefModel, ImageShape, mask};
 use pushforward::bijector::{Bijector, FlowConfig, MafConfig};
-use pushforward::params::{self, Weights};
+use pushforward::params::{self, StateDict};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, to_host};
 use serde_json::Value;
@@ -59,7 +59,7 @@ impl Case {
                 other => panic!("unknown kind {other}"),
             },
             latent: number("d"),
-            network: NetworkConfig::Small(SmallConfig { channels: number("hidden_channels") }),
+            network: ImageNetworkConfig::Small(SmallConfig { channels: number("hidden_channels") }),
             output: match settings["decoder"].as_str().expect("a decoder") {
                 "independent" => OutputConfig::Independent { floor: 0.0 },
                 "dependent" => OutputConfig::Dependent { floor: 0.0 },
@@ -77,7 +77,7 @@ impl Case {
         let steps = 3 * maf.layers;
         // Parameter names carry the variants of enums, which the table below leaves out.
         let weights = weights(&g, group, steps);
-        let weights: Weights = params::collect(&fresh)
+        let weights: StateDict = params::collect(&fresh)
             .into_iter()
             .filter_map(|(name, data)| {
                 // The order of a permutation is a constant.
@@ -127,10 +127,10 @@ fn plain(name: &str) -> String {
 }
 
 /// The parameters of the fixture under our plain names.
-fn weights(g: &Golden, group: &str, steps: usize) -> Weights {
+fn weights(g: &Golden, group: &str, steps: usize) -> StateDict {
     use burn::tensor::TensorData;
     let prefix = format!("{group}.state.");
-    let mut found = Weights::new();
+    let mut found = StateDict::new();
     let mut halves = Vec::new();
     for name in g.under(&prefix) {
         let Some((ours, transposed)) = our_name(&name, steps) else { continue };
@@ -240,7 +240,7 @@ fn partitions_match_the_published_code() {
         let all = case.rows("out.deviations");
         let mask = case.g.values(&format!("{}.state.mask", case.group));
         let indices: Vec<usize> = (0..mask.len()).filter(|&i| mask[i] == 1.0).collect();
-        let split = mask::Split::new(&indices, case.shape.numel());
+        let split = mask::CoreShell::new(&indices, case.shape.numel());
         close("deviations", &to_host(&e.deviations), &to_host(&split.shell(all)), tolerance(1e-8));
         // Sampling, with and without deviations, and reconstruction.
         let z = case.model.from_base(case.rows("sample.z0"));
@@ -335,7 +335,7 @@ fn initialisation_by_the_first_batch_matches_the_published_code() {
             }
             other => panic!("{other:?} has no fixture"),
         }
-        let wanted: Weights = params::collect(&case.model).into_iter().collect();
+        let wanted: StateDict = params::collect(&case.model).into_iter().collect();
         for (name, found) in params::collect(&model) {
             if name.ends_with("log_scale") || name.ends_with("shift") {
                 let values = |data: &burn::tensor::TensorData| data.iter::<f64>().collect::<Vec<_>>();
@@ -346,8 +346,8 @@ fn initialisation_by_the_first_batch_matches_the_published_code() {
 }
 
 /// The weights of a case with every normalisation as a fresh model has it.
-fn weights_without_norms(case: &Case) -> Weights {
-    let fresh: Weights = params::collect(&case.fresh).into_iter().collect();
+fn weights_without_norms(case: &Case) -> StateDict {
+    let fresh: StateDict = params::collect(&case.fresh).into_iter().collect();
     let loaded = params::collect(&case.model).into_iter();
     loaded
         .map(|(name, data)| {

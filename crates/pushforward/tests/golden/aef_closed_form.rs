@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use pushforward::aef::gaussian::{LN_2PI, log_normal};
 use pushforward::aef::latent::{Expansion, Recognition};
 use pushforward::aef::marginal::{MarginalRequest, Proposal, log_mean, marginal};
-use pushforward::aef::mask::Split;
-use pushforward::bijector::{Affine, Flow, Step, Transform};
+use pushforward::aef::mask::CoreShell;
+use pushforward::bijector::{Affine, Flow, FlowStep, Transform};
 use pushforward::tensor::to_host;
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ fn after_core(core: usize, weights: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 
 fn partition(net: LinearEncoder, dec: TanhDecoder, scales: &[f64], core: usize) -> TinyPartition {
     let n = scales.len();
-    let split = Split::new(&(0..core).collect::<Vec<_>>(), n);
+    let split = CoreShell::new(&(0..core).collect::<Vec<_>>(), n);
     TinyPartition::new(
         no_preprocessing(),
         identity(),
@@ -167,7 +167,7 @@ fn expansion_around(p: &Value, net: LinearEncoder, s: f64, n: usize) -> TinyLate
     let core = Affine::new(1.0 / scale, -number(&p["flow_shift"]) / scale);
     let recognition = Recognition::Expansion(Expansion {
         map: linear(&columns(&[numbers(&p["W"])]), &[number(&p["b"])]),
-        core: Flow { steps: vec![Step::new(Transform::Affine(core))] },
+        core: Flow { steps: vec![FlowStep::new(Transform::Affine(core))] },
         noise: s,
     });
     let nets = (encoder(net, n), decoder(dec, &numbers(&p["dec_scale"])));

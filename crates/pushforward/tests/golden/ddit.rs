@@ -6,8 +6,8 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{EndpointNet, Given};
-use pushforward::flow_map::time::{Pairs, TimeGrid, jump_weight};
+use pushforward::flow_map::network::{Conditioning, EndpointNet};
+use pushforward::flow_map::time::{TimeGrid, TimePairs, jump_weight};
 use pushforward::nn::dit::{Dit, DitConfig, InputMode};
 use pushforward::nn::linear::Linear;
 use pushforward::nn::norm::LayerNorm;
@@ -24,7 +24,7 @@ const GROUPS: [&str; 2] = ["naive", "rms"];
 struct Text(Dit);
 
 impl EndpointNet for Text {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Given, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
         self.0.forward(x, s, t, None, pass)
     }
 }
@@ -89,7 +89,7 @@ struct Case {
     g: Golden,
     group: &'static str,
     net: Text,
-    pairs: Pairs,
+    pairs: TimePairs,
     x0: Tensor<3>,
     x1: Tensor<3>,
     x_s: Tensor<3>,
@@ -137,7 +137,7 @@ impl Case {
                 *bias = Some(param(&g, &key));
             }
         }
-        let pairs = Pairs { s: g.values(&name("in.s")), t: g.values(&name("in.t")) };
+        let pairs = TimePairs { s: g.values(&name("in.s")), t: g.values(&name("in.t")) };
         let x0: Tensor<3> = g.tensor(&name("in.x0"));
         let x1 = one_hot(indices(&g.ids(&name("in.x1")), g.shape(&name("in.x1")), &device()), classes, &x0);
         let x_s = g.tensor(&name("in.x_s"));
@@ -156,14 +156,14 @@ impl Case {
     /// Logits at `(x, s, t)` without tangent.
     fn at(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let (s, t) = (vector(s, x), vector(t, x));
-        self.net.logits(x.clone().into(), s.into(), t.into(), &Given::default(), &mut Pass::eval()).value
+        self.net.logits(x.clone().into(), s.into(), t.into(), &Conditioning::default(), &mut Pass::eval()).value
     }
 
     /// Logits at `(x_s, s, t)` with their slope in t.
     fn student(&self) -> Dual<3> {
         let (s, t) = (vector(&self.pairs.s, &self.x_s), vector(&self.pairs.t, &self.x_s));
         let t = Dual::new(t.clone(), t.ones_like());
-        self.net.logits(self.x_s.clone().into(), s.into(), t, &Given::default(), &mut Pass::eval())
+        self.net.logits(self.x_s.clone().into(), s.into(), t, &Conditioning::default(), &mut Pass::eval())
     }
 
     fn arrival(&self, z: &Tensor<3>) -> Tensor<3> {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use pushforward::dual::{Dual, softmax};
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
-use pushforward::flow_map::time::{Pairs, TimeGrid, rate};
+use pushforward::flow_map::time::{TimeGrid, TimePairs, rate};
 use pushforward::nn::Pass;
 use pushforward::nn::graph::GraphShape;
 use pushforward::nn::graph_pooling::Pooling;
@@ -89,7 +89,7 @@ struct Case {
     group: &'static str,
     net: GraphTransformer,
     graph: GraphShape,
-    pairs: Pairs,
+    pairs: TimePairs,
     present: Tensor<2>,
     /// Weights of the sites of every graph: one over its nodes, and one over its pairs.
     weights: [Tensor<2>; 2],
@@ -140,7 +140,7 @@ impl Case {
                 linear.bias = Some(Param::from_tensor(g.tensor(&key)));
             }
         }
-        let pairs = Pairs { s: g.values(&name("in.s")), t: g.values(&name("in.t")) };
+        let pairs = TimePairs { s: g.values(&name("in.s")), t: g.values(&name("in.t")) };
         let point = |x: &str, e: &str| {
             let edges: Tensor<4> = g.tensor(&name(e));
             graph.join(g.tensor::<3>(&name(x)).into(), graph.upper(edges.into())).value
@@ -213,7 +213,7 @@ impl Case {
     fn floored_lagrangian(&self, scaled: bool) -> Tensor<2> {
         let z = self.student();
         let z_tt = self.teacher(&z);
-        let Pairs { s, t } = &self.pairs;
+        let TimePairs { s, t } = &self.pairs;
         let (pi, dpi) = losses::endpoint(z);
         let column = |f: &dyn Fn(f64, f64) -> f64| self.pairs.column(&self.x_s, f);
         let rates = column(&|s, _| rate(s.min(1.0 - FLOOR)));
@@ -230,7 +230,7 @@ impl Case {
 
     /// A loss of every site.
     fn loss(&self, name: &str) -> Tensor<2> {
-        let Pairs { s, t } = &self.pairs;
+        let TimePairs { s, t } = &self.pairs;
         let [b, sites, _] = self.x1.dims();
         let classes: Vec<u32> = self.x1.clone().argmax(2).to_data().iter::<i64>().map(|i| i as u32).collect();
         let ids = || indices(&classes, [b, sites], &device());
@@ -272,7 +272,7 @@ impl Case {
 fn logits_and_tangents() {
     for group in GROUPS {
         let Some(case) = Case::new(group) else { return };
-        let Pairs { s, t } = &case.pairs;
+        let TimePairs { s, t } = &case.pairs;
         case.check_point("out.logits_X", "out.logits_E", case.plain(&case.x_s, s, t).into(), 1e-9);
         let z = case.student();
         case.check_point("out.logits_X", "out.logits_E", z.value.clone().into(), 1e-9);

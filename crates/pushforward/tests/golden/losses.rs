@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use pushforward::dual::Dual;
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
-use pushforward::flow_map::time::{Pairs, jump_weight};
+use pushforward::flow_map::time::{TimePairs, jump_weight};
 use pushforward::tensor::{indices, one_hot, to_host};
 
 use crate::support::{Golden, close, device, golden, tolerance};
@@ -15,7 +15,7 @@ const FILE: &str = "flow_map/losses";
 struct Case {
     g: Golden,
     group: &'static str,
-    pairs: Pairs,
+    pairs: TimePairs,
     r: Vec<f64>,
     x0: Tensor<3>,
     x1: Tensor<3>,
@@ -27,7 +27,7 @@ struct Case {
 impl Case {
     fn new(group: &'static str) -> Option<Self> {
         let g = golden(FILE)?;
-        let pairs = Pairs { s: g.values(&format!("{group}.in.s")), t: g.values(&format!("{group}.in.t")) };
+        let pairs = TimePairs { s: g.values(&format!("{group}.in.s")), t: g.values(&format!("{group}.in.t")) };
         let x0: Tensor<3> = g.tensor(&format!("{group}.in.x0"));
         let shape: [usize; 2] = g.shape(&format!("{group}.in.x1"));
         let x1 = one_hot(indices(&g.ids(&format!("{group}.in.x1")), shape, &device()), x0.dims()[2], &x0);

@@ -7,8 +7,8 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{EndpointNet, Given};
-use pushforward::flow_map::time::Pairs;
+use pushforward::flow_map::network::{Conditioning, EndpointNet};
+use pushforward::flow_map::time::TimePairs;
 use pushforward::nn::{Pass, SiteShape};
 use pushforward::tensor::{from_host, to_host};
 
@@ -44,7 +44,7 @@ fn rule(g: &Golden, group: &str) -> Rule {
 struct Exact(Rule);
 
 impl EndpointNet for Exact {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let (host, s, t) = (to_host(&x.value), to_host(&s.value), to_host(&t.value));
         assert_eq!(s, t, "only the diagonal is known");
         let per_item = host.len() / t.len();
@@ -58,7 +58,7 @@ impl EndpointNet for Exact {
 struct Truth {
     g: Golden,
     group: &'static str,
-    pairs: Pairs,
+    pairs: TimePairs,
     pi: Tensor<3>,
     x: Tensor<3>,
 }
@@ -67,7 +67,7 @@ impl Truth {
     fn new(group: &'static str) -> Option<Self> {
         let g = golden(FILE)?;
         let at = |name: &str| g.values(&format!("{group}.map.{name}"));
-        let pairs = Pairs { s: at("s"), t: at("t") };
+        let pairs = TimePairs { s: at("s"), t: at("t") };
         let (pi, x) = (g.tensor(&format!("{group}.map.pi_st")), g.tensor(&format!("{group}.map.x")));
         Some(Self { pairs, pi, x, group, g })
     }

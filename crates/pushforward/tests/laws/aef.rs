@@ -7,7 +7,7 @@ use pushforward::aef::config::{AEF_EPSILON, AefConfig, Variant};
 use pushforward::aef::encoder::ScaleConfig;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact, log_densities};
 use pushforward::aef::model::DrawRequest;
-use pushforward::aef::network::{MlpConfig, NetworkConfig};
+use pushforward::aef::network::{ImageNetworkConfig, MlpConfig};
 use pushforward::aef::output::OutputConfig;
 use pushforward::aef::preprocessing::Prepared;
 use pushforward::aef::{AefModel, AefObjective, ImageBatch, ImageShape};
@@ -26,7 +26,7 @@ fn config(variant: Variant) -> AefConfig {
     AefConfig {
         variant,
         latent: 2,
-        network: NetworkConfig::Mlp(MlpConfig { width: 8, layers: 1 }),
+        network: ImageNetworkConfig::Mlp(MlpConfig { width: 8, layers: 1 }),
         output: OutputConfig::Dependent { floor: 0.0 },
         core: FlowConfig::Maf(maf.clone()),
         posterior: FlowConfig::Iaf(maf.clone()),

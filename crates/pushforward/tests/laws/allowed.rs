@@ -4,10 +4,10 @@ use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
-use pushforward::flow_map::constraint::Allowed;
+use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::interpolant::{interpolate, source_tensor};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, Given, NetworkConfig, Skip};
+use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModelConfig, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::graph::GraphShape;
@@ -16,7 +16,7 @@ use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::pair_transformer::PairTransformerConfig;
 use pushforward::nn::unet::UnetConfig;
 use pushforward::nn::{Pass, SiteShape};
-use pushforward::pairs::ABSENT;
+use pushforward::node_pairs::ABSENT;
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, from_host, to_host};
 
@@ -52,7 +52,7 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
         };
         let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
         let net = cast_module(model.valid(), DType::F32);
-        let allowed = Allowed::all(sites).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
+        let allowed = Constraint::all(sites).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
         let allowed = allowed.expect("a constraint that can be kept");
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
         for sampler in
@@ -78,7 +78,7 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
 struct Flat;
 
 impl EndpointNet for Flat {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, given: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, given: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         given.close(x.value.zeros_like()).into()
     }
 }
@@ -86,9 +86,9 @@ impl EndpointNet for Flat {
 #[test]
 fn a_fixed_site_moves_along_its_interpolant_and_its_noise_is_that_of_a_free_one() {
     let sites = SiteShape::line(2, 3);
-    let allowed = Allowed::all(sites).fix(0, 1).expect("a class that exists");
+    let allowed = Constraint::all(sites).fix(0, 1).expect("a class that exists");
     let noise = |i| source_tensor(stream(5, Purpose::Sample, i).normals(6), [1, 2, 3], &device());
-    let given = Given::default().restrict(Some(&allowed), &noise(0));
+    let given = Conditioning::default().restrict(Some(&allowed), &noise(0));
     assert_eq!(to_host(&given.keep(noise(0))), to_host(&noise(0)));
     let map = FlowMap::new(&Flat, Parametrisation::Endpoint).of(given);
     let hot = from_host(&[0.0, 1.0, 0.0], [1, 1, 3], &noise(0));

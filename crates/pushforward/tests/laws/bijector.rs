@@ -3,8 +3,9 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use pushforward::bijector::{
-    ActNorm, Affine, Bijector, Coupling, Elementwise, Flow, FlowConfig, Haar, Leading, LinearStart, Logit, LuLinear,
-    MaskedAutoregressive, Orthogonal, Permutation, Scale, Step, TarFlow, TarFlowLayerConfig, Transform, multi_scale,
+    ActNorm, Affine, Bijector, Coupling, Elementwise, Flow, FlowConfig, FlowStep, Haar, Leading, LinearStart, Logit,
+    LuLinear, MaskedAutoregressive, Orthogonal, Permutation, Scale, TarFlow, TarFlowLayerConfig, Transform,
+    multi_scale,
 };
 use pushforward::params;
 use pushforward::rng::{Purpose, Stream, stream};
@@ -22,7 +23,7 @@ fn init() -> Stream {
 }
 
 fn one(transform: Transform) -> Flow {
-    Flow { steps: vec![Step::new(transform)] }
+    Flow { steps: vec![FlowStep::new(transform)] }
 }
 
 fn config(text: &str) -> FlowConfig {
@@ -88,9 +89,9 @@ fn all() -> Vec<(String, usize, Flow)> {
     for (tokens, channels) in [(2, 1), (4, 3)] {
         add("tar-flow layer", tokens * channels, one(Transform::TarFlow(tar_flow(tokens, channels))));
     }
-    let inner = Flow { steps: vec![Step::new(linear(4)), Step::new(act_norm(2)).inverse()] };
+    let inner = Flow { steps: vec![FlowStep::new(linear(4)), FlowStep::new(act_norm(2)).inverse()] };
     add("leading", 6, one(Transform::Leading(Leading::new(4, inner))));
-    let level = |[c, _, _]: [usize; 3]| Flow { steps: [act_norm(c), linear(c)].map(Step::new).into() };
+    let level = |[c, _, _]: [usize; 3]| Flow { steps: [act_norm(c), linear(c)].map(FlowStep::new).into() };
     add("multi-scale", 32, multi_scale([2, 4, 4], 2, &device, &mut level.clone()));
     for (text, sizes) in [
         ("kind = 'none'", &[3][..]),

@@ -1,12 +1,16 @@
 //! Conditions and guidance: what a model is told of its items, in training and in sampling.
 
+use std::ops::ControlFlow;
+
 use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::{Condition, FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::interpolant::source_tensor;
 use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
+use pushforward::flow_map::network::{
+    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
+};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::guidance::Guided;
 use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
@@ -17,8 +21,8 @@ use pushforward::nn::{Pass, SiteShape};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, indices, to_host};
 use pushforward::train::config::TrainConfig;
-use pushforward::train::objective::{Objective, Step};
-use pushforward::train::{Flow, TrainRequest, train};
+use pushforward::train::objective::{Objective, TrainStep};
+use pushforward::train::{TrainRequest, train};
 
 use super::distillation::networks;
 use super::dual::randomise;
@@ -41,7 +45,7 @@ fn model(network: &NetworkConfig, sites: SiteShape, parametrisation: Parametrisa
 }
 
 /// Logits of two items at `(0.3, 0.8)`.
-fn logits(net: &impl EndpointNet, sites: SiteShape, given: &Given) -> Vec<f64> {
+fn logits(net: &impl EndpointNet, sites: SiteShape, given: &Conditioning) -> Vec<f64> {
     let like = source_tensor(
         stream(1, Purpose::Sample, 0).normals(2 * sites.count * sites.classes),
         [2, sites.count, sites.classes],
@@ -51,8 +55,8 @@ fn logits(net: &impl EndpointNet, sites: SiteShape, given: &Given) -> Vec<f64> {
     to_host(&net.logits(like.clone().into(), time(0.3), time(0.8), given, &mut Pass::eval()).value)
 }
 
-fn told(labels: [u32; 2]) -> Given {
-    Given { labels: Some(indices(&labels, [2], &device())), ..Given::default() }
+fn told(labels: [u32; 2]) -> Conditioning {
+    Conditioning { labels: Some(indices(&labels, [2], &device())), ..Conditioning::default() }
 }
 
 #[test]
@@ -69,7 +73,11 @@ fn every_network_hears_the_label_and_a_hidden_one_is_the_last() {
         let half = a.len() / 2;
         assert_ne!(a[..half], b[..half], "{kind}: the label of the first item");
         assert_eq!(a[half..], b[half..], "{kind}: the second item is another");
-        assert_eq!(logits(&net, sites, &Given::default()), logits(&net, sites, &told([LABELS as u32; 2])), "{kind}");
+        assert_eq!(
+            logits(&net, sites, &Conditioning::default()),
+            logits(&net, sites, &told([LABELS as u32; 2])),
+            "{kind}"
+        );
     }
 }
 
@@ -78,7 +86,7 @@ fn guidance_extrapolates_from_the_hidden_condition_or_from_a_weaker_model() {
     let (network, sites) = mlp();
     let net = model(&network, sites, Parametrisation::Endpoint).valid();
     let weak = cast_module(randomise(moved(&network, sites)), DType::F32).valid();
-    let (with, without) = (logits(&net, sites, &told([0, 1])), logits(&net, sites, &Given::default()));
+    let (with, without) = (logits(&net, sites, &told([0, 1])), logits(&net, sites, &Conditioning::default()));
     let theirs = logits(&weak, sites, &told([0, 1]));
     for w in [0.4, 1.0, 3.0] {
         for (weaker, from) in [(None, &without), (Some(&weak), &theirs)] {
@@ -149,14 +157,14 @@ fn a_prefix_is_kept_by_every_sampler_and_seen_clean() {
         // What the point is at a known site changes nothing.
         let like =
             source_tensor(vec![0.0f32; 2 * sites.count * sites.classes], [2, sites.count, sites.classes], &device());
-        let given = Given::default().begin(sites, &prefix, &like);
+        let given = Conditioning::default().begin(sites, &prefix, &like);
         let time = Dual::from(pushforward::tensor::vector(&[0.4, 0.4], &like));
         let at = |level: f64| {
             let x = like.clone().slice_fill([0..2, 0..2], level);
             to_host(&net.logits(x.into(), time.clone(), time.clone(), &given, &mut Pass::eval()).value)
         };
         assert_eq!(at(0.0), at(5.0), "{kind}");
-        assert_ne!(logits(&net, sites, &given), logits(&net, sites, &Given::default()), "{kind}");
+        assert_ne!(logits(&net, sites, &given), logits(&net, sites, &Conditioning::default()), "{kind}");
     }
 }
 
@@ -180,7 +188,7 @@ fn every_objective_trains_under_every_condition() {
             let model = model(&network, sites, off_diagonal.parametrisation());
             let objective = FlowMapObjective::new(settings, None);
             let ema = model.valid();
-            let step = Step { model: &model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
+            let step = TrainStep { model: &model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
             let parts = objective.loss(&step, &batch(sites, 16));
             let loss = parts.terms.iter().map(|t| t.loss.clone()).reduce(|a, b| a + b).expect("a loss has terms");
             let grads = loss.backward();
@@ -205,7 +213,7 @@ fn known_sites_have_no_loss() {
     };
     let model = model(&network, sites, Parametrisation::Endpoint);
     let ema = model.valid();
-    let step = Step { model: &model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
+    let step = TrainStep { model: &model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
     // Every site of some items is known: nothing is left to predict there.
     let values = to_host(&objective(sites.count).loss(&step, &batch(sites, 32)).terms[0].values.per_example);
     let free = values.iter().filter(|v| **v > 1e-6).count();
@@ -239,7 +247,7 @@ fn a_model_learns_what_its_labels_mean_and_what_hidden_ones_do_not_say() {
         max_minutes: None,
         workers: 1,
     };
-    let net = train(request, &mut |_| Flow::Continue).expect("the run ends").model.valid();
+    let net = train(request, &mut |_| ControlFlow::Continue(())).expect("the run ends").model.valid();
     let run = |labels: Vec<u32>| {
         let request = SampleRequest { sampler: Sampler::Euler, labels, ..SampleRequest::map(60, 16, 2) };
         sample(&net, &settings, sites, &crate::support::device(), &request, &mut |_| true).ids

@@ -5,8 +5,10 @@ use burn::tensor::{Gradients, Tensor};
 use pushforward::dual::Dual;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
-use pushforward::flow_map::time::{Pairs, jump_weight, rate};
+use pushforward::flow_map::network::{
+    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
+};
+use pushforward::flow_map::time::{TimePairs, jump_weight, rate};
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::time_embedding::TimeFeatures;
@@ -88,7 +90,7 @@ fn lively(network: &NetworkConfig, sites: SiteShape) -> FlowMapModel {
 
 /// A self-distillation problem with a frozen teacher.
 struct Problem {
-    pairs: Pairs,
+    pairs: TimePairs,
     x_s: Tensor<3>,
     z_tt: Tensor<3>,
     /// The student's arrival under the unmoved parameters, which the published losses stop.
@@ -98,7 +100,7 @@ struct Problem {
 impl Problem {
     fn new(net: &FlowMapModel) -> Self {
         let SiteShape { count, classes, .. } = net.sites();
-        let pairs = Pairs { s: vec![0.1, 0.5], t: vec![0.7, 0.8] };
+        let pairs = TimePairs { s: vec![0.1, 0.5], t: vec![0.7, 0.8] };
         let shape = [2, count, classes];
         let x_s: Tensor<3> = tracked(&numbers(shape.iter().product(), 1), shape);
         let z_tt = tracked(&numbers(shape.iter().product(), 2), shape) * 2.0;
@@ -144,10 +146,10 @@ impl Problem {
 }
 
 /// Logits with their slope in t.
-fn student(net: &FlowMapModel, x: &Tensor<3>, pairs: &Pairs) -> Dual<3> {
+fn student(net: &FlowMapModel, x: &Tensor<3>, pairs: &TimePairs) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, x), vector(&pairs.t, x));
     let t = Dual::new(t.clone(), t.ones_like());
-    net.logits(x.clone().into(), s.into(), t, &Given::default(), &mut Pass::eval())
+    net.logits(x.clone().into(), s.into(), t, &Conditioning::default(), &mut Pass::eval())
 }
 
 #[test]

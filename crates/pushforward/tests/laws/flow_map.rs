@@ -5,9 +5,11 @@ use pushforward::dual::Dual;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
+use pushforward::flow_map::network::{
+    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
+};
 use pushforward::flow_map::sample::{SampleRequest, sample};
-use pushforward::flow_map::time::Pairs;
+use pushforward::flow_map::time::TimePairs;
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::{Pass, SiteShape};
@@ -91,7 +93,7 @@ fn velocity_is_the_slope_of_the_jump_at_its_start() {
 fn everything_is_finite_up_to_the_end_of_time() {
     let net = network();
     let map = FlowMap::new(&net, Parametrisation::Endpoint);
-    let pairs = Pairs { s: vec![1.0, 1.0 - 1e-12, 0.0, 0.97], t: vec![1.0, 1.0, 1.0, 1.0 - 1e-9] };
+    let pairs = TimePairs { s: vec![1.0, 1.0 - 1e-12, 0.0, 0.97], t: vec![1.0, 1.0, 1.0, 1.0 - 1e-9] };
     let x = points(4, 5);
     for tensor in [map.jump(x.clone(), &pairs.s, &pairs.t), map.velocity(&x, &[1.0, 1.0 - 1e-12, 0.0, 1.0 - 1e-9])] {
         assert!(to_host(&tensor).iter().all(|v| v.is_finite()), "{:?}", to_host(&tensor));
@@ -133,7 +135,7 @@ fn uniform_logits_cost_the_logarithm_of_the_classes() {
 struct PointMass(Vec<u32>);
 
 impl EndpointNet for PointMass {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let [b, d, k] = x.dims();
         let one: Vec<f64> =
             self.0.iter().flat_map(|&id| (0..k).map(move |c| if c as u32 == id { 200.0 } else { 0.0 })).collect();
@@ -207,11 +209,12 @@ fn evidence_moves_with_point_and_time() {
         let at = |h: f64| {
             let x = x.clone() + direction.clone() * h;
             to_host(
-                &net.logits(x.into(), times(h).into(), t.clone().into(), &Given::default(), &mut Pass::eval()).value,
+                &net.logits(x.into(), times(h).into(), t.clone().into(), &Conditioning::default(), &mut Pass::eval())
+                    .value,
             )
         };
         let (x, s) = (Dual::new(x.clone(), direction.clone()), Dual::new(times(0.0), tracked(&ds, [3])));
-        let z = net.logits(x, s, t.clone().into(), &Given::default(), &mut Pass::eval());
+        let z = net.logits(x, s, t.clone().into(), &Conditioning::default(), &mut Pass::eval());
         let h = 1e-5;
         let slope: Vec<f64> = at(h).iter().zip(at(-h)).map(|(p, m)| (p - m) / (2.0 * h)).collect();
         assert!(slope.iter().all(|v| v.is_finite()));

@@ -7,7 +7,7 @@ use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal}
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, Given, NetworkConfig};
+use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModel, NetworkConfig};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::graph::GraphShape;
@@ -16,10 +16,10 @@ use pushforward::nn::graph_transformer::GraphTransformerConfig;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::pair_transformer::PairTransformerConfig;
 use pushforward::nn::{Pass, SiteShape};
-use pushforward::pairs::{ABSENT, in_order, pair_index};
+use pushforward::node_pairs::{ABSENT, in_order, pair_index};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, from_host, scalar, to_host, vector};
-use pushforward::train::objective::{Objective, Step};
+use pushforward::train::objective::{Objective, TrainStep};
 
 use super::dual::{check_tangent, randomise};
 use crate::support::{close, device, numbers, precision, tolerance};
@@ -87,14 +87,14 @@ fn like() -> Tensor<1> {
 }
 
 /// Random points of graphs of the given sizes.
-fn points(graph: GraphShape, sizes: &[usize]) -> (Tensor<3>, Given) {
+fn points(graph: GraphShape, sizes: &[usize]) -> (Tensor<3>, Conditioning) {
     let sites = SiteShape::graph(graph);
     let shape = [sizes.len(), sites.count, sites.classes];
-    let given = Given::of_sizes(sites, sizes, &like());
+    let given = Conditioning::of_sizes(sites, sizes, &like());
     (given.keep(from_host(&numbers(shape.iter().product(), 3), shape, &like())), given)
 }
 
-fn logits(model: &FlowMapModel, x: &Tensor<3>, given: &Given) -> Tensor<3> {
+fn logits(model: &FlowMapModel, x: &Tensor<3>, given: &Conditioning) -> Tensor<3> {
     let b = x.dims()[0];
     let (s, t) = (vector(&vec![0.3; b], x), vector(&vec![0.7; b], x));
     model.logits(x.clone().into(), s.into(), t.into(), given, &mut Pass::eval()).value.inner()
@@ -236,7 +236,7 @@ fn every_objective_is_finite_and_reaches_every_parameter() {
             }
             let model = cast_module(model(GRAPH, network.clone(), off_diagonal), DType::F32);
             let (ema, batch) = (model.valid(), IdBatch { ids: items(&[5, 1, 2, 4, 3, 5]), labels: None });
-            let step = Step { model: &model, ema: &ema, seed: 0, index: 0, step: 5, steps: 10 };
+            let step = TrainStep { model: &model, ema: &ema, seed: 0, index: 0, step: 5, steps: 10 };
             let parts = FlowMapObjective::new(config, None).loss(&step, &batch);
             assert_eq!(parts.terms.len(), 2);
             let total = parts.terms.into_iter().map(|t| t.loss).reduce(Tensor::add).expect("terms");
@@ -298,7 +298,7 @@ struct Independent {
 }
 
 impl EndpointNet for Independent {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, t: Dual<1>, given: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, t: Dual<1>, given: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let [b, sites, k] = x.dims();
         let row = |site: usize| -> Vec<f64> {
             let p: &[f64] = if site < GRAPH.nodes { &self.nodes } else { &self.edges };

@@ -4,10 +4,12 @@ use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
-use pushforward::flow_map::constraint::Allowed;
+use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, FlowMapModelConfig, Given, NetworkConfig, Skip};
-use pushforward::flow_map::sample::large_vocabulary::LinearEnds;
+use pushforward::flow_map::network::{
+    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
+};
+use pushforward::flow_map::sample::large_vocabulary::Factored;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::{Pass, SiteShape};
@@ -24,11 +26,11 @@ const SITES: SiteShape = SiteShape::line(6, 41);
 struct Cut(FlowMapModel);
 
 impl EndpointNet for Cut {
-    fn logits(&self, _: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, _: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         panic!("points were made for the network");
     }
 
-    fn ends(&self) -> Option<&dyn LinearEnds> {
+    fn ends(&self) -> Option<&dyn Factored> {
         self.0.ends()
     }
 }
@@ -50,7 +52,7 @@ fn samples_without_points_are_those_with_points() {
         let network = network(input, 16);
         let net = model(network.clone(), Skip::None, SITES);
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
-        let allowed = Allowed::all(SITES).fix(4, 2).and_then(|a| a.forbid(3, 7)).expect("it can be kept");
+        let allowed = Constraint::all(SITES).fix(4, 2).and_then(|a| a.forbid(3, 7)).expect("it can be kept");
         for sampler in [Sampler::Map, Sampler::Euler, Sampler::Renoise] {
             for nfe in [1, 3] {
                 for last in [LastStep::Argmax, LastStep::Draw] {

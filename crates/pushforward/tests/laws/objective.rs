@@ -2,7 +2,9 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, Split, Teacher, Weighting};
+use pushforward::flow_map::config::{
+    FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, Weighting,
+};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::network::{FlowMapModel, Network, NetworkConfig, Skip};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -10,7 +12,7 @@ use pushforward::flow_map::time::TimesConfig;
 use pushforward::nn::SiteShape;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::tensor::{cast_module, to_host};
-use pushforward::train::objective::{LossParts, Objective, Step};
+use pushforward::train::objective::{LossParts, Objective, TrainStep};
 
 use super::distillation::{model, moved, networks};
 use crate::support::{close, tracked};
@@ -23,7 +25,7 @@ pub(crate) fn objectives() -> Vec<OffDiagonal> {
         OffDiagonal::Lsd { floor: 0.05 },
         OffDiagonal::Ecld { weights: EcldPreset::Paper },
         OffDiagonal::Ecld { weights: EcldPreset::Text },
-        OffDiagonal::Psd { split: Split::Mixed },
+        OffDiagonal::Psd { split: SplitPoint::Mixed },
         OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published },
         OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Full },
         OffDiagonal::EsdLogit { floor: 0.01 },
@@ -57,7 +59,7 @@ pub(crate) fn batch(sites: SiteShape, n: usize) -> IdBatch {
 /// The loss of a batch of eight at optimiser step `step` of 10.
 fn loss_at(config: &FlowMapConfig, model: &FlowMapModel, ema: &FlowMapModel, step: u64) -> LossParts {
     let objective = FlowMapObjective::new(config.clone(), None);
-    let step = Step { model, ema, seed: 5, index: step, step, steps: 10 };
+    let step = TrainStep { model, ema, seed: 5, index: step, step, steps: 10 };
     objective.loss(&step, &batch(model.sites(), 8))
 }
 
@@ -140,7 +142,7 @@ fn no_gradient_reaches_the_teacher() {
     let frozen = Teacher::Frozen { checkpoint: String::new(), initialise: false };
     let config = config(network.clone(), ObjectiveConfig { teacher: frozen, ..from_the_start(OffDiagonal::default()) });
     let objective = FlowMapObjective::new(config, Some(teacher.clone()));
-    let step = Step { model: &model, ema: &model.valid(), seed: 5, index: 3, step: 3, steps: 10 };
+    let step = TrainStep { model: &model, ema: &model.valid(), seed: 5, index: 3, step: 3, steps: 10 };
     let parts = objective.loss(&step, &batch(sites, 8));
     assert!(sizes(&teacher, &total(&parts).backward()).iter().all(|v| *v == 0.0));
 }

@@ -11,7 +11,7 @@ use pushforward::kernels::Precision;
 use pushforward::nn::SiteShape;
 use pushforward::nn::dit::DitConfig;
 use pushforward::tensor::to_host;
-use pushforward::train::objective::{Objective, Step};
+use pushforward::train::objective::{Objective, TrainStep};
 
 use super::objective::{batch, config, from_the_start, trained};
 
@@ -26,7 +26,7 @@ fn loss_and_gradient(model: &FlowMapModel, off_diagonal: OffDiagonal, network: &
     }
     let objective = FlowMapObjective::new(config(network.clone(), from_the_start(off_diagonal)), None);
     let ema = model.valid();
-    let step = Step { model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
+    let step = TrainStep { model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
     let parts = objective.loss(&step, &batch(model.sites(), 16));
     let total = parts.terms.into_iter().map(|t| t.loss).reduce(|a, b| a + b).expect("a loss has terms");
     let mut all = All(&total.backward(), Vec::new());

@@ -7,7 +7,7 @@ use burn::tensor::DType;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{EndpointNet, FlowMapModelConfig, Given, NetworkConfig, Skip};
+use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModelConfig, NetworkConfig, Skip};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, sample};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::dit::DitConfig;
@@ -59,7 +59,7 @@ fn random() -> Counting<impl EndpointNet> {
 }
 
 impl<N: EndpointNet> EndpointNet for Counting<N> {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Given, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
         self.calls.set(self.calls.get() + 1);
         self.net.logits(x, s, t, given, pass)
     }
@@ -69,7 +69,7 @@ impl<N: EndpointNet> EndpointNet for Counting<N> {
 struct Still;
 
 impl EndpointNet for Still {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         x.value.zeros_like().into()
     }
 }

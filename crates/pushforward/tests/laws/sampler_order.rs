@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::OffDiagonal;
-use pushforward::flow_map::network::{EndpointNet, Given};
+use pushforward::flow_map::network::{Conditioning, EndpointNet};
 use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::{Pass, SiteShape};
@@ -23,7 +23,7 @@ const DRIFT: [f64; K] = [1.5, -1.0, 0.3];
 struct Smooth;
 
 impl EndpointNet for Smooth {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let n = x.dims()[0];
         let a: Tensor<3> = from_host(&MATRIX.concat(), [1, K, K], &x.value);
         let b: Tensor<3> = from_host(&DRIFT, [1, 1, K], &x.value);
@@ -104,7 +104,7 @@ fn dopri5_keeps_its_tolerance() {
 fn a_straight_flow_needs_one_step() {
     struct Straight;
     impl EndpointNet for Straight {
-        fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+        fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
             let n = x.dims()[0];
             from_host(&DRIFT.repeat(n), [n, 1, K], &x.value).into()
         }

@@ -4,10 +4,10 @@ use burn::tensor::Tensor;
 use pushforward::data::synthetic::checker;
 use pushforward::dual::Dual;
 use pushforward::flow_map::config::OffDiagonal;
-use pushforward::flow_map::network::{EndpointNet, Given};
+use pushforward::flow_map::network::{Conditioning, EndpointNet};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::steer::{
-    Ends, Method, Reward, RewardError, SmcSettings, SteerRequest, Steered, Surrogate, steer,
+    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerRequest, Steered, Twist, steer,
 };
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::{Pass, SiteShape};
@@ -23,7 +23,7 @@ pub(super) const COINS: SiteShape = SiteShape::line(3, 2);
 const HEADS: [f64; 3] = [0.3, 0.5, 0.8];
 
 impl EndpointNet for Coins {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, given: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, given: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let x = x.value;
         let prior: Vec<f64> = HEADS.iter().flat_map(|p| [(1.0 - p).ln(), p.ln()]).collect();
         let evidence: Vec<f64> = to_host(&s.value).iter().map(|s| s / (1.0 - s).powi(2)).collect();
@@ -91,12 +91,12 @@ pub(super) fn run(net: &impl EndpointNet, sites: SiteShape, reward: &dyn Reward,
     steer(net, &config(OffDiagonal::default()), sites, &device(), request, reward, &mut |_| true).expect("it steers")
 }
 
-fn smc(surrogate: Surrogate, draws: usize) -> Method {
-    Method::Smc(SmcSettings { surrogate, ends: Ends::Drawn, draws, ..SmcSettings::default() })
+fn smc(twist: Twist, draws: usize) -> Method {
+    Method::Smc(SmcSettings { twist, ends: RenoiseTarget::Drawn, draws, ..SmcSettings::default() })
 }
 
-fn tilt(surrogate: Surrogate, pull: f64) -> Method {
-    Method::Tilt { churn: 1.0, pull, settings: SmcSettings { surrogate, ..SmcSettings::default() } }
+fn tilt(twist: Twist, pull: f64) -> Method {
+    Method::Tilt { churn: 1.0, pull, settings: SmcSettings { twist, ..SmcSettings::default() } }
 }
 
 /// With 10,000 independent draws of 8 cells the total variation is about 0.4 sqrt(8/10000) = 0.011; systematic resampling adds
@@ -106,10 +106,10 @@ fn three_variables_follow_the_tilted_law() {
     let (law, z) = tilted_coins();
     for (method, steps) in [
         (Method::Resample, 1),
-        (smc(Surrogate::Draws, 1), 4),
-        (smc(Surrogate::Draws, 4), 4),
-        (smc(Surrogate::Soft, 2), 4),
-        (smc(Surrogate::Mode, 2), 4),
+        (smc(Twist::Draws, 1), 4),
+        (smc(Twist::Draws, 4), 4),
+        (smc(Twist::Soft, 2), 4),
+        (smc(Twist::Mode, 2), 4),
     ] {
         let found = run(&Coins, COINS, &Odd, &request(method, steps, 10_000, 1));
         let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
@@ -126,9 +126,7 @@ fn three_variables_follow_the_tilted_law() {
 #[test]
 fn tilting_follows_the_tilted_law() {
     let (law, z) = tilted_coins();
-    for (method, per_step) in
-        [(tilt(Surrogate::Draws, 0.0), 2), (tilt(Surrogate::Soft, 0.0), 2), (tilt(Surrogate::Soft, 1.0), 3)]
-    {
+    for (method, per_step) in [(tilt(Twist::Draws, 0.0), 2), (tilt(Twist::Soft, 0.0), 2), (tilt(Twist::Soft, 1.0), 3)] {
         let found = run(&Coins, COINS, &Odd, &request(method, 24, 6_000, 2));
         let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
         let log_z = found.populations[0].log_z.expect("the method estimates Z");
@@ -151,16 +149,16 @@ fn mean_ends_follow_the_tilted_law_of_the_sampler() {
         let z: f64 = law.iter().sum();
         let law: Vec<f64> = law.iter().map(|w| w / z).collect();
         assert!(total_variation(&law, &tilted_coins().0) > 0.05, "it is another law than that of drawn ends");
-        for surrogate in [Surrogate::Draws, Surrogate::Soft, Surrogate::Mode] {
-            let method = Method::Smc(SmcSettings { surrogate, ends: Ends::Mean, ..SmcSettings::default() });
+        for twist in [Twist::Draws, Twist::Soft, Twist::Mode] {
+            let method = Method::Smc(SmcSettings { twist, ends: RenoiseTarget::Mean, ..SmcSettings::default() });
             let mut wanted = request(method, 3, 10_000, 12);
             wanted.sample.last = last;
             let found = run(&Coins, COINS, &Odd, &wanted);
             let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
             let log_z = found.populations[0].log_z.expect("an estimate");
             // Both sides are counted: 40,000 draws add about a half of what 10,000 do.
-            assert!(distance < 0.025, "{last:?}, {surrogate:?}: {distance}");
-            assert!((log_z - z.ln()).abs() < 0.05, "{last:?}, {surrogate:?}: {log_z} against {}", z.ln());
+            assert!(distance < 0.025, "{last:?}, {twist:?}: {distance}");
+            assert!((log_z - z.ln()).abs() < 0.05, "{last:?}, {twist:?}: {log_z} against {}", z.ln());
         }
     }
 }
@@ -168,7 +166,7 @@ fn mean_ends_follow_the_tilted_law_of_the_sampler() {
 #[test]
 fn estimates_of_z_are_unbiased() {
     let z = tilted_coins().1;
-    for method in [Method::Resample, smc(Surrogate::Draws, 2), smc(Surrogate::Soft, 1)] {
+    for method in [Method::Resample, smc(Twist::Draws, 2), smc(Twist::Soft, 1)] {
         // Few particles and eager resampling: whatever is biased would show.
         let method = match method {
             Method::Smc(settings) => Method::Smc(SmcSettings { threshold: 1.0, ..settings }),
@@ -197,7 +195,7 @@ struct Pair;
 const PAIR: SiteShape = SiteShape::line(2, checker::CLASSES + 1);
 
 impl EndpointNet for Pair {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, _: &Given, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let (k, table) = (checker::CLASSES, checker::table());
         let pair = |(x, s): (&[f64], &f64)| {
             let joint = checker::log_posterior(&table, &[&x[..k], &x[k + 1..2 * k + 1]].concat(), *s);
@@ -257,7 +255,7 @@ fn a_correlated_pair_follows_the_tilted_law() {
         law.iter().enumerate().for_each(|(cell, p)| sums[cell / k / 4 * 4 + cell % k / 4] += p);
         sums
     };
-    for (method, times) in [(Method::Resample, vec![0.0, 1.0]), (smc(Surrogate::Draws, 1), vec![0.0, 0.9, 1.0])] {
+    for (method, times) in [(Method::Resample, vec![0.0, 1.0]), (smc(Twist::Draws, 1), vec![0.0, 0.9, 1.0])] {
         let mut wanted = request(method, 1, 10_000, 4);
         wanted.sample.grid = TimeGrid::new(times).expect("the times increase");
         let found = run(&Pair, PAIR, &Diagonal, &wanted);
@@ -319,8 +317,8 @@ fn populations_do_not_depend_on_the_batch() {
         Method::BestOf,
         Method::Resample,
         Method::Gradient { step: 0.5, rounds: 1 },
-        smc(Surrogate::Draws, 2),
-        tilt(Surrogate::Soft, 1.0),
+        smc(Twist::Draws, 2),
+        tilt(Twist::Soft, 1.0),
     ] {
         let with = |batch| {
             let mut wanted = request(method, 3, 4, 9);

@@ -1,7 +1,7 @@
 //! What cannot be steered says so.
 
 use pushforward::flow_map::config::OffDiagonal;
-use pushforward::flow_map::steer::{Ends, Method, Reward, RewardError, SmcSettings, SteerError, Surrogate, steer};
+use pushforward::flow_map::steer::{Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, Twist, steer};
 
 use super::sampler::config;
 use super::steer::{COINS, Coins, Odd, request};
@@ -22,8 +22,8 @@ fn fail(method: Method, reward: &dyn Reward) -> SteerError {
 }
 
 const SMC: Method = Method::Smc(SmcSettings {
-    surrogate: Surrogate::Draws,
-    ends: Ends::Drawn,
+    twist: Twist::Draws,
+    ends: RenoiseTarget::Drawn,
     draws: 2,
     tempering: 1.0,
     threshold: 0.5,
@@ -69,7 +69,7 @@ fn what_was_finished_survives_a_reward_that_dies() {
 #[test]
 fn requests_out_of_range_are_refused() {
     let hard = Rule(|n| Ok(vec![0.0; n]));
-    let soft = SmcSettings { surrogate: Surrogate::Soft, ..SmcSettings::default() };
+    let soft = SmcSettings { twist: Twist::Soft, ..SmcSettings::default() };
     assert_eq!(fail(Method::Gradient { step: 1.0, rounds: 1 }, &hard), SteerError::NoGradient);
     assert_eq!(fail(Method::Smc(soft), &hard), SteerError::NoGradient);
     for method in [

@@ -4,16 +4,16 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::Dual;
-use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, Split};
+use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, SplitPoint};
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, jump};
-use pushforward::flow_map::network::{EndpointNet, FlowMapModel, Given};
+use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModel};
 use pushforward::flow_map::objective::FlowMapObjective;
-use pushforward::flow_map::time::{Pairs, column, jump_weight};
+use pushforward::flow_map::time::{TimePairs, column, jump_weight};
 use pushforward::nn::Pass;
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, indices, one_hot, to_host, vector};
-use pushforward::train::objective::{Objective, Step};
+use pushforward::train::objective::{Objective, TrainStep};
 
 use super::distillation::{moved, networks};
 use super::objective::{batch, config, from_the_start, mlp, objectives, trained};
@@ -25,7 +25,7 @@ const INDEX: u64 = 3;
 
 fn at(net: &FlowMapModel, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
     let (s, t) = (vector(s, x), vector(t, x));
-    net.logits(x.clone().into(), s.into(), t.into(), &Given::default(), &mut Pass::eval()).value
+    net.logits(x.clone().into(), s.into(), t.into(), &Conditioning::default(), &mut Pass::eval()).value
 }
 
 fn shifted(times: &[f64], by: impl Fn(usize) -> f64) -> Vec<f64> {
@@ -33,7 +33,7 @@ fn shifted(times: &[f64], by: impl Fn(usize) -> f64) -> Vec<f64> {
 }
 
 /// The distillation term's values of a batch that goes there whole.
-fn expected(off: OffDiagonal, net: &FlowMapModel, ema: &FlowMapModel, x: &Tensor<3>, pairs: &Pairs) -> Vec<f64> {
+fn expected(off: OffDiagonal, net: &FlowMapModel, ema: &FlowMapModel, x: &Tensor<3>, pairs: &TimePairs) -> Vec<f64> {
     let (s, t, h) = (&pairs.s, &pairs.t, 1e-5);
     let z = at(net, x, s, t);
     let dz = || (at(net, x, s, &shifted(t, |_| h)) - at(net, x, s, &shifted(t, |_| -h))) * (0.5 / h);
@@ -80,11 +80,14 @@ fn losses_get_the_points_times_and_teachers_they_ask_for() {
         let ema = cast_module(moved(model.clone(), 0.3, 4), DType::F32).valid();
         let (exact, exact_ema) = (cast_module(model.valid(), DType::F64), cast_module(ema.clone(), DType::F64));
         for off in objectives() {
-            let off =
-                if matches!(off, OffDiagonal::Psd { .. }) { OffDiagonal::Psd { split: Split::Midpoint } } else { off };
+            let off = if matches!(off, OffDiagonal::Psd { .. }) {
+                OffDiagonal::Psd { split: SplitPoint::Midpoint }
+            } else {
+                off
+            };
             let config = config(network.clone(), ObjectiveConfig { share: 1.0, ..from_the_start(off) });
             let batch = batch(sites, N);
-            let step = Step { model: &model, ema: &ema, seed: SEED, index: INDEX, step: 9, steps: 10 };
+            let step = TrainStep { model: &model, ema: &ema, seed: SEED, index: INDEX, step: 9, steps: 10 };
             let parts = FlowMapObjective::new(config.clone(), None).loss(&step, &batch);
             assert_eq!(parts.terms.len(), 1, "the whole batch is distilled");
             let noise = config.source.draw(N * sites.count, sites.classes, &mut stream(SEED, Purpose::Source, INDEX));

@@ -37,7 +37,7 @@ pub trait DecoderNet: Module {
 /// Which networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum NetworkConfig {
+pub enum ImageNetworkConfig {
     /// Two strided convolutions and back, as published for 28 x 28 pixels.
     Small(SmallConfig),
     /// Residual bottlenecks at every resolution, as wide as the latent, as published for 32 and 64 pixels.
@@ -48,13 +48,13 @@ pub enum NetworkConfig {
     Conv(ConvConfig),
 }
 
-impl Default for NetworkConfig {
+impl Default for ImageNetworkConfig {
     fn default() -> Self {
         Self::Small(SmallConfig::default())
     }
 }
 
-impl NetworkConfig {
+impl ImageNetworkConfig {
     /// Checks the settings, and that images of this shape can pass.
     ///
     /// # Errors
@@ -167,10 +167,10 @@ mod tests {
         let device = Device::flex();
         let shapes = [(1, 28, 28), (3, 16, 16), (2, 8, 8), (1, 3, 5)];
         let kinds = [
-            NetworkConfig::Small(SmallConfig { channels: 4 }),
-            NetworkConfig::Big,
-            NetworkConfig::Mlp(MlpConfig { width: 8, layers: 2 }),
-            NetworkConfig::Conv(ConvConfig { channels: 8, ..ConvConfig::default() }),
+            ImageNetworkConfig::Small(SmallConfig { channels: 4 }),
+            ImageNetworkConfig::Big,
+            ImageNetworkConfig::Mlp(MlpConfig { width: 8, layers: 2 }),
+            ImageNetworkConfig::Conv(ConvConfig { channels: 8, ..ConvConfig::default() }),
         ];
         let mut passed = 0;
         for (channels, height, width) in shapes {
@@ -195,9 +195,9 @@ mod tests {
     #[test]
     fn misfits_name_the_key() {
         let shape = ImageShape { channels: 1, height: 28, width: 28 };
-        let problem = NetworkConfig::Big.validate(Some(shape)).expect_err("28 is no power of two");
+        let problem = ImageNetworkConfig::Big.validate(Some(shape)).expect_err("28 is no power of two");
         assert!(problem.starts_with("network.kind = big"), "{problem}");
-        let config = NetworkConfig::Conv(ConvConfig { levels: 3, ..ConvConfig::default() });
+        let config = ImageNetworkConfig::Conv(ConvConfig { levels: 3, ..ConvConfig::default() });
         assert!(config.validate(Some(shape)).expect_err("28 is halved twice only").contains("multiples of 8"));
     }
 }

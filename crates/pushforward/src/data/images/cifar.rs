@@ -118,8 +118,8 @@ fn images(sources: &[Source], records: usize) -> Result<RawImages, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::DataConfig;
     use super::*;
+    use crate::data::DataConfig;
 
     /// Two records a file: red holds the file's number, green the record's, blue counts the pixels.
     fn records(file: usize) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::{DataConfig, DataError, RawImages, Visit};
+use crate::data::{DataConfig, DataError, ExampleKey, RawImages};
 
 /// A point of the interval that an 8-bit pixel stands for.
 ///
@@ -93,14 +93,14 @@ impl ContinuousImages {
         self.images.labels.as_ref().map(|labels| u32::from(labels[index]))
     }
 
-    /// Writes image `visit.index` into `out`, `[channels, height, width]`.
+    /// Writes image `key.index` into `out`, `[channels, height, width]`.
     ///
     /// # Panics
     /// If there is no such image, or `out` has another size.
-    pub fn write(&self, visit: Visit, out: &mut [f32]) {
-        let image = self.images.image(visit.index);
+    pub fn write(&self, key: ExampleKey, out: &mut [f32]) {
+        let image = self.images.image(key.index);
         assert_eq!(out.len(), image.len(), "an image of shape {:?} has {} values", self.shape(), image.len());
-        let mut draws = self.fixed.map_or(visit, |seed| Visit::fixed(seed, visit.index)).stream();
+        let mut draws = self.fixed.map_or(key, |seed| ExampleKey::fixed(seed, key.index)).stream();
         let mirrored = self.flip && draws.uniform() < 0.5;
         let width = self.images.width;
         for (out, row) in out.chunks_exact_mut(width).zip(image.chunks_exact(width)) {
@@ -115,14 +115,14 @@ impl ContinuousImages {
         }
     }
 
-    /// The images of `visits` in their order, `[visits, channels, height, width]`.
+    /// The images of `keys` in their order, `[keys, channels, height, width]`.
     ///
     /// # Panics
     /// As [`ContinuousImages::write`].
-    pub fn batch(&self, visits: &[Visit]) -> Vec<f32> {
+    pub fn batch(&self, keys: &[ExampleKey]) -> Vec<f32> {
         let size = self.shape().iter().product();
-        let mut out = vec![0.0; visits.len() * size];
-        visits.iter().zip(out.chunks_exact_mut(size)).for_each(|(visit, image)| self.write(*visit, image));
+        let mut out = vec![0.0; keys.len() * size];
+        keys.iter().zip(out.chunks_exact_mut(size)).for_each(|(key, image)| self.write(*key, image));
         out
     }
 }
@@ -211,12 +211,12 @@ mod tests {
         Arc::new(RawImages { pixels, labels: Some(vec![4, 9]), count: 2, channels: 3, height: 2, width: 3 })
     }
 
-    fn visit(epoch: u64, index: usize) -> Visit {
-        Visit { seed: 5, epoch, index }
+    fn key(epoch: u64, index: usize) -> ExampleKey {
+        ExampleKey { seed: 5, epoch, index }
     }
 
-    fn write(images: &ContinuousImages, visit: Visit) -> Vec<f32> {
-        images.batch(&[visit])
+    fn write(images: &ContinuousImages, key: ExampleKey) -> Vec<f32> {
+        images.batch(&[key])
     }
 
     fn pixels(x: &[f32]) -> Vec<u8> {
@@ -243,7 +243,7 @@ mod tests {
         let epochs = 2_000;
         let (mut sum, mut squares) = (0.0, 0.0);
         for epoch in 0..epochs {
-            let x = write(&set, visit(epoch, 1));
+            let x = write(&set, key(epoch, 1));
             assert_eq!(pixels(&x), images().image(1));
             for (x, pixel) in x.iter().zip(images().image(1)) {
                 let u = f64::from(*x) * 256.0 - f64::from(*pixel);
@@ -254,12 +254,9 @@ mod tests {
         let n = (epochs * 18) as f64;
         let (mean, variance) = (sum / n, squares / n - (sum / n).powi(2));
         assert!((mean - 0.5).abs() < 0.007 && (variance - 1.0 / 12.0).abs() < 0.002, "{mean} {variance}");
-        assert_eq!(write(&set, visit(3, 0)), write(&set, visit(3, 0)));
-        assert_ne!(write(&set, visit(3, 0)), write(&set, visit(4, 0)));
-        assert_eq!(
-            set.batch(&[visit(1, 1), visit(0, 0)]),
-            [write(&set, visit(1, 1)), write(&set, visit(0, 0))].concat()
-        );
+        assert_eq!(write(&set, key(3, 0)), write(&set, key(3, 0)));
+        assert_ne!(write(&set, key(3, 0)), write(&set, key(4, 0)));
+        assert_eq!(set.batch(&[key(1, 1), key(0, 0)]), [write(&set, key(1, 1)), write(&set, key(0, 0))].concat());
     }
 
     #[test]
@@ -268,7 +265,7 @@ mod tests {
         let mirror: Vec<u8> = images().image(0).chunks(3).flat_map(|row| [row[2], row[1], row[0]]).collect();
         let mut flips = 0;
         for epoch in 0..1_000 {
-            let seen = pixels(&write(&set, visit(epoch, 0)));
+            let seen = pixels(&write(&set, key(epoch, 0)));
             assert!(seen == mirror || seen == images().image(0));
             flips += u32::from(seen == mirror);
         }
@@ -281,7 +278,7 @@ mod tests {
         let set = ContinuousImages::training(Arc::new(middle), true, 0.1);
         let (mut sum, mut squares, epochs) = (0.0, 0.0, 2_000);
         for epoch in 0..epochs {
-            let (noisy, clean) = (write(&set, visit(epoch, 0)), write(&set.clean(), visit(epoch, 0)));
+            let (noisy, clean) = (write(&set, key(epoch, 0)), write(&set.clean(), key(epoch, 0)));
             assert!(clean.iter().all(|x| quantize(*x) == 128));
             for (noisy, clean) in noisy.iter().zip(&clean) {
                 let e = f64::from(noisy - clean);
@@ -293,12 +290,12 @@ mod tests {
         let (mean, deviation) = (sum / n, (squares / n).sqrt());
         assert!(mean.abs() < 0.003 && (deviation - 0.1).abs() < 0.002, "{mean} {deviation}");
         let loud = ContinuousImages::training(images(), false, 2.0);
-        let x: Vec<f32> = (0..20).flat_map(|epoch| write(&loud, visit(epoch, 0))).collect();
+        let x: Vec<f32> = (0..20).flat_map(|epoch| write(&loud, key(epoch, 0))).collect();
         assert!(x.iter().all(|x| (0.0..=1.0).contains(x)) && x.contains(&0.0) && x.contains(&1.0));
         // Mirrored images have their clean ones mirrored too.
         let (faint, epochs) = (ContinuousImages::training(images(), true, 1e-6), 0..20);
         for epoch in epochs {
-            let (noisy, clean) = (write(&faint, visit(epoch, 0)), write(&faint.clean(), visit(epoch, 0)));
+            let (noisy, clean) = (write(&faint, key(epoch, 0)), write(&faint.clean(), key(epoch, 0)));
             assert!(noisy.iter().zip(clean).all(|(a, b)| (a - b).abs() < 1e-4));
         }
     }
@@ -306,9 +303,9 @@ mod tests {
     #[test]
     fn held_out_images_do_not_change_and_are_not_mirrored() {
         let set = ContinuousImages::held_out(images(), 0.3, 8);
-        assert_eq!(write(&set, visit(0, 1)), write(&set, Visit { seed: 77, epoch: 12, index: 1 }));
-        assert_ne!(write(&set, visit(0, 1)), write(&ContinuousImages::held_out(images(), 0.3, 9), visit(0, 1)));
-        assert_eq!(pixels(&write(&set.clean(), visit(0, 1))), images().image(1));
+        assert_eq!(write(&set, key(0, 1)), write(&set, ExampleKey { seed: 77, epoch: 12, index: 1 }));
+        assert_ne!(write(&set, key(0, 1)), write(&ContinuousImages::held_out(images(), 0.3, 9), key(0, 1)));
+        assert_eq!(pixels(&write(&set.clean(), key(0, 1))), images().image(1));
     }
 
     #[test]
@@ -317,10 +314,10 @@ mod tests {
         let load = |text: &str| parse(text).continuous(Path::new("unused"), 1);
         let splits = load("set = 'glyphs'\nexamples = 20\nnoise = 0.25").unwrap();
         assert_eq!((splits.train.shape(), splits.train.len(), splits.test.len()), ([1, 16, 16], 20, 5_000));
-        assert_ne!(write(&splits.train, visit(0, 0)), write(&splits.train, visit(1, 0)));
+        assert_ne!(write(&splits.train, key(0, 0)), write(&splits.train, key(1, 0)));
         for part in [&splits.validation, &splits.test] {
-            assert_eq!(write(part, visit(0, 0)), write(part, visit(1, 0)));
-            assert_ne!(write(part, visit(0, 0)), write(&part.clean(), visit(0, 0)));
+            assert_eq!(write(part, key(0, 0)), write(part, key(1, 0)));
+            assert_ne!(write(part, key(0, 0)), write(&part.clean(), key(0, 0)));
         }
         for noise in ["-1.0", "nan", "inf"] {
             let error = load(&format!("set = 'glyphs'\nnoise = {noise}")).err().expect("no deviation").to_string();
@@ -342,6 +339,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "an image of shape [3, 2, 3] has 18 values")]
     fn a_slice_of_another_size_is_refused() {
-        ContinuousImages::held_out(images(), 0.0, 0).write(visit(0, 0), &mut [0.0; 17]);
+        ContinuousImages::held_out(images(), 0.0, 0).write(key(0, 0), &mut [0.0; 17]);
     }
 }

@@ -220,7 +220,7 @@ fn listed(list: &Path, folder: &Path, names: &[OsString]) -> Result<[Vec<OsStrin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DataConfig, Visit};
+    use crate::data::{DataConfig, ExampleKey};
 
     /// `count` grey pictures of 2 x 2 pixels in a folder `set`, each filled with ten times its number.
     fn folder(count: usize) -> tempfile::TempDir {
@@ -301,7 +301,7 @@ mod tests {
         let splits = config("channels = 1\npixels = { levels = 256 }").load(dir.path(), 0).unwrap();
         assert_eq!((splits.schema().sites, splits.schema().classes), (4, 256));
         let mut out = [0; 4];
-        splits.train.write(Visit::fixed(0, 0), &mut out);
+        splits.train.write(ExampleKey::fixed(0, 0), &mut out);
         assert_eq!(out, [u32::from(parts(&dir, "")[0][0]) * 10; 4]);
         let message = config("").load(dir.path(), 0).unwrap_err().to_string();
         assert!(message.contains("image-folder") && message.contains("colour"), "{message}");

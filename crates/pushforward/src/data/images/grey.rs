@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::images::idx;
 use crate::data::images::raw::{RawImages, RawSplits};
-use crate::data::{DataError, Dataset, Layout, Schema, Splits, Visit, files};
+use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, files};
 
 /// Settings of an image set of the MNIST family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,15 +124,15 @@ impl Dataset for ImageSet {
         self.raw.count
     }
 
-    fn write(&self, visit: Visit, out: &mut [u32]) {
-        let image = self.raw.image(visit.index);
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
+        let image = self.raw.image(key.index);
         assert_eq!(out.len(), image.len(), "an example has {} sites", image.len());
         let pairs = out.iter_mut().zip(image);
         match self.pixels {
             Pixels::Threshold => pairs.for_each(|(class, &grey)| *class = u32::from(grey >= 128)),
             Pixels::Levels(levels) => pairs.for_each(|(class, &grey)| *class = u32::from(grey) * levels / 256),
             Pixels::Stochastic => {
-                let mut draws = self.fixed.map_or(visit, |seed| Visit::fixed(seed, visit.index)).stream();
+                let mut draws = self.fixed.map_or(key, |seed| ExampleKey::fixed(seed, key.index)).stream();
                 pairs.for_each(|(class, &grey)| *class = u32::from(draws.uniform() * 255.0 < f64::from(grey)));
             }
         }
@@ -145,8 +145,8 @@ impl Dataset for ImageSet {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::DataConfig;
     use super::*;
+    use crate::data::DataConfig;
 
     fn load(config: ImageConfig) -> Result<Splits, DataError> {
         let dir = tempfile::tempdir().unwrap();
@@ -157,7 +157,7 @@ mod tests {
 
     fn example(set: &Arc<dyn Dataset>, epoch: u64, index: usize) -> Vec<u32> {
         let mut out = vec![0; set.schema().sites];
-        set.write(Visit { seed: 0, epoch, index }, &mut out);
+        set.write(ExampleKey { seed: 0, epoch, index }, &mut out);
         out
     }
 

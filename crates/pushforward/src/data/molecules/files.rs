@@ -21,7 +21,7 @@ use crate::data::graph::{GraphLayout, NodeClass};
 use crate::data::molecules::labels::{Labeller, MoleculeLabel};
 use crate::data::molecules::rows::Packed;
 use crate::data::molecules::{prepared, smiles_file};
-use crate::data::{DataError, Dataset, Layout, Schema, Splits, Visit};
+use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits};
 use crate::rng::{Purpose, stream};
 
 /// Most atoms of a molecule that a recipe may ask for.
@@ -369,10 +369,10 @@ impl Dataset for MoleculeSet {
         self.members.len()
     }
 
-    fn write(&self, visit: Visit, out: &mut [u32]) {
-        assert!(visit.index < self.len(), "molecule {} of {}", visit.index, self.len());
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
+        assert!(key.index < self.len(), "molecule {} of {}", key.index, self.len());
         assert_eq!(out.len(), self.schema.sites, "an example has {} sites", self.schema.sites);
-        self.packed.write(self.members[visit.index] as usize, self.nodes, out);
+        self.packed.write(self.members[key.index] as usize, self.nodes, out);
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -394,9 +394,9 @@ impl Dataset for MoleculeSet {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::chem::canonical;
     use crate::data::DataConfig;
-    use super::*;
 
     /// Alkanes, alcohols, amines and fluorides of one to eight carbons, and what QM9 refuses.
     fn texts() -> String {
@@ -461,7 +461,7 @@ mod tests {
         let mut seen = Vec::new();
         for part in parts {
             for index in 0..part.len() {
-                part.write(Visit { seed: 0, epoch: 0, index }, &mut row);
+                part.write(ExampleKey { seed: 0, epoch: 0, index }, &mut row);
                 let smiles = part.smiles(index).unwrap();
                 assert_eq!(canonical(&layout.molecule(&row)).unwrap(), smiles);
                 seen.push(smiles.to_owned());

@@ -1,7 +1,7 @@
 //! Molecules as rows of class indices, and rows as molecules.
 
 use crate::chem::{Atom, Bond, Element, Molecule};
-use crate::data::graph::{ABSENT, GraphLayout, NodeClass, pair_index, pairs};
+use crate::data::graph::{ABSENT, GraphLayout, NodeClass, pair_count, pair_index};
 
 impl NodeClass {
     /// The class of an atom.
@@ -105,7 +105,7 @@ impl Packed {
     pub(super) fn write(&self, index: usize, most: usize, out: &mut [u32]) {
         let nodes = &self.nodes[self.range(index, 0)];
         let (head, edges) = out.split_at_mut(most);
-        debug_assert_eq!(edges.len(), pairs(most), "pairs of {most} nodes");
+        debug_assert_eq!(edges.len(), pair_count(most), "pairs of {most} nodes");
         head.fill(ABSENT);
         edges.fill(ABSENT);
         head.iter_mut().zip(nodes).for_each(|(out, &class)| *out = u32::from(class));
@@ -123,8 +123,8 @@ impl Packed {
 
 #[cfg(test)]
 mod tests {
-    use crate::chem::{canonical, read};
     use super::*;
+    use crate::chem::{canonical, read};
 
     fn layout(nodes: usize) -> GraphLayout {
         let class = |(element, charge): (&str, i8)| NodeClass { element: element.into(), charge };
@@ -148,7 +148,7 @@ mod tests {
             packed.write(index, layout.nodes, &mut row);
             let n = packed.size(index);
             assert_eq!(row[..9].iter().filter(|&&c| c != ABSENT).count(), n);
-            assert_eq!(row[9..].iter().filter(|&&c| c != ABSENT).count(), pairs(n), "{text}");
+            assert_eq!(row[9..].iter().filter(|&&c| c != ABSENT).count(), pair_count(n), "{text}");
             assert_eq!(canonical(&layout.molecule(&row)).unwrap(), read(text).unwrap().canonical);
             assert_eq!(packed.smiles(index), read(text).unwrap().canonical);
         }

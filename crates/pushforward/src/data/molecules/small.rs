@@ -231,7 +231,7 @@ impl Growing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Layout, Visit};
+    use crate::data::{ExampleKey, Layout};
 
     fn names(most: usize, elements: &[&str]) -> Vec<String> {
         let kinds: Vec<Kind> = VALENCES
@@ -306,7 +306,7 @@ mod tests {
         let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
         assert_eq!(layout.sizes.iter().sum::<u64>() as usize, splits.train.len());
         let mut row = vec![0; splits.schema().sites];
-        splits.train.write(Visit { seed: 0, epoch: 0, index: 5 }, &mut row);
+        splits.train.write(ExampleKey { seed: 0, epoch: 0, index: 5 }, &mut row);
         assert_eq!(check(&layout.molecule(&row)).strict(), splits.train.smiles(5));
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::data::synthetic::echo::softmax;
-use crate::data::{DataError, Dataset, Layout, Schema, Splits, Visit, files};
+use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, files};
 use crate::rng::{Purpose, stream};
 
 /// Classes of each variable.
@@ -72,10 +72,10 @@ impl Dataset for PairSet {
         self.len
     }
 
-    fn write(&self, visit: Visit, out: &mut [u32]) {
-        assert!(visit.index < self.len, "example {} of {}", visit.index, self.len);
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
+        assert!(key.index < self.len, "example {} of {}", key.index, self.len);
         assert_eq!(out.len(), 2, "an example has 2 sites");
-        let u = stream(self.seed, Purpose::Synthesis, self.first + visit.index as u64).uniform();
+        let u = stream(self.seed, Purpose::Synthesis, self.first + key.index as u64).uniform();
         let cell = self.cumulative.partition_point(|&c| c <= u).min(CLASSES * CLASSES - 1);
         out[0] = (cell / CLASSES) as u32;
         out[1] = (cell % CLASSES) as u32;
@@ -175,8 +175,8 @@ pub fn posterior(joint: &[f64], x: &[f64], t: f64) -> Vec<f64> {
 mod tests {
     use std::collections::HashSet;
 
-    use crate::data::synthetic::echo::EchoConfig;
     use super::*;
+    use crate::data::synthetic::echo::EchoConfig;
 
     #[test]
     fn the_table_is_as_described() {
@@ -199,7 +199,7 @@ mod tests {
         let splits = CheckerConfig {}.load(7).unwrap();
         let mut pairs = vec![0; 2 * TRAIN];
         for (index, pair) in pairs.chunks_exact_mut(2).enumerate() {
-            splits.train.write(Visit { seed: 0, epoch: 0, index }, pair);
+            splits.train.write(ExampleKey { seed: 0, epoch: 0, index }, pair);
         }
         // The expected KL of the empirical table is (cells - 1) / 2N.
         let divergence = kl(&empirical(&pairs, 0.0), &table());

@@ -103,8 +103,8 @@ pub(crate) fn softmax(logits: &mut [f64]) {
 mod tests {
     use std::collections::HashSet;
 
-    use crate::data::Visit;
     use super::*;
+    use crate::data::ExampleKey;
     use crate::rng::{Purpose, stream};
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         let mut words = HashSet::new();
         for index in 0..4096 {
             let mut out = vec![0; 8];
-            splits.train.write(Visit { seed: 0, epoch: 0, index }, &mut out);
+            splits.train.write(ExampleKey { seed: 0, epoch: 0, index }, &mut out);
             assert!(is_echo(&out));
             words.insert(out);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::images::raw::{RawImages, RawSplits};
 use crate::data::synthetic::strokes::{self, PIXELS, Pose, SIDE};
-use crate::data::{DataError, Dataset, Layout, Schema, Splits, Visit, files};
+use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, files};
 use crate::rng::{Purpose, stream};
 
 pub use crate::data::synthetic::classify::{Match, VALID_DISTANCE, classify, is_valid};
@@ -94,10 +94,10 @@ impl Dataset for GlyphSet {
         self.len
     }
 
-    fn write(&self, visit: Visit, out: &mut [u32]) {
-        assert!(visit.index < self.len, "glyph {} of {}", visit.index, self.len);
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
+        assert!(key.index < self.len, "glyph {} of {}", key.index, self.len);
         assert_eq!(out.len(), PIXELS, "a glyph has {PIXELS} sites");
-        let cover = cover(self.seed, self.first + visit.index);
+        let cover = cover(self.seed, self.first + key.index);
         out.iter_mut().zip(cover).for_each(|(pixel, cover)| *pixel = u32::from(cover >= 0.5));
     }
 
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!((raw.train.count, raw.test.count), (100, HELD_OUT));
         for index in 0..100 {
             let mut out = vec![0; PIXELS];
-            binary.train.write(Visit { seed: 0, epoch: 0, index }, &mut out);
+            binary.train.write(ExampleKey { seed: 0, epoch: 0, index }, &mut out);
             assert_eq!(binary.train.label(index), Some(u32::from(raw.train.labels.as_ref().unwrap()[index])));
             let light = |&grey: &u8| u32::from(grey >= 128);
             assert_eq!(out, raw.train.image(index).iter().map(light).collect::<Vec<_>>());

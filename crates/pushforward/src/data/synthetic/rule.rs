@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::data::{Dataset, Schema, Splits, Visit};
+use crate::data::{Dataset, ExampleKey, Schema, Splits};
 
 /// Above this size a set is drawn from instead of enumerated.
 const ENUMERATED: u64 = 1_000_000;
@@ -45,13 +45,13 @@ impl<F: Fn(u64, &mut [u32]) + Send + Sync> Dataset for RuleSet<F> {
         self.len
     }
 
-    fn write(&self, visit: Visit, out: &mut [u32]) {
-        assert!(visit.index < self.len, "example {} of {}", visit.index, self.len);
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
+        assert!(key.index < self.len, "example {} of {}", key.index, self.len);
         let number = if self.len as u64 == self.total {
-            visit.index as u64
+            key.index as u64
         } else {
-            let visit = self.fixed.map_or(visit, |seed| Visit::fixed(seed, visit.index));
-            visit.stream().below(self.total as usize) as u64
+            let key = self.fixed.map_or(key, |seed| ExampleKey::fixed(seed, key.index));
+            key.stream().below(self.total as usize) as u64
         };
         (self.member)(number, out);
     }
@@ -59,8 +59,8 @@ impl<F: Fn(u64, &mut [u32]) + Send + Sync> Dataset for RuleSet<F> {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::Layout;
     use super::*;
+    use crate::data::Layout;
 
     #[test]
     fn small_sets_are_enumerated_and_large_ones_drawn() {
@@ -68,7 +68,7 @@ mod tests {
         let make = |total| splits("t", schema.clone(), total, String::new(), 5, |k, out| out[0] = k as u32);
         let at = |set: &Arc<dyn Dataset>, epoch, index| {
             let mut out = [0];
-            set.write(Visit { seed: 0, epoch, index }, &mut out);
+            set.write(ExampleKey { seed: 0, epoch, index }, &mut out);
             out[0]
         };
         let small = make(10);

@@ -98,13 +98,13 @@ fn read_number(digits: &[u32]) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::data::Visit;
     use super::*;
+    use crate::data::ExampleKey;
 
     fn example(digits: usize, index: usize) -> Vec<u32> {
         let splits = SumConfig { digits }.load(0).unwrap();
         let mut out = vec![0; splits.schema().sites];
-        splits.train.write(Visit { seed: 0, epoch: 0, index }, &mut out);
+        splits.train.write(ExampleKey { seed: 0, epoch: 0, index }, &mut out);
         out
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::data::files::{self, Source};
-use crate::data::{DataError, Dataset, Layout, Schema, Splits, Tokens, Visit, Vocabulary};
+use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, Tokens, Vocabulary};
 
 /// Settings of `text8`, and of any file of its form: one line of `a` to `z` and spaces, plain or gzipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,15 +181,15 @@ impl Dataset for Windows {
         self.range.len() / self.schema.sites
     }
 
-    fn write(&self, visit: Visit, out: &mut [u32]) {
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
         let length = self.schema.sites;
-        assert!(visit.index < self.len(), "window {} of {}", visit.index, self.len());
+        assert!(key.index < self.len(), "window {} of {}", key.index, self.len());
         assert_eq!(out.len(), length, "an example has {length} sites");
         let offset = match self.start {
             Start::Zero => 0,
-            Start::Drawn => visit.epoch_stream().below(length),
+            Start::Drawn => key.epoch_stream().below(length),
         };
-        let first = (self.range.start + offset + visit.index * length).min(self.range.end - length);
+        let first = (self.range.start + offset + key.index * length).min(self.range.end - length);
         match &*self.ids {
             Ids::Narrow(ids) => {
                 out.iter_mut().zip(&ids[first..first + length]).for_each(|(class, &id)| *class = u32::from(id));
@@ -205,15 +205,15 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::data::text::vocabulary::tiny_tokenizer;
     use super::*;
+    use crate::data::text::vocabulary::tiny_tokenizer;
 
     /// Windows of a part, in order.
     fn windows(part: &Arc<dyn Dataset>, epoch: u64) -> Vec<Vec<u32>> {
         (0..part.len())
             .map(|index| {
                 let mut out = vec![0; part.schema().sites];
-                part.write(Visit { seed: 0, epoch, index }, &mut out);
+                part.write(ExampleKey { seed: 0, epoch, index }, &mut out);
                 out
             })
             .collect()

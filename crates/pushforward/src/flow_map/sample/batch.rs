@@ -6,24 +6,24 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::interpolant::{Source, source_tensor};
-use crate::flow_map::network::Given;
+use crate::flow_map::network::Conditioning;
 use crate::flow_map::sample::{LastStep, SampleRequest};
 use crate::nn::SiteShape;
 use crate::nn::graph::GraphShape;
-use crate::pairs::ABSENT;
+use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{argmax, indices, to_host};
 
 /// The items of a batch, with their streams: of the source, and of whatever else is random.
-pub(in crate::flow_map) struct Items {
+pub(in crate::flow_map) struct SampleBatch {
     source: Source,
     edge_noise: f64,
     pub(in crate::flow_map) sites: SiteShape,
     pub(in crate::flow_map) streams: Vec<(Stream, Stream)>,
-    pub(in crate::flow_map) given: Given,
+    pub(in crate::flow_map) given: Conditioning,
 }
 
-impl Items {
+impl SampleBatch {
     pub(in crate::flow_map) fn new(
         config: &FlowMapConfig,
         sites: SiteShape,
@@ -41,9 +41,9 @@ impl Items {
         let graph = sites.as_graph();
         let sizes: Vec<usize> =
             graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
-        let given = Given::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
+        let given = Conditioning::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
         let given = given.begin(sites, &request.prefix, &like);
-        let given = Given { labels: labels(request, numbers, device), ..given };
+        let given = Conditioning { labels: labels(request, numbers, device), ..given };
         let mut items = Self { source, edge_noise, sites, streams, given };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];

@@ -15,14 +15,14 @@ use burn::tensor::{Device, Tensor};
 use crate::dual::softmax;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
-use crate::flow_map::network::Given;
-use crate::flow_map::sample::batch::Items;
+use crate::flow_map::network::Conditioning;
+use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::{SampleRequest, Sampler};
 use crate::flow_map::time::{column, jump_weight};
 use crate::tensor::vector;
 
 /// A network with a linear map at either end, for endpoints on the simplex.
-pub trait LinearEnds {
+pub trait Factored {
     /// `x W`.
     ///
     /// # Shapes
@@ -35,14 +35,14 @@ pub trait LinearEnds {
     /// # Shapes
     /// - `read`, output: `[batch, sites, width]`
     /// - `s`, `t`: `[batch]`
-    fn features(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, given: &Given) -> Tensor<3>;
+    fn features(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, given: &Conditioning) -> Tensor<3>;
 
     /// Logits of the endpoint.
     ///
     /// # Shapes
     /// - `features`: `[batch, sites, width]`
     /// - output: `[batch, sites, classes]`
-    fn logits(&self, features: Tensor<3>, given: &Given) -> Tensor<3>;
+    fn logits(&self, features: Tensor<3>, given: &Conditioning) -> Tensor<3>;
 }
 
 /// Numbers of points that stand in memory at a time, or one item.
@@ -55,16 +55,16 @@ pub(in crate::flow_map) fn serves(request: &SampleRequest) -> bool {
 
 /// Class indices of the items of a batch, and the number of evaluations.
 pub(in crate::flow_map) fn sample(
-    net: &dyn LinearEnds,
+    net: &dyn Factored,
     request: &SampleRequest,
-    mut items: Items,
+    mut items: SampleBatch,
     device: &Device,
 ) -> (Vec<u32>, u64) {
     assert!(request.temperature > 0.0, "a temperature is positive, found {}", request.temperature);
     let n = items.streams.len();
     let group = (NUMBERS / (items.sites.count * items.sites.classes)).max(1);
     let groups = || (0..n).step_by(group).map(|first| first..n.min(first + group));
-    let noise = |items: &mut Items, fresh: bool| {
+    let noise = |items: &mut SampleBatch, fresh: bool| {
         Tensor::cat(groups().map(|some| net.read(items.noise_of(some, device, fresh))).collect(), 0)
     };
     let open = items.open(request.last);

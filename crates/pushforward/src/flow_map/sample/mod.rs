@@ -21,11 +21,11 @@ pub mod large_vocabulary;
 use burn::tensor::{Device, Tensor};
 
 use crate::flow_map::config::FlowMapConfig;
-use crate::flow_map::constraint::Allowed;
+use crate::flow_map::constraint::Constraint;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::network::EndpointNet;
-use crate::flow_map::sample::batch::Items;
+use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::time::TimeGrid;
 use crate::nn::SiteShape;
 use crate::tensor::to_host;
@@ -53,7 +53,7 @@ pub struct SampleRequest {
     /// vocabularies](crate::flow_map::sample::large_vocabulary) take little memory.
     pub endpoints: bool,
     /// Which classes the items may take; all, if absent. Not for the unconstrained baseline.
-    pub allowed: Option<Allowed>,
+    pub allowed: Option<Constraint>,
     /// Labels of the items of a model with that condition, over and over: item i has `labels[i % labels.len()]`. Hidden, if
     /// empty.
     pub labels: Vec<u32>,
@@ -150,7 +150,7 @@ pub enum LastStep {
 /// A finished sample.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// Class indices, item by item; [`ABSENT`](crate::pairs::ABSENT) where an item has no such site.
+    /// Class indices, item by item; [`ABSENT`](crate::node_pairs::ABSENT) where an item has no such site.
     pub ids: Vec<u32>,
     /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation. Empty where they
     /// were not asked for.
@@ -186,7 +186,7 @@ pub fn sample<N: EndpointNet>(
     let mut out = Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() };
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);
-        let items = Items::new(config, sites, request, request.first + start as u64, n, device);
+        let items = SampleBatch::new(config, sites, request, request.first + start as u64, n, device);
         match net.ends().filter(|_| large_vocabulary::serves(request)) {
             Some(ends) => {
                 let (ids, evaluations) = large_vocabulary::sample(ends, request, items, device);
@@ -207,7 +207,7 @@ fn sample_points<N: EndpointNet>(
     net: &N,
     config: &FlowMapConfig,
     request: &SampleRequest,
-    items: Items,
+    items: SampleBatch,
     device: &Device,
     out: &mut Samples,
 ) {
@@ -228,9 +228,9 @@ fn sample_points<N: EndpointNet>(
 fn integrate<N: EndpointNet>(
     map: &FlowMap<'_, N>,
     request: &SampleRequest,
-    mut items: Items,
+    mut items: SampleBatch,
     device: &Device,
-) -> (Tensor<3>, Option<Vec<u64>>, Items) {
+) -> (Tensor<3>, Option<Vec<u64>>, SampleBatch) {
     let mut x = items.noise(device, false);
     let n = x.dims()[0];
     let all = |t: f64| vec![t; n];

@@ -2,28 +2,32 @@
 
 use super::reward::checked;
 use super::weights::{effective_size, log_mean_exp, systematic};
-use super::{Kept, Method, Population, Scene, SteerError};
+use super::{Kept, Method, Population, SteerContext, SteerError};
 use crate::flow_map::network::EndpointNet;
 use crate::flow_map::sample::{SampleRequest, Samples, sample};
 use crate::rng::{Purpose, stream};
 
 /// The kept particles of `count` populations from number `first` on.
-pub(super) fn run<N: EndpointNet>(scene: &Scene<'_, N>, first: usize, count: usize) -> Result<Vec<Kept>, SteerError> {
-    let (base, particles) = (&scene.request.sample, scene.request.particles);
+pub(super) fn run<N: EndpointNet>(
+    context: &SteerContext<'_, N>,
+    first: usize,
+    count: usize,
+) -> Result<Vec<Kept>, SteerError> {
+    let (base, particles) = (&context.request.sample, context.request.particles);
     let request =
         SampleRequest { count: count * particles, first: base.first + (first * particles) as u64, ..base.clone() };
-    let samples = sample(scene.net, scene.config, scene.sites, scene.device, &request, &mut |_| true);
-    let rewards = checked(scene.reward, &samples.ids, scene.sites.count)?;
-    Ok(pick(scene, &samples, &rewards, first))
+    let samples = sample(context.net, context.config, context.sites, context.device, &request, &mut |_| true);
+    let rewards = checked(context.reward, &samples.ids, context.sites.count)?;
+    Ok(pick(context, &samples, &rewards, first))
 }
 
 /// What is kept of populations of finished particles: the best, or a draw by reward where the method resamples.
-pub(super) fn pick<N>(scene: &Scene<'_, N>, samples: &Samples, rewards: &[f64], first: usize) -> Vec<Kept> {
-    let (particles, keep) = (scene.request.particles, scene.request.keep);
-    let resamples = scene.request.method == Method::Resample;
+pub(super) fn pick<N>(context: &SteerContext<'_, N>, samples: &Samples, rewards: &[f64], first: usize) -> Vec<Kept> {
+    let (particles, keep) = (context.request.particles, context.request.keep);
+    let resamples = context.request.method == Method::Resample;
     let one = |(g, rewards): (usize, &[f64])| {
         let chosen = if resamples {
-            let uniform = stream(scene.request.sample.seed, Purpose::Resample, (first + g) as u64).uniform();
+            let uniform = stream(context.request.sample.seed, Purpose::Resample, (first + g) as u64).uniform();
             systematic(rewards, keep, uniform)
         } else {
             best(rewards, keep)

@@ -14,11 +14,11 @@ use burn::tensor::Tensor;
 use super::candidates::pick;
 use super::lookahead::bounded;
 use super::reward::checked;
-use super::{Kept, Scene, SteerError};
+use super::{Kept, SteerContext, SteerError};
 use crate::flow_map::interpolant::Source;
 use crate::flow_map::network::EndpointNet;
 use crate::flow_map::sample::Samples;
-use crate::flow_map::sample::batch::Items;
+use crate::flow_map::sample::batch::SampleBatch;
 use crate::tensor::to_host;
 
 /// The length of every item's noise, `[batch, 1, 1]`.
@@ -28,32 +28,32 @@ fn length(x: Tensor<3>) -> Tensor<3> {
 
 /// The kept particles of `count` populations from number `first` on.
 pub(super) fn run<N: EndpointNet>(
-    scene: &Scene<'_, N>,
+    context: &SteerContext<'_, N>,
     step: f64,
     rounds: usize,
     first: usize,
     count: usize,
 ) -> Result<Vec<Kept>, SteerError> {
-    let (base, particles) = (&scene.request.sample, scene.request.particles);
+    let (base, particles) = (&context.request.sample, context.request.particles);
     let n = count * particles;
     let start = base.first + (first * particles) as u64;
-    let mut items = Items::new(scene.config, scene.sites, base, start, n, scene.device);
-    let mut x = items.noise(scene.device, false);
+    let mut items = SampleBatch::new(context.config, context.sites, base, start, n, context.device);
+    let mut x = items.noise(context.device, false);
     let mut nfe = 0;
     for (s, t) in base.grid.intervals() {
         for _ in 0..rounds {
-            let soft = scene.soft(&x, &items.given, s, true)?;
+            let soft = context.soft(&x, &items.given, s, true)?;
             let slope = soft.gradient.expect("a gradient was asked for");
             let moved = x.clone() + bounded(slope * step, (1.0 - s) / rounds as f64);
-            let on_shell = s == 0.0 && scene.config.source == Source::Gaussian;
+            let on_shell = s == 0.0 && context.config.source == Source::Gaussian;
             x = if on_shell { moved.clone() * (length(x) / length(moved)) } else { moved };
         }
-        x = scene.jumps(&x, &items.given, s, t);
-        nfe += (2 * rounds as u64 + 1) * scene.net.passes();
+        x = context.jumps(&x, &items.given, s, t);
+        nfe += (2 * rounds as u64 + 1) * context.net.passes();
     }
     let endpoints = to_host(&x).into_iter().map(|v| v as f32).collect();
     let ids = items.classes(x, base.last);
-    let rewards = checked(scene.reward, &ids, scene.sites.count)?;
-    let samples = Samples { ids, endpoints, sites: scene.sites, nfe: vec![nfe; n] };
-    Ok(pick(scene, &samples, &rewards, first))
+    let rewards = checked(context.reward, &ids, context.sites.count)?;
+    let samples = Samples { ids, endpoints, sites: context.sites, nfe: vec![nfe; n] };
+    Ok(pick(context, &samples, &rewards, first))
 }

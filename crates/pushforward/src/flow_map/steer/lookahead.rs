@@ -2,10 +2,10 @@
 
 use burn::tensor::Tensor;
 
-use super::{Scene, SteerError};
+use super::{SteerContext, SteerError};
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::{EndpointNet, Given};
-use crate::flow_map::sample::batch::{Items, draw_item};
+use crate::flow_map::network::{Conditioning, EndpointNet};
+use crate::flow_map::sample::batch::{SampleBatch, draw_item};
 use crate::tensor::to_host;
 
 /// A predicted end, and the soft reward there with its gradient in the point.
@@ -15,7 +15,7 @@ pub(super) struct Soft {
     pub(super) gradient: Option<Tensor<3>>,
 }
 
-impl<N: EndpointNet> Scene<'_, N> {
+impl<N: EndpointNet> SteerContext<'_, N> {
     fn map(&self) -> FlowMap<'_, N> {
         FlowMap::new(self.net, self.config.objective.off_diagonal.parametrisation())
             .with_temperature(self.request.sample.temperature)
@@ -25,7 +25,7 @@ impl<N: EndpointNet> Scene<'_, N> {
     fn in_batches<T>(
         &self,
         x: &Tensor<3>,
-        given: &Given,
+        given: &Conditioning,
         mut f: impl FnMut(Tensor<3>, FlowMap<'_, N>, usize) -> T,
     ) -> Vec<T> {
         let (n, batch) = (x.dims()[0], self.request.sample.batch.max(1));
@@ -38,17 +38,17 @@ impl<N: EndpointNet> Scene<'_, N> {
     }
 
     /// The endpoints `pi_{s,t}(x)`; one evaluation a particle.
-    pub(super) fn endpoints(&self, x: &Tensor<3>, given: &Given, s: f64, t: f64) -> Tensor<3> {
+    pub(super) fn endpoints(&self, x: &Tensor<3>, given: &Conditioning, s: f64, t: f64) -> Tensor<3> {
         Tensor::cat(self.in_batches(x, given, |x, map, n| map.endpoint(&x, &vec![s; n], &vec![t; n])), 0)
     }
 
     /// The jumps `X_{s,t}(x)`; one evaluation a particle.
-    pub(super) fn jumps(&self, x: &Tensor<3>, given: &Given, s: f64, t: f64) -> Tensor<3> {
+    pub(super) fn jumps(&self, x: &Tensor<3>, given: &Conditioning, s: f64, t: f64) -> Tensor<3> {
         Tensor::cat(self.in_batches(x, given, |x, map, n| map.jump(x, &vec![s; n], &vec![t; n])), 0)
     }
 
     /// The soft reward of the predicted ends `pi_{s,1}(x)`; one evaluation a particle, and one more for the gradient.
-    pub(super) fn soft(&self, x: &Tensor<3>, given: &Given, s: f64, gradient: bool) -> Result<Soft, SteerError> {
+    pub(super) fn soft(&self, x: &Tensor<3>, given: &Conditioning, s: f64, gradient: bool) -> Result<Soft, SteerError> {
         let parts = self.in_batches(x, given, |x, map, n| {
             let x = if gradient { Tensor::from_inner(x).require_grad() } else { x };
             let pi = map.endpoint(&x, &vec![s; n], &vec![1.0; n]);
@@ -75,7 +75,7 @@ impl<N: EndpointNet> Scene<'_, N> {
     }
 }
 
-impl Items {
+impl SampleBatch {
     /// `draws` items from the predicted end of every particle, from its own stream.
     pub(super) fn draw(&mut self, pi: &Tensor<3>, draws: usize) -> Vec<u32> {
         let [_, sites, classes] = pi.dims();

@@ -85,10 +85,10 @@ impl Method {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmcSettings {
     /// What stands for the value of an unfinished item.
-    pub surrogate: Surrogate,
+    pub twist: Twist,
     /// What the re-noising sampler goes on with.
-    pub ends: Ends,
-    /// Items drawn by [`Surrogate::Draws`], and from the last endpoint where the last classes are drawn; one is chosen by its
+    pub ends: RenoiseTarget,
+    /// Items drawn by [`Twist::Draws`], and from the last endpoint where the last classes are drawn; one is chosen by its
     /// reward. At least 1.
     pub draws: usize,
     /// The surrogate counts `t^power`, with `t` the end of the step.
@@ -99,16 +99,16 @@ pub struct SmcSettings {
 
 impl Default for SmcSettings {
     fn default() -> Self {
-        Self { surrogate: Surrogate::Mode, ends: Ends::Mean, draws: 4, tempering: 1.0, threshold: 0.5 }
+        Self { twist: Twist::Mode, ends: RenoiseTarget::Mean, draws: 4, tempering: 1.0, threshold: 0.5 }
     }
 }
 
 /// What stands for the value `log E[e^r | x_t]` of an unfinished item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surrogate {
+pub enum Twist {
     /// The reward of the most probable classes of the predicted end: of the sample, if it ended here.
     Mode,
-    /// Log-mean-exp of the reward of items drawn from the predicted end. With [`Ends::Drawn`] the sampler goes on with one of
+    /// Log-mean-exp of the reward of items drawn from the predicted end. With [`RenoiseTarget::Drawn`] the sampler goes on with one of
     /// them, chosen by its reward.
     Draws,
     /// The soft reward of the predicted end.
@@ -117,7 +117,7 @@ pub enum Surrogate {
 
 /// Which predicted end is noised again: a choice of the law that is tilted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum RenoiseTarget {
     /// Classes drawn site by site, as training noises them. Exact where sites are independent or the endpoint is sharp; where it
     /// is neither, drawing tears sites apart.
     Drawn,
@@ -189,7 +189,7 @@ pub enum SteerError {
 }
 
 /// What all methods work with.
-struct Scene<'a, N> {
+struct SteerContext<'a, N> {
     net: &'a N,
     config: &'a FlowMapConfig,
     sites: SiteShape,
@@ -222,7 +222,7 @@ pub fn steer<N: EndpointNet>(
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
     check(config, request)?;
-    let scene = Scene { net, config, sites, device, request, reward };
+    let context = SteerContext { net, config, sites, device, request, reward };
     let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() };
     let mut out = Steered { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None };
     let (particles, keep) = (request.particles, request.keep);
@@ -231,11 +231,11 @@ pub fn steer<N: EndpointNet>(
     for first in (0..populations).step_by(together) {
         let count = together.min(populations - first);
         let kept = match request.method {
-            Method::BestOf | Method::Resample => candidates::run(&scene, first, count),
-            Method::Gradient { step, rounds } => gradient::run(&scene, step, rounds, first, count),
-            Method::Smc(settings) => smc::run(&scene, settings, Kernel::Renoise, first, count),
+            Method::BestOf | Method::Resample => candidates::run(&context, first, count),
+            Method::Gradient { step, rounds } => gradient::run(&context, step, rounds, first, count),
+            Method::Smc(settings) => smc::run(&context, settings, Kernel::Renoise, first, count),
             Method::Tilt { churn, pull, settings } => {
-                smc::run(&scene, settings, Kernel::Diffuse { churn, pull }, first, count)
+                smc::run(&context, settings, Kernel::Diffuse { churn, pull }, first, count)
             }
         };
         match kept {

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 pub trait Reward {
     /// One number per item, the higher the better; minus infinity where an item is out of the question.
     ///
-    /// `ids` holds whole items, [`ABSENT`](crate::pairs::ABSENT) where an item has no such site.
+    /// `ids` holds whole items, [`ABSENT`](crate::node_pairs::ABSENT) where an item has no such site.
     ///
     /// # Errors
     /// If the items cannot be scored.

@@ -26,14 +26,14 @@ use super::candidates::{distinct, kept};
 use super::lookahead::{Soft, bounded};
 use super::reward::checked;
 use super::weights::{choose, effective_size, log_mean_exp, systematic};
-use super::{Ends, Kept, Population, Scene, SmcSettings, SteerError, Surrogate};
+use super::{Kept, Population, RenoiseTarget, SmcSettings, SteerContext, SteerError, Twist};
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
 use crate::flow_map::network::EndpointNet;
-use crate::flow_map::sample::batch::Items;
+use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::{LastStep, Samples};
 use crate::flow_map::time::{column, jump_weight, rate};
-use crate::pairs::ABSENT;
+use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{indices, one_hot, to_host};
 
@@ -49,12 +49,12 @@ pub(super) enum Kernel {
 
 /// Populations side by side.
 struct Particles {
-    items: Items,
+    items: SampleBatch,
     x: Tensor<3>,
     /// Log-weights since the last resampling.
     weights: Vec<f64>,
     /// What the weights stand for.
-    carried: Vec<f64>,
+    log_twist: Vec<f64>,
     populations: Vec<(Population, Stream)>,
 }
 
@@ -70,70 +70,69 @@ struct Ahead {
 
 /// The kept particles of `count` populations from number `first` on.
 pub(super) fn run<N: EndpointNet>(
-    scene: &Scene<'_, N>,
+    context: &SteerContext<'_, N>,
     settings: SmcSettings,
     kernel: Kernel,
     first: usize,
     count: usize,
 ) -> Result<Vec<Kept>, SteerError> {
-    let base = &scene.request.sample;
-    let mut all = Particles::new(scene, first, count);
+    let base = &context.request.sample;
+    let mut all = Particles::new(context, first, count);
     for (s, t) in base.grid.intervals() {
         let last = t >= 1.0;
-        let mut ahead = all.look(scene, settings, kernel, s, t)?;
+        let mut ahead = all.look(context, settings, kernel, s, t)?;
         for (i, value) in ahead.value.iter().enumerate() {
-            all.weights[i] += value - all.carried[i];
+            all.weights[i] += value - all.log_twist[i];
         }
-        all.measure(scene.request.particles);
+        all.measure(context.request.particles);
         if last {
-            return Ok(all.finish(scene, &ahead));
+            return Ok(all.finish(context, &ahead));
         }
-        all.resample(scene, settings, &mut ahead);
+        all.resample(context, settings, &mut ahead);
         match kernel {
-            Kernel::Renoise => all.renoise(scene, settings, &ahead, t),
-            Kernel::Diffuse { churn, pull } => all.diffuse(scene, ahead, churn, pull, s, t),
+            Kernel::Renoise => all.renoise(context, settings, &ahead, t),
+            Kernel::Diffuse { churn, pull } => all.diffuse(context, ahead, churn, pull, s, t),
         }
     }
     unreachable!("a time grid ends at 1")
 }
 
 impl Particles {
-    fn new<N: EndpointNet>(scene: &Scene<'_, N>, first: usize, count: usize) -> Self {
-        let (base, particles) = (&scene.request.sample, scene.request.particles);
+    fn new<N: EndpointNet>(context: &SteerContext<'_, N>, first: usize, count: usize) -> Self {
+        let (base, particles) = (&context.request.sample, context.request.particles);
         let n = count * particles;
         let start = base.first + (first * particles) as u64;
-        let mut items = Items::new(scene.config, scene.sites, base, start, n, scene.device);
-        let x = items.noise(scene.device, false);
+        let mut items = SampleBatch::new(context.config, context.sites, base, start, n, context.device);
+        let x = items.noise(context.device, false);
         let empty = || Population { ess: Vec::new(), resampled: 0, log_z: Some(0.0), distinct: 0.0, nfe: 0 };
         let opened = |g| (empty(), stream(base.seed, Purpose::Resample, (first + g) as u64));
         let populations = (0..count).map(opened).collect();
-        Self { items, x, weights: vec![0.0; n], carried: vec![0.0; n], populations }
+        Self { items, x, weights: vec![0.0; n], log_twist: vec![0.0; n], populations }
     }
 
     fn look<N: EndpointNet>(
         &mut self,
-        scene: &Scene<'_, N>,
+        context: &SteerContext<'_, N>,
         settings: SmcSettings,
         kernel: Kernel,
         s: f64,
         t: f64,
     ) -> Result<Ahead, SteerError> {
         let (last, tempering) = (t >= 1.0, t.powf(settings.tempering));
-        if settings.surrogate == Surrogate::Soft && !last {
+        if settings.twist == Twist::Soft && !last {
             let with_gradient = matches!(kernel, Kernel::Diffuse { pull, .. } if pull > 0.0);
-            let Soft { pi, value, gradient } = scene.soft(&self.x, &self.items.given, s, with_gradient)?;
-            self.spend(scene, 1 + u64::from(with_gradient));
+            let Soft { pi, value, gradient } = context.soft(&self.x, &self.items.given, s, with_gradient)?;
+            self.spend(context, 1 + u64::from(with_gradient));
             let value = value.into_iter().map(|v| tempering * v.max(FLOOR)).collect();
             let gradient = gradient.map(|g| g * tempering);
             return Ok(Ahead { pi, value, gradient, drawn: Vec::new(), rewards: Vec::new() });
         }
-        let pi = scene.endpoints(&self.x, &self.items.given, s, 1.0);
-        self.spend(scene, 1);
-        let draws =
-            if last { scene.request.sample.last == LastStep::Draw } else { settings.surrogate == Surrogate::Draws };
+        let pi = context.endpoints(&self.x, &self.items.given, s, 1.0);
+        self.spend(context, 1);
+        let draws = if last { context.request.sample.last == LastStep::Draw } else { settings.twist == Twist::Draws };
         let drawn =
             if draws { self.items.draw(&pi, settings.draws) } else { self.items.classes(pi.clone(), LastStep::Argmax) };
-        let mut rewards = checked(scene.reward, &drawn, scene.sites.count)?;
+        let mut rewards = checked(context.reward, &drawn, context.sites.count)?;
         if !last {
             rewards.iter_mut().for_each(|r| *r = tempering * r.max(FLOOR));
         }
@@ -141,8 +140,8 @@ impl Particles {
         Ok(Ahead { pi, value, gradient: None, drawn, rewards })
     }
 
-    fn spend<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, evaluations: u64) {
-        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * scene.net.passes());
+    fn spend<N: EndpointNet>(&mut self, context: &SteerContext<'_, N>, evaluations: u64) {
+        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * context.net.passes());
     }
 
     fn measure(&mut self, particles: usize) {
@@ -152,8 +151,8 @@ impl Particles {
     }
 
     /// Resamples the populations whose effective size has fallen, with all that belongs to a particle.
-    fn resample<N>(&mut self, scene: &Scene<'_, N>, settings: SmcSettings, ahead: &mut Ahead) {
-        let particles = scene.request.particles;
+    fn resample<N>(&mut self, context: &SteerContext<'_, N>, settings: SmcSettings, ahead: &mut Ahead) {
+        let particles = context.request.particles;
         let mut order: Vec<u32> = (0..self.weights.len() as u32).collect();
         let mut moved = false;
         for (g, (population, randomness)) in self.populations.iter_mut().enumerate() {
@@ -191,43 +190,51 @@ impl Particles {
         let mut chosen = Vec::with_capacity(self.weights.len() * sites);
         for (i, rewards) in ahead.rewards.chunks(m).enumerate() {
             let j = choose(rewards, self.items.streams[i].1.uniform()).unwrap_or(0);
-            self.carried[i] = rewards[j];
+            self.log_twist[i] = rewards[j];
             chosen.extend_from_slice(&ahead.drawn[(i * m + j) * sites..(i * m + j + 1) * sites]);
         }
         chosen
     }
 
-    fn renoise<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, settings: SmcSettings, ahead: &Ahead, t: f64) {
-        let (n, sites) = (self.weights.len(), scene.sites.count);
-        let end = if settings.ends == Ends::Mean {
-            self.carried.clone_from(&ahead.value);
+    fn renoise<N: EndpointNet>(&mut self, context: &SteerContext<'_, N>, settings: SmcSettings, ahead: &Ahead, t: f64) {
+        let (n, sites) = (self.weights.len(), context.sites.count);
+        let end = if settings.ends == RenoiseTarget::Mean {
+            self.log_twist.clone_from(&ahead.value);
             ahead.pi.clone()
         } else {
-            let drawn = if settings.surrogate != Surrogate::Draws {
-                self.carried.clone_from(&ahead.value);
+            let drawn = if settings.twist != Twist::Draws {
+                self.log_twist.clone_from(&ahead.value);
                 self.items.draw(&ahead.pi, 1)
             } else {
                 self.choose(ahead, sites)
             };
             let known: Vec<u32> = drawn.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
-            one_hot(indices(&known, [n, sites], &self.x.device()), scene.sites.classes, &self.x)
+            one_hot(indices(&known, [n, sites], &self.x.device()), context.sites.classes, &self.x)
         };
-        let noise = self.items.noise(scene.device, true);
+        let noise = self.items.noise(context.device, true);
         self.x = interpolate(noise, self.items.given.keep(end), &vec![t; n]);
     }
 
-    fn diffuse<N: EndpointNet>(&mut self, scene: &Scene<'_, N>, ahead: Ahead, churn: f64, pull: f64, s: f64, t: f64) {
+    fn diffuse<N: EndpointNet>(
+        &mut self,
+        context: &SteerContext<'_, N>,
+        ahead: Ahead,
+        churn: f64,
+        pull: f64,
+        s: f64,
+        t: f64,
+    ) {
         let n = self.weights.len();
-        let posterior = scene.endpoints(&self.x, &self.items.given, s, s);
-        self.spend(scene, 1);
+        let posterior = context.endpoints(&self.x, &self.items.given, s, s);
+        self.spend(context, 1);
         let noise = (self.x.clone() - posterior.clone() * s) * rate(s);
         let gamma = jump_weight(s, t);
         let along = jump(self.x.clone(), posterior, column(&vec![gamma; n], &self.x));
         let kept = (1.0 - gamma).powf(churn);
         let sigma = (1.0 - t) * (1.0 - kept).sqrt();
-        let fresh = self.items.noise(scene.device, true) * sigma;
+        let fresh = self.items.noise(context.device, true) * sigma;
         self.x = along + noise * ((1.0 - t) * (kept.sqrt() - 1.0)) + fresh.clone();
-        self.carried = ahead.value;
+        self.log_twist = ahead.value;
         let Some(slope) = ahead.gradient else { return };
         // With S the covariance of the noise, d = S k, and the weight is exp(-k (d + 2 fresh) / 2).
         let k = bounded(slope * (pull * sigma), 1.0) / sigma;
@@ -235,16 +242,16 @@ impl Particles {
         let moved = scaled * (sigma * sigma);
         let ratio = (k * (moved.clone() + fresh * 2.0)).sum_dim(2).sum_dim(1) * -0.5;
         self.x = self.x.clone() + moved;
-        self.carried.iter_mut().zip(to_host(&ratio)).for_each(|(c, r)| *c -= r);
+        self.log_twist.iter_mut().zip(to_host(&ratio)).for_each(|(c, r)| *c -= r);
     }
 
     /// The samples that the populations give.
-    fn finish<N: EndpointNet>(mut self, scene: &Scene<'_, N>, ahead: &Ahead) -> Vec<Kept> {
-        let (particles, keep) = (scene.request.particles, scene.request.keep);
-        let ids = self.choose(ahead, scene.sites.count);
-        let rewards = std::mem::take(&mut self.carried);
+    fn finish<N: EndpointNet>(mut self, context: &SteerContext<'_, N>, ahead: &Ahead) -> Vec<Kept> {
+        let (particles, keep) = (context.request.particles, context.request.keep);
+        let ids = self.choose(ahead, context.sites.count);
+        let rewards = std::mem::take(&mut self.log_twist);
         let endpoints = to_host(&ahead.pi).into_iter().map(|v| v as f32).collect();
-        let samples = Samples { ids, endpoints, sites: scene.sites, nfe: Vec::new() };
+        let samples = Samples { ids, endpoints, sites: context.sites, nfe: Vec::new() };
         let one = |(g, ((mut population, mut randomness), weights)): (usize, ((Population, Stream), &[f64]))| {
             population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
             let chosen = systematic(weights, keep, randomness.uniform());

@@ -197,12 +197,12 @@ fn symbols(text: &str) -> Vec<usize> {
 mod tests {
     use safetensors::tensor::{Dtype, TensorView};
 
-    use crate::rng::{Purpose, stream};
     use super::*;
+    use crate::rng::{Purpose, stream};
 
-    type Weights = Vec<(&'static str, Vec<usize>, Vec<f32>)>;
+    type WeightSet = Vec<(&'static str, Vec<usize>, Vec<f32>)>;
 
-    fn weights() -> Weights {
+    fn weights() -> WeightSet {
         let mut random = stream(0, Purpose::Init, 0);
         let mut tensor = |name: &'static str, shape: &[usize]| {
             let x = random.normals(shape.iter().product());
@@ -220,7 +220,7 @@ mod tests {
         ]
     }
 
-    fn write(weights: &Weights, path: &Path) {
+    fn write(weights: &WeightSet, path: &Path) {
         let bytes: Vec<Vec<u8>> =
             weights.iter().map(|(_, _, x)| x.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
         let views = weights.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// The same features, number by number.
-    fn by_hand(weights: &Weights, text: &str) -> Vec<f64> {
+    fn by_hand(weights: &WeightSet, text: &str) -> Vec<f64> {
         let of = |name: &str| &weights.iter().find(|w| w.0 == name).expect("a name").2;
         let mut rows = vec![vec![0.0; 35]; 350];
         symbols(text).into_iter().chain([34]).enumerate().for_each(|(place, symbol)| rows[place][symbol] = 1.0 / 35.0);

@@ -9,7 +9,7 @@ use crate::aef::model::DrawRequest;
 use crate::aef::{AefModel, AefObjective, ImageBatch};
 use crate::classifier::{self, Classifier};
 use crate::data::images::continuous::quantize;
-use crate::data::{ContinuousImages, ContinuousSplits, Visit};
+use crate::data::{ContinuousImages, ContinuousSplits, ExampleKey};
 use crate::metrics::bits_per_dim::bits_per_dim_dequantised;
 use crate::metrics::frechet::{Moments, frechet, kid};
 use crate::metrics::interval;
@@ -52,7 +52,7 @@ pub fn evaluate_images(
     let (config, net, shape) = loaded.aef("be evaluated on images")?;
     if splits.test.shape() != [shape.channels, shape.height, shape.width] {
         let problem = format!("the model is of {shape} images and the data are {:?}", splits.test.shape());
-        return Err(RequestError::Misfit(problem).into());
+        return Err(RequestError::Incompatible(problem).into());
     }
     let mut report = Report::new(loaded.identity());
     let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
@@ -124,7 +124,7 @@ pub fn evaluate_images(
 
 /// Held-out images `start..start + items`, dequantised.
 fn held_out(images: &ContinuousImages, start: usize, items: usize) -> Vec<f32> {
-    images.batch(&(start..start + items).map(|i| Visit::fixed(0, i)).collect::<Vec<_>>())
+    images.batch(&(start..start + items).map(|i| ExampleKey::fixed(0, i)).collect::<Vec<_>>())
 }
 
 /// Fréchet and kernel distances between samples and held-out images, with deviations and without.

@@ -11,7 +11,7 @@ mod molecules;
 
 use crate::classifier;
 use crate::data::synthetic::{checker, echo, glyphs, sums};
-use crate::data::{DataConfig, Dataset, Layout, Splits, Visit};
+use crate::data::{DataConfig, Dataset, ExampleKey, Layout, Splits};
 use crate::flow_map::likelihood::BoundRequest;
 use crate::flow_map::sample::{SampleRequest, Sampler, Samples};
 use crate::metrics::balance::Balance;
@@ -174,7 +174,7 @@ pub fn evaluate(
     let adaptive = matches!(request.sampler, Sampler::Dopri5 { .. });
     let nfes = if adaptive { vec![1] } else { request.nfe.clone() };
     for nfe in nfes {
-        let grid = request.sampler.grid(nfe).map_err(RequestError::Misfit)?;
+        let grid = request.sampler.grid(nfe).map_err(RequestError::Incompatible)?;
         let stage = format!("{} samples", request.sampler.name());
         let mut measured = Vec::new();
         for repeat in 0..request.repeats.max(1) {
@@ -212,7 +212,7 @@ pub fn items(set: &dyn Dataset, n: usize) -> Vec<u32> {
     let sites = set.schema().sites;
     let mut out = vec![0; n * sites];
     for (i, item) in out.chunks_exact_mut(sites).enumerate() {
-        set.write(Visit::fixed(0, i * set.len() / n), item);
+        set.write(ExampleKey::fixed(0, i * set.len() / n), item);
     }
     out
 }
@@ -241,7 +241,7 @@ fn bound_rows(
         match loaded.bound(part, nats.len() as u64, &bound) {
             Ok(values) => nats.extend(values),
             // Samples can still be judged where the model has no likelihood bound.
-            Err(RequestError::Misfit(_)) => return Ok(Vec::new()),
+            Err(RequestError::Incompatible(_)) => return Ok(Vec::new()),
             Err(other) => return Err(other.into()),
         }
         if !progress("likelihood bound", nats.len(), total) {

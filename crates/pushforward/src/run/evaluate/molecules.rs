@@ -296,9 +296,9 @@ fn list_hash() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::data::Layout;
     use crate::data::graph::ABSENT;
-    use super::*;
 
     fn judge_of(atoms: usize) -> (MoleculeJudge<'static>, Splits) {
         let config: DataConfig = toml::from_str(&format!("set = 'small-molecules'\natoms = {atoms}")).unwrap();

@@ -9,7 +9,7 @@ use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::params::{ParamsError, Weights, check_finite};
+use crate::params::{ParamsError, StateDict, check_finite};
 use crate::train::checkpoint::{CheckpointError, FORMAT};
 
 pub(super) const METADATA_KEY: &str = "pushforward";
@@ -20,14 +20,14 @@ pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
-    Weights,
+    StateDict,
     Resume,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::Weights => "weights",
+            Self::StateDict => "weights",
             Self::Resume => "resume",
         }
     }
@@ -50,7 +50,8 @@ pub(super) struct Header {
 #[serde(deny_unknown_fields)]
 pub(super) struct Counters {
     pub(super) seed: u64,
-    pub(super) micro_step: u64,
+    #[serde(alias = "micro_step")]
+    pub(super) micro_batch: u64,
     pub(super) ema: bool,
     pub(super) ema_updates: u64,
     pub(super) best_validation: Option<String>,
@@ -92,7 +93,7 @@ const DTYPES: [(DType, Dtype); 6] = [
     (DType::U8, Dtype::U8),
 ];
 
-pub(super) fn write(path: &Path, header: &Header, sets: &[(&str, &Weights)]) -> Result<(), CheckpointError> {
+pub(super) fn write(path: &Path, header: &Header, sets: &[(&str, &StateDict)]) -> Result<(), CheckpointError> {
     let failed = |source| CheckpointError::Write { path: path.into(), source };
     let mut entries = Vec::new();
     for (prefix, set) in sets {
@@ -143,7 +144,7 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
-pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, Weights), CheckpointError> {
+pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, StateDict), CheckpointError> {
     let owned = || path.to_path_buf();
     let bytes = fs::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CheckpointError::NotFound { path: owned() },
@@ -161,7 +162,7 @@ pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, Weights), Checkpo
         return Err(CheckpointError::Truncated { path: owned(), expected, found: bytes.len() as u64 });
     }
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let mut tensors = Weights::new();
+    let mut tensors = StateDict::new();
     for (name, view) in file.tensors() {
         let dtype = DTYPES.iter().find(|(_, theirs)| *theirs == view.dtype()).map(|(ours, _)| *ours);
         let dtype = dtype.ok_or_else(|| damaged(format!("tensor `{name}` has the unknown type {:?}", view.dtype())))?;
@@ -218,10 +219,10 @@ fn own_header(
 /// Sorts tensors by the first part of their names.
 pub(super) fn split<const N: usize>(
     path: &Path,
-    tensors: Weights,
+    tensors: StateDict,
     prefixes: [&str; N],
-) -> Result<[Weights; N], CheckpointError> {
-    let mut sets = [const { Weights::new() }; N];
+) -> Result<[StateDict; N], CheckpointError> {
+    let mut sets = [const { StateDict::new() }; N];
     for (name, data) in tensors {
         let place = name.split_once('.').and_then(|(prefix, rest)| {
             prefixes.iter().position(|p| *p == prefix).map(|index| (index, rest.to_owned()))
@@ -236,7 +237,7 @@ pub(super) fn split<const N: usize>(
 }
 
 /// Fails unless every tensor of `set` is also in `other`, whose names start with `prefix` in the file.
-pub(super) fn same_tensors(set: &Weights, other: &Weights, prefix: &str, shapes: bool) -> Result<(), ParamsError> {
+pub(super) fn same_tensors(set: &StateDict, other: &StateDict, prefix: &str, shapes: bool) -> Result<(), ParamsError> {
     for (name, data) in set {
         let (full, expected) = (format!("{prefix}.{name}"), data.shape().to_vec());
         match other.get(name) {

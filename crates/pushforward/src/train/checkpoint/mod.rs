@@ -20,7 +20,7 @@ mod file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::params::Weights;
+use crate::params::StateDict;
 pub use crate::train::checkpoint::error::CheckpointError;
 use crate::train::checkpoint::file::{Counters, Header, Kind, read, same_tensors, split, write};
 use crate::train::optim::Moments;
@@ -47,9 +47,9 @@ pub struct Checkpoint {
     /// Where the weights come from: versions, data and its hash, device, and so on.
     pub provenance: BTreeMap<String, String>,
     /// Averaged weights; equal to `raw` where the run keeps no average.
-    pub ema: Weights,
+    pub ema: StateDict,
     /// Trained weights.
-    pub raw: Weights,
+    pub raw: StateDict,
 }
 
 /// The whole state of a run between two optimiser steps.
@@ -66,7 +66,7 @@ pub struct Resume {
     /// Optimiser steps taken.
     pub step: u64,
     /// Micro-steps taken: the next position in the data and in every random stream.
-    pub micro_step: u64,
+    pub micro_batch: u64,
     /// Updates of the averaged weights.
     pub ema_updates: u64,
     /// Lowest validation loss so far.
@@ -76,9 +76,9 @@ pub struct Resume {
     /// Seconds of training so far, over all parts of the run.
     pub elapsed_seconds: f64,
     /// Trained weights.
-    pub raw: Weights,
+    pub raw: StateDict,
     /// Averaged weights, where the run keeps them.
-    pub ema: Option<Weights>,
+    pub ema: Option<StateDict>,
     /// The optimiser's moments.
     pub moments: Moments,
 }
@@ -101,7 +101,7 @@ impl Checkpoint {
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let header = Header {
             format: self.format,
-            kind: Kind::Weights,
+            kind: Kind::StateDict,
             step: self.step,
             recipe: self.recipe.clone(),
             provenance: self.provenance.clone(),
@@ -115,7 +115,7 @@ impl Checkpoint {
     /// # Errors
     /// See [`CheckpointError`]. Whether the weights fit a model is checked by [`crate::params::load`].
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let (header, tensors) = read(path, Kind::Weights)?;
+        let (header, tensors) = read(path, Kind::StateDict)?;
         let [ema, raw] = split(path, tensors, ["ema", "raw"])?;
         for (set, other, prefix) in [(&ema, &raw, "raw"), (&raw, &ema, "ema")] {
             same_tensors(set, other, prefix, true)
@@ -140,7 +140,7 @@ impl Resume {
             provenance: self.provenance.clone(),
             counters: Some(Counters {
                 seed: self.seed,
-                micro_step: self.micro_step,
+                micro_batch: self.micro_batch,
                 ema: self.ema.is_some(),
                 ema_updates: self.ema_updates,
                 best_validation: self.best_validation.map(|value| value.to_string()),
@@ -149,7 +149,7 @@ impl Resume {
                 optimizer_steps: self.moments.steps.clone(),
             }),
         };
-        let none = Weights::new();
+        let none = StateDict::new();
         let ema = self.ema.as_ref().unwrap_or(&none);
         let sets = [("raw", &self.raw), ("ema", ema), ("m", &self.moments.first), ("v", &self.moments.second)];
         write(path, &header, &sets)
@@ -186,7 +186,7 @@ impl Resume {
             provenance,
             seed: counters.seed,
             step,
-            micro_step: counters.micro_step,
+            micro_batch: counters.micro_batch,
             ema_updates: counters.ema_updates,
             best_validation: counters.best_validation.as_deref().map(number).transpose()?,
             stale_validations: counters.stale_validations,
@@ -206,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
     use std::fs;
 
-    fn weights(values: &[f32]) -> Weights {
+    fn weights(values: &[f32]) -> StateDict {
         BTreeMap::from([
             ("a.weight".to_owned(), TensorData::new(values.to_vec(), [values.len(), 1])),
             ("a.bias".to_owned(), TensorData::new(vec![1.5f32], [1])),
@@ -234,7 +234,7 @@ mod tests {
             provenance: BTreeMap::new(),
             seed: u64::MAX,
             step: 12,
-            micro_step: 24,
+            micro_batch: 24,
             ema_updates: 12,
             best_validation: best,
             stale_validations: 2,

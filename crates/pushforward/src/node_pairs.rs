@@ -4,7 +4,7 @@
 pub const ABSENT: u32 = u32::MAX;
 
 /// Number of unordered pairs of `n` things.
-pub fn pairs(n: usize) -> usize {
+pub fn pair_count(n: usize) -> usize {
     n * n.saturating_sub(1) / 2
 }
 
@@ -30,7 +30,7 @@ mod tests {
     fn pairs_are_counted_row_by_row() {
         for n in 0..7 {
             let found: Vec<usize> = in_order(n).map(|(i, j)| pair_index(i, j, n)).collect();
-            assert_eq!(found, (0..pairs(n)).collect::<Vec<_>>());
+            assert_eq!(found, (0..pair_count(n)).collect::<Vec<_>>());
         }
     }
 }
