@@ -1,16 +1,19 @@
 //! What a model is told of its samples, as it is typed.
 
-use pushforward::run::load::{self, Loaded, WeightSet};
+use pushforward::run::{self, Loaded, TrainedFlowMap, WeightSet};
 
 use crate::args::ConditionArgs;
 use crate::constraints::characters;
 use crate::exit::{Failure, OrFail as _};
 
 /// The model with the weaker one that guides it, and the classes of the prefix.
-pub(crate) fn told(args: &ConditionArgs, loaded: Loaded) -> Result<(Loaded, Vec<u32>), Failure> {
+pub(crate) fn conditioned(
+    args: &ConditionArgs,
+    loaded: Loaded<TrainedFlowMap>,
+) -> Result<(Loaded<TrainedFlowMap>, Vec<u32>), Failure> {
     let prefix = match &args.prefix {
         Some(text) => {
-            let vocabulary = characters(&loaded.schema)
+            let vocabulary = characters(&loaded.run.schema)
                 .ok_or_else(|| Failure::request("--prefix is for models of text by characters"))?;
             vocabulary.encode(text).or_request()?
         }
@@ -20,6 +23,8 @@ pub(crate) fn told(args: &ConditionArgs, loaded: Loaded) -> Result<(Loaded, Vec<
     if args.guidance == 1.0 {
         return Err(Failure::request("--weak does nothing at --guidance 1: set it above 1"));
     }
-    let weak = load::load(path, WeightSet::Ema, &loaded.device).or_request()?;
-    Ok((loaded.guided_by(weak).or_request()?, prefix))
+    let weak = run::load(path, WeightSet::Ema, &loaded.model.device).or_request()?;
+    let weak = weak.flow_map("guide another model").or_request()?;
+    let model = loaded.model.guided_by(weak.model).or_request()?;
+    Ok((Loaded { model, run: loaded.run }, prefix))
 }

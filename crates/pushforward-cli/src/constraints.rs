@@ -6,7 +6,7 @@ use pushforward::chem;
 use pushforward::data::graph::{GraphLayout, NodeClass, pair_index};
 use pushforward::data::{Layout, Schema, Vocabulary};
 use pushforward::flow_map::constraint::{Constraint, ConstraintError};
-use pushforward::run::load::site_shape;
+use pushforward::run::site_shape;
 
 use crate::args::ConstraintArgs;
 use crate::exit::{Failure, OrFail as _};
@@ -15,9 +15,9 @@ use crate::molecule_files::molecular;
 /// A blank in a text.
 const BLANK: char = '_';
 
-/// What the options ask for: allowed classes, and numbers of nodes for graphs; nothing where they ask for nothing.
+/// What the options ask for: constraint classes, and numbers of nodes for graphs; nothing where they ask for nothing.
 pub(crate) struct Constraints {
-    pub(crate) allowed: Option<Constraint>,
+    pub(crate) constraint: Option<Constraint>,
     pub(crate) sizes: Vec<u64>,
 }
 
@@ -25,22 +25,22 @@ impl Constraints {
     /// The constraints of a request.
     pub(crate) fn of(args: &ConstraintArgs, schema: &Schema) -> Result<Self, Failure> {
         let free = Constraint::all(site_shape(schema));
-        let (mut allowed, mut sizes) = (free.clone(), Vec::new());
+        let (mut constraint, mut sizes) = (free.clone(), Vec::new());
         if let Some(text) = &args.infill {
-            allowed = infill(allowed, text, schema)?;
+            constraint = infill(constraint, text, schema)?;
         }
         if let Some(path) = &args.mask {
-            allowed = mask(allowed, path, schema)?;
+            constraint = mask(constraint, path, schema)?;
         }
         if let Some(smiles) = &args.fix {
             let layout = molecular(schema).ok_or_else(|| misfit("--fix", "molecules"))?;
-            (allowed, sizes) = scaffold(allowed, smiles, layout)?;
+            (constraint, sizes) = scaffold(constraint, smiles, layout)?;
         }
         if let Some(classes) = &args.forbid {
             let nodes = if let Layout::Graph(layout) = &schema.layout { layout.nodes } else { schema.sites };
             for class in named(classes, schema)? {
                 for site in 0..nodes {
-                    allowed = allowed.forbid(site, class).or_request()?;
+                    constraint = constraint.forbid(site, class).or_request()?;
                 }
             }
         }
@@ -48,9 +48,9 @@ impl Constraints {
             let spelled = || Failure::request(format!("--require is SITE:CLASSES, found {wanted:?}"));
             let (site, classes) = wanted.split_once(':').ok_or_else(spelled)?;
             let site = site.trim().parse().map_err(|_| spelled())?;
-            allowed = allowed.only(site, &named(classes, schema)?).or_request()?;
+            constraint = constraint.only(site, &named(classes, schema)?).or_request()?;
         }
-        Ok(Self { allowed: (allowed != free).then_some(allowed), sizes })
+        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes })
     }
 }
 
@@ -65,20 +65,20 @@ pub(crate) fn characters(schema: &Schema) -> Option<&Vocabulary> {
     }
 }
 
-fn infill(allowed: Constraint, text: &str, schema: &Schema) -> Result<Constraint, Failure> {
+fn infill(constraint: Constraint, text: &str, schema: &Schema) -> Result<Constraint, Failure> {
     let vocabulary = characters(schema).ok_or_else(|| misfit("--infill", "text by characters"))?;
     let length = text.chars().count();
     if length > schema.sites {
         return Err(Failure::request(format!("--infill has {length} symbols, and an item has {}", schema.sites)));
     }
     let fixed = text.chars().enumerate().filter(|(_, c)| *c != BLANK);
-    fixed.into_iter().try_fold(allowed, |allowed, (site, c)| {
+    fixed.into_iter().try_fold(constraint, |constraint, (site, c)| {
         let class = vocabulary.encode(&c.to_string()).or_request()?;
-        allowed.fix(site, class[0]).or_request()
+        constraint.fix(site, class[0]).or_request()
     })
 }
 
-fn mask(allowed: Constraint, path: &Path, schema: &Schema) -> Result<Constraint, Failure> {
+fn mask(constraint: Constraint, path: &Path, schema: &Schema) -> Result<Constraint, Failure> {
     let Layout::Image { height, width } = schema.layout else { return Err(misfit("--mask", "images")) };
     let picture = image::open(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
     let has_alpha = picture.color().has_alpha();
@@ -96,14 +96,14 @@ fn mask(allowed: Constraint, path: &Path, schema: &Schema) -> Result<Constraint,
         let [grey, alpha] = pixel.0;
         if has_alpha { alpha >= 128 } else { !(64..192).contains(&grey) }
     });
-    let fix = |allowed: Constraint, (site, pixel): (usize, &image::LumaA<u8>)| {
-        allowed.fix(site, (u32::from(pixel.0[0]) * levels / 256).min(levels - 1))
+    let fix = |constraint: Constraint, (site, pixel): (usize, &image::LumaA<u8>)| {
+        constraint.fix(site, (u32::from(pixel.0[0]) * levels / 256).min(levels - 1))
     };
-    kept.into_iter().try_fold(allowed, fix).or_request()
+    kept.into_iter().try_fold(constraint, fix).or_request()
 }
 
 /// The atoms of a molecule as the first nodes, with every pair among them.
-fn scaffold(allowed: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, Vec<u64>), Failure> {
+fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, Vec<u64>), Failure> {
     let read = chem::read(smiles).map_err(|e| Failure::request(format!("--fix {smiles:?}: {e}")))?.molecule;
     let (atoms, n) = (read.atoms(), read.atoms().len());
     let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(i, &c)| if i < n { 0 } else { c }).collect();
@@ -119,16 +119,16 @@ fn scaffold(allowed: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(
             ))
         })
     };
-    let mut allowed = allowed;
+    let mut constraint = constraint;
     for (i, &atom) in atoms.iter().enumerate() {
-        allowed = allowed.fix(i, class(atom)? as u32).or_request()?;
+        constraint = constraint.fix(i, class(atom)? as u32).or_request()?;
     }
     for (i, j) in (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j))) {
         let bond = read.bonds().iter().find(|b| (b.from.min(b.to), b.from.max(b.to)) == (i, j));
         let site = layout.nodes + pair_index(i, j, layout.nodes);
-        allowed = allowed.fix(site, bond.map_or(0, |b| u32::from(b.order))).or_request()?;
+        constraint = constraint.fix(site, bond.map_or(0, |b| u32::from(b.order))).or_request()?;
     }
-    Ok((allowed, sizes))
+    Ok((constraint, sizes))
 }
 
 /// Classes by what they are called.
@@ -200,9 +200,9 @@ mod tests {
     fn scaffolds_fix_atoms_and_the_pairs_between_them() {
         let schema = graph();
         let layout = molecular(&schema).unwrap();
-        let (allowed, sizes) = scaffold(free(&schema), "C=O", layout).unwrap();
+        let (constraint, sizes) = scaffold(free(&schema), "C=O", layout).unwrap();
         assert_eq!(sizes, [0, 0, 3, 2]);
-        let mut fixed: Vec<_> = allowed.fixed().collect();
+        let mut fixed: Vec<_> = constraint.fixed().collect();
         fixed.sort_unstable();
         assert_eq!((fixed.len(), fixed[2]), (3, (3, 2)), "{fixed:?}");
         assert!(scaffold(free(&schema), "CCCC", layout).is_err() && scaffold(free(&schema), "CN", layout).is_err());

@@ -24,6 +24,7 @@ mod printer;
 mod process;
 mod program;
 mod progress;
+mod run_log;
 mod sources;
 mod tensorboard;
 #[cfg(test)]

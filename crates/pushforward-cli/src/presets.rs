@@ -50,13 +50,12 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
 mod tests {
     use super::*;
     use pushforward::data::DataConfig;
-    use pushforward::run::load::{check_compatibility, image_schema};
-    use pushforward::run::recipe::{ModelConfig, Recipe};
+    use pushforward::run::{ModelConfig, Recipe, check, image_schema};
 
     #[test]
     fn every_preset_is_a_recipe_of_its_own_name() {
         for (name, text) in PRESETS {
-            let recipe = Recipe::parse(text, name, &[]).unwrap_or_else(|e| panic!("{e}"));
+            let recipe: Recipe = Recipe::parse(text, name, &[]).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(recipe.name, *name);
             assert!(!recipe.description.is_empty(), "{name} has no description");
         }
@@ -79,7 +78,7 @@ mod tests {
         ];
         let mut seen = 0;
         for (name, text) in PRESETS {
-            let recipe = Recipe::parse(text, name, &[]).unwrap_or_else(|e| panic!("{e}"));
+            let recipe: Recipe = Recipe::parse(text, name, &[]).unwrap_or_else(|e| panic!("{e}"));
             if !matches!(recipe.model, ModelConfig::Aef(_)) {
                 continue;
             }
@@ -92,10 +91,9 @@ mod tests {
                 other => panic!("{name}: {} holds no images", other.name()),
             };
             for variant in variants {
-                let recipe = Recipe::parse(text, name, &[format!("model.variant={variant}")]);
+                let recipe: Result<Recipe, _> = Recipe::parse(text, name, &[format!("model.variant={variant}")]);
                 let recipe = recipe.unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
-                check_compatibility(&recipe.model, &image_schema(shape))
-                    .unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
+                check(&recipe.model, &image_schema(shape)).unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
             }
         }
         assert_eq!(seen, 10);

@@ -19,7 +19,7 @@ use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// GELU in its tanh form; see [`Dual::gelu`](crate::dual::Dual::gelu).
+    /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
     Gelu,
     /// `x sigmoid(x)`.
     Silu,

@@ -24,21 +24,21 @@ use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 ///
 /// # Shapes
 /// - `x`: `[batch, entries, features]`
-/// - `present`: `[batch, entries, 1]`, 1 for entries that are there, at least one, and 0 for others
+/// - `node_mask`: `[batch, entries, 1]`, 1 for entries that are there, at least one, and 0 for others
 /// - output: `[batch, 4 features]`
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), shapes differ, or a set has no entries.
-pub fn summaries((x, dx): ValueTangent<3>, present: Option<Tensor<3>>) -> ValueTangent<2> {
+pub fn summaries((x, dx): ValueTangent<3>, node_mask: Option<Tensor<3>>) -> ValueTangent<2> {
     let [b, n, f] = x.dims();
     assert!(n > 0 && f > 0, "summaries of {n} entries of {f} features");
     if let Some(dx) = &dx {
         assert_eq!(dx.dims(), x.dims(), "a tangent has the shape of its value");
     }
-    if let Some(present) = &present {
-        assert_eq!(present.dims(), [b, n, 1], "which entries of a set are there");
+    if let Some(node_mask) = &node_mask {
+        assert_eq!(node_mask.dims(), [b, n, 1], "which entries of a set are there");
     }
-    pair(Dispatch::summarised(x.into_dispatch(), maybe(dx), maybe(present)))
+    pair(Dispatch::summarised(x.into_dispatch(), maybe(dx), maybe(node_mask)))
 }
 
 /// Summaries as operations of a backend.
@@ -48,13 +48,13 @@ pub(super) trait PoolingOps: Backend {
     fn summarised(
         x: FloatTensor<Self>,
         #[extension_type] dx: Maybe<Self>,
-        #[extension_type] present: Maybe<Self>,
+        #[extension_type] node_mask: Maybe<Self>,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
 
 impl PoolingOps for Flex {
-    fn summarised(x: FlexTensor, dx: Maybe<Self>, present: Maybe<Self>) -> (FlexTensor, Option<FlexTensor>) {
-        let inputs = [Some(x), dx.into_option(), present.into_option()];
+    fn summarised(x: FlexTensor, dx: Maybe<Self>, node_mask: Maybe<Self>) -> (FlexTensor, Option<FlexTensor>) {
+        let inputs = [Some(x), dx.into_option(), node_mask.into_option()];
         first_two(forward(inputs.map(|x| x.map(contiguous))).0)
     }
 }
@@ -63,9 +63,9 @@ impl<C: CheckpointStrategy> PoolingOps for Autodiff<Flex, C> {
     fn summarised(
         x: FloatTensor<Self>,
         dx: Maybe<Self>,
-        present: Maybe<Self>,
+        node_mask: Maybe<Self>,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        let inputs = [Some(x), dx.into_option(), present.into_option()];
+        let inputs = [Some(x), dx.into_option(), node_mask.into_option()];
         first_two(operation::<C, _, 3>(inputs, |inputs, _| forward(inputs), backward))
     }
 }
@@ -91,8 +91,8 @@ fn forward(inputs: [Option<FlexTensor>; 3]) -> (Vec<FlexTensor>, Kept) {
         .zip(pieces_mut(&mut out, 4 * f).zip(pieces_mut(&mut dout, 4 * f)))
         .zip(pieces_mut(&mut numbers, KEPT * f))
         .take(b);
-    run(b * n * f, jobs, |((((x, dx), present), (out, dout)), numbers)| {
-        summarise([x, dx], present, out, dout, numbers)
+    run(b * n * f, jobs, |((((x, dx), node_mask), (out, dout)), numbers)| {
+        summarise([x, dx], node_mask, out, dout, numbers)
     });
     // SAFETY: a job for every set writes all of its summaries.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, [b, 4 * f].into());
@@ -115,11 +115,11 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 3]) -
         .zip(pieces(slice(&g), 4 * f).zip(pieces(optional(&h), 4 * f)))
         .zip(pieces_mut(&mut gx, n * f).zip(pieces_mut(&mut gdx, n * f)))
         .take(b);
-    run(b * n * f, jobs, |((((x, dx), (present, numbers)), (g, h)), (gx, gdx))| {
+    run(b * n * f, jobs, |((((x, dx), (node_mask, numbers)), (g, h)), (gx, gdx))| {
         if h.is_empty() {
-            value_gradients(x, present, numbers, g, gx);
+            value_gradients(x, node_mask, numbers, g, gx);
         } else {
-            dual_gradients([x, dx], present, numbers, [g, h], gx, gdx);
+            dual_gradients([x, dx], node_mask, numbers, [g, h], gx, gdx);
         }
     });
     // SAFETY: a job for every set writes the gradients of all of its entries.
@@ -134,14 +134,14 @@ fn sizes(x: &FlexTensor) -> [usize; 3] {
 
 /// Which of the entries are there, all of them without a mask.
 #[inline(always)]
-fn there(present: &[f32], i: usize) -> bool {
-    present.get(i).is_none_or(|p| *p > 0.5)
+fn there(node_mask: &[f32], i: usize) -> bool {
+    node_mask.get(i).is_none_or(|p| *p > 0.5)
 }
 
 /// How many of `n` entries that is.
 #[inline(always)]
-fn count(present: &[f32], n: usize) -> f32 {
-    (0..n).filter(|i| there(present, *i)).count() as f32
+fn count(node_mask: &[f32], n: usize) -> f32 {
+    (0..n).filter(|i| there(node_mask, *i)).count() as f32
 }
 
 /// Parts of equal length.
@@ -152,11 +152,11 @@ fn parts<const N: usize>(x: &[f32]) -> [&[f32]; N] {
 }
 
 simd! {
-    fn summarise(xs: [&[f32]; 2], present: &[f32], out: &mut [Slot], dout: &mut [Slot], numbers: &mut [f32]) {
+    fn summarise(xs: [&[f32]; 2], node_mask: &[f32], out: &mut [Slot], dout: &mut [Slot], numbers: &mut [f32]) {
         let f = out.len() / 4;
-        let rows = || xs[0].chunks_exact(f).enumerate().filter(|(i, _)| there(present, *i));
-        let tangents = || xs[1].chunks_exact(f).enumerate().filter(|(i, _)| there(present, *i));
-        let count = count(present, xs[0].len() / f);
+        let rows = || xs[0].chunks_exact(f).enumerate().filter(|(i, _)| there(node_mask, *i));
+        let tangents = || xs[1].chunks_exact(f).enumerate().filter(|(i, _)| there(node_mask, *i));
+        let count = count(node_mask, xs[0].len() / f);
         let (mean, rest) = numbers.split_at_mut(f);
         let (dmean, rest) = rest.split_at_mut(f);
         let (slope, rest) = rest.split_at_mut(f);
@@ -231,13 +231,13 @@ fn four(out: &mut [Slot], f: usize) -> [&mut [Slot]; 4] {
 }
 
 simd! {
-    fn value_gradients(x: &[f32], present: &[f32], numbers: &[f32], g: &[f32], gx: &mut [Slot]) {
+    fn value_gradients(x: &[f32], node_mask: &[f32], numbers: &[f32], g: &[f32], gx: &mut [Slot]) {
         let f = g.len() / 4;
         let [mean, _, slope, _, least, largest] = parts::<KEPT>(numbers);
         let [gm, gmin, gmax, gs] = parts::<4>(g);
-        let share = 1.0 / count(present, x.len() / f);
+        let share = 1.0 / count(node_mask, x.len() / f);
         for (i, (x, gx)) in x.chunks_exact(f).zip(gx.chunks_exact_mut(f)).enumerate() {
-            if !there(present, i) {
+            if !there(node_mask, i) {
                 gx.fill(Slot::new(0.0));
                 continue;
             }
@@ -251,17 +251,17 @@ simd! {
 }
 simd! {
     fn dual_gradients(
-        xs: [&[f32]; 2], present: &[f32], numbers: &[f32], upstream: [&[f32]; 2], gx: &mut [Slot], gdx: &mut [Slot],
+        xs: [&[f32]; 2], node_mask: &[f32], numbers: &[f32], upstream: [&[f32]; 2], gx: &mut [Slot], gdx: &mut [Slot],
     ) {
         let f = upstream[0].len() / 4;
         let [mean, dmean, slope, bend, least, largest] = parts::<KEPT>(numbers);
         let [gm, gmin, gmax, gs] = parts::<4>(upstream[0]);
         let [hm, hmin, hmax, hs] = parts::<4>(upstream[1]);
-        let share = 1.0 / count(present, xs[0].len() / f);
+        let share = 1.0 / count(node_mask, xs[0].len() / f);
         let rows = xs[0].chunks_exact(f).zip(xs[1].chunks_exact(f));
         let out = gx.chunks_exact_mut(f).zip(gdx.chunks_exact_mut(f));
         for (i, ((x, dx), (gx, gdx))) in rows.zip(out).enumerate() {
-            if !there(present, i) {
+            if !there(node_mask, i) {
                 gx.fill(Slot::new(0.0));
                 gdx.fill(Slot::new(0.0));
                 continue;

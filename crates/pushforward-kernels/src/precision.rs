@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// How exactly the kernels multiply matrices of float32 numbers. Sums are float32, and so is everything else.
@@ -38,6 +39,26 @@ impl Precision {
     /// Sets it until the scope is dropped. What is computed inside has its gradients computed likewise, wherever that happens.
     pub fn scope(self) -> Scope {
         Scope { before: PRECISION.replace(self), thread: std::marker::PhantomData }
+    }
+
+    /// What products on a device are made in: `High` needs a CPU with the unit for it, and other devices compute in float32.
+    #[must_use]
+    pub fn on(self, device: &Device) -> Self {
+        match self {
+            Self::High if !(super::is_cpu(device) && super::amx::serves(2)) => Self::F32,
+            Self::Bf16 if !super::is_cpu(device) => Self::F32,
+            other => other,
+        }
+    }
+
+    /// The name in recipes and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::High => "high",
+            Self::Bf16 => "bf16",
+        }
     }
 
     /// Numbers of bfloat16 that stand for one.

@@ -66,7 +66,7 @@ impl Work {
     fn model(self, device: &Device) -> AefModel {
         let config = self.config();
         let mut model = config.init(SHAPE, device, &mut stream(0, Purpose::Init, 0));
-        let x = images(BATCH).tensor(&model.preprocessing().norm.shift.val());
+        let x = model.images(&images(BATCH).pixels, BATCH);
         model.initialise(x, config.latent, &mut stream(0, Purpose::Init, 1));
         model
     }
@@ -83,7 +83,7 @@ impl common::Work for Work {
                 let (model, batch) = (self.model(&device), images(count));
                 let request = MarginalRequest { draws, ..MarginalRequest::default() };
                 Box::new(move || {
-                    let x = batch.tensor(&model.preprocessing().norm.shift.val());
+                    let x = model.images(&batch.pixels, count);
                     let found = log_densities(&model, x, 0, &request).expect("an expansion has a density");
                     assert!(found.values.len() == count && found.values.iter().all(|v| v.is_finite()));
                 })

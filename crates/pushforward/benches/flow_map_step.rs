@@ -14,9 +14,10 @@ mod common;
 use pushforward::burn::tensor::Device;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, SplitPoint, Teacher};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
-use pushforward::flow_map::network::{FlowMapModel, NetworkConfig};
+use pushforward::flow_map::model::FlowMapModel;
+use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
-use pushforward::flow_map::sample::{SampleRequest, sample};
+use pushforward::flow_map::sample::{Generator, SampleRequest, sample};
 use pushforward::nn::SiteShape;
 use pushforward::nn::dit::DitConfig;
 use pushforward::params;
@@ -83,7 +84,11 @@ impl common::Work for Work {
                 let model = model(&config, &device);
                 let request = SampleRequest { batch, ..SampleRequest::map(batch, nfe, 0) };
                 Box::new(move || {
-                    let samples = sample(&model, &config, SITES, &device, &request, &mut |_| true);
+                    let samples = sample(
+                        &Generator::new(&model, SITES, &device).with_noise(config.noise()),
+                        &request,
+                        &mut |_| true,
+                    );
                     assert_eq!(samples.ids.len(), batch * SITES.count);
                 })
             }

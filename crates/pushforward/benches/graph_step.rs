@@ -18,9 +18,10 @@ use std::ops::{Add, Mul};
 use pushforward::burn::tensor::Device;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Teacher};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
-use pushforward::flow_map::network::{FlowMapModel, NetworkConfig};
+use pushforward::flow_map::model::FlowMapModel;
+use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
-use pushforward::flow_map::sample::{SampleRequest, sample};
+use pushforward::flow_map::sample::{Generator, SampleRequest, sample};
 use pushforward::nn::SiteShape;
 use pushforward::nn::graph::GraphShape;
 use pushforward::nn::graph_transformer::GraphTransformerConfig;
@@ -152,7 +153,11 @@ impl common::Work for Work {
                 let model = self.model(&device);
                 let request = SampleRequest { batch: self.batch, ..SampleRequest::map(self.batch, 1, 0) };
                 Box::new(move || {
-                    let samples = sample(&model, &config, sites, &device, &request, &mut |_| true);
+                    let samples = sample(
+                        &Generator::new(&model, sites, &device).with_noise(config.noise()),
+                        &request,
+                        &mut |_| true,
+                    );
                     assert_eq!(samples.ids.len(), request.count * sites.count);
                 })
             }

@@ -7,20 +7,22 @@
 
 use std::path::Path;
 
+use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::load::{WeightSet, load};
+use pushforward::run::{WeightSet, load};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [run, spec] = arguments.as_slice() else { return Err("give a run folder and a reward".into()) };
-    let model = load(Path::new(run), WeightSet::Ema, &pushforward::device::open("auto")?)?;
-    let context = Context { schema: &model.schema, data: &model.recipe.data, classifier: None, scorer: None };
+    let loaded = load::<NetworkConfig>(Path::new(run), WeightSet::Ema, &pushforward::device::open("auto")?)?;
+    let loaded = loaded.flow_map("be steered")?;
+    let context = Context { schema: &loaded.run.schema, data: &loaded.run.data, classifier: None, scorer: None };
     let reward = Spec::new(spec, context)?;
     let sample = SampleRequest::map(8, 4, 0);
     let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1 };
-    let steered = model.steer(&request, &reward, &mut |_| true)?;
+    let steered = loaded.model.steer(&request, &reward, &mut |_| true)?;
     for (item, reward) in steered.samples.items().zip(&steered.rewards) {
         println!("{reward:.3} {item:?}");
     }

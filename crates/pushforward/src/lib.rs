@@ -1,4 +1,4 @@
-//! Models that push a simple distribution forward through a learned map.
+//! Generative models that push a simple distribution forward through a learned map.
 //!
 //! - [`flow_map`]: categorical flow maps (Roos et al. 2026, arXiv:2602.12233), few-step generation of text, images and other
 //!   categorical data. Its module page holds the equations and a reading order.
@@ -6,16 +6,29 @@
 //!   likelihoods; [`bijector`]: the normalising flows they are made of.
 //!
 //! ```text
-//! data -> Batches -> Objective::loss -> train -> checkpoint -> model::load -> sample | bound -> evaluation -> Report
+//! Recipe -> Data -> run::train -> checkpoint -> run::load -> sample | steer | bound -> evaluate -> Report
 //! ```
 //!
-//! Every function of the mathematics is public and needs no recipe; a recipe ([`config::Recipe`]) names a whole run.
+//! A recipe ([`run::Recipe`]) names a whole run of built-in parts; every function of the mathematics is public and needs none. Data,
+//! networks, losses, bijectors, encoders, rewards and metrics of your own go through the same functions: the `examples` of the crate
+//! show one each. The [`prelude`] has the names that most programs need.
+//!
 //! The library never prints, reads the environment or downloads, and has no global random state.
 //!
+//! # Examples
+//! Train the smallest model, and draw a sample with one network evaluation.
 //! ```
-//! use pushforward::flow_map::time::jump_weight;
-//! // A jump from s to t covers (t-s)/(1-s) of the way to the endpoint.
-//! assert_eq!(jump_weight(0.5, 0.75), 0.5);
+//! use std::{ops::ControlFlow, path::Path};
+//! use pushforward::prelude::*;
+//!
+//! let text = "name = 'tiny'\n[data]\nset = 'echo'\n[model]\nfamily = 'flow-map'\nnetwork = { kind = 'mlp', width = 8 }\n";
+//! let recipe: Recipe = Recipe::parse(text, "tiny", &["train.steps=2".into()])?;
+//! let data = Data::load(&recipe, Path::new("this set is made, not read"))?;
+//! let trained = train(&recipe, &data, TrainOptions::new(Device::flex()), &mut |_| ControlFlow::Continue(()))?;
+//! let model = trained.loaded.flow_map("draw samples")?.model;
+//! let samples = model.sample(&SampleRequest::map(3, 1, 0), &mut |_| true)?;
+//! assert_eq!(samples.items().count(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub use burn;
@@ -33,8 +46,10 @@ pub mod metrics;
 pub mod nn;
 pub mod node_pairs;
 pub mod params;
+pub mod prelude;
 pub mod reward;
 pub mod rng;
 pub mod run;
+pub mod setting;
 pub mod tensor;
 pub mod train;

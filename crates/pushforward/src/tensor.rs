@@ -3,6 +3,15 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
+/// Host numbers of single precision as a tensor of the precision and on the device of `like`, outside any autodiff graph.
+///
+/// # Panics
+/// If `values` does not fill the shape.
+pub fn from_f32<const D: usize, const L: usize>(values: &[f32], shape: [usize; D], like: &Tensor<L>) -> Tensor<D> {
+    let data = TensorData::new(values.to_vec(), shape).convert_dtype(like.dtype());
+    Tensor::from_data(data, (&like.device().without_autodiff(), like.dtype()))
+}
+
 /// Host numbers as a vector of the precision and on the device of `like`, outside any autodiff graph.
 ///
 /// # Shapes
@@ -84,4 +93,22 @@ pub fn cast_module<M: Module>(module: M, dtype: DType) -> M {
         }
     }
     module.map(&mut Caster(dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_numbers_become_rows_in_either_precision() {
+        let values = [0.1f32, 0.2, 0.3, 0.4, 0.5, 0.6];
+        for dtype in [DType::F32, DType::F64] {
+            let like = Tensor::<1>::zeros([1], (&Device::flex(), dtype));
+            let rows: Tensor<2> = from_f32(&values, [2, 3], &like);
+            assert_eq!((rows.dims(), rows.dtype()), ([2, 3], dtype));
+            let wide: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+            assert_eq!(to_host(&rows), wide);
+            assert_eq!(to_host(&from_host(&wide, [2, 3], &like)), wide);
+        }
+    }
 }

@@ -4,5 +4,6 @@ mod aef_nets;
 mod chemistry;
 mod golden;
 mod laws;
+mod old_checkpoints;
 mod support;
 mod tidy;

@@ -1,10 +1,12 @@
 //! Fixtures, devices and comparisons that every test uses.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
+use flate2::read::GzDecoder;
 use safetensors::{Dtype, SafeTensors};
 
 /// The device under test: the CPU, or the one that `PUSHFORWARD_TEST_DEVICE` names.
@@ -36,51 +38,111 @@ pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f64> {
     (0..n).map(|_| s.normal() * 0.7).collect()
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-/// A fixture file, or `None` (with a note) where the fixtures are not there.
+/// A folder of golden fixtures.
+pub(crate) struct Fixtures {
+    root: PathBuf,
+    /// Whether somebody asked for this folder: what it lacks is skipped. The repository's own folder must be whole.
+    named: bool,
+}
+
+impl Fixtures {
+    /// The folder that `PUSHFORWARD_GOLDEN` names, or the repository's own.
+    pub(crate) fn chosen() -> Self {
+        match std::env::var_os("PUSHFORWARD_GOLDEN") {
+            Some(path) if !path.is_empty() => Self::named(path.into()),
+            _ => Self::own(),
+        }
+    }
+
+    /// The repository's own folder.
+    pub(crate) fn own() -> Self {
+        Self { root: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), named: false }
+    }
+
+    /// Another folder of fixtures of the same form.
+    pub(crate) fn named(root: PathBuf) -> Self {
+        Self { root, named: true }
+    }
+
+    /// Where it lies.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The first file of this name and one of these endings, unpacked.
+    #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+    fn read(&self, name: &str, endings: &[&str]) -> Option<Vec<u8>> {
+        for ending in endings {
+            let path = self.root.join(format!("{name}.{ending}"));
+            if !path.is_file() {
+                continue;
+            }
+            let bytes = std::fs::read(&path).expect("a fixture that exists can be read");
+            if !ending.ends_with(".gz") {
+                return Some(bytes);
+            }
+            let mut unpacked = Vec::new();
+            GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).expect("a packed fixture is gzip");
+            return Some(unpacked);
+        }
+        assert!(self.named, "the repository lacks its fixture {name} ({endings:?}) in {}", self.root.display());
+        eprintln!("skipped: no golden fixture {name} ({endings:?}) in {}", self.root.display());
+        None
+    }
+
+    /// The tensors of a fixture; `None` (with a note) where a named folder lacks them.
+    ///
+    /// # Panics
+    /// If the repository's own folder lacks them.
+    pub(crate) fn tensors(&self, name: &str) -> Option<Golden> {
+        let bytes = self.read(name, &["safetensors", "safetensors.gz"])?;
+        let file = SafeTensors::deserialize(&bytes).expect("a fixture is a safetensors file");
+        let tensors = file
+            .iter()
+            .map(|(name, view)| {
+                let data = view.data();
+                let values = match view.dtype() {
+                    Dtype::F64 => {
+                        data.chunks_exact(8).map(|c| f64::from_le_bytes(c.try_into().expect("eight bytes"))).collect()
+                    }
+                    Dtype::I32 => data
+                        .chunks_exact(4)
+                        .map(|c| i32::from_le_bytes(c.try_into().expect("four bytes")) as f64)
+                        .collect(),
+                    Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
+                    other => panic!("{name}: fixtures hold f64, i32 and u8, found {other:?}"),
+                };
+                (name.to_string(), (view.shape().to_vec(), values))
+            })
+            .collect();
+        Some(Golden { tensors })
+    }
+
+    /// The description beside a fixture, or a fixture that is plain JSON; absences as in [`Self::tensors`].
+    pub(crate) fn json(&self, name: &str) -> Option<serde_json::Value> {
+        let text = self.read(name, &["json"])?;
+        Some(serde_json::from_slice(&text).expect("a description is JSON"))
+    }
+}
+
+/// The tensors of a fixture of the chosen folder; `None` where the test is to be skipped.
 pub(crate) fn golden(name: &str) -> Option<Golden> {
-    let path = golden_root().join(format!("{name}.safetensors"));
-    if !path.is_file() {
-        eprintln!("skipped: no golden fixtures ({name})");
-        return None;
-    }
-    let bytes = std::fs::read(&path).expect("a fixture that exists can be read");
-    let file = SafeTensors::deserialize(&bytes).expect("a fixture is a safetensors file");
-    let tensors = file
-        .iter()
-        .map(|(name, view)| {
-            let data = view.data();
-            let values = match view.dtype() {
-                Dtype::F64 => {
-                    data.chunks_exact(8).map(|c| f64::from_le_bytes(c.try_into().expect("eight bytes"))).collect()
-                }
-                Dtype::I32 => {
-                    data.chunks_exact(4).map(|c| i32::from_le_bytes(c.try_into().expect("four bytes")) as f64).collect()
-                }
-                Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
-                other => panic!("{name}: fixtures hold f64, i32 and u8, found {other:?}"),
-            };
-            (name.to_string(), (view.shape().to_vec(), values))
-        })
-        .collect();
-    Some(Golden { tensors })
+    Fixtures::chosen().tensors(name)
 }
 
-/// The description beside a fixture file, or a fixture that is plain JSON; `None` where the fixtures are not there.
+/// The same with the settings in the description beside it (its `config`).
+pub(crate) fn golden_and_config(name: &str) -> Option<(Golden, serde_json::Value)> {
+    let (tensors, description) = golden(name).zip(golden_json(name))?;
+    Some((tensors, description["config"].clone()))
+}
+
+/// The description beside a fixture of the chosen folder; `None` where the test is to be skipped.
 pub(crate) fn golden_json(name: &str) -> Option<serde_json::Value> {
-    let path = golden_root().join(format!("{name}.json"));
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(serde_json::from_str(&text).expect("a description is JSON"))
-}
-
-fn golden_root() -> PathBuf {
-    match std::env::var_os("PUSHFORWARD_GOLDEN") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden"),
-    }
+    Fixtures::chosen().json(name)
 }
 
 /// The tensors of one fixture file.
+#[derive(Clone)]
 pub(crate) struct Golden {
     tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
 }
@@ -94,6 +156,22 @@ impl Golden {
     /// Names that start with a prefix, without it.
     pub(crate) fn under(&self, prefix: &str) -> Vec<String> {
         self.tensors.keys().filter_map(|k| k.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
+    /// The groups of a fixture: what stands before `.suffix` in the names that end so.
+    ///
+    /// # Panics
+    /// If there is none: a test over no group would pass.
+    pub(crate) fn groups(&self, suffix: &str) -> Vec<String> {
+        let end = format!(".{suffix}");
+        let found: Vec<String> = self.tensors.keys().filter_map(|k| k.strip_suffix(&end)).map(str::to_owned).collect();
+        assert!(!found.is_empty(), "the fixture has no group with {suffix}");
+        found
+    }
+
+    /// All names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
     }
 
     /// The values of a tensor, row-major.

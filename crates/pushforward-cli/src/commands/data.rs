@@ -6,7 +6,7 @@ use std::path::Path;
 use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::images::pictures;
 use pushforward::data::{DataConfig, Layout, RawImages, Schema};
-use pushforward::run::evaluate::items;
+use pushforward::run::items;
 
 use crate::args::{DataAction, DataArgs};
 use crate::exit::{Failure, OrFail as _};

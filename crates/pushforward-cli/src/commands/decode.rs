@@ -2,6 +2,7 @@
 
 use pushforward::aef::AefModel;
 use pushforward::burn::tensor::Tensor;
+use pushforward::run::TrainedAef;
 
 use super::images::{in_batches, numbers, tensor};
 use super::load_model;
@@ -13,13 +14,14 @@ use crate::printer::Printer;
 
 pub(crate) fn run(args: &DecodeArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let loaded = load_model(&args.model, args.raw, &args.device)?;
-    let (config, net, shape) = loaded.aef("decode images").or_request()?;
+    let loaded = load_model(&args.model, args.raw, &args.device)?.aef("decode images").or_request()?;
+    let TrainedAef { config, net, shape, .. } = &loaded.model;
+    let shape = *shape;
     let d = if matches!(net, AefModel::Flow(_)) { shape.numel() } else { config.latent };
     let m = net.deviations(shape.numel(), d);
     let codes = Codes::read(&args.codes, d, m)?;
     let made_by = &codes.origin.checkpoint_sha256;
-    if !made_by.is_empty() && *made_by != loaded.sha256 {
+    if !made_by.is_empty() && *made_by != loaded.run.sha256 {
         printer.warn(&format!(
             "{} was encoded by another checkpoint: these are not the images it came from",
             args.codes.display()

@@ -7,10 +7,10 @@ use pushforward::metrics::interval;
 use pushforward::metrics::report::{Report, Row};
 use pushforward::nn::SiteShape;
 use pushforward::run::evaluate::EvalError;
-use pushforward::run::load::{Loaded, Model};
+use pushforward::run::{Loaded, TrainedAef, TrainedClassifier};
 
 use super::images::{Images, check_reconstructs, in_batches, pixels, reconstructions, squared_errors};
-use super::load_model;
+use super::{load_classifier, load_model};
 use crate::args::DenoiseArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{ROWS, Rows, Target};
@@ -31,10 +31,11 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
     }
     let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device)?;
-    let (_, net, shape) = loaded.aef("denoise images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device)?.aef("denoise images").or_request()?;
+    let TrainedAef { net, shape, .. } = &loaded.model;
+    let shape = *shape;
     check_reconstructs(net)?;
-    let scorer = args.features.as_ref().map(|path| load_model(path, false, &how.device)).transpose()?;
+    let scorer = args.features.as_ref().map(|path| load_classifier(path, &how.device)).transpose()?;
     let describer = scorer.as_ref().map(|loaded| Describer::new(loaded, shape)).transpose()?;
     let images = Images::of(&loaded, shape, &args.source)?;
     let n = shape.numel();
@@ -72,12 +73,12 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
         (measures, rows)
     };
     rows.put(printer)?;
-    let mut report = Report::new(loaded.identity());
+    let mut report = Report::new(loaded.run.identity());
     for (metric, values) in measures.iter().filter(|(_, values)| !values.is_empty()) {
         let row = Row::estimate(metric, "squared", interval::mean(values)).seed(args.seed);
         let row = match &scorer {
             Some(f) if metric.starts_with("feature") => {
-                row.scorer(&format!("{} step {}", f.recipe.name, f.step), &f.sha256)
+                row.scorer(&format!("{} step {}", f.run.name, f.run.step), &f.run.sha256)
             }
             _ => row,
         };
@@ -94,14 +95,13 @@ struct Describer<'a> {
 }
 
 impl<'a> Describer<'a> {
-    fn new(loaded: &'a Loaded, shape: ImageShape) -> Result<Self, Failure> {
+    fn new(loaded: &'a Loaded<TrainedClassifier>, shape: ImageShape) -> Result<Self, Failure> {
         let grid = [shape.height, shape.width];
-        match &loaded.model {
-            Model::Classifier { net, .. } if net.grid() == grid && shape.channels == 1 => {
-                Ok(Self { net, sites: SiteShape::image(grid, LEVELS) })
-            }
-            _ => Err(EvalError::Features(loaded.path.display().to_string())).or_request(),
+        let net = &loaded.model.net;
+        if net.grid() == grid && shape.channels == 1 {
+            return Ok(Self { net, sites: SiteShape::image(grid, LEVELS) });
         }
+        Err(EvalError::Features(loaded.run.path.display().to_string())).or_request()
     }
 
     /// Features of images in data space, image by image.

@@ -1,5 +1,7 @@
 //! `pushforward encode`
 
+use pushforward::run::TrainedAef;
+
 use super::images::{Images, in_batches, numbers, pixels, tensor};
 use super::load_model;
 use crate::args::EncodeArgs;
@@ -11,8 +13,9 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &EncodeArgs, printer: Printer) -> Result<(), Failure> {
     let target = Target::of(&args.out, &[Format::Safetensors, Format::Jsonl, Format::Stdout])?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device)?;
-    let (_, net, shape) = loaded.aef("encode images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device)?.aef("encode images").or_request()?;
+    let TrainedAef { net, shape, .. } = &loaded.model;
+    let shape = *shape;
     let images = Images::of(&loaded, shape, &args.source)?;
     let mut codes = Codes::default();
     in_batches(images.len(), how.batch, printer, |range| {
@@ -28,7 +31,7 @@ pub(crate) fn run(args: &EncodeArgs, printer: Printer) -> Result<(), Failure> {
         codes.z0.extend(numbers(&net.to_base(code.z)));
         Ok(())
     })?;
-    codes.origin = Origin { names: images.names, checkpoint_sha256: loaded.sha256.clone() };
+    codes.origin = Origin { names: images.names, checkpoint_sha256: loaded.run.sha256.clone() };
     match target.format {
         Format::Safetensors => target.write(&codes.to_bytes()?, printer),
         Format::Stdout => {

@@ -1,64 +1,87 @@
 //! `pushforward eval`
 
+use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
-use pushforward::run::load::Model;
+use pushforward::run::evaluate::Features;
+use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
 
 use super::{
     eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
-    sampler,
+    sample_request, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
-use crate::conditions::told;
+use crate::conditions::conditioned;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
-    let seed = args.sampler.seed;
-    let path = args.features.as_ref().or(loaded.recipe.eval.features.as_ref());
-    let features = features(path, &loaded.recipe.data, &loaded.device)?;
-    if matches!(loaded.model, Model::Aef { .. }) {
-        let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
-        let options = [
-            ("--nfe", args.nfe.is_some()),
-            ("--bound-items", args.bound_items.is_some()),
-            ("--repeats", args.repeats.is_some()),
-            ("--sampler", sampler.is_some()),
-            ("--diagonal-noise", *diagonal_noise),
-            ("--temperature", temperature.is_some()),
-            ("--tolerance", tolerance.is_some()),
-            ("what samples are told", !args.condition.is_empty()),
-        ];
-        refuse(&options, "flow maps", &loaded)?;
-        let mut request = image_eval_request(&loaded.recipe, seed, args.sampler.batch.max(1));
-        request.samples = args.count.unwrap_or(request.samples);
-        request.images = args.images.unwrap_or(request.images);
-        request.draws = args.draws.unwrap_or(request.draws).max(1);
-        let splits = load_images(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
-        return finish(args, &measure_images(&loaded, &splits, features.as_ref(), &request, printer)?, printer);
-    }
-    refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
-    let (loaded, prefix) = told(&args.condition, loaded)?;
-    let (method, temperature) = (sampler(&args.sampler)?, args.sampler.temperature.unwrap_or(1.0));
-    let mut request = eval_request(&loaded.recipe, method, temperature, seed, args.sampler.batch.max(1));
-    request.diagonal_noise = args.sampler.diagonal_noise;
-    (request.labels, request.prefix) = (args.condition.labels.clone(), prefix);
-    request.guidance = args.condition.guidance;
-    if let Some(nfe) = &args.nfe {
-        request.nfe.clone_from(nfe);
-    }
-    request.samples = args.count.unwrap_or(request.samples);
-    request.repeats = args.repeats.unwrap_or(1);
-    request.bound_items = args.bound_items.unwrap_or(request.bound_items);
-    let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
-    finish(args, &measure(&loaded, &splits, features.as_ref(), &request, printer)?, printer)
-}
-
-fn finish(args: &EvalArgs, report: &Report, printer: Printer) -> Result<(), Failure> {
+    let path = args.features.as_ref().or(loaded.run.eval.features.as_ref());
+    let features = features(path, &loaded.run.data, &super::open_device(&args.device)?)?;
+    let report = if matches!(loaded.model, Model::Aef(_)) {
+        images(args, &loaded.aef("be evaluated on images").or_request()?, features.as_ref(), printer)?
+    } else {
+        items(args, loaded.flow_map("be evaluated").or_request()?, features.as_ref(), printer)?
+    };
     if let Some(path) = &args.report {
         write_atomic(path, report.to_json().as_bytes()).or_run()?;
     }
-    printer.report(report, || report.table());
+    printer.report(&report, || report.table());
     Ok(())
+}
+
+fn images(
+    args: &EvalArgs,
+    loaded: &Loaded<TrainedAef>,
+    features: Option<&Features>,
+    printer: Printer,
+) -> Result<Report, Failure> {
+    let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
+    let options = [
+        ("--nfe", args.nfe.is_some()),
+        ("--bound-items", args.bound_items.is_some()),
+        ("--repeats", args.repeats.is_some()),
+        ("--sampler", sampler.is_some()),
+        ("--diagonal-noise", *diagonal_noise),
+        ("--temperature", temperature.is_some()),
+        ("--tolerance", tolerance.is_some()),
+        ("what samples are told", !args.condition.is_empty()),
+    ];
+    refuse(&options, "flow maps", loaded)?;
+    let mut request = image_eval_request(&loaded.run.eval, args.sampler.seed, args.sampler.batch.max(1));
+    request.samples = args.count.unwrap_or(request.samples);
+    request.images = args.images.unwrap_or(request.images);
+    request.draws = args.draws.unwrap_or(request.draws).max(1);
+    let splits = load_images(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
+    measure_images(loaded, &splits, features, &request, printer)
+}
+
+fn items(
+    args: &EvalArgs,
+    loaded: Loaded<TrainedFlowMap>,
+    features: Option<&Features>,
+    printer: Printer,
+) -> Result<Report, Failure> {
+    refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
+    let (loaded, prefix) = conditioned(&args.condition, loaded)?;
+    let sample = SampleRequest {
+        sampler: sampler(&args.sampler)?,
+        temperature: args.sampler.temperature.unwrap_or(1.0),
+        batch: args.sampler.batch.max(1),
+        diagonal_noise: args.sampler.diagonal_noise,
+        labels: args.condition.labels.clone(),
+        prefix,
+        guidance: args.condition.guidance,
+        ..sample_request(args.sampler.seed)
+    };
+    let mut request = eval_request(&loaded.run.eval, sample);
+    if let Some(nfe) = &args.nfe {
+        request.nfe.clone_from(nfe);
+    }
+    request.sample.count = args.count.unwrap_or(request.sample.count);
+    request.repeats = args.repeats.unwrap_or(1);
+    request.bound_items = args.bound_items.unwrap_or(request.bound_items);
+    let splits = load_data(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
+    measure(&loaded, &splits, features, &request, printer)
 }

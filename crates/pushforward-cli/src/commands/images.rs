@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use pushforward::aef::{AefModel, ImageBatch, ImageShape};
+use pushforward::aef::{AefModel, ImageShape};
 use pushforward::burn::tensor::Tensor;
 use pushforward::data::images::idx::Idx;
 use pushforward::data::images::pictures::{self, Resize, ResizeFilter};
 use pushforward::data::{ContinuousImages, ExampleKey, RawImages};
 use pushforward::metrics::report::Row;
-use pushforward::run::load::Loaded;
+use pushforward::run::{Loaded, TrainedAef};
 use pushforward::tensor::to_host;
 
 use super::load_images;
@@ -47,21 +47,21 @@ pub(super) struct Images {
 
 impl Images {
     /// The images of a command that takes them in the usual way.
-    pub(super) fn of(loaded: &Loaded, shape: ImageShape, source: &SourceArgs) -> Result<Self, Failure> {
+    pub(super) fn of(loaded: &Loaded<TrainedAef>, shape: ImageShape, source: &SourceArgs) -> Result<Self, Failure> {
         let SourceArgs { images, items, how: ImageArgs { resize, data, .. } } = source;
         let (path, data_dir) = (images.as_deref(), &data.folder());
         Self::load(loaded, shape, &Wanted { path, items: *items, resize: *resize, data_dir })
     }
 
     /// Reads the images.
-    pub(super) fn load(loaded: &Loaded, shape: ImageShape, wanted: &Wanted<'_>) -> Result<Self, Failure> {
+    pub(super) fn load(loaded: &Loaded<TrainedAef>, shape: ImageShape, wanted: &Wanted<'_>) -> Result<Self, Failure> {
         if wanted.items == Some(0) {
             return Err(Failure::request("-n is at least 1"));
         }
         let size = [shape.channels, shape.height, shape.width];
         let most = wanted.items.unwrap_or(usize::MAX);
         let Some(path) = wanted.path else {
-            let splits = load_images(&loaded.recipe.data, wanted.data_dir, loaded.recipe.seed)?;
+            let splits = load_images(&loaded.run.data, wanted.data_dir, loaded.run.seed)?;
             if splits.test.shape() != size {
                 let problem = format!("the model is of {shape} images and its data are now {:?}", splits.test.shape());
                 return Err(Failure::request(problem));
@@ -79,7 +79,7 @@ impl Images {
         };
         names.truncate(most);
         // The seed of the test split, so that its images have the same numbers when they come from files.
-        Ok(Self { set: ContinuousImages::held_out(Arc::new(raw), 0.0, !loaded.recipe.seed), names, reference: None })
+        Ok(Self { set: ContinuousImages::held_out(Arc::new(raw), 0.0, !loaded.run.seed), names, reference: None })
     }
 
     /// Number of images.
@@ -126,7 +126,7 @@ pub(super) fn pixels(set: &ContinuousImages, range: Range<usize>) -> Vec<f32> {
 
 /// Images as the model takes them, `[count, n]`.
 pub(super) fn tensor(net: &AefModel, pixels: Vec<f32>, n: usize) -> Tensor<2> {
-    ImageBatch { count: pixels.len() / n, pixels }.tensor(&net.preprocessing().norm.shift.val())
+    net.images(&pixels, pixels.len() / n)
 }
 
 /// The numbers of a tensor.

@@ -1,8 +1,7 @@
 //! `pushforward inspect`
 
 use pushforward::aef::config::Variant;
-use pushforward::run::load::{SCHEMA_KEY, checkpoint_file, image_shape};
-use pushforward::run::recipe::{ModelConfig, Recipe};
+use pushforward::run::{ModelConfig, Recipe, SCHEMA_KEY, checkpoint_file, image_shape};
 use pushforward::train::checkpoint::Checkpoint;
 
 use crate::args::InspectArgs;
@@ -52,7 +51,7 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
 
 /// What the model is, in a line.
 fn about(file: &Checkpoint) -> String {
-    let Ok(recipe) = Recipe::parse(&file.recipe, "recipe", &[]) else {
+    let Ok(recipe): Result<Recipe, _> = Recipe::parse(&file.recipe, "recipe", &[]) else {
         return "a model of another version of this program: its recipe is not understood".to_owned();
     };
     let config = match &recipe.model {

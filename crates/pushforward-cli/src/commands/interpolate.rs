@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pushforward::aef::ImageShape;
-use pushforward::run::load::Loaded;
+use pushforward::run::{Loaded, TrainedAef};
 
 use super::images::{Images, Wanted, in_batches, numbers, pixels, tensor};
 use super::load_model;
@@ -17,8 +17,11 @@ pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failur
         return Err(Failure::request(format!("--steps is at least 2, for the two ends, found {}", args.steps)));
     }
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let loaded = load_model(&args.model, args.images.raw, &args.images.device)?;
-    let (_, net, shape) = loaded.aef("interpolate between images").or_request()?;
+    let loaded = load_model(&args.model, args.images.raw, &args.images.device)?
+        .aef("interpolate between images")
+        .or_request()?;
+    let TrainedAef { net, shape, .. } = &loaded.model;
+    let shape = *shape;
     let mut both = end(&args.from, &loaded, shape, args)?;
     both.extend(end(&args.to, &loaded, shape, args)?);
     let code = net.encode(tensor(net, both, shape.numel()));
@@ -45,7 +48,12 @@ pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failur
 }
 
 /// The image that one end is.
-fn end(text: &str, loaded: &Loaded, shape: ImageShape, args: &InterpolateArgs) -> Result<Vec<f32>, Failure> {
+fn end(
+    text: &str,
+    loaded: &Loaded<TrainedAef>,
+    shape: ImageShape,
+    args: &InterpolateArgs,
+) -> Result<Vec<f32>, Failure> {
     let data_dir = &args.images.data.folder();
     let wanted = Wanted { path: None, items: Some(usize::MAX), resize: args.images.resize, data_dir };
     let path = Path::new(text);

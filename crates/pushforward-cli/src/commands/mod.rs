@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
 use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
-use pushforward::flow_map::sample::Sampler;
+use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::chemnet::ChemNet;
-use pushforward::run::evaluate::{EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images};
-use pushforward::run::load::{self, Loaded, WeightSet};
-use pushforward::run::recipe::Recipe;
+use pushforward::run::evaluate::{
+    EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images, metrics_for,
+};
+use pushforward::run::{self, EvalConfig, Loaded, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet};
 
 use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
@@ -41,7 +42,13 @@ fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
 /// A model to use.
 fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Failure> {
     let weights = if raw { WeightSet::Raw } else { WeightSet::Ema };
-    load::load(path, weights, &open_device(device)?).or_request()
+    run::load(path, weights, &open_device(device)?).or_request()
+}
+
+/// A classifier to use.
+fn load_classifier(path: &Path, device: &DeviceArgs) -> Result<Loaded<TrainedClassifier>, Failure> {
+    let loaded = load_model(path, false, device)?;
+    loaded.classifier("describe images").map_err(|_| EvalError::Features(path.display().to_string())).or_request()
 }
 
 /// The data of a recipe.
@@ -55,13 +62,13 @@ fn load_images(config: &DataConfig, folder: &Path, seed: u64) -> Result<Continuo
 }
 
 /// Refuses options that were given and that this kind of model does not read. `theirs` names the kind that does.
-fn refuse(given: &[(&str, bool)], theirs: &str, loaded: &Loaded) -> Result<(), Failure> {
+fn refuse<M>(given: &[(&str, bool)], theirs: &str, loaded: &Loaded<M>) -> Result<(), Failure> {
     let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     if names.is_empty() {
         return Ok(());
     }
-    let (path, family) = (loaded.path.display(), loaded.model.family());
-    Err(Failure::request(format!("{}: only for {theirs}, and {path} holds another model ({family})", names.join(", ")))
+    let path = loaded.run.path.display();
+    Err(Failure::request(format!("{}: only for {theirs}, and {path} holds another model", names.join(", ")))
         .hint("leave it out"))
 }
 
@@ -78,24 +85,19 @@ fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
     })
 }
 
-/// The evaluation that a recipe asks for.
-fn eval_request(recipe: &Recipe, sampler: Sampler, temperature: f64, seed: u64, batch: usize) -> EvalRequest {
-    let eval = &recipe.eval;
+/// How samples are drawn where nothing is asked for.
+fn sample_request(seed: u64) -> SampleRequest {
+    SampleRequest { endpoints: false, ..SampleRequest::map(0, 1, seed) }
+}
+
+/// The evaluation that a recipe asks for, of samples that are drawn in a given way.
+fn eval_request(eval: &EvalConfig, sample: SampleRequest) -> EvalRequest {
     EvalRequest {
+        sample: SampleRequest { count: eval.samples, ..sample },
         nfe: eval.nfe.clone(),
-        sampler,
-        temperature,
-        samples: eval.samples,
         repeats: 1,
         bound_items: eval.bound_items,
         bound_draws: eval.bound_draws,
-        ngram_order: eval.ngram_order,
-        seed,
-        batch,
-        diagonal_noise: false,
-        labels: Vec::new(),
-        prefix: Vec::new(),
-        guidance: 1.0,
     }
 }
 
@@ -105,30 +107,36 @@ fn features(path: Option<&PathBuf>, data: &DataConfig, device: &Device) -> Resul
     Ok(Some(if data.is_molecules() {
         Features::ChemNet(Box::new(ChemNet::open(path).or_request()?))
     } else {
-        Features::Classifier(Box::new(load::load(path, WeightSet::Ema, device).or_request()?))
+        let loaded =
+            run::load::<pushforward::flow_map::network::NetworkConfig>(path, WeightSet::Ema, device).or_request()?;
+        let refused = |_| EvalError::Features(path.display().to_string());
+        Features::Classifier(Box::new(loaded.classifier("describe images").map_err(refused).or_request()?))
     }))
 }
 
 /// Runs an evaluation with its progress on stderr.
 fn measure(
-    loaded: &Loaded,
+    loaded: &Loaded<TrainedFlowMap>,
     splits: &Splits,
     features: Option<&Features>,
     request: &EvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
     let images = matches!(splits.schema().layout, Layout::Image { .. });
-    if images && features.is_none() && !matches!(loaded.recipe.data, DataConfig::Glyphs(_)) {
+    if images && features.is_none() && !matches!(loaded.run.data, DataConfig::Glyphs(_)) {
         printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance and no class balance; train one (see `pushforward presets`) and pass --features");
     }
-    if loaded.recipe.data.is_molecules() && features.is_none() {
+    if loaded.run.data.is_molecules() && features.is_none() {
         printer.note("no Fr\u{e9}chet ChemNet distance without ChemNet's weights; `pushforward eval --help` says where they come from (--features)");
     }
     let mut bar = crate::progress::StageBar::new(printer);
-    let result = evaluate(loaded, splits, features, request, &mut |stage, done, total| {
+    let mut progress = |stage: &str, done: usize, total: usize| {
         bar.update(stage, done, total);
         !interrupted()
-    });
+    };
+    let order = loaded.run.eval.ngram_order;
+    let result = metrics_for(&loaded.run.data, splits, features, order, &mut progress)
+        .and_then(|metrics| evaluate(loaded, splits, metrics.as_ref(), request, &mut progress));
     bar.finish();
     result.map_err(eval_failure)
 }
@@ -141,14 +149,13 @@ fn eval_failure(error: EvalError) -> Failure {
 }
 
 /// The evaluation of a model of images that a recipe asks for.
-fn image_eval_request(recipe: &Recipe, seed: u64, batch: usize) -> ImageEvalRequest {
-    let eval = &recipe.eval;
+fn image_eval_request(eval: &EvalConfig, seed: u64, batch: usize) -> ImageEvalRequest {
     ImageEvalRequest { images: eval.images, draws: eval.draws, samples: eval.samples, seed, batch }
 }
 
 /// Runs an evaluation of a model of images with its progress on stderr.
 fn measure_images(
-    loaded: &Loaded,
+    loaded: &Loaded<TrainedAef>,
     splits: &ContinuousSplits,
     features: Option<&Features>,
     request: &ImageEvalRequest,

@@ -1,6 +1,6 @@
 //! `pushforward presets`
 
-use pushforward::run::recipe::Recipe;
+use pushforward::run::Recipe;
 
 use crate::args::PresetsArgs;
 use crate::exit::{Failure, OrFail as _};
@@ -13,7 +13,7 @@ pub(crate) fn run(args: &PresetsArgs, printer: Printer) -> Result<(), Failure> {
         return Ok(());
     }
     for (name, text) in PRESETS {
-        let recipe = Recipe::parse(text, name, &[]).or_run()?;
+        let recipe: Recipe = Recipe::parse(text, name, &[]).or_run()?;
         printer.result(&format!("{name:<20}{}", recipe.description));
     }
     Ok(())

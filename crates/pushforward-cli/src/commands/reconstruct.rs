@@ -2,6 +2,7 @@
 
 use pushforward::metrics::interval;
 use pushforward::metrics::report::{Report, Row};
+use pushforward::run::TrainedAef;
 
 use super::images::{Images, check_reconstructs, in_batches, pixels, reconstructions, squared_errors};
 use super::load_model;
@@ -13,8 +14,9 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device)?;
-    let (_, net, shape) = loaded.aef("reconstruct images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device)?.aef("reconstruct images").or_request()?;
+    let TrainedAef { net, shape, .. } = &loaded.model;
+    let shape = *shape;
     check_reconstructs(net)?;
     let images = Images::of(&loaded, shape, &args.source)?;
     let n = shape.numel();
@@ -27,7 +29,7 @@ pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failur
         rows.extend(&[&originals, &reconstructed]);
         Ok(())
     })?;
-    let mut report = Report::new(loaded.identity());
+    let mut report = Report::new(loaded.run.identity());
     report.push(images.reference(Row::estimate("reconstruction_mse", "squared", interval::mean(&errors))));
     rows.put(printer)?;
     printer.report(&report, || report.table());

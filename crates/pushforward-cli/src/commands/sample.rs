@@ -5,11 +5,11 @@ use std::path::Path;
 use pushforward::aef::model::DrawRequest;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
-use pushforward::run::load::{Loaded, Model};
+use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
-use crate::conditions::told;
+use crate::conditions::conditioned;
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
@@ -24,14 +24,15 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
         return Err(Failure::request("-n and --batch are at least 1"));
     }
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
-    match loaded.model {
-        Model::Aef { .. } => images(args, &loaded, printer),
-        Model::FlowMap { .. } | Model::Classifier { .. } => items(args, loaded, printer),
+    if matches!(loaded.model, Model::Aef(_)) {
+        images(args, &loaded.aef("draw images").or_request()?, printer)
+    } else {
+        items(args, loaded.flow_map("draw samples").or_request()?, printer)
     }
 }
 
 /// Images of an autoencoder.
-fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Failure> {
+fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> Result<(), Failure> {
     let SamplerArgs { sampler, temperature, tolerance, seed, batch, diagonal_noise, .. } = args.sampler;
     let options = [
         ("--nfe", args.nfe.is_some()),
@@ -45,7 +46,7 @@ fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fa
     ];
     refuse(&options, "flow maps", loaded)?;
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let (_, _, shape) = loaded.aef("draw images").or_request()?;
+    let shape = loaded.model.shape;
     let request = DrawRequest {
         count: args.count,
         first: args.first,
@@ -55,7 +56,7 @@ fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fa
         batch,
     };
     let mut bar = StageBar::new(printer);
-    let pixels = loaded.draw_images(&request, &mut |done| {
+    let pixels = loaded.model.draw(&request, &mut |done| {
         bar.update("images", done, args.count);
         !interrupted()
     });
@@ -73,7 +74,7 @@ fn images(args: &SampleArgs, loaded: &Loaded, printer: Printer) -> Result<(), Fa
 }
 
 /// Items of a flow map.
-fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Failure> {
+fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
     let method = sampler(&args.sampler)?;
     let grid = match &args.grid {
@@ -81,8 +82,8 @@ fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Fail
         None => method.grid(args.nfe.unwrap_or(1)),
     };
     let grid = grid.map_err(Failure::request)?;
-    let (loaded, prefix) = told(&args.condition, loaded)?;
-    let constraints = Constraints::of(&args.constraints, &loaded.schema)?;
+    let (loaded, prefix) = conditioned(&args.condition, loaded)?;
+    let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -91,7 +92,7 @@ fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Fail
         batch: args.sampler.batch,
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
-        allowed: constraints.allowed,
+        constraint: constraints.constraint,
         labels: args.condition.labels.clone(),
         prefix,
         guidance: args.condition.guidance,
@@ -100,12 +101,12 @@ fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Fail
             .as_ref()
             .is_some_and(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
-        // The law of one number.
+        // All of one size.
         sizes: args.nodes.map_or(constraints.sizes, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
         diagonal_noise: args.sampler.diagonal_noise,
     };
     let mut bar = StageBar::new(printer);
-    let samples = loaded.sample(&request, &mut |done| {
+    let samples = loaded.model.sample(&request, &mut |done| {
         bar.update("samples", done, args.count);
         !interrupted()
     });
@@ -115,14 +116,14 @@ fn items(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Fail
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
     }
     match &args.out {
-        Some(path) if path == Path::new("-") => printer.result(output::jsonl(&samples, &loaded.schema).trim_end()),
+        Some(path) if path == Path::new("-") => printer.result(output::jsonl(&samples, &loaded.run.schema).trim_end()),
         Some(path) => {
-            output::save(&samples, &loaded.schema, path)?;
+            output::save(&samples, &loaded.run.schema, path)?;
             printer.result(&path.display().to_string());
         }
-        None => printer.result(&output::sketch(&samples.ids, &loaded.schema)),
+        None => printer.result(&output::sketch(&samples.ids, &loaded.run.schema)),
     }
-    if let Some(judged) = Judged::new(&samples.ids, &loaded.schema) {
+    if let Some(judged) = Judged::new(&samples.ids, &loaded.run.schema) {
         printer.note(&judged.summary());
     }
     let adaptive = if matches!(method, Sampler::Dopri5 { .. }) { " on average" } else { "" };

@@ -9,8 +9,7 @@ use pushforward::data::images::idx::Idx;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::likelihood::BoundRequest;
 use pushforward::metrics::{bits_per_dim, interval};
-use pushforward::run::evaluate::items;
-use pushforward::run::load::{Loaded, Model};
+use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
 
 use super::images::{Images, TEST_ITEMS, Wanted, in_batches, pixels};
 use super::{load_data, load_model, refuse};
@@ -46,10 +45,24 @@ pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
     }
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device)?;
-    let scores = match loaded.model {
-        Model::Aef { .. } => score_images(args, &loaded, printer)?,
-        Model::FlowMap { .. } | Model::Classifier { .. } => score_items(args, &loaded, printer)?,
+    let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
+        let loaded = loaded.aef("score images").or_request()?;
+        (score_images(args, &loaded, printer)?, loaded.run)
+    } else {
+        let loaded = loaded.flow_map("score items").or_request()?;
+        (score_items(args, &loaded, printer)?, loaded.run)
     };
+    tell(args, &run, &scores, target, printer)
+}
+
+/// Writes and prints what was found.
+fn tell(
+    args: &ScoreArgs,
+    run: &RunInfo,
+    scores: &Scores,
+    target: Option<Target>,
+    printer: Printer,
+) -> Result<(), Failure> {
     let mut order: Vec<usize> = (0..scores.nats.len()).collect();
     if args.sort {
         order.sort_by(|&a, &b| scores.nats[b].total_cmp(&scores.nats[a]));
@@ -60,10 +73,10 @@ pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
         target.write(lines.as_bytes(), printer)?;
     }
     let mean = interval::mean(&scores.nats);
-    let value = mean.map(&scores.convert);
+    let value = mean.map(|v| (scores.convert)(v));
     let unit = scores.unit;
     let report = serde_json::json!({
-        "model": loaded.identity(),
+        "model": run.identity(),
         "estimator": scores.estimator,
         "meaning": scores.meaning,
         "seed": args.seed,
@@ -98,8 +111,9 @@ impl Scores {
     }
 }
 
-fn score_images(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<Scores, Failure> {
-    let (_, net, shape) = loaded.aef("score images").or_request()?;
+fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> Result<Scores, Failure> {
+    let TrainedAef { net, shape, .. } = &loaded.model;
+    let shape = *shape;
     if matches!(net, AefModel::Autoencoder(_)) {
         return Err(Failure::request("a deterministic autoencoder has no density: use a model with one"));
     }
@@ -109,7 +123,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<S
     let (mut nats, mut errors) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
     in_batches(images.len(), BATCH, printer, |range| {
         let first = range.start as u64;
-        let found = loaded.image_log_densities(&pixels(&images.set, range), first, &request).or_request()?;
+        let found = loaded.model.log_densities(&pixels(&images.set, range), first, &request).or_request()?;
         nats.extend(found.values.iter().map(|v| -v));
         errors.extend(found.errors);
         Ok(())
@@ -127,8 +141,12 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<S
 }
 
 /// The estimator that a request asks for, its name, and what it does.
-fn estimator(args: &ScoreArgs, loaded: &Loaded, net: &AefModel) -> Result<(MarginalRequest, String, String), Failure> {
-    let draws = args.draws.unwrap_or(loaded.recipe.eval.draws).max(1);
+fn estimator(
+    args: &ScoreArgs,
+    loaded: &Loaded<TrainedAef>,
+    net: &AefModel,
+) -> Result<(MarginalRequest, String, String), Failure> {
+    let draws = args.draws.unwrap_or(loaded.run.eval.draws).max(1);
     let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
     let given = [
         ("--estimator", args.estimator.is_some()),
@@ -168,18 +186,18 @@ fn estimator(args: &ScoreArgs, loaded: &Loaded, net: &AefModel) -> Result<(Margi
     Ok((request, format!("importance-{draws}-{label}"), how))
 }
 
-fn score_items(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<Scores, Failure> {
+fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -> Result<Scores, Failure> {
     let given = [
         ("--estimator", args.estimator.is_some()),
         ("--noise-scale", args.noise_scale.is_some()),
         ("--resize", args.resize.is_some()),
     ];
     refuse(&given, "autoencoders", loaded)?;
-    let schema = &loaded.schema;
+    let schema = &loaded.run.schema;
     let ids = match &args.file {
         Some(path) => read(path, schema, args.items.unwrap_or(usize::MAX))?,
         None => {
-            let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
+            let splits = load_data(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
             items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
         }
     };
@@ -188,7 +206,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded, printer: Printer) -> Result<Sc
     let (mut nats, sites) = (Vec::new(), schema.sites);
     in_batches(ids.len() / sites, BATCH, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
-        nats.extend(loaded.bound(part, range.start as u64, &request).or_request()?);
+        nats.extend(loaded.model.bound(part, range.start as u64, &request).or_request()?);
         Ok(())
     })?;
     let (unit, per_site): (_, fn(f64, usize) -> f64) = match schema.layout {

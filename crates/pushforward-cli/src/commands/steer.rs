@@ -9,17 +9,17 @@ use pushforward::flow_map::steer::{
     Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Twist,
 };
 use pushforward::flow_map::time::TimeGrid;
+use pushforward::kernels::Precision;
 use pushforward::metrics::interval;
 use pushforward::metrics::kneser_ney::KneserNey;
 use pushforward::metrics::report::{Report, Row};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::evaluate::items;
-use pushforward::run::load::{Loaded, SteerFailure};
+use pushforward::run::{Loaded, SteerFailure, TrainedFlowMap, items};
 
-use super::{load_data, load_model};
+use super::{load_classifier, load_data, load_model};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
-use crate::conditions::told;
+use crate::conditions::conditioned;
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
@@ -34,19 +34,19 @@ struct Total<'a> {
     spec: Option<Spec<'a>>,
     program: Option<Program>,
     strength: f64,
-    loaded: &'a Loaded,
+    loaded: &'a Loaded<TrainedFlowMap>,
 }
 
 impl Total<'_> {
     /// Rewards without the strength.
     fn plain(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
-        let n = ids.len() / self.loaded.schema.sites;
+        let n = ids.len() / self.loaded.run.schema.sites;
         let mut values = match &self.spec {
             Some(spec) => spec.score(ids)?,
             None => vec![0.0; n],
         };
         if let Some(program) = &self.program {
-            let lines = output::objects(ids, &self.loaded.schema);
+            let lines = output::objects(ids, &self.loaded.run.schema);
             values.iter_mut().zip(program.score(&lines)?).for_each(|(v, p)| *v += p);
         }
         Ok(values)
@@ -72,14 +72,15 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     if args.nfe == 0 || args.batch == 0 {
         return Err(Failure::request("--nfe and --batch are at least 1"));
     }
-    let (loaded, prefix) = told(&args.condition, load_model(&args.model, args.raw, &args.device)?)?;
-    let classifier = args.classifier.as_ref().map(|path| load_model(path, false, &args.device)).transpose()?;
+    let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
+    let (loaded, prefix) = conditioned(&args.condition, loaded)?;
+    let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
     let judge_classifier =
-        args.judge_classifier.as_ref().map(|path| load_model(path, false, &args.device)).transpose()?;
+        args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
     let scorer = scorer(args, &loaded)?;
     let context = Context {
-        schema: &loaded.schema,
-        data: &loaded.recipe.data,
+        schema: &loaded.run.schema,
+        data: &loaded.run.data,
         classifier: classifier.as_ref(),
         scorer: scorer.as_ref(),
     };
@@ -91,13 +92,13 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     };
     let second = Context { classifier: judge_classifier.as_ref().or(classifier.as_ref()), ..context };
     let judge = args.judge.as_deref().map(|text| Spec::new(text, second)).transpose().or_request()?;
-    let request = request(args, Constraints::of(&args.constraints, &loaded.schema)?, prefix);
+    let request = request(args, Constraints::of(&args.constraints, &loaded.run.schema)?, prefix);
     let mut bar = StageBar::new(printer);
     let plain =
         SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };
-    let before = loaded.sample(&plain, &mut |_| !interrupted()).or_request()?;
+    let before = loaded.model.sample(&plain, &mut |_| !interrupted()).or_request()?;
     let before_rewards = total.plain(&before.ids).or_run()?;
-    let steered = loaded.steer(&request, &total, &mut |done| {
+    let steered = loaded.model.steer(&request, &total, &mut |done| {
         bar.update("steered samples", done, args.count);
         !interrupted()
     });
@@ -126,16 +127,16 @@ fn failure(error: SteerFailure) -> Failure {
 }
 
 /// The n-gram model of the training text, where the reward asks for it.
-fn scorer(args: &SteerArgs, loaded: &Loaded) -> Result<Option<KneserNey>, Failure> {
+fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>) -> Result<Option<KneserNey>, Failure> {
     let specs = [&args.reward, &args.judge].into_iter().flatten();
     let wanted = specs.map(|text| Spec::asks_for(text, "ngram")).collect::<Result<Vec<bool>, _>>().or_request()?;
     if !wanted.contains(&true) {
         return Ok(None);
     }
-    let splits = load_data(&loaded.recipe.data, &args.data.folder(), loaded.recipe.seed)?;
+    let splits = load_data(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
     let train = items(splits.train.as_ref(), usize::MAX);
     let name = format!("{}/train", splits.name);
-    KneserNey::train(&name, &train, splits.schema().classes, loaded.recipe.eval.ngram_order).map(Some).or_request()
+    KneserNey::train(&name, &train, splits.schema().classes, loaded.run.eval.ngram_order).map(Some).or_request()
 }
 
 fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> SteerRequest {
@@ -145,7 +146,7 @@ fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> Stee
             AheadName::Draws => Twist::Draws,
             AheadName::Soft => Twist::Soft,
         },
-        ends: match args.ends {
+        renoise: match args.ends {
             EndsName::Drawn => RenoiseTarget::Drawn,
             EndsName::Mean => RenoiseTarget::Mean,
         },
@@ -167,7 +168,7 @@ fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> Stee
         batch: args.batch,
         temperature: args.temperature,
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
-        allowed: constraints.allowed,
+        constraint: constraints.constraint,
         sizes: constraints.sizes,
         labels: args.condition.labels.clone(),
         prefix,
@@ -180,7 +181,7 @@ fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> Stee
 /// What there is to tell.
 struct Outcome<'a> {
     args: &'a SteerArgs,
-    loaded: &'a Loaded,
+    loaded: &'a Loaded<TrainedFlowMap>,
     before: Samples,
     before_rewards: Vec<f64>,
     steered: Steered,
@@ -191,7 +192,7 @@ struct Outcome<'a> {
 
 impl Outcome<'_> {
     fn tell(&self, total: &Total<'_>, printer: Printer) -> Result<(), Failure> {
-        let (args, schema) = (self.args, &self.loaded.schema);
+        let (args, schema) = (self.args, &self.loaded.run.schema);
         if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
             output::save(&self.steered.samples, schema, path)?;
             printer.note(&format!("samples: {}", path.display()));
@@ -226,7 +227,7 @@ impl Outcome<'_> {
     }
 
     fn pictures(&self, folder: &Path, printer: Printer) -> Result<(), Failure> {
-        let schema = &self.loaded.schema;
+        let schema = &self.loaded.run.schema;
         let mut files: Vec<(String, Vec<u8>)> = Vec::new();
         for (name, ids) in [("before", &self.before.ids), ("after", &self.steered.samples.ids)] {
             let sketch = Sketch::new(name, ids, schema);
@@ -248,13 +249,14 @@ impl Outcome<'_> {
     fn report(&self) -> Report {
         let (args, populations) = (self.args, &self.steered.populations);
         let method = self.steered_by();
+        let precision = Precision::current().on(&self.loaded.model.device).name();
         let cost = self.steered.samples.mean_nfe().round() as u32;
-        let mut report = Report::new(self.loaded.identity());
+        let mut report = Report::new(self.loaded.run.identity());
         let finite = |v: &[f64]| v.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
         let samplers = [("map", self.before.mean_nfe().round() as u32), (method, cost)];
         let mut sides = |names: [&str; 2], values: [&[f64]; 2], target: Option<f64>| {
             for (rewards, (sampler, nfe)) in values.into_iter().zip(samplers) {
-                let done = |row: Row| row.sampled(sampler, nfe).seed(args.seed).dtype("f32");
+                let done = |row: Row| row.sampled(sampler, nfe).seed(args.seed).dtype(precision);
                 report.push(done(Row::estimate(names[0], "reward", interval::mean(&finite(rewards)))));
                 if let Some(target) = target {
                     let hits = rewards.iter().filter(|r| **r >= target).count();
@@ -298,7 +300,7 @@ impl Outcome<'_> {
 
     fn json(&self, report: &Report, unanswered: usize) -> serde_json::Value {
         let number = |v: f64| v.is_finite().then_some(v);
-        let schema = &self.loaded.schema;
+        let schema = &self.loaded.run.schema;
         let side = |ids: &[u32], rewards: &[f64], nfe: &[u64]| -> Vec<serde_json::Value> {
             let objects = output::objects(ids, schema);
             let parsed = objects.iter().map(|o| serde_json::from_str(o).expect("it was written as JSON"));

@@ -12,7 +12,7 @@ use super::ImageShape;
 use super::gaussian::log_standard;
 use super::network::{DecoderNet, EncoderNet};
 use super::preprocessing::{Prepared, Preprocessing};
-use crate::bijector::{Bijector, Flow};
+use crate::bijector::{Bijector, Flow, Transform};
 
 /// The deterministic autoencoder.
 #[derive(Module, Debug)]
@@ -58,14 +58,14 @@ impl<E: EncoderNet, D: DecoderNet> Autoencoder<E, D> {
 
 /// A flow on pixels.
 #[derive(Module, Debug)]
-pub struct PixelFlow {
+pub struct PixelFlow<T: Module = Transform> {
     /// Data to `h`.
     pub preprocessing: Preprocessing,
     /// `h` to base.
-    pub flow: Flow,
+    pub flow: Flow<T>,
 }
 
-impl PixelFlow {
+impl<T: Bijector> PixelFlow<T> {
     /// Base variable and `log p(x)` in nats.
     pub fn encode(&self, images: &Prepared) -> (Tensor<2>, Tensor<1>) {
         let (z0, ladj) = self.flow.forward_and_ladj(images.h.clone());

@@ -21,6 +21,7 @@ use crate::aef::mask::{self, CoreShell};
 use crate::bijector::{Flow, FlowConfig, FlowStep, Haar, LinearStart, MafConfig, Orthogonal, Transform};
 use crate::nn::linear::LinearConfig;
 use crate::rng::Stream;
+use crate::setting::SettingError;
 
 /// Added to the scales of the AEF models, as published.
 pub const AEF_EPSILON: f64 = 1e-5;
@@ -117,31 +118,34 @@ impl AefConfig {
     ///
     /// # Errors
     /// The key and what it may be.
-    pub fn validate(&self) -> Result<(), String> {
-        let named = |result: Result<(), String>, key: &str| result.map_err(|e| format!("model.{key}{e}"));
-        named(self.network.validate(None), "")?;
-        named(self.output.validate(), "")?;
-        named(self.encoder_scale.validate(), "")?;
-        named(self.core.validate(), "core.")?;
-        named(self.posterior.validate(), "posterior.")?;
-        named(self.prior.validate(), "prior.")?;
+    pub fn validate(&self) -> Result<(), SettingError> {
+        let within = |table: &'static str| move |e: SettingError| e.within(table).within("model");
+        self.network.validate(None).map_err(within("network"))?;
+        self.output.validate().map_err(within("output"))?;
+        self.encoder_scale.validate().map_err(within("encoder_scale"))?;
+        self.core.validate().map_err(within("core"))?;
+        self.posterior.validate().map_err(within("posterior"))?;
+        self.prior.validate().map_err(within("prior"))?;
         if self.latent == 0 {
-            return Err("model.latent is at least 1, found 0".into());
+            return Err(SettingError::new("model.latent", "is at least 1, found 0"));
         }
         if !(self.noise.is_finite() && self.noise > 0.0) {
-            return Err(format!(
-                "model.noise is positive, found {}; the limit without noise is model.variant = linear",
-                self.noise
+            return Err(SettingError::new(
+                "model.noise",
+                format!("is positive, found {}; the limit without noise is model.variant = linear", self.noise),
             ));
         }
         if self.draws == 0 {
-            return Err("model.draws is at least 1, found 0".into());
+            return Err(SettingError::new("model.draws", "is at least 1, found 0"));
         }
         if !(1e-9..0.5).contains(&self.alpha) {
-            return Err(format!("model.alpha lies in [1e-9, 0.5), found {}", self.alpha));
+            return Err(SettingError::new("model.alpha", format!("lies in [1e-9, 0.5), found {}", self.alpha)));
         }
         if self.variant.is_partition() && matches!(self.output, OutputConfig::Logistics { .. }) {
-            return Err("model.output.kind = logistics has no deviations: a partition needs a Gaussian output".into());
+            return Err(SettingError::new(
+                "model.output.kind",
+                "= logistics has no deviations: a partition needs a Gaussian output",
+            ));
         }
         Ok(())
     }
@@ -150,9 +154,9 @@ impl AefConfig {
     ///
     /// # Errors
     /// The key and what it must be.
-    pub fn check_compatibility(&self, shape: ImageShape) -> Result<(), String> {
+    pub fn check(&self, shape: ImageShape) -> Result<(), SettingError> {
         if self.variant != Variant::Flow {
-            self.network.validate(Some(shape)).map_err(|e| format!("model.{e}"))?;
+            self.network.validate(Some(shape)).map_err(|e| e.within("network").within("model"))?;
         }
         let latent = if self.variant == Variant::Flow { shape.numel() } else { self.latent };
         for (key, flow, used) in [
@@ -161,7 +165,7 @@ impl AefConfig {
             ("prior", &self.prior, self.variant != Variant::Autoencoder),
         ] {
             if used {
-                flow.validate_for(latent).map_err(|e| format!("model.{key}: {e}"))?;
+                flow.validate_for(latent).map_err(|e| e.within(key).within("model"))?;
             }
         }
         let most = match self.variant {
@@ -170,13 +174,13 @@ impl AefConfig {
             _ => usize::MAX,
         };
         if self.latent > most {
-            return Err(format!(
-                "model.latent is at most {most} for {shape} images in this variant, found {}",
-                self.latent
+            return Err(SettingError::new(
+                "model.latent",
+                format!("is at most {most} for {shape} images in this variant, found {}", self.latent),
             ));
         }
         if self.variant == Variant::HaarCore && !(shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2)) {
-            return Err(format!("model.variant = haar-core needs even sides, found {shape}"));
+            return Err(SettingError::new("model.variant", format!("= haar-core needs even sides, found {shape}")));
         }
         Ok(())
     }
@@ -186,7 +190,7 @@ impl AefConfig {
     /// # Panics
     /// If the settings are out of range or do not fit the shape.
     pub fn init(&self, shape: ImageShape, device: &Device, stream: &mut Stream) -> AefModel {
-        if let Err(problem) = self.validate().and_then(|()| self.check_compatibility(shape)) {
+        if let Err(problem) = self.validate().and_then(|()| self.check(shape)) {
             panic!("{problem}");
         }
         let d = self.latent;
@@ -276,7 +280,7 @@ mod tests {
         let config = parse("");
         assert_eq!((config.variant, config.latent), (Variant::Noise, 8));
         assert_eq!(config.validate(), Ok(()));
-        assert_eq!(config.check_compatibility(ImageShape { channels: 1, height: 28, width: 28 }), Ok(()));
+        assert_eq!(config.check(ImageShape { channels: 1, height: 28, width: 28 }), Ok(()));
     }
 
     #[test]
@@ -292,7 +296,7 @@ mod tests {
             ("variant = 'center'\noutput = { kind = 'logistics' }", "a partition needs a Gaussian output"),
             ("prior = { kind = 'maf', layers = 0 }", "model.prior.layers"),
         ] {
-            let problem = parse(text).validate().expect_err(text);
+            let problem = parse(text).validate().expect_err(text).to_string();
             assert!(problem.contains(part), "{text}: {problem}");
         }
         let odd = ImageShape { channels: 1, height: 5, width: 7 };
@@ -301,7 +305,7 @@ mod tests {
             ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent is at most 34"),
             ("network = { kind = 'mlp' }\nvariant = 'haar-core'\nlatent = 2", "model.variant = haar-core"),
         ] {
-            let problem = parse(text).check_compatibility(odd).expect_err(text);
+            let problem = parse(text).check(odd).expect_err(text).to_string();
             assert!(problem.contains(part), "{text}: {problem}");
         }
     }

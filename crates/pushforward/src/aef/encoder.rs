@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ImageShape;
 use super::network::EncoderNet;
+use crate::setting::SettingError;
 
 /// How the encoder's scale comes from the network's output `a`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,10 +32,10 @@ impl ScaleConfig {
     ///
     /// # Errors
     /// Names the setting.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Bounded { limit } if !(limit.is_finite() && limit > 0.0) => {
-                Err(format!("encoder_scale.limit is positive, found {limit}"))
+                Err(SettingError::new("limit", format!("is positive, found {limit}")))
             }
             _ => Ok(()),
         }

@@ -72,13 +72,18 @@ pub struct LogDensities {
 }
 
 /// Whether log-densities of the model are exact.
-pub fn is_exact(model: &AefModel) -> bool {
+pub fn is_exact<E: EncoderNet, D: DecoderNet>(model: &AefModel<E, D>) -> bool {
     matches!(model, AefModel::Partition(_) | AefModel::Flow(_))
 }
 
 /// Log-densities of images `[batch, n]`; `None` for the autoencoder, which has none. `first` is the index of the first image, which
 /// addresses its draws. Give the model without gradients.
-pub fn log_densities(model: &AefModel, x: Tensor<2>, first: u64, request: &MarginalRequest) -> Option<LogDensities> {
+pub fn log_densities<E: EncoderNet, D: DecoderNet>(
+    model: &AefModel<E, D>,
+    x: Tensor<2>,
+    first: u64,
+    request: &MarginalRequest,
+) -> Option<LogDensities> {
     let images = model.prepare(x);
     let exact = |values: Tensor<1>| {
         let values = to_host(&values);

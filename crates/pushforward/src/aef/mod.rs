@@ -35,7 +35,7 @@ pub mod principal;
 pub use self::baseline::{Autoencoder, PixelFlow};
 pub use self::latent::LatentModel;
 pub use self::model::{AefModel, Code};
-pub use self::objective::{AefObjective, ImageBatch};
+pub use self::objective::{AefObjective, ImageBatch, LossKind};
 pub use self::partition::PartitionModel;
 
 /// Channels, height and width of an image.

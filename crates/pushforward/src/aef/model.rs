@@ -3,22 +3,22 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::network::{ImageDecoder, ImageEncoder};
+use super::network::{DecoderNet, EncoderNet, ImageDecoder, ImageEncoder};
 use super::preprocessing::{Prepared, Preprocessing};
 use super::{Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
 use crate::bijector::Bijector;
 use crate::rng::{Purpose, Stream, stream};
-use crate::tensor::from_host;
+use crate::tensor::from_f32;
 
-/// A model of the family on the built-in networks.
+/// A model of the family, on the built-in networks or others.
 #[derive(Module, Debug)]
-pub enum AefModel {
+pub enum AefModel<E: Module + EncoderNet = ImageEncoder, D: Module + DecoderNet = ImageDecoder> {
     /// AEF on a partition of the image.
-    Partition(PartitionModel<ImageEncoder, ImageDecoder>),
+    Partition(PartitionModel<E, D>),
     /// AEF on an expansion, and the VAE family.
-    Latent(LatentModel<ImageEncoder, ImageDecoder>),
+    Latent(LatentModel<E, D>),
     /// Deterministic autoencoder.
-    Autoencoder(Autoencoder<ImageEncoder, ImageDecoder>),
+    Autoencoder(Autoencoder<E, D>),
     /// Flow on pixels.
     Flow(PixelFlow),
 }
@@ -32,7 +32,21 @@ pub struct Code {
     pub deviations: Option<Tensor<2>>,
 }
 
-impl AefModel {
+impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
+    /// Pixels in data space, image by image, in the precision and on the device of the model.
+    ///
+    /// # Shapes
+    /// - `pixels`: `count * n` values
+    /// - output: `[count, n]`
+    ///
+    /// # Panics
+    /// If the pixels are not those of `count` images.
+    pub fn images(&self, pixels: &[f32], count: usize) -> Tensor<2> {
+        let n = pixels.len() / count;
+        assert_eq!(pixels.len(), count * n, "{count} images of one size have a multiple of {count} pixels");
+        from_f32(pixels, [count, n], &self.preprocessing().norm.shift.val())
+    }
+
     /// Images in data space, `[batch, n]`, in both spaces of the model.
     pub fn prepare(&self, x: Tensor<2>) -> Prepared {
         self.preprocessing().forward(x)
@@ -166,7 +180,7 @@ pub struct DrawRequest {
     pub batch: usize,
 }
 
-impl AefModel {
+impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
     /// Draws images, `count * n` values in data space. `progress` is told the number done and answers whether to go on.
     ///
     /// # Panics
@@ -189,12 +203,12 @@ impl AefModel {
             let (mut base, mut rest) = (Vec::with_capacity(items * d), Vec::with_capacity(items * m));
             for item in 0..items as u64 {
                 let mut noise = stream(request.seed, Purpose::Sample, request.first + start as u64 + item);
-                base.extend(noise.normals(d).iter().map(|&v| f64::from(v) * request.temperature));
-                rest.extend(noise.normals(m).iter().map(|&v| f64::from(v)));
+                base.extend(noise.normals(d).iter().map(|&v| (f64::from(v) * request.temperature) as f32));
+                rest.extend(noise.normals(m));
             }
             let like = Tensor::<1>::zeros([1], (device, DType::F32));
-            let z = self.from_base(from_host(&base, [items, d], &like));
-            let deviations = (m > 0).then(|| from_host(&rest, [items, m], &like));
+            let z = self.from_base(from_f32(&base, [items, d], &like));
+            let deviations = (m > 0).then(|| from_f32(&rest, [items, m], &like));
             out.extend(self.decode(z, deviations).to_data().iter::<f32>());
             if !progress(start + items) {
                 break;
@@ -210,6 +224,5 @@ pub(super) fn normals<const D: usize, const L: usize>(
     shape: [usize; D],
     like: &Tensor<L>,
 ) -> Tensor<D> {
-    let values: Vec<f64> = noise.normals(shape.iter().product()).iter().map(|&v| f64::from(v)).collect();
-    from_host(&values, shape, like)
+    from_f32(&noise.normals(shape.iter().product()), shape, like)
 }

@@ -16,6 +16,7 @@ use super::ImageShape;
 use super::gaussian::{log_normal, row_sum};
 use super::network::DecoderNet;
 use super::preprocessing::Prepared;
+use crate::setting::SettingError;
 use crate::tensor::vector;
 
 /// Which output distribution, and how its scale comes about.
@@ -76,15 +77,15 @@ impl OutputConfig {
     ///
     /// # Errors
     /// Names the setting.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Fixed { scale } if !(scale.is_finite() && scale > 0.0) => {
-                Err(format!("output.scale is positive, found {scale}"))
+                Err(SettingError::new("scale", format!("is positive, found {scale}")))
             }
             Self::Independent { floor } | Self::Dependent { floor } if !(floor.is_finite() && floor >= 0.0) => {
-                Err(format!("output.floor is not negative, found {floor}"))
+                Err(SettingError::new("floor", format!("is not negative, found {floor}")))
             }
-            Self::Logistics { components: 0 } => Err("output.components is at least 1, found 0".into()),
+            Self::Logistics { components: 0 } => Err(SettingError::new("components", "is at least 1, found 0")),
             _ => Ok(()),
         }
     }

@@ -42,7 +42,7 @@ impl Preprocessing {
     /// Sets shift and scale so that `h` has mean 0 and deviation 1 on this batch in every channel; returns `h`.
     pub fn initialise(&mut self, x: Tensor<2>) -> Tensor<2> {
         let y = self.logit.forward_and_ladj(x).0;
-        self.norm.initialise(&y, false);
+        self.norm.initialise_from(&y, false);
         self.norm.forward_and_ladj(y).0.detach()
     }
 

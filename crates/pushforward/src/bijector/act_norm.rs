@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::Bijector;
+use super::map::Bijector;
 use crate::tensor::{from_host, to_host};
 
 /// Floor of a scale.
@@ -18,7 +18,7 @@ const EPS: f64 = 1e-5;
 /// Features are channels times positions, the channel being the slower index: one channel shares its scale among all features, as
 /// the flows of Silvestri, Roos, Ambrogioni 2023 (arXiv:2205.09546) do, and as many channels as features share none.
 ///
-/// [`ActNorm::initialise`] sets the statistics from a batch; before that, or [`ActNorm::assume_initialised`], every use panics.
+/// [`Bijector::initialise_from`] sets the statistics from a batch; before that, or [`Bijector::assume_initialised`], every use panics.
 /// Whether it happened is not stored with the parameters. Reference: Kingma, Dhariwal 2018 (arXiv:1807.03039), section 3.1.
 #[derive(Module, Debug)]
 pub struct ActNorm {
@@ -38,48 +38,6 @@ impl ActNorm {
         assert!(channels > 0, "ActNorm needs at least one channel");
         let zeros = || Param::from_data(TensorData::zeros::<f32, _>([channels]), device);
         Self { log_scale: zeros(), shift: zeros(), initialised: false }
-    }
-
-    /// Sets the statistics so that `x` leaves with mean 0 and deviation 1 (that of `n - 1`) in every channel: through `forward`, or
-    /// through `inverse` if `inverted`. Does nothing to a layer that has its statistics.
-    ///
-    /// Deviations below `1e-6` count as `1e-6`.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, features]`
-    pub fn initialise(&mut self, x: &Tensor<2>, inverted: bool) {
-        if self.initialised {
-            return;
-        }
-        let channels = self.channels();
-        let [_, positions] = self.split(x);
-        let values = to_host(x);
-        let mut statistics = vec![(0usize, 0.0, 0.0); channels];
-        let channel_of = |index: usize| index / positions % channels;
-        for (index, value) in values.iter().enumerate() {
-            let (count, mean, _) = &mut statistics[channel_of(index)];
-            *count += 1;
-            *mean += (value - *mean) / *count as f64;
-        }
-        for (index, value) in values.iter().enumerate() {
-            let (_, mean, squares) = &mut statistics[channel_of(index)];
-            *squares += (value - *mean).powi(2);
-        }
-        let (log_scale, shift): (Vec<f64>, Vec<f64>) = statistics
-            .iter()
-            .map(|&(count, mean, squares)| {
-                let deviation = (squares / count.saturating_sub(1).max(1) as f64).sqrt().max(1e-6);
-                if inverted { (-deviation.ln(), -mean / deviation) } else { (deviation.ln(), mean) }
-            })
-            .unzip();
-        set(&mut self.log_scale, &log_scale);
-        set(&mut self.shift, &shift);
-        self.initialised = true;
-    }
-
-    /// Declares the parameters initialised, after they were loaded.
-    pub fn assume_initialised(&mut self) {
-        self.initialised = true;
     }
 
     fn channels(&self) -> usize {
@@ -116,6 +74,48 @@ impl ActNorm {
 }
 
 impl Bijector for ActNorm {
+    /// Sets the statistics so that `x` leaves with mean 0 and deviation 1 (that of `n - 1`) in every channel: through `forward`, or
+    /// through `inverse` if `inverted`. Does nothing to a layer that has its statistics.
+    ///
+    /// Deviations below `1e-6` count as `1e-6`.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, features]`
+    fn initialise_from(&mut self, x: &Tensor<2>, inverted: bool) {
+        if self.initialised {
+            return;
+        }
+        let channels = self.channels();
+        let [_, positions] = self.split(x);
+        let values = to_host(x);
+        let mut statistics = vec![(0usize, 0.0, 0.0); channels];
+        let channel_of = |index: usize| index / positions % channels;
+        for (index, value) in values.iter().enumerate() {
+            let (count, mean, _) = &mut statistics[channel_of(index)];
+            *count += 1;
+            *mean += (value - *mean) / *count as f64;
+        }
+        for (index, value) in values.iter().enumerate() {
+            let (_, mean, squares) = &mut statistics[channel_of(index)];
+            *squares += (value - *mean).powi(2);
+        }
+        let (log_scale, shift): (Vec<f64>, Vec<f64>) = statistics
+            .iter()
+            .map(|&(count, mean, squares)| {
+                let deviation = (squares / count.saturating_sub(1).max(1) as f64).sqrt().max(1e-6);
+                if inverted { (-deviation.ln(), -mean / deviation) } else { (deviation.ln(), mean) }
+            })
+            .unzip();
+        set(&mut self.log_scale, &log_scale);
+        set(&mut self.shift, &shift);
+        self.initialised = true;
+    }
+
+    /// Declares the parameters initialised, after they were loaded.
+    fn assume_initialised(&mut self) {
+        self.initialised = true;
+    }
+
     fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         let (scale, shift, ladj) = self.parts(&x);
         (self.apply(x, |x| (x - shift) / scale), ladj.neg())

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::{Bijector, constant_ladj};
+use super::map::{Bijector, constant_ladj};
 
 /// `y = scale x + shift` with fixed numbers.
 ///

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::conditioner::{Conditioner, ConditionerConfig};
 use super::elementwise::Elementwise;
-use super::{Bijector, check_features, sum_features};
+use super::map::{Bijector, check_features, sum_features};
 use crate::rng::Stream;
 use crate::tensor::from_host;
 

@@ -12,7 +12,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::check_features;
+use super::map::check_features;
 use crate::dual::Dual;
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
 use crate::nn::{Fill, parameter};

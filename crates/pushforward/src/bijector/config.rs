@@ -10,6 +10,7 @@ use super::{
     Transform,
 };
 use crate::rng::Stream;
+use crate::setting::SettingError;
 
 /// Which flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,7 +149,7 @@ impl FlowConfig {
     ///
     /// # Errors
     /// Says which setting is outside, and what it may be.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         match self {
             Self::None {} => Ok(()),
             Self::Maf(config) | Self::Iaf(config) => {
@@ -162,7 +163,10 @@ impl FlowConfig {
             Self::Spline(config) => {
                 sizes(config.layers, config.hidden)?;
                 if !(2..=MAX_BINS).contains(&config.bins) {
-                    return Err(format!("bins = {} must lie between 2 and {MAX_BINS}", config.bins));
+                    return Err(SettingError::new(
+                        "bins",
+                        format!("= {} must lie between 2 and {MAX_BINS}", config.bins),
+                    ));
                 }
                 positive("bound", config.bound)
             }
@@ -170,7 +174,10 @@ impl FlowConfig {
                 sizes(config.layers, config.width)?;
                 at_least_one("token", config.token)?;
                 if config.heads == 0 || !config.width.is_multiple_of(config.heads) {
-                    return Err(format!("heads = {} must divide width = {}", config.heads, config.width));
+                    return Err(SettingError::new(
+                        "heads",
+                        format!("= {} must divide width = {}", config.heads, config.width),
+                    ));
                 }
                 positive("clip", config.clip)
             }
@@ -181,12 +188,15 @@ impl FlowConfig {
     ///
     /// # Errors
     /// Says which setting does not fit, and what it may be.
-    pub fn validate_for(&self, features: usize) -> Result<(), String> {
+    pub fn validate_for(&self, features: usize) -> Result<(), SettingError> {
         self.validate()?;
         at_least_one("features", features)?;
         match self {
             Self::TarFlow(TarFlowConfig { token, .. }) if !features.is_multiple_of(*token) || features / token < 2 => {
-                Err(format!("token = {token} must cut {features} features into at least two tokens"))
+                Err(SettingError::new(
+                    "token",
+                    format!("= {token} must cut {features} features into at least two tokens"),
+                ))
             }
             _ => Ok(()),
         }
@@ -195,7 +205,7 @@ impl FlowConfig {
     /// Draws the weights of a flow of points with the given number of features.
     ///
     /// Flows with [`ActNorm`] layers have to be initialised with data: [`Flow::initialise`] for those that training maps
-    /// `forward`, [`Flow::initialise_inverse`] for the others, [`Flow::assume_initialised`] after loading parameters.
+    /// `forward`, [`Flow::initialise_inverse`] for the others, [`Bijector::assume_initialised`](super::Bijector::assume_initialised) after loading parameters.
     ///
     /// # Panics
     /// If a setting is out of range or does not fit the features (see [`FlowConfig::validate_for`]).
@@ -289,17 +299,21 @@ fn layers(
     Flow { steps: (0..count).flat_map(layer).collect() }
 }
 
-fn sizes(layers: usize, width: usize) -> Result<(), String> {
+fn sizes(layers: usize, width: usize) -> Result<(), SettingError> {
     at_least_one("layers", layers)?;
     at_least_one("the width of hidden layers", width)
 }
 
-fn positive(name: &str, value: f64) -> Result<(), String> {
-    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(format!("{name} = {value} must be positive")) }
+fn positive(name: &str, value: f64) -> Result<(), SettingError> {
+    if value > 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(SettingError::new(name, format!("= {value} must be positive")))
+    }
 }
 
-fn at_least_one(name: &str, value: usize) -> Result<(), String> {
-    if value == 0 { Err(format!("{name} = 0 must be at least 1")) } else { Ok(()) }
+fn at_least_one(name: &str, value: usize) -> Result<(), SettingError> {
+    if value == 0 { Err(SettingError::new(name, "= 0 must be at least 1")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -334,13 +348,14 @@ mod tests {
             ("kind = 'tar-flow'\ntoken = 0", "token = 0"),
             ("kind = 'tar-flow'\nclip = 0.0", "clip = 0"),
         ] {
-            let problem = parse(text).expect("it is well-formed").validate().expect_err("it is out of range");
+            let problem =
+                parse(text).expect("it is well-formed").validate().expect_err("it is out of range").to_string();
             assert!(problem.starts_with(key), "{problem}");
         }
         let tokens = parse("kind = 'tar-flow'\ntoken = 4").expect("it is well-formed");
         assert_eq!(tokens.validate_for(8), Ok(()));
         for features in [4, 6] {
-            let problem = tokens.validate_for(features).expect_err("the tokens do not fit");
+            let problem = tokens.validate_for(features).expect_err("the tokens do not fit").to_string();
             assert!(problem.contains("at least two tokens"), "{problem}");
         }
         assert!(FlowConfig::None {}.validate_for(0).is_err());

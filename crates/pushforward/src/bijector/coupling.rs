@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::conditioner::{Conditioner, ConditionerConfig};
 use super::elementwise::Elementwise;
-use super::{Bijector, check_features, constant_ladj, sum_features};
+use super::map::{Bijector, check_features, constant_ladj, sum_features};
 use crate::rng::Stream;
 
 /// `z_1 = x_1`, `z_2 = g(x_2; theta(x_1))` with an increasing map `g` of the line, a network `theta`, and the two halves of the

@@ -1,9 +1,11 @@
 //! Increasing maps of single numbers whose parameters a network chooses: what couplings and autoregressive maps apply.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::map::softplus;
 use super::spline;
+use crate::setting::SettingError;
 
 /// A family of increasing maps of the line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,10 +39,10 @@ impl Scale {
     ///
     /// # Errors
     /// Says which setting is outside, and what it may be.
-    pub(super) fn validate(&self) -> Result<(), String> {
+    pub(super) fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Bounded { m } if !(m > 0.0 && m.is_finite()) => {
-                Err(format!("m = {m} of a bounded scale must be positive"))
+                Err(SettingError::new("m", format!("= {m} of a bounded scale must be positive")))
             }
             _ => Ok(()),
         }
@@ -112,9 +114,4 @@ fn parts(parameters: Tensor<3>) -> [Tensor<2>; 2] {
 /// `m tanh(a / m)`: `a` near zero, never beyond `m`.
 pub(super) fn soft_clip<const D: usize>(a: Tensor<D>, m: f64) -> Tensor<D> {
     (a * m.recip()).tanh() * m
-}
-
-/// `log(1 + exp(x))`, right to float64: the default of burn replaces it by `x` from 20 on, which is off by `2e-9`.
-pub(super) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::softplus_with_threshold(x, 1.0, 40.0)
 }

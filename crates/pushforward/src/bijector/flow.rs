@@ -1,29 +1,48 @@
-//! Composition of invertible maps.
+//! Composition of invertible maps: flows, and the built-in maps as one type. A flow may be a map of another one's features, so the three
+//! types need each other.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::{Bijector, Transform, constant_ladj, sum_features};
+use super::act_norm::ActNorm;
+use super::affine::Affine;
+use super::autoregressive::MaskedAutoregressive;
+use super::coupling::Coupling;
+use super::haar::Haar;
+use super::logit::Logit;
+use super::lu_linear::LuLinear;
+use super::map::{Bijector, constant_ladj, sum_features};
+use super::orthogonal::Orthogonal;
+use super::permutation::Permutation;
+use super::tar_flow::TarFlow;
 
 /// A chain of invertible maps, in the order in which `forward` applies them; the empty chain is the identity.
-#[derive(Module, Debug, Default)]
-pub struct Flow {
+///
+/// `T` is [`Transform`], or any [`Bijector`] of your own.
+#[derive(Module, Debug)]
+pub struct Flow<T: Module = Transform> {
     /// The maps.
-    pub steps: Vec<FlowStep>,
+    pub steps: Vec<FlowStep<T>>,
+}
+
+impl<T: Module> Default for Flow<T> {
+    fn default() -> Self {
+        Self { steps: Vec::new() }
+    }
 }
 
 /// One map of a [`Flow`], or its inverse.
 #[derive(Module, Debug)]
-pub struct FlowStep {
+pub struct FlowStep<T: Module = Transform> {
     /// The map.
-    pub transform: Transform,
+    pub transform: T,
     /// Whether `forward` of the flow applies the inverse of the map.
     pub inverted: bool,
 }
 
-impl FlowStep {
+impl<T: Module> FlowStep<T> {
     /// The map as it is.
-    pub fn new(transform: Transform) -> Self {
+    pub fn new(transform: T) -> Self {
         Self { transform, inverted: false }
     }
 
@@ -33,7 +52,25 @@ impl FlowStep {
     }
 }
 
-impl Bijector for FlowStep {
+impl<T: Bijector> FlowStep<T> {
+    /// Initialises the map by a batch that the flow maps `forward`, or back where `reverse`, and maps the batch on, outside any graph.
+    fn pass_on(&mut self, x: Tensor<2>, reverse: bool) -> Tensor<2> {
+        let inverted = self.inverted != reverse;
+        self.transform.initialise_from(&x, inverted);
+        let (y, _) = if inverted { self.transform.inverse_and_ladj(x) } else { self.transform.forward_and_ladj(x) };
+        y.detach()
+    }
+}
+
+impl<T: Bijector> Bijector for FlowStep<T> {
+    fn initialise_from(&mut self, x: &Tensor<2>, inverted: bool) {
+        self.transform.initialise_from(x, inverted != self.inverted);
+    }
+
+    fn assume_initialised(&mut self) {
+        self.transform.assume_initialised();
+    }
+
     fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         if self.inverted { self.transform.inverse_and_ladj(x) } else { self.transform.forward_and_ladj(x) }
     }
@@ -43,7 +80,7 @@ impl Bijector for FlowStep {
     }
 }
 
-impl Flow {
+impl<T: Bijector> Flow<T> {
     /// The inverse flow: its `forward` is this one's `inverse`. No parameter changes.
     pub fn inverse(self) -> Self {
         Self { steps: self.steps.into_iter().rev().map(FlowStep::inverse).collect() }
@@ -66,7 +103,7 @@ impl Flow {
     /// # Shapes
     /// - `x`, output: `[batch, features]`
     pub fn initialise(&mut self, x: Tensor<2>) -> Tensor<2> {
-        self.steps.iter_mut().fold(x.detach(), |x, step| step.transform.initialise(x, step.inverted))
+        self.steps.iter_mut().fold(x.detach(), |x, step| step.pass_on(x, false))
     }
 
     /// The same from a batch that is mapped by `inverse`: for flows that training uses in that direction.
@@ -74,16 +111,23 @@ impl Flow {
     /// # Shapes
     /// - `z`, output: `[batch, features]`
     pub fn initialise_inverse(&mut self, z: Tensor<2>) -> Tensor<2> {
-        self.steps.iter_mut().rev().fold(z.detach(), |z, step| step.transform.initialise(z, !step.inverted))
-    }
-
-    /// Declares all maps initialised, after their parameters were loaded.
-    pub fn assume_initialised(&mut self) {
-        self.steps.iter_mut().for_each(|step| step.transform.assume_initialised());
+        self.steps.iter_mut().rev().fold(z.detach(), |z, step| step.pass_on(z, true))
     }
 }
 
-impl Bijector for Flow {
+impl<T: Bijector> Bijector for Flow<T> {
+    fn initialise_from(&mut self, x: &Tensor<2>, inverted: bool) {
+        if inverted {
+            self.initialise_inverse(x.clone())
+        } else {
+            self.initialise(x.clone())
+        };
+    }
+
+    fn assume_initialised(&mut self) {
+        self.steps.iter_mut().for_each(|step| step.transform.assume_initialised());
+    }
+
     fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         let start = (constant_ladj(0.0, &x), x);
         let (ladj, z) = self.steps.iter().fold(start, |(total, x), step| {
@@ -100,5 +144,138 @@ impl Bijector for Flow {
             (total + ladj, y)
         });
         (x, ladj)
+    }
+}
+
+/// Any of the invertible maps.
+#[derive(Module, Debug)]
+pub enum Transform {
+    /// Fixed scale and shift.
+    Affine(Affine),
+    /// Unit interval to the line.
+    Logit(Logit),
+    /// Learned scale and shift, initialised by data.
+    ActNorm(ActNorm),
+    /// Reordering of features.
+    Permutation(Permutation),
+    /// Learned linear map, of features or of channels.
+    LuLinear(LuLinear),
+    /// Learned orthogonal map.
+    Orthogonal(Orthogonal),
+    /// Wavelet transform of images.
+    Haar(Haar),
+    /// Every feature given those before it.
+    MaskedAutoregressive(MaskedAutoregressive),
+    /// One half of the features given the other.
+    Coupling(Coupling),
+    /// Every token given those before it, by a transformer.
+    TarFlow(TarFlow),
+    /// A flow on the first features.
+    Leading(Leading),
+}
+
+impl Bijector for Transform {
+    fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        match self {
+            Self::Affine(map) => map.forward_and_ladj(x),
+            Self::Logit(map) => map.forward_and_ladj(x),
+            Self::ActNorm(map) => map.forward_and_ladj(x),
+            Self::Permutation(map) => map.forward_and_ladj(x),
+            Self::LuLinear(map) => map.forward_and_ladj(x),
+            Self::Orthogonal(map) => map.forward_and_ladj(x),
+            Self::Haar(map) => map.forward_and_ladj(x),
+            Self::MaskedAutoregressive(map) => map.forward_and_ladj(x),
+            Self::Coupling(map) => map.forward_and_ladj(x),
+            Self::TarFlow(map) => map.forward_and_ladj(x),
+            Self::Leading(map) => map.forward_and_ladj(x),
+        }
+    }
+
+    fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        match self {
+            Self::Affine(map) => map.inverse_and_ladj(z),
+            Self::Logit(map) => map.inverse_and_ladj(z),
+            Self::ActNorm(map) => map.inverse_and_ladj(z),
+            Self::Permutation(map) => map.inverse_and_ladj(z),
+            Self::LuLinear(map) => map.inverse_and_ladj(z),
+            Self::Orthogonal(map) => map.inverse_and_ladj(z),
+            Self::Haar(map) => map.inverse_and_ladj(z),
+            Self::MaskedAutoregressive(map) => map.inverse_and_ladj(z),
+            Self::Coupling(map) => map.inverse_and_ladj(z),
+            Self::TarFlow(map) => map.inverse_and_ladj(z),
+            Self::Leading(map) => map.inverse_and_ladj(z),
+        }
+    }
+
+    fn initialise_from(&mut self, x: &Tensor<2>, inverted: bool) {
+        match self {
+            Self::ActNorm(map) => map.initialise_from(x, inverted),
+            Self::Leading(map) => map.initialise_from(x, inverted),
+            _ => {}
+        }
+    }
+
+    fn assume_initialised(&mut self) {
+        match self {
+            Self::ActNorm(map) => map.assume_initialised(),
+            Self::Leading(map) => map.assume_initialised(),
+            _ => {}
+        }
+    }
+}
+
+/// A flow on the first features; the others stay as they are.
+#[derive(Module, Debug)]
+pub struct Leading {
+    /// The flow.
+    pub flow: Flow,
+    features: usize,
+}
+
+impl Leading {
+    /// `flow` on the first `features` features.
+    ///
+    /// # Panics
+    /// If `features` is 0.
+    pub fn new(features: usize, flow: Flow) -> Self {
+        assert!(features > 0, "a flow on the leading features needs at least one of them");
+        Self { flow, features }
+    }
+
+    fn split(&self, x: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+        let ([_, found], n) = (x.dims(), self.features);
+        assert!(found >= n, "axis 1 of the input: a flow on the first {n} features found {found}");
+        let rest = (found > n).then(|| x.clone().narrow(1, n, found - n));
+        (x.narrow(1, 0, n), rest)
+    }
+
+    fn apply(&self, x: Tensor<2>, map: impl FnOnce(Tensor<2>) -> (Tensor<2>, Tensor<1>)) -> (Tensor<2>, Tensor<1>) {
+        let (first, rest) = self.split(x);
+        let (first, ladj) = map(first);
+        (Tensor::cat([first].into_iter().chain(rest).collect(), 1), ladj)
+    }
+}
+
+impl Bijector for Leading {
+    /// Initialises the flow, see [`Flow::initialise`].
+    fn initialise_from(&mut self, x: &Tensor<2>, inverted: bool) {
+        let (first, _) = self.split(x.clone());
+        if inverted {
+            self.flow.initialise_inverse(first)
+        } else {
+            self.flow.initialise(first)
+        };
+    }
+
+    fn assume_initialised(&mut self) {
+        self.flow.assume_initialised();
+    }
+
+    fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        self.apply(x, |x| self.flow.forward_and_ladj(x))
+    }
+
+    fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+        self.apply(z, |z| self.flow.inverse_and_ladj(z))
     }
 }

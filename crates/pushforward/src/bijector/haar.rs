@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::map::{Bijector, check_features};
 use super::permutation::Permutation;
-use super::{Bijector, check_features};
 
 /// One level of the orthonormal Haar transform: `[channels, height, width]` to `[4 channels, height / 2, width / 2]`.
 ///

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
 
-use super::elementwise::softplus;
-use super::{Bijector, sum_features};
+use super::map::softplus;
+use super::map::{Bijector, sum_features};
 
 /// Distance from 0 and 1 that the argument of the logit keeps.
 const MARGIN: f64 = 1e-6;

@@ -4,9 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::map::{Bijector, constant_ladj};
 use super::permutation::Permutation;
 use super::triangular::{factorise, inverse_lower, random_orthogonal};
-use super::{Bijector, constant_ladj};
 use crate::rng::Stream;
 
 /// `z = P L U x` for the channels of every position, with a fixed permutation `P`, `L` lower triangular with ones on its diagonal and `U`

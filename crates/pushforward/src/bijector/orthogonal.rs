@@ -4,8 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::lu_linear::LinearStart;
+use super::map::{Bijector, check_features, constant_ladj};
 use super::triangular::inverse_lower;
-use super::{Bijector, check_features, constant_ladj};
 use crate::rng::Stream;
 use crate::tensor::from_host;
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Bijector, check_features, constant_ladj};
+use super::map::{Bijector, check_features, constant_ladj};
 use crate::rng::Stream;
 
 /// `z_i = x_{order[i]}`; its log-determinant is zero.

@@ -15,7 +15,7 @@
 
 use burn::tensor::{Int, Tensor, activation};
 
-use super::elementwise::softplus;
+use super::map::softplus;
 use crate::tensor::from_host;
 
 /// Smallest share of a bin in the interval, and smallest slope.

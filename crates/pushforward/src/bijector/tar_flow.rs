@@ -6,7 +6,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::elementwise::soft_clip;
-use super::{Bijector, check_features, sum_features};
+use super::map::{Bijector, check_features, sum_features};
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
 use crate::nn::norm::LayerNorm;
 use crate::nn::{Fill, parameter};

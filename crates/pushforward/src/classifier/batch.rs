@@ -19,8 +19,8 @@ impl LabelledBatch {
     /// # Panics
     /// If the set has no labels; see [`Dataset::label_count`].
     pub fn at(batches: &Batches, index: u64) -> Self {
-        let labels = batches.labels_at(index).expect("a classifier needs a labelled set");
-        Self { ids: batches.at(index), labels }
+        let (ids, labels) = batches.with_labels(index);
+        Self { ids, labels: labels.expect("a classifier needs a labelled set") }
     }
 
     /// The examples of a held-out part in `range`, in their order; what a set draws anew at each visit is the same every time.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::network::GROUPS;
+use crate::setting::SettingError;
+
+/// Groups of the normalisations between convolutions.
+pub(super) const GROUPS: usize = 4;
 
 /// Configuration of a [`Classifier`](super::Classifier).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,15 +30,18 @@ impl ClassifierConfig {
     ///
     /// # Errors
     /// Says which setting is outside, and what it may be.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
-            return Err(format!("channels = {} must be a positive multiple of {GROUPS}", self.channels));
+            return Err(SettingError::new(
+                "channels",
+                format!("= {} must be a positive multiple of {GROUPS}", self.channels),
+            ));
         }
         if self.width == 0 {
-            return Err("width = 0 leaves no features; use at least 1".into());
+            return Err(SettingError::new("width", "= 0 leaves no features; use at least 1"));
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("dropout = {} must lie in [0, 1)", self.dropout));
+            return Err(SettingError::new("dropout", format!("= {} must lie in [0, 1)", self.dropout)));
         }
         Ok(())
     }
@@ -52,7 +58,8 @@ mod tests {
         assert_eq!((good.channels, good.width), (8, 64));
         assert_eq!(good.validate(), Ok(()));
         for (text, key) in [("channels = 6", "channels"), ("width = 0", "width"), ("dropout = 1.0", "dropout")] {
-            let problem = parse(text).expect("it is well-formed").validate().expect_err("it is out of range");
+            let problem =
+                parse(text).expect("it is well-formed").validate().expect_err("it is out of range").to_string();
             assert!(problem.starts_with(key), "{problem}");
         }
         assert!(parse("chanels = 8").expect_err("a typo").to_string().contains("channels"));

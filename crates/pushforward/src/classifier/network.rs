@@ -10,7 +10,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::config::ClassifierConfig;
+use super::config::{ClassifierConfig, GROUPS};
 use crate::dual::Dual;
 use crate::nn::conv::{Conv2d, Conv2dConfig};
 use crate::nn::dropout::Dropout;
@@ -19,9 +19,6 @@ use crate::nn::norm::{GroupNorm, LayerNorm};
 use crate::nn::{Pass, SiteShape};
 use crate::rng::Stream;
 use crate::tensor::from_host;
-
-/// Groups of the normalisations between convolutions.
-pub(super) const GROUPS: usize = 4;
 
 impl ClassifierConfig {
     /// Draws the weights for images of the given shape and `labels` labels.

@@ -89,8 +89,11 @@ impl Batches {
     /// # Shapes
     /// `batch * sites` class indices, example by example.
     pub fn at(&self, index: u64) -> Vec<u32> {
+        self.write(self.keys(index))
+    }
+
+    fn write(&self, keys: Vec<ExampleKey>) -> Vec<u32> {
         let sites = self.dataset.schema().sites;
-        let keys = self.keys(index);
         let mut out = vec![0; keys.len() * sites];
         for (key, example) in keys.into_iter().zip(out.chunks_exact_mut(sites)) {
             self.dataset.write(key, example);
@@ -98,9 +101,14 @@ impl Batches {
         out
     }
 
-    /// The labels of the examples of batch number `index`, where the set has labels.
-    pub fn labels_at(&self, index: u64) -> Option<Vec<u32>> {
-        self.keys(index).iter().map(|key| self.dataset.label(key.index)).collect()
+    /// Batch number `index` of the run with the labels of its examples, where the set has labels.
+    ///
+    /// # Shapes
+    /// `batch * sites` class indices, example by example, and `batch` labels.
+    pub fn with_labels(&self, index: u64) -> (Vec<u32>, Option<Vec<u32>>) {
+        let keys = self.keys(index);
+        let labels = keys.iter().map(|key| self.dataset.label(key.index)).collect();
+        (self.write(keys), labels)
     }
 
     /// Which examples batch number `index` holds.

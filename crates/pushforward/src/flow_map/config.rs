@@ -2,20 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow_map::interpolant::Source;
+use crate::flow_map::backbone::{BackboneConfig, Parametrisation};
+use crate::flow_map::conditioning::Condition;
+use crate::flow_map::interpolant::{Noise, Source};
 use crate::flow_map::losses::{EcldPreset, GradientPath};
-use crate::flow_map::map::Parametrisation;
-use crate::flow_map::network::{FlowMapModelConfig, NetworkConfig, Skip};
-use crate::flow_map::time::TimesConfig;
-use crate::nn::graph_transformer::GraphTransformerConfig;
-use crate::nn::pair_transformer::PairTransformerConfig;
+use crate::flow_map::model::{FlowMapModelConfig, Skip};
+use crate::flow_map::network::NetworkConfig;
+use crate::flow_map::objective::BatchConfig;
+use crate::flow_map::times::TimesConfig;
+use crate::nn::SiteShape;
+use crate::setting::{SettingError, fraction, not_negative, open_fraction, positive, require};
 
 /// A categorical flow map and how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FlowMapConfig {
+#[serde(bound = "C: BackboneConfig")]
+pub struct FlowMapConfig<C = NetworkConfig> {
     /// The network.
-    pub network: NetworkConfig,
+    pub network: C,
     /// What the last layer adds to the logits.
     #[serde(default)]
     pub skip: Skip,
@@ -35,37 +39,6 @@ pub struct FlowMapConfig {
     /// What the model is told of an item.
     #[serde(default)]
     pub condition: Condition,
-}
-
-/// What a model is told of an item beside its noised point.
-///
-/// It is hidden from a share of the examples, so that the model also knows the law of all items: samples need not name a
-/// condition, and guidance has something to compare with (Ho and Salimans 2022, arXiv:2207.12598).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Condition {
-    /// Nothing.
-    #[default]
-    None,
-    /// The label that the data set gives it.
-    Label {
-        /// Share of the examples whose label is hidden.
-        #[serde(default = "tenth")]
-        dropout: f64,
-    },
-    /// Its first sites, as many as a uniform draw from 1 to `longest` says; the network sees them as they are in the end.
-    Prefix {
-        /// Share of the examples of which nothing is told.
-        #[serde(default = "tenth")]
-        dropout: f64,
-        /// Most sites that are told; all but one, if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        longest: Option<usize>,
-    },
-}
-
-fn tenth() -> f64 {
-    0.1
 }
 
 fn one() -> f64 {
@@ -270,9 +243,34 @@ pub enum Weighting {
     Learned,
 }
 
-impl FlowMapConfig {
+impl ObjectiveConfig {
+    /// Checks every setting against its range, and what goes together.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        open_fraction("smoothing", self.smoothing)?;
+        open_fraction("share", self.share)?;
+        fraction("start", self.start)?;
+        not_negative("lambda", self.lambda)?;
+        positive("temperature", self.temperature)?;
+        not_negative("edge_weight", self.edge_weight)?;
+        if let Some(OneStep { share, jumps }) = self.one_step {
+            fraction("one_step.share", share)?;
+            require(jumps >= 2, "one_step.jumps", format_args!("is at least 2, found {jumps}"))?;
+            let problem = "compares probabilities, and the naive objective has none: remove it";
+            require(self.off_diagonal != OffDiagonal::Naive, "one_step", problem)?;
+        }
+        let follows = self.temperature == 1.0 || self.off_diagonal.is_lagrangian();
+        let problem =
+            "is for csd, lsd, ecld and lsd-logit, which follow the velocity of a teacher's diagonal: remove it";
+        require(follows, "temperature", problem)
+    }
+}
+
+impl<C: BackboneConfig> FlowMapConfig<C> {
     /// A network and an objective, and everything else as a recipe that is silent on it has it.
-    pub fn new(network: NetworkConfig, objective: ObjectiveConfig) -> Self {
+    pub fn new(network: C, objective: ObjectiveConfig) -> Self {
         Self {
             network,
             skip: Skip::default(),
@@ -287,120 +285,71 @@ impl FlowMapConfig {
     /// The trainable model behind these settings, for data with this number of labels.
     ///
     /// # Panics
-    /// If the model is to be told of labels and there are none.
-    pub fn model(&self, labels: Option<usize>) -> FlowMapModelConfig {
-        let told = matches!(self.condition, Condition::Label { .. });
-        assert!(!told || labels.is_some(), "the condition is a label, and the data have none");
+    /// If the model takes labels and there are none.
+    pub fn model(&self, labels: Option<usize>) -> FlowMapModelConfig<C> {
+        let labelled = matches!(self.condition, Condition::Label { .. });
+        assert!(!labelled || labels.is_some(), "the condition is a label, and the data have none");
         FlowMapModelConfig {
             network: self.network.clone(),
             skip: self.skip,
             parametrisation: self.objective.off_diagonal.parametrisation(),
             learned_weight: self.objective.weighting == Weighting::Learned,
-            labels: labels.filter(|_| told),
+            labels: labels.filter(|_| labelled),
         }
     }
 
-    /// Checks what types cannot express.
+    /// The noise of training and samples.
+    pub fn noise(&self) -> Noise {
+        Noise { source: self.source, edge_scale: self.edge_noise }
+    }
+
+    /// How items become points in training.
+    pub fn batch(&self) -> BatchConfig {
+        BatchConfig { noise: self.noise(), condition: self.condition, edge_weight: self.objective.edge_weight }
+    }
+
+    /// Checks what types cannot express; keys are those of the table `model`.
     ///
     /// # Errors
     /// The key, what it may be and what was found.
-    pub fn validate(&self) -> Result<(), String> {
-        let unit = |key: &str, value: f64, top_open: bool| {
-            let fits = (0.0..=1.0).contains(&value) && !(top_open && value == 1.0);
-            let range = if top_open { "[0, 1)" } else { "[0, 1]" };
-            if fits { Ok(()) } else { Err(format!("model.{key} lies in {range}, found {value}")) }
-        };
-        let o = &self.objective;
-        unit("objective.smoothing", o.smoothing, true)?;
-        unit("objective.share", o.share, true)?;
-        unit("objective.start", o.start, false)?;
-        if let Some(OneStep { share, jumps }) = o.one_step {
-            unit("objective.one_step.share", share, false)?;
-            if jumps < 2 {
-                return Err(format!("model.objective.one_step.jumps is at least 2, found {jumps}"));
-            }
-            if o.off_diagonal == OffDiagonal::Naive {
-                return Err(
-                    "model.objective.one_step compares probabilities, and the naive objective has none: remove it"
-                        .into(),
-                );
-            }
-        }
-        unit("times.boundary", self.times.boundary, false)?;
-        unit("times.latest", self.times.latest, false)?;
-        if self.times.latest == 0.0 {
-            return Err("model.times.latest is positive, found 0".into());
-        }
-        if !(o.lambda.is_finite() && o.lambda >= 0.0) {
-            return Err(format!("model.objective.lambda is not negative, found {}", o.lambda));
-        }
-        if !(o.temperature.is_finite() && o.temperature > 0.0) {
-            return Err(format!("model.objective.temperature is positive, found {}", o.temperature));
-        }
-        if o.temperature != 1.0 && !o.off_diagonal.is_lagrangian() {
-            return Err(
-                "model.objective.temperature is for csd, lsd, ecld and lsd-logit, which follow the velocity of a \
-                        teacher's diagonal: remove it"
-                    .into(),
-            );
-        }
-        if !(o.edge_weight.is_finite() && o.edge_weight >= 0.0) {
-            return Err(format!("model.objective.edge_weight is not negative, found {}", o.edge_weight));
-        }
-        if !(self.edge_noise.is_finite() && self.edge_noise > 0.0) {
-            return Err(format!("model.edge_noise is positive, found {}", self.edge_noise));
-        }
-        if let Source::Dirichlet { concentration } = self.source {
-            if !(concentration.is_finite() && concentration > 0.0) {
-                return Err(format!("model.source.concentration is positive, found {concentration}"));
-            }
-            if self.skip != Skip::None {
-                return Err("model.skip = evidence belongs to the Gaussian source: remove one of the two".into());
-            }
-        }
-        if o.off_diagonal == OffDiagonal::Naive && self.skip != Skip::None {
-            return Err(
-                "model.skip = evidence adds to logits, and the naive objective has none: remove one of the two".into(),
-            );
+    pub fn validate(&self) -> Result<(), SettingError> {
+        self.network.validate().map_err(|e| e.within("network"))?;
+        self.objective.validate().map_err(|e| e.within("objective"))?;
+        self.times.validate().map_err(|e| e.within("times"))?;
+        self.condition.validate().map_err(|e| e.within("condition"))?;
+        self.source.validate().map_err(|e| e.within("source"))?;
+        positive("edge_noise", self.edge_noise)?;
+        let naive = self.objective.off_diagonal == OffDiagonal::Naive;
+        if self.skip != Skip::None {
+            let gaussian = self.source == Source::Gaussian;
+            require(gaussian, "skip", "= evidence belongs to the Gaussian source: remove one of the two")?;
+            require(
+                !naive,
+                "skip",
+                "= evidence adds to logits, and the naive objective has none: remove one of the two",
+            )?;
         }
         match self.condition {
-            Condition::None => {}
-            Condition::Label { dropout } => {
-                unit("condition.dropout", dropout, false)?;
-                if self.network.condition_width().is_none() {
-                    return Err("model.condition.kind = label is not for the published graph network: take \
-                                model.network.kind = pair-transformer"
-                        .into());
-                }
+            Condition::Label { .. } => {
+                let problem =
+                    "= label is not for this network: the published graph network takes none; use pair-transformer";
+                require(self.network.takes_labels(), "condition.kind", problem)
             }
-            Condition::Prefix { dropout, longest } => {
-                unit("condition.dropout", dropout, false)?;
-                if longest == Some(0) {
-                    return Err("model.condition.longest is at least 1, found 0".into());
-                }
-                if o.off_diagonal == OffDiagonal::Naive {
-                    return Err(
-                        "model.condition.kind = prefix needs probabilities, and the naive objective has none".into()
-                    );
-                }
+            Condition::Prefix { .. } => {
+                require(!naive, "condition.kind", "= prefix needs probabilities, and the naive objective has none")
             }
+            Condition::None => Ok(()),
         }
-        if let NetworkConfig::Dit(dit) = &self.network
-            && (dit.heads == 0 || !dit.width.is_multiple_of(dit.heads) || !(dit.width / dit.heads).is_multiple_of(2))
-        {
-            return Err(format!(
-                "model.network.heads must divide model.network.width into even parts: {} heads, width {}",
-                dit.heads, dit.width
-            ));
-        }
-        match &self.network {
-            NetworkConfig::GraphTransformer(GraphTransformerConfig { heads, widths: [width, ..], .. })
-            | NetworkConfig::PairTransformer(PairTransformerConfig { heads, width, .. })
-                if *heads == 0 || !width.is_multiple_of(*heads) =>
-            {
-                Err(format!("model.network.heads must divide the width of nodes: {heads} heads, width {width}"))
-            }
-            _ => Ok(()),
-        }
+    }
+
+    /// Checks that the model can be of such items, so that making it cannot panic; keys are those of the table `model`.
+    ///
+    /// # Errors
+    /// The key, what it may be and what was found.
+    pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
+        self.network.check(sites).map_err(|e| e.within("network"))?;
+        let line = sites.as_graph().is_none() && sites.count >= 2;
+        let prefix = matches!(self.condition, Condition::Prefix { .. });
+        require(line || !prefix, "condition.kind", "= prefix is for text, tables and images of several sites")
     }
 }

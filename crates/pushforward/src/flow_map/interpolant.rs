@@ -7,8 +7,12 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::time::column;
+use crate::nn::SiteShape;
 use crate::rng::Stream;
+use crate::setting::{SettingError, positive};
+use crate::tensor::from_host;
 
 /// The distribution of `x_0`, independent over sites.
 ///
@@ -28,6 +32,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// Checks the concentration.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        match *self {
+            Self::Gaussian => Ok(()),
+            Self::Dirichlet { concentration } => positive("concentration", concentration),
+        }
+    }
+
     /// Draws `sites` points of `classes` entries, row by row.
     pub fn draw(self, sites: usize, classes: usize, stream: &mut Stream) -> Vec<f32> {
         match self {
@@ -40,6 +55,41 @@ impl Source {
                     g.into_iter().map(move |v| (v / sum) as f32)
                 })
                 .collect(),
+        }
+    }
+}
+
+/// The noise of a model: its distribution, and its scale on the edges of graphs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// The distribution of `x_0`.
+    pub source: Source,
+    /// Factor of the noise of pairs of nodes.
+    pub edge_scale: f64,
+}
+
+impl Default for Noise {
+    /// Standard normal noise everywhere.
+    fn default() -> Self {
+        Self { source: Source::Gaussian, edge_scale: 1.0 }
+    }
+}
+
+impl Noise {
+    /// Points of the source with the scale of the noise; zero where an item has no site or class.
+    ///
+    /// # Shapes
+    /// - `x0`, output: `[batch, sites, classes]`
+    pub fn shape(&self, x0: Tensor<3>, sites: SiteShape, conditioning: &Conditioning) -> Tensor<3> {
+        let x0 = conditioning.mask(x0);
+        match sites.as_graph() {
+            Some(graph) if self.edge_scale != 1.0 => {
+                let scale = |i: usize| if i < graph.nodes { 1.0 } else { self.edge_scale };
+                let scales: Vec<f64> = (0..sites.count).map(scale).collect();
+                let scales: Tensor<3> = from_host(&scales, [1, sites.count, 1], &x0);
+                x0 * scales
+            }
+            _ => x0,
         }
     }
 }

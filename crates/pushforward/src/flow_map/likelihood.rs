@@ -20,9 +20,10 @@
 
 use burn::tensor::{Device, Int, Tensor, activation};
 
+use crate::flow_map::backbone::EndpointNet;
+use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::{Conditioning, EndpointNet};
 use crate::flow_map::time::column;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
@@ -87,12 +88,12 @@ fn batch_bound<N: EndpointNet>(
     let rows = items * draws;
     let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
     let repeated: Vec<u32> = ids.chunks(sites.count).flat_map(|item| item.repeat(draws)).collect();
-    let given = Conditioning::of_items(sites, &repeated, &noise);
-    let map = map.of(given.clone());
-    let noise = given.keep(noise);
+    let conditioning = Conditioning::of_items(sites, &repeated, &noise);
+    let map = map.of(conditioning.clone());
+    let noise = conditioning.mask(noise);
     let repeated: Vec<u32> = repeated.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
     let x1: Tensor<2, Int> = indices(&repeated, [rows, sites.count], device);
-    let x1 = given.keep(one_hot(x1, sites.classes, &noise));
+    let x1 = conditioning.mask(one_hot(x1, sites.classes, &noise));
     // t = r/(1+r), and x_t = (1-t) noise + t x_1.
     let t: Vec<f64> = r.iter().map(|r| r / (1.0 + r)).collect();
     let weight = column(&t, &noise);
@@ -102,8 +103,8 @@ fn batch_bound<N: EndpointNet>(
     // r y = r x_t / (1-t) = x_t r (1+r)
     let evidence: Vec<f64> = r.iter().map(|r| r * (1.0 + r)).collect();
     let evidence = x_t.clone() * column(&evidence, &x_t);
-    let certain = activation::softmax(given.close(evidence), 2);
-    let miss = given.keep(x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain));
+    let certain = activation::softmax(conditioning.mask_logits(evidence), 2);
+    let miss = conditioning.mask(x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain));
     let error = to_host(&(miss.clone() * miss).sum_dim(2).sum_dim(1));
     let integrand: Vec<f64> =
         error.iter().zip(&r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect();

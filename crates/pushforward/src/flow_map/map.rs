@@ -3,45 +3,34 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
 use crate::dual::softmax;
+use crate::flow_map::backbone::{EndpointNet, Parametrisation};
+use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::losses::jump;
-use crate::flow_map::network::{Conditioning, EndpointNet};
+
 use crate::flow_map::time::{column, jump_weight, rate};
 use crate::nn::Pass;
 use crate::tensor::vector;
-
-/// What the network's output means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Parametrisation {
-    /// Logits of the endpoint on the simplex: `X = x + gamma (softmax(z) - x)`.
-    #[default]
-    Endpoint,
-    /// An unconstrained mean velocity, the naive baseline: `X = x + (t-s) z`.
-    Velocity,
-}
 
 /// A network read as a flow map.
 #[derive(Debug)]
 pub struct FlowMap<'a, N> {
     net: &'a N,
-    parametrisation: Parametrisation,
     temperature: f64,
-    given: Conditioning,
+    conditioning: Conditioning,
     evaluations: Cell<u64>,
 }
 
 impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// A map that has not been evaluated yet, at temperature one.
-    pub fn new(net: &'a N, parametrisation: Parametrisation) -> Self {
-        Self { net, parametrisation, temperature: 1.0, given: Conditioning::default(), evaluations: Cell::new(0) }
+    pub fn new(net: &'a N) -> Self {
+        Self { net, temperature: 1.0, conditioning: Conditioning::default(), evaluations: Cell::new(0) }
     }
 
     /// The map of items of which something is known, not evaluated yet.
-    pub fn of(&self, given: Conditioning) -> Self {
-        Self { given, evaluations: Cell::new(0), ..*self }
+    pub fn of(&self, conditioning: Conditioning) -> Self {
+        Self { conditioning, evaluations: Cell::new(0), ..*self }
     }
 
     /// The same with logits divided by a temperature; below one it sharpens endpoints. Velocities are not affected.
@@ -66,9 +55,11 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// - `s`, `t`: one time per example
     pub fn output(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         self.evaluations.set(self.evaluations.get() + self.net.passes());
-        let mut given = self.given.clone();
-        given.diagonal = given.diagonal.filter(|_| s.iter().all(|&s| s == 0.0));
-        self.net.logits(x.clone().into(), vector(s, x).into(), vector(t, x).into(), &given, &mut Pass::eval()).value
+        let mut conditioning = self.conditioning.clone();
+        conditioning.diagonal_noise = conditioning.diagonal_noise.filter(|_| s.iter().all(|&s| s == 0.0));
+        self.net
+            .logits(x.clone().into(), vector(s, x).into(), vector(t, x).into(), &conditioning, &mut Pass::eval())
+            .value
     }
 
     /// The endpoint `pi_{s,t}(x)`: where the straight continuation of the jump from s to t would arrive at time 1.
@@ -76,7 +67,7 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
     /// On the simplex for the endpoint parametrisation; `x + (1-s) z` for velocities.
     pub fn endpoint(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let z = self.output(x, s, t);
-        match self.parametrisation {
+        match self.net.parametrisation() {
             Parametrisation::Endpoint => softmax(z / self.temperature),
             Parametrisation::Velocity => {
                 let rest: Vec<f64> = s.iter().map(|s| 1.0 - s).collect();

@@ -15,20 +15,23 @@
 //! small ones. Each off-diagonal objective is one variant of [`OffDiagonal`](config::OffDiagonal) and one function of
 //! [`losses`], which knows no network. Sampling is in [`sample`], the likelihood bound in [`likelihood`].
 //!
-//! A sample can be constrained ([`allowed`]) and steered towards a reward ([`steer`]) without any training.
+//! A sample can be constrained ([`constraint`]) and steered towards a reward ([`steer`]) without any training.
 //!
 //! Reading order: `time`, `interpolant`, `losses`, `map`, `objective`, `sample`, `likelihood`, `steer`.
 
-mod conditioning;
+pub mod backbone;
+pub mod conditioning;
 pub mod config;
 pub mod constraint;
 pub mod interpolant;
 pub mod likelihood;
 pub mod losses;
 pub mod map;
+pub mod model;
 pub mod network;
 pub mod objective;
 pub mod sample;
 pub mod steer;
 pub mod time;
+pub mod times;
 pub mod warp;

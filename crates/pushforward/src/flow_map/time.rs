@@ -1,10 +1,7 @@
-//! Times: jump weights, laws of the pairs `s <= t` that training visits, and grids for sampling.
+//! Times: jump weights, pairs `s <= t`, and grids for sampling.
 
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
-use crate::flow_map::warp::TimeWarp;
-use crate::rng::Stream;
 use crate::tensor::from_host;
 
 /// Fraction of the way from a point at `s` to its endpoint that the jump to `t` covers.
@@ -60,105 +57,18 @@ pub fn column(values: &[f64], like: &Tensor<3>) -> Tensor<3> {
     from_host(values, [values.len(), 1, 1], like)
 }
 
-/// The law of a single time or of one member of a pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "distribution", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum TimeDistribution {
-    /// Uniform on `[0, 1]`; pairs are two sorted draws, uniform on the triangle.
-    #[default]
-    Uniform,
-    /// `t` uniform on `[0, 1]` and `s` uniform on `[0, t]`: short early jumps are more frequent.
-    UniformStart,
-    /// A logistic function of a normal number; pairs are two sorted draws.
-    LogitNormal {
-        /// Mean of the normal.
-        mean: f64,
-        /// Its standard deviation.
-        deviation: f64,
-    },
-}
-
-impl TimeDistribution {
-    /// The time at which a uniform number `u` and a normal number `z` fall.
-    fn at(self, u: f64, z: f64) -> f64 {
-        match self {
-            Self::Uniform | Self::UniformStart => u,
-            Self::LogitNormal { mean, deviation } => 1.0 / (1.0 + (-(mean + deviation * z)).exp()),
-        }
-    }
-
-    /// `n` times. In antithetic mode the second half mirrors the first, `u -> 1 - u`.
-    fn times(self, n: usize, antithetic: bool, stream: &mut Stream) -> Vec<f64> {
-        let fresh = if antithetic { n.div_ceil(2) } else { n };
-        let draws: Vec<(f64, f64)> = (0..fresh).map(|_| (stream.uniform(), stream.normal())).collect();
-        let mirrored = draws.iter().map(|&(u, z)| (1.0 - u, -z));
-        draws.iter().copied().chain(mirrored).take(n).map(|(u, z)| self.at(u, z)).collect()
-    }
-}
-
-/// How training draws its times.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TimesConfig {
-    /// Law of the diagonal times.
-    pub diagonal: TimeDistribution,
-    /// Law of the pairs `s < t` of the off-diagonal objective.
-    pub pairs: TimeDistribution,
-    /// Share of the pairs that are forced to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD, whose target
-    /// carries no information there and which then collapse to a single sample.
-    pub boundary: f64,
-    /// The latest end time of the other pairs; below 1 it keeps the off-diagonal objective off the very end.
-    pub latest: f64,
-    /// Mirrored times: lower variance at no cost.
-    pub antithetic: bool,
-    /// Reparametrisation of time for large vocabularies.
-    pub warp: TimeWarp,
-}
-
-impl Default for TimesConfig {
-    fn default() -> Self {
-        Self {
-            diagonal: TimeDistribution::Uniform,
-            pairs: TimeDistribution::Uniform,
-            boundary: 0.0,
-            latest: 1.0,
-            antithetic: true,
-            warp: TimeWarp::Identity,
-        }
-    }
-}
-
-impl TimesConfig {
-    /// `n` times on the diagonal, for variables of `classes` classes.
-    pub fn diagonal(&self, n: usize, classes: usize, stream: &mut Stream) -> Vec<f64> {
-        let warp = self.warp.table(classes);
-        self.diagonal.times(n, self.antithetic, stream).into_iter().map(|u| warp.time(u)).collect()
-    }
-
-    /// `n` pairs off the diagonal, for variables of `classes` classes.
-    pub fn pairs(&self, n: usize, classes: usize, stream: &mut Stream) -> TimePairs {
-        let warp = self.warp.table(classes);
-        let first = self.pairs.times(n, self.antithetic, stream);
-        let second = self.pairs.times(n, self.antithetic, stream);
-        // Where the boundary pairs stand must not follow the mirroring, so they take the last places.
-        let forced = (self.boundary * n as f64 + stream.uniform()).floor() as usize;
-        let (s, t) = first
-            .into_iter()
-            .zip(second)
-            .enumerate()
-            .map(|(i, (a, b))| {
-                if i + forced.min(n) >= n {
-                    return (0.0, 1.0);
-                }
-                let (s, t) = match self.pairs {
-                    TimeDistribution::UniformStart => (a * b, b),
-                    TimeDistribution::Uniform | TimeDistribution::LogitNormal { .. } => (a.min(b), a.max(b)),
-                };
-                (warp.time(s * self.latest), warp.time(t * self.latest))
-            })
-            .unzip();
-        TimePairs { s, t }
-    }
+/// Why there is no such grid.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TimeGridError {
+    /// The times are out of order or range.
+    #[error("a time grid increases strictly from 0 to 1, found {0:?}")]
+    Times(Vec<f64>),
+    /// No network evaluation was granted.
+    #[error("a sample takes at least one network evaluation")]
+    NoEvaluation,
+    /// Heun's method cannot spend an even number of evaluations.
+    #[error("heun spends an odd number of evaluations (2 per step, less 1), found {0}")]
+    EvenEvaluations(usize),
 }
 
 /// Increasing times from 0 to 1, the visits of a sampler.
@@ -179,11 +89,11 @@ impl TimeGrid {
     ///
     /// # Errors
     /// If the times do not increase strictly from 0 to 1.
-    pub fn new(times: Vec<f64>) -> Result<Self, String> {
+    pub fn new(times: Vec<f64>) -> Result<Self, TimeGridError> {
         let increasing = times.windows(2).all(|w| w[0] < w[1]);
         match (times.first(), times.last()) {
             (Some(&first), Some(&last)) if first == 0.0 && last == 1.0 && increasing => Ok(Self(times)),
-            _ => Err(format!("a time grid increases strictly from 0 to 1, found {times:?}")),
+            _ => Err(TimeGridError::Times(times)),
         }
     }
 
@@ -201,7 +111,6 @@ impl TimeGrid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::{Purpose, stream};
 
     #[test]
     fn weights() {
@@ -213,41 +122,6 @@ mod tests {
         let (s, u, t) = (0.15, 0.4, 0.93);
         let rest = (1.0 - jump_weight(s, u)) * (1.0 - jump_weight(u, t));
         assert!((rest - (1.0 - jump_weight(s, t))).abs() < 1e-15);
-    }
-
-    #[test]
-    fn pair_laws() {
-        let n = 40_000;
-        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-        for (law, s_mean, t_mean) in [
-            (TimeDistribution::Uniform, 1.0 / 3.0, 2.0 / 3.0),
-            (TimeDistribution::UniformStart, 0.25, 0.5),
-            // Two sorted draws average to one draw; by symmetry of the logistic about a zero mean that is one half.
-            (TimeDistribution::LogitNormal { mean: 0.0, deviation: 1.0 }, 0.3835, 0.6165),
-        ] {
-            for antithetic in [false, true] {
-                let config = TimesConfig { pairs: law, antithetic, ..TimesConfig::default() };
-                let pairs = config.pairs(n, 4, &mut stream(1, Purpose::Time, 0));
-                assert!(pairs.s.iter().zip(&pairs.t).all(|(s, t)| 0.0 <= *s && s <= t && *t <= 1.0));
-                let found = (mean(&pairs.s), mean(&pairs.t));
-                assert!((found.0 - s_mean).abs() < 0.01 && (found.1 - t_mean).abs() < 0.01, "{law:?}: {found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn boundary_share_and_latest_time() {
-        let config = TimesConfig { boundary: 0.25, latest: 0.9, ..TimesConfig::default() };
-        let pairs = config.pairs(1000, 4, &mut stream(1, Purpose::Time, 0));
-        let forced = pairs.s.iter().zip(&pairs.t).filter(|(s, t)| **s == 0.0 && **t == 1.0).count();
-        assert!((249..=251).contains(&forced), "{forced}");
-        assert!(pairs.t.iter().all(|&t| t == 1.0 || t <= 0.9));
-    }
-
-    #[test]
-    fn antithetic_times_mirror() {
-        let times = TimesConfig::default().diagonal(10, 4, &mut stream(1, Purpose::Time, 0));
-        assert!((0..5).all(|i| (times[i] + times[i + 5] - 1.0).abs() < 1e-12));
     }
 
     #[test]

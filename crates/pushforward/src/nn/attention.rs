@@ -12,7 +12,19 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::dual::Dual;
 use crate::kernels;
+use crate::setting::{SettingError, require};
 use crate::tensor::from_host;
+
+/// Refuses heads that do not divide the width into parts that are multiples of `part`: rotary positions turn features in pairs.
+pub(super) fn check_heads(heads: usize, width: usize, part: usize) -> Result<(), SettingError> {
+    let divides = heads > 0 && width.is_multiple_of(heads) && (width / heads).is_multiple_of(part);
+    let parts = match part {
+        1 => String::new(),
+        2 => " into even parts".into(),
+        _ => format!(" into multiples of {part}"),
+    };
+    require(divides, "heads", format_args!("must divide the width{parts}: {heads} heads, width {width}"))
+}
 
 /// Scaled dot-product attention of every head.
 ///
@@ -60,19 +72,19 @@ pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
 /// # Shapes
 /// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
 /// - `bias`: `[batch, heads, positions, positions]`, rows are queries
-/// - `present`: `[batch, positions]`, one where a position is there and zero elsewhere; at least one per row
+/// - `node_mask`: `[batch, positions]`, one where a position is there and zero elsewhere; at least one per row
 /// - output: `[batch, positions, width]`
 ///
 /// # Panics
 /// If the heads do not divide the width.
-pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, present: &Tensor<2>) -> Dual<3> {
-    if kernels::serve(&qkv.value) && kernels::serve(&bias.value) && kernels::serve(present) {
-        return kernels::attention(qkv.into(), heads, Some(bias.into()), None, Some(present.clone())).into();
+pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, node_mask: &Tensor<2>) -> Dual<3> {
+    if kernels::serve(&qkv.value) && kernels::serve(&bias.value) && kernels::serve(node_mask) {
+        return kernels::attention(qkv.into(), heads, Some(bias.into()), None, Some(node_mask.clone())).into();
     }
     let [q, k, v] = apart(&qkv, heads);
     let [b, heads, n, head] = q.dims();
     let scores = q.matmul(k.linear(|k| k.swap_dims(2, 3))).scale(1.0 / (head as f64).sqrt()) + bias;
-    let absent = present.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
+    let absent = node_mask.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
     together(scores.mask_fill(absent, -1e30).softmax().matmul(v))
 }
 

@@ -14,7 +14,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::attention::{Positions, Rotary, self_attention};
+use super::attention::{Positions, Rotary, check_heads, self_attention};
 use super::dropout::Dropout;
 use super::linear::{Linear, LinearConfig, LinearInit};
 use super::modulation::{Modulation, gated, modulate};
@@ -23,6 +23,7 @@ use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Pass, SiteShape};
 use crate::dual::Dual;
 use crate::rng::Stream;
+use crate::setting::{SettingError, require};
 
 /// Configuration of a [`Dit`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,22 +79,39 @@ pub enum InputMode {
 }
 
 impl DitConfig {
+    /// Checks the settings by themselves.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        check_heads(self.heads, self.width, 2)
+    }
+
+    /// Checks the settings against the shape of an item.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
+        let p = self.patch;
+        let Some([h, w]) = sites.grid() else {
+            self.validate()?;
+            return require(p == 1, "patch", format_args!("must be 1 for data that are no images, found {p}"));
+        };
+        let divides = p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p);
+        require(divides, "patch", format_args!("must divide the image of {h} x {w} pixels, found {p}"))?;
+        // Half of a head's features turn with the row and half with the column, in pairs.
+        check_heads(self.heads, self.width, 4)
+    }
+
     /// Draws the weights for points of the given shape.
     ///
     /// # Panics
-    /// If the heads do not divide the width, the patches do not divide the image, or patches are asked of sites without a grid.
+    /// If the settings do not fit; see [`DitConfig::check`].
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Dit {
-        let (width, heads) = (self.width, self.heads);
-        assert!(heads > 0 && width.is_multiple_of(heads), "heads must divide the width: {heads} heads, width {width}");
-        if let Some([h, w]) = sites.grid() {
-            let p = self.patch;
-            assert!(
-                p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p),
-                "patches must divide the image: patch {p}, {h} x {w}"
-            );
-        } else {
-            assert_eq!(self.patch, 1, "patches need an image: {} sites lie on a line", sites.count);
+        if let Err(problem) = self.check(sites) {
+            panic!("{problem}");
         }
+        let (width, heads) = (self.width, self.heads);
         let token = self.patch * self.patch * sites.classes;
         Dit {
             input: InputEmbedding::init(self, token, device, stream),
@@ -179,29 +197,34 @@ impl Dit {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - output: `[batch, tokens, width]`
-    pub fn read(&self, x: Tensor<3>) -> Tensor<3> {
+    pub fn embed(&self, x: Tensor<3>) -> Tensor<3> {
         self.input.projection.product(self.cut(x).into()).value
     }
 
-    /// What the last layer sees of points that were [read](Self::read).
+    /// What the last layer sees of points that were [embedded](Self::embed).
     ///
     /// # Shapes
-    /// - `read`, output: `[batch, tokens, width]`
+    /// - `embedded`, output: `[batch, tokens, width]`
     /// - `s`, `t`: `[batch]`
     /// - `class`: `[batch, cond]`
-    pub fn features_of(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, class: Option<Tensor<2>>) -> Tensor<3> {
+    pub fn trunk_of(&self, embedded: Tensor<3>, s: Tensor<1>, t: Tensor<1>, class: Option<Tensor<2>>) -> Tensor<3> {
         let cond = self.time.forward_with(s.clone().into(), t.into(), class);
-        let h = self.input.forward_read(read.into(), s.into(), cond.clone());
+        let h = self.input.forward_read(embedded.into(), s.into(), cond.clone());
         self.features(h, cond, &mut Pass::eval()).value
     }
 
-    /// Logits of what [`features_of`](Self::features_of) gives.
+    /// Logits of what [`trunk_of`](Self::trunk_of) gives.
     ///
     /// # Shapes
     /// - `features`: `[batch, tokens, width]`
     /// - output: `[batch, sites, classes]`
-    pub fn logits_of(&self, features: Tensor<3>) -> Tensor<3> {
+    pub fn unembed(&self, features: Tensor<3>) -> Tensor<3> {
         self.paste(self.output.forward(features.into()).value)
+    }
+
+    /// Side of the patches.
+    pub fn patch(&self) -> usize {
+        self.patch
     }
 
     /// Sites to patches: `[batch, sites, classes]` to `[batch, tokens, patch^2 classes]`.

@@ -6,9 +6,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::graph_pooling::{Pooling, pool};
-use super::graph_transformer::{GraphTransformerConfig, TwoLayers};
+
 use super::linear::{Linear, LinearConfig};
 use super::modulation::modulate;
+use super::two_layers::TwoLayers;
 use crate::dual::Dual;
 use crate::kernels;
 use crate::rng::Stream;
@@ -22,11 +23,12 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    pub(super) fn new<const D: usize>(batch: usize, n: usize, present: Option<&Tensor<2>>, like: &Tensor<D>) -> Self {
-        let Some(present) = present else { return Self { nodes: None, edges: None } };
-        let present = present.clone().cast(like.dtype());
-        let (rows, columns) = (present.clone().reshape([batch, n, 1, 1]), present.clone().reshape([batch, 1, n, 1]));
-        Self { nodes: Some(present.reshape([batch, n, 1])), edges: Some(rows * columns) }
+    pub(super) fn new<const D: usize>(batch: usize, n: usize, node_mask: Option<&Tensor<2>>, like: &Tensor<D>) -> Self {
+        let Some(node_mask) = node_mask else { return Self { nodes: None, edges: None } };
+        let node_mask = node_mask.clone().cast(like.dtype());
+        let (rows, columns) =
+            (node_mask.clone().reshape([batch, n, 1, 1]), node_mask.clone().reshape([batch, 1, n, 1]));
+        Self { nodes: Some(node_mask.reshape([batch, n, 1])), edges: Some(rows * columns) }
     }
 
     pub(super) fn nodes(&self, x: Dual<3>) -> Dual<3> {
@@ -84,8 +86,13 @@ pub struct EdgeAttention {
 }
 
 impl EdgeAttention {
-    pub(super) fn init(config: &GraphTransformerConfig, device: &Device, stream: &mut Stream) -> Self {
-        let [dx, de, dy] = config.widths;
+    pub(super) fn init(
+        [dx, de, dy]: [usize; 3],
+        heads: usize,
+        pooling: Pooling,
+        device: &Device,
+        stream: &mut Stream,
+    ) -> Self {
         let mut map = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).init(device, stream);
         Self {
             q: map(dx, dx),
@@ -103,8 +110,8 @@ impl EdgeAttention {
             x_out: map(dx, dx),
             e_out: map(dx, de),
             y_out: TwoLayers::init([dy, dy, dy], device, stream),
-            head: dx / config.heads,
-            pooling: config.pooling,
+            head: dx / heads,
+            pooling,
         }
     }
 
@@ -113,8 +120,8 @@ impl EdgeAttention {
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|map| map.forward(x.clone()));
         let q = q.scale(1.0 / (self.head as f64).sqrt());
         let [mul, add] = [&self.e_mul, &self.e_add].map(|map| map.forward(e.clone()));
-        let present = mask.nodes.as_ref().map(|nodes| nodes.clone().reshape([b, n]));
-        let (scores, seen) = edge_attention([q, k, v], [mul, add], present.as_ref());
+        let node_mask = mask.nodes.as_ref().map(|nodes| nodes.clone().reshape([b, n]));
+        let (scores, seen) = edge_attention([q, k, v], [mul, add], node_mask.as_ref());
 
         // What the graph makes of it: `add + (1 + mul) h`.
         let shaped = |h: Dual<3>, add: &Linear, mul: &Linear| {
@@ -142,16 +149,16 @@ impl EdgeAttention {
 /// # Shapes
 /// - queries, keys, values: `[batch, nodes, features]`
 /// - what edges multiply the scores by, less one, and add to them: `[batch, nodes, nodes, features]`
-/// - `present`: `[batch, nodes]`, 1 for nodes that are seen
+/// - `node_mask`: `[batch, nodes]`, 1 for nodes that are seen
 /// - output: `[batch, nodes, nodes, features]`, `[batch, nodes, features]`
 pub fn edge_attention(
     [q, k, v]: [Dual<3>; 3],
     [mul, add]: [Dual<4>; 2],
-    present: Option<&Tensor<2>>,
+    node_mask: Option<&Tensor<2>>,
 ) -> (Dual<4>, Dual<3>) {
     if [&q, &k, &v].iter().all(|x| kernels::serve(&x.value)) && [&mul, &add].iter().all(|x| kernels::serve(&x.value)) {
         let (nodes, edges) = ([q, k, v].map(Into::into), [mul, add].map(Into::into));
-        let (scores, seen) = kernels::edge_attention(nodes, edges, present.cloned());
+        let (scores, seen) = kernels::edge_attention(nodes, edges, node_mask.cloned());
         return (scores.into(), seen.into());
     }
     let [b, n, width] = q.dims();
@@ -159,9 +166,9 @@ pub fn edge_attention(
     let column = |x: Dual<3>| x.linear(|x| x.reshape([b, 1, n, width]));
     let scores = row(q) * column(k) * mul.shift(1.0) + add;
     // Softmax over the keys, the third axis, of every feature by itself.
-    let open = match present {
-        Some(present) => {
-            let absent = present.clone().reshape([b, 1, n, 1]).lower_scalar(0.5).expand([b, n, n, width]);
+    let open = match node_mask {
+        Some(node_mask) => {
+            let absent = node_mask.clone().reshape([b, 1, n, 1]).lower_scalar(0.5).expand([b, n, n, width]);
             scores.clone().mask_fill(absent, -1e30)
         }
         None => scores.clone(),

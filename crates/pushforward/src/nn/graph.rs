@@ -26,9 +26,9 @@ impl GraphShape {
         pair_count(self.nodes)
     }
 
-    /// Which sites a graph of `present` nodes has, one for one that it has and zero for the others.
-    pub fn sites_of(&self, present: usize) -> impl Iterator<Item = f64> {
-        let exists = move |i: usize| f64::from(u8::from(i < present));
+    /// Which sites a graph of `node_mask` nodes has, one for one that it has and zero for the others.
+    pub fn sites_of(&self, node_mask: usize) -> impl Iterator<Item = f64> {
+        let exists = move |i: usize| f64::from(u8::from(i < node_mask));
         (0..self.nodes).map(exists).chain(in_order(self.nodes).map(move |(_, j)| exists(j)))
     }
 

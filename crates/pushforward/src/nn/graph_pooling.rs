@@ -27,26 +27,26 @@ pub enum Pooling {
 ///
 /// # Shapes
 /// - `x`: `[batch, entries, features]`; absent entries are zero
-/// - `present`: `[batch, entries, 1]`, one where there is an entry; at least one per row
+/// - `node_mask`: `[batch, entries, 1]`, one where there is an entry; at least one per row
 /// - output: `[batch, 4 features]`
-pub fn pool(x: Dual<3>, present: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {
+pub fn pool(x: Dual<3>, node_mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {
     let [b, n, features] = x.dims();
-    let present = present.filter(|_| pooling == Pooling::Masked);
+    let node_mask = node_mask.filter(|_| pooling == Pooling::Masked);
     if kernels::serve(&x.value) {
-        return kernels::summaries(x.into(), present.cloned()).into();
+        return kernels::summaries(x.into(), node_mask.cloned()).into();
     }
-    let counts: Tensor<3> = match present {
-        Some(present) => present.clone().sum_dim(1),
+    let counts: Tensor<3> = match node_mask {
+        Some(node_mask) => node_mask.clone().sum_dim(1),
         None => Tensor::full([b, 1, 1], n as f64, (&x.value.device(), x.value.dtype())),
     };
-    let keep = |x: Tensor<3>| match present {
-        Some(present) => x * present.clone(),
+    let keep = |x: Tensor<3>| match node_mask {
+        Some(node_mask) => x * node_mask.clone(),
         None => x,
     };
     let mean = x.clone().linear(|x| keep(x).sum_dim(1) / counts.clone());
     // Entries that are not there must be neither the least nor the largest.
-    let outside = |side: f64| match present {
-        Some(present) => x.value.clone().detach() + (present.clone().neg() + 1.0) * side,
+    let outside = |side: f64| match node_mask {
+        Some(node_mask) => x.value.clone().detach() + (node_mask.clone().neg() + 1.0) * side,
         None => x.value.clone().detach(),
     };
     let at = |index: Tensor<3, burn::tensor::Int>| x.clone().linear(|x| x.gather(1, index.clone()));

@@ -17,6 +17,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Pass;
+use super::attention::check_heads;
 use super::dropout::Dropout;
 use super::edge_attention::{EdgeAttention, Mask};
 use super::graph::GraphShape;
@@ -24,8 +25,10 @@ use super::graph_pooling::Pooling;
 use super::linear::{Linear, LinearConfig};
 use super::norm::normalised;
 use super::time_embedding::TimeFeatures;
+use super::two_layers::TwoLayers;
 use crate::dual::Dual;
 use crate::rng::Stream;
+use crate::setting::{SettingError, require};
 
 /// Configuration of a [`GraphTransformer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +99,23 @@ impl Default for GraphTransformerConfig {
 const TIME_FEATURES: usize = 128;
 
 impl GraphTransformerConfig {
+    /// Checks the settings by themselves.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        check_heads(self.heads, self.widths[0], 1)
+    }
+
+    /// Checks the settings against the shape of a graph.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self, graph: GraphShape) -> Result<(), SettingError> {
+        self.validate()?;
+        require(graph.nodes >= 2, "kind", "needs graphs of at least 2 nodes")
+    }
+
     /// Draws the weights.
     ///
     /// # Panics
@@ -103,11 +123,9 @@ impl GraphTransformerConfig {
     pub fn init(&self, graph: GraphShape, device: &Device, stream: &mut Stream) -> GraphTransformer {
         let [dx, de, dy] = self.widths;
         let [hx, he, hy] = self.outer;
-        assert!(
-            self.heads > 0 && dx.is_multiple_of(self.heads),
-            "heads must divide the width of nodes: {}, {dx}",
-            self.heads
-        );
+        if let Err(problem) = self.check(graph) {
+            panic!("{problem}");
+        }
         let mut two = |i: usize, h: usize, o: usize| TwoLayers::init([i, h, o], device, stream);
         let nodes_in = two(graph.node_classes, hx, dx);
         let edges_in = two(graph.edge_classes, he, de);
@@ -159,7 +177,7 @@ impl GraphTransformer {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
-    /// - `present`: `[batch, nodes]`, one where there is a node
+    /// - `node_mask`: `[batch, nodes]`, one where there is a node
     /// - `diagonal`: `[batch, nodes, edge_classes]`
     /// - output: `[batch, sites, classes]`
     pub fn forward(
@@ -167,13 +185,13 @@ impl GraphTransformer {
         x: Dual<3>,
         s: Dual<1>,
         t: Dual<1>,
-        present: Option<&Tensor<2>>,
+        node_mask: Option<&Tensor<2>>,
         diagonal: Option<&Tensor<3>>,
         pass: &mut Pass<'_>,
     ) -> Dual<3> {
         let [b, _, _] = x.dims();
         let n = self.graph.nodes;
-        let mask = Mask::new(b, n, present, &x.value);
+        let mask = Mask::new(b, n, node_mask, &x.value);
         let (nodes, pairs) = self.graph.split(x);
         let mut edges = self.graph.matrix(pairs.clone());
         if let Some(diagonal) = diagonal {
@@ -190,32 +208,6 @@ impl GraphTransformer {
         let nodes = self.nodes_out.forward(h) + nodes;
         let pairs = self.graph.upper(self.edges_out.forward(e)) + pairs;
         self.graph.join(nodes, pairs)
-    }
-}
-
-/// `W_2 relu(W_1 x)`.
-#[derive(Module, Debug)]
-pub struct TwoLayers {
-    /// First map.
-    pub first: Linear,
-    /// Second map.
-    pub second: Linear,
-}
-
-impl TwoLayers {
-    pub(super) fn init([inputs, hidden, outputs]: [usize; 3], device: &Device, stream: &mut Stream) -> Self {
-        Self {
-            first: LinearConfig::new(inputs, hidden).init(device, stream),
-            second: LinearConfig::new(hidden, outputs).init(device, stream),
-        }
-    }
-
-    pub(super) fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        self.second.forward(self.first.forward_relu(x))
-    }
-
-    fn forward_relu<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
-        self.second.forward_relu(self.first.forward_relu(x))
     }
 }
 
@@ -281,7 +273,7 @@ impl Layer {
         let [dx, de, dy] = config.widths;
         let [fx, fe, fy] = config.feed_forward;
         Self {
-            attention: EdgeAttention::init(config, device, stream),
+            attention: EdgeAttention::init(config.widths, config.heads, config.pooling, device, stream),
             nodes: TwoLayers::init([dx, fx, dx], device, stream),
             edges: TwoLayers::init([de, fe, de], device, stream),
             graph: TwoLayers::init([dy, fy, dy], device, stream),

@@ -17,6 +17,7 @@ pub mod modulation;
 pub mod norm;
 pub mod pair_transformer;
 pub mod time_embedding;
+pub mod two_layers;
 pub mod unet;
 
 use burn::module::Param;

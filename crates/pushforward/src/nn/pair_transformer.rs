@@ -23,7 +23,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::attention::biased_attention;
+use super::attention::{biased_attention, check_heads};
 use super::dropout::Dropout;
 use super::graph::GraphShape;
 use super::linear::{Linear, LinearConfig, LinearInit};
@@ -33,6 +33,7 @@ use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Fill, Pass, parameter};
 use crate::dual::Dual;
 use crate::rng::Stream;
+use crate::setting::{SettingError, require};
 
 /// Configuration of a [`PairTransformer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,17 +82,32 @@ impl Default for PairTransformerConfig {
 }
 
 impl PairTransformerConfig {
+    /// Checks the settings by themselves.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        check_heads(self.heads, self.width, 1)
+    }
+
+    /// Checks the settings against the shape of a graph.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self, graph: GraphShape) -> Result<(), SettingError> {
+        self.validate()?;
+        require(graph.nodes >= 2, "kind", "needs graphs of at least 2 nodes")
+    }
+
     /// Draws the weights.
     ///
     /// # Panics
     /// If the heads do not divide the width.
     pub fn init(&self, graph: GraphShape, device: &Device, stream: &mut Stream) -> PairTransformer {
         let (width, pair_width) = (self.width, self.pair_width);
-        assert!(
-            self.heads > 0 && width.is_multiple_of(self.heads),
-            "heads must divide the width: {} heads, width {width}",
-            self.heads
-        );
+        if let Err(problem) = self.check(graph) {
+            panic!("{problem}");
+        }
         let zero = |inputs: usize, outputs: usize| LinearConfig::new(inputs, outputs).with_init(LinearInit::Zero);
         let place = |count: usize, width: usize, stream: &mut Stream| {
             self.positions.then(|| parameter([1, count, width], Fill::Normal(PLACE_SCALE), device, stream))
@@ -161,7 +177,7 @@ impl PairTransformer {
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
     /// - `class`: `[batch, cond]`, what is added to the embedded times
-    /// - `present`: `[batch, nodes]`, one where there is a node
+    /// - `node_mask`: `[batch, nodes]`, one where there is a node
     /// - output: `[batch, sites, classes]`
     pub fn forward(
         &self,
@@ -169,24 +185,24 @@ impl PairTransformer {
         s: Dual<1>,
         t: Dual<1>,
         class: Option<Tensor<2>>,
-        present: Option<&Tensor<2>>,
+        node_mask: Option<&Tensor<2>>,
         pass: &mut Pass<'_>,
     ) -> Dual<3> {
         let [b, _, _] = x.dims();
         let n = self.graph.nodes;
         let (mut nodes, mut pairs) = self.graph.split(x);
         let like = nodes.value.clone();
-        let present = match present {
-            Some(present) => present.clone().cast(like.dtype()),
+        let node_mask = match node_mask {
+            Some(node_mask) => node_mask.clone().cast(like.dtype()),
             None => Tensor::ones([b, n], (&like.device(), like.dtype())),
         };
-        let around = Around::new(self.graph, present.clone());
+        let around = Around::new(self.graph, node_mask.clone());
         if self.walk > 0 {
             let (on_nodes, on_pairs) = walk_features(self.graph, &pairs, &around, self.walk);
             nodes = Dual::cat(vec![nodes, on_nodes], 2);
             pairs = Dual::cat(vec![pairs, on_pairs], 2);
         }
-        let share = present.mean_dim(1);
+        let share = node_mask.mean_dim(1);
         let cond = self.time.forward_with(s, t, class) + self.size.forward(share.into());
         let mut h = placed(self.nodes_in.forward(nodes), self.node_places.as_ref());
         let mut e = placed(self.pairs_in.forward(pairs), self.pair_places.as_ref());
@@ -214,7 +230,7 @@ fn placed(x: Dual<3>, places: Option<&Param<Tensor<3>>>) -> Dual<3> {
 struct Around {
     graph: GraphShape,
     /// `[batch, nodes]`, one where there is a node.
-    present: Tensor<2>,
+    node_mask: Tensor<2>,
     /// `[batch, nodes, pairs]`, one where the node is an end of a pair that is there.
     incidence: Tensor<3>,
     /// `[batch, pairs, nodes]`
@@ -224,17 +240,17 @@ struct Around {
 }
 
 impl Around {
-    fn new(graph: GraphShape, present: Tensor<2>) -> Self {
-        let [b, n] = present.dims();
-        let incidence = graph.incidence(&present);
+    fn new(graph: GraphShape, node_mask: Tensor<2>) -> Self {
+        let [b, n] = node_mask.dims();
+        let incidence = graph.incidence(&node_mask);
         // Of the ends of a pair that is there both are there.
         let ends = incidence.clone().swap_dims(1, 2);
-        let count = ends.clone().expand([b, graph.pairs(), n]).matmul(present.clone().reshape([b, n, 1]));
-        let there = count.greater_scalar(1.5).float().cast(present.dtype());
+        let count = ends.clone().expand([b, graph.pairs(), n]).matmul(node_mask.clone().reshape([b, n, 1]));
+        let there = count.greater_scalar(1.5).float().cast(node_mask.dtype());
         let incidence = incidence.expand([b, n, graph.pairs()]) * there.reshape([b, 1, graph.pairs()]);
-        let eye = Tensor::<2>::eye(graph.pairs(), &present.device()).cast(present.dtype());
+        let eye = Tensor::<2>::eye(graph.pairs(), &node_mask.device()).cast(node_mask.dtype());
         let cells = graph.matrix(eye.unsqueeze_dim::<3>(0).into()).value.reshape([1, n * n, graph.pairs()]);
-        Self { graph, present, incidence, ends: ends.expand([b, graph.pairs(), n]), cells: cells.swap_dims(1, 2) }
+        Self { graph, node_mask, incidence, ends: ends.expand([b, graph.pairs(), n]), cells: cells.swap_dims(1, 2) }
     }
 
     /// Sums over the pairs of every node: `[batch, pairs, features]` to `[batch, nodes, features]`.
@@ -266,7 +282,7 @@ fn walk_features(graph: GraphShape, pairs: &Dual<3>, around: &Around, steps: usi
     let inside = bonds.value.clone().detach();
     let outside = inside.clone().lower_equal_scalar(0.0).bool_or(inside.greater_equal_scalar(1.0));
     let soft = Dual { value: bonds.value.clamp(0.0, 1.0), tangent: bonds.tangent.map(|t| t.mask_fill(outside, 0.0)) };
-    let there = around.present.clone();
+    let there = around.node_mask.clone();
     let both = there.clone().reshape([b, n, 1]) * there.reshape([b, 1, n]);
     let adjacency: Dual<3> = around.matrices(soft).linear(|a| a.reshape([b, n, n]) * both.clone());
     let degree = adjacency.clone().linear(|a| a.sum_dim(2)).shift(1e-2);
@@ -361,7 +377,7 @@ impl PairBlock {
         let m = self.norm_attention.forward_modulated(h.clone(), shift_a, scale_a);
         let p = self.norm_bias.forward(e.clone());
         let bias = around.matrices(self.bias.forward(p.clone()));
-        let seen = biased_attention(self.qkv.forward(m.clone()), bias, self.heads, &around.present);
+        let seen = biased_attention(self.qkv.forward(m.clone()), bias, self.heads, &around.node_mask);
         let both = Dual::cat(vec![seen, around.gather(p)], 2);
         let h = gated(h, self.dropout.forward(self.attention_output.forward(both), pass), gate_a);
         let f = self.norm_mlp.forward_modulated(h.clone(), shift_m, scale_m);

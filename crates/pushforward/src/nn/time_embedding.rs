@@ -110,6 +110,11 @@ impl PairEmbedding {
         }
     }
 
+    /// Width of the embedding.
+    pub fn width(&self) -> usize {
+        self.start.second.weight.dims()[1]
+    }
+
     /// # Shapes
     /// - `s`, `t`: `[batch]`
     /// - output: `[batch, width]`

@@ -15,6 +15,7 @@ use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Pass, SiteShape};
 use crate::dual::Dual;
 use crate::rng::Stream;
+use crate::setting::{SettingError, require};
 
 /// Configuration of a [`Unet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,19 +54,41 @@ impl UnetConfig {
         4 * self.channels
     }
 
+    /// Checks the settings by themselves.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        require(!self.multipliers.is_empty(), "multipliers", "name at least one resolution, found []")?;
+        let divides = |m: &usize| *m > 0 && (m * self.channels).is_multiple_of(self.groups);
+        let divide = self.groups > 0 && self.channels > 0 && self.multipliers.iter().all(divides);
+        require(divide, "groups", format_args!("must divide every channel count, found {}", self.groups))
+    }
+
+    /// Checks the settings against the shape of an item.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
+        self.validate()?;
+        let Some([h, w]) = sites.grid() else {
+            return Err(SettingError::new("kind", "= unet needs images: use dit or mlp"));
+        };
+        let factor = 1usize << (self.multipliers.len() - 1).min(20);
+        let halves = h.is_multiple_of(factor) && w.is_multiple_of(factor);
+        let problem = format_args!("halve the image of {h} x {w} pixels too often, found {:?}", self.multipliers);
+        require(halves, "multipliers", problem)
+    }
+
     /// Draws the weights for images of the given shape.
     ///
     /// # Panics
-    /// If the sites are no image, or its sides cannot be halved often enough.
+    /// If the settings do not fit; see [`UnetConfig::check`].
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Unet {
-        let grid = sites.grid().unwrap_or_else(|| panic!("a U-net needs an image: {sites:?}"));
-        let halvings = self.multipliers.len() - 1;
-        assert!(
-            grid.iter().all(|side| side.is_multiple_of(1 << halvings)),
-            "the sides of the image must be divisible by 2^{halvings}: {} x {}",
-            grid[0],
-            grid[1]
-        );
+        if let Err(problem) = self.check(sites) {
+            panic!("{problem}");
+        }
+        let grid = sites.grid().expect("it was checked");
         let widths: Vec<usize> = self.multipliers.iter().map(|m| m * self.channels).collect();
         let cond = self.cond();
         let mut res = |inputs, outputs| ResBlock::init(self, inputs, outputs, cond, device, stream);

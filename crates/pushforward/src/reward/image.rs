@@ -2,14 +2,15 @@
 
 use burn::tensor::Tensor;
 
+use super::error::SpecError;
+use super::leaf::{Context, Items, Leaf, bare, misfit, quoted, whole};
 use super::parse::Argument;
-use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted, whole};
 use crate::classifier::Classifier;
 use crate::classifier::network::grey;
 use crate::data::synthetic::glyphs;
 use crate::data::{DataConfig, Layout};
 use crate::nn::Pass;
-use crate::run::load::{Model, site_shape};
+use crate::run::site_shape;
 use crate::tensor::{from_host, to_host};
 
 /// The names.
@@ -51,9 +52,7 @@ fn class<'a>(label: u64, context: Context<'a>) -> Result<Box<dyn Leaf + 'a>, Spe
         }
         return Err(misfit("class", "a classifier of these images is needed: train one and give it".into()));
     };
-    let Model::Classifier { net, .. } = &loaded.model else {
-        return Err(misfit("class", format!("{} holds no classifier", loaded.path.display())));
-    };
+    let net = &loaded.model.net;
     let grid = site_shape(context.schema).grid();
     if Some(net.grid()) != grid {
         return Err(misfit(

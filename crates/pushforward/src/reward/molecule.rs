@@ -1,34 +1,17 @@
 //! Rewards of molecules.
 
+use super::error::SpecError;
+use super::leaf::{Context, Items, Leaf, bare, misfit, quoted};
 use super::parse::Argument;
-use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted};
 use crate::chem::fingerprint::Fingerprint;
 use crate::chem::substructure::Pattern;
-use crate::chem::{Perceived, Properties, check};
-use crate::data::{Layout, Schema};
+use crate::chem::{Perceived, Properties};
+use crate::data::Layout;
 use crate::metrics::similarity::tanimoto;
 
 /// The names.
 pub(super) const NAMES: &[&str] =
     &["qed", "logp", "tpsa", "weight", "rings", "substructure(\"SMARTS\")", "tanimoto(\"SMILES\")"];
-
-/// A valid molecule as descriptors see it.
-pub(super) struct Facts(Perceived);
-
-impl Facts {
-    /// The facts of every item, none for those that are no single valid molecule; none at all where items are no molecules.
-    pub(super) fn of(ids: &[u32], schema: &Schema) -> Option<Vec<Option<Self>>> {
-        let Layout::Graph(layout) = &schema.layout else { return None };
-        if !layout.is_molecular() {
-            return None;
-        }
-        let fact = |row: &[u32]| {
-            let verdict = check(&layout.molecule(row));
-            Perceived::of(verdict.strict()?).ok().map(Self)
-        };
-        Some(ids.chunks(schema.sites).map(fact).collect())
-    }
-}
 
 pub(super) fn leaf<'a>(
     name: &str,

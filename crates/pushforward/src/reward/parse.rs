@@ -7,7 +7,7 @@
 //! argument = "text in quotes" | number ".." number | sum
 //! ```
 
-use super::SpecError;
+use super::error::SpecError;
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq)]

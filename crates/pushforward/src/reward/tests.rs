@@ -1,11 +1,14 @@
 //! Specifications of every kind of data against values by hand, and soft values against hard ones at the corners.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::*;
 use crate::data::Vocabulary;
 use crate::data::graph::{ABSENT, GraphLayout, NodeClass};
 use crate::data::synthetic::{glyphs, sums};
+use crate::data::{DataConfig, Layout, Schema};
+use crate::flow_map::steer::Reward;
+use crate::metrics::kneser_ney::KneserNey;
 use crate::tensor::{indices, one_hot, to_host};
 
 fn glyph_data() -> DataConfig {
@@ -78,7 +81,7 @@ fn images_by_hand() {
 fn glyphs_have_a_class_without_a_classifier_and_others_need_one() {
     let data = glyph_data();
     let splits = data.load(std::path::Path::new("unused"), 0).unwrap();
-    let ids = crate::run::evaluate::items(splits.test.as_ref(), 40);
+    let ids = crate::run::items(splits.test.as_ref(), 40);
     let schema = splits.schema();
     let total: f64 = (0..glyphs::CLASSES).flat_map(|k| scores(&format!("class({k})"), schema, &data, &ids)).sum();
     assert!(total > 36.0, "almost every drawn digit is the nearest to one template: {total}");

@@ -3,8 +3,9 @@
 use burn::tensor::Tensor;
 use regex::Regex;
 
+use super::error::SpecError;
+use super::leaf::{Context, Items, Leaf, bare, misfit, quoted, whole};
 use super::parse::Argument;
-use super::{Context, Items, Leaf, SpecError, bare, misfit, quoted, whole};
 use crate::data::synthetic::{echo, sums};
 use crate::data::{DataConfig, Layout, Vocabulary};
 use crate::metrics::kneser_ney::KneserNey;

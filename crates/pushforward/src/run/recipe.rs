@@ -23,13 +23,16 @@ use toml::{Table, Value};
 use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
 use crate::data::DataConfig;
+use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::network::NetworkConfig;
+use crate::setting::{SettingError, require};
 use crate::train::TrainConfig;
 
 /// A run: what is learned, from what, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recipe {
+#[serde(deny_unknown_fields, bound = "C: BackboneConfig")]
+pub struct Recipe<C: BackboneConfig = NetworkConfig> {
     /// Name of the run; names its folder.
     pub name: String,
     /// One line for people.
@@ -41,7 +44,7 @@ pub struct Recipe {
     /// The data set.
     pub data: DataConfig,
     /// The model.
-    pub model: ModelConfig,
+    pub model: ModelConfig<C>,
     /// The training.
     #[serde(default)]
     pub train: TrainConfig,
@@ -52,10 +55,10 @@ pub struct Recipe {
 
 /// The families.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "family", rename_all = "kebab-case")]
-pub enum ModelConfig {
+#[serde(tag = "family", rename_all = "kebab-case", bound = "C: BackboneConfig")]
+pub enum ModelConfig<C: BackboneConfig = NetworkConfig> {
     /// A categorical flow map.
-    FlowMap(FlowMapConfig),
+    FlowMap(FlowMapConfig<C>),
     /// An autoencoder within flows, or one of its baselines.
     Aef(AefConfig),
     /// An image classifier, the feature network of Fréchet distances.
@@ -119,16 +122,16 @@ pub enum RecipeError {
         problem: String,
     },
     /// The values do not fit together.
-    #[error("{origin}: {message}")]
+    #[error("{origin}: {source}")]
     Invalid {
         /// The file or preset.
         origin: String,
         /// The key, what it may be, and what was found.
-        message: String,
+        source: SettingError,
     },
 }
 
-impl Recipe {
+impl<C: BackboneConfig> Recipe<C> {
     /// Reads a recipe and applies overrides. `origin` names it in messages.
     ///
     /// # Errors
@@ -144,7 +147,7 @@ impl Recipe {
         // Read from text once more where nothing was changed, so that the message shows line and column.
         let changed = renamed || !overrides.is_empty();
         let recipe: Self = if changed { table.try_into() } else { toml::from_str(text) }.map_err(parse_error)?;
-        recipe.validate().map_err(|message| RecipeError::Invalid { origin: origin.to_owned(), message })?;
+        recipe.validate().map_err(|source| RecipeError::Invalid { origin: origin.to_owned(), source })?;
         Ok(recipe)
     }
 
@@ -153,23 +156,22 @@ impl Recipe {
         toml::to_string(self).expect("a recipe holds only tables, arrays, strings and numbers")
     }
 
-    fn validate(&self) -> Result<(), String> {
-        let name_fits = !self.name.is_empty()
+    /// Checks what types cannot express.
+    ///
+    /// # Errors
+    /// The key, what it may be and what was found.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        let fits = !self.name.is_empty()
             && self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
             && !self.name.starts_with('.');
-        if !name_fits {
-            return Err(format!("name is made of letters, digits, '-', '_' and '.', found {:?}", self.name));
-        }
-        self.train.validate().map_err(|e| e.to_string())?;
+        require(fits, "name", format_args!("is made of letters, digits, '-', '_' and '.', found {:?}", self.name))?;
+        self.train.validate()?;
         match &self.model {
-            ModelConfig::FlowMap(config) => config.validate()?,
+            ModelConfig::FlowMap(config) => config.validate().map_err(|e| e.within("model"))?,
             ModelConfig::Aef(config) => config.validate()?,
-            ModelConfig::Classifier(config) => config.validate().map_err(|e| format!("model.{e}"))?,
+            ModelConfig::Classifier(config) => config.validate().map_err(|e| e.within("model"))?,
         }
-        if self.eval.nfe.contains(&0) {
-            return Err("eval.nfe holds numbers of at least 1, found 0".into());
-        }
-        Ok(())
+        require(!self.eval.nfe.contains(&0), "eval.nfe", "holds numbers of at least 1, found 0")
     }
 }
 
@@ -282,7 +284,7 @@ mod tests {
             assert!(message.contains(hint), "{message}");
         }
         let text = TEXT.replace("kind = 'mlp'", "kind = 'mlp', widht = 3");
-        let message = Recipe::parse(&text, "file.toml", &[]).expect_err("a typo").to_string();
+        let message = Recipe::<NetworkConfig>::parse(&text, "file.toml", &[]).expect_err("a typo").to_string();
         assert!(message.contains("file.toml") && message.contains("did you mean `width`?"), "{message}");
     }
 

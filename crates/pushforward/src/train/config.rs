@@ -6,6 +6,7 @@ use super::ema::EmaConfig;
 use super::optim::AdamWSettings;
 use super::schedule::LrSchedule;
 use crate::kernels::Precision;
+use crate::setting::SettingError;
 
 /// Settings of a training run; the table `train` of a recipe.
 ///
@@ -99,6 +100,12 @@ pub struct ConfigError {
     pub found: String,
     /// What it may be.
     pub allowed: &'static str,
+}
+
+impl From<ConfigError> for SettingError {
+    fn from(e: ConfigError) -> Self {
+        Self::new(format!("train.{}", e.key), format!("= {} is out of range: {}", e.found, e.allowed))
+    }
 }
 
 impl TrainConfig {

@@ -53,3 +53,21 @@ pub struct Observed {
     /// Where every example lies on the time axis, in `[0, 1]`; empty for figures without one.
     pub times: Vec<f64>,
 }
+
+impl Observed {
+    /// A figure of every example with its gradient taken off.
+    pub fn new(name: &'static str, per_example: Tensor<1>, times: Vec<f64>) -> Self {
+        Self { name, per_example: per_example.detach().inner(), times }
+    }
+}
+
+impl LossParts {
+    /// A loss of one term: the mean over examples.
+    ///
+    /// # Shapes
+    /// - `per_example`: `[n]`
+    pub fn mean(name: &'static str, per_example: Tensor<1>, times: Vec<f64>) -> Self {
+        let loss = per_example.clone().mean();
+        Self { terms: vec![LossTerm { loss, values: Observed::new(name, per_example, times) }], observed: Vec::new() }
+    }
+}

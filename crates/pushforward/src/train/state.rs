@@ -9,10 +9,11 @@ use burn::tensor::Tensor;
 
 use super::config::TrainConfig;
 use super::ema::Ema;
+use super::error::TrainError;
 use super::gradients::{Gradients, pcgrad};
 use super::optim::AdamWOptimizer;
 use super::report::Micro;
-use super::{Event, RunFolder, TrainError};
+use super::request::{Event, RunFolder};
 use crate::params::{self, StateDict};
 use crate::train::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
 use crate::train::objective::{LossTerm, Objective, TrainStep};

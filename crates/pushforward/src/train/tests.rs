@@ -1,16 +1,19 @@
 //! Laws of the loop: learning, resuming, stopping, reporting, and failing loudly.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use super::ema::EmaConfig;
 use super::gradients::Gradients;
 use super::report::host;
 use super::*;
-use crate::params::StateDict;
-use crate::train::checkpoint::Checkpoint;
-use crate::train::objective::TrainStep;
+use crate::params::{self, ParamsError, StateDict};
+use crate::train::checkpoint::{self, BEST, Checkpoint, LAST, RESUME, Resume};
+use crate::train::objective::{Objective, TrainStep};
 use crate::train::toy::{self, Mlp, Toy, Trouble, batch, mlp};
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 fn config(steps: u64) -> TrainConfig {
@@ -220,7 +223,7 @@ fn a_non_finite_loss_names_term_example_and_bucket() {
     assert_eq!((steps, good), (3, &path));
     assert_eq!(Resume::load(&path).expect("the last good checkpoint").step, 2);
     let message = error.to_string();
-    for part in ["step 4", "`fit`", "micro-step 7", "example 11", "t0.6-0.8", "resume.safetensors"] {
+    for part in ["step 4", "`fit`", "micro-batch 7", "example 11", "t0.6-0.8", "resume.safetensors"] {
         assert!(message.contains(part), "{message}");
     }
 }

@@ -14,7 +14,9 @@ use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, to_host};
 use serde_json::Value;
 
-use crate::support::{Golden, close, device, golden, golden_json, gradients_by_name, precision, tolerance, tracked};
+use crate::support::{
+    Golden, close, device, golden, golden_and_config, gradients_by_name, precision, tolerance, tracked,
+};
 
 /// One group of a fixture: the published model in our clothes.
 struct Case {
@@ -30,13 +32,15 @@ struct Case {
 /// All groups of a fixture file.
 fn cases(file: &str) -> Vec<Case> {
     let name = format!("aef/{file}");
-    let (Some(_), Some(description)) = (golden(&name), golden_json(&name)) else { return Vec::new() };
-    let groups = description["config"].as_object().expect("the groups of the fixture");
-    groups
+    let Some((g, config)) = golden_and_config(&name) else { return Vec::new() };
+    let groups = config.as_object().expect("the groups of the fixture");
+    let cases: Vec<Case> = groups
         .iter()
         .filter(|(_, settings)| settings["shape"].is_array())
-        .map(|(group, settings)| Case::new(golden(&name).expect("it was there before"), group, settings))
-        .collect()
+        .map(|(group, settings)| Case::new(g.clone(), group, settings))
+        .collect();
+    assert!(!cases.is_empty(), "{name} has groups");
+    cases
 }
 
 impl Case {

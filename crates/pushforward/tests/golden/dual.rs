@@ -11,7 +11,7 @@ use pushforward::nn::time_embedding::TimeFeatures;
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, mask, to_host};
 
-use crate::support::{Golden, close, device, golden, precision, tolerance};
+use crate::support::{Golden, close, device, golden, golden_and_config, precision, tolerance};
 
 const FILE: &str = "nn/dual_rules";
 
@@ -102,17 +102,19 @@ fn product_broadcasts() {
 
 #[test]
 fn linear_and_norms() {
-    let Some(g) = golden(FILE) else { return };
+    let Some((g, config)) = golden_and_config(FILE) else { return };
     let l = linear(&g, "linear.param.weight", Some("linear.param.bias"));
     unary::<2, 2>(&g, "linear", |x| l.forward(x));
     let norm = layer_norm(&g, "layer_norm.param.weight", "layer_norm.param.bias");
     unary::<3, 3>(&g, "layer_norm", |x| norm.forward(x));
     let s = &mut stream(0, Purpose::Init, 0);
-    let mut rms = RmsNorm::init(8, 1e-5, &device(), s);
+    let [width] = g.shape("rms_norm.param.weight");
+    let mut rms = RmsNorm::init(width, config["rms_norm_eps"].as_f64().expect("an epsilon"), &device(), s);
     rms.weight = param(&g, "rms_norm.param.weight");
     unary::<3, 3>(&g, "rms_norm", |x| rms.forward(x));
     let [channels] = g.shape("group_norm.param.weight");
-    let mut group = GroupNorm::init(3, channels, &device(), s);
+    let groups = config["groups"].as_u64().expect("the number of groups") as usize;
+    let mut group = GroupNorm::init(groups, channels, &device(), s);
     group.weight = param(&g, "group_norm.param.weight");
     group.bias = param(&g, "group_norm.param.bias");
     unary::<4, 4>(&g, "group_norm", |x| group.forward(x));
@@ -148,21 +150,32 @@ fn rotary_positions_and_times() {
         let rotary = Rotary::new(Positions::Line, n, width, &x.value);
         rotary.forward(x).linear(|v| v.swap_dims(1, 2))
     });
-    unary::<1, 2>(&g, "time_features", |a| TimeFeatures::Sinusoidal.features(a, 16));
+    let [_, width] = g.shape("time_features.out");
+    unary::<1, 2>(&g, "time_features", |a| TimeFeatures::Sinusoidal.features(a, width));
+}
+
+/// The smallest stride and padding that take one height and width to the other.
+fn step_and_zeros(kernel: usize, [_, _, h, w]: [usize; 4], [_, _, out_h, out_w]: [usize; 4]) -> (usize, usize) {
+    let mut all = (1..=kernel).flat_map(|stride| (0..kernel).map(move |padding| (stride, padding)));
+    let fits = |n: usize, out: usize, (stride, padding): (usize, usize)| {
+        n + 2 * padding >= kernel && (n + 2 * padding - kernel) / stride + 1 == out
+    };
+    all.find(|&pair| fits(h, out_h, pair) && fits(w, out_w, pair)).expect("some convolution has these shapes")
 }
 
 #[test]
 fn convolutions() {
     let Some(g) = golden(FILE) else { return };
     let s = &mut stream(0, Purpose::Init, 0);
-    let mut conv = cast_module(
-        Conv2dConfig { inputs: 3, outputs: 4, kernel: 3, stride: 2, padding: 1 }.init(&device(), s),
-        precision(&device()),
-    );
+    let [outputs, inputs, kernel, _] = g.shape("conv2d.param.weight");
+    let (stride, padding) = step_and_zeros(kernel, g.shape("conv2d.in.x"), g.shape("conv2d.out"));
+    let config = Conv2dConfig { inputs, outputs, kernel, stride, padding };
+    let mut conv = cast_module(config.init(&device(), s), precision(&device()));
     conv.weight = param(&g, "conv2d.param.weight");
     conv.bias = param(&g, "conv2d.param.bias");
     unary::<4, 4>(&g, "conv2d", |x| conv.forward(x));
-    let mut up = ConvTranspose2d::init(3, 2, &device(), s);
+    let [inputs, outputs, _, _] = g.shape("conv_transpose2d.param.weight");
+    let mut up = ConvTranspose2d::init(inputs, outputs, &device(), s);
     up.weight = param(&g, "conv_transpose2d.param.weight");
     up.bias = param(&g, "conv_transpose2d.param.bias");
     unary::<4, 4>(&g, "conv_transpose2d", |x| up.forward(x));

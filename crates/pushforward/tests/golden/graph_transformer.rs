@@ -9,17 +9,17 @@ use pushforward::flow_map::time::{TimeGrid, TimePairs, rate};
 use pushforward::nn::Pass;
 use pushforward::nn::graph::GraphShape;
 use pushforward::nn::graph_pooling::Pooling;
-use pushforward::nn::graph_transformer::{
-    GraphNorm, GraphTime, GraphTransformer, GraphTransformerConfig, TimeEncoder, TwoLayers,
-};
+use pushforward::nn::graph_transformer::{GraphNorm, GraphTime, GraphTransformer, GraphTransformerConfig, TimeEncoder};
 use pushforward::nn::linear::Linear;
+use pushforward::nn::two_layers::TwoLayers;
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{from_host, indices, to_host, vector};
+use serde_json::Value;
 
-use crate::support::{Golden, close, device, golden, tolerance};
+use crate::support::{Golden, close, device, golden_and_config, tolerance};
 
 const FILE: &str = "flow_map/graph_transformer_tiny";
-const GROUPS: [&str; 2] = ["floor_like", "defog_like"];
+const DEEP: &str = "flow_map/graph_transformer_deep";
 /// The published codes do not let `1 - s` or `1 - t` fall below this.
 const FLOOR: f64 = 0.05;
 const EDGE_WEIGHT: f64 = 5.0;
@@ -84,13 +84,76 @@ fn linear<'a>(net: &'a mut GraphTransformer, name: &str) -> Option<&'a mut Linea
     })
 }
 
+/// The network of a group and its graphs. The widths are those of the weights; how many heads there are and how the network
+/// normalises is in the settings: `<group>.hidden_dims.n_head` and `<group>.norm_type`.
+fn network(g: &Golden, group: &str, config: &Value) -> (GraphTransformer, GraphShape) {
+    let name = |rest: &str| format!("{group}.{rest}");
+    let settings = &config[group];
+    let state = g.under(&name("state."));
+    let [_, nodes, node_classes] = g.shape(&name("in.x_s"));
+    let [_, _, _, edge_classes] = g.shape(&name("in.e_s"));
+    let graph = GraphShape { nodes, node_classes, edge_classes };
+    let outputs = |layer: &str| -> usize {
+        let [o, _] = g.shape(&name(&format!("state.{layer}.weight")));
+        o
+    };
+    let sum = state.iter().any(|n| n.contains("proj_s"));
+    let attention = "tf_layers.0.self_attn";
+    let network = GraphTransformerConfig {
+        layers: state.iter().filter(|n| n.ends_with("linX1.weight")).count(),
+        widths: [outputs("mlp_in_X.2"), outputs("mlp_in_E.2"), outputs(&format!("{attention}.y_y"))],
+        feed_forward: ["linX1", "linE1", "lin_y1"].map(|l| outputs(&format!("tf_layers.0.{l}"))),
+        // Times that are added have no hidden layer.
+        outer: [outputs("mlp_in_X.0"), outputs("mlp_in_E.0"), if sum { 0 } else { outputs("y_encoder.mlp.0") }],
+        heads: settings["hidden_dims"]["n_head"].as_u64().expect("the number of heads") as usize,
+        dropout: 0.0,
+        norm: match settings["norm_type"].as_str().expect("the kind of normalisation") {
+            "rmsnorm" => GraphNorm::Rms,
+            "layernorm" => GraphNorm::Layer,
+            other => panic!("unknown normalisation {other}"),
+        },
+        time: if sum { GraphTime::Sum } else { GraphTime::Concat },
+        pooling: Pooling::Padded,
+    };
+    let mut net = network.init(graph, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
+    for full in &state {
+        let (layer, kind) = full.rsplit_once('.').expect("a parameter has a layer");
+        if kind == "freqs" {
+            continue; // a table that we compute
+        }
+        let key = name(&format!("state.{full}"));
+        let Some(linear) = linear(&mut net, layer) else { continue };
+        if kind == "weight" {
+            // The reference stores [out, in].
+            let weight: Tensor<2> = g.tensor::<2>(&key).inner().transpose();
+            linear.weight = Param::from_tensor(Tensor::from_inner(weight));
+        } else {
+            assert!(linear.bias.is_some(), "{layer} has an offset in the reference");
+            linear.bias = Some(Param::from_tensor(g.tensor(&key)));
+        }
+    }
+    (net, graph)
+}
+
+/// A point of all sites from stored nodes and edge matrices.
+fn point(g: &Golden, graph: GraphShape, nodes: &str, edges: &str) -> Tensor<3> {
+    graph.join(g.tensor::<3>(nodes).into(), graph.upper(g.tensor::<4>(edges).into())).value
+}
+
+/// All groups of the fixture; none where it is to be skipped.
+fn cases() -> impl Iterator<Item = Case> {
+    golden_and_config(FILE)
+        .into_iter()
+        .flat_map(|(g, config)| g.groups("in.x0").into_iter().map(move |group| Case::new(g.clone(), group, &config)))
+}
+
 struct Case {
     g: Golden,
-    group: &'static str,
+    group: String,
     net: GraphTransformer,
     graph: GraphShape,
     pairs: TimePairs,
-    present: Tensor<2>,
+    site_mask: Tensor<2>,
     /// Weights of the sites of every graph: one over its nodes, and one over its pairs.
     weights: [Tensor<2>; 2],
     x0: Tensor<3>,
@@ -99,60 +162,21 @@ struct Case {
 }
 
 impl Case {
-    fn new(group: &'static str) -> Option<Self> {
-        let g = golden(FILE)?;
+    fn new(g: Golden, group: String, config: &Value) -> Self {
         let name = |rest: &str| format!("{group}.{rest}");
-        let state = g.under(&name("state."));
-        let [batch, nodes, node_classes] = g.shape(&name("in.x0"));
-        let [_, _, _, edge_classes] = g.shape(&name("in.e0"));
-        let graph = GraphShape { nodes, node_classes, edge_classes };
-        let outputs = |layer: &str| -> usize {
-            let [o, _] = g.shape(&name(&format!("state.{layer}.weight")));
-            o
-        };
-        let sum = state.iter().any(|n| n.contains("proj_s"));
-        let attention = "tf_layers.0.self_attn";
-        let config = GraphTransformerConfig {
-            layers: state.iter().filter(|n| n.ends_with("linX1.weight")).count(),
-            widths: [outputs("mlp_in_X.2"), outputs("mlp_in_E.2"), outputs(&format!("{attention}.y_y"))],
-            feed_forward: ["linX1", "linE1", "lin_y1"].map(|l| outputs(&format!("tf_layers.0.{l}"))),
-            outer: [outputs("mlp_in_X.0"), outputs("mlp_in_E.0"), if sum { 8 } else { outputs("y_encoder.mlp.0") }],
-            heads: if group == "floor_like" { 4 } else { 2 },
-            dropout: 0.0,
-            norm: if group == "floor_like" { GraphNorm::Rms } else { GraphNorm::Layer },
-            time: if sum { GraphTime::Sum } else { GraphTime::Concat },
-            pooling: Pooling::Padded,
-        };
-        let mut net = config.init(graph, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
-        for full in &state {
-            let (layer, kind) = full.rsplit_once('.').expect("a parameter has a layer");
-            if kind == "freqs" {
-                continue; // a table that we compute
-            }
-            let key = name(&format!("state.{full}"));
-            let Some(linear) = linear(&mut net, layer) else { continue };
-            if kind == "weight" {
-                // The reference stores [out, in].
-                let weight: Tensor<2> = g.tensor::<2>(&key).inner().transpose();
-                linear.weight = Param::from_tensor(Tensor::from_inner(weight));
-            } else {
-                assert!(linear.bias.is_some(), "{layer} has an offset in the reference");
-                linear.bias = Some(Param::from_tensor(g.tensor(&key)));
-            }
-        }
+        let (net, graph) = network(&g, &group, config);
+        let [batch, nodes, _] = g.shape(&name("in.x0"));
         let pairs = TimePairs { s: g.values(&name("in.s")), t: g.values(&name("in.t")) };
-        let point = |x: &str, e: &str| {
-            let edges: Tensor<4> = g.tensor(&name(e));
-            graph.join(g.tensor::<3>(&name(x)).into(), graph.upper(edges.into())).value
-        };
+        let point = |x: &str, e: &str| point(&g, graph, &name(x), &name(e));
         let (x0, x1, x_s) = (point("in.x0", "in.e0"), point("in.x1", "in.e1"), point("in.x_s", "in.e_s"));
-        let present: Tensor<2> = g.tensor(&name("in.node_mask"));
-        let sizes: Vec<usize> = to_host(&present).chunks(nodes).map(|row| row.iter().sum::<f64>() as usize).collect();
+        let site_mask: Tensor<2> = g.tensor(&name("in.node_mask"));
+        let sizes: Vec<usize> = to_host(&site_mask).chunks(nodes).map(|row| row.iter().sum::<f64>() as usize).collect();
         let weights = [true, false].map(|of_nodes| {
             let values: Vec<f64> = sizes
                 .iter()
                 .flat_map(|&n| {
-                    let count = if of_nodes { n } else { n * (n - 1) / 2 } as f64;
+                    // A graph of one node has no pairs, and weighs nothing there.
+                    let count = if of_nodes { n } else { (n * (n - 1) / 2).max(1) } as f64;
                     graph
                         .sites_of(n)
                         .enumerate()
@@ -161,7 +185,7 @@ impl Case {
                 .collect();
             from_host(&values, [batch, nodes + graph.pairs()], &x0)
         });
-        Some(Self { g, group, net, graph, pairs, present, weights, x0, x1, x_s })
+        Self { g, group, net, graph, pairs, site_mask, weights, x0, x1, x_s }
     }
 
     fn check(&self, name: &str, found: &[f64], relative: f64) {
@@ -172,7 +196,7 @@ impl Case {
     /// Compares a point with stored nodes and edge matrices, where there are nodes and pairs.
     fn check_point(&self, nodes: &str, edges: &str, found: Dual<3>, relative: f64) {
         let (x, e) = self.graph.split(found);
-        let mask: Tensor<3> = self.present.clone().unsqueeze_dim(2);
+        let mask: Tensor<3> = self.site_mask.clone().unsqueeze_dim(2);
         let there = mask.clone().unsqueeze_dim::<4>(2) * mask.clone().unsqueeze_dim::<4>(1);
         let stored = |name: &str| format!("{}.{name}", self.group);
         let wanted = self.g.tensor::<3>(&stored(nodes)) * mask.clone();
@@ -184,7 +208,7 @@ impl Case {
 
     fn at(&self, x: &Tensor<3>, s: &[f64], t: Dual<1>, diagonal: Option<&Tensor<3>>) -> Dual<3> {
         let s = vector(s, x).into();
-        self.net.forward(x.clone().into(), s, t, Some(&self.present), diagonal, &mut Pass::eval())
+        self.net.forward(x.clone().into(), s, t, Some(&self.site_mask), diagonal, &mut Pass::eval())
     }
 
     fn plain(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
@@ -270,8 +294,7 @@ impl Case {
 
 #[test]
 fn logits_and_tangents() {
-    for group in GROUPS {
-        let Some(case) = Case::new(group) else { return };
+    for case in cases() {
         let TimePairs { s, t } = &case.pairs;
         case.check_point("out.logits_X", "out.logits_E", case.plain(&case.x_s, s, t).into(), 1e-9);
         let z = case.student();
@@ -286,12 +309,12 @@ fn logits_and_tangents() {
 
 #[test]
 fn losses_and_parameter_gradients() {
-    for group in GROUPS {
-        let Some(mut case) = Case::new(group) else { return };
+    for mut case in cases() {
+        let group = case.group.clone();
         let names = case.g.under(&format!("{group}.loss."));
         let names: std::collections::BTreeSet<String> =
             names.iter().filter_map(|n| n.split('.').next().map(str::to_owned)).collect();
-        assert!(names.len() >= 6, "losses: {names:?}");
+        assert!(!names.is_empty(), "{group} has losses");
         for name in names {
             let per_site = case.loss(&name);
             let [nodes, edges] =
@@ -316,8 +339,8 @@ fn losses_and_parameter_gradients() {
 
 #[test]
 fn published_samplers_with_and_without_noise_on_the_diagonal() {
-    for group in GROUPS {
-        let Some(case) = Case::new(group) else { return };
+    for case in cases() {
+        let group = &case.group;
         let n = case.x0.dims()[0];
         let noisy: Tensor<4> = case.g.tensor(&format!("{group}.sample.e0_noisy_diag"));
         let eye = Tensor::<2>::eye(case.graph.nodes, &noisy.device()).cast(noisy.dtype()).unsqueeze_dim::<3>(0);
@@ -339,6 +362,38 @@ fn published_samplers_with_and_without_noise_on_the_diagonal() {
                 let name = |field: &str| format!("sample.{kind}.map{steps}.{field}");
                 case.check_point(&name("x"), &name("e"), x.into(), 1e-8);
             }
+        }
+    }
+}
+
+/// Layers after the second, of graphs without padding.
+#[test]
+fn deep_networks_on_whole_graphs() {
+    let Some((g, config)) = golden_and_config(DEEP) else { return };
+    for group in g.groups("in.x_s") {
+        let name = |rest: &str| format!("{group}.{rest}");
+        let (net, graph) = network(&g, &group, &config);
+        let x_s = point(&g, graph, &name("in.x_s"), &name("in.e_s"));
+        let site_mask: Tensor<2> = g.tensor(&name("in.node_mask"));
+        let (s, t) = (vector(&g.values(&name("in.s")), &x_s), vector(&g.values(&name("in.t")), &x_s));
+        let t = Dual::new(t.clone(), t.ones_like());
+        let z = net.forward(x_s.into(), s.into(), t, Some(&site_mask), None, &mut Pass::eval());
+        let whole: Vec<bool> =
+            to_host(&site_mask).chunks(graph.nodes).map(|row| row.iter().all(|&there| there == 1.0)).collect();
+        assert!(whole.contains(&true), "{group} has a graph without padding");
+        let compare = |what: &str, found: Vec<f64>, relative: f64| {
+            let wanted = g.values(&name(what));
+            let rows = |values: &[f64]| -> Vec<f64> {
+                let row = values.len() / whole.len();
+                values.chunks(row).zip(&whole).filter(|(_, whole)| **whole).flat_map(|(v, _)| v.to_vec()).collect()
+            };
+            close(&name(what), &rows(&found), &rows(&wanted), tolerance(relative));
+        };
+        let tangent = z.tangent.clone().expect("a tangent in t");
+        for (found, kind, relative) in [(z.value, "logits", 1e-9), (tangent, "dlogits", 1e-6)] {
+            let (x, e) = graph.split(found.into());
+            compare(&format!("out.{kind}_X"), to_host(&x.value), relative);
+            compare(&format!("out.{kind}_E"), to_host(&graph.matrix(e).value), relative);
         }
     }
 }

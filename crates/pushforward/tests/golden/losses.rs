@@ -6,15 +6,27 @@ use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
 use pushforward::flow_map::time::{TimePairs, jump_weight};
 use pushforward::tensor::{indices, one_hot, to_host};
+use serde_json::Value;
 
-use crate::support::{Golden, close, device, golden, tolerance};
+use crate::support::{Golden, close, device, golden_and_config, tolerance};
 
 const FILE: &str = "flow_map/losses";
+
+/// All groups of the fixture; none where it is to be skipped.
+fn cases() -> impl Iterator<Item = Case> {
+    golden_and_config(FILE)
+        .into_iter()
+        .flat_map(|(g, config)| g.groups("in.x0").into_iter().map(move |group| Case::new(g.clone(), group, &config)))
+}
 
 /// Inputs of one group; the student's logits and their tangent are leaves.
 struct Case {
     g: Golden,
-    group: &'static str,
+    group: String,
+    /// The least `1-t` of the clamped losses.
+    clamp: f64,
+    /// The least argument of a logarithm in the logit losses.
+    floor: f64,
     pairs: TimePairs,
     r: Vec<f64>,
     x0: Tensor<3>,
@@ -25,8 +37,9 @@ struct Case {
 }
 
 impl Case {
-    fn new(group: &'static str) -> Option<Self> {
-        let g = golden(FILE)?;
+    fn new(g: Golden, group: String, config: &Value) -> Self {
+        let setting = |key: &str| config[key].as_f64().unwrap_or_else(|| panic!("the settings have no {key}"));
+        let (clamp, floor) = (setting("clamp"), setting("lsd_logit_floor"));
         let pairs = TimePairs { s: g.values(&format!("{group}.in.s")), t: g.values(&format!("{group}.in.t")) };
         let x0: Tensor<3> = g.tensor(&format!("{group}.in.x0"));
         let shape: [usize; 2] = g.shape(&format!("{group}.in.x1"));
@@ -34,7 +47,7 @@ impl Case {
         let x_s = interpolate(x0.clone(), x1.clone(), &pairs.s);
         let (z, dz) = (g.leaf(&format!("{group}.in.z_st")), g.leaf(&format!("{group}.in.dz_st")));
         let r = g.values(&format!("{group}.in.r"));
-        Some(Self { g, group, pairs, r, x0, x1, x_s, z, dz })
+        Self { g, group, clamp, floor, pairs, r, x0, x1, x_s, z, dz }
     }
 
     fn input(&self, name: &str) -> Tensor<3> {
@@ -76,7 +89,7 @@ impl Case {
             "vfm_ls01" => losses::vfm(z, ids(), 0.1, None),
             "csd" => losses::csd(student, z_tt, x_s, pairs, GradientPath::Published),
             "csd_full_grad" => losses::csd(student, z_tt, x_s, pairs, GradientPath::Full),
-            "lsd_clamped" => losses::lsd(student, z_tt, x_s, pairs, 0.05),
+            "lsd_clamped" => losses::lsd(student, z_tt, x_s, pairs, self.clamp),
             "lsd_exact" => losses::lsd(student, z_tt, x_s, pairs, 0.0),
             "ecld_paper_w1" => self.ecld(EcldPreset::Paper, true),
             "ecld_paper_w1_kl" => self.ecld(EcldPreset::Paper, false),
@@ -85,8 +98,8 @@ impl Case {
             "ecld_graph_exactgamma" => self.ecld(EcldPreset::GraphExact, true),
             "ecld_text" => self.ecld(EcldPreset::Text, true),
             "psd_kl" => losses::psd(z, self.input("z_su"), self.input("z_ut"), pairs, &self.r),
-            "lsd_logit" => losses::lsd_logit(student, z_tt, pairs, 0.01, GradientPath::Published),
-            "lsd_logit_full_grad" => losses::lsd_logit(student, z_tt, pairs, 0.01, GradientPath::Full),
+            "lsd_logit" => losses::lsd_logit(student, z_tt, pairs, self.floor, GradientPath::Published),
+            "lsd_logit_full_grad" => losses::lsd_logit(student, z_tt, pairs, self.floor, GradientPath::Full),
             "naive_diag" => losses::naive_diagonal(z, self.x0.clone(), self.x1.clone()),
             "naive_offdiag" => losses::naive(student, z_tt, pairs),
             other => panic!("the fixture has a loss that this test does not know: {other}"),
@@ -115,10 +128,9 @@ fn slack(case: &Case, name: &str) -> f64 {
 
 #[test]
 fn values_and_gradients() {
-    for group in ["main", "edge"] {
-        let Some(case) = Case::new(group) else { return };
+    for case in cases() {
         let names = names(&case);
-        assert!(names.len() >= 17, "losses of {group}: {names:?}");
+        assert!(!names.is_empty(), "{} has losses", case.group);
         for name in names {
             let slack = slack(&case, &name);
             let per_variable = case.per_variable(&name);
@@ -142,14 +154,13 @@ fn values_and_gradients() {
 /// Every example is compared on its own scale, so that a large row cannot hide a wrong small one.
 #[test]
 fn values_row_by_row() {
-    for group in ["main", "edge"] {
-        let Some(case) = Case::new(group) else { return };
+    for case in cases() {
         for name in names(&case) {
             let found = to_host(&case.per_variable(&name).mean_dim(1));
             let wanted = case.wanted(&format!("loss.{name}.per_example"));
             for (i, (f, w)) in found.iter().zip(&wanted).enumerate() {
                 let slack = slack(&case, &name) + 1e-9;
-                close(&format!("{group} {name}, example {i}"), &[*f], &[*w], tolerance(slack));
+                close(&format!("{} {name}, example {i}", case.group), &[*f], &[*w], tolerance(slack));
             }
         }
     }
@@ -157,8 +168,7 @@ fn values_row_by_row() {
 
 #[test]
 fn intermediate_quantities() {
-    for group in ["main", "edge"] {
-        let Some(case) = Case::new(group) else { return };
+    for case in cases() {
         let (s, t, pairs) = (&case.pairs.s, &case.pairs.t, &case.pairs);
         case.check("out.x_s", &to_host(&case.x_s), 1e-12);
         let gamma = pairs.map(jump_weight);
@@ -174,7 +184,7 @@ fn intermediate_quantities() {
         let x_t = losses::jump(case.x_s.clone(), pi, pairs.column(&case.x_s, jump_weight));
         case.check("out.X_st", &to_host(&x_t), 1e-12);
         case.check("out.teacher_entropy", &to_host(&losses::teacher_entropy(case.input("z_tt"))), 1e-11);
-        if group == "edge" {
+        if case.group == "edge" {
             assert!(s.iter().zip(t).any(|(s, t)| s == t) && t.contains(&1.0), "the edge group has its edges");
         }
     }
@@ -183,15 +193,16 @@ fn intermediate_quantities() {
 /// What the published gradient leaves out, which a test of values cannot see.
 #[test]
 fn stopped_parts_carry_no_gradient() {
-    let Some(case) = Case::new("main") else { return };
-    assert!(case.wanted("grad.lsd_logit.dz_st").iter().all(|v| *v == 0.0), "the fixture stops the derivative");
-    let grads = case.per_variable("lsd_logit").mean().backward();
-    assert!(case.dz.grad(&grads).is_none_or(|g| to_host(&g).iter().all(|v| *v == 0.0)));
-    // Published and full CSD have one value and two gradients.
-    let gradient = |name: &str| {
-        let loss = case.per_variable(name).mean();
-        to_host(&case.z.grad(&loss.backward()).expect("the logits carry gradient"))
-    };
-    let (a, b) = (gradient("csd"), gradient("csd_full_grad"));
-    assert!(a.iter().zip(&b).any(|(a, b)| (a - b).abs() > 1e-3 * b.abs().max(1e-3)), "two gradients, found one");
+    for case in cases() {
+        assert!(case.wanted("grad.lsd_logit.dz_st").iter().all(|v| *v == 0.0), "the fixture stops the derivative");
+        let grads = case.per_variable("lsd_logit").mean().backward();
+        assert!(case.dz.grad(&grads).is_none_or(|g| to_host(&g).iter().all(|v| *v == 0.0)));
+        // Published and full CSD have one value and two gradients.
+        let gradient = |name: &str| {
+            let loss = case.per_variable(name).mean();
+            to_host(&case.z.grad(&loss.backward()).expect("the logits carry gradient"))
+        };
+        let (a, b) = (gradient("csd"), gradient("csd_full_grad"));
+        assert!(a.iter().zip(&b).any(|(a, b)| (a - b).abs() > 1e-3 * b.abs().max(1e-3)), "two gradients, found one");
+    }
 }

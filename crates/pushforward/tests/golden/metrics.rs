@@ -16,10 +16,13 @@ fn assert_close(what: &str, ours: f64, golden: f64, tolerance: f64) {
 #[test]
 fn frechet_and_kid() {
     let Some(golden) = golden() else { return };
-    for (group, relative, absolute) in [("full", 1e-8, 0.0), ("deficient", 0.0, 1e-6)] {
-        let name = |part: &str| format!("frechet.{group}.{part}");
+    for group in golden.groups("a") {
+        let name = |part: &str| format!("{group}.{part}");
         let (shape, a) = golden.floats(&name("a"));
         let (_, b) = golden.floats(&name("b"));
+        // Of fewer samples than dimensions covariances have no full rank, and roots of zero are as good as a root of rounding.
+        let deficient = a.len().min(b.len()) <= shape[1] * shape[1];
+        let (relative, absolute) = if deficient { (0.0, 1e-6) } else { (1e-8, 0.0) };
         let (first, second) = (Moments::of(&a, shape[1]), Moments::of(&b, shape[1]));
         for (set, moments) in [("a", &first), ("b", &second)] {
             let ours = [moments.mean().to_vec(), moments.covariance()].concat();

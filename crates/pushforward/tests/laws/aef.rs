@@ -10,7 +10,7 @@ use pushforward::aef::model::DrawRequest;
 use pushforward::aef::network::{ImageNetworkConfig, MlpConfig};
 use pushforward::aef::output::OutputConfig;
 use pushforward::aef::preprocessing::Prepared;
-use pushforward::aef::{AefModel, AefObjective, ImageBatch, ImageShape};
+use pushforward::aef::{AefModel, AefObjective, ImageShape};
 use pushforward::bijector::{FlowConfig, MafConfig};
 use pushforward::metrics::bits_per_dim::bits_per_dim_dequantised;
 use pushforward::rng::{Purpose, stream};
@@ -337,12 +337,4 @@ fn a_uniform_density_has_eight_bits() {
     let k = 128f64.ln();
     let hidden = bits_per_dim_dequantised(k, 784, 256) - 8.0;
     assert!((hidden - 0.008_928_571_428_571_428).abs() < 1e-12, "{hidden}");
-}
-
-#[test]
-fn batches_become_tensors_row_by_row() {
-    let batch = ImageBatch { pixels: vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], count: 2 };
-    let rows = batch.tensor(&Tensor::<1>::zeros([1], &device()));
-    assert_eq!(rows.dims(), [2, 3]);
-    assert!((to_host(&rows)[3] - 0.4).abs() < 1e-6);
 }

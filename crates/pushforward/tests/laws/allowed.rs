@@ -3,12 +3,16 @@
 use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::backbone::Parametrisation;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
 use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::interpolant::{interpolate, source_tensor};
-use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModelConfig, NetworkConfig, Skip};
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
+use pushforward::flow_map::map::FlowMap;
+use pushforward::flow_map::model::{FlowMapModelConfig, Skip};
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::graph::GraphShape;
 use pushforward::nn::graph_transformer::GraphTransformerConfig;
@@ -61,8 +65,11 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
             for last in [LastStep::Argmax, LastStep::Draw] {
                 let grid = sampler.grid(3).expect("three evaluations");
                 let request = SampleRequest { sampler, grid, last, ..SampleRequest::map(12, 1, 3) };
-                let bound = SampleRequest { allowed: Some(allowed.clone()), ..request.clone() };
-                let kept = |request| sample(&net, &config, sites, &device(), &request, &mut |_| true).ids;
+                let bound = SampleRequest { constraint: Some(allowed.clone()), ..request.clone() };
+                let kept = |request| {
+                    sample(&Generator::new(&net, sites, &device()).with_noise(config.noise()), &request, &mut |_| true)
+                        .ids
+                };
                 let breaks = |ids: &[u32]| {
                     let wrong = |i: &[u32]| (i[0] != 2) || (i[4] != 1 && i[4] != ABSENT) || i[2] == 0;
                     ids.chunks(sites.count).filter(|item| wrong(item)).count()
@@ -78,8 +85,8 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
 struct Flat;
 
 impl EndpointNet for Flat {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, given: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
-        given.close(x.value.zeros_like()).into()
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, conditioning: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+        conditioning.mask_logits(x.value.zeros_like()).into()
     }
 }
 
@@ -88,9 +95,9 @@ fn a_fixed_site_moves_along_its_interpolant_and_its_noise_is_that_of_a_free_one(
     let sites = SiteShape::line(2, 3);
     let allowed = Constraint::all(sites).fix(0, 1).expect("a class that exists");
     let noise = |i| source_tensor(stream(5, Purpose::Sample, i).normals(6), [1, 2, 3], &device());
-    let given = Conditioning::default().restrict(Some(&allowed), &noise(0));
-    assert_eq!(to_host(&given.keep(noise(0))), to_host(&noise(0)));
-    let map = FlowMap::new(&Flat, Parametrisation::Endpoint).of(given);
+    let conditioning = Conditioning::default().with_constraint(Some(&allowed), &noise(0));
+    assert_eq!(to_host(&conditioning.mask(noise(0))), to_host(&noise(0)));
+    let map = FlowMap::new(&Flat).of(conditioning);
     let hot = from_host(&[0.0, 1.0, 0.0], [1, 1, 3], &noise(0));
     for (s, t) in [(0.0, 0.4), (0.4, 0.7), (0.2, 1.0)] {
         let first = |x: pushforward::burn::tensor::Tensor<3>| x.slice_dim(1, 0..1);

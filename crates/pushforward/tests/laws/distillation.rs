@@ -3,11 +3,12 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::backbone::Parametrisation;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
-use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{
-    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
-};
+use pushforward::flow_map::model::{FlowMapModel, FlowMapModelConfig, Skip};
+use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::time::{TimePairs, jump_weight, rate};
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::mlp::MlpConfig;

@@ -103,7 +103,7 @@ fn dropout_masks_value_and_tangent_alike() {
 }
 
 #[test]
-#[should_panic(expected = "patches must divide the image: patch 3, 4 x 6")]
+#[should_panic(expected = "patch must divide the image of 4 x 6 pixels, found 3")]
 fn patches_must_divide() {
     let sites = SiteShape::image([4, 6], 2);
     let config = DitConfig { patch: 3, ..DitConfig::default() };

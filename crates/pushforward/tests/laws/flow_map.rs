@@ -2,13 +2,15 @@
 
 use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::backbone::Parametrisation;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig};
 use pushforward::flow_map::losses::{self, EcldPreset, GradientPath};
-use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{
-    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
-};
-use pushforward::flow_map::sample::{SampleRequest, sample};
+use pushforward::flow_map::map::FlowMap;
+use pushforward::flow_map::model::{FlowMapModel, FlowMapModelConfig, Skip};
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::flow_map::sample::{Generator, SampleRequest, sample};
 use pushforward::flow_map::time::TimePairs;
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::mlp::MlpConfig;
@@ -27,13 +29,12 @@ fn dit() -> NetworkConfig {
 
 /// A transformer with random weights throughout.
 fn network() -> FlowMapModel {
-    let config = FlowMapModelConfig {
-        network: dit(),
-        skip: Skip::None,
-        parametrisation: Parametrisation::Endpoint,
-        learned_weight: false,
-        labels: None,
-    };
+    network_for(Parametrisation::Endpoint)
+}
+
+fn network_for(parametrisation: Parametrisation) -> FlowMapModel {
+    let config =
+        FlowMapModelConfig { network: dit(), skip: Skip::None, parametrisation, learned_weight: false, labels: None };
     randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 
@@ -49,7 +50,7 @@ fn points(n: usize, seed: u64) -> Tensor<3> {
 #[test]
 fn a_jump_of_no_length_is_the_identity() {
     let net = network();
-    let (map, x) = (FlowMap::new(&net, Parametrisation::Endpoint), points(4, 1));
+    let (map, x) = (FlowMap::new(&net), points(4, 1));
     let t = [0.0, 0.3, 0.999_999, 1.0];
     assert_eq!(to_host(&map.jump(x.clone(), &t, &t)), to_host(&x));
     // A jump to the end arrives at the endpoint.
@@ -61,7 +62,7 @@ fn a_jump_of_no_length_is_the_identity() {
 #[test]
 fn endpoints_lie_on_the_simplex_and_jumps_stay_there() {
     let net = network();
-    let map = FlowMap::new(&net, Parametrisation::Endpoint);
+    let map = FlowMap::new(&net);
     let on_simplex = |what: &str, x: &Tensor<3>| {
         assert!(to_host(x).iter().all(|v| *v >= 0.0), "{what}: {:?}", to_host(x));
         close(what, &to_host(&x.clone().sum_dim(2)), &[1.0; 4 * SITES.count], tolerance(1e-12));
@@ -77,9 +78,9 @@ fn endpoints_lie_on_the_simplex_and_jumps_stay_there() {
 
 #[test]
 fn velocity_is_the_slope_of_the_jump_at_its_start() {
-    let net = network();
     for parametrisation in [Parametrisation::Endpoint, Parametrisation::Velocity] {
-        let (map, x) = (FlowMap::new(&net, parametrisation), points(3, 4));
+        let net = network_for(parametrisation);
+        let (map, x) = (FlowMap::new(&net), points(3, 4));
         let s = [0.0, 0.4, 0.9];
         let slope = |h: f64| (map.jump(x.clone(), &s, &s.map(|s| s + h)) - x.clone()) * h.recip();
         // Second order in h.
@@ -92,7 +93,7 @@ fn velocity_is_the_slope_of_the_jump_at_its_start() {
 #[test]
 fn everything_is_finite_up_to_the_end_of_time() {
     let net = network();
-    let map = FlowMap::new(&net, Parametrisation::Endpoint);
+    let map = FlowMap::new(&net);
     let pairs = TimePairs { s: vec![1.0, 1.0 - 1e-12, 0.0, 0.97], t: vec![1.0, 1.0, 1.0, 1.0 - 1e-9] };
     let x = points(4, 5);
     for tensor in [map.jump(x.clone(), &pairs.s, &pairs.t), map.velocity(&x, &[1.0, 1.0 - 1e-12, 0.0, 1.0 - 1e-9])] {
@@ -148,14 +149,20 @@ fn one_step_equals_a_hundred_on_a_point_mass() {
     let item = vec![2, 0, 1, 1];
     let net = PointMass(item.clone());
     let config = FlowMapConfig::new(dit(), ObjectiveConfig::default());
-    let draw = |steps| sample(&net, &config, SITES, &device(), &SampleRequest::map(5, steps, 0), &mut |_| true);
+    let draw = |steps| {
+        sample(
+            &Generator::new(&net, SITES, &device()).with_noise(config.noise()),
+            &SampleRequest::map(5, steps, 0),
+            &mut |_| true,
+        )
+    };
     let (one, hundred) = (draw(1), draw(100));
     assert_eq!(one.ids, item.repeat(5));
     assert_eq!(one.ids, hundred.ids);
     let as_f64 = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
     close("endpoints", &as_f64(&hundred.endpoints), &as_f64(&one.endpoints), 1e-5);
     // The semigroup on the way, in the test precision.
-    let (map, x) = (FlowMap::new(&net, Parametrisation::Endpoint), points(1, 9));
+    let (map, x) = (FlowMap::new(&net), points(1, 9));
     let whole = map.jump(x.clone(), &[0.1], &[0.8]);
     let halves = map.jump(map.jump(x, &[0.1], &[0.35]), &[0.35], &[0.8]);
     close("semigroup", &to_host(&halves), &to_host(&whole), tolerance(1e-12));
@@ -178,7 +185,7 @@ fn evidence_alone_is_the_posterior_of_uniform_variables() {
     let mlp = NetworkConfig::Mlp(MlpConfig { width: 8, blocks: 1, ..MlpConfig::default() });
     for network in [dit(), mlp] {
         let net = evidence(network, 64.0);
-        let (map, x, t) = (FlowMap::new(&net, Parametrisation::Endpoint), points(3, 10), [0.0, 0.45, 0.85]);
+        let (map, x, t) = (FlowMap::new(&net), points(3, 10), [0.0, 0.45, 0.85]);
         let pi = to_host(&map.endpoint(&x, &t, &t));
         let density = |x: &[f64], k: usize, t: f64| {
             let square: f64 = x.iter().enumerate().map(|(j, x)| (x - if j == k { t } else { 0.0 }).powi(2)).sum();

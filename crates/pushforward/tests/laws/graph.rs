@@ -3,13 +3,16 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
-use pushforward::flow_map::map::{FlowMap, Parametrisation};
-use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModel, NetworkConfig};
+use pushforward::flow_map::map::FlowMap;
+use pushforward::flow_map::model::FlowMapModel;
+use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
+use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::graph::GraphShape;
 use pushforward::nn::graph_pooling::Pooling;
 use pushforward::nn::graph_transformer::GraphTransformerConfig;
@@ -90,33 +93,33 @@ fn like() -> Tensor<1> {
 fn points(graph: GraphShape, sizes: &[usize]) -> (Tensor<3>, Conditioning) {
     let sites = SiteShape::graph(graph);
     let shape = [sizes.len(), sites.count, sites.classes];
-    let given = Conditioning::of_sizes(sites, sizes, &like());
-    (given.keep(from_host(&numbers(shape.iter().product(), 3), shape, &like())), given)
+    let conditioning = Conditioning::of_sizes(sites, sizes, &like());
+    (conditioning.mask(from_host(&numbers(shape.iter().product(), 3), shape, &like())), conditioning)
 }
 
-fn logits(model: &FlowMapModel, x: &Tensor<3>, given: &Conditioning) -> Tensor<3> {
+fn logits(model: &FlowMapModel, x: &Tensor<3>, conditioning: &Conditioning) -> Tensor<3> {
     let b = x.dims()[0];
     let (s, t) = (vector(&vec![0.3; b], x), vector(&vec![0.7; b], x));
-    model.logits(x.clone().into(), s.into(), t.into(), given, &mut Pass::eval()).value.inner()
+    model.logits(x.clone().into(), s.into(), t.into(), conditioning, &mut Pass::eval()).value.inner()
 }
 
 #[test]
 fn tangents() {
     let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
     let sites = SiteShape::graph(GRAPH);
-    let (_, given) = points(GRAPH, &[5, 3]);
-    let present: Tensor<2> = given.present.expect("a graph has sizes").slice_dim(1, 0..GRAPH.nodes);
+    let (_, conditioning) = points(GRAPH, &[5, 3]);
+    let site_mask: Tensor<2> = conditioning.site_mask.expect("a graph has sizes").slice_dim(1, 0..GRAPH.nodes);
     for pooling in [Pooling::Masked, Pooling::Padded] {
         let net = randomise(GraphTransformerConfig { pooling, ..published() }.init(GRAPH, &device, &mut s));
         let open = GRAPH.live(&like());
         check_tangent("published", sites, &|x, s, t| {
             let x = x.linear(|x| x * open.clone());
-            net.forward(x, s, t, Some(&present), None, &mut Pass::eval())
+            net.forward(x, s, t, Some(&site_mask), None, &mut Pass::eval())
         });
     }
     for config in [own(0), own(3), with_places()] {
         let net = randomise(config.init(GRAPH, &device, &mut s));
-        check_tangent("own", sites, &|x, s, t| net.forward(x, s, t, None, Some(&present), &mut Pass::eval()));
+        check_tangent("own", sites, &|x, s, t| net.forward(x, s, t, None, Some(&site_mask), &mut Pass::eval()));
     }
 }
 
@@ -132,8 +135,8 @@ fn the_order_of_nodes_matters_where_places_do() {
         |x: &Tensor<3>| Tensor::cat(sites.iter().map(|&site| x.clone().slice_dim(1, site..site + 1)).collect(), 1);
     for (name, network) in networks() {
         let model = model(GRAPH, network, OffDiagonal::None);
-        let (x, given) = points(GRAPH, &[5, 5]);
-        let (there, here) = (logits(&model, &permute(&x), &given), permute(&logits(&model, &x, &given)));
+        let (x, conditioning) = points(GRAPH, &[5, 5]);
+        let (there, here) = (logits(&model, &permute(&x), &conditioning), permute(&logits(&model, &x, &conditioning)));
         let (there, here) = (to_host(&there), to_host(&here));
         if ["own with places", "perceptron"].contains(&name) {
             let apart = there.iter().zip(&here).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
@@ -153,7 +156,7 @@ fn padding_does_not_matter() {
         if name != "published" {
             continue; // ours are told the share of nodes that are there, or how many there can be: see below
         }
-        let (x, given) = points(GRAPH, &[3, 5]);
+        let (x, conditioning) = points(GRAPH, &[3, 5]);
         let place = |i: usize| if i < GRAPH.nodes { i } else { 0 };
         let mut wide_sites: Vec<Option<usize>> = (0..wide.nodes).map(|i| (i < GRAPH.nodes).then(|| place(i))).collect();
         for (i, j) in in_order(wide.nodes) {
@@ -170,8 +173,8 @@ fn padding_does_not_matter() {
             1,
         );
         let (_, wide_given) = points(wide, &[3, 5]);
-        let found = wide_given.keep(logits(&wide_model, &padded, &wide_given));
-        let narrow = given.keep(logits(&narrow_model, &x, &given));
+        let found = wide_given.mask(logits(&wide_model, &padded, &wide_given));
+        let narrow = conditioning.mask(logits(&narrow_model, &x, &conditioning));
         for (wide_site, site) in wide_sites.iter().enumerate() {
             let Some(site) = site else { continue };
             let at = |x: &Tensor<3>, i: usize| to_host(&x.clone().slice_dim(1, i..i + 1));
@@ -184,11 +187,11 @@ fn padding_does_not_matter() {
 fn what_is_not_there_does_not_matter() {
     for (name, network) in networks() {
         let model = model(GRAPH, network, OffDiagonal::None);
-        let (x, given) = points(GRAPH, &[3, 4]);
-        let present = given.present.clone().expect("sizes").unsqueeze_dim::<3>(2);
+        let (x, conditioning) = points(GRAPH, &[3, 4]);
+        let present = conditioning.site_mask.clone().expect("sizes").unsqueeze_dim::<3>(2);
         // Whatever stands where there is nothing.
-        let other = x.clone() + (present.neg() + 1.0) * given.open.clone().expect("classes") * 7.0;
-        let there = |x: &Tensor<3>| to_host(&given.keep(logits(&model, x, &given)));
+        let other = x.clone() + (present.neg() + 1.0) * conditioning.class_mask.clone().expect("classes") * 7.0;
+        let there = |x: &Tensor<3>| to_host(&conditioning.mask(logits(&model, x, &conditioning)));
         close(name, &there(&other), &there(&x), tolerance(1e-9));
     }
 }
@@ -197,9 +200,9 @@ fn what_is_not_there_does_not_matter() {
 fn classes_that_a_site_has_not_get_nothing() {
     for (name, network) in networks() {
         let model = model(GRAPH, network, OffDiagonal::None);
-        let (x, given) = points(GRAPH, &[5, 2]);
-        let pi = burn::tensor::activation::softmax(logits(&model, &x, &given), 2);
-        let outside = (given.open.clone().expect("classes").neg() + 1.0) * pi.clone();
+        let (x, conditioning) = points(GRAPH, &[5, 2]);
+        let pi = burn::tensor::activation::softmax(logits(&model, &x, &conditioning), 2);
+        let outside = (conditioning.class_mask.clone().expect("classes").neg() + 1.0) * pi.clone();
         assert_eq!(scalar(&outside.max()), 0.0, "{name}");
         close(name, &to_host(&pi.sum_dim(2)), &vec![1.0; 2 * 15], tolerance(1e-12));
     }
@@ -263,7 +266,9 @@ fn samples_have_the_sizes_they_should_and_do_not_depend_on_the_batch() {
         let config = config(network.clone(), OffDiagonal::Csd { gradient: GradientPath::Full });
         let model = model(GRAPH, network, OffDiagonal::Csd { gradient: GradientPath::Full }).valid();
         let model = cast_module(model, DType::F32);
-        let run = |request: &SampleRequest| sample(&model, &config, sites, &Device::flex(), request, &mut |_| true);
+        let run = |request: &SampleRequest| {
+            sample(&Generator::new(&model, sites, &Device::flex()).with_noise(config.noise()), request, &mut |_| true)
+        };
         for sampler in
             [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
         {
@@ -298,7 +303,7 @@ struct Independent {
 }
 
 impl EndpointNet for Independent {
-    fn logits(&self, x: Dual<3>, _: Dual<1>, t: Dual<1>, given: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, t: Dual<1>, conditioning: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let [b, sites, k] = x.dims();
         let row = |site: usize| -> Vec<f64> {
             let p: &[f64] = if site < GRAPH.nodes { &self.nodes } else { &self.edges };
@@ -307,7 +312,7 @@ impl EndpointNet for Independent {
         let prior = from_host(&(0..sites).flat_map(row).collect::<Vec<_>>(), [1, sites, k], &x.value);
         let t = t.value.reshape([b, 1, 1]);
         let rest = (t.clone().neg() + 1.0).clamp_min(1e-6);
-        given.close(prior + x.value * (t / (rest.clone() * rest))).into()
+        conditioning.mask_logits(prior + x.value * (t / (rest.clone() * rest))).into()
     }
 }
 
@@ -337,7 +342,7 @@ fn the_bound_is_the_entropy_of_what_is_there() {
             ids.push(if there > 0.0 { id } else { ABSENT });
         }
     }
-    let map = FlowMap::new(&net, Parametrisation::Endpoint);
+    let map = FlowMap::new(&net);
     let request = BoundRequest { draws: 32, seed: 0, batch: 512 };
     let values = bound(&map, sites, &ids, 0, &request, &device());
     let mean = values.iter().sum::<f64>() / values.len() as f64;

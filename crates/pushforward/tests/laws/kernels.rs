@@ -227,9 +227,9 @@ fn attention_of_graphs_by_features() {
     for (b, n, features) in [(1, 1, 1), (2, 3, 5), (3, 9, 17), (5, 4, 48)] {
         let (nodes, edges) = ([b, n, features], [b, n * n, features]);
         let edge = |x: &Dual<3>| x.clone().linear(|x| x.reshape([b, n, n, features]));
-        let both = |x: &[Dual<3>], present: Option<&Tensor<2>>| {
+        let both = |x: &[Dual<3>], site_mask: Option<&Tensor<2>>| {
             let nodes = [0, 1, 2].map(|i| x[i].clone());
-            let (scores, seen) = edge_attention(nodes, [edge(&x[3]), edge(&x[4])], present);
+            let (scores, seen) = edge_attention(nodes, [edge(&x[3]), edge(&x[4])], site_mask);
             (scores.linear(|x| x.reshape([b, n * n, features])), seen)
         };
         let shapes = [nodes, nodes, nodes, edges, edges];

@@ -3,14 +3,13 @@
 use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::{EndpointNet, FactoredNet, Parametrisation};
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{FlowMapConfig, OffDiagonal};
 use pushforward::flow_map::constraint::Constraint;
-use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{
-    Conditioning, EndpointNet, FlowMapModel, FlowMapModelConfig, NetworkConfig, Skip,
-};
-use pushforward::flow_map::sample::large_vocabulary::Factored;
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, sample};
+use pushforward::flow_map::model::{FlowMapModel, FlowMapModelConfig, Skip};
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler, sample};
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::{Pass, SiteShape};
 use pushforward::rng::{Purpose, stream};
@@ -30,8 +29,8 @@ impl EndpointNet for Cut {
         panic!("points were made for the network");
     }
 
-    fn ends(&self) -> Option<&dyn Factored> {
-        self.0.ends()
+    fn factored(&self) -> Option<FactoredNet<'_>> {
+        self.0.factored()
     }
 }
 
@@ -66,23 +65,35 @@ fn samples_without_points_are_those_with_points() {
                             grid,
                             sampler,
                             last,
-                            allowed,
+                            constraint: allowed,
                             prefix,
                             batch: 5,
                             first: 2,
                             ..SampleRequest::map(12, 1, 3)
                         };
-                        let whole = sample(&net, &config, SITES, &device(), &request, &mut |_| true);
+                        let whole = sample(
+                            &Generator::new(&net, SITES, &device()).with_noise(config.noise()),
+                            &request,
+                            &mut |_| true,
+                        );
                         let request = SampleRequest { endpoints: false, ..request };
                         let cut = Cut(net.clone());
-                        let found = sample(&cut, &config, SITES, &device(), &request, &mut |_| true);
+                        let found = sample(
+                            &Generator::new(&cut, SITES, &device()).with_noise(config.noise()),
+                            &request,
+                            &mut |_| true,
+                        );
                         assert_eq!(found.nfe, whole.nfe, "{what}");
                         assert!(found.endpoints.is_empty() && found.ids.len() == whole.ids.len(), "{what}");
                         let differ = found.ids.iter().zip(&whole.ids).filter(|(a, b)| a != b).count();
                         // A draw on the verge may fall to the other side.
                         assert!(differ <= 1, "{what}: {differ} of {} ids", whole.ids.len());
                         let other = SampleRequest { seed: 4, last: LastStep::Draw, ..request };
-                        let other = sample(&cut, &config, SITES, &device(), &other, &mut |_| true);
+                        let other = sample(
+                            &Generator::new(&cut, SITES, &device()).with_noise(config.noise()),
+                            &other,
+                            &mut |_| true,
+                        );
                         assert_ne!(other.ids, found.ids, "{what}: the noise decides");
                     }
                 }
@@ -99,8 +110,15 @@ fn items_that_do_not_fit_together_come_one_after_the_other() {
     let net = model(network.clone(), Skip::None, sites);
     let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
     let request = SampleRequest { endpoints: false, ..SampleRequest::map(3, 2, 3) };
-    let found = sample(&Cut(net.clone()), &config, sites, &device(), &request, &mut |_| true);
-    let whole = sample(&net, &config, sites, &device(), &SampleRequest { endpoints: true, ..request }, &mut |_| true);
+    let found =
+        sample(&Generator::new(&Cut(net.clone()), sites, &device()).with_noise(config.noise()), &request, &mut |_| {
+            true
+        });
+    let whole = sample(
+        &Generator::new(&net, sites, &device()).with_noise(config.noise()),
+        &SampleRequest { endpoints: true, ..request },
+        &mut |_| true,
+    );
     let differ = found.ids.iter().zip(&whole.ids).filter(|(a, b)| a != b).count();
     assert!(found.ids.len() == 18 && differ <= 1, "{differ} of {:?}", whole.ids);
     assert!(found.ids.iter().any(|id| *id != found.ids[0]), "{:?}", found.ids);
@@ -108,10 +126,10 @@ fn items_that_do_not_fit_together_come_one_after_the_other() {
 
 #[test]
 fn only_networks_with_linear_ends_are_cut() {
-    assert!(model(network(InputMode::Rms, 16), Skip::None, SITES).ends().is_some());
-    assert!(model(network(InputMode::Rms, 64), Skip::None, SITES).ends().is_none(), "more features than classes");
+    assert!(model(network(InputMode::Rms, 16), Skip::None, SITES).factored().is_some());
+    assert!(model(network(InputMode::Rms, 64), Skip::None, SITES).factored().is_none(), "more features than classes");
     assert!(
-        model(network(InputMode::Rms, 16), Skip::Evidence { cap: 4.0 }, SITES).ends().is_none(),
+        model(network(InputMode::Rms, 16), Skip::Evidence { cap: 4.0 }, SITES).factored().is_none(),
         "the skip needs points"
     );
 }

@@ -6,9 +6,10 @@ use pushforward::flow_map::config::{
     FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, Weighting,
 };
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
-use pushforward::flow_map::network::{FlowMapModel, Network, NetworkConfig, Skip};
+use pushforward::flow_map::model::{FlowMapModel, Skip};
+use pushforward::flow_map::network::{Network, NetworkConfig};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
-use pushforward::flow_map::time::TimesConfig;
+use pushforward::flow_map::times::TimesConfig;
 use pushforward::nn::SiteShape;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::tensor::{cast_module, to_host};

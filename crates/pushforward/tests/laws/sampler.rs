@@ -5,10 +5,13 @@ use std::cell::Cell;
 use burn::module::Module;
 use burn::tensor::DType;
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::backbone::Parametrisation;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
-use pushforward::flow_map::map::Parametrisation;
-use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModelConfig, NetworkConfig, Skip};
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, sample};
+use pushforward::flow_map::model::{FlowMapModelConfig, Skip};
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler, Samples, sample};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::dit::DitConfig;
 use pushforward::nn::time_embedding::TimeFeatures;
@@ -59,9 +62,9 @@ fn random() -> Counting<impl EndpointNet> {
 }
 
 impl<N: EndpointNet> EndpointNet for Counting<N> {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, conditioning: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
         self.calls.set(self.calls.get() + 1);
-        self.net.logits(x, s, t, given, pass)
+        self.net.logits(x, s, t, conditioning, pass)
     }
 }
 
@@ -72,6 +75,10 @@ impl EndpointNet for Still {
     fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         x.value.zeros_like().into()
     }
+
+    fn parametrisation(&self) -> Parametrisation {
+        Parametrisation::Velocity
+    }
 }
 
 fn request(sampler: Sampler, nfe: usize) -> SampleRequest {
@@ -80,7 +87,11 @@ fn request(sampler: Sampler, nfe: usize) -> SampleRequest {
 }
 
 fn run(net: &impl EndpointNet, request: &SampleRequest) -> Samples {
-    sample(net, &config(OffDiagonal::default()), SITES, &device(), request, &mut |_| true)
+    sample(
+        &Generator::new(net, SITES, &device()).with_noise(config(OffDiagonal::default()).noise()),
+        request,
+        &mut |_| true,
+    )
 }
 
 #[track_caller]
@@ -119,7 +130,7 @@ fn evaluations_are_counted_as_they_are_spent() {
 #[test]
 fn heun_spends_an_odd_number() {
     for nfe in [2, 4, 10] {
-        let message = Sampler::Heun.grid(nfe).unwrap_err();
+        let message = Sampler::Heun.grid(nfe).unwrap_err().to_string();
         assert!(message.contains("odd") && message.ends_with(&format!("found {nfe}")), "{message}");
     }
     assert_eq!(Sampler::Heun.grid(9).map(|g| g.steps()), Ok(5));
@@ -152,7 +163,7 @@ fn noise_is_addressed_by_item_alone() {
     for sampler in SAMPLERS {
         let draw = |batch, first, count| {
             let request = SampleRequest { batch, first, count, ..request(sampler, 3) };
-            sample(&Still, &config(OffDiagonal::Naive), SITES, &device(), &request, &mut |_| true).endpoints
+            sample(&Generator::new(&Still, SITES, &device()), &request, &mut |_| true).endpoints
         };
         let whole = draw(7, 0, 7);
         let per_item = SITES.count * SITES.classes;
@@ -167,7 +178,7 @@ fn noise_is_addressed_by_item_alone() {
             let fresh = (0..7).flat_map(|i| stream(11, Purpose::Renoise, i).normals(per_item));
             let wanted: Vec<f32> = noise.iter().zip(fresh).map(|(a, b)| 0.5 * (a + b)).collect();
             let request = request(Sampler::Renoise, 2);
-            let found = sample(&Still, &config(OffDiagonal::Naive), SITES, &device(), &request, &mut |_| true);
+            let found = sample(&Generator::new(&Still, SITES, &device()), &request, &mut |_| true);
             same("fresh noise", &found.endpoints, &wanted, 1e-6);
         }
     }
@@ -219,7 +230,7 @@ fn progress_may_stop_the_work() {
     let mut told = Vec::new();
     let request = SampleRequest { batch: 3, ..request(Sampler::Map, 1) };
     let config = config(OffDiagonal::default());
-    let samples = sample(&net, &config, SITES, &device(), &request, &mut |done| {
+    let samples = sample(&Generator::new(&net, SITES, &device()).with_noise(config.noise()), &request, &mut |done| {
         told.push(done);
         done < 6
     });

@@ -2,9 +2,10 @@
 
 use burn::tensor::Tensor;
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::OffDiagonal;
-use pushforward::flow_map::network::{Conditioning, EndpointNet};
-use pushforward::flow_map::sample::{SampleRequest, Sampler, sample};
+use pushforward::flow_map::sample::{Generator, SampleRequest, Sampler, sample};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::{Pass, SiteShape};
 use pushforward::rng::{Purpose, stream};
@@ -65,7 +66,12 @@ fn reference(item: u64, t: f64) -> [f64; K] {
 /// Largest error of the final endpoints where the flow is known up to `t` and read off by one step from there.
 fn error(sampler: Sampler, grid: TimeGrid, t: f64) -> f64 {
     let request = SampleRequest { sampler, grid, ..SampleRequest::map(ITEMS, 1, 0) };
-    let found = sample(&Smooth, &config(OffDiagonal::default()), SITES, &device(), &request, &mut |_| true).endpoints;
+    let found = sample(
+        &Generator::new(&Smooth, SITES, &device()).with_noise(config(OffDiagonal::default()).noise()),
+        &request,
+        &mut |_| true,
+    )
+    .endpoints;
     let wanted = (0..ITEMS as u64).flat_map(|i| endpoint(&reference(i, t), t));
     found.iter().zip(wanted).map(|(f, w)| (f64::from(*f) - w).abs()).fold(0.0, f64::max)
 }
@@ -93,7 +99,12 @@ fn dopri5_keeps_its_tolerance() {
     assert!(errors.iter().all(|e| *e < 3.0), "errors over tolerances: {errors:?}");
     let nfe = |tolerance| {
         let request = SampleRequest { sampler: Sampler::Dopri5 { tolerance }, ..SampleRequest::map(ITEMS, 1, 0) };
-        sample(&Smooth, &config(OffDiagonal::default()), SITES, &device(), &request, &mut |_| true).mean_nfe()
+        sample(
+            &Generator::new(&Smooth, SITES, &device()).with_noise(config(OffDiagonal::default()).noise()),
+            &request,
+            &mut |_| true,
+        )
+        .mean_nfe()
     };
     let (loose, tight) = (nfe(1e-2), nfe(1e-6));
     assert!(loose < tight && tight < 400.0, "evaluations: {loose} {tight}");
@@ -114,7 +125,11 @@ fn a_straight_flow_needs_one_step() {
         for steps in [1, 7] {
             let grid = TimeGrid::uniform(steps);
             let request = SampleRequest { sampler, grid, ..SampleRequest::map(2, 1, 0) };
-            let found = sample(&Straight, &config(OffDiagonal::default()), SITES, &device(), &request, &mut |_| true);
+            let found = sample(
+                &Generator::new(&Straight, SITES, &device()).with_noise(config(OffDiagonal::default()).noise()),
+                &request,
+                &mut |_| true,
+            );
             for (i, v) in found.endpoints.iter().enumerate() {
                 let wanted = e[i % K] / e.iter().sum::<f64>();
                 assert!((f64::from(*v) - wanted).abs() < 1e-5, "{sampler:?}, {steps} steps: {v} {wanted}");

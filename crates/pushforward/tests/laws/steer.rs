@@ -3,9 +3,10 @@
 use burn::tensor::Tensor;
 use pushforward::data::synthetic::checker;
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::OffDiagonal;
-use pushforward::flow_map::network::{Conditioning, EndpointNet};
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
+use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::steer::{
     Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerRequest, Steered, Twist, steer,
 };
@@ -23,12 +24,12 @@ pub(super) const COINS: SiteShape = SiteShape::line(3, 2);
 const HEADS: [f64; 3] = [0.3, 0.5, 0.8];
 
 impl EndpointNet for Coins {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, given: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, _: Dual<1>, conditioning: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
         let x = x.value;
         let prior: Vec<f64> = HEADS.iter().flat_map(|p| [(1.0 - p).ln(), p.ln()]).collect();
         let evidence: Vec<f64> = to_host(&s.value).iter().map(|s| s / (1.0 - s).powi(2)).collect();
         let evidence = from_host(&evidence, [x.dims()[0], 1, 1], &x);
-        given.close(x.clone() * evidence + from_host(&prior, [1, 3, 2], &x)).into()
+        conditioning.mask_logits(x.clone() * evidence + from_host(&prior, [1, 3, 2], &x)).into()
     }
 }
 
@@ -88,11 +89,17 @@ pub(super) fn request(method: Method, steps: usize, particles: usize, seed: u64)
 }
 
 pub(super) fn run(net: &impl EndpointNet, sites: SiteShape, reward: &dyn Reward, request: &SteerRequest) -> Steered {
-    steer(net, &config(OffDiagonal::default()), sites, &device(), request, reward, &mut |_| true).expect("it steers")
+    steer(
+        &Generator::new(net, sites, &device()).with_noise(config(OffDiagonal::default()).noise()),
+        request,
+        reward,
+        &mut |_| true,
+    )
+    .expect("it steers")
 }
 
 fn smc(twist: Twist, draws: usize) -> Method {
-    Method::Smc(SmcSettings { twist, ends: RenoiseTarget::Drawn, draws, ..SmcSettings::default() })
+    Method::Smc(SmcSettings { twist, renoise: RenoiseTarget::Drawn, draws, ..SmcSettings::default() })
 }
 
 fn tilt(twist: Twist, pull: f64) -> Method {
@@ -150,7 +157,7 @@ fn mean_ends_follow_the_tilted_law_of_the_sampler() {
         let law: Vec<f64> = law.iter().map(|w| w / z).collect();
         assert!(total_variation(&law, &tilted_coins().0) > 0.05, "it is another law than that of drawn ends");
         for twist in [Twist::Draws, Twist::Soft, Twist::Mode] {
-            let method = Method::Smc(SmcSettings { twist, ends: RenoiseTarget::Mean, ..SmcSettings::default() });
+            let method = Method::Smc(SmcSettings { twist, renoise: RenoiseTarget::Mean, ..SmcSettings::default() });
             let mut wanted = request(method, 3, 10_000, 12);
             wanted.sample.last = last;
             let found = run(&Coins, COINS, &Odd, &wanted);

@@ -1,6 +1,7 @@
 //! What cannot be steered says so.
 
 use pushforward::flow_map::config::OffDiagonal;
+use pushforward::flow_map::sample::Generator;
 use pushforward::flow_map::steer::{Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, Twist, steer};
 
 use super::sampler::config;
@@ -18,12 +19,13 @@ impl<F: Fn(usize) -> Result<Vec<f64>, RewardError>> Reward for Rule<F> {
 
 fn fail(method: Method, reward: &dyn Reward) -> SteerError {
     let (config, wanted) = (config(OffDiagonal::default()), request(method, 2, 5, 0));
-    steer(&Coins, &config, COINS, &device(), &wanted, reward, &mut |_| true).expect_err("it cannot be steered")
+    steer(&Generator::new(&Coins, COINS, &device()).with_noise(config.noise()), &wanted, reward, &mut |_| true)
+        .expect_err("it cannot be steered")
 }
 
 const SMC: Method = Method::Smc(SmcSettings {
     twist: Twist::Draws,
-    ends: RenoiseTarget::Drawn,
+    renoise: RenoiseTarget::Drawn,
     draws: 2,
     tempering: 1.0,
     threshold: 0.5,
@@ -55,14 +57,17 @@ fn what_was_finished_survives_a_reward_that_dies() {
     let mut wanted = request(Method::BestOf, 2, 5, 0);
     (wanted.keep, wanted.sample.count, wanted.sample.batch) = (1, 8, 5);
     let config = config(OffDiagonal::default());
-    let found = steer(&Coins, &config, COINS, &device(), &wanted, &reward, &mut |_| true).expect("three are finished");
+    let found =
+        steer(&Generator::new(&Coins, COINS, &device()).with_noise(config.noise()), &wanted, &reward, &mut |_| true)
+            .expect("three are finished");
     assert_eq!(found.rewards, [1.0; 3]);
     assert_eq!(found.stopped, Some(SteerError::Reward(RewardError::Failed("gone".into()))));
     let mut told = Vec::new();
-    let halted = steer(&Coins, &config, COINS, &device(), &wanted, &Odd, &mut |done| {
-        told.push(done);
-        done < 2
-    });
+    let halted =
+        steer(&Generator::new(&Coins, COINS, &device()).with_noise(config.noise()), &wanted, &Odd, &mut |done| {
+            told.push(done);
+            done < 2
+        });
     assert_eq!((halted.expect("two are finished").stopped, told), (Some(SteerError::Interrupted), vec![1, 2]));
 }
 
@@ -84,6 +89,9 @@ fn requests_out_of_range_are_refused() {
     let config = config(OffDiagonal::default());
     let mut wanted = request(Method::BestOf, 2, 5, 0);
     wanted.keep = 6;
-    let message = steer(&Coins, &config, COINS, &device(), &wanted, &Odd, &mut |_| true).unwrap_err().to_string();
+    let message =
+        steer(&Generator::new(&Coins, COINS, &device()).with_noise(config.noise()), &wanted, &Odd, &mut |_| true)
+            .unwrap_err()
+            .to_string();
     assert!(message.contains("5 particles cannot give 6 samples"), "{message}");
 }

@@ -4,10 +4,12 @@
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::Dual;
+use pushforward::flow_map::backbone::EndpointNet;
+use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, SplitPoint};
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, jump};
-use pushforward::flow_map::network::{Conditioning, EndpointNet, FlowMapModel};
+use pushforward::flow_map::model::FlowMapModel;
 use pushforward::flow_map::objective::FlowMapObjective;
 use pushforward::flow_map::time::{TimePairs, column, jump_weight};
 use pushforward::nn::Pass;

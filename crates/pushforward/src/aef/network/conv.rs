@@ -19,6 +19,7 @@ use crate::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 use crate::nn::linear::{Linear, LinearConfig};
 use crate::nn::norm::GroupNorm;
 use crate::rng::Stream;
+use crate::setting::SettingError;
 
 /// Groups of the normalisations.
 const GROUPS: usize = 4;
@@ -42,12 +43,15 @@ impl Default for ConvConfig {
 }
 
 impl ConvConfig {
-    pub(super) fn validate(&self) -> Result<(), String> {
+    pub(super) fn validate(&self) -> Result<(), SettingError> {
         if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
-            return Err(format!("network.channels is a positive multiple of {GROUPS}, found {}", self.channels));
+            return Err(SettingError::new(
+                "channels",
+                format!("is a positive multiple of {GROUPS}, found {}", self.channels),
+            ));
         }
         if self.levels > 8 {
-            return Err(format!("network.levels is at most 8, found {}", self.levels));
+            return Err(SettingError::new("levels", format!("is at most 8, found {}", self.levels)));
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::{DecoderNet, EncoderNet};
 use crate::dual::Dual;
 use crate::nn::linear::{Linear, LinearConfig};
 use crate::rng::Stream;
+use crate::setting::SettingError;
 
 /// Settings of the fully connected networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,8 +32,8 @@ impl Default for MlpConfig {
 }
 
 impl MlpConfig {
-    pub(super) fn validate(&self) -> Result<(), String> {
-        if self.width == 0 { Err("network.width is at least 1, found 0".into()) } else { Ok(()) }
+    pub(super) fn validate(&self) -> Result<(), SettingError> {
+        if self.width == 0 { Err(SettingError::new("width", "is at least 1, found 0")) } else { Ok(()) }
     }
 
     fn layers(&self, inputs: usize, outputs: usize, device: &Device, stream: &mut Stream) -> Vec<Linear> {

@@ -7,7 +7,7 @@ mod conv;
 mod mlp;
 mod small;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +17,10 @@ pub use self::mlp::{MlpConfig, MlpDecoder, MlpEncoder};
 pub use self::small::{SmallConfig, SmallDecoder, SmallEncoder};
 use super::ImageShape;
 use crate::rng::Stream;
+use crate::setting::SettingError;
 
 /// A network from images to vectors.
-pub trait EncoderNet: Module {
+pub trait EncoderNet: Module + ModuleDisplay {
     /// # Shapes
     /// - `image`: `[batch, channels, height, width]`
     /// - output: `[batch, outputs]`
@@ -27,7 +28,7 @@ pub trait EncoderNet: Module {
 }
 
 /// A network from vectors to images, perhaps with several values per value of the image.
-pub trait DecoderNet: Module {
+pub trait DecoderNet: Module + ModuleDisplay {
     /// # Shapes
     /// - `z`: `[batch, latent]`
     /// - output: `[batch, maps, height, width]`
@@ -59,11 +60,14 @@ impl ImageNetworkConfig {
     ///
     /// # Errors
     /// Says which key is out of range or does not fit the images.
-    pub fn validate(&self, shape: Option<ImageShape>) -> Result<(), String> {
+    pub fn validate(&self, shape: Option<ImageShape>) -> Result<(), SettingError> {
         let divisible = |factor: usize, name: &str| match shape {
-            Some(s) if !s.height.is_multiple_of(factor) || !s.width.is_multiple_of(factor) => Err(format!(
-                "network.kind = {name} needs sides that are multiples of {factor}, found {} x {}; use mlp",
-                s.height, s.width
+            Some(s) if !s.height.is_multiple_of(factor) || !s.width.is_multiple_of(factor) => Err(SettingError::new(
+                "kind",
+                format!(
+                    "= {name} needs sides that are multiples of {factor}, found {} x {}; use mlp",
+                    s.height, s.width
+                ),
             )),
             _ => Ok(()),
         };
@@ -72,10 +76,15 @@ impl ImageNetworkConfig {
             Self::Mlp(config) => config.validate(),
             Self::Conv(config) => config.validate().and_then(|()| divisible(1 << config.levels, "conv")),
             Self::Big => match shape {
-                Some(s) if s.height != s.width || !s.height.is_power_of_two() || s.height < 8 => Err(format!(
-                    "network.kind = big needs squares whose side is a power of two from 8 on, found {} x {}; use conv",
-                    s.height, s.width
-                )),
+                Some(s) if s.height != s.width || !s.height.is_power_of_two() || s.height < 8 => {
+                    Err(SettingError::new(
+                        "kind",
+                        format!(
+                            "= big needs squares whose side is a power of two from 8 on, found {} x {}; use conv",
+                            s.height, s.width
+                        ),
+                    ))
+                }
                 _ => Ok(()),
             },
         }
@@ -195,9 +204,11 @@ mod tests {
     #[test]
     fn misfits_name_the_key() {
         let shape = ImageShape { channels: 1, height: 28, width: 28 };
-        let problem = ImageNetworkConfig::Big.validate(Some(shape)).expect_err("28 is no power of two");
-        assert!(problem.starts_with("network.kind = big"), "{problem}");
+        let problem = ImageNetworkConfig::Big.validate(Some(shape)).expect_err("28 is no power of two").to_string();
+        assert!(problem.starts_with("kind = big"), "{problem}");
         let config = ImageNetworkConfig::Conv(ConvConfig { levels: 3, ..ConvConfig::default() });
-        assert!(config.validate(Some(shape)).expect_err("28 is halved twice only").contains("multiples of 8"));
+        assert!(
+            config.validate(Some(shape)).expect_err("28 is halved twice only").to_string().contains("multiples of 8")
+        );
     }
 }

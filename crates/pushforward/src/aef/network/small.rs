@@ -16,6 +16,7 @@ use super::{DecoderNet, EncoderNet};
 use crate::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 use crate::nn::linear::{Linear, LinearConfig};
 use crate::rng::Stream;
+use crate::setting::SettingError;
 
 /// Settings of the published small networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +33,8 @@ impl Default for SmallConfig {
 }
 
 impl SmallConfig {
-    pub(super) fn validate(&self) -> Result<(), String> {
-        if self.channels == 0 { Err("network.channels is at least 1, found 0".into()) } else { Ok(()) }
+    pub(super) fn validate(&self) -> Result<(), SettingError> {
+        if self.channels == 0 { Err(SettingError::new("channels", "is at least 1, found 0")) } else { Ok(()) }
     }
 
     pub(super) fn encoder(

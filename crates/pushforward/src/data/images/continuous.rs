@@ -1,5 +1,6 @@
 //! Images as points of `[0, 1]^n`: dequantised, mirrored and noisy views of 8-bit images.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -140,6 +141,17 @@ pub struct ContinuousSplits {
     pub test: ContinuousImages,
     /// Hash of the source files as stored, or of the settings of a made-up set.
     pub sha256: String,
+}
+
+impl fmt::Debug for ContinuousSplits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContinuousSplits")
+            .field("name", &self.name)
+            .field("shape", &self.train.shape())
+            .field("examples", &[self.train.len(), self.validation.len(), self.test.len()])
+            .field("sha256", &self.sha256)
+            .finish()
+    }
 }
 
 impl DataConfig {
@@ -320,10 +332,10 @@ mod tests {
             assert_ne!(write(part, key(0, 0)), write(&part.clean(), key(0, 0)));
         }
         for noise in ["-1.0", "nan", "inf"] {
-            let error = load(&format!("set = 'glyphs'\nnoise = {noise}")).err().expect("no deviation").to_string();
+            let error = load(&format!("set = 'glyphs'\nnoise = {noise}")).expect_err("no deviation").to_string();
             assert!(error.contains("noise") && error.contains("deviation"), "{error}");
         }
-        assert!(load("set = 'echo'").err().expect("a text").to_string().contains("holds no images"));
+        assert!(load("set = 'echo'").expect_err("a text").to_string().contains("holds no images"));
         for (text, key) in [("set = 'glyphs'\nnoise = 0.1", "`noise`"), ("set = 'mnist'\nflip = true", "`flip`")] {
             let error = parse(text).load(Path::new("unused"), 0).unwrap_err().to_string();
             assert!(error.contains(key) && error.contains("continuous"), "{error}");

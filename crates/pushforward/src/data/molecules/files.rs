@@ -8,20 +8,17 @@
 //! A graph has as many nodes as the largest accepted molecule. The examples are shuffled by `split_seed` and cut into
 //! training, validation and test parts. Duplicates of the source stay: they are its law.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::chem::{Atom, Element, Molecule};
+use crate::chem::{Element, Molecule};
 use crate::data::files::{self, Source};
-use crate::data::graph::{GraphLayout, NodeClass};
-use crate::data::molecules::labels::{Labeller, MoleculeLabel};
+use crate::data::molecules::labels::MoleculeLabel;
 use crate::data::molecules::rows::Packed;
+use crate::data::molecules::set::{MoleculeParts, classes, splits};
 use crate::data::molecules::{prepared, smiles_file};
-use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits};
+use crate::data::{DataError, Splits};
 use crate::rng::{Purpose, stream};
 
 /// Most atoms of a molecule that a recipe may ask for.
@@ -237,7 +234,16 @@ impl MoleculeConfig {
         let [first, second] = [train, train + validation];
         let parts = [&order[..first], &order[first..second], &order[second..]];
         let nodes = (0..count).map(|index| packed.size(index)).max().unwrap_or(0);
-        splits(known.name, packed, &classes, nodes, parts, self.label.as_ref(), sha256, prepared.refused)
+        splits(MoleculeParts {
+            name: known.name,
+            packed,
+            classes: &classes,
+            nodes,
+            parts,
+            label: self.label.as_ref(),
+            sha256,
+            refused: prepared.refused,
+        })
     }
 
     /// How many molecules train and validate.
@@ -299,104 +305,11 @@ fn refusal(molecule: &Molecule, charges: Charges, max_atoms: usize, elements: &[
     charged.then(|| "formal charge".to_owned())
 }
 
-/// The kinds of atoms that occur: neutral ones in the order of the elements, then charged ones.
-pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, elements: &[Element]) -> Vec<Atom> {
-    let mut classes: Vec<Atom> = Vec::new();
-    for atom in molecules.flat_map(Molecule::atoms) {
-        if !classes.contains(atom) {
-            classes.push(*atom);
-        }
-    }
-    let place = |atom: &Atom| elements.iter().position(|e| *e == atom.element);
-    classes.sort_by_key(|atom| (atom.charge != 0, place(atom), atom.charge));
-    classes
-}
-
-/// The parts of a set of packed molecules.
-#[expect(clippy::too_many_arguments, reason = "what a set is made of, each once")]
-pub(super) fn splits(
-    name: &str,
-    packed: Packed,
-    classes: &[Atom],
-    nodes: usize,
-    parts: [&[u32]; 3],
-    label: Option<&MoleculeLabel>,
-    sha256: String,
-    refused: BTreeMap<String, u64>,
-) -> Result<Splits, DataError> {
-    let mut sizes = vec![0; nodes + 1];
-    parts[0].iter().for_each(|&i| sizes[packed.size(i as usize)] += 1);
-    let node_classes = classes.iter().map(|&atom| NodeClass::of(atom)).collect();
-    let layout = GraphLayout { nodes, node_classes, edge_classes: 4, sizes };
-    let schema = Schema { sites: layout.sites(), classes: layout.classes(), layout: Layout::Graph(layout) };
-    let smiles = |i: &u32| packed.smiles(*i as usize);
-    let labels = label.map(|label| label.labeller(&parts[0].iter().map(smiles).collect::<Vec<_>>())).transpose()?;
-    let labels = labels.map(|labeller| {
-        let all: Vec<u32> = (0..packed.len() as u32).collect();
-        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES is one");
-        Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
-    });
-    let packed = Arc::new(packed);
-    let part = |members: &[u32]| -> Arc<dyn Dataset> {
-        Arc::new(MoleculeSet {
-            schema: schema.clone(),
-            nodes,
-            packed: packed.clone(),
-            labels: labels.clone(),
-            members: members.to_vec(),
-        })
-    };
-    let [train, validation, test] = parts.map(part);
-    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: refused.into_iter().collect() })
-}
-
-struct MoleculeSet {
-    schema: Schema,
-    nodes: usize,
-    packed: Arc<Packed>,
-    /// Labels of all packed molecules, and what gave them.
-    labels: Option<Arc<(Vec<u32>, Labeller)>>,
-    /// Which of the packed molecules are in this part.
-    members: Vec<u32>,
-}
-
-impl Dataset for MoleculeSet {
-    fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    fn write(&self, key: ExampleKey, out: &mut [u32]) {
-        assert!(key.index < self.len(), "molecule {} of {}", key.index, self.len());
-        assert_eq!(out.len(), self.schema.sites, "an example has {} sites", self.schema.sites);
-        self.packed.write(self.members[key.index] as usize, self.nodes, out);
-    }
-
-    fn label(&self, index: usize) -> Option<u32> {
-        self.labels.as_ref().map(|labels| labels.0[self.members[index] as usize])
-    }
-
-    fn label_count(&self) -> Option<usize> {
-        self.labels.as_ref().map(|labels| labels.1.count())
-    }
-
-    fn label_of(&self, smiles: &str) -> Option<u32> {
-        self.labels.as_ref()?.1.label(smiles)
-    }
-
-    fn smiles(&self, index: usize) -> Option<&str> {
-        Some(self.packed.smiles(self.members[index] as usize))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::chem::canonical;
-    use crate::data::DataConfig;
+    use crate::data::{DataConfig, ExampleKey, Layout};
 
     /// Alkanes, alcohols, amines and fluorides of one to eight carbons, and what QM9 refuses.
     fn texts() -> String {

@@ -4,5 +4,6 @@ pub mod files;
 pub mod labels;
 mod prepared;
 mod rows;
+mod set;
 pub mod small;
 mod smiles_file;

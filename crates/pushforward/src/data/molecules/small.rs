@@ -18,9 +18,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::chem::{Atom, Bond, Element, Molecule, Verdict, check, read};
-use crate::data::molecules::files::{classes, splits};
 use crate::data::molecules::labels::MoleculeLabel;
 use crate::data::molecules::rows::Packed;
+use crate::data::molecules::set::{MoleculeParts, classes, splits};
 use crate::data::{DataError, Splits, files};
 use crate::rng::{Purpose, stream};
 
@@ -80,7 +80,16 @@ impl SmallMoleculeConfig {
         let (first, second) = (count - 2 * (count / 10), count - count / 10);
         let parts = [&order[..first], &order[first..second], &order[second..]];
         let sha256 = files::sha256_made("small-molecules in the order of SMILES", self, seed);
-        splits("small-molecules", packed, &classes, self.atoms, parts, self.label.as_ref(), sha256, refused)
+        splits(MoleculeParts {
+            name: "small-molecules",
+            packed,
+            classes: &classes,
+            nodes: self.atoms,
+            parts,
+            label: self.label.as_ref(),
+            sha256,
+            refused,
+        })
     }
 }
 

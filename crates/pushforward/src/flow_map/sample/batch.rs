@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::flow_map::config::FlowMapConfig;
-use crate::flow_map::interpolant::{Source, source_tensor};
-use crate::flow_map::network::Conditioning;
-use crate::flow_map::sample::{LastStep, SampleRequest};
+use crate::flow_map::conditioning::Conditioning;
+use crate::flow_map::interpolant::{Noise, source_tensor};
+use crate::flow_map::sample::request::{Generator, LastStep, SampleRequest};
 use crate::nn::SiteShape;
 use crate::nn::graph::GraphShape;
 use crate::node_pairs::ABSENT;
@@ -16,39 +15,37 @@ use crate::tensor::{argmax, indices, to_host};
 
 /// The items of a batch, with their streams: of the source, and of whatever else is random.
 pub(in crate::flow_map) struct SampleBatch {
-    source: Source,
-    edge_noise: f64,
+    noise: Noise,
     pub(in crate::flow_map) sites: SiteShape,
     pub(in crate::flow_map) streams: Vec<(Stream, Stream)>,
-    pub(in crate::flow_map) given: Conditioning,
+    pub(in crate::flow_map) conditioning: Conditioning,
 }
 
 impl SampleBatch {
-    pub(in crate::flow_map) fn new(
-        config: &FlowMapConfig,
-        sites: SiteShape,
+    pub(in crate::flow_map) fn new<N>(
+        generator: &Generator<'_, N>,
         request: &SampleRequest,
         first: u64,
         count: usize,
-        device: &Device,
     ) -> Self {
+        let Generator { noise, sites, device, .. } = *generator;
         let numbers = first..first + count as u64;
         let open = |purpose, index| stream(request.seed, purpose, index);
         let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
-        let (source, edge_noise) = (config.source, config.edge_noise);
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
         let size = |graph: GraphShape, i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i));
         let graph = sites.as_graph();
         let sizes: Vec<usize> =
             graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
-        let given = Conditioning::of_sizes(sites, &sizes, &like).restrict(request.allowed.as_ref(), &like);
-        let given = given.begin(sites, &request.prefix, &like);
-        let given = Conditioning { labels: labels(request, numbers, device), ..given };
-        let mut items = Self { source, edge_noise, sites, streams, given };
+        let conditioning =
+            Conditioning::of_sizes(sites, &sizes, &like).with_constraint(request.constraint.as_ref(), &like);
+        let conditioning = conditioning.with_prefix(sites, &request.prefix, &like);
+        let conditioning = Conditioning { labels: labels(request, numbers, device), ..conditioning };
+        let mut items = Self { noise, sites, streams, conditioning };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
-            items.given.diagonal = Some(source_tensor(values.collect(), shape, device));
+            items.conditioning.diagonal_noise = Some(source_tensor(values.collect(), shape, device));
         }
         items
     }
@@ -59,31 +56,31 @@ impl SampleBatch {
 
     /// The noise of some of the items.
     pub(in crate::flow_map) fn noise_of(&mut self, items: Range<usize>, device: &Device, fresh: bool) -> Tensor<3> {
-        let (sites, source) = (self.sites, self.source);
+        let (sites, source) = (self.sites, self.noise.source);
         let values = self.streams[items.clone()]
             .iter_mut()
             .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
         let values: Vec<f32> = values.collect();
         let x0 = source_tensor(values, [items.len(), sites.count, sites.classes], device);
-        self.given.slice(items).noise(x0, sites, self.edge_noise)
+        self.noise.shape(x0, sites, &self.conditioning.slice(items))
     }
 
     /// Numbers of the source's kind with the scale of the noise, nothing where an item has nothing.
     pub(in crate::flow_map) fn scaled(&self, x0: Tensor<3>) -> Tensor<3> {
-        self.given.noise(x0, self.sites, self.edge_noise)
+        self.noise.shape(x0, self.sites, &self.conditioning)
     }
 
     /// Class indices of the points at time 1.
     pub(in crate::flow_map) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
-        let open = self.open(last);
+        let open = self.draw_mask(last);
         let mut ids = self.classes_of(0..self.streams.len(), end, last, open.as_deref());
         self.mark_absent(&mut ids, 1);
         ids
     }
 
     /// Which classes draws may take, on the host, for [`classes_of`](Self::classes_of).
-    pub(in crate::flow_map) fn open(&self, last: LastStep) -> Option<Vec<f64>> {
-        self.given.allowed.as_ref().filter(|_| last == LastStep::Draw).map(to_host)
+    pub(in crate::flow_map) fn draw_mask(&self, last: LastStep) -> Option<Vec<f64>> {
+        self.conditioning.constraint.as_ref().filter(|_| last == LastStep::Draw).map(to_host)
     }
 
     /// Class indices of some of the items, absent sites not marked.
@@ -96,7 +93,7 @@ impl SampleBatch {
     ) -> Vec<u32> {
         let sites = self.sites;
         match last {
-            LastStep::Argmax => argmax(self.given.slice(items).close(end)),
+            LastStep::Argmax => argmax(self.conditioning.slice(items).mask_logits(end)),
             LastStep::Draw => {
                 let host = to_host(&end);
                 let items = host.chunks(sites.count * sites.classes).zip(&mut self.streams[items]);
@@ -107,7 +104,7 @@ impl SampleBatch {
 
     /// Marks the sites that items do not have, for `copies` rows an item.
     pub(in crate::flow_map) fn mark_absent(&self, ids: &mut [u32], copies: usize) {
-        let Some(present) = &self.given.present else { return };
+        let Some(present) = &self.conditioning.site_mask else { return };
         let sites = self.sites.count;
         for (there, rows) in to_host(present).chunks(sites).zip(ids.chunks_mut(copies * sites)) {
             for row in rows.chunks_mut(sites) {

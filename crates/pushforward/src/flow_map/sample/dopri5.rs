@@ -7,8 +7,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::EndpointNet;
 use crate::flow_map::time::column;
 use crate::tensor::to_host;
 

@@ -11,7 +11,8 @@
 //! - *Autoguidance* (Karras et al. 2024, arXiv:2406.02507): it is a smaller or less trained network's under the same condition.
 
 use crate::dual::Dual;
-use crate::flow_map::network::{Conditioning, EndpointNet};
+use crate::flow_map::backbone::{EndpointNet, Parametrisation};
+use crate::flow_map::conditioning::Conditioning;
 use crate::nn::Pass;
 
 /// A network and what it is pushed away from.
@@ -35,13 +36,17 @@ impl<'a, N: EndpointNet> Guided<'a, N> {
 }
 
 impl<N: EndpointNet> EndpointNet for Guided<'_, N> {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, given: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
-        let strong = self.strong.logits(x.clone(), s.clone(), t.clone(), given, pass);
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, conditioning: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
+        let strong = self.strong.logits(x.clone(), s.clone(), t.clone(), conditioning, pass);
         let weak = match self.weak {
-            Some(weak) => weak.logits(x, s, t, given, pass),
-            None => self.strong.logits(x, s, t, &Conditioning { labels: None, known: None, ..given.clone() }, pass),
+            Some(weak) => weak.logits(x, s, t, conditioning, pass),
+            None => self.strong.logits(x, s, t, &conditioning.unconditional(), pass),
         };
         strong.scale(self.weight) + weak.scale(1.0 - self.weight)
+    }
+
+    fn parametrisation(&self) -> Parametrisation {
+        self.strong.parametrisation()
     }
 
     fn passes(&self) -> u64 {

@@ -13,37 +13,13 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::dual::softmax;
+use crate::flow_map::backbone::FactoredNet;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
-use crate::flow_map::network::Conditioning;
 use crate::flow_map::sample::batch::SampleBatch;
-use crate::flow_map::sample::{SampleRequest, Sampler};
+use crate::flow_map::sample::request::{SampleRequest, Sampler};
 use crate::flow_map::time::{column, jump_weight};
 use crate::tensor::vector;
-
-/// A network with a linear map at either end, for endpoints on the simplex.
-pub trait Factored {
-    /// `x W`.
-    ///
-    /// # Shapes
-    /// - `x`: `[batch, sites, classes]`
-    /// - output: `[batch, sites, width]`
-    fn read(&self, x: Tensor<3>) -> Tensor<3>;
-
-    /// What the last layer sees.
-    ///
-    /// # Shapes
-    /// - `read`, output: `[batch, sites, width]`
-    /// - `s`, `t`: `[batch]`
-    fn features(&self, read: Tensor<3>, s: Tensor<1>, t: Tensor<1>, given: &Conditioning) -> Tensor<3>;
-
-    /// Logits of the endpoint.
-    ///
-    /// # Shapes
-    /// - `features`: `[batch, sites, width]`
-    /// - output: `[batch, sites, classes]`
-    fn logits(&self, features: Tensor<3>, given: &Conditioning) -> Tensor<3>;
-}
 
 /// Numbers of points that stand in memory at a time, or one item.
 const NUMBERS: usize = 1 << 22;
@@ -55,7 +31,7 @@ pub(in crate::flow_map) fn serves(request: &SampleRequest) -> bool {
 
 /// Class indices of the items of a batch, and the number of evaluations.
 pub(in crate::flow_map) fn sample(
-    net: &dyn Factored,
+    net: &FactoredNet<'_>,
     request: &SampleRequest,
     mut items: SampleBatch,
     device: &Device,
@@ -65,12 +41,13 @@ pub(in crate::flow_map) fn sample(
     let group = (NUMBERS / (items.sites.count * items.sites.classes)).max(1);
     let groups = || (0..n).step_by(group).map(|first| first..n.min(first + group));
     let noise = |items: &mut SampleBatch, fresh: bool| {
-        Tensor::cat(groups().map(|some| net.read(items.noise_of(some, device, fresh))).collect(), 0)
+        Tensor::cat(groups().map(|some| net.embed(items.noise_of(some, device, fresh))).collect(), 0)
     };
-    let open = items.open(request.last);
+    let open = items.draw_mask(request.last);
     let mut x = noise(&mut items, false);
     // Known sites are seen as they will be in the end.
-    let known = items.given.known.clone().map(|known| (known.clone().sum_dim(2).neg() + 1.0, net.read(known)));
+    let known =
+        items.conditioning.observed.clone().map(|known| (known.clone().sum_dim(2).neg() + 1.0, net.embed(known)));
     let (mut ids, mut evaluations) = (Vec::new(), 0);
     for (s, t) in request.grid.intervals() {
         let target = match request.sampler {
@@ -83,17 +60,17 @@ pub(in crate::flow_map) fn sample(
             None => x.clone(),
         };
         let times = |t: f64| vector(&vec![t; n], &x);
-        let features = net.features(seen, times(s), times(target), &items.given);
+        let features = net.trunk(seen, times(s), times(target), &items.conditioning);
         evaluations += 1;
         let mut ends = Vec::new();
         for some in groups() {
-            let given = items.given.slice(some.clone());
-            let logits = net.logits(features.clone().slice_dim(0, some.clone()), &given);
+            let conditioning = items.conditioning.slice(some.clone());
+            let logits = net.unembed(features.clone().slice_dim(0, some.clone()), &conditioning);
             let pi = softmax(logits / request.temperature);
             if t >= 1.0 {
                 ids.extend(items.classes_of(some, pi, request.last, open.as_deref()));
             } else {
-                ends.push(net.read(pi));
+                ends.push(net.embed(pi));
             }
         }
         if t >= 1.0 {

@@ -1,9 +1,10 @@
 //! The best of many samples, and samples drawn again by their reward: nothing is steered on the way.
 
+use super::context::{Kept, SteerContext};
+use super::request::{Method, Population, SteerError};
 use super::reward::checked;
 use super::weights::{effective_size, log_mean_exp, systematic};
-use super::{Kept, Method, Population, SteerContext, SteerError};
-use crate::flow_map::network::EndpointNet;
+use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::sample::{SampleRequest, Samples, sample};
 use crate::rng::{Purpose, stream};
 
@@ -16,8 +17,8 @@ pub(super) fn run<N: EndpointNet>(
     let (base, particles) = (&context.request.sample, context.request.particles);
     let request =
         SampleRequest { count: count * particles, first: base.first + (first * particles) as u64, ..base.clone() };
-    let samples = sample(context.net, context.config, context.sites, context.device, &request, &mut |_| true);
-    let rewards = checked(context.reward, &samples.ids, context.sites.count)?;
+    let samples = sample(&context.generator, &request, &mut |_| true);
+    let rewards = checked(context.reward, &samples.ids, context.generator.sites.count)?;
     Ok(pick(context, &samples, &rewards, first))
 }
 

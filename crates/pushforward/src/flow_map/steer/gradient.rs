@@ -12,11 +12,12 @@
 use burn::tensor::Tensor;
 
 use super::candidates::pick;
+use super::context::{Kept, SteerContext};
 use super::lookahead::bounded;
+use super::request::SteerError;
 use super::reward::checked;
-use super::{Kept, SteerContext, SteerError};
+use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::interpolant::Source;
-use crate::flow_map::network::EndpointNet;
 use crate::flow_map::sample::Samples;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::tensor::to_host;
@@ -37,23 +38,23 @@ pub(super) fn run<N: EndpointNet>(
     let (base, particles) = (&context.request.sample, context.request.particles);
     let n = count * particles;
     let start = base.first + (first * particles) as u64;
-    let mut items = SampleBatch::new(context.config, context.sites, base, start, n, context.device);
-    let mut x = items.noise(context.device, false);
+    let mut items = SampleBatch::new(&context.generator, base, start, n);
+    let mut x = items.noise(context.generator.device, false);
     let mut nfe = 0;
     for (s, t) in base.grid.intervals() {
         for _ in 0..rounds {
-            let soft = context.soft(&x, &items.given, s, true)?;
+            let soft = context.soft(&x, &items.conditioning, s, true)?;
             let slope = soft.gradient.expect("a gradient was asked for");
             let moved = x.clone() + bounded(slope * step, (1.0 - s) / rounds as f64);
-            let on_shell = s == 0.0 && context.config.source == Source::Gaussian;
+            let on_shell = s == 0.0 && context.generator.noise.source == Source::Gaussian;
             x = if on_shell { moved.clone() * (length(x) / length(moved)) } else { moved };
         }
-        x = context.jumps(&x, &items.given, s, t);
-        nfe += (2 * rounds as u64 + 1) * context.net.passes();
+        x = context.jumps(&x, &items.conditioning, s, t);
+        nfe += (2 * rounds as u64 + 1) * context.generator.net.passes();
     }
     let endpoints = to_host(&x).into_iter().map(|v| v as f32).collect();
     let ids = items.classes(x, base.last);
-    let rewards = checked(context.reward, &ids, context.sites.count)?;
-    let samples = Samples { ids, endpoints, sites: context.sites, nfe: vec![nfe; n] };
+    let rewards = checked(context.reward, &ids, context.generator.sites.count)?;
+    let samples = Samples { ids, endpoints, sites: context.generator.sites, nfe: vec![nfe; n] };
     Ok(pick(context, &samples, &rewards, first))
 }

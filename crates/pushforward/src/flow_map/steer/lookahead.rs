@@ -2,9 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use super::{SteerContext, SteerError};
+use super::context::SteerContext;
+use super::request::SteerError;
+use crate::flow_map::backbone::EndpointNet;
+use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::network::{Conditioning, EndpointNet};
 use crate::flow_map::sample::batch::{SampleBatch, draw_item};
 use crate::tensor::to_host;
 
@@ -17,39 +19,44 @@ pub(super) struct Soft {
 
 impl<N: EndpointNet> SteerContext<'_, N> {
     fn map(&self) -> FlowMap<'_, N> {
-        FlowMap::new(self.net, self.config.objective.off_diagonal.parametrisation())
-            .with_temperature(self.request.sample.temperature)
+        FlowMap::new(self.generator.net).with_temperature(self.request.sample.temperature)
     }
 
     /// Applies a function to as many particles at a time as the request computes together, and puts the results in a row.
     fn in_batches<T>(
         &self,
         x: &Tensor<3>,
-        given: &Conditioning,
+        conditioning: &Conditioning,
         mut f: impl FnMut(Tensor<3>, FlowMap<'_, N>, usize) -> T,
     ) -> Vec<T> {
         let (n, batch) = (x.dims()[0], self.request.sample.batch.max(1));
         let part = |start: usize| {
             let range = start..(start + batch).min(n);
             let length = range.len();
-            f(x.clone().slice_dim(0, range.clone()), self.map().of(given.slice(range)), length)
+            f(x.clone().slice_dim(0, range.clone()), self.map().of(conditioning.slice(range)), length)
         };
         (0..n).step_by(batch).map(part).collect()
     }
 
     /// The endpoints `pi_{s,t}(x)`; one evaluation a particle.
-    pub(super) fn endpoints(&self, x: &Tensor<3>, given: &Conditioning, s: f64, t: f64) -> Tensor<3> {
-        Tensor::cat(self.in_batches(x, given, |x, map, n| map.endpoint(&x, &vec![s; n], &vec![t; n])), 0)
+    pub(super) fn endpoints(&self, x: &Tensor<3>, conditioning: &Conditioning, s: f64, t: f64) -> Tensor<3> {
+        Tensor::cat(self.in_batches(x, conditioning, |x, map, n| map.endpoint(&x, &vec![s; n], &vec![t; n])), 0)
     }
 
     /// The jumps `X_{s,t}(x)`; one evaluation a particle.
-    pub(super) fn jumps(&self, x: &Tensor<3>, given: &Conditioning, s: f64, t: f64) -> Tensor<3> {
-        Tensor::cat(self.in_batches(x, given, |x, map, n| map.jump(x, &vec![s; n], &vec![t; n])), 0)
+    pub(super) fn jumps(&self, x: &Tensor<3>, conditioning: &Conditioning, s: f64, t: f64) -> Tensor<3> {
+        Tensor::cat(self.in_batches(x, conditioning, |x, map, n| map.jump(x, &vec![s; n], &vec![t; n])), 0)
     }
 
     /// The soft reward of the predicted ends `pi_{s,1}(x)`; one evaluation a particle, and one more for the gradient.
-    pub(super) fn soft(&self, x: &Tensor<3>, given: &Conditioning, s: f64, gradient: bool) -> Result<Soft, SteerError> {
-        let parts = self.in_batches(x, given, |x, map, n| {
+    pub(super) fn soft(
+        &self,
+        x: &Tensor<3>,
+        conditioning: &Conditioning,
+        s: f64,
+        gradient: bool,
+    ) -> Result<Soft, SteerError> {
+        let parts = self.in_batches(x, conditioning, |x, map, n| {
             let x = if gradient { Tensor::from_inner(x).require_grad() } else { x };
             let pi = map.endpoint(&x, &vec![s; n], &vec![1.0; n]);
             let value = self.reward.soft(pi.clone())?;
@@ -70,7 +77,7 @@ impl<N: EndpointNet> SteerContext<'_, N> {
             out.1.extend(value);
             out.2.extend(slope);
         }
-        let slope = gradient.then(|| given.keep(Tensor::cat(out.2, 0)));
+        let slope = gradient.then(|| conditioning.mask(Tensor::cat(out.2, 0)));
         Ok(Soft { pi: Tensor::cat(out.0, 0), value: out.1, gradient: slope })
     }
 }
@@ -79,7 +86,7 @@ impl SampleBatch {
     /// `draws` items from the predicted end of every particle, from its own stream.
     pub(super) fn draw(&mut self, pi: &Tensor<3>, draws: usize) -> Vec<u32> {
         let [_, sites, classes] = pi.dims();
-        let open = self.given.allowed.as_ref().map(to_host);
+        let open = self.conditioning.constraint.as_ref().map(to_host);
         let host = to_host(pi);
         let mut ids = Vec::with_capacity(self.streams.len() * draws * sites);
         for (item, (_, fresh)) in host.chunks(sites * classes).zip(&mut self.streams) {

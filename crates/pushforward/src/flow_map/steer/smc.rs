@@ -23,13 +23,14 @@
 use burn::tensor::{Int, Tensor};
 
 use super::candidates::{distinct, kept};
+use super::context::{Kept, SteerContext};
 use super::lookahead::{Soft, bounded};
+use super::request::{Population, RenoiseTarget, SmcSettings, SteerError, Twist};
 use super::reward::checked;
 use super::weights::{choose, effective_size, log_mean_exp, systematic};
-use super::{Kept, Population, RenoiseTarget, SmcSettings, SteerContext, SteerError, Twist};
+use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
-use crate::flow_map::network::EndpointNet;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::{LastStep, Samples};
 use crate::flow_map::time::{column, jump_weight, rate};
@@ -102,8 +103,8 @@ impl Particles {
         let (base, particles) = (&context.request.sample, context.request.particles);
         let n = count * particles;
         let start = base.first + (first * particles) as u64;
-        let mut items = SampleBatch::new(context.config, context.sites, base, start, n, context.device);
-        let x = items.noise(context.device, false);
+        let mut items = SampleBatch::new(&context.generator, base, start, n);
+        let x = items.noise(context.generator.device, false);
         let empty = || Population { ess: Vec::new(), resampled: 0, log_z: Some(0.0), distinct: 0.0, nfe: 0 };
         let opened = |g| (empty(), stream(base.seed, Purpose::Resample, (first + g) as u64));
         let populations = (0..count).map(opened).collect();
@@ -121,18 +122,18 @@ impl Particles {
         let (last, tempering) = (t >= 1.0, t.powf(settings.tempering));
         if settings.twist == Twist::Soft && !last {
             let with_gradient = matches!(kernel, Kernel::Diffuse { pull, .. } if pull > 0.0);
-            let Soft { pi, value, gradient } = context.soft(&self.x, &self.items.given, s, with_gradient)?;
+            let Soft { pi, value, gradient } = context.soft(&self.x, &self.items.conditioning, s, with_gradient)?;
             self.spend(context, 1 + u64::from(with_gradient));
             let value = value.into_iter().map(|v| tempering * v.max(FLOOR)).collect();
             let gradient = gradient.map(|g| g * tempering);
             return Ok(Ahead { pi, value, gradient, drawn: Vec::new(), rewards: Vec::new() });
         }
-        let pi = context.endpoints(&self.x, &self.items.given, s, 1.0);
+        let pi = context.endpoints(&self.x, &self.items.conditioning, s, 1.0);
         self.spend(context, 1);
         let draws = if last { context.request.sample.last == LastStep::Draw } else { settings.twist == Twist::Draws };
         let drawn =
             if draws { self.items.draw(&pi, settings.draws) } else { self.items.classes(pi.clone(), LastStep::Argmax) };
-        let mut rewards = checked(context.reward, &drawn, context.sites.count)?;
+        let mut rewards = checked(context.reward, &drawn, context.generator.sites.count)?;
         if !last {
             rewards.iter_mut().for_each(|r| *r = tempering * r.max(FLOOR));
         }
@@ -141,7 +142,7 @@ impl Particles {
     }
 
     fn spend<N: EndpointNet>(&mut self, context: &SteerContext<'_, N>, evaluations: u64) {
-        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * context.net.passes());
+        self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * context.generator.net.passes());
     }
 
     fn measure(&mut self, particles: usize) {
@@ -177,7 +178,7 @@ impl Particles {
         self.x = self.x.clone().select(0, pick());
         ahead.pi = ahead.pi.clone().select(0, pick());
         ahead.gradient = ahead.gradient.take().map(|g| g.select(0, pick()));
-        self.items.given = self.items.given.select(&order);
+        self.items.conditioning = self.items.conditioning.select(&order);
         let rows = |length: usize| order.iter().flat_map(move |&i| i as usize * length..(i as usize + 1) * length);
         ahead.value = rows(1).map(|i| ahead.value[i]).collect();
         ahead.drawn = rows(ahead.drawn.len() / order.len()).map(|i| ahead.drawn[i]).collect();
@@ -197,8 +198,8 @@ impl Particles {
     }
 
     fn renoise<N: EndpointNet>(&mut self, context: &SteerContext<'_, N>, settings: SmcSettings, ahead: &Ahead, t: f64) {
-        let (n, sites) = (self.weights.len(), context.sites.count);
-        let end = if settings.ends == RenoiseTarget::Mean {
+        let (n, sites) = (self.weights.len(), context.generator.sites.count);
+        let end = if settings.renoise == RenoiseTarget::Mean {
             self.log_twist.clone_from(&ahead.value);
             ahead.pi.clone()
         } else {
@@ -208,11 +209,11 @@ impl Particles {
             } else {
                 self.choose(ahead, sites)
             };
-            let known: Vec<u32> = drawn.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
-            one_hot(indices(&known, [n, sites], &self.x.device()), context.sites.classes, &self.x)
+            let observed: Vec<u32> = drawn.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
+            one_hot(indices(&observed, [n, sites], &self.x.device()), context.generator.sites.classes, &self.x)
         };
-        let noise = self.items.noise(context.device, true);
-        self.x = interpolate(noise, self.items.given.keep(end), &vec![t; n]);
+        let noise = self.items.noise(context.generator.device, true);
+        self.x = interpolate(noise, self.items.conditioning.mask(end), &vec![t; n]);
     }
 
     fn diffuse<N: EndpointNet>(
@@ -225,14 +226,14 @@ impl Particles {
         t: f64,
     ) {
         let n = self.weights.len();
-        let posterior = context.endpoints(&self.x, &self.items.given, s, s);
+        let posterior = context.endpoints(&self.x, &self.items.conditioning, s, s);
         self.spend(context, 1);
         let noise = (self.x.clone() - posterior.clone() * s) * rate(s);
         let gamma = jump_weight(s, t);
         let along = jump(self.x.clone(), posterior, column(&vec![gamma; n], &self.x));
         let kept = (1.0 - gamma).powf(churn);
         let sigma = (1.0 - t) * (1.0 - kept).sqrt();
-        let fresh = self.items.noise(context.device, true) * sigma;
+        let fresh = self.items.noise(context.generator.device, true) * sigma;
         self.x = along + noise * ((1.0 - t) * (kept.sqrt() - 1.0)) + fresh.clone();
         self.log_twist = ahead.value;
         let Some(slope) = ahead.gradient else { return };
@@ -248,10 +249,10 @@ impl Particles {
     /// The samples that the populations give.
     fn finish<N: EndpointNet>(mut self, context: &SteerContext<'_, N>, ahead: &Ahead) -> Vec<Kept> {
         let (particles, keep) = (context.request.particles, context.request.keep);
-        let ids = self.choose(ahead, context.sites.count);
+        let ids = self.choose(ahead, context.generator.sites.count);
         let rewards = std::mem::take(&mut self.log_twist);
         let endpoints = to_host(&ahead.pi).into_iter().map(|v| v as f32).collect();
-        let samples = Samples { ids, endpoints, sites: context.sites, nfe: Vec::new() };
+        let samples = Samples { ids, endpoints, sites: context.generator.sites, nfe: Vec::new() };
         let one = |(g, ((mut population, mut randomness), weights)): (usize, ((Population, Stream), &[f64]))| {
             population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
             let chosen = systematic(weights, keep, randomness.uniform());

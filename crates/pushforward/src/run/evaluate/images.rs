@@ -6,7 +6,7 @@
 
 use crate::aef::marginal::{MarginalRequest, is_exact};
 use crate::aef::model::DrawRequest;
-use crate::aef::{AefModel, AefObjective, ImageBatch};
+use crate::aef::{AefModel, AefObjective, LossKind};
 use crate::classifier::{self, Classifier};
 use crate::data::images::continuous::quantize;
 use crate::data::{ContinuousImages, ContinuousSplits, ExampleKey};
@@ -16,8 +16,13 @@ use crate::metrics::interval;
 use crate::metrics::report::{Report, Row};
 use crate::nn::SiteShape;
 use crate::rng::{Purpose, stream};
-use crate::run::evaluate::{EvalError, Features, Progress, REFERENCE_ITEMS};
-use crate::run::load::{Loaded, Model, RequestError};
+use crate::run::evaluate::flow_map::dtype;
+use crate::run::evaluate::request::{EvalError, Features, Progress};
+use crate::run::held_out::REFERENCE_ITEMS;
+use crate::run::model::Loaded;
+use crate::run::trained::RequestError;
+use crate::run::trained::TrainedAef;
+use crate::run::trained::TrainedClassifier;
 use crate::tensor::to_host;
 
 /// Levels of a pixel.
@@ -43,18 +48,18 @@ pub struct ImageEvalRequest {
 /// # Errors
 /// See [`EvalError`].
 pub fn evaluate_images(
-    loaded: &Loaded,
+    loaded: &Loaded<TrainedAef>,
     splits: &ContinuousSplits,
     features: Option<&Features>,
     request: &ImageEvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
-    let (config, net, shape) = loaded.aef("be evaluated on images")?;
+    let TrainedAef { config, net, shape, .. } = &loaded.model;
     if splits.test.shape() != [shape.channels, shape.height, shape.width] {
         let problem = format!("the model is of {shape} images and the data are {:?}", splits.test.shape());
-        return Err(RequestError::Incompatible(problem).into());
+        return Err(RequestError(problem).into());
     }
-    let mut report = Report::new(loaded.identity());
+    let mut report = Report::new(loaded.run.identity());
     let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
     let n = shape.numel();
     let count = request.images.min(splits.test.len());
@@ -65,15 +70,15 @@ pub fn evaluate_images(
         let items = request.batch.min(count - start);
         let pixels = held_out(&splits.test, start, items);
         if has_density {
-            let found = loaded.image_log_densities(&pixels, start as u64, &marginal)?;
+            let found = loaded.model.log_densities(&pixels, start as u64, &marginal)?;
             nats.extend(found.values.iter().map(|v| -v));
             errors.extend(found.errors);
         }
-        let x = ImageBatch { pixels, count: items }.tensor(&net.preprocessing().norm.shift.val());
+        let x = net.images(&pixels, items);
         let images = net.prepare(x.clone());
         let mut noise = stream(request.seed, Purpose::Validation, start as u64);
         let loss = AefObjective { latent: config.latent }.of(net, &images, &mut noise);
-        if loss.name == "extended_nll" {
+        if loss.kind == LossKind::ExtendedNll {
             objective.extend(to_host(&loss.values));
         }
         if !matches!(net, AefModel::Flow(_)) {
@@ -89,7 +94,12 @@ pub fn evaluate_images(
         let nll = interval::mean(&nats);
         let bits = nll.map(|nats| bits_per_dim_dequantised(nats, n, LEVELS));
         for row in [Row::estimate("bits_per_dim", "bits/dim", bits), Row::estimate("nll", "nats", nll)] {
-            report.push(row.seed(request.seed).estimator(&estimator).reference(&reference.0, reference.1));
+            report.push(
+                row.seed(request.seed)
+                    .dtype(dtype(&loaded.model.device))
+                    .estimator(&estimator)
+                    .reference(&reference.0, reference.1),
+            );
         }
         if !is_exact(net) {
             let error = interval::mean(&errors);
@@ -129,15 +139,15 @@ fn held_out(images: &ContinuousImages, start: usize, items: usize) -> Vec<f32> {
 
 /// Fréchet and kernel distances between samples and held-out images, with deviations and without.
 fn look(
-    loaded: &Loaded,
+    loaded: &Loaded<TrainedAef>,
     splits: &ContinuousSplits,
-    features: &Loaded,
+    features: &Loaded<TrainedClassifier>,
     request: &ImageEvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<Row>, EvalError> {
-    let (_, _, shape) = loaded.aef("draw images")?;
-    let refuse = || EvalError::Features(features.path.display().to_string());
-    let Model::Classifier { net, .. } = &features.model else { return Err(refuse()) };
+    let shape = loaded.model.shape;
+    let refuse = || EvalError::Features(features.run.path.display().to_string());
+    let net = &features.model.net;
     if net.grid() != [shape.height, shape.width] || shape.channels != 1 {
         return Err(refuse());
     }
@@ -157,7 +167,7 @@ fn look(
             seed: request.seed,
             batch: request.batch,
         };
-        let pixels = loaded.draw_images(&draw, &mut |done| progress(name, done, request.samples))?;
+        let pixels = loaded.model.draw(&draw, &mut |done| progress(name, done, request.samples))?;
         if pixels.len() < request.samples * shape.numel() {
             return Err(EvalError::Interrupted);
         }
@@ -166,13 +176,16 @@ fn look(
         let drawn = describe(net, &ids);
         let distance = frechet(&Moments::of(&drawn, net.width()), &moments);
         let kernel = kid(&drawn, &truth, net.width());
-        let scorer = format!("{} step {}", features.recipe.name, features.step);
+        let scorer = format!("{} step {}", features.run.name, features.run.step);
         let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
         for (metric, value) in [("frechet", distance), ("kid", kernel)] {
-            let row = Row::new(metric, "squared", value).n(request.samples).seed(request.seed);
+            let row = Row::new(metric, "squared", value)
+                .n(request.samples)
+                .seed(request.seed)
+                .dtype(dtype(&loaded.model.device));
             rows.push(
                 Row { sampler: Some(name.into()), ..row }
-                    .scorer(&scorer, &features.sha256)
+                    .scorer(&scorer, &features.run.sha256)
                     .reference(&reference.0, reference.1),
             );
         }

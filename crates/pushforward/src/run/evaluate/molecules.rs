@@ -26,6 +26,7 @@ use crate::chem::properties::DESCRIPTORS;
 use crate::chem::{Molecule, Perceived, Properties, Verdict, check};
 use crate::data::graph::GraphLayout;
 use crate::data::{DataConfig, Dataset, Splits, sha256_bytes};
+use crate::flow_map::sample::Samples;
 use crate::metrics::divergence::total_variation;
 use crate::metrics::frechet::{Moments, frechet};
 use crate::metrics::graph_stats::{Graph, Statistic};
@@ -33,8 +34,9 @@ use crate::metrics::report::Row;
 use crate::metrics::similarity::{cosine, internal_diversity, nearest};
 use crate::metrics::wasserstein::wasserstein;
 use crate::metrics::{entropy, interval};
-use crate::run::evaluate::REFERENCE_ITEMS;
 use crate::run::evaluate::chemnet::ChemNet;
+use crate::run::evaluate::metrics::SampleMetrics;
+use crate::run::held_out::{REFERENCE_ITEMS, items};
 
 /// Most molecules on either side of a comparison by fingerprint.
 const FINGERPRINTS: usize = 5_000;
@@ -44,7 +46,7 @@ const GRAPHS: usize = 1_000;
 const SCORER: &str = "24 descriptors of RDKit, first list";
 
 /// What samples of molecules are compared with.
-pub(super) struct MoleculeJudge<'a> {
+pub(super) struct MoleculeMetrics<'a> {
     layout: GraphLayout,
     name: String,
     sha256: String,
@@ -55,6 +57,7 @@ pub(super) struct MoleculeJudge<'a> {
     reference: Profile,
     /// The training part, which gives molecules their labels.
     labeller: Arc<dyn Dataset>,
+    test: Arc<dyn Dataset>,
     /// Standard deviations of the descriptors in the training part.
     scales: Vec<f64>,
     /// ChemNet, and moments of its features of the training part.
@@ -76,14 +79,24 @@ struct Profile {
     graphs: Vec<Vec<Vec<f64>>>,
 }
 
-impl<'a> MoleculeJudge<'a> {
+impl SampleMetrics for MoleculeMetrics<'_> {
+    fn rows(&self, samples: &Samples, labels: &[u32]) -> Vec<Row> {
+        self.rows_of(&samples.ids, labels)
+    }
+
+    fn held_out(&self, n: usize) -> Vec<Row> {
+        self.rows_of(&items(self.test.as_ref(), n), &[])
+    }
+}
+
+impl<'a> MoleculeMetrics<'a> {
     pub(super) fn new(layout: &GraphLayout, data: &DataConfig, splits: &Splits, chemnet: Option<&'a ChemNet>) -> Self {
         let smiles = |set: &dyn Dataset| -> Vec<String> {
             (0..set.len()).filter_map(|i| set.smiles(i)).map(str::to_owned).collect()
         };
         let enumerated = matches!(data, DataConfig::SmallMolecules(_));
         let held_out = || [&splits.validation, &splits.test].into_iter().flat_map(|p| smiles(p.as_ref())).collect();
-        let rows = crate::run::evaluate::items(splits.train.as_ref(), REFERENCE_ITEMS);
+        let rows = items(splits.train.as_ref(), REFERENCE_ITEMS);
         let judged = judge(layout, &rows);
         let valid = strictly_valid(&judged);
         let reference = Profile::of(layout, &valid);
@@ -97,16 +110,17 @@ impl<'a> MoleculeJudge<'a> {
             held_out: enumerated.then(held_out),
             reference,
             labeller: splits.train.clone(),
+            test: splits.test.clone(),
             scales,
             chemnet,
         }
     }
 
     /// All rows on samples, given as rows of class indices, that were told to have these labels, in turn.
-    pub(super) fn rows(&self, ids: &[u32], told: &[u32]) -> Vec<Row> {
+    fn rows_of(&self, ids: &[u32], labels: &[u32]) -> Vec<Row> {
         let judged = judge(&self.layout, ids);
         let mut rows = self.counts(&judged);
-        rows.extend(self.told(&judged, told));
+        rows.extend(self.label_accuracy(&judged, labels));
         let valid = strictly_valid(&judged);
         rows.extend(self.distances(&Profile::of(&self.layout, &valid)));
         rows.extend(self.chemnet_distance(&valid));
@@ -123,14 +137,14 @@ impl<'a> MoleculeJudge<'a> {
     }
 
     /// How many strictly valid molecules have the label that they were told to have.
-    fn told(&self, judged: &[(Molecule, Verdict)], told: &[u32]) -> Option<Row> {
-        let pairs = judged.iter().zip(told.iter().cycle());
+    fn label_accuracy(&self, judged: &[(Molecule, Verdict)], labels: &[u32]) -> Option<Row> {
+        let pairs = judged.iter().zip(labels.iter().cycle());
         let found: Vec<bool> = pairs
-            .filter_map(|((_, verdict), told)| Some(self.labeller.label_of(verdict.strict()?) == Some(*told)))
+            .filter_map(|((_, verdict), label)| Some(self.labeller.label_of(verdict.strict()?) == Some(*label)))
             .collect();
         let right = found.iter().filter(|right| **right).count();
         let row = Row::estimate("label_accuracy", "fraction", interval::fraction(right, found.len()));
-        (!told.is_empty()).then(|| row.estimator("of the label asked for / strictly valid"))
+        (!labels.is_empty()).then(|| row.estimator("of the label asked for / strictly valid"))
     }
 
     fn counts(&self, judged: &[(Molecule, Verdict)]) -> Vec<Row> {
@@ -212,7 +226,7 @@ impl<'a> MoleculeJudge<'a> {
         rows
     }
 
-    /// Moments of the descriptors in units of [`MoleculeJudge::scales`]; none below two molecules.
+    /// Moments of the descriptors in units of [`MoleculeMetrics::scales`]; none below two molecules.
     fn moments(&self, profile: &Profile) -> Option<Moments> {
         let width = DESCRIPTORS.len();
         let scaled = profile.descriptors.iter().enumerate().map(|(i, v)| v / self.scales[i % width]);
@@ -300,11 +314,11 @@ mod tests {
     use crate::data::Layout;
     use crate::data::graph::ABSENT;
 
-    fn judge_of(atoms: usize) -> (MoleculeJudge<'static>, Splits) {
+    fn judge_of(atoms: usize) -> (MoleculeMetrics<'static>, Splits) {
         let config: DataConfig = toml::from_str(&format!("set = 'small-molecules'\natoms = {atoms}")).unwrap();
         let splits = config.load(std::path::Path::new("unused"), 0).unwrap();
         let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
-        (MoleculeJudge::new(layout, &config, &splits, None), splits)
+        (MoleculeMetrics::new(layout, &config, &splits, None), splits)
     }
 
     fn value(rows: &[Row], metric: &str, estimator: &str) -> f64 {
@@ -318,7 +332,7 @@ mod tests {
     #[test]
     fn the_training_part_is_valid_known_and_at_distance_zero() {
         let (judge, splits) = judge_of(4);
-        let rows = judge.rows(&crate::run::evaluate::items(splits.train.as_ref(), usize::MAX), &[]);
+        let rows = judge.rows_of(&items(splits.train.as_ref(), usize::MAX), &[]);
         assert_eq!(value(&rows, "validity_strict", ""), 1.0);
         assert_eq!(value(&rows, "uniqueness", "strictly"), 1.0);
         assert_eq!(value(&rows, "novelty", "strictly"), 0.0);
@@ -330,7 +344,7 @@ mod tests {
         }
         assert!(value(&rows, "frechet", "").abs() < 1e-6);
         assert!((value(&rows, "scaffold_similarity", "") - 1.0).abs() < 1e-12);
-        let rows = judge.rows(&crate::run::evaluate::items(splits.test.as_ref(), usize::MAX), &[]);
+        let rows = judge.rows_of(&items(splits.test.as_ref(), usize::MAX), &[]);
         assert_eq!(value(&rows, "novelty", "strictly"), 1.0);
         assert_eq!(value(&rows, "coverage_held_out", ""), splits.test.len() as f64 / (all - splits.train.len()) as f64);
         assert!(value(&rows, "frechet", "") > 1e-6);
@@ -365,7 +379,7 @@ mod tests {
     #[test]
     fn nothing_valid_is_no_panic() {
         let (judge, splits) = judge_of(3);
-        let rows = judge.rows(&vec![ABSENT; splits.schema().sites * 4], &[]);
+        let rows = judge.rows_of(&vec![ABSENT; splits.schema().sites * 4], &[]);
         assert_eq!(value(&rows, "validity_strict", ""), 0.0);
         assert!(value(&rows, "frechet", "").is_nan() && value(&rows, "uniqueness", "strictly").is_nan());
     }

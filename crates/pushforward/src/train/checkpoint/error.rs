@@ -4,8 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::params::ParamsError;
-use crate::train::checkpoint::FORMAT;
-use crate::train::checkpoint::file::{MAX_HEADER_BYTES, METADATA_KEY};
+use crate::train::checkpoint::format::{FORMAT, MAX_HEADER_BYTES, METADATA_KEY};
 
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -10,24 +10,22 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::params::{ParamsError, StateDict, check_finite};
-use crate::train::checkpoint::{CheckpointError, FORMAT};
+use crate::train::checkpoint::error::CheckpointError;
+use crate::train::checkpoint::format::{FORMAT, MAX_HEADER_BYTES, METADATA_KEY};
 
-pub(super) const METADATA_KEY: &str = "pushforward";
 const LENGTH_BYTES: usize = 8;
-/// The limit of the safetensors format.
-pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
-    StateDict,
+    Weights,
     Resume,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::StateDict => "weights",
+            Self::Weights => "weights",
             Self::Resume => "resume",
         }
     }

@@ -16,24 +16,16 @@
 
 mod error;
 mod file;
+mod format;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use self::error::CheckpointError;
+use self::file::{Counters, Header, Kind, read, same_tensors, split, write};
+pub use self::format::{BEST, FORMAT, LAST, RESUME};
 use crate::params::StateDict;
-pub use crate::train::checkpoint::error::CheckpointError;
-use crate::train::checkpoint::file::{Counters, Header, Kind, read, same_tensors, split, write};
 use crate::train::optim::Moments;
-
-/// Version of the file format that this library writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
-
-/// File name of the latest weights.
-pub const LAST: &str = "last.safetensors";
-/// File name of the weights with the lowest validation loss.
-pub const BEST: &str = "best.safetensors";
-/// File name of the state to resume from.
-pub const RESUME: &str = "resume.safetensors";
 
 /// Weights with what is needed to rebuild and cite the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +93,7 @@ impl Checkpoint {
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let header = Header {
             format: self.format,
-            kind: Kind::StateDict,
+            kind: Kind::Weights,
             step: self.step,
             recipe: self.recipe.clone(),
             provenance: self.provenance.clone(),
@@ -115,7 +107,7 @@ impl Checkpoint {
     /// # Errors
     /// See [`CheckpointError`]. Whether the weights fit a model is checked by [`crate::params::load`].
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let (header, tensors) = read(path, Kind::StateDict)?;
+        let (header, tensors) = read(path, Kind::Weights)?;
         let [ema, raw] = split(path, tensors, ["ema", "raw"])?;
         for (set, other, prefix) in [(&ema, &raw, "raw"), (&raw, &ema, "ema")] {
             same_tensors(set, other, prefix, true)

@@ -1,0 +1,112 @@
+//! Molecules as a data set.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::chem::{Atom, Element, Molecule};
+use crate::data::graph::{GraphLayout, NodeClass};
+use crate::data::molecules::labels::{Labeller, MoleculeLabel};
+use crate::data::molecules::rows::Packed;
+use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits};
+
+/// The kinds of atoms that occur: neutral ones in the order of the elements, then charged ones.
+pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, elements: &[Element]) -> Vec<Atom> {
+    let mut classes: Vec<Atom> = Vec::new();
+    for atom in molecules.flat_map(Molecule::atoms) {
+        if !classes.contains(atom) {
+            classes.push(*atom);
+        }
+    }
+    let place = |atom: &Atom| elements.iter().position(|e| *e == atom.element);
+    classes.sort_by_key(|atom| (atom.charge != 0, place(atom), atom.charge));
+    classes
+}
+
+/// What a set of molecules is made of.
+pub(super) struct MoleculeParts<'a> {
+    pub(super) name: &'a str,
+    pub(super) packed: Packed,
+    /// The kinds of atoms that occur.
+    pub(super) classes: &'a [Atom],
+    /// Most atoms of a molecule.
+    pub(super) nodes: usize,
+    /// The packed molecules of the training, validation and test part.
+    pub(super) parts: [&'a [u32]; 3],
+    pub(super) label: Option<&'a MoleculeLabel>,
+    pub(super) sha256: String,
+    /// How many molecules were refused, by reason.
+    pub(super) refused: BTreeMap<String, u64>,
+}
+
+/// The three parts of a set.
+pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
+    let MoleculeParts { name, packed, classes, nodes, parts, label, sha256, refused } = set;
+    let mut sizes = vec![0; nodes + 1];
+    parts[0].iter().for_each(|&i| sizes[packed.size(i as usize)] += 1);
+    let node_classes = classes.iter().map(|&atom| NodeClass::of(atom)).collect();
+    let layout = GraphLayout { nodes, node_classes, edge_classes: 4, sizes };
+    let schema = Schema { sites: layout.sites(), classes: layout.classes(), layout: Layout::Graph(layout) };
+    let smiles = |i: &u32| packed.smiles(*i as usize);
+    let labels = label.map(|label| label.labeller(&parts[0].iter().map(smiles).collect::<Vec<_>>())).transpose()?;
+    let labels = labels.map(|labeller| {
+        let all: Vec<u32> = (0..packed.len() as u32).collect();
+        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES is one");
+        Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
+    });
+    let packed = Arc::new(packed);
+    let part = |members: &[u32]| -> Arc<dyn Dataset> {
+        Arc::new(MoleculeSet {
+            schema: schema.clone(),
+            nodes,
+            packed: packed.clone(),
+            labels: labels.clone(),
+            members: members.to_vec(),
+        })
+    };
+    let [train, validation, test] = parts.map(part);
+    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: refused.into_iter().collect() })
+}
+
+struct MoleculeSet {
+    schema: Schema,
+    nodes: usize,
+    packed: Arc<Packed>,
+    /// Labels of all packed molecules, and what gave them.
+    labels: Option<Arc<(Vec<u32>, Labeller)>>,
+    /// Which of the packed molecules are in this part.
+    members: Vec<u32>,
+}
+
+impl Dataset for MoleculeSet {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn write(&self, key: ExampleKey, out: &mut [u32]) {
+        assert!(key.index < self.len(), "molecule {} of {}", key.index, self.len());
+        assert_eq!(out.len(), self.schema.sites, "an example has {} sites", self.schema.sites);
+        self.packed.write(self.members[key.index] as usize, self.nodes, out);
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.as_ref().map(|labels| labels.0[self.members[index] as usize])
+    }
+
+    fn label_count(&self) -> Option<usize> {
+        self.labels.as_ref().map(|labels| labels.1.count())
+    }
+
+    fn label_of(&self, smiles: &str) -> Option<u32> {
+        self.labels.as_ref()?.1.label(smiles)
+    }
+
+    fn smiles(&self, index: usize) -> Option<&str> {
+        Some(self.packed.smiles(self.members[index] as usize))
+    }
+}

@@ -1,0 +1,178 @@
+//! Batches as objectives see them: items with their noise, labels, observed sites and weights.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+
+use crate::flow_map::backbone::Backbone;
+use crate::flow_map::conditioning::Condition;
+use crate::flow_map::conditioning::{Conditioning, node_counts};
+use crate::flow_map::interpolant::{Noise, interpolate, source_tensor};
+use crate::flow_map::model::FlowMapModel;
+use crate::nn::graph::GraphShape;
+use crate::node_pairs::{ABSENT, pair_count};
+use crate::rng::Stream;
+use crate::tensor::{from_host, indices, one_hot};
+
+/// A batch of items as class indices, row by row.
+#[derive(Clone, Debug)]
+pub struct IdBatch {
+    /// `batch * sites` indices; [`ABSENT`] where an item has no such site.
+    pub ids: Vec<u32>,
+    /// One label an item, for models with that condition.
+    pub labels: Option<Vec<u32>>,
+}
+
+/// How items become points.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchConfig {
+    /// The noise.
+    pub noise: Noise,
+    /// What the model is told of an item.
+    pub condition: Condition,
+    /// Factor of the mean over the pairs of a graph beside the mean over its nodes.
+    pub edge_weight: f64,
+}
+
+impl Default for BatchConfig {
+    /// Standard normal noise and no condition.
+    fn default() -> Self {
+        Self { noise: Noise::default(), condition: Condition::None, edge_weight: 1.0 }
+    }
+}
+
+/// The two ends of the paths of a batch.
+#[derive(Clone, Debug)]
+pub struct NoisedBatch {
+    /// The noise, `[batch, sites, classes]`.
+    pub x0: Tensor<3>,
+    /// The data as one-hot vectors, `[batch, sites, classes]`; zero where an item has no site.
+    pub x1: Tensor<3>,
+    /// The data as class indices, `[batch, sites]`.
+    pub ids: Tensor<2, Int>,
+    /// What is fixed about the items.
+    pub conditioning: Conditioning,
+    /// Weights of the sites in an item's mean, `[batch, sites]`; equal ones where there are none.
+    weights: Option<Tensor<2>>,
+}
+
+impl NoisedBatch {
+    /// The batch with noise from the stream `source`. Labels and observed sites are hidden where draws of `hidden` say so; without that
+    /// stream labels are told and no site is observed.
+    ///
+    /// # Panics
+    /// If the batch does not hold whole items, or labels are missing that the condition asks for.
+    pub fn new<N: Backbone>(
+        model: &FlowMapModel<N>,
+        batch: &IdBatch,
+        config: &BatchConfig,
+        source: &mut Stream,
+        hidden: Option<&mut Stream>,
+    ) -> Self {
+        let sites = model.sites();
+        let n = batch.ids.len() / sites.count;
+        assert_eq!(batch.ids.len(), n * sites.count, "a batch holds whole items of {} sites", sites.count);
+        let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
+        let noise = config.noise.source.draw(n * sites.count, sites.classes, source);
+        let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
+        let nodes = node_counts(sites, &batch.ids);
+        let mut conditioning = Conditioning::of_sizes(sites, &nodes, &x0);
+        let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
+        let ids = indices(&ids, [n, sites.count], &device);
+        let x1 = conditioning.mask(one_hot(ids.clone(), sites.classes, &x0));
+        match (config.condition, hidden) {
+            (Condition::Label { dropout }, hidden) => {
+                let labels = labels(model, batch, n, dropout, hidden);
+                conditioning.labels = Some(indices(&labels, [n], &device));
+            }
+            (Condition::Prefix { dropout, longest }, Some(hidden)) => {
+                let longest = longest.unwrap_or(sites.count - 1).min(sites.count);
+                let mask = prefixes(n, sites.count, longest, dropout, hidden);
+                conditioning.observed = Some(x1.clone() * from_host(&mask, [n, sites.count, 1], &x1));
+            }
+            (Condition::None | Condition::Prefix { .. }, _) => {}
+        }
+        let weights = sites.as_graph().map(|graph| {
+            let weights = site_weights(graph, &nodes, config.edge_weight);
+            from_host(&weights, [n, sites.count], &x0)
+        });
+        Self { x1, x0: config.noise.shape(x0, sites, &conditioning), ids, conditioning, weights }
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.x0.dims()[0]
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All but the last `n` items, and the last `n`; the first part is the whole batch where `n` is zero.
+    pub fn split(self, n: usize) -> (Self, Self) {
+        let first = self.len() - n;
+        let part = |start: usize, length: usize| Self {
+            x0: self.x0.clone().slice_dim(0, start..start + length),
+            x1: self.x1.clone().slice_dim(0, start..start + length),
+            ids: self.ids.clone().slice_dim(0, start..start + length),
+            conditioning: self.conditioning.slice(start..start + length),
+            weights: self.weights.clone().map(|w| w.slice_dim(0, start..start + length)),
+        };
+        if n == 0 { (self.clone(), self) } else { (part(0, first), part(first, n)) }
+    }
+
+    /// The points of the paths at every item's own time, `[batch, sites, classes]`.
+    pub fn at(&self, times: &[f64]) -> Tensor<3> {
+        interpolate(self.x0.clone(), self.x1.clone(), times)
+    }
+
+    /// The mean over the sites of every item.
+    ///
+    /// # Shapes
+    /// - `per_site`: `[batch, sites]`
+    /// - output: `[batch]`
+    pub fn over_sites(&self, per_site: Tensor<2>) -> Tensor<1> {
+        match &self.weights {
+            Some(weights) => (per_site * weights.clone()).sum_dim(1).squeeze_dim(1),
+            None => per_site.mean_dim(1).squeeze_dim(1),
+        }
+    }
+}
+
+/// The labels of a batch, some of them hidden.
+fn labels<N: Backbone>(
+    model: &FlowMapModel<N>,
+    batch: &IdBatch,
+    n: usize,
+    dropout: f64,
+    hidden: Option<&mut Stream>,
+) -> Vec<u32> {
+    let count = model.label_count().expect("a model whose condition is a label has labels") as u32;
+    let labels = batch.labels.clone().expect("a batch for a model whose condition is a label has labels");
+    assert_eq!(labels.len(), n, "a batch of {n} items has as many labels");
+    assert!(labels.iter().all(|&label| label < count), "labels are below {count}");
+    match hidden {
+        Some(hidden) => {
+            labels.into_iter().map(|label| if hidden.uniform() < dropout { count } else { label }).collect()
+        }
+        None => labels,
+    }
+}
+
+/// One for the sites that are observed, a prefix of random length of every item, zero for the others.
+fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut Stream) -> Vec<f64> {
+    let mut item = || {
+        let (told, length) = (hidden.uniform() >= dropout, 1 + hidden.below(longest));
+        (0..sites).map(move |i| f64::from(u8::from(told && i < length)))
+    };
+    (0..n).flat_map(|_| item()).collect()
+}
+
+/// Weights of the sites of graphs: the mean over the nodes and `edge_weight` times the mean over the pairs that are there.
+fn site_weights(graph: GraphShape, nodes: &[usize], edge_weight: f64) -> Vec<f64> {
+    let row = |&n: &usize| {
+        let (node, pair) = (1.0 / n.max(1) as f64, edge_weight / pair_count(n).max(1) as f64);
+        graph.sites_of(n).enumerate().map(move |(i, there)| there * if i < graph.nodes { node } else { pair })
+    };
+    nodes.iter().flat_map(row).collect()
+}

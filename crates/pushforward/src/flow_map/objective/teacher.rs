@@ -1,0 +1,98 @@
+//! The teacher of self-distillation, and derivatives of the student.
+
+use burn::tensor::Tensor;
+
+use crate::dual::{Dual, softmax};
+use crate::flow_map::backbone::{Backbone, EndpointNet};
+use crate::flow_map::conditioning::Conditioning;
+use crate::flow_map::model::FlowMapModel;
+use crate::flow_map::objective::batch::NoisedBatch;
+use crate::flow_map::time::TimePairs;
+use crate::nn::Pass;
+use crate::tensor::vector;
+
+/// A teacher: deterministic, without a graph, with label smoothing undone.
+#[derive(Debug)]
+pub struct TeacherView<'a, N: Backbone> {
+    /// The model, without gradients.
+    pub model: &'a FlowMapModel<N>,
+    /// The items it is asked about.
+    pub batch: &'a NoisedBatch,
+    /// Label smoothing of the loss that the model was trained by.
+    pub smoothing: f64,
+}
+
+impl<N: Backbone> TeacherView<'_, N> {
+    /// Logits at points of the batch's items and every item's own times, outside any graph.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, sites, classes]`
+    pub fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
+        let z = logits(self.model, x.inner(), s, t, &self.batch.conditioning, &mut Pass::eval());
+        // Weights that track gradients must not make the target follow the student.
+        unsmooth(z.inner(), self.smoothing, self.batch.conditioning.class_mask.as_ref())
+    }
+}
+
+/// Logits of the distribution that a prediction trained on smoothed labels stands for: `(pi - eps/K) / (1 - eps)`.
+fn unsmooth(z: Tensor<3>, smoothing: f64, class_mask: Option<&Tensor<3>>) -> Tensor<3> {
+    if smoothing == 0.0 {
+        return z;
+    }
+    let pi = match class_mask {
+        Some(mask) => softmax(z) - mask.clone() / mask.clone().sum_dim(2) * smoothing,
+        None => {
+            let classes = z.dims()[2] as f64;
+            softmax(z) - smoothing / classes
+        }
+    };
+    (pi / (1.0 - smoothing)).clamp_min(1e-12).log()
+}
+
+/// Logits of a model at every item's own times, without tangent.
+///
+/// # Shapes
+/// - `x`, output: `[batch, sites, classes]`
+pub fn logits<N: Backbone>(
+    model: &FlowMapModel<N>,
+    x: Tensor<3>,
+    s: &[f64],
+    t: &[f64],
+    conditioning: &Conditioning,
+    pass: &mut Pass<'_>,
+) -> Tensor<3> {
+    let (s, t) = (vector(s, &x), vector(t, &x));
+    model.logits(x.into(), s.into(), t.into(), conditioning, pass).value
+}
+
+/// Logits with their derivative in t at fixed x and s.
+///
+/// # Shapes
+/// - `x`, output: `[batch, sites, classes]`
+pub fn along_t<N: Backbone>(
+    model: &FlowMapModel<N>,
+    x: Tensor<3>,
+    pairs: &TimePairs,
+    conditioning: &Conditioning,
+    pass: &mut Pass<'_>,
+) -> Dual<3> {
+    let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
+    let t = Dual::new(t.clone(), t.ones_like());
+    model.logits(x.into(), s.into(), t, conditioning, pass)
+}
+
+/// Logits with their derivative along `(1-s, pi_ss - x)` on `(s, x)`, `1-s` times the flow's own direction.
+///
+/// # Shapes
+/// - `x`, `direction`, output: `[batch, sites, classes]`
+pub fn along_flow<N: Backbone>(
+    model: &FlowMapModel<N>,
+    x: Tensor<3>,
+    direction: Tensor<3>,
+    pairs: &TimePairs,
+    conditioning: &Conditioning,
+) -> Dual<3> {
+    let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
+    let ds = s.clone().neg() + 1.0;
+    model.logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), conditioning, &mut Pass::eval())
+}

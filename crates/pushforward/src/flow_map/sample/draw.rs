@@ -1,0 +1,100 @@
+//! The sampling loop: batches of items, from noise to class indices.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::flow_map::backbone::EndpointNet;
+use crate::flow_map::interpolant::interpolate;
+use crate::flow_map::map::FlowMap;
+use crate::flow_map::sample::batch::SampleBatch;
+use crate::flow_map::sample::request::{Generator, SampleRequest, Sampler, Samples};
+use crate::flow_map::sample::{dopri5, large_vocabulary};
+use crate::tensor::to_host;
+
+/// Draws a sample. `progress` is told the number of finished items and may stop the work by returning false; the items finished
+/// by then are returned.
+pub fn sample<N: EndpointNet>(
+    generator: &Generator<'_, N>,
+    request: &SampleRequest,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Samples {
+    let Generator { net, sites, device, .. } = *generator;
+    let mut out = Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() };
+    for start in (0..request.count).step_by(request.batch.max(1)) {
+        let n = request.batch.max(1).min(request.count - start);
+        let items = SampleBatch::new(generator, request, request.first + start as u64, n);
+        match net.factored().filter(|_| large_vocabulary::serves(request)) {
+            Some(factored) => {
+                let (ids, evaluations) = large_vocabulary::sample(&factored, request, items, device);
+                out.nfe.extend(vec![evaluations * net.passes(); n]);
+                out.ids.extend(ids);
+            }
+            None => sample_points(net, request, items, device, &mut out),
+        }
+        if !progress(start + n) {
+            break;
+        }
+    }
+    out
+}
+
+/// Adds the items of a batch to the sample.
+fn sample_points<N: EndpointNet>(
+    net: &N,
+    request: &SampleRequest,
+    items: SampleBatch,
+    device: &Device,
+    out: &mut Samples,
+) {
+    let n = items.streams.len();
+    let map = FlowMap::new(net).with_temperature(request.temperature).of(items.conditioning.clone());
+    let (end, adaptive, mut items) = integrate(&map, request, items, device);
+    let steps = |evaluations: Vec<u64>| evaluations.into_iter().map(|e| e * net.passes()).collect();
+    out.nfe.extend(adaptive.map_or_else(|| vec![map.evaluations(); n], steps));
+    if request.endpoints {
+        out.endpoints.extend(to_host(&end).into_iter().map(|v| v as f32));
+    }
+    out.ids.extend(items.classes(end, request.last));
+}
+
+/// The points at time 1, and the evaluations of every item where they differ.
+fn integrate<N: EndpointNet>(
+    map: &FlowMap<'_, N>,
+    request: &SampleRequest,
+    mut items: SampleBatch,
+    device: &Device,
+) -> (Tensor<3>, Option<Vec<u64>>, SampleBatch) {
+    let mut x = items.noise(device, false);
+    let n = x.dims()[0];
+    let all = |t: f64| vec![t; n];
+    if let Sampler::Dopri5 { tolerance } = request.sampler {
+        let (x, evaluations) = dopri5::integrate(map, x, tolerance);
+        return (x, Some(evaluations), items);
+    }
+    for (s, t) in request.grid.intervals() {
+        let (s, t) = (all(s), all(t));
+        x = match request.sampler {
+            Sampler::Map => map.jump(x, &s, &t),
+            Sampler::Euler => {
+                let pi = map.endpoint(&x, &s, &s);
+                map.towards(x, pi, &s, &t)
+            }
+            Sampler::Heun => {
+                let pi = map.endpoint(&x, &s, &s);
+                let guess = map.towards(x.clone(), pi, &s, &t);
+                if t[0] >= 1.0 {
+                    guess // the velocity is not defined at the end
+                } else {
+                    // Euler's increment is h v_s; the corrected one averages it with h v_t.
+                    let slope = map.velocity(&guess, &t) * (t[0] - s[0]);
+                    (x + guess + slope) * 0.5
+                }
+            }
+            Sampler::Renoise => {
+                let end = map.endpoint(&x, &s, &all(1.0));
+                if t[0] >= 1.0 { end } else { interpolate(items.noise(device, true), end, &t) }
+            }
+            Sampler::Dopri5 { .. } => unreachable!("the adaptive method has returned"),
+        };
+    }
+    (x, None, items)
+}

@@ -1,0 +1,20 @@
+//! What the methods of steering share.
+
+use crate::flow_map::sample::Generator;
+use crate::flow_map::steer::request::{Population, SteerRequest};
+use crate::flow_map::steer::reward::Reward;
+
+/// What all methods work with.
+pub(super) struct SteerContext<'a, N> {
+    pub(super) generator: Generator<'a, N>,
+    pub(super) request: &'a SteerRequest,
+    pub(super) reward: &'a dyn Reward,
+}
+
+/// The particles kept of a population.
+pub(super) struct Kept {
+    pub(super) ids: Vec<u32>,
+    pub(super) endpoints: Vec<f32>,
+    pub(super) rewards: Vec<f64>,
+    pub(super) population: Population,
+}

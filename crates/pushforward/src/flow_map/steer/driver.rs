@@ -1,0 +1,70 @@
+//! Populations one after the other, by any of the methods.
+
+use crate::flow_map::backbone::EndpointNet;
+use crate::flow_map::sample::{Generator, Samples};
+use crate::flow_map::steer::context::{Kept, SteerContext};
+use crate::flow_map::steer::request::{Method, SteerError, SteerRequest, Steered, check};
+use crate::flow_map::steer::reward::Reward;
+use crate::flow_map::steer::smc::Kernel;
+use crate::flow_map::steer::{candidates, gradient, smc};
+
+/// Makes samples of high reward. `progress` is told the number of finished samples and may stop the work by returning false.
+///
+/// An error after some samples are finished comes with these, in [`Steered::stopped`].
+///
+/// # Errors
+/// See [`SteerError`].
+pub fn steer<N: EndpointNet>(
+    generator: &Generator<'_, N>,
+    request: &SteerRequest,
+    reward: &dyn Reward,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Steered, SteerError> {
+    check(generator, request)?;
+    let context = SteerContext { generator: *generator, request, reward };
+    let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: generator.sites, nfe: Vec::new() };
+    let mut out = Steered { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None };
+    let (particles, keep) = (request.particles, request.keep);
+    let populations = request.sample.count.div_ceil(keep);
+    let together = (request.sample.batch / particles).max(1);
+    for first in (0..populations).step_by(together) {
+        let count = together.min(populations - first);
+        let kept = match request.method {
+            Method::BestOf | Method::Resample => candidates::run(&context, first, count),
+            Method::Gradient { step, rounds } => gradient::run(&context, step, rounds, first, count),
+            Method::Smc(settings) => smc::run(&context, settings, Kernel::Renoise, first, count),
+            Method::Tilt { churn, pull, settings } => {
+                smc::run(&context, settings, Kernel::Diffuse { churn, pull }, first, count)
+            }
+        };
+        match kept {
+            Ok(kept) => kept.into_iter().for_each(|k| out.take(k, request)),
+            Err(error) if out.rewards.is_empty() => return Err(error),
+            Err(error) => out.stopped = Some(error),
+        }
+        if out.stopped.is_none() && !progress(out.rewards.len()) {
+            out.stopped = Some(SteerError::Interrupted);
+        }
+        if out.stopped.is_some() {
+            break;
+        }
+    }
+    if out.rewards.is_empty() { Err(SteerError::NoWeight) } else { Ok(out) }
+}
+
+impl Steered {
+    fn take(&mut self, mut kept: Kept, request: &SteerRequest) {
+        let room = request.sample.count - self.rewards.len();
+        let n = kept.rewards.len().min(room);
+        let sites = self.samples.sites;
+        kept.ids.truncate(n * sites.count);
+        kept.endpoints.truncate(n * sites.count * sites.classes);
+        kept.rewards.truncate(n);
+        let cost = kept.population.nfe * request.particles as u64;
+        self.samples.nfe.extend(vec![cost.div_ceil(request.keep as u64); n]);
+        self.samples.ids.extend(kept.ids);
+        self.samples.endpoints.extend(kept.endpoints);
+        self.rewards.extend(kept.rewards);
+        self.populations.push(kept.population);
+    }
+}

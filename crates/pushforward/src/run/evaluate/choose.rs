@@ -1,0 +1,56 @@
+//! The metrics of a data set.
+
+use crate::data::{DataConfig, Layout, Splits};
+use crate::flow_map::sample::Samples;
+use crate::metrics::entropy;
+use crate::metrics::report::Row;
+use crate::run::evaluate::classified::ImageMetrics;
+use crate::run::evaluate::metrics::SampleMetrics;
+use crate::run::evaluate::molecules::MoleculeMetrics;
+use crate::run::evaluate::request::{EvalError, Features, Progress};
+use crate::run::evaluate::synthetic::SyntheticMetrics;
+use crate::run::evaluate::text::TextMetrics;
+
+/// Entropy alone, for data without a check.
+struct EntropyMetrics;
+
+impl SampleMetrics for EntropyMetrics {
+    fn rows(&self, samples: &Samples, _: &[u32]) -> Vec<Row> {
+        let sequences: Vec<&[u32]> = samples.items().collect();
+        vec![Row::estimate("entropy_unigram", "nats", entropy::mean_unigram(&sequences))]
+    }
+}
+
+/// The metrics of a data set: the made-up sets have an exact check of every sample, text is scored by an n-gram model of the training
+/// part of order `ngram_order`, images by a classifier of the same set, molecules by chemistry.
+///
+/// # Errors
+/// If `features` are of other data, or the n-gram model cannot be made.
+pub fn metrics_for<'a>(
+    data: &DataConfig,
+    splits: &Splits,
+    features: Option<&'a Features>,
+    ngram_order: usize,
+    progress: &mut Progress<'_>,
+) -> Result<Box<dyn SampleMetrics + 'a>, EvalError> {
+    let mut begin = |stage: &str| if progress(stage, 0, 1) { Ok(()) } else { Err(EvalError::Interrupted) };
+    Ok(match data {
+        DataConfig::Checker(_) => Box::new(SyntheticMetrics::Checker),
+        DataConfig::Echo(_) => Box::new(SyntheticMetrics::Echo),
+        DataConfig::Sums(_) => Box::new(SyntheticMetrics::Sums),
+        DataConfig::Glyphs(_) => Box::new(SyntheticMetrics::Glyphs),
+        _ => match (&splits.schema().layout, features) {
+            (Layout::Text { .. }, _) => {
+                begin("n-gram scorer")?;
+                Box::new(TextMetrics::new(splits, ngram_order)?)
+            }
+            (Layout::Image { .. }, Some(features)) => Box::new(ImageMetrics::new(features.classifier()?, splits)?),
+            (Layout::Graph(layout), features) if data.is_molecules() => {
+                begin("training molecules")?;
+                let chemnet = features.map(Features::chemnet).transpose()?;
+                Box::new(MoleculeMetrics::new(layout, data, splits, chemnet))
+            }
+            (Layout::Image { .. } | Layout::Graph(_) | Layout::Table, _) => Box::new(EntropyMetrics),
+        },
+    })
+}

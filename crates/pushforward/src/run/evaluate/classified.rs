@@ -1,0 +1,66 @@
+//! Metrics of categorical images: a classifier of the same set looks at samples and held-out images.
+
+use crate::classifier::{self, Classifier};
+use crate::data::Splits;
+use crate::flow_map::sample::Samples;
+use crate::metrics::balance::Balance;
+use crate::metrics::frechet::{Moments, frechet};
+use crate::metrics::report::Row;
+use crate::nn::SiteShape;
+use crate::run::check::site_shape;
+use crate::run::evaluate::metrics::{SampleMetrics, label_row};
+use crate::run::evaluate::request::EvalError;
+use crate::run::held_out::{REFERENCE_ITEMS, items};
+use crate::run::model::Loaded;
+use crate::run::trained::TrainedClassifier;
+
+/// What samples of images are compared with.
+pub(super) struct ImageMetrics<'a> {
+    net: &'a Classifier,
+    name: String,
+    sha256: String,
+    /// Name and hash of the held-out images.
+    set: (String, String),
+    /// Features of held-out images.
+    reference: Moments,
+    /// Shares of the classes among them.
+    shares: Vec<f64>,
+}
+
+impl<'a> ImageMetrics<'a> {
+    pub(super) fn new(features: &'a Loaded<TrainedClassifier>, splits: &Splits) -> Result<Self, EvalError> {
+        let (net, sites) = (&features.model.net, site_shape(splits.schema()));
+        if site_shape(&features.run.schema).grid() != sites.grid() {
+            return Err(EvalError::Features(features.run.path.display().to_string()));
+        }
+        let ids = items(splits.test.as_ref(), REFERENCE_ITEMS);
+        let (rows, labels) = describe(net, &ids, sites);
+        let reference = Moments::of(&rows, net.width());
+        let shares = Balance::new(labels, net.labels()).shares();
+        let name = format!("{} step {}", features.run.name, features.run.step);
+        let set = (format!("{}/test", splits.name), splits.sha256.clone());
+        Ok(Self { net, name, sha256: features.run.sha256.clone(), set, reference, shares })
+    }
+}
+
+impl SampleMetrics for ImageMetrics<'_> {
+    fn rows(&self, samples: &Samples, asked: &[u32]) -> Vec<Row> {
+        let (rows, labels) = describe(self.net, &samples.ids, samples.sites);
+        let distance = frechet(&Moments::of(&rows, self.net.width()), &self.reference);
+        let accuracy = label_row(labels.iter().copied(), asked);
+        let balance = Balance::new(labels, self.net.labels());
+        let finish = |row: Row| row.scorer(&self.name, &self.sha256).reference(&self.set.0, &self.set.1);
+        let rows = vec![
+            Row::new("frechet", "squared feature distance", distance),
+            Row::new("class_balance_tv", "fraction", balance.total_variation(&self.shares)),
+            Row::new("class_entropy", "nats", balance.entropy()),
+        ];
+        rows.into_iter().chain(accuracy).map(finish).collect()
+    }
+}
+
+/// Features and predicted classes of images.
+fn describe(net: &Classifier, ids: &[u32], sites: SiteShape) -> (Vec<f64>, Vec<usize>) {
+    let labels = classifier::predict(net, ids, sites, 256).into_iter().map(|c| c as usize).collect();
+    (classifier::features(net, ids, sites, 256), labels)
+}

@@ -1,0 +1,71 @@
+//! Metrics of text: perplexity under an n-gram model of the training part, entropies, and n-gram statistics of held-out text.
+
+use std::sync::Arc;
+
+use crate::data::{Dataset, Splits};
+use crate::flow_map::sample::Samples;
+use crate::metrics::entropy;
+use crate::metrics::kneser_ney::KneserNey;
+use crate::metrics::ngram_kl::{DELTA, NgramCounts, ngram_kl};
+use crate::metrics::report::Row;
+use crate::run::evaluate::metrics::SampleMetrics;
+use crate::run::evaluate::request::EvalError;
+use crate::run::held_out::items;
+
+/// Longest n-grams that are compared.
+const NGRAMS: usize = 6;
+
+/// What samples of text are compared with.
+pub(super) struct TextMetrics {
+    scorer: KneserNey,
+    /// Counts of the held-out text for n = 1 to 6.
+    reference: Vec<NgramCounts>,
+    name: String,
+    sha256: String,
+    test: Arc<dyn Dataset>,
+}
+
+impl SampleMetrics for TextMetrics {
+    fn rows(&self, samples: &Samples, _: &[u32]) -> Vec<Row> {
+        self.of(&samples.items().collect::<Vec<_>>())
+    }
+
+    fn held_out(&self, n: usize) -> Vec<Row> {
+        let held_out = items(self.test.as_ref(), n);
+        let sequences: Vec<&[u32]> = held_out.chunks(self.test.schema().sites).collect();
+        self.of(&sequences).into_iter().map(|row| row.n(sequences.len())).collect()
+    }
+}
+
+impl TextMetrics {
+    pub(super) fn new(splits: &Splits, ngram_order: usize) -> Result<Self, EvalError> {
+        let (sites, classes) = (splits.schema().sites, splits.schema().classes);
+        let train = items(splits.train.as_ref(), usize::MAX);
+        let scorer = KneserNey::train(&format!("{}/train", splits.name), &train, classes, ngram_order)?;
+        let held_out = items(splits.test.as_ref(), usize::MAX);
+        let sequences: Vec<&[u32]> = held_out.chunks(sites).collect();
+        let reference = (1..=NGRAMS).map(|n| NgramCounts::count(&sequences, classes, n)).collect();
+        let (name, sha256) = (splits.name.clone(), splits.sha256.clone());
+        Ok(Self { scorer, reference, name, sha256, test: splits.test.clone() })
+    }
+
+    fn of(&self, sequences: &[&[u32]]) -> Vec<Row> {
+        let classes = self.test.schema().classes;
+        let held_out = format!("{}/test", self.name);
+        let mut rows = vec![
+            Row::estimate("perplexity", "per token", self.scorer.perplexity(sequences))
+                .scorer(&self.scorer.name(), self.scorer.sha256()),
+            Row::estimate("entropy_unigram", "nats", entropy::mean_unigram(sequences)),
+        ];
+        for n in 1..=3 {
+            rows.push(Row::new(&format!("distinct_{n}"), "fraction", entropy::distinct(sequences, classes, n)));
+        }
+        for (n, reference) in (1..).zip(&self.reference) {
+            let kl = ngram_kl(&NgramCounts::count(sequences, classes, n), reference, DELTA);
+            rows.push(
+                Row::new(&format!("ngram_kl_{n}"), "nats", kl).estimator("add-0.01").reference(&held_out, &self.sha256),
+            );
+        }
+        rows
+    }
+}

@@ -1,0 +1,149 @@
+//! Training by a recipe.
+
+mod aef;
+mod classifier;
+mod error;
+mod flow_map;
+mod session;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+pub use self::error::TrainRunError;
+use self::session::Session;
+pub use self::session::{Event, Preview, TrainOptions};
+use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::network::NetworkConfig;
+use crate::run::check::{check, image_shape};
+use crate::run::data::Data;
+use crate::run::load::{LABELS_KEY, SCHEMA_KEY, hash};
+use crate::run::model::{Loaded, Model, RunInfo};
+use crate::run::recipe::{ModelConfig, Recipe};
+use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
+use crate::train::checkpoint::{self, CheckpointError, LAST};
+use crate::train::{EndReason, Outcome, RunFolder, TrainError};
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Trained<C: BackboneConfig = NetworkConfig> {
+    /// The model: the averaged weights after the last step.
+    pub loaded: Loaded<Model<C>>,
+    /// Why the run ended.
+    pub reason: EndReason,
+    /// Lowest validation loss.
+    pub best_validation: Option<f64>,
+    /// Seconds of training, over all parts of the run.
+    pub seconds: f64,
+}
+
+/// Trains the model of a recipe on its data.
+///
+/// Everything is checked before the first [`Event`], so that a caller who makes files on [`Event::Start`] makes none in vain. The
+/// precision of matrix products is that of the recipe.
+///
+/// # Errors
+/// See [`TrainRunError`]. After an error in a step the files of the run are those of its last checkpoint.
+///
+/// # Examples
+/// ```
+/// use std::{ops::ControlFlow, path::Path};
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::flow_map::sample::SampleRequest;
+/// use pushforward::run::{Data, Recipe, TrainOptions, train};
+///
+/// let text = "name = 'tiny'\n[data]\nset = 'echo'\n[model]\nfamily = 'flow-map'\nnetwork = { kind = 'mlp', width = 8 }\n";
+/// let recipe: Recipe = Recipe::parse(text, "tiny", &["train.steps=2".into()])?;
+/// let data = Data::load(&recipe, Path::new("unused: the program makes this set"))?;
+/// let trained = train(&recipe, &data, TrainOptions::new(Device::flex()), &mut |_| ControlFlow::Continue(()))?;
+/// let samples = trained.loaded.flow_map("sample")?.model.sample(&SampleRequest::map(3, 1, 0), &mut |_| true)?;
+/// assert_eq!(samples.items().count(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn train<C: BackboneConfig>(
+    recipe: &Recipe<C>,
+    data: &Data,
+    options: TrainOptions,
+    on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Trained<C>, TrainRunError> {
+    let (schema, labels) = (data.schema(), data.label_count());
+    check(&recipe.model, &schema)?;
+    let mut provenance = BTreeMap::from([
+        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("device".to_owned(), options.device_name),
+        ("dtype".to_owned(), recipe.train.precision.on(&options.device).name().to_owned()),
+        ("data".to_owned(), data.name().to_owned()),
+        ("data_sha256".to_owned(), data.sha256().to_owned()),
+        (SCHEMA_KEY.to_owned(), serde_json::to_string(&schema).expect("a schema holds names and numbers")),
+    ]);
+    provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));
+    let text = recipe.to_toml();
+    let folder = options.folder;
+    let mut session = Session {
+        seed: recipe.seed,
+        config: recipe.train.clone(),
+        device: options.device.clone(),
+        preview_nfe: recipe.eval.nfe.clone(),
+        examples: data.train_len(),
+        folder: folder.clone().map(|path| RunFolder { path, recipe: text.clone(), provenance: provenance.clone() }),
+        resume: options.resume,
+        max_minutes: options.max_minutes,
+        workers: options.workers,
+        on_event,
+    };
+    let device = options.device;
+    let (model, end) = match (&recipe.model, data) {
+        (ModelConfig::FlowMap(config), Data::Categorical(splits)) => {
+            let (net, end) = split(flow_map::train(&mut session, splits, config, labels)?);
+            (Model::FlowMap(TrainedFlowMap::new(config.clone(), net, schema.clone(), &device)), end)
+        }
+        (ModelConfig::Classifier(config), Data::Categorical(splits)) => {
+            let (net, end) = split(classifier::train(&mut session, splits, config, labels)?);
+            (Model::Classifier(TrainedClassifier { config: config.clone(), net }), end)
+        }
+        (ModelConfig::Aef(config), Data::Continuous(splits)) => {
+            let (net, end) = split(aef::train(&mut session, splits, config)?);
+            (Model::Aef(TrainedAef { config: config.clone(), net, shape: image_shape(&schema)?, device }), end)
+        }
+        _ => return Err(TrainRunError::DataForm { name: data.name().to_owned() }),
+    };
+    let (path, sha256) = last_checkpoint(folder.as_deref())?;
+    let run = RunInfo {
+        name: recipe.name.clone(),
+        description: recipe.description.clone(),
+        seed: recipe.seed,
+        data: recipe.data.clone(),
+        eval: recipe.eval.clone(),
+        recipe: text,
+        schema,
+        provenance,
+        step: end.step,
+        path,
+        sha256,
+    };
+    let loaded = Loaded { model, run };
+    Ok(Trained { loaded, reason: end.reason, best_validation: end.best_validation, seconds: end.seconds })
+}
+
+/// How a run ended, whatever its model.
+struct End {
+    step: u64,
+    reason: EndReason,
+    best_validation: Option<f64>,
+    seconds: f64,
+}
+
+fn split<M>(outcome: Outcome<M>) -> (M, End) {
+    let Outcome { ema, step, reason, best_validation, seconds, .. } = outcome;
+    (ema, End { step, reason, best_validation, seconds })
+}
+
+/// The latest checkpoint of a run folder, and its hash; empty without a folder.
+fn last_checkpoint(folder: Option<&Path>) -> Result<(PathBuf, String), TrainRunError> {
+    let Some(folder) = folder else { return Ok((PathBuf::new(), String::new())) };
+    let path = checkpoint::folder(folder).join(LAST);
+    match hash(&path) {
+        Ok(sha256) => Ok((path, sha256)),
+        Err(source) => Err(TrainError::from(CheckpointError::Read { path, source }).into()),
+    }
+}

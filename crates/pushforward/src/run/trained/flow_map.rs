@@ -1,0 +1,228 @@
+//! Trained flow maps: asked for samples, steered samples and bounds.
+
+use burn::tensor::Device;
+
+use crate::data::{Layout, Schema};
+use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
+use crate::flow_map::conditioning::Condition;
+use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::interpolant::Noise;
+use crate::flow_map::likelihood::{self, BoundRequest};
+use crate::flow_map::map::FlowMap;
+use crate::flow_map::model::FlowMapModel;
+use crate::flow_map::network::NetworkConfig;
+use crate::flow_map::sample::guidance::Guided;
+use crate::flow_map::sample::{self, Generator, LastStep, SampleRequest, Samples};
+use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
+use crate::node_pairs::ABSENT;
+use crate::run::check::site_shape;
+use crate::run::trained::RequestError;
+
+/// A trained flow map.
+#[derive(Debug)]
+pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
+    /// Its settings.
+    pub config: FlowMapConfig<C>,
+    /// Its weights, without gradients.
+    pub net: FlowMapModel<C::Network>,
+    /// What its data look like.
+    pub schema: Schema,
+    /// Where it lies.
+    pub device: Device,
+    /// A weaker model that guidance pushes samples away from.
+    weak: Option<FlowMapModel<C::Network>>,
+}
+
+/// Why steering failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerFailure {
+    /// The model cannot do it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Steering itself.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
+}
+
+impl<C: BackboneConfig> TrainedFlowMap<C> {
+    /// Puts a model and its settings together.
+    pub fn new(config: FlowMapConfig<C>, net: FlowMapModel<C::Network>, schema: Schema, device: &Device) -> Self {
+        Self { config, net, schema, device: device.clone(), weak: None }
+    }
+
+    /// Draws samples; see [`sample::sample`].
+    ///
+    /// # Errors
+    /// If the request does not fit the model.
+    pub fn sample(
+        &self,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError> {
+        let request = self.resolve(request)?;
+        Ok(match self.guided(request.guidance) {
+            Some(net) => sample::sample(&self.generator(&net), &request, progress),
+            None => sample::sample(&self.generator(&self.net), &request, progress),
+        })
+    }
+
+    /// Draws samples of high reward; see [`steer::steer`].
+    ///
+    /// # Errors
+    /// If the request does not fit the model, or the reward fails before any sample is finished.
+    pub fn steer(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
+        Ok(match self.guided(request.sample.guidance) {
+            Some(net) => steer::steer(&self.generator(&net), &request, reward, progress)?,
+            None => steer::steer(&self.generator(&self.net), &request, reward, progress)?,
+        })
+    }
+
+    /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].
+    ///
+    /// # Errors
+    /// If the model has no such bound, or the items are not of its kind.
+    pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
+        if self.config.noise() != Noise::default() {
+            return refuse("the likelihood bound holds for the standard Gaussian source only");
+        }
+        if self.parametrisation() == Parametrisation::Velocity {
+            return refuse("the naive baseline predicts velocities and has no likelihood bound");
+        }
+        let sites = site_shape(&self.schema);
+        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
+        if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| has(i)) {
+            let (count, classes) = (sites.count, sites.classes);
+            return refuse(format!("items have {count} sites of {classes} classes, and the data have others"));
+        }
+        Ok(likelihood::bound(&FlowMap::new(&self.net), sites, ids, first, request, &self.device))
+    }
+
+    /// The same model with a weaker one for guidance, such as that of an early checkpoint or a small network.
+    ///
+    /// # Errors
+    /// If they are of different data or conditions.
+    pub fn guided_by(self, weak: Self) -> Result<Self, RequestError> {
+        let kind = |model: &Self| {
+            (model.parametrisation(), std::mem::discriminant(&model.config.condition), model.config.noise())
+        };
+        if self.schema != weak.schema || kind(&self) != kind(&weak) {
+            return refuse(
+                "a model guides only models of the same data, source, condition and kind of output: take another \
+                 checkpoint for guidance",
+            );
+        }
+        Ok(Self { weak: Some(weak.net), ..self })
+    }
+
+    /// A request for a few samples to look at: of every label in turn, where the model takes labels.
+    pub fn preview_request(&self, count: usize, nfe: usize, seed: u64) -> SampleRequest {
+        preview_request(&self.net, count, nfe, seed)
+    }
+
+    fn generator<'a, N>(&'a self, net: &'a N) -> Generator<'a, N> {
+        Generator { net, noise: self.config.noise(), sites: site_shape(&self.schema), device: &self.device }
+    }
+
+    fn guided(&self, weight: f64) -> Option<Guided<'_, FlowMapModel<C::Network>>> {
+        (weight != 1.0).then(|| Guided::new(&self.net, self.weak.as_ref(), weight))
+    }
+
+    fn parametrisation(&self) -> Parametrisation {
+        self.config.objective.off_diagonal.parametrisation()
+    }
+
+    /// A request that fits the model, with its defaults filled in.
+    fn resolve(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
+        if !(request.temperature.is_finite() && request.temperature > 0.0) {
+            return refuse(format!("the temperature is positive, found {}", request.temperature));
+        }
+        let velocity = self.parametrisation() == Parametrisation::Velocity;
+        if velocity && (request.last == LastStep::Draw || request.temperature != 1.0) {
+            return refuse("the naive baseline has no probabilities: its temperature is 1 and its last step argmax");
+        }
+        if velocity && request.constraint.is_some() {
+            return refuse("the naive baseline has no probabilities to constrain");
+        }
+        self.check_condition(request)?;
+        let (sites, classes) = (self.schema.sites, self.schema.classes);
+        if let Some(constraint) = &request.constraint
+            && (constraint.sites(), constraint.classes()) != (sites, classes)
+        {
+            let found = (constraint.sites(), constraint.classes());
+            return refuse(format!(
+                "the constraint is on {} sites of {} classes, and the model has {sites} of {classes}",
+                found.0, found.1
+            ));
+        }
+        let mut request = request.clone();
+        if let Layout::Graph(graph) = &self.schema.layout {
+            if request.sizes.is_empty() {
+                request.sizes.clone_from(&graph.sizes);
+            }
+            if request.sizes.len() > graph.nodes + 1 {
+                return refuse(format!("the graphs of this model have at most {} nodes", graph.nodes));
+            }
+        } else if !request.sizes.is_empty() {
+            return refuse("a number of nodes belongs to models of graphs");
+        }
+        if request.diagonal_noise && !self.net.network.takes_diagonal_noise() {
+            return refuse("noise on the diagonal is for the network graph-transformer only");
+        }
+        Ok(request)
+    }
+
+    /// Whether the condition and the guidance that a request names fit the model.
+    fn check_condition(&self, request: &SampleRequest) -> Result<(), RequestError> {
+        if !request.labels.is_empty() {
+            let Some(count) = self.net.label_count() else {
+                return refuse(
+                    "this model was not trained with labels: set model.condition.kind = label in its recipe",
+                );
+            };
+            if let Some(label) = request.labels.iter().find(|&&label| label as usize >= count) {
+                return refuse(format!("the labels of this model are 0 to {}, found {label}", count - 1));
+            }
+        }
+        if !request.prefix.is_empty() {
+            if !matches!(self.config.condition, Condition::Prefix { .. }) {
+                return refuse(
+                    "this model was not trained with prefixes: set model.condition.kind = prefix in its recipe, or fix \
+                     the sites by a constraint, which needs no training",
+                );
+            }
+            let (sites, classes) = (self.schema.sites, self.schema.classes);
+            if request.prefix.len() > sites || request.prefix.iter().any(|&class| class as usize >= classes) {
+                return refuse(format!("a prefix has at most {sites} sites of {classes} classes"));
+            }
+        }
+        let w = request.guidance;
+        if !(w.is_finite() && w > 0.0) {
+            return refuse(format!("the weight of guidance is positive, found {w}"));
+        }
+        if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.prefix.is_empty() {
+            return refuse("guidance needs a label, a prefix or a weaker model to compare with");
+        }
+        Ok(())
+    }
+}
+
+fn refuse<T>(what: impl Into<String>) -> Result<T, RequestError> {
+    Err(RequestError(what.into()))
+}
+
+/// A request for a few samples of a network to look at: of every label in turn, where it takes labels.
+pub(crate) fn preview_request<N: Backbone>(
+    net: &FlowMapModel<N>,
+    count: usize,
+    nfe: usize,
+    seed: u64,
+) -> SampleRequest {
+    let labels = (0..net.label_count().unwrap_or(0) as u32).collect();
+    SampleRequest { labels, endpoints: false, ..SampleRequest::map(count, nfe, seed) }
+}

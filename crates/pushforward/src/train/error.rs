@@ -1,0 +1,46 @@
+//! Why training failed.
+
+use std::path::PathBuf;
+
+use super::checkpoint::CheckpointError;
+use super::config::ConfigError;
+use super::report::NonFinite;
+use crate::params::ParamsError;
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A setting is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state to resume from belongs to another seed.
+    #[error("the run to resume has seed {found}, the request says {expected}: resume with the recipe of the run")]
+    Seed {
+        /// Seed of the request.
+        expected: u64,
+        /// Seed of the state.
+        found: u64,
+    },
+    /// The state to resume from does not keep averaged weights and the request does, or the other way round.
+    #[error("the run to resume and the request differ in train.ema: resume with the recipe of the run")]
+    EmaMismatch,
+    /// The state to resume from does not fit the model.
+    #[error("the run cannot be resumed with this model: {0}")]
+    Resume(#[from] ParamsError),
+    /// A checkpoint cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The loss or the gradient is infinite or not a number. The weights of before the step were not touched.
+    #[error(
+        "training stopped in step {step}: {place}; {}; try a lower train.lr or train.clip",
+        checkpoint.as_ref().map_or("no checkpoint was written yet".into(), |p| format!("the last good checkpoint is {}", p.display()))
+    )]
+    NonFinite {
+        /// The optimiser step, counted from 1, that could not be taken.
+        step: u64,
+        /// Where.
+        place: NonFinite,
+        /// The last checkpoint written.
+        checkpoint: Option<PathBuf>,
+    },
+}

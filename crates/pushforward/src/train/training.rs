@@ -1,0 +1,132 @@
+//! The loop.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use burn::module::Module;
+
+use super::checkpoint::{self, BEST, LAST, RESUME};
+use super::error::TrainError;
+use super::gradients::{clip, grad_norm};
+use super::objective::Objective;
+use super::report::{NonFinite, Rate, StepReport, details, first_non_finite};
+use super::request::{EndReason, Event, Outcome, TrainRequest};
+use super::state::Run;
+use crate::params;
+
+/// Trains a model. Where `on_event` breaks, the step is finished, a checkpoint is written and the run returns.
+///
+/// With `config.minutes` the run ends and the schedule follows the clock; `TrainStep::steps` is then an estimate from the rate so far.
+///
+/// # Errors
+/// See [`TrainError`]. After an error the files of the run are those of its last checkpoint.
+///
+/// # Panics
+/// If an objective returns no terms, or times that do not belong to its examples; or a model without tracked parameters.
+pub fn train<M: Module, O: Objective<M> + Sync>(
+    request: TrainRequest<'_, M, O>,
+    on_event: &mut dyn FnMut(Event<'_, M>) -> ControlFlow<()>,
+) -> Result<Outcome<M>, TrainError> {
+    let TrainRequest { model, objective, batch, validate, seed, config, run: folder, resume, max_minutes, workers } =
+        request;
+    config.validate()?;
+    let _precision = config.precision.scope();
+    let start = Instant::now();
+    let mut saved_step = resume.as_ref().map(|resume| resume.step);
+    let mut run = Run::begin(model, seed, &config, resume)?;
+    run.spawn_workers(workers, &config);
+    if saved_step.is_some() {
+        run.last_good =
+            folder.as_ref().map(|run| checkpoint::folder(&run.path).join(RESUME)).filter(|path| path.exists());
+    }
+    let mut rate = Rate::default();
+    let mut stop = false;
+
+    let reason = loop {
+        let elapsed = run.seconds_before + start.elapsed().as_secs_f64();
+        let progress = match config.minutes {
+            Some(minutes) => elapsed / (60.0 * minutes),
+            None => run.step as f64 / config.steps as f64,
+        };
+        if progress >= 1.0 {
+            break EndReason::Finished;
+        }
+        if config.patience.is_some_and(|patience| run.stale_validations >= patience) {
+            break EndReason::Patience;
+        }
+        if stop {
+            break EndReason::Stopped;
+        }
+        if max_minutes.is_some_and(|minutes| start.elapsed().as_secs_f64() >= 60.0 * minutes) {
+            break EndReason::TimeLimit;
+        }
+
+        let step_start = Instant::now();
+        let (gradients, micros, loss) = run.accumulate_gradients(objective, batch, &config, progress);
+        let failed = |place| TrainError::NonFinite { step: run.step + 1, place, checkpoint: run.last_good.clone() };
+        if !loss.is_finite() {
+            return Err(failed(first_non_finite(&micros)));
+        }
+        let norm = grad_norm(&gradients);
+        if !norm.is_finite() {
+            let parameter = gradients.first_non_finite().map(|index| params::flat(&run.model)[index].name.clone());
+            return Err(failed(NonFinite::Gradient { parameter }));
+        }
+        let lr = config.lr * config.schedule.factor(run.step, config.warmup, progress);
+        run.update(lr, clip(gradients, norm, config.clip.unwrap_or(f64::INFINITY)));
+        rate.add(config.batch as u64 * config.accumulate, step_start.elapsed().as_secs_f64());
+
+        let log = run.step == 1 || due(run.step, config.log_every);
+        let report = StepReport {
+            step: run.step,
+            loss,
+            lr,
+            grad_norm: norm,
+            seconds: run.seconds_before + start.elapsed().as_secs_f64(),
+            examples_per_second: rate.examples_per_second(),
+            details: log.then(|| details(&micros)),
+        };
+        if log {
+            rate = Rate::default();
+        }
+        drop(micros);
+        stop |= on_event(Event::Step(&report)).is_break();
+
+        let mut files = Vec::new();
+        if let Some(validate) = validate.filter(|_| due(run.step, config.validate_every)) {
+            let values = validate(&run.averaged());
+            let best = run.record_validation(&values);
+            if best {
+                files.push(BEST.to_owned());
+            }
+            stop |= on_event(Event::Validation { step: run.step, values: &values, best }).is_break();
+        }
+        if due(run.step, config.keep_every) {
+            files.push(checkpoint::step_file(run.step));
+        }
+        if due(run.step, config.checkpoint_every) {
+            files.extend([LAST.to_owned(), RESUME.to_owned()]);
+            saved_step = Some(run.step);
+        }
+        stop |= run.save(folder.as_ref(), &files, start, on_event)?;
+        if !stop && due(run.step, config.sample_every) {
+            stop |= on_event(Event::Sample { step: run.step, ema: &run.averaged() }).is_break();
+        }
+    };
+    if saved_step != Some(run.step) {
+        run.save(folder.as_ref(), &[LAST.to_owned(), RESUME.to_owned()], start, on_event)?;
+    }
+    Ok(Outcome {
+        ema: run.averaged(),
+        model: run.model,
+        step: run.step,
+        reason,
+        best_validation: run.best_validation,
+        seconds: run.seconds_before + start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Whether something that happens every `every` steps, 0 for never, happens at `step`.
+fn due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
