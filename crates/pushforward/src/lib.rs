@@ -36,6 +36,7 @@ pub use pushforward_kernels as kernels;
 
 pub mod aef;
 pub mod bijector;
+#[cfg(feature = "chem")]
 pub mod chem;
 pub mod classifier;
 pub mod data;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoder::{Encoder, ScaleConfig};
 use super::latent::{Expansion, Recognition};
-use super::network::ImageNetworkConfig;
+use super::network::{ImageNetworkConfig, ImageNetworks};
 use super::output::{Decoder, OutputConfig};
 use super::preprocessing::Preprocessing;
 use super::{AefModel, Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
@@ -193,6 +193,17 @@ impl AefConfig {
         if let Err(problem) = self.validate().and_then(|()| self.check(shape)) {
             panic!("{problem}");
         }
+        self.init_with(&self.network, shape, device, stream)
+    }
+
+    /// The same with encoder and decoder of your own; [`AefConfig::network`] is not read.
+    pub fn init_with<N: ImageNetworks>(
+        &self,
+        networks: &N,
+        shape: ImageShape,
+        device: &Device,
+        stream: &mut Stream,
+    ) -> AefModel<N::Encoder, N::Decoder> {
         let d = self.latent;
         let preprocessing = Preprocessing::init(self.alpha, shape, device);
         let epsilon = match self.variant {
@@ -200,10 +211,9 @@ impl AefConfig {
             _ => AEF_EPSILON,
         };
         let pair = |device: &Device, stream: &mut Stream| {
-            let encoder = self.network.encoder(shape, 2 * d, device, stream);
-            let decoder = self.network.decoder(d, self.output.maps() * shape.channels, shape, device, stream);
-            // The published initial scales: softplus(0) of the small networks, softplus(1) of the big ones.
-            let pre_scale = if matches!(self.network, ImageNetworkConfig::Big) { 1.0 } else { 0.0 };
+            let encoder = networks.encoder(shape, 2 * d, device, stream);
+            let decoder = networks.decoder(d, self.output.maps() * shape.channels, shape, device, stream);
+            let pre_scale = networks.pre_scale();
             (
                 Encoder::new(encoder, self.encoder_scale, epsilon, shape),
                 Decoder::new(decoder, &self.output, pre_scale, epsilon, shape, device),
@@ -237,8 +247,8 @@ impl AefConfig {
                 AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, draws))
             }
             Variant::Autoencoder => {
-                let encoder = self.network.encoder(shape, d, device, stream);
-                let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
+                let encoder = networks.encoder(shape, d, device, stream);
+                let decoder = networks.decoder(d, shape.channels, shape, device, stream);
                 AefModel::Autoencoder(Autoencoder::new(preprocessing, encoder, decoder, shape))
             }
             Variant::Flow => {

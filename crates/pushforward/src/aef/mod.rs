@@ -33,8 +33,11 @@ pub mod preprocessing;
 pub mod principal;
 
 pub use self::baseline::{Autoencoder, PixelFlow};
+pub use self::config::AefConfig;
 pub use self::latent::LatentModel;
+pub use self::marginal::{MarginalRequest, log_densities};
 pub use self::model::{AefModel, Code};
+pub use self::network::{DecoderNet, EncoderNet, ImageNetworks};
 pub use self::objective::{AefObjective, ImageBatch, LossKind};
 pub use self::partition::PartitionModel;
 

@@ -46,6 +46,16 @@ pub enum DataConfig {
     Zinc250k(molecules::MoleculeConfig),
     /// Any file of SMILES.
     Molecules(molecules::SmilesFileConfig),
+    /// Data that the caller of the library hands over; the recipe has their name only.
+    External(ExternalConfig),
+}
+
+/// Data that the caller of the library hands over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalConfig {
+    /// Their name, for records.
+    pub name: String,
 }
 
 impl DataConfig {
@@ -72,6 +82,7 @@ impl DataConfig {
             Self::Qm9(_) => "qm9",
             Self::Zinc250k(_) => "zinc250k",
             Self::Molecules(_) => "molecules",
+            Self::External(_) => "external",
         }
     }
 
@@ -79,7 +90,12 @@ impl DataConfig {
     /// Empty for the sets that the program makes itself.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Glyphs(_) | Self::Echo(_) | Self::Sums(_) | Self::Checker(_) | Self::SmallMolecules(_) => Vec::new(),
+            Self::Glyphs(_)
+            | Self::Echo(_)
+            | Self::Sums(_)
+            | Self::Checker(_)
+            | Self::SmallMolecules(_)
+            | Self::External(_) => Vec::new(),
             Self::Mnist(_) | Self::FashionMnist(_) | Self::Kmnist(_) => {
                 idx::FILES.iter().map(|file| Path::new(&self.folder()).join(format!("{file}.gz"))).collect()
             }
@@ -132,6 +148,13 @@ impl DataConfig {
             Self::Qm9(config) => config.load_qm9(data_dir),
             Self::Zinc250k(config) => config.load_zinc250k(data_dir),
             Self::Molecules(config) => config.load(data_dir),
+            Self::External(config) => Err(DataError::Setting {
+                key: "set",
+                problem: format!(
+                    "the data {:?} were handed to the library by its caller, and only that caller can hand them over again",
+                    config.name
+                ),
+            }),
         }
     }
 
@@ -155,7 +178,8 @@ impl DataConfig {
             | Self::SmallMolecules(_)
             | Self::Qm9(_)
             | Self::Zinc250k(_)
-            | Self::Molecules(_) => {
+            | Self::Molecules(_)
+            | Self::External(_) => {
                 Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
             }
         }
@@ -200,6 +224,7 @@ mod tests {
             ("set = 'qm9'\ncharges = 'classes'\nmax_atoms = 8", "qm9"),
             ("set = 'zinc250k'\nelements = ['C', 'Cl']\nlimit = 1000", "zinc250k"),
             ("set = 'molecules'\npath = 'a.smi'\ncolumn = 'smi'", "molecules"),
+            ("set = 'external'\nname = 'mine'", "external"),
         ] {
             let config = parse(text).unwrap();
             assert_eq!(config.name(), name);

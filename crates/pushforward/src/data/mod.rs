@@ -19,17 +19,20 @@ mod error;
 mod files;
 pub mod graph;
 pub mod images;
+mod memory;
+#[cfg(feature = "chem")]
 pub mod molecules;
 mod schema;
 pub mod synthetic;
 pub mod text;
 
-pub use self::config::DataConfig;
+pub use self::config::{DataConfig, ExternalConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
 pub(crate) use self::files::sha256_bytes;
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};
+pub use self::memory::InMemory;
 pub use self::schema::{Layout, Schema};
 pub use self::text::vocabulary::{Tokens, Vocabulary};

@@ -127,7 +127,9 @@ pub trait BackboneConfig: Clone + std::fmt::Debug + PartialEq + Serialize + Dese
     ///
     /// # Errors
     /// The setting and what it must be.
-    fn check(&self, sites: SiteShape) -> Result<(), SettingError>;
+    fn check(&self, _sites: SiteShape) -> Result<(), SettingError> {
+        self.validate()
+    }
 
     /// Draws the weights.
     fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Self::Network;

@@ -24,6 +24,10 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use self::graph::GraphShape;
+pub use self::linear::{Linear, LinearConfig};
+pub use self::modulation::{Modulation, gated, modulate};
+pub use self::norm::{GroupNorm, LayerNorm, RmsNorm};
+pub use self::time_embedding::{PairEmbedding, TimeFeatures};
 use crate::rng::Stream;
 
 /// What a network computes on: how many categorical variables, of how many classes, and how they lie.

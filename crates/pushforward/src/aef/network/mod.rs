@@ -35,6 +35,32 @@ pub trait DecoderNet: Module + ModuleDisplay {
     fn forward(&self, z: Tensor<2>) -> Tensor<4>;
 }
 
+/// What makes the encoder and the decoder of a model of images.
+pub trait ImageNetworks {
+    /// From images to vectors.
+    type Encoder: EncoderNet;
+    /// From vectors to images.
+    type Decoder: DecoderNet;
+
+    /// Draws the weights of an encoder to `outputs` numbers.
+    fn encoder(&self, shape: ImageShape, outputs: usize, device: &Device, stream: &mut Stream) -> Self::Encoder;
+
+    /// Draws the weights of a decoder from `latent` numbers to `maps` maps of the image's size.
+    fn decoder(
+        &self,
+        latent: usize,
+        maps: usize,
+        shape: ImageShape,
+        device: &Device,
+        stream: &mut Stream,
+    ) -> Self::Decoder;
+
+    /// The initial trained scale of every pixel, before softplus, for outputs that have one.
+    fn pre_scale(&self) -> f64 {
+        0.0
+    }
+}
+
 /// Which networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -89,9 +115,13 @@ impl ImageNetworkConfig {
             },
         }
     }
+}
 
-    /// Draws the weights of an encoder to `outputs` numbers.
-    pub fn encoder(&self, shape: ImageShape, outputs: usize, device: &Device, stream: &mut Stream) -> ImageEncoder {
+impl ImageNetworks for ImageNetworkConfig {
+    type Encoder = ImageEncoder;
+    type Decoder = ImageDecoder;
+
+    fn encoder(&self, shape: ImageShape, outputs: usize, device: &Device, stream: &mut Stream) -> ImageEncoder {
         match self {
             Self::Small(config) => ImageEncoder::Small(config.encoder(shape, outputs, device, stream)),
             Self::Big => ImageEncoder::Big(BigEncoder::init(shape, outputs, device, stream)),
@@ -100,8 +130,7 @@ impl ImageNetworkConfig {
         }
     }
 
-    /// Draws the weights of a decoder from `latent` numbers to `maps` maps of the image's size.
-    pub fn decoder(
+    fn decoder(
         &self,
         latent: usize,
         maps: usize,
@@ -115,6 +144,11 @@ impl ImageNetworkConfig {
             Self::Mlp(config) => ImageDecoder::Mlp(config.decoder(latent, maps, shape, device, stream)),
             Self::Conv(config) => ImageDecoder::Conv(config.decoder(latent, maps, shape, device, stream)),
         }
+    }
+
+    /// The published initial scales: softplus(0) of the small networks, softplus(1) of the big ones.
+    fn pre_scale(&self) -> f64 {
+        if matches!(self, Self::Big) { 1.0 } else { 0.0 }
     }
 }
 

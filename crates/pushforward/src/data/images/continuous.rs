@@ -200,7 +200,8 @@ impl DataConfig {
             | Self::SmallMolecules(_)
             | Self::Qm9(_)
             | Self::Zinc250k(_)
-            | Self::Molecules(_) => (false, 0.0),
+            | Self::Molecules(_)
+            | Self::External(_) => (false, 0.0),
         }
     }
 }

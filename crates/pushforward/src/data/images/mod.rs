@@ -2,8 +2,10 @@
 
 pub mod cifar;
 pub mod continuous;
+#[cfg(feature = "images")]
 pub mod folder;
 pub mod grey;
 pub mod idx;
+#[cfg(feature = "images")]
 pub mod pictures;
 pub(crate) mod raw;

@@ -21,10 +21,10 @@ use crate::run::trained::TrainedFlowMap;
 ///
 /// # Errors
 /// See [`EvalError`].
-pub fn evaluate<C: BackboneConfig>(
+pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     loaded: &Loaded<TrainedFlowMap<C>>,
     splits: &Splits,
-    metrics: &dyn SampleMetrics,
+    metrics: &M,
     request: &EvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
