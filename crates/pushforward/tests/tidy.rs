@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("prelude", &["run", "data", "flow_map", "train", "tensor", "rng", "nn", "dual"]),
 ];
 
-/// Maximum number of lines of a source file, tests included.
+/// Maximum number of lines of a file of the library or the program, tests included.
 const MOST_LINES: usize = 500;
 
 /// Sources below a folder by path from it, with their text.
