@@ -62,7 +62,7 @@ pub enum EvalError {
     #[error(transparent)]
     Scorer(#[from] KneserNeyError),
     /// The feature network is not a classifier of these images.
-    #[error("{0} is not a classifier of these images: train one with the preset of the set's classifier")]
+    #[error("{0} is no classifier of these images: train one with the preset of the set's classifier")]
     Features(String),
     /// A classifier of images was given for molecules.
     #[error("{0} is not a network of molecules: the Frechet distance of molecules takes ChemNet's weights")]

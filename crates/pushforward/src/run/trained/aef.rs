@@ -59,7 +59,7 @@ impl TrainedAef {
             ));
         }
         if !(request.temperature.is_finite() && request.temperature >= 0.0) {
-            return Err(RequestError(format!("the temperature must be at least 0, found {}", request.temperature)));
+            return Err(RequestError(format!("the temperature is not negative, found {}", request.temperature)));
         }
         Ok(self.net.sample(self.shape, self.config.latent, request, &self.device, progress))
     }
