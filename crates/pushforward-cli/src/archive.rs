@@ -1,8 +1,7 @@
 //! Unpacking of downloaded archives, and checks of content that has no checksum.
 //!
-//! The tar format is read here in the little that is needed: ustar headers of regular files (POSIX.1-1988, "ustar
-//! Interchange Format"). Only members asked for by name are written, so no path inside an archive decides where a file
-//! goes.
+//! Of the tar format, only what is needed is read: ustar headers of regular files (POSIX.1-1988, "ustar Interchange
+//! Format"). Only members requested by name are written, so paths inside an archive cannot choose where a file goes.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, copy, sink};
@@ -13,10 +12,10 @@ use flate2::read::GzDecoder;
 use crate::files::{FilesError, write_atomic_with};
 use crate::sources::{Content, Kind, Member};
 
-/// Size of a tar block: headers take one, contents are filled up to whole ones.
+/// Size of a tar block in bytes: a header is one block, contents are padded to whole blocks.
 const BLOCK: usize = 512;
 
-/// Writes the wanted members of the archive into `folder`, each whole or not at all.
+/// Writes the requested members of the archive into `folder`, each atomically.
 ///
 /// # Errors
 /// The archive is damaged, lacks a member or holds one of the wrong size or content, or a file cannot be written.
@@ -29,7 +28,7 @@ pub(crate) fn unpack(archive: &Path, kind: Kind, folder: &Path) -> Result<(), Fi
     unpacked.map_err(FilesError::io("unpack", archive))
 }
 
-/// Checks what can be checked without a checksum; the text says what is wrong.
+/// Checks content that has no checksum; the inner error says what is wrong.
 pub(crate) fn check_content(content: Content, reader: &mut impl BufRead) -> io::Result<Result<(), String>> {
     match content {
         Content::Any => Ok(Ok(())),
@@ -61,7 +60,7 @@ fn untar(mut archive: impl Read, members: &[Member], folder: &Path) -> io::Resul
         if let Some(at) = missing.iter().position(|member| entry.regular && entry.name == member.name) {
             extract(&mut content, missing.swap_remove(at), folder)?;
         }
-        // What `extract` left, or all of a member nobody wants, and the fill up to the next block.
+        // Skips the rest of the member, and the padding up to the next block.
         copy(&mut content, &mut sink())?;
         let fill = entry.bytes.next_multiple_of(BLOCK as u64) - entry.bytes;
         copy(&mut archive.by_ref().take(fill), &mut sink())?;
@@ -101,7 +100,7 @@ fn extract(entry: &mut impl Read, member: &Member, folder: &Path) -> io::Result<
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("its member {} {what}", member.name));
     let mut count = 0;
     write_atomic_with(&path, |file| {
-        // One byte more than allowed is enough to know, however large the rest may be.
+        // One byte more than allowed shows that the member is too large.
         count = copy(&mut entry.take(member.bytes + 1), file)?;
         if count == member.bytes { Ok(()) } else { Err(wrong(format!("does not have {} bytes", member.bytes))) }
     })
@@ -113,7 +112,7 @@ fn extract(entry: &mut impl Read, member: &Member, folder: &Path) -> io::Result<
     Ok(())
 }
 
-/// The system's reason of a file error; the archive it happened in is named further up.
+/// The I/O error inside a file error; callers add the name of the archive.
 fn into_io(error: FilesError) -> io::Error {
     match error {
         FilesError::Io { source, .. } => source,

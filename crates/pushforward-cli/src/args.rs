@@ -1,4 +1,4 @@
-//! What can be typed: clap types and nothing else.
+//! Command-line arguments: clap types and nothing else.
 
 mod condition;
 mod images;
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Whether results are asked for as JSON.
+    /// Whether results are requested as JSON.
     pub(crate) fn json(&self) -> bool {
         match &self.command {
             Command::Eval(args) => args.json,
@@ -143,7 +143,7 @@ pub(crate) struct TrainArgs {
     /// Stop after so many minutes, leaving a run that can be resumed.
     #[arg(long, value_name = "MINUTES")]
     pub(crate) max_minutes: Option<f64>,
-    /// Threads that compute micro-steps beside each other [default: all cores].
+    /// Threads that compute micro-batches concurrently [default: all cores].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// Skip the samples and measurements at the end.
@@ -219,7 +219,7 @@ pub(crate) struct SampleArgs {
     /// Nodes of every graph [default: drawn as often as in the training data].
     #[arg(long)]
     pub(crate) nodes: Option<usize>,
-    /// Mean images of an autoencoder: leave out the deviations that its law has.
+    /// Mean images of an autoencoder: leave out the deviations of its output distribution.
     #[arg(long)]
     pub(crate) mean: bool,
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
@@ -253,7 +253,7 @@ pub(crate) struct EvalArgs {
     /// Number of samples per row [default: the recipe's].
     #[arg(short = 'n', long)]
     pub(crate) count: Option<usize>,
-    /// Draw and measure samples so often and give means with intervals over repeats [default: 1].
+    /// Draw and measure samples N times and give means with intervals over repeats [default: 1].
     #[arg(long, value_name = "N")]
     pub(crate) repeats: Option<usize>,
     /// Held-out items for the likelihood bound, 0 for none [default: the recipe's].

@@ -1,17 +1,18 @@
-//! Two plain charts as SVG: how often values occur, and lines over steps.
+//! Two charts as SVG: histograms and lines over steps.
 
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 260.0;
-/// Room for the numbers beside the axes.
+/// Margin for the labels of the axes.
 const MARGIN: f64 = 44.0;
 /// Bars of a histogram.
 const BINS: usize = 24;
-/// Colours of what is compared: before, after.
+/// Colours of the two sets: before, after.
 const COLOURS: [&str; 2] = ["#9aa0a6", "#1a66b8"];
 
-/// Shares of values in equal bins over the finite values of all sets; empty where there is none.
+/// Least and greatest finite value of all sets and, for each set, the shares of its values in equal bins between them;
+/// no bins without finite values.
 pub(crate) fn shares(sets: &[&[f64]], bins: usize) -> (f64, f64, Vec<Vec<f64>>) {
     let finite = || sets.iter().flat_map(|s| s.iter()).copied().filter(|v| v.is_finite());
     let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));

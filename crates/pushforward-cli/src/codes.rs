@@ -3,7 +3,7 @@
 //! ```text
 //! z           [N, d]  F32   latents
 //! z0          [N, d]  F32   their base variables
-//! deviations  [N, m]  F32   what an image has beyond its latent, where the model keeps it
+//! deviations  [N, m]  F32   the part of an image beyond its latent, if the model has one
 //! ```
 //!
 //! The metadata hold one JSON object under `pushforward`: the names of the images and the hash of the checkpoint.
@@ -22,17 +22,17 @@ const METADATA_KEY: &str = "pushforward";
 /// Codes of images.
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
-    /// What is known of their origin.
+    /// Images and checkpoint that they come from.
     pub(crate) origin: Origin,
-    /// `count * d` numbers; none in a file that has `z0` only.
+    /// `count * d` numbers; empty for a file with `z0` only.
     pub(crate) z: Vec<f32>,
-    /// `count * d` numbers; not read where there is `z`.
+    /// `count * d` numbers; not read if the file has `z`.
     pub(crate) z0: Vec<f32>,
-    /// `count * m` numbers; none where the model or the file has none.
+    /// `count * m` numbers; empty if the model or the file has none.
     pub(crate) deviations: Vec<f32>,
 }
 
-/// Where codes come from.
+/// Origin of codes.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Origin {
@@ -72,7 +72,7 @@ impl Codes {
         self.origin.names.iter().enumerate().map(line).collect()
     }
 
-    /// The file.
+    /// The codes as a safetensors file.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
         let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         let parts = [("z", &self.z), ("z0", &self.z0), ("deviations", &self.deviations)];
@@ -166,7 +166,7 @@ mod tests {
             Some(r#"{"name":"b.png","z":[3.0,4.0],"z0":[5.0,5.0],"deviations":[3.0,4.0,5.0]}"#)
         );
         assert_eq!(written.jsonl(false).lines().next(), Some(r#"{"name":"a.png","z":[0.1,2.0],"z0":[5.0,5.0]}"#));
-        // Codes of one's own making need no names and no latents beside the base variables.
+        // Codes that a user writes need neither names nor latents beside the base variables.
         let own = Codes { z: Vec::new(), deviations: Vec::new(), ..codes() };
         let own = Codes { origin: Origin { checkpoint_sha256: String::new(), ..own.origin }, ..own };
         std::fs::write(file.path(), own.to_bytes().unwrap()).unwrap();

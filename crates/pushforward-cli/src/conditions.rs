@@ -1,4 +1,4 @@
-//! What a model is told of its samples, as it is typed.
+//! Conditions and guidance from the command line.
 
 use pushforward::run::{self, Loaded, TrainedFlowMap, WeightSet};
 
@@ -6,7 +6,7 @@ use crate::args::ConditionArgs;
 use crate::constraints::characters;
 use crate::exit::{Failure, OrFail as _};
 
-/// The model with the weaker one that guides it, and the classes of the prefix.
+/// The model, with its guiding weaker model if one is given, and the class indices of the prefix.
 pub(crate) fn conditioned(
     args: &ConditionArgs,
     loaded: Loaded<TrainedFlowMap>,

@@ -1,4 +1,4 @@
-//! Constraints on samples as they are typed: texts with blanks, masks, scaffolds, forbidden and required classes.
+//! Constraints from the command line: texts with blanks, masks, scaffolds, forbidden and required classes.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::molecule_files::molecular;
 /// A blank in a text.
 const BLANK: char = '_';
 
-/// What the options ask for: constraint classes, and numbers of nodes for graphs; nothing where they ask for nothing.
+/// The constraint, `None` without options, and for graphs the numbers of nodes.
 pub(crate) struct Constraints {
     pub(crate) constraint: Option<Constraint>,
     pub(crate) sizes: Vec<u64>,
@@ -131,7 +131,7 @@ fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Resul
     Ok((constraint, sizes))
 }
 
-/// Classes by what they are called.
+/// Class indices by name.
 fn named(text: &str, schema: &Schema) -> Result<Vec<u32>, Failure> {
     if let Some(vocabulary) = characters(schema) {
         return vocabulary.encode(text).or_request();

@@ -1,4 +1,4 @@
-//! Exit codes and how a failure is told: 0 success, 1 the run failed, 2 the request was wrong.
+//! Exit codes and error messages: 0 success, 1 the run failed, 2 the request was invalid.
 //!
 //! An untagged `anyhow::Error` becomes a failed run; `or_request` tags what the user can correct on the command line,
 //! in a recipe or in a file.
@@ -12,14 +12,14 @@ use crate::printer::Printer;
 /// Why the program ends without success.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The request was sound but carrying it out failed: exit code 1.
+    /// A valid request failed: exit code 1.
     Run(anyhow::Error),
     /// A flag, recipe or file is wrong: exit code 2.
     Request(anyhow::Error),
 }
 
 impl Failure {
-    /// A wrong request described by `message`.
+    /// An invalid request, described by `message`.
     pub(crate) fn request(message: impl fmt::Display) -> Self {
         Self::Request(anyhow::anyhow!("{message}"))
     }
@@ -32,7 +32,7 @@ impl Failure {
         }
     }
 
-    /// Adds what the user can do about it, told after the error.
+    /// Adds a hint of what to do, printed after the error.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         let wrap = |error| anyhow::Error::new(Hinted { error, hint: hint.into() });
         match self {
@@ -41,19 +41,19 @@ impl Failure {
         }
     }
 
-    /// Tells the error, its causes and its hints on stderr; returns the exit code for `main`.
+    /// Prints the error, its causes and its hints on stderr; returns the exit code for `main`.
     pub(crate) fn tell(&self, printer: &Printer) -> ExitCode {
         printer.error(&self.text());
         ExitCode::from(self.code())
     }
 
-    /// The lines told after `error: `.
+    /// The lines printed after `error: `.
     fn text(&self) -> String {
         let (Self::Run(error) | Self::Request(error)) = self;
         let mut lines: Vec<String> = vec![error.to_string()];
         for cause in error.chain().skip(1) {
             let cause = cause.to_string();
-            // Many errors already end with their cause; saying it again helps nobody.
+            // Many errors already end with their cause; it is not repeated.
             if !lines.last().is_some_and(|line| line.ends_with(&cause)) {
                 lines.push(format!("  caused by: {cause}"));
             }
@@ -75,7 +75,7 @@ impl From<anyhow::Error> for Failure {
 pub(crate) trait OrFail<T> {
     /// An error is a failed run: exit code 1.
     fn or_run(self) -> Result<T, Failure>;
-    /// An error is a wrong request: exit code 2.
+    /// An error is an invalid request: exit code 2.
     fn or_request(self) -> Result<T, Failure>;
 }
 
@@ -89,7 +89,7 @@ impl<T, E: Into<anyhow::Error>> OrFail<T> for Result<T, E> {
     }
 }
 
-/// An error with a hint: reads and chains like the error it holds.
+/// An error with a hint: displays and chains like the error it wraps.
 #[derive(Debug)]
 struct Hinted {
     error: anyhow::Error,
@@ -104,7 +104,7 @@ impl fmt::Display for Hinted {
 
 impl StdError for Hinted {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // Not the held error itself, which this one already speaks for.
+        // Not the wrapped error itself, which `Display` already shows.
         self.error.source()
     }
 }
@@ -115,7 +115,7 @@ fn collect_hints<'a>(error: &'a anyhow::Error, hints: &mut Vec<&'a str>) {
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             collect_hints(&hinted.error, hints);
             hints.push(&hinted.hint);
-            // The held error was walked to its end just now.
+            // The recursion above has already visited the rest of the chain.
             return;
         }
     }

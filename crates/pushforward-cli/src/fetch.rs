@@ -1,7 +1,7 @@
-//! `data fetch NAME`: brings every file of a data set into the data folder, downloading only what is not there.
+//! `data fetch NAME`: downloads the files of a data set that are not in the data folder yet.
 //!
 //! The folder is `DATA/mnist`, `DATA/text8` and so on. Files put there by hand are checked and used like downloaded
-//! ones, so a machine without a network needs nothing but a copy.
+//! ones, so that a copy is enough on a machine without a network.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::sources::{Content, Kind, RemoteFile, Source};
 /// Environment variable that names the data folder.
 pub(crate) const DATA_VARIABLE: &str = "PUSHFORWARD_DATA";
 
-/// The folder data sets live in: the one named by `PUSHFORWARD_DATA`, else `pushforward/data` in the user's cache
-/// folder, else `data` in the working directory for a user who has none.
+/// The folder of the data sets: the one named by `PUSHFORWARD_DATA`, else `pushforward/data` in the user's cache
+/// folder, or `data` in the working directory for a user without one.
 pub(crate) fn default_data_dir() -> PathBuf {
     data_dir_from(std::env::var_os(DATA_VARIABLE), dirs::cache_dir())
 }
@@ -33,18 +33,18 @@ fn data_dir_from(variable: Option<OsString>, cache: Option<PathBuf>) -> PathBuf 
     }
 }
 
-/// How far a download is.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress<'a> {
     /// Name of the file.
     pub(crate) file: &'a str,
-    /// Bytes here.
+    /// Bytes received.
     pub(crate) received: u64,
     /// Bytes in all, if known.
     pub(crate) total: Option<u64>,
 }
 
-/// A file of the data set that is in place. Its text is a line for the user.
+/// A file of the data set that is in place. `Display` gives a line for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fetched {
     /// The file, or the folder where an archive was unpacked.
@@ -56,16 +56,16 @@ pub(crate) struct Fetched {
 /// How a file got into place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum How {
-    /// It was there and is right.
+    /// It was present and valid.
     Present,
-    /// It came over the network; `pinned` says whether its checksum is known to be the published one.
+    /// It was downloaded.
     Downloaded {
         /// The download.
         arrived: Arrived,
-        /// Whether there was a checksum to hold it against.
+        /// Whether it was verified by a published checksum.
         pinned: bool,
     },
-    /// The archive was there and has been unpacked.
+    /// The archive was present and has been unpacked.
     Unpacked,
 }
 
@@ -89,10 +89,10 @@ impl fmt::Display for Fetched {
 /// Why a data set is not complete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
-    /// No mirror delivered a file. The text tells what to put where instead.
+    /// No mirror delivered a file. The message says which files to put where instead.
     #[error("{0}")]
     Unavailable(Box<Unavailable>),
-    /// The download was stopped, is going on elsewhere, or met a file error.
+    /// The download was stopped, is running in another process, or hit a file error.
     #[error("{name}: {source}")]
     Download {
         /// Name of the data set.
@@ -137,7 +137,7 @@ impl fmt::Display for Unavailable {
     }
 }
 
-/// Brings every file of `source` into `data_dir`. `on_progress` may break off; what has arrived is kept for the next
+/// Downloads the missing files of `source` into `data_dir`. `on_progress` may stop; partial files are kept for the next
 /// time.
 ///
 /// # Errors
@@ -153,7 +153,7 @@ pub(crate) fn fetch(
     source.files.iter().map(|file| fetch_file(source, file, &folder, connection, on_progress)).collect()
 }
 
-/// Whether every file of `source` is in place, judged by presence and size alone: quick enough for `data list`.
+/// Whether every file of `source` is in place, by presence and size only: quick enough for `data list`.
 pub(crate) fn is_present(source: &Source, data_dir: &Path) -> bool {
     let folder = data_dir.join(source.folder);
     source.files.iter().all(|file| match file.kind {
@@ -189,7 +189,7 @@ fn fetch_file(
     let mut tell = |received, total| on_progress(Progress { file: file.name, received, total });
     let arrived = download(&request, &mut tell).map_err(|error| match error {
         DownloadError::Mirrors(problems) => {
-            // The file itself may be there with the right size and the wrong content.
+            // The file itself may be present with the right size and wrong content.
             let lacks = |other: &&RemoteFile| other.name == file.name || !is_in_place(other, folder);
             let lacking = source.files.iter().filter(lacks).collect();
             let folder = folder.to_path_buf();
@@ -206,7 +206,7 @@ fn fetch_file(
     })?;
     if archive {
         unpack(&target, file.kind, folder)?;
-        // Only an archive that we brought: one put there by hand is not ours to delete.
+        // Only an archive that was downloaded here; one put there by hand is kept.
         fs::remove_file(&target).map_err(FilesError::io("remove", &target))?;
     }
     Ok(Fetched { path, how: How::Downloaded { arrived, pinned: file.sha256.is_some() } })
@@ -220,8 +220,8 @@ fn is_in_place(file: &RemoteFile, folder: &Path) -> bool {
     }
 }
 
-/// Whether the file is there and has the published size and checksum. One that is wrong is replaced by the download,
-/// at its end, and stays if there is none.
+/// Whether the file is present with the published size and checksum. A wrong one is replaced when the download has
+/// succeeded, and kept otherwise.
 fn is_right(request: &Request) -> Result<bool, FilesError> {
     if !request.to.is_file() {
         return Ok(false);
@@ -230,7 +230,7 @@ fn is_right(request: &Request) -> Result<bool, FilesError> {
     Ok(verified.map_err(FilesError::io("read", request.to))?.is_ok())
 }
 
-/// Members are written whole or not at all, so their sizes tell enough.
+/// Whether the members are present; they are written atomically, so sizes suffice.
 fn members_present(file: &RemoteFile, folder: &Path) -> bool {
     file.kind.members().iter().all(|member| has_size(&folder.join(member.name), Some(member.bytes)))
 }
@@ -248,7 +248,7 @@ mod tests {
     use crate::sources::{Member, SOURCES, find};
     use crate::test_server::{Reply, Server, closed_port, connection};
 
-    /// A source made up by a test; it stays in memory, as the real ones do.
+    /// A source for tests; leaked, because real sources are static.
     fn source(mirrors: &[&str], files: Vec<RemoteFile>) -> &'static Source {
         let mirrors: Vec<&'static str> = mirrors.iter().map(|url| &*url.to_string().leak()).collect();
         Box::leak(Box::new(Source {
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(data_dir_from(None, None), Path::new("data"));
     }
 
-    /// The pinned checksums against byte-exact originals, where a folder with them is given.
+    /// The pinned checksums against byte-exact originals, if a folder with them is given.
     #[test]
     fn published_files_have_the_pinned_checksums() {
         let Some(folder) = std::env::var_os(DATA_VARIABLE).map(PathBuf::from) else {

@@ -1,7 +1,7 @@
-//! Files that are either whole or absent, and run directories that are never overwritten.
+//! Atomic writes, and run directories that are never overwritten.
 //!
 //! Every file of a run is written to a temporary file beside its target and renamed when complete, so that a crash or
-//! a full disk leaves the old file, or none, but never half of the new one.
+//! a full disk leaves the old file or none, but never a partial one.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,23 +12,23 @@ use sha2::{Digest, Sha256};
 /// Folders that every run directory holds.
 const RUN_FOLDERS: [&str; 2] = ["checkpoints", "samples"];
 
-/// The file that tells a run directory from any other folder: the resolved recipe.
+/// The file that marks a run directory: the resolved recipe.
 pub(crate) const RUN_RECIPE: &str = "recipe.toml";
 
-/// What went wrong with a file or a run directory.
+/// Errors of files and run directories.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilesError {
-    /// The operating system refused.
+    /// An operation of the operating system failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb: "write", "read", "create".
+        /// The operation, as a verb: "write", "read", "create".
         action: &'static str,
         /// The file or folder it was tried on.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A new run would mix with what the folder holds.
+    /// The folder of a new run is not empty.
     #[error(
         "the folder {} is not empty (it holds {found}); continue that run with --resume {}, choose another folder \
          with --out, or remove this one",
@@ -40,13 +40,13 @@ pub(crate) enum FilesError {
         /// One entry found in it.
         found: String,
     },
-    /// Something that is not a folder stands where the run directory should be.
+    /// The path of the run directory is not a folder.
     #[error("{} is a file, not a folder; choose another folder with --out", path.display())]
     NotAFolder {
         /// The path asked for.
         path: PathBuf,
     },
-    /// The folder to resume from is no run directory.
+    /// The folder to resume from is not a run directory.
     #[error("{} is not a run directory (it has no {RUN_RECIPE}); give the folder that `train` wrote", path.display())]
     NotARun {
         /// The folder asked for.
@@ -55,14 +55,14 @@ pub(crate) enum FilesError {
 }
 
 impl FilesError {
-    /// Wraps an input/output error with what was tried on which path; for `map_err`.
+    /// Wraps an I/O error with the operation and the path; for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
 }
 
-/// Writes `bytes` to `path`, whole or not at all; missing parent folders are made.
+/// Writes `bytes` to `path` atomically; missing parent folders are created.
 ///
 /// # Errors
 /// The folder cannot be made or the file not written; an older file of that name is then untouched.
@@ -86,8 +86,8 @@ pub(crate) fn write_atomic_with(
 fn write_beside(path: &Path, folder: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".partial-");
-    // A temporary file is private by default and the rename would keep it so: ask for what an ordinary new file gets,
-    // less the process's umask.
+    // A temporary file is private by default and would stay so after the rename: request the permissions of an ordinary
+    // new file, which the umask narrows.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
@@ -102,10 +102,10 @@ fn write_beside(path: &Path, folder: &Path, fill: impl FnOnce(&mut dyn Write) ->
     Ok(())
 }
 
-/// Makes a new run directory with its folders. An empty folder is taken over, a filled one refused.
+/// Creates a new run directory with its folders. An empty folder is accepted, any other refused.
 ///
 /// # Errors
-/// [`FilesError::RunExists`] where the folder holds anything at all.
+/// [`FilesError::RunExists`] if the folder is not empty.
 pub(crate) fn create_run_dir(path: &Path) -> Result<(), FilesError> {
     if path.is_file() {
         return Err(FilesError::NotAFolder { path: path.to_path_buf() });
@@ -118,10 +118,10 @@ pub(crate) fn create_run_dir(path: &Path) -> Result<(), FilesError> {
     create_run_folders(path)
 }
 
-/// Checks that a run directory can be continued, and makes those of its folders that are missing.
+/// Checks that a run directory can be resumed, and creates those of its folders that are missing.
 ///
 /// # Errors
-/// [`FilesError::NotARun`] where the folder is absent or holds no recipe.
+/// [`FilesError::NotARun`] if the folder is absent or has no recipe.
 pub(crate) fn open_run_dir(path: &Path) -> Result<(), FilesError> {
     if !path.join(RUN_RECIPE).is_file() {
         return Err(FilesError::NotARun { path: path.to_path_buf() });
@@ -129,10 +129,10 @@ pub(crate) fn open_run_dir(path: &Path) -> Result<(), FilesError> {
     create_run_folders(path)
 }
 
-/// SHA-256 of all that `reader` still holds, in lower-case hexadecimal.
+/// SHA-256 of the rest of `reader`, in lower-case hexadecimal.
 ///
 /// # Errors
-/// Whatever reading returns.
+/// Errors of reading.
 pub(crate) fn sha256_hex(reader: &mut impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 16];
@@ -152,7 +152,7 @@ fn create_run_folders(path: &Path) -> Result<(), FilesError> {
     Ok(())
 }
 
-/// The folder a path lies in; a bare file name lies in the working directory.
+/// The parent folder of a path; the working directory for a bare file name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

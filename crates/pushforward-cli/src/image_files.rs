@@ -14,7 +14,7 @@ use crate::output::{image_tiles, sketch_images};
 use crate::picture::{Grid, Tile};
 use crate::printer::Printer;
 
-/// Most images in a row of a picture that compares.
+/// Maximum number of images per row of a comparison.
 const COMPARED: usize = 16;
 
 /// How images or codes are written.
@@ -58,19 +58,19 @@ impl Format {
     }
 }
 
-/// Where something goes.
+/// Path and format of an output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     /// The file or folder.
     pub(crate) path: &'a Path,
-    /// What it becomes.
+    /// Its format.
     pub(crate) format: Format,
 }
 
 impl<'a> Target<'a> {
-    /// What a path asks for, so that a wrong one is told before anything is computed.
+    /// Parses a path, so that a wrong one is reported before anything is computed.
     pub(crate) fn of(path: &'a Path, possible: &[Format]) -> Result<Self, Failure> {
-        // A folder first: its name may have an ending.
+        // Folders first: their names may have an ending.
         let format = [Format::Folder, Format::Stdout, Format::Png, Format::Safetensors, Format::Jsonl]
             .into_iter()
             .find(|format| format.told_by(path))
@@ -94,7 +94,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Says where it is: as the result, or beside a result that is JSON.
+    /// Prints the path: as the result, or as a note if the result is JSON.
     fn tell(self, printer: Printer) {
         let path = self.path.display().to_string();
         if printer.json { printer.note(&path) } else { printer.result(&path) }
@@ -103,18 +103,18 @@ impl<'a> Target<'a> {
 
 /// Images with their names.
 pub(crate) struct Images<'a> {
-    /// In data space, image by image; what lies outside of `[0, 1]` is black or white in pictures.
+    /// Pixels in data space, image by image; pictures clamp them to `[0, 1]`.
     pub(crate) pixels: &'a [f32],
-    /// Of every image.
+    /// Shape of every image.
     pub(crate) shape: ImageShape,
     /// One for every image.
     pub(crate) names: &'a [String],
-    /// Whether they are a sequence, which a picture shows in one row.
+    /// Whether they are a sequence, which pictures show in one row.
     pub(crate) sequence: bool,
 }
 
 impl Images<'_> {
-    /// Writes the images, or shows the first ones where there is no target.
+    /// Writes the images, or shows the first ones in the terminal without a target.
     pub(crate) fn put(&self, target: Option<Target<'_>>, printer: Printer) -> Result<(), Failure> {
         let Some(target) = target else {
             printer.result(&sketch_images(self.pixels, self.shape));
@@ -150,18 +150,18 @@ impl Images<'_> {
         self.pixels.chunks(self.shape.numel()).zip(self.names).map(line).collect()
     }
 
-    /// Makes the folder, whole or not at all.
+    /// Creates and fills the folder, atomically.
     fn fill(&self, path: &Path) -> Result<(), FilesError> {
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(FilesError::io("create the folder", parent))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".partial-");
-        // As an ordinary new folder, which the umask narrows; a temporary one is private.
+        // A temporary folder is private: request the permissions of an ordinary one, which the umask narrows.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let folder = builder.tempdir_in(parent).map_err(FilesError::io("create a folder in", parent))?;
         for (index, (tile, name)) in image_tiles(self.pixels, self.shape).into_iter().zip(self.names).enumerate() {
-            // Names may come from a file: no part of a path but the last counts, and the number makes them differ.
+            // Names may come from a file: only the last part of a path is used, and the number makes names unique.
             let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
             let file = folder.path().join(format!("{index:05}-{stem}.png"));
             let bytes = Grid { tiles: vec![tile], columns: 1, scale: 1, gap: 0 }.png();
@@ -171,13 +171,13 @@ impl Images<'_> {
             fs::remove_dir(path).map_err(FilesError::io("replace", path))?;
         }
         fs::rename(folder.path(), path).map_err(FilesError::io("write", path))?;
-        // The folder has moved away: there is nothing left to remove.
+        // The folder has been renamed: there is no temporary folder left to remove.
         let _ = folder.keep();
         Ok(())
     }
 }
 
-/// Rows to compare, filled batch by batch with no more than their target needs.
+/// Rows of images to compare, filled batch by batch up to what their target needs.
 pub(crate) struct Rows<'a> {
     target: Option<Target<'a>>,
     shape: ImageShape,
@@ -202,7 +202,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Writes them: one below the other as a picture, or as tensors.
+    /// Writes the rows: one below the other as a picture, or as tensors.
     pub(crate) fn put(&self, printer: Printer) -> Result<(), Failure> {
         let Some(target) = self.target else { return Ok(()) };
         if target.format == Format::Safetensors {

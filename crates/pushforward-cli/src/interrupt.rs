@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one asks the program to stop at the next step, the second one stops it at once.
+//! Ctrl-C: the first one stops the program at the next step, the second one at once.
 //!
 //! SIGTERM and SIGHUP count as Ctrl-C, so that a job killed by a scheduler or a closed terminal also writes its
 //! checkpoint.
@@ -13,10 +13,10 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Starts to listen for interrupts; call once, early.
+/// Installs the handler; call once, early.
 ///
 /// # Errors
-/// The handler cannot be installed. The program can go on: an interrupt then ends it at once.
+/// The handler cannot be installed. The program can continue: an interrupt then ends it at once.
 pub(crate) fn install(printer: Printer) -> anyhow::Result<()> {
     ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
@@ -27,7 +27,7 @@ pub(crate) fn install(printer: Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether an interrupt has come since the program started.
+/// Whether the program has been interrupted.
 pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
@@ -48,7 +48,7 @@ mod tests {
         install(printer).unwrap();
         printer.result("ready");
         let mut told = false;
-        // Long enough for the parent's signals, short enough not to outlive a parent that failed.
+        // Long enough for the parent's signals, short enough not to outlive a failed parent for long.
         for _ in 0..500 {
             if interrupted() && !told {
                 printer.result("interrupted");

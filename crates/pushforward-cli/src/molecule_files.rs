@@ -9,10 +9,10 @@ use pushforward::data::{Layout, Schema};
 
 use crate::molecule_pictures::{Formulas, MOST};
 
-/// Samples with the verdict on each.
+/// Molecules with their verdicts.
 pub(crate) struct Judged(Vec<(Molecule, Verdict)>);
 
-/// The layout of a schema whose items are molecules.
+/// The layout of a schema if its items are molecules.
 pub(crate) fn molecular(schema: &Schema) -> Option<&GraphLayout> {
     match &schema.layout {
         Layout::Graph(layout) if layout.is_molecular() => Some(layout),
@@ -21,7 +21,7 @@ pub(crate) fn molecular(schema: &Schema) -> Option<&GraphLayout> {
 }
 
 impl Judged {
-    /// Judges items; none if they are no molecules.
+    /// Checks the validity of items; `None` if they are not molecules.
     pub(crate) fn new(ids: &[u32], schema: &Schema) -> Option<Self> {
         let layout = molecular(schema)?;
         let judge = |row: &[u32]| {
@@ -32,7 +32,7 @@ impl Judged {
         Some(Self(ids.chunks(schema.sites).map(judge).collect()))
     }
 
-    /// One line an item: its canonical SMILES, or what it is instead.
+    /// One line per item: its canonical SMILES, or its verdict if it is not valid.
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |(_, verdict): &(Molecule, Verdict)| match verdict {
             Verdict::Valid(smiles) => smiles.clone(),
@@ -47,7 +47,7 @@ impl Judged {
         self.0.iter().map(|(_, verdict)| (word(verdict), verdict.largest_fragment()))
     }
 
-    /// How many of how many are strictly valid, for a note.
+    /// Number of strictly valid items, as a note.
     pub(crate) fn summary(&self) -> String {
         let valid = self.0.iter().filter(|(_, v)| v.strict().is_some()).count();
         format!("{valid} of {} are valid molecules", self.0.len())
@@ -60,8 +60,8 @@ impl Judged {
         valid.map(|(i, smiles)| format!("{smiles} sample-{i:05}\n")).collect()
     }
 
-    /// A table of all items: verdict, canonical SMILES (of the largest fragment, where there are several), properties,
-    /// and what is wrong with an invalid one.
+    /// A table of all items: verdict, canonical SMILES (of the largest fragment if there are several), properties,
+    /// and the reason if invalid.
     pub(crate) fn csv(&self) -> String {
         let mut out = format!("sample,verdict,smiles,{},problem\n", Properties::NAMES.join(","));
         for (i, (_, verdict)) in self.0.iter().enumerate() {
@@ -81,7 +81,7 @@ impl Judged {
         out
     }
 
-    /// Drawings of the strictly valid items, up to [`MOST`]; none if there are none.
+    /// Drawings of the strictly valid items, up to [`MOST`]; `None` if there are none.
     pub(crate) fn formulas(&self) -> Option<Formulas> {
         let valid = self.0.iter().filter_map(|(molecule, v)| v.strict().map(|smiles| (molecule, smiles)));
         let drawings: Vec<_> = valid.take(MOST).map(|(molecule, smiles)| (draw(molecule), smiles.to_owned())).collect();

@@ -7,7 +7,7 @@ use tiny_skia::{Color, LineCap, LineJoin, Paint, PathBuilder, Pixmap, Stroke, Tr
 
 use crate::letters::glyph;
 
-/// Most formulas of a grid.
+/// Maximum number of formulas in a grid.
 pub(crate) const MOST: usize = 400;
 /// Pixels of a PNG for each unit of a drawing.
 const SCALE: f32 = 1.5;
@@ -29,10 +29,10 @@ pub(crate) struct Formulas {
 }
 
 impl Formulas {
-    /// A grid of drawings with their titles. There is at least one.
+    /// A grid of drawings with their titles.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there are no drawings.
     pub(crate) fn new(drawings: &[(Drawing, String)]) -> Self {
         assert!(!drawings.is_empty(), "a grid shows at least one formula");
         let side = |axis: usize| drawings.iter().map(|(d, _)| d.size[axis]).fold(80.0, f64::max);
@@ -56,7 +56,7 @@ impl Formulas {
         [(index % self.columns) as f64 * self.cell[0], (index / self.columns) as f64 * self.cell[1]]
     }
 
-    /// The grid as SVG; a formula's title is shown where the mouse rests on it.
+    /// The grid as SVG; titles are tooltips.
     pub(crate) fn svg(&self) -> String {
         let [width, height] = self.size();
         let mut out = format!(
@@ -70,7 +70,7 @@ impl Formulas {
             let [w, h] = self.cell;
             let put = "a string takes every line";
             writeln!(out, "<g transform=\"translate({x:.1} {y:.1})\"><title>{title}</title>").expect(put);
-            // Without something to rest on, the mouse would have to hit a line.
+            // An area for the tooltip: without it, the mouse would have to be on a line.
             writeln!(out, "<rect width=\"{w:.1}\" height=\"{h:.1}\" fill=\"white\" stroke=\"none\"/>").expect(put);
             for (points, [r, g, b]) in chains {
                 let points: Vec<String> = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}")).collect();
@@ -88,7 +88,7 @@ impl Formulas {
         (height, width)
     }
 
-    /// The grid as PNG; none if it is too large for a picture.
+    /// The grid as PNG; `None` if it is too large for a picture.
     pub(crate) fn png(&self) -> Option<Vec<u8>> {
         let (height, width) = self.pixels();
         let mut picture = Pixmap::new(width, height)?;
@@ -114,7 +114,7 @@ impl Formulas {
     }
 }
 
-/// Everything of a drawing as strokes.
+/// All strokes of a drawing.
 fn chains(drawing: &Drawing) -> Vec<Chain> {
     let lines = drawing.lines.iter().map(|line| (vec![line.from, line.to], BLACK));
     lines.chain(drawing.labels.iter().flat_map(spell)).collect()
@@ -139,7 +139,7 @@ fn spell(label: &Label) -> Vec<Chain> {
     chains
 }
 
-/// Height of a character, and how far its top lies below that of a capital: digits are set low, signs high.
+/// Height of a character, and distance of its top below that of a capital: digits are subscripts, signs superscripts.
 fn place(character: char) -> (f64, f64) {
     match character {
         '0'..='9' => (0.6 * LETTER, 0.6 * LETTER),

@@ -1,4 +1,4 @@
-//! Samples for people and for programs: pictures, text, tables, tensors; and previews in a terminal.
+//! Output of samples: pictures, text, tables, tensors; and previews in a terminal.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -18,9 +18,9 @@ use crate::molecule_files::{Judged, molecular};
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
 
-/// Most tiles that a preview shows.
+/// Maximum number of tiles in a preview.
 const PREVIEW_TILES: usize = 16;
-/// Most lines that a preview shows.
+/// Maximum number of lines in a preview.
 const PREVIEW_LINES: usize = 8;
 
 /// Grey tiles of images of class indices.
@@ -45,7 +45,7 @@ pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
     ids.chunks(schema.sites).map(line).collect()
 }
 
-/// A few items for the standard output: half-block pictures (in grey where it is a terminal that has colours), or lines.
+/// A few items for stdout: half-block pictures (in grey on a terminal with colours), or lines.
 pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
     match tiles(ids, schema) {
         Some(tiles) => sketch_tiles(&tiles),
@@ -56,7 +56,7 @@ pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
     }
 }
 
-/// Tiles of images in data space, `[0, 1]`; what lies outside is black or white.
+/// Tiles of images in data space, clamped to `[0, 1]`.
 pub(crate) fn image_tiles(pixels: &[f32], shape: ImageShape) -> Vec<Tile> {
     let tile = |image: &[f32]| {
         let bytes: Vec<u8> = image.iter().map(|&x| quantize(x)).collect();
@@ -65,12 +65,12 @@ pub(crate) fn image_tiles(pixels: &[f32], shape: ImageShape) -> Vec<Tile> {
     pixels.chunks(shape.numel()).map(tile).collect()
 }
 
-/// A few images in data space for the standard output.
+/// A few images in data space for stdout.
 pub(crate) fn sketch_images(pixels: &[f32], shape: ImageShape) -> String {
     sketch_tiles(&image_tiles(pixels, shape))
 }
 
-/// The first of some images for the standard output.
+/// The first few tiles for stdout.
 pub(crate) fn sketch_tiles(tiles: &[Tile]) -> String {
     // Two rows of eight 16-pixel tiles, or fewer wider ones, fit a usual terminal.
     preview(&tiles[..tiles.len().min(PREVIEW_TILES)], 144, colours())
@@ -89,7 +89,7 @@ fn colours() -> Colours {
     }
 }
 
-/// Items as a file for people: a picture, or lines of text where they are no images.
+/// Items as a file for viewing: a picture, or lines of text if they are not images.
 pub(crate) struct Sketch {
     /// Name of the file.
     pub(crate) name: String,
@@ -163,7 +163,7 @@ pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<()
     write_atomic(path, &bytes).or_run()
 }
 
-/// Molecules in one of the formats that only they have, or have in another form.
+/// Molecules in a format that is specific to them.
 fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
     let judged = Judged::new(ids, schema).expect("the schema is of molecules");
     let formulas = || {
@@ -180,7 +180,7 @@ fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Fail
     })
 }
 
-/// One JSON object a line.
+/// One JSON object per line.
 pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
     let mut out = String::new();
     for (object, nfe) in described(&samples.ids, schema).into_iter().zip(&samples.nfe) {
@@ -191,7 +191,7 @@ pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
     out
 }
 
-/// Items as JSON objects, one a line each: what a program is asked about.
+/// Items as JSON objects of one line each: the input of a reward program.
 pub(crate) fn objects(ids: &[u32], schema: &Schema) -> Vec<String> {
     described(ids, schema).iter().map(ToString::to_string).collect()
 }
@@ -199,7 +199,7 @@ pub(crate) fn objects(ids: &[u32], schema: &Schema) -> Vec<String> {
 fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
     if let Some(judged) = Judged::new(ids, schema) {
         let object = |(item, (verdict, smiles)): (&[u32], (&str, Option<&str>))| {
-            // An absent site is no class, and JSON has a word for that.
+            // Absent sites are `null`.
             let ids: Vec<Option<u32>> = item.iter().map(|&id| (id != ABSENT).then_some(id)).collect();
             serde_json::json!({"smiles": smiles, "verdict": verdict, "ids": ids})
         };
@@ -256,7 +256,7 @@ mod tests {
         let shown = sketch(&ids, &schema());
         assert_eq!(shown, "C=O\n(invalid: does not sanitise: O with valence 3)\nC");
         assert_eq!(Sketch::new("s", &ids, &schema()).name, "s.png");
-        // Nothing to draw is a failed run that says so, and a listing where a file is wanted anyway.
+        // Without a valid molecule, a drawing is a failed run, and a preview falls back to text.
         let failure = molecules(&ids[3..6], &schema(), "svg").unwrap_err();
         assert_eq!(failure.code(), 1);
         assert_eq!(Sketch::new("s", &ids[3..6], &schema()).name, "s.txt");

@@ -1,4 +1,4 @@
-//! PNG pictures of several images laid out in a grid.
+//! PNG pictures of several images in a grid.
 
 use std::io::Cursor;
 
@@ -102,7 +102,7 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// A nearly square grid, with small images enlarged so that they can be looked at.
+    /// A nearly square grid, with small images enlarged.
     ///
     /// # Panics
     /// If there are no tiles, or their sizes differ.
@@ -174,7 +174,7 @@ pub(crate) fn common_size(tiles: &[Tile]) -> (usize, usize) {
     size
 }
 
-/// The number of columns whose picture is nearest to a square, the wider one of two.
+/// The number of columns whose picture is closest to a square; of two, the wider.
 ///
 /// A layout that fills its last row wins over a slightly squarer one that does not: 8 tiles are 4x2, not 3x3.
 fn columns_near_square(count: usize, height: usize, width: usize) -> usize {

@@ -34,7 +34,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("imagenet32-aef", include_str!("../../../recipes/imagenet32-aef.toml")),
 ];
 
-/// The recipe behind a preset's name or a path, with a name for messages.
+/// The text of a preset or of a recipe file, with a name for messages.
 pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
     if let Some((_, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) {
         return Ok(((*text).to_owned(), format!("preset {name}")));

@@ -7,7 +7,7 @@ use crate::picture::{Tile, common_size};
 /// Blank columns between two images of a row.
 const GAP: usize = 2;
 
-/// What the terminal can show, as the caller found out.
+/// Colours that the terminal supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colours {
     /// Plain text: a pixel is drawn where it is brighter than the middle.
@@ -108,7 +108,7 @@ fn grey256(rgb: [u8; 3]) -> u8 {
     }
 }
 
-/// The image with each square of `factor` x `factor` pixels replaced by its mean; a rest at the edges is a smaller box.
+/// The image with each box of `factor` x `factor` pixels replaced by its mean; boxes at the edges may be smaller.
 fn shrink(tile: &Tile, factor: usize) -> Tile {
     if factor == 1 {
         return tile.clone();

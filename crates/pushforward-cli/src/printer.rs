@@ -1,13 +1,13 @@
 //! The only writer to stdout and stderr: results to stdout, everything else to stderr.
 //!
-//! A reader that goes away (`pushforward sample ... | head`) is no failure: the program then ends quietly with code 0.
+//! A closed pipe (`pushforward sample ... | head`) is not a failure: the program then ends quietly with code 0.
 
 use std::io::{self, Write};
 use std::process;
 
 use serde::Serialize;
 
-/// Where text goes and how much of it; small enough to copy into whatever needs to speak.
+/// Settings of the output; cheap to copy.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Printer {
     /// Drop notes; results, warnings and errors are still written.
@@ -49,7 +49,7 @@ impl Printer {
     }
 }
 
-/// Writes to stderr. With stderr itself gone there is nobody left to tell, so a failure is dropped.
+/// Writes to stderr. If that fails, nothing can be reported, so the error is ignored.
 fn say(text: &str) {
     let _ = write_line(&mut io::stderr().lock(), text);
 }
@@ -62,10 +62,10 @@ fn write_line(out: &mut dyn Write, text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// What to do once stdout has failed.
+/// How to end after a failed write to stdout.
 #[derive(Debug, PartialEq)]
 enum End {
-    /// The reader has seen enough.
+    /// The reader closed the pipe.
     Quietly,
     /// The result is lost, for example on a full disk.
     Lost,
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(end_for(&io::ErrorKind::StorageFull.into()), End::Lost);
     }
 
-    /// This test binary, told to run the one ignored test that prints without end.
+    /// This test binary, set to run the one ignored test that prints without end.
     fn endless() -> Command {
         // Test names have no crate name in front.
         let name = concat!(module_path!(), "::prints_without_end").split_once("::").expect("a module path").1;

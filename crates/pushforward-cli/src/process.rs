@@ -9,25 +9,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Position of `purge_delay` in mimalloc's list of options, which its bindings leave out.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// To be called first.
+/// Sets up allocator and threads; call before anything else.
 pub(crate) fn prepare() {
     keep_memory();
     work_here();
 }
 
-/// Keeps freed memory for the next step instead of returning it; the most that was ever in use stays taken.
+/// Keeps freed memory for the next step instead of returning it to the system; memory use stays at its peak.
 fn keep_memory() {
-    // SAFETY: sets a number that the allocator reads when it frees; an option that it does not know is ignored.
+    // SAFETY: sets a number that the allocator reads when it frees; unknown options are ignored.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
 
-/// Makes this thread one of those that share out work. It would otherwise sleep while they work and be woken when they are done, which
-/// takes as long as a small operation. Not as the only one: work that another thread handed over would wait for it.
+/// Makes this thread a worker of the thread pool. Otherwise it would sleep during parallel work and be woken at its
+/// end, which takes as long as a small operation. Not as the only worker: work handed over by another thread would wait
+/// for it.
 fn work_here() {
     let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
     let threads = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     if threads > 1 {
-        // Where there are threads already they do as well.
+        // If a pool exists already, it is used as it is.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     }
 }

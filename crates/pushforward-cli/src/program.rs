@@ -1,8 +1,9 @@
-//! A reward that a program of the user's own gives: one JSON object a line in, one number a line out.
+//! A reward computed by a program of the user: one JSON object per line in, one number per line out.
 //!
-//! The program is started once and kept. When it ends, or leaves an answer out for too long, it is started again and asked again;
-//! items that fail twice are halved down to the one that makes it fail, which then counts as minus infinity, like an answer that
-//! is no number. Too many of these, or a program that has never answered, end the run with what is known.
+//! The program is started once and kept running. If it ends or does not answer in time, it is restarted and asked
+//! again; a batch that fails twice is bisected down to the item that makes it fail, whose reward is then minus
+//! infinity, as for an answer that is not a number. Too many of these, or a program that has never answered, end the
+//! run with what is known.
 
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use pushforward::flow_map::steer::RewardError;
 
-/// Items without an answer after which the run ends.
+/// Number of items without an answer that ends the run.
 const MOST_UNANSWERED: usize = 16;
-/// Most of a program's complaints that are told.
+/// Maximum number of bytes of the program's stderr that are reported.
 const COMPLAINT: usize = 400;
 
 /// A program that scores items.
@@ -36,7 +37,7 @@ struct Running {
 }
 
 impl Program {
-    /// A program that is started when it is first asked.
+    /// A program, started at the first request.
     pub(crate) fn new(command: &str, timeout: Duration) -> Self {
         Self {
             command: command.to_owned(),
@@ -48,12 +49,12 @@ impl Program {
         }
     }
 
-    /// How many items it has not answered with a number, and what went wrong last.
+    /// Number of items without a number as answer, and the last problem.
     pub(crate) fn unanswered(&self) -> (usize, String) {
         (self.unanswered.get(), self.last_problem.borrow().clone())
     }
 
-    /// One number for every line.
+    /// Rewards, one per line.
     pub(crate) fn score(&self, lines: &[String]) -> Result<Vec<f64>, RewardError> {
         let first = self.ask(lines);
         let again = first.or_else(|_| self.ask(lines));
@@ -87,7 +88,7 @@ impl Program {
         if self.unanswered.get() > MOST_UNANSWERED { Err(RewardError::Failed(told)) } else { Ok(()) }
     }
 
-    /// Asks once; a failure ends the program.
+    /// Asks once; a failure stops the program.
     fn ask(&self, lines: &[String]) -> Result<Vec<f64>, String> {
         let mut slot = self.running.borrow_mut();
         let mut running = match slot.take() {
@@ -121,7 +122,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.borrow_mut().take() {
-            // Closing its input lets it end by itself; it gets no time to do so, since its answers are no longer needed.
+            // Killed without waiting for it to end by itself, since its answers are no longer needed.
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
@@ -146,7 +147,7 @@ impl Running {
         });
         let complaints = thread::spawn(move || {
             let mut text = Vec::new();
-            // Read to the end, or a talkative program would stop at a full pipe; only the end is kept.
+            // Read until closed, or the program would block on a full pipe; only the end of the text is kept.
             let mut buffer = [0; 4096];
             let mut errors = errors;
             while let Some(n) = errors.as_mut().and_then(|e| e.read(&mut buffer).ok()).filter(|n| *n > 0) {
@@ -162,7 +163,8 @@ impl Running {
     fn exchange(&mut self, lines: &[String], timeout: Duration, answers: &mut Vec<String>) -> Result<(), String> {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         let mut input = self.child.stdin.take().ok_or("its input is gone")?;
-        // A program that answers before it has read everything must not meet a full pipe on both sides.
+        // In a thread of its own: a program that answers before it has read everything could otherwise deadlock on full
+        // pipes.
         let writer = thread::spawn(move || {
             let written = input.write_all(text.as_bytes()).and_then(|()| input.flush());
             written.map(|()| input)
@@ -187,7 +189,7 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the program; what was wrong, with its exit status and what it said.
+    /// Stops the program; returns the problem with its exit status and its stderr.
     fn end(mut self, problem: String) -> String {
         let by_itself = self.child.try_wait().ok().flatten();
         let _ = self.child.kill();
@@ -196,7 +198,7 @@ impl Running {
         if let Some(status) = status {
             told += &format!(" ({status})");
         }
-        // Grandchildren may hold the pipe open: what it said is waited for only where the program ended by itself.
+        // Grandchildren may hold the pipe open, so stderr is awaited only if the program ended by itself.
         let said = self.complaints.take().filter(|c| by_itself.is_some() || c.is_finished());
         if let Some(said) = said.and_then(|c| c.join().ok()).filter(|said| !said.is_empty()) {
             told += &format!("; it said: {said}");

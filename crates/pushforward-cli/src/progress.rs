@@ -1,4 +1,4 @@
-//! Progress on stderr: a bar where stderr is a terminal, a plain line now and then where it is a file or a pipe.
+//! Progress on stderr: a bar on a terminal, a plain line now and then in a file or a pipe.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use crate::printer::Printer;
 /// Time between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What ends a training run.
+/// Planned end of a training run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    /// So many optimiser steps, counted from the start of the run, resumed or not.
+    /// Optimiser steps, counted from the start of the run, also if resumed.
     Steps(u64),
-    /// So much wall-clock time from now.
+    /// Wall-clock time from now.
     Time(Duration),
 }
 
@@ -27,12 +27,12 @@ pub(crate) struct TrainBar {
     bar: Option<ProgressBar>,
     started: Instant,
     plain: Interval,
-    /// Step, loss and rate as last told.
+    /// Step, loss and rate of the last update.
     latest: Option<(u64, f64, f64)>,
 }
 
 impl TrainBar {
-    /// Starts the clock and shows the bar, or no bar at all if the printer is quiet or stderr no terminal.
+    /// Starts the clock and shows the bar, unless the printer is quiet or stderr is not a terminal.
     pub(crate) fn new(goal: Goal, printer: Printer) -> Self {
         let length = match goal {
             Goal::Steps(total) => total,
@@ -66,7 +66,7 @@ impl TrainBar {
         }
     }
 
-    /// Takes the bar away and leaves a line with its last state and the time taken.
+    /// Replaces the bar by a line with its last state and the time taken.
     pub(crate) fn finish(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -92,7 +92,7 @@ impl DownloadBar {
         Self { printer, file: String::new(), bar: None }
     }
 
-    /// Shows that `received` of `total` bytes of `file` are here.
+    /// Shows that `received` of `total` bytes of `file` have arrived.
     pub(crate) fn update(&mut self, file: &str, received: u64, total: Option<u64>) {
         if self.file != file {
             self.finish();
@@ -118,7 +118,7 @@ impl DownloadBar {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -156,7 +156,7 @@ impl StageBar {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -164,7 +164,7 @@ impl StageBar {
     }
 }
 
-/// A time as people say it, in at most two units: `45s`, `1m 20s`, `2h 05m`, `3d 04h`.
+/// A duration in at most two units: `45s`, `1m 20s`, `2h 05m`, `3d 04h`.
 pub(crate) fn human_duration(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -194,7 +194,7 @@ fn state(goal: Goal, step: u64, loss: f64, steps_per_second: f64) -> String {
     format!("step {}{of}  loss {loss:.4}  {}", HumanCount(step), rate(steps_per_second))
 }
 
-/// A rate with three significant digits; below one step a second, the time of one step reads better.
+/// A rate with three significant digits; below one step per second, the time per step.
 fn rate(steps_per_second: f64) -> String {
     match steps_per_second {
         r if r >= 100.0 => format!("{r:.0} steps/s"),
@@ -204,7 +204,7 @@ fn rate(steps_per_second: f64) -> String {
     }
 }
 
-/// A bar on stderr, if there is a terminal to show it and somebody who wants to see it.
+/// A bar on stderr, if that is a terminal and the printer is not quiet.
 fn terminal_bar(printer: Printer, length: u64, template: &str) -> Option<ProgressBar> {
     if printer.quiet || !stderr().is_terminal() {
         return None;
@@ -218,7 +218,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Says when something that may not happen often may happen again; the first time is at once.
+/// Rate limiter: allows the first event at once, and later ones after an interval.
 #[derive(Debug)]
 struct Interval {
     every: Duration,

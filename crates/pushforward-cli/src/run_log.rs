@@ -1,4 +1,4 @@
-//! The files that grow during a run: metrics as JSON lines, and TensorBoard events.
+//! Log files of a run: metrics as JSON lines, and TensorBoard events.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -18,7 +18,7 @@ pub(crate) struct RunLog {
 }
 
 impl RunLog {
-    /// Opens the files of a run, cut to the step from which it goes on.
+    /// Opens the files of a run, truncated to the step from which it resumes.
     pub(crate) fn open(folder: &Path, resumed_at: u64) -> Result<Self, Failure> {
         let metrics_path = folder.join("metrics.jsonl");
         let metrics = MetricsFile::open(&metrics_path, resumed_at)
@@ -30,7 +30,7 @@ impl RunLog {
         Ok(Self { metrics, metrics_path, events })
     }
 
-    /// The figures of an optimiser step.
+    /// Logs an optimiser step.
     pub(crate) fn step(&mut self, report: &StepReport) -> Result<(), Failure> {
         self.metrics.step(report).map_err(|e| self.unwritten(&e))?;
         let fixed = [("loss", report.loss), ("lr", report.lr), ("grad_norm", report.grad_norm)];
@@ -42,7 +42,7 @@ impl RunLog {
         self.events.flush().or_run()
     }
 
-    /// A picture or a text.
+    /// Logs a picture or a text.
     pub(crate) fn sketch(&mut self, step: u64, sketch: &Sketch) -> Result<(), Failure> {
         let tag = sketch.name.split('-').next_back().unwrap_or_default();
         match sketch.size {
@@ -52,7 +52,7 @@ impl RunLog {
         self.events.flush().or_run()
     }
 
-    /// The figures of a validation.
+    /// Logs a validation.
     pub(crate) fn validation(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), Failure> {
         self.metrics.validation(step, values).map_err(|e| self.unwritten(&e))?;
         for (name, value) in values {

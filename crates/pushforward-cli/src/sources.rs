@@ -1,7 +1,7 @@
-//! The public data sets that `data fetch` knows: where they lie, how large they are, and what they must hash to.
+//! The public data sets that `data fetch` knows: addresses, sizes and checksums.
 //!
-//! Checksums and sizes are those of the files as published. Where several public catalogues agree on a checksum it is
-//! pinned here; where none is well attested the file is checked by its structure instead, and the program says so.
+//! Checksums and sizes are those of the files as published. If several public catalogues agree on a checksum, it is
+//! pinned here; otherwise the file is checked by its structure, and the program says so.
 
 /// A data set that can be downloaded.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +38,14 @@ pub(crate) struct RemoteFile {
 pub(crate) enum Kind {
     /// The data itself.
     Data(Content),
-    /// A zip archive of which these members are wanted.
+    /// A zip archive, with the members to extract.
     Zip(&'static [Member]),
-    /// A gzip-compressed tar archive of which these members are wanted.
+    /// A gzip-compressed tar archive, with the members to extract.
     TarGz(&'static [Member]),
 }
 
 impl Kind {
-    /// The members wanted of an archive; none for plain data.
+    /// The members to extract; empty for plain data.
     pub(crate) fn members(&self) -> &'static [Member] {
         match self {
             Self::Data(_) => &[],
@@ -61,14 +61,14 @@ pub(crate) struct Member {
     pub(crate) name: &'static str,
     /// Size when unpacked.
     pub(crate) bytes: u64,
-    /// What it must look like.
+    /// Its expected structure.
     pub(crate) content: Content,
 }
 
-/// What can be said about a file's content without a checksum.
+/// Expected structure of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Nothing: the checksum says it all.
+    /// Not checked: the checksum suffices.
     Any,
     /// Only the letters a to z and spaces.
     Letters,

@@ -17,7 +17,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::files::FilesError;
 
-/// First words of every event file's name; TensorBoard looks for them.
+/// Prefix of every event file's name, which TensorBoard looks for.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// An open event file.
@@ -117,8 +117,8 @@ impl EventWriter {
         self.summary(step, &summary)
     }
 
-    /// Says that the run starts again at `step`: TensorBoard then drops points of earlier files from that step on,
-    /// which a run writes when it goes on for a while after its last checkpoint.
+    /// Marks a restart of the run at `step`: TensorBoard then drops points of earlier files from that step on, which an
+    /// interrupted run wrote after its last checkpoint.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -166,7 +166,7 @@ impl EventWriter {
     }
 }
 
-/// Checksum of TFRecords: masked, so that a checksum stored in data that is itself checked does no harm.
+/// Checksum of TFRecords: masked, because checksums of data that contain checksums are problematic.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -179,7 +179,7 @@ fn latest_file(dir: &Path) -> io::Result<Option<(u64, u32)>> {
         let parsed = name.to_str().and_then(|name| {
             let mut parts = name.strip_prefix(PREFIX)?.split('.');
             let seconds = parts.next()?.parse().ok()?;
-            // A file by another writer counts with its time alone.
+            // Of a file by another writer, only the time is known.
             Some((seconds, parts.nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)))
         });
         latest = latest.max(parsed);

@@ -1,4 +1,4 @@
-//! A file server for tests: each connection is treated as the test says, well or badly.
+//! A file server for tests, with a chosen reply, correct or faulty, for each connection.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use crate::download::Connection;
 
-/// How the test server treats one connection.
+/// Reply of the test server to one connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// The file, or the part of it asked for; 416 past its end.
+    /// The file, or the requested range; 416 past its end.
     File(Vec<u8>),
-    /// The whole file whatever is asked for.
+    /// The whole file, whatever range is requested.
     IgnoreRange(Vec<u8>),
-    /// As `File`, but the connection closes after so many bytes.
+    /// As `File`, but the connection closes after this many bytes.
     Cut(Vec<u8>, usize),
     /// As `Cut`, but the connection stays open in silence.
     Stall(Vec<u8>, usize),
-    /// The whole file without saying how long it is.
+    /// The whole file without its length.
     NoLength(Vec<u8>),
     /// The file labelled as gzip-encoded, as some servers label `.gz` files.
     LabelledGzip(Vec<u8>),
-    /// A range other than the one asked for.
+    /// A range other than the requested one.
     WrongRange(Vec<u8>),
     /// Just a status.
     Status(u16),
@@ -123,12 +123,12 @@ fn answer(mut stream: TcpStream, reply: &Reply, log: &Mutex<Vec<String>>) -> io:
     }
 }
 
-/// Settings that give up quickly.
+/// Short timeouts.
 pub(crate) fn connection() -> Connection {
     Connection { connect: Duration::from_secs(2), stall: Duration::from_millis(300), proxy: None }
 }
 
-/// An address where nobody listens: a port that no test server is ever given.
+/// An address that refuses connections: a port that no test server ever uses.
 pub(crate) fn closed_port() -> String {
     "http://127.0.0.1:1/".to_string()
 }

@@ -16,7 +16,7 @@ use super::graph::{Maybe, maybe, operation};
 use super::simd::{sigmoid, simd};
 use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
-/// A function of one number.
+/// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
@@ -27,10 +27,23 @@ pub enum Activation {
     Relu,
 }
 
-/// Applies an activation.
+/// Applies an activation to every element.
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::{Activation, activate};
+///
+/// let device = Device::flex();
+/// let x = Tensor::<1>::from_floats([-1.0, 2.0], &device);
+/// let (y, dy) = activate((x, Some(Tensor::ones([2], &device))), Activation::Relu);
+/// let numbers = |x: Tensor<1>| x.into_data().iter::<f32>().collect::<Vec<_>>();
+/// assert_eq!(numbers(y), [0.0, 2.0]);
+/// assert_eq!(numbers(dy.unwrap()), [0.0, 1.0]);
+/// ```
 pub fn activate<const D: usize>((x, dx): ValueTangent<D>, activation: Activation) -> ValueTangent<D> {
     pair(Dispatch::activated(x.into_dispatch(), maybe(dx), activation))
 }
@@ -64,7 +77,7 @@ impl<C: CheckpointStrategy> ActivationOps for Autodiff<Flex, C> {
     }
 }
 
-/// The inputs.
+/// Inputs, kept for the derivative.
 #[derive(Clone, Debug)]
 struct Kept {
     x: FlexTensor,
@@ -72,7 +85,7 @@ struct Kept {
     activation: Activation,
 }
 
-/// Numbers that one job handles.
+/// Elements per job.
 const PIECE: usize = 1 << 13;
 
 fn forward([x, dx]: [Option<FlexTensor>; 2], activation: Activation) -> (Vec<FlexTensor>, Kept) {
@@ -89,7 +102,7 @@ fn forward([x, dx]: [Option<FlexTensor>; 2], activation: Activation) -> (Vec<Fle
             duals(activation, x, dx, y, dy);
         }
     });
-    // SAFETY: the jobs cover all numbers.
+    // SAFETY: the jobs cover all elements.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, x.shape());
     let outputs = std::iter::once(done(y)).chain(dx.is_some().then(|| done(dy))).collect();
     (outputs, Kept { x, dx, activation })
@@ -113,13 +126,13 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 2]) -
             dual_gradients(activation, [gy, gdy], [x, dx], gx, gdx);
         }
     });
-    // SAFETY: the jobs cover all numbers.
+    // SAFETY: the jobs cover all elements.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, x.shape());
     let gdx = (gdy.is_some() && wanted[1]).then(|| done(gdx));
     [wanted[0].then(|| done(gx)), gdx]
 }
 
-/// A function with its slope and curvature; what is not used costs nothing.
+/// Value, first and second derivative of a function; after inlining, unused ones cost nothing.
 pub(super) trait Curve {
     fn at(x: f32) -> [f32; 3];
 }
@@ -156,12 +169,12 @@ pub(super) struct Relu;
 impl Curve for Relu {
     #[inline(always)]
     fn at(x: f32) -> [f32; 3] {
-        // What is not a number stays so.
+        // NaN stays NaN.
         if x <= 0.0 { [0.0; 3] } else { [x, 1.0, 0.0] }
     }
 }
 
-/// A function for every activation.
+/// Dispatches to the curve of an activation.
 macro_rules! curve {
     ($activation:expr, $function:ident($($argument:expr),*)) => {
         match $activation {
@@ -252,7 +265,7 @@ mod tests {
                 dual_gradients(activation, [&vec![0.0; n], &ones], [&x, &ones], &mut gx, &mut gdx);
                 // SAFETY: all slices have the length n.
                 let found = [y, dy, gx].map(|x| unsafe { written(x) });
-                // Differences say nothing at a kink.
+                // Finite differences are meaningless at a kink.
                 for (i, x) in x.iter().enumerate().filter(|(_, x)| activation != Activation::Relu || x.abs() > 1e-3) {
                     let wanted = exact(activation, f64::from(*x));
                     for (order, tolerance) in [3e-6, 3e-6, 3e-5].into_iter().enumerate() {

@@ -1,10 +1,11 @@
-//! Matrix products of bfloat16 numbers on x86 processors, added up in float32: on the tile unit (AMX), sixteen rows of 32 numbers against
-//! sixteen columns, and without one by dot products of pairs (AVX512-BF16, in [`super::avx512_bf16`]) of the same tiles.
+//! Matrix products of bfloat16 numbers on x86 processors, accumulated in float32: with the tile unit (AMX), sixteen
+//! rows of 32 numbers times sixteen columns; without it, by dot products of pairs (AVX512-BF16, in
+//! [`super::avx512_bf16`]) over the same tiles.
 //!
-//! A number in one part is rounded to its nearest bfloat16 `h`. In two parts it is `h + l` with `l` the rounded rest, to about
-//! 16 binary digits, and a product is `ha hb + la hb + ha lb`: relative error about `2^-18`, at a third of the speed, which is
-//! still a multiple of what float32 instructions do; dot products in two parts would be slower than float32, and are not made. Numbers below
-//! the least normal one count as zero.
+//! In one part, a number is rounded to the nearest bfloat16 `h`. In two parts, it is `h + l` with `l` the rounded
+//! remainder, about 16 binary digits, and a product is `ha hb + la hb + ha lb`: relative error about `2^-18`, at a
+//! third of the speed, which is still several times that of float32 instructions. Dot products in two parts would be
+//! slower than float32 and are not implemented. Denormal numbers count as zero.
 //!
 //! Reference: Henry, Tang, Heinecke 2019 (arXiv:1904.06376), section III.
 
@@ -28,12 +29,12 @@ type Lines = Vec<MaybeUninit<Line>>;
 
 fn room(lines: usize) -> Lines {
     let mut out = Vec::with_capacity(lines);
-    // SAFETY: the capacity is `lines`, and each may hold anything.
+    // SAFETY: the capacity is `lines`, and a line may be uninitialised.
     unsafe { out.set_len(lines) };
     out
 }
 
-/// What multiplies the tiles.
+/// Instructions that multiply tiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Unit {
     /// The tile unit.
@@ -43,7 +44,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// The one for numbers in so many parts, if there is one that is faster than float32.
+    /// The unit for numbers in `parts` parts; `None` if no unit of this processor is faster than float32.
     fn of(parts: usize) -> Option<Self> {
         if tiles_available() {
             Some(Self::Tiles)
@@ -53,12 +54,12 @@ impl Unit {
     }
 }
 
-/// Whether products of numbers in so many parts are made here.
+/// Whether this processor multiplies numbers in `parts` parts faster than float32.
 pub(super) fn serves(parts: usize) -> bool {
     Unit::of(parts).is_some()
 }
 
-/// Whether the processor has the tile unit and the system lets this process use it; asked once.
+/// Whether the processor has the tile unit and the operating system permits its use; determined once.
 fn tiles_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
@@ -67,13 +68,13 @@ fn tiles_available() -> bool {
         const REQUEST_PERMISSION: libc::c_long = 0x1023;
         const TILE_DATA: libc::c_long = 18;
         let has = avx512_bf16::available() && __cpuid_count(7, 0).edx & (TILES | BF16) == TILES | BF16;
-        // SAFETY: a request for the state of the tiles, which has no other effect.
+        // SAFETY: requests permission to use the tiles; no other effect.
         has && unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) } == 0
     })
 }
 
-/// The second factor of a product, laid out: panels of [`BLOCK`] columns one after the other, each of blocks along the depth, each of
-/// two tiles of first parts and, in two parts, two of second ones. What lies outside of the factor is zero.
+/// The packed second factor of a product: consecutive panels of [`BLOCK`] columns, each of blocks along the depth, each
+/// of two tiles of first parts followed, for two parts, by two tiles of second parts. Padded with zeros.
 pub(super) struct Panels {
     lines: Lines,
     depth: usize,
@@ -82,10 +83,10 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// `depth` rows of `columns` numbers in `parts` (1 or 2) parts.
+    /// Packs `depth` rows of `columns` numbers in `parts` (1 or 2) parts.
     ///
     /// # Panics
-    /// If such products are not [served](serves), or `b` has neither rows nor columns without gaps.
+    /// If such products are not [served](serves), or neither rows nor columns of `b` are contiguous.
     ///
     /// # Safety
     /// The entries of `b` lie in its slice.
@@ -103,12 +104,12 @@ impl Panels {
     }
 }
 
-/// Lines of a panel or strip.
+/// Number of lines of a panel or strip.
 fn panel(depth: usize, parts: usize) -> usize {
     depth.div_ceil(BLOCK) * parts * 2 * SIDE
 }
 
-/// How the tiles are cut: all of them whole.
+/// Tile configuration: every tile has full size.
 #[repr(C, align(64))]
 struct Cut {
     palette: u8,
@@ -124,14 +125,14 @@ static CUT: Cut = Cut {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// `out = a b`, or with `add` `out = out + a b`, for `a` of `m` rows, into rows that lie `width` apart.
+/// `out = a b`, or with `add` `out = out + a b`, for `a` of `m` rows; rows of `out` have stride `width`.
 ///
 /// # Safety
-/// The entries of `a` lie in its slice; `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller;
-/// with `add` they are written.
+/// The entries of `a` lie in its slice; `out` points to `m` rows with stride `width`, as long as those of `b`, to which
+/// the caller has exclusive access; with `add` they are initialised.
 pub(super) unsafe fn multiply(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Panels, add: bool) {
     let unit = Unit::of(b.parts).expect("what could be laid out can be multiplied");
-    // SAFETY: the caller's.
+    // SAFETY: the caller's contract.
     unsafe { multiply_on(unit, out, width, m, a, b, add) }
 }
 
@@ -145,7 +146,8 @@ unsafe fn multiply_on(unit: Unit, out: *mut f32, width: usize, m: usize, a: Matr
     let mut strip = room(size);
     let mut own = [0.0f32; BLOCK * BLOCK];
     if unit == Unit::Tiles {
-        // SAFETY: the processor has the unit. Nothing else on this thread uses it, so that the cut lasts until it is released.
+        // SAFETY: the processor has the unit. Nothing else on this thread uses it, so the configuration holds until it
+        // is released.
         unsafe { asm!("ldtilecfg [{cut}]", cut = in(reg) &raw const CUT, options(nostack, readonly)) };
     }
     // SAFETY: as at the calls below, which keep the contract of either function; the processor has the unit.
@@ -162,8 +164,8 @@ unsafe fn multiply_on(unit: Unit, out: *mut f32, width: usize, m: usize, a: Matr
         for (column, panel) in (0..b.columns).step_by(BLOCK).zip(b.lines.chunks(size.max(1)).chain([&[][..]])) {
             let columns = BLOCK.min(b.columns - column);
             let whole = rows == BLOCK && columns == BLOCK;
-            // SAFETY: rows and columns of the block lie in the caller's rows; a block that is not whole is computed in memory of
-            // its own. Strip and panel are `blocks` blocks.
+            // SAFETY: rows and columns of the block lie in the caller's rows; a partial block is computed in a separate
+            // buffer. Strip and panel are `blocks` blocks.
             unsafe {
                 let at = out.add(row * width + column);
                 if whole {
@@ -180,16 +182,16 @@ unsafe fn multiply_on(unit: Unit, out: *mut f32, width: usize, m: usize, a: Matr
         }
     }
     if unit == Unit::Tiles {
-        // SAFETY: gives the unit back.
+        // SAFETY: releases the unit.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }
 
-/// A block of the result from a strip of the first factor and a panel of the second: four tiles, or the upper two where the strip has no
-/// more than [`SIDE`] rows.
+/// A block of the result from a strip of the first factor and a panel of the second: four tiles, or the upper two if
+/// the strip has at most [`SIDE`] rows.
 ///
 /// # Safety
-/// `blocks` blocks in `parts` parts lie at both factors, and the tiles of the result at `c`; the tiles are cut.
+/// `blocks` blocks in `parts` parts lie at both factors, and the tiles of the result at `c`; the tiles are configured.
 unsafe fn square(
     c: *mut f32,
     width: usize,
@@ -214,11 +216,11 @@ unsafe fn square(
             "test {lower}, {lower}", "jz 5f",
             "tileloadd tmm5, [{a} + {l}*1 + 1024]", "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
             "5:", "test {rests}, {rests}", "jz 7f",
-            // The rests of the first factor with first parts.
+            // Remainders of the first factor with first parts.
             "tileloadd tmm4, [{a} + {l}*1 + 2048]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
             "test {lower}, {lower}", "jz 6f",
             "tileloadd tmm5, [{a} + {l}*1 + 3072]", "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
-            // First parts with the rests of the second factor.
+            // First parts with remainders of the second factor.
             "6:", "tileloadd tmm6, [{b} + {l}*1 + 2048]", "tileloadd tmm7, [{b} + {l}*1 + 3072]",
             "tileloadd tmm4, [{a} + {l}*1]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
             "test {lower}, {lower}", "jz 7f",
@@ -238,8 +240,9 @@ unsafe fn square(
     }
 }
 
-/// Lays out lines of a factor: blocks along the depth, each of two tiles of first parts and, in two parts, two of second ones. A tile of the
-/// first factor has its lines as rows, one of the `second` factor has pairs of neighbours along the depth as rows.
+/// Packs lines of a factor: blocks along the depth, each of two tiles of first parts followed, for two parts, by two
+/// tiles of second parts. The rows of a tile are lines in the first factor, and pairs of neighbours along the depth in
+/// the `second`.
 ///
 /// # Safety
 /// `lines` rows of `depth` numbers lie in the slice of `x`, and the processor has AVX512-BF16.
@@ -252,7 +255,8 @@ unsafe fn lay_out(
     second: bool,
 ) {
     assert!(x.row == 1 || x.column == 1, "numbers side by side along the depth or across it");
-    // What lies together along the depth makes lines, what lies together across it pairs.
+    // Numbers contiguous along the depth give tiles of lines, numbers contiguous across it tiles of pairs; if the
+    // factor needs the other kind, the tile is transposed.
     let turned = (x.column == 1) == second;
     let mut own = [const { MaybeUninit::<Line>::uninit() }; 2 * SIDE];
     let blocks = out.chunks_exact_mut(parts * 2 * SIDE).zip((0..depth).step_by(BLOCK));
@@ -278,7 +282,7 @@ unsafe fn lay_out(
     }
 }
 
-/// First and, in two parts, second parts of lines that lie together along the depth: a row is a line.
+/// First and, for two parts, second parts of lines that are contiguous along the depth: a row is a line.
 ///
 /// # Safety
 /// `lines` runs of `depth` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the processor has AVX512-BF16.
@@ -307,7 +311,8 @@ unsafe fn along(
     }
 }
 
-/// First and, in two parts, second parts of lines that lie side by side: a row is a pair of neighbours along the depth.
+/// First and, for two parts, second parts of lines that are contiguous across the depth: a row is pairs of neighbours
+/// along the depth.
 ///
 /// # Safety
 /// `depth` runs of `lines` numbers, `step` apart, lie at `x`, and there is room for a tile of every part; the processor has AVX512-BF16.
@@ -319,7 +324,7 @@ unsafe fn across(
     out: [*mut MaybeUninit<Line>; 2],
     parts: usize,
 ) {
-    // From sixteen even ones and sixteen odd ones to pairs.
+    // Interleaves sixteen even and sixteen odd numbers.
     let places: [u16; 2 * SIDE] = std::array::from_fn(|i| (i / 2 + i % 2 * SIDE) as u16);
     // SAFETY: an array as wide as a register.
     let places = unsafe { _mm512_loadu_si512(places.as_ptr().cast()) };
@@ -347,12 +352,12 @@ unsafe fn across(
     }
 }
 
-/// The mask of the first `n` of sixteen.
+/// Mask of the first `n` of sixteen lanes.
 fn lowest(n: usize) -> u16 {
     if n >= SIDE { u16::MAX } else { (1 << n) - 1 }
 }
 
-/// Thirty-two numbers to their nearest bfloat16.
+/// Rounds thirty-two numbers to the nearest bfloat16.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
 fn rounded([a, b]: [__m512; 2]) -> __m512i {
@@ -360,7 +365,7 @@ fn rounded([a, b]: [__m512; 2]) -> __m512i {
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(b, a)) }
 }
 
-/// What rounding left.
+/// Remainder after rounding to bfloat16.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
 fn rests([a, b]: [__m512; 2], rounded: __m512i) -> [__m512; 2] {
@@ -370,7 +375,7 @@ fn rests([a, b]: [__m512; 2], rounded: __m512i) -> [__m512; 2] {
     [_mm512_sub_ps(a, whole(low)), _mm512_sub_ps(b, whole(high))]
 }
 
-/// Transposes a tile as numbers of 32 bits.
+/// Transposes a tile of 32-bit numbers.
 ///
 /// # Safety
 /// A tile lies at `from`, and there is room for one at `to`; the processor has AVX-512.
@@ -409,7 +414,7 @@ mod tests {
     use super::*;
     use crate::testing::normals;
 
-    /// The first of the units that a processor has hides the other.
+    /// Tests every available unit: in use, the first one hides the other.
     #[test]
     fn both_units_multiply_alike() {
         if !avx512_bf16::available() {

@@ -1,7 +1,7 @@
-//! Multi-head attention straight from the packed projections, with rotary positions, for values and tangents.
+//! Multi-head attention on packed projections, with rotary positions, for values and tangents.
 //!
 //! ```text
-//! Q, K: turned by their positions, Q over sqrt(width)       S = Q K^T + bias     P = softmax(S)     O = P V
+//! Q, K: rotated by position, Q / sqrt(head width)      S = Q K^T + bias     P = softmax(S)     O = P V
 //! dS = dQ K^T + Q dK^T + dbias       dP = P (dS - rowsum(P dS))     dO = dP V + P dV
 //! ```
 //!
@@ -14,7 +14,8 @@
 //! gV = P^T G + dP^T H        gdV = P^T H         gbias = gS       gdbias = gdS
 //! ```
 //!
-//! Scores live for a block of queries of one head at a time and are computed again for the derivative.
+//! Scores are held for one block of queries of one head at a time and recomputed in the derivative.
+//!
 //! References: Dao et al. 2022 (arXiv:2205.14135) for the recomputation; Su et al. 2021 (arXiv:2104.09864) for the positions.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -32,17 +33,31 @@ use super::simd::{exp, fetch, simd, sums};
 use super::softmax::largest;
 use super::{ValueTangent, first_two, pair, slice, tensor};
 
-/// Attention of every head.
+/// Multi-head attention with optional bias, rotary positions and key mask.
 ///
 /// # Shapes
-/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
-/// - `bias`: what is added to the scores, `[batch, heads, positions, positions]`, rows are queries
-/// - `rotary`: cosines, then sines, of the rotary positions, `[2, 1, positions, width / heads / 2]`
-/// - `keys`: `[batch, positions]`, one where a key may be attended to and zero elsewhere; at least one per row
+/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each with its heads concatenated
+/// - `bias`: `[batch, heads, positions, positions]`, added to the scores; rows are queries
+/// - `rotary`: `[2, 1, positions, width / heads / 2]`, cosines and sines of the rotation angles
+/// - `keys`: `[batch, positions]`, 1 for keys that may be attended to and 0 for others; at least one 1 per row
 /// - output: `[batch, positions, width]`
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), or the heads do not divide the width.
+///
+/// # Examples
+/// With a single visible key, every output is that key's value.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::attention;
+///
+/// let device = Device::flex();
+/// // Two positions of width 1: query, key, value.
+/// let qkv = Tensor::<3>::from_floats([[[0.3, 1.0, 5.0], [0.7, 2.0, 9.0]]], &device);
+/// let keys = Tensor::<2>::from_floats([[0.0, 1.0]], &device);
+/// let (o, _) = attention((qkv, None), 1, None, None, Some(keys));
+/// assert_eq!(o.into_data().iter::<f32>().collect::<Vec<_>>(), [9.0, 9.0]);
+/// ```
 pub fn attention(
     (qkv, dqkv): ValueTangent<3>,
     heads: usize,
@@ -60,7 +75,7 @@ pub fn attention(
     if let Some(bias) = &bias {
         assert_eq!(bias.dims(), [b, heads, n, n], "a number for every score");
     }
-    // One of two tangents that is absent is zero.
+    // If one of the two tangents is given, the other is zero.
     let dqkv = dqkv.or_else(|| dbias.is_some().then(|| qkv.zeros_like()));
     let dbias = dbias.or_else(|| bias.as_ref().filter(|_| dqkv.is_some()).map(Tensor::zeros_like));
     if let Some(rotary) = &rotary {
@@ -128,13 +143,13 @@ impl<C: CheckpointStrategy> AttentionOps for Autodiff<Flex, C> {
     }
 }
 
-/// Rows that are fetched before they are read.
+/// Prefetch distance in rows.
 const AHEAD: usize = 12;
 
-/// Queries that are handled together.
+/// Queries per block of scores.
 const BLOCK: usize = 128;
 
-/// The inputs and, for the derivative, the logarithm of every row's sum of exponentials.
+/// The inputs and, for the derivative, the log-sum-exp of every row of scores.
 #[derive(Clone, Debug)]
 struct Kept {
     qkv: FlexTensor,
@@ -149,7 +164,7 @@ struct Kept {
     log_sums: Vec<f32>,
 }
 
-/// Where the parts of a head are.
+/// Sizes and layout of the heads in the packed projections.
 #[derive(Clone, Copy)]
 struct Layout<'a> {
     batch: usize,
@@ -181,12 +196,12 @@ impl<'a> Layout<'a> {
         self.heads * self.head
     }
 
-    /// A guess of the nanoseconds of one product of scores for all heads.
+    /// Estimated nanoseconds of one product of scores for all heads.
     fn work(&self) -> usize {
         self.batch * self.heads * self.positions * (self.positions + 16) * self.head / 30
     }
 
-    /// Where a part (0 queries, 1 keys, 2 values) of a head starts in the packed projections.
+    /// Offset of a part (0 queries, 1 keys, 2 values) of a head in the packed projections.
     fn start(&self, entry: usize, head: usize, part: usize) -> usize {
         entry * self.positions * 3 * self.width() + part * self.width() + head * self.head
     }
@@ -196,7 +211,7 @@ impl<'a> Layout<'a> {
             let mut out = slots(self.positions * self.head);
             let from = &packed[self.start(entry, head, part)..];
             for (position, out) in out.chunks_exact_mut(self.head.max(1)).enumerate() {
-                // Too far apart for the processor to see them coming.
+                // The stride is too large for the hardware prefetcher.
                 fetch(from, (position + AHEAD) * 3 * self.width(), self.head);
                 let row = &from[position * 3 * self.width()..][..self.head];
                 if part == 2 || self.cos.is_empty() {
@@ -213,7 +228,7 @@ impl<'a> Layout<'a> {
         Head { q: part(0, self.query_scale()), k: part(1, 1.0), v: part(2, 1.0) }
     }
 
-    /// Writes the gradient with respect to the packed projections from that with respect to what `load` returns.
+    /// Transpose of `load`: writes the gradient of a head to that of the packed projections.
     ///
     /// # Safety
     /// No other job writes this head of this entry.
@@ -222,7 +237,7 @@ impl<'a> Layout<'a> {
         {
             for (position, row) in from.chunks_exact(self.head.max(1)).enumerate() {
                 let start = self.start(entry, head, part) + position * 3 * self.width();
-                // SAFETY: the caller's job has this head alone, and writes a row of it here.
+                // SAFETY: the caller's job is the only one of this head, and writes each row once.
                 let out = unsafe { out.at(start, self.head) };
                 if part == 2 || self.cos.is_empty() {
                     copy(row, out, scale);
@@ -244,18 +259,18 @@ impl<'a> Layout<'a> {
         Head { q: zeros(), k: zeros(), v: zeros() }
     }
 
-    /// Blocks of queries as (first, number).
+    /// Blocks of queries as (first, count).
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
         let n = self.positions;
         (0..n).step_by(BLOCK).map(move |start| (start, BLOCK.min(n - start)))
     }
 
-    /// What is kept of the scores of a job from a row on; nothing where nothing is kept.
+    /// A job's scores from row `first` on; empty if `of` is empty.
     fn scores<'b>(&self, of: &'b [f32], job: usize, first: usize) -> &'b [f32] {
         of.get((job * self.positions + first) * self.positions..).unwrap_or_default()
     }
 
-    /// Rows of a part of a head.
+    /// Rows of a part of a head, from `first` on.
     fn rows<'b>(&self, x: &'b [f32], first: usize) -> Matrix<'b> {
         Matrix::rows(&x[first * self.head..], self.head)
     }
@@ -265,7 +280,7 @@ impl<'a> Layout<'a> {
         Factor::in_place(self.rows(x, 0), self.positions, self.head, self.precision)
     }
 
-    /// The transpose of that.
+    /// The transpose of [`factor`](Self::factor).
     fn transposed<'b>(&self, x: &'b [f32]) -> Factor<'b> {
         Factor::packed(self.rows(x, 0).transposed(), self.head, self.positions, self.precision)
     }
@@ -290,7 +305,7 @@ fn forward(inputs: [Option<FlexTensor>; 6], heads: usize, keep: bool) -> (Vec<Fl
     let (o_at, do_at) = (Scattered::new(&mut o), Scattered::new(&mut d_o));
     let rows = |at: &Scattered<'_>, entry: usize, head: usize, first: usize, from: &[f32], scales: &[f32]| {
         for (i, from) in from.chunks_exact(d).enumerate() {
-            // SAFETY: this job has this head of this entry alone, and each of its rows once.
+            // SAFETY: only this job writes this head of this entry, each row once.
             let out = unsafe { at.at((entry * n + first + i) * width + head * d, d) };
             copy(from, out, scales.get(i).copied().unwrap_or(1.0));
         }
@@ -349,7 +364,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
     let mut gdbias = room(wanted[3] && tangent.is_some(), dadded);
     let (gbias_at, gdbias_at) = (Scattered::new(&mut gbias), Scattered::new(&mut gdbias));
     let (keep_bias, keep_dbias) = (!added.is_empty() && wanted[2], !dadded.is_empty() && wanted[3]);
-    // The gradient of a head's output, without gaps.
+    // Gradient of a head's output, contiguous.
     let gather = |g: &Option<FlexTensor>, entry: usize, head: usize| {
         let mut rows = vec![0.0; n * d];
         if let Some(g) = g {
@@ -386,7 +401,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
             let (Some((dx, h)), Some((dkeys_t, dvalues_t, dkeys))) = (&dual, &factors) else {
                 softmax_gradients(p, a, n);
                 if keep_bias {
-                    // SAFETY: this job has the scores of this head of this entry alone.
+                    // SAFETY: only this job writes the scores of this head of this entry.
                     copy(a, unsafe { gbias_at.at((job * n + first) * n, m * n) }, 1.0);
                 }
                 gemm_add(&mut gx.q[rows], d, m, by_rows(a), &keys);
@@ -404,7 +419,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
             dual_softmax_gradients(p, ds, a, b, n);
             for (keep, at, gradient) in [(keep_bias, &gbias_at, &*a), (keep_dbias, &gdbias_at, &*b)] {
                 if keep {
-                    // SAFETY: this job has the scores of this head of this entry alone.
+                    // SAFETY: only this job writes the scores of this head of this entry.
                     copy(gradient, unsafe { at.at((job * n + first) * n, m * n) }, 1.0);
                 }
             }
@@ -416,7 +431,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
             gemm_add(&mut gx.k, d, n, by_columns(b), &dqueries);
             gemm_add(&mut gdx.k, d, n, by_columns(b), &queries);
         }
-        // SAFETY: this job has this head of this entry alone.
+        // SAFETY: only this job writes this head of this entry.
         unsafe {
             l.store(&gx, &out_at, entry, head);
             if dual.is_some() {
@@ -427,7 +442,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
     // SAFETY: the jobs cover all heads of all entries, and each stores all rows of its queries, keys and values.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, qkv.shape());
     let dual = tangent.is_some();
-    // SAFETY: likewise, of all rows of scores, where there is room for them.
+    // SAFETY: likewise for all rows of scores, if the buffer is not empty.
     let scores = |buffer: Vec<Slot>| {
         (!buffer.is_empty()).then(|| tensor(unsafe { written(buffer) }, [l.batch, heads, n, n].into()))
     };
@@ -436,13 +451,13 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 6]) -
 }
 
 simd! {
-    /// Adds as many numbers as there are scores, or nothing.
+    /// Adds a bias to the scores, unless it is empty.
     fn add_bias(scores: &mut [f32], bias: &[f32]) {
         scores.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
     }
 }
 
-/// Puts the scores of forbidden keys where their exponentials vanish.
+/// Sets the scores of masked keys to -1e30, whose exponential is 0.
 fn mask_rows(scores: &mut [f32], mask: &[f32], entry: usize, n: usize) {
     if mask.is_empty() {
         return;
@@ -487,8 +502,8 @@ simd! {
     }
 }
 simd! {
-    /// Rows of scores to exponentials over their largest one, one over their sum to `scales`, and the logarithm of the sum of
-    /// the scores' exponentials to `logs`, unless that is empty.
+    /// Replaces scores by `exp(score - max)`, row by row; writes the inverse of the row's sum to `scales` and the
+    /// log-sum-exp of the scores to `logs`, unless that is empty.
     fn exponentials(p: &mut [f32], scales: &mut [f32], logs: &mut [f32], n: usize) {
         for (index, (row, scale)) in p.chunks_exact_mut(n).zip(scales).enumerate() {
             let max = largest(row);
@@ -502,7 +517,7 @@ simd! {
     }
 }
 simd! {
-    /// Rows of scores to probabilities.
+    /// Replaces scores by probabilities, given the log-sum-exp of every row.
     fn from_logs(p: &mut [f32], logs: &[f32], n: usize) {
         for (row, log) in p.chunks_exact_mut(n).zip(logs) {
             row.iter_mut().for_each(|x| *x = exp(*x - log));
@@ -510,7 +525,7 @@ simd! {
     }
 }
 simd! {
-    /// Normalises `p`, and `ds` to `p (ds - <p, ds>)`.
+    /// Normalises `p` and replaces `ds` by `p (ds - <p, ds>)`.
     fn softmax_tangents(p: &mut [f32], ds: &mut [f32], scales: &[f32], n: usize) {
         for ((p, ds), scale) in p.chunks_exact_mut(n).zip(ds.chunks_exact_mut(n)).zip(scales) {
             let [along] = sums(n, |i| [p[i] * ds[i]]);
@@ -523,7 +538,7 @@ simd! {
     }
 }
 simd! {
-    /// `a` to `p (a - <p, a>)`.
+    /// Replaces `a` by `p (a - <p, a>)`.
     fn softmax_gradients(p: &[f32], a: &mut [f32], n: usize) {
         for (p, a) in p.chunks_exact(n).zip(a.chunks_exact_mut(n)) {
             let [along] = sums(n, |i| [p[i] * a[i]]);
@@ -534,7 +549,7 @@ simd! {
     }
 }
 simd! {
-    /// `ds` to `dP`, `a` from `G V^T + H dV^T` to `gS`, and `b` from `B` to `gdS`.
+    /// Replaces `ds` by `dP`, `a = G V^T + H dV^T` by `gS`, and `b = B` by `gdS`.
     fn dual_softmax_gradients(p: &[f32], ds: &mut [f32], a: &mut [f32], b: &mut [f32], n: usize) {
         let others = ds.chunks_exact_mut(n).zip(a.chunks_exact_mut(n).zip(b.chunks_exact_mut(n)));
         for (p, (ds, (a, b))) in p.chunks_exact(n).zip(others) {

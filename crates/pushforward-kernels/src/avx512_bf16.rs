@@ -10,21 +10,21 @@ use std::sync::OnceLock;
 use super::simd::{Level, level};
 use super::tile::{BLOCK, Line, SIDE};
 
-/// Rows of the result that stay in registers, in two registers each.
+/// Rows of the result held in registers, two registers each.
 const ROWS: usize = 8;
 
-/// Whether the processor has the instruction; asked once.
+/// Whether the processor has the instruction; determined once.
 pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| level() == Level::Avx512 && is_x86_feature_detected!("avx512bf16"))
 }
 
-/// A block of the result, [`BLOCK`] columns and as many of its rows as `rows` rounded up to [`ROWS`], from a strip of the first factor and a
-/// panel of the second.
+/// A block of the result, [`BLOCK`] columns and `rows` rows rounded up to a multiple of [`ROWS`], from a strip of the
+/// first factor and a panel of the second.
 ///
 /// # Safety
-/// `blocks` blocks in one part lie at both factors, and that part of the result at `c`, with `add` written; the processor has the
-/// instruction.
+/// Both factors point to `blocks` blocks in one part, and `c` to that part of the result, initialised if `add`; the
+/// processor has the instruction.
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(super) unsafe fn square(
     c: *mut f32,

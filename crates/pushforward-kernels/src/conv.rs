@@ -1,16 +1,16 @@
 //! Convolutions of images as matrix products over patches, and their transposes.
 //!
 //! ```text
-//! patches(x): [positions, kernel^2 channels], what the kernel sees at every position        W: [kernel^2 channels, outputs]
+//! patches(x): [positions, kernel^2 channels], the receptive field of every position      W: [kernel^2 channels, outputs]
 //! y = patches(x) W + b          gx = patches^T(gy W^T)          gW = patches(x)^T gy          gb = sum of gy over positions
 //! ```
 //!
-//! Here `patches^T` adds patches up where they lie in the image. A transposed convolution swaps the parts of `x` and `gy`:
-//! `y = patches^T(x W^T) + b`, `gx = patches(gy) W`, `gW = patches(gy)^T x`. Both are written as `lift`, from an image to a grid of
-//! positions, and `lower`, back again.
+//! Here `patches^T` adds patches up at their pixels of the image. A transposed convolution exchanges the roles of `x`
+//! and `gy`: `y = patches^T(x W^T) + b`, `gx = patches(gy) W`, `gW = patches(gy)^T x`. Both are written as `lift`, from
+//! an image to a grid of positions, and `lower`, back again.
 //!
-//! Inside, images have their channels last and a frame of zeros around them: a line of a patch is then one run of numbers, and
-//! the weights, laid out once, are the second factor of every product.
+//! Internally, images have channels last and are padded with zeros: a line of a patch is then contiguous, and the
+//! weights, packed once, are the second factor of every product.
 
 use std::ops::Range;
 
@@ -30,16 +30,16 @@ use super::simd::{simd, sums};
 use super::transpose::{TOGETHER, put, transpose, transpose_each};
 use super::{contiguous, optional, slice, tensor};
 
-/// Step and padding of a convolution.
+/// Stride and padding of a convolution, equal in both directions.
 #[derive(Clone, Copy, Debug)]
 pub struct Stride {
-    /// Step between positions.
+    /// Distance between positions, in pixels.
     pub stride: usize,
     /// Zeros added on every side.
     pub padding: usize,
 }
 
-/// A convolution.
+/// Two-dimensional convolution (cross-correlation), `y = patches(x) W + b`.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, height, width]`
@@ -48,8 +48,19 @@ pub struct Stride {
 /// - output: `[batch, outputs, (height + 2 padding - kernel) / stride + 1, ...]`
 ///
 /// # Panics
-/// If the tensors are not [served](super::serve), channels differ, another axis than the batch is empty, the kernel is not square or
-/// exceeds the padded image.
+/// If the tensors are not [served](super::serve), channels differ, another axis than the batch is empty, or the kernel
+/// is not square or exceeds the padded image.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::{Stride, conv2d};
+///
+/// let device = Device::flex();
+/// let x = Tensor::<4>::from_floats([[[[1.0, 2.0], [3.0, 4.0]]]], &device);
+/// let y = conv2d(x, Tensor::ones([1, 1, 2, 2], &device), None, Stride { stride: 1, padding: 0 });
+/// assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [10.0]);
+/// ```
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: Stride) -> Tensor<4> {
     let ([_, found, h, w], [outputs, inputs, kernel, _]) = (x.dims(), weight.dims());
     assert_eq!(found, inputs, "a convolution of {inputs} channels was given {found}");
@@ -60,7 +71,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
     Tensor::from_dispatch(out)
 }
 
-/// A transposed convolution.
+/// Two-dimensional transposed convolution, `y = patches^T(x W^T) + b`.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, height, width]`
@@ -70,6 +81,19 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: 
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), channels differ, another axis than the batch is empty, or the kernel is not square.
+///
+/// # Examples
+/// A kernel of ones as wide as the stride repeats pixels.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::{Stride, conv_transpose2d};
+///
+/// let device = Device::flex();
+/// let x = Tensor::<4>::from_floats([[[[3.0, 5.0]]]], &device);
+/// let y = conv_transpose2d(x, Tensor::ones([1, 1, 2, 2], &device), None, Stride { stride: 2, padding: 0 });
+/// assert_eq!(y.dims(), [1, 1, 2, 4]);
+/// assert_eq!(y.into_data().iter::<f32>().take(4).collect::<Vec<_>>(), [3.0, 3.0, 5.0, 5.0]);
+/// ```
 pub fn conv_transpose2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: Stride) -> Tensor<4> {
     let ([_, found, ..], [inputs, outputs, ..]) = (x.dims(), weight.dims());
     assert_eq!(found, inputs, "a transposed convolution of {inputs} channels was given {found}");
@@ -78,7 +102,7 @@ pub fn conv_transpose2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>
     Tensor::from_dispatch(out)
 }
 
-/// What both kinds ask of their arguments.
+/// Checks common to both kinds of convolution.
 fn check(x: [usize; 4], weight: [usize; 4], bias: &Option<Tensor<1>>, outputs: usize) {
     let some = x[1..].iter().chain(&weight).all(|n| *n > 0);
     assert!(some, "images of {x:?} and weights of {weight:?}: only the batch may be empty");
@@ -188,55 +212,55 @@ impl Geometry {
         self.image[0] * self.image[1]
     }
 
-    /// Numbers of a line of what the kernel sees at a position.
+    /// Numbers per line of a patch.
     fn line(&self) -> usize {
         self.kernel * self.channels
     }
 
-    /// Numbers that the kernel sees at a position.
+    /// Numbers per patch.
     fn patch(&self) -> usize {
         self.kernel * self.line()
     }
 
-    /// A guess of the nanoseconds of one product over the batch.
+    /// Estimated nanoseconds of one product over the batch.
     fn work(&self) -> usize {
         self.batch * self.grid * self.patch() * self.positions() / 40
     }
 
-    /// Width of an image with its frame.
+    /// Width of a padded image.
     fn framed(&self) -> usize {
         self.image[1] + 2 * self.padding
     }
 
-    /// Room for an image, channels last, with its frame of zeros.
+    /// Buffer for a padded image, channels last, filled with zeros.
     fn room(&self) -> Vec<f32> {
         vec![0.0; (self.image[0] + 2 * self.padding) * self.framed() * self.channels]
     }
 
-    /// Where the pixels of a line of the image lie in its frame.
+    /// Range of a line of the image within the padded image.
     fn inside(&self, line: usize) -> Range<usize> {
         let start = ((line + self.padding) * self.framed() + self.padding) * self.channels;
         start..start + self.image[1] * self.channels
     }
 
-    /// Where a line of what the kernel sees at a position lies in the frame.
+    /// Range of a line of a patch within the padded image.
     fn seen(&self, [row, column]: [usize; 2], line: usize) -> Range<usize> {
         let start = ((row * self.stride + line) * self.framed() + column * self.stride) * self.channels;
         start..start + self.line()
     }
 
-    /// Rows of the grid whose patches fit the second cache together, from the first one on.
+    /// Consecutive ranges of rows of the grid whose patches fit the L2 cache together.
     fn stretches(&self, patch: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let (rows, step) = (self.places[0], (PATCHES / (patch * self.places[1])).max(1));
         (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
     }
 
-    /// `[grid, channels, kernel, kernel]` to `[grid, kernel, kernel, channels]`, as patches lie.
+    /// `[grid, channels, kernel, kernel]` to `[grid, kernel, kernel, channels]`, the order of patches.
     fn channels_last(&self, weight: &[f32]) -> Vec<f32> {
         transpose_each(weight, [self.channels, self.kernel * self.kernel])
     }
 
-    /// The other way round.
+    /// The inverse of [`channels_last`](Self::channels_last).
     fn channels_first(&self, weight: &[f32]) -> Vec<f32> {
         transpose_each(weight, [self.kernel * self.kernel, self.channels])
     }
@@ -304,7 +328,8 @@ impl Geometry {
         let (patch, positions) = (self.patch(), self.positions());
         let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
         let share = self.batch.div_ceil(GROUPS).max(1);
-        // As many lines of patches as the second cache holds of the positions of some images, and as many images as make a product deep.
+        // Lines of patches at once: as many as the L2 cache holds for the positions of a few images; images at once: as
+        // many as give a product of full depth.
         let lines = (DEPTH / self.line()).clamp(1, self.kernel);
         let bunch = (DEPTH.min(PATCHES / (lines * self.line())) / positions).clamp(1, share);
         let mut sums = vec![0.0; self.batch.div_ceil(share) * patch * self.grid];
@@ -321,7 +346,7 @@ impl Geometry {
                 for first in (0..self.kernel).step_by(lines) {
                     let lines = first..self.kernel.min(first + lines);
                     let width = lines.len() * self.line();
-                    // Rows one after the other where there is one image, or else all of them.
+                    // A few rows at a time for a single image, all rows for several.
                     for rows in self.stretches(width * rooms.len()) {
                         patches.clear();
                         for framed in &rooms {
@@ -342,8 +367,7 @@ impl Geometry {
     }
 }
 
-/// The pixels of an image, channels last, into its frame; some channels from their first line to their last, which are read as that many
-/// streams.
+/// Copies an image, channels last, into its padded buffer; a few channels at a time, each read as a sequential stream.
 fn frame(g: &Geometry, image: &[f32], framed: &mut [f32]) {
     for first in (0..g.channels).step_by(TOGETHER) {
         let channels = TOGETHER.min(g.channels - first);
@@ -356,7 +380,7 @@ fn frame(g: &Geometry, image: &[f32], framed: &mut [f32]) {
     }
 }
 
-/// The pixels of a framed image.
+/// The pixels of a padded image, without the padding.
 fn unframe(g: &Geometry, framed: &[f32], image: &mut [Slot]) {
     for line in 0..g.image[0] {
         let (from, out) = (&framed[g.inside(line)], &mut image[line * g.image[1]..]);
@@ -365,7 +389,7 @@ fn unframe(g: &Geometry, framed: &[f32], image: &mut [Slot]) {
 }
 
 simd! {
-    /// Some lines of what the kernel sees at the positions of some rows of the grid.
+    /// The given lines of the patches at the given rows of the grid.
     fn unfold(g: &Geometry, framed: &[f32], rows: Range<usize>, lines: Range<usize>, out: &mut Vec<f32>) {
         out.reserve(rows.len() * g.places[1] * lines.len() * g.line());
         for row in rows {
@@ -376,7 +400,7 @@ simd! {
     }
 }
 simd! {
-    /// The transpose: adds patches up where they lie in the framed image.
+    /// The transpose of `unfold`: adds patches up at their pixels of the padded image.
     fn fold(g: &Geometry, patches: &[f32], rows: Range<usize>, framed: &mut [f32]) {
         let mut lines = patches.chunks_exact(g.line());
         for row in rows {
@@ -389,13 +413,13 @@ simd! {
     }
 }
 
-/// Numbers of patches at once.
+/// Numbers of patches held at once.
 const PATCHES: usize = 1 << 16;
 
-/// Parts of a batch that are lifted and lowered beside each other, each in one room.
+/// Parts of a batch that are lifted and lowered concurrently, each with one padded image.
 const SHARES: usize = 16;
 
-/// Parts of a batch whose weight gradients are added up beside each other.
+/// Parts of a batch whose weight gradients are accumulated concurrently.
 const GROUPS: usize = 8;
 
 fn forward(
@@ -439,7 +463,7 @@ fn channel_sums(x: &[f32], channels: usize, size: usize) -> Vec<f32> {
 }
 
 simd! {
-    /// Adds the sums of runs of `size` numbers to their channels.
+    /// Adds the sums of consecutive `size` numbers to their channels.
     fn add_channels(x: &[f32], size: usize, out: &mut [f32]) {
         for x in x.chunks_exact(out.len() * size) {
             for (out, x) in out.iter_mut().zip(x.chunks_exact(size)) {

@@ -1,4 +1,5 @@
-//! Cross-entropy of logits to classes, and divergence from probabilities to logits, without a tensor of log-probabilities.
+//! Cross-entropy between classes and logits, and KL divergence of probabilities from logits, without a tensor of
+//! log-probabilities.
 //!
 //! ```text
 //! l = log sum_k exp(z_k)                  y = l - z_c                            gz = g (softmax(z) - onehot(c))
@@ -19,10 +20,15 @@ use super::simd::{exp, simd, sums};
 use super::softmax::{largest, sizes};
 use super::{optional, slice, tensor};
 
-/// Logarithms are of at least this number, so that `0 log 0 = 0`.
+/// Lower limit of the arguments of logarithms, so that `0 log 0 = 0`.
+///
+/// # Examples
+/// ```
+/// assert_eq!(0.0 * f32::max(0.0, pushforward_kernels::LEAST).ln(), 0.0);
+/// ```
 pub const LEAST: f32 = 1e-37;
 
-/// Cross-entropy of `softmax(z)` to classes.
+/// Cross-entropy `-log softmax(z)_class`, in nats.
 ///
 /// # Shapes
 /// - `z`: `[batch, sites, classes]`
@@ -30,6 +36,17 @@ pub const LEAST: f32 = 1e-37;
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), shapes differ, or a class is out of range.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Int, Tensor};
+/// use pushforward_kernels::cross_entropy;
+///
+/// let device = Device::flex();
+/// let class = Tensor::<2, Int>::zeros([1, 1], &device);
+/// let y = cross_entropy(&class, Tensor::zeros([1, 1, 4], &device)).into_scalar::<f32>();
+/// assert!((y - 4f32.ln()).abs() < 1e-6);
+/// ```
 pub fn cross_entropy(class: &Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
     let (logits, classes) = (z.dims(), class.dims());
     assert_eq!(logits[..2], classes, "classes of shape {classes:?} for logits {logits:?}");
@@ -39,7 +56,7 @@ pub fn cross_entropy(class: &Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::divergences(z.into_dispatch(), Maybe::Absent, Arc::from(ids)))
 }
 
-/// `KL(q || softmax(z))`.
+/// Kullback-Leibler divergence `KL(q || softmax(z))`, in nats.
 ///
 /// # Shapes
 /// - `z`, `q`: `[batch, sites, classes]`
@@ -47,6 +64,17 @@ pub fn cross_entropy(class: &Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
 ///
 /// # Panics
 /// If a tensor is not [served](super::serve), or shapes differ.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::divergence;
+///
+/// let device = Device::flex();
+/// let q = Tensor::<3>::from_floats([[[0.25, 0.75]]], &device);
+/// let y = divergence(q.clone(), q.log()).into_scalar::<f32>();
+/// assert!(y.abs() < 1e-6);
+/// ```
 pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
     let (target, logits) = (q.dims(), z.dims());
     assert!(target == logits, "probabilities of shape {target:?} for logits {logits:?}");
@@ -56,7 +84,7 @@ pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
 /// Divergences as an operation of a backend.
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait DivergenceOps: Backend {
-    /// See [`cross_entropy`] where there is no `q`, and [`divergence`] where there is.
+    /// [`divergence`] if `q` is given, [`cross_entropy`] otherwise.
     fn divergences(z: FloatTensor<Self>, #[extension_type] q: Maybe<Self>, classes: Arc<[u32]>) -> FloatTensor<Self>;
 }
 
@@ -73,7 +101,7 @@ impl<C: CheckpointStrategy> DivergenceOps for Autodiff<Flex, C> {
     }
 }
 
-/// What the derivative needs: the inputs, and the logarithm of the sum of every row.
+/// Kept for the derivative: the inputs, and the log-sum-exp of every row.
 #[derive(Clone, Debug)]
 struct Kept {
     z: FlexTensor,

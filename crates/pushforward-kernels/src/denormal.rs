@@ -1,21 +1,22 @@
-//! Numbers too small for their exponent count as zero while a kernel works.
+//! Flushing of denormal numbers to zero while a kernel runs.
 //!
-//! Below `2^-126` a float32 loses digits one by one, and the processor handles it in microcode, a hundred times slower. Gradients
-//! through tangents of a network whose gates start at zero are products of many small numbers and land there: a step took 18
-//! seconds instead of 0.7.
+//! Below `2^-126`, float32 numbers are denormal, and processors handle them in microcode, a hundred times slower.
+//! Gradients through tangents of a network whose gates start at zero are products of many small numbers and become
+//! denormal: a step took 18 seconds instead of 0.7.
 
-/// The state of the processor before; it comes back when this is dropped.
+/// Guard that restores the processor's previous mode when dropped.
 pub(super) struct Flushed {
     #[cfg(target_arch = "x86_64")]
     before: u32,
 }
 
-/// Flush results to zero, and take operands as zero (Intel 64 manual, volume 1, section 10.2.3).
+/// The bits flush-to-zero (results) and denormals-are-zero (operands) (Intel 64 manual, volume 1, section 10.2.3).
 #[cfg(target_arch = "x86_64")]
 const FLUSH: u32 = 1 << 15 | 1 << 6;
 
 impl Flushed {
-    /// Flushes on this thread from now on. Other processors than x86-64 are left alone: theirs are not slow.
+    /// Flushes denormal numbers on this thread from now on. Does nothing on other processors than x86-64, which are not
+    /// slow.
     pub(super) fn new() -> Self {
         #[cfg(target_arch = "x86_64")]
         {

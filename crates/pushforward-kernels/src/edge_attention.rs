@@ -1,19 +1,19 @@
-//! Attention of graphs with a score for every feature, shaped by the edges.
+//! Graph attention with a score per feature, modulated by the edges.
 //!
 //! ```text
-//! s_ij = q_i k_j (1 + m_ij) + a_ij      p_ij = softmax over the present j of s_ij      o_i = sum_j p_ij v_j
+//! s_ij = q_i k_j (1 + m_ij) + a_ij      p_ij = softmax over unmasked j of s_ij      o_i = sum_j p_ij v_j
 //! ds = dq k (1 + m) + q dk (1 + m) + q k dm + da      do_i = sum_j p_ij ((ds_ij - sum_k p_ik ds_ik) v_j + dv_j)
 //! ```
 //!
-//! all for every feature by itself. With `g, h` the gradients of `o, do` and `G, H` those of `s, ds`:
+//! each feature independently. With `g, h` the gradients of `o, do` and `G, H` those of `s, ds`:
 //!
 //! ```text
 //! A_j = g v_j + h ((ds_j - sum_k p_k ds_k) v_j - ds_j o + dv_j)      H_j += h p_j (v_j - o)      G_j += p_j (A_j - sum_k p_k A_k)
 //! gv_j = sum_i p_j g + p_j (ds_j - sum_k p_k ds_k) h                  gdv_j = sum_i p_j h
 //! ```
 //!
-//! and what reaches `q, k, m, a` from there is that of a product. Scores are computed again from the inputs; only the logarithm of
-//! the sum of their exponentials is kept.
+//! and the gradients of `q, k, m, a` follow by the product rule. Scores are recomputed from the inputs; only their
+//! log-sum-exp is kept.
 
 mod loops;
 
@@ -28,16 +28,33 @@ use super::buffer::{Slot, pieces, pieces_mut, run, slots, written};
 use super::graph::{Maybe, maybe, operation};
 use super::{ValueTangent, contiguous, optional, slice, tensor};
 
-/// Scores of pairs of nodes and what every node sees.
+/// Attention scores of all pairs of nodes, and the attention output of every node. A fully masked row gives 0.
+///
+/// `nodes` are `q, k, v`, and `edges` are `mul, add`, each with its tangent.
 ///
 /// # Shapes
 /// - `q`, `k`, `v`: `[batch, nodes, features]`
-/// - `mul`, `add`: `[batch, nodes, nodes, features]`, what edges multiply scores by, less one, and add to them
-/// - `keys`: `[batch, nodes]`, 1 for nodes that are seen, 0 for others
-/// - output: scores `[batch, nodes, nodes, features]`, whether seen or not, and `[batch, nodes, features]`
+/// - `mul`, `add`: `[batch, nodes, nodes, features]`, `m` and `a` above: scores are multiplied by `1 + mul`, then `add`
+///   is added
+/// - `keys`: `[batch, nodes]`, 1 for nodes that may be attended to, 0 for masked ones
+/// - output: scores `[batch, nodes, nodes, features]`, those of masked nodes included, and `[batch, nodes, features]`
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), or shapes differ.
+///
+/// # Examples
+/// With equal scores, a node's output is the mean of the values.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::edge_attention;
+///
+/// let device = Device::flex();
+/// let [q, k, mul] = [[1, 2, 1]; 3].map(|shape| (Tensor::<3>::zeros(shape, &device), None));
+/// let v = (Tensor::<3>::from_floats([[[1.0], [5.0]]], &device), None);
+/// let edge = || (Tensor::<4>::zeros([1, 2, 2, 1], &device), None);
+/// let (_, (o, _)) = edge_attention([q, k, v], [edge(), edge()], None);
+/// assert_eq!(o.into_data().iter::<f32>().collect::<Vec<_>>(), [3.0, 3.0]);
+/// ```
 pub fn edge_attention(
     nodes: [ValueTangent<3>; 3],
     edges: [ValueTangent<4>; 2],
@@ -53,7 +70,7 @@ pub fn edge_attention(
     if let Some(keys) = &keys {
         assert_eq!(keys.dims(), [b, n], "a mask of [batch, nodes]");
     }
-    // One of several tangents that is absent is zero.
+    // If any tangent is given, absent ones are zero.
     let dual = nodes.iter().any(|x| x.1.is_some()) || edges.iter().any(|x| x.1.is_some());
     fn zeros<const D: usize>((x, dx): ValueTangent<D>, dual: bool) -> ValueTangent<D> {
         let dx = dx.or_else(|| dual.then(|| x.zeros_like()));
@@ -74,12 +91,12 @@ pub fn edge_attention(
     ((scores, dscores), (seen, dseen))
 }
 
-/// Queries, keys, values, and what edges multiply scores by and add to them, or their tangents; all or none.
+/// `q, k, v, mul, add` or their tangents; all or none.
 #[derive(ExtensionType)]
 pub(super) enum Five<B: Backend> {
-    /// They are there.
+    /// All five.
     Given(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>),
-    /// They are not.
+    /// None.
     Absent,
 }
 
@@ -90,10 +107,10 @@ impl Five<Dispatch> {
     }
 }
 
-/// This attention as an operation of a backend.
+/// Edge attention as an operation of a backend.
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait EdgeAttentionOps: Backend {
-    /// See [`edge_attention`]; scores, what is seen, and their tangents.
+    /// See [`edge_attention`]; returns scores, outputs, and their tangents.
     fn scores_and_seen(
         #[extension_type] values: Five<Self>,
         #[extension_type] tangents: Five<Self>,
@@ -125,14 +142,14 @@ fn together<B: Backend>(values: Five<B>, tangents: Five<B>, keys: Maybe<B>) -> [
     std::array::from_fn(|_| all.next().flatten())
 }
 
-/// The inputs, and the logarithms of the sums of exponentials `[batch, nodes, features]`.
+/// Kept for the derivative: the inputs, and the log-sum-exps of the scores, `[batch, nodes, features]`.
 #[derive(Clone, Debug)]
 struct Kept {
     inputs: [Option<FlexTensor>; INPUTS],
     log_sums: Vec<f32>,
 }
 
-/// The entries of five tensors; empty ones without end where they are absent.
+/// Batch entries of five tensors; an endless iterator of empty entries if they are absent.
 fn entries<'a>(five: &[&'a [f32]; 5], s: Sizes) -> impl Iterator<Item = Entry<'a>> {
     let [q, k, v, mul, add] = *five;
     let nodes = pieces(q, s.node()).zip(pieces(k, s.node())).zip(pieces(v, s.node()));
@@ -164,7 +181,7 @@ fn forward(inputs: [Option<FlexTensor>; INPUTS], keep: bool) -> (Vec<FlexTensor>
         let mut scratch = vec![0.0; 4 * s.w];
         loops::forward([x, dx], keys, [scores, seen, dscores, dseen], log_sums, &mut scratch, s);
     });
-    // SAFETY: there is a job for every entry, which writes all of its scores and of what its nodes see.
+    // SAFETY: there is a job for every entry, which writes all of its scores and outputs.
     let done = |buffer: Vec<Slot>, shape: &[usize]| tensor(unsafe { written(buffer) }, shape.to_vec().into());
     let (edge, node) = ([s.b, s.n, s.n, s.w], [s.b, s.n, s.w]);
     let mut outputs = vec![done(scores, &edge), done(seen, &node)];
@@ -180,7 +197,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; INPUT
     let (values, mut tangents) = (five(&inputs, 0), five(&inputs, 5));
     let gradient = |i: usize| gradients.get(i).and_then(|g| g.as_ref()).map_or(&[][..], slice);
     let upstream = [0, 1, 2, 3].map(gradient);
-    // Without a gradient of a tangent there is nothing to do for tangents.
+    // If no tangent has a gradient, the tangents' terms vanish.
     let dual = !upstream[2].is_empty() || !upstream[3].is_empty();
     if !dual {
         tangents = [&[]; 5];

@@ -5,8 +5,8 @@
 //! gh = gate gy + dgate gdy      gdh = gate gdy      ggate = sum(gy h + gdy dh)      gdgate = sum(gdy h)
 //! ```
 //!
-//! `d` is the tangent, `g` the gradient, and sums run over the positions of a batch entry. `x` may be one row for all positions; its gradient
-//! is then a sum, too.
+//! `d` is the tangent, `g` the gradient, and sums run over the positions of a batch entry. `x` may be a single row that
+//! is broadcast over the positions; its gradient is then a sum, too.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -19,7 +19,7 @@ use super::linear::add_rows;
 use super::simd::simd;
 use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
-/// `x + gate h`.
+/// Gated residual branch, `x + gate h`.
 ///
 /// # Shapes
 /// - `h`, output: `[batch, positions, features]`
@@ -28,6 +28,18 @@ use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), or shapes differ.
+///
+/// # Examples
+/// A closed gate leaves the residual as it is.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::gated;
+///
+/// let device = Device::flex();
+/// let x = Tensor::<3>::from_floats([[[1.0, 2.0]]], &device);
+/// let (y, _) = gated((x, None), (Tensor::ones([1, 1, 2], &device), None), (Tensor::zeros([1, 1, 2], &device), None));
+/// assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [1.0, 2.0]);
+/// ```
 pub fn gated((x, dx): ValueTangent<3>, (h, dh): ValueTangent<3>, (gate, dgate): ValueTangent<3>) -> ValueTangent<3> {
     let ([b, n, d], base, gates) = (h.dims(), x.dims(), gate.dims());
     assert!(base == [b, n, d] || base == [b, 1, d], "a branch of {:?} is added to {base:?}", [b, n, d]);
@@ -88,7 +100,7 @@ impl<C: CheckpointStrategy> GateOps for Autodiff<Flex, C> {
 
 #[derive(Clone, Debug)]
 struct Kept {
-    /// Whether `x` is one row for all positions.
+    /// Whether `x` is a single row that is broadcast over the positions.
     shared: bool,
     h: FlexTensor,
     gate: FlexTensor,

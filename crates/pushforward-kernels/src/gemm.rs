@@ -1,9 +1,9 @@
-//! Matrix products on one thread, over slices.
+//! Matrix multiplication of slices on one thread.
 //!
-//! The second factor is laid out in panels of [`PANEL`] columns, which a tile of the result reads row by row while it stays in
-//! registers; the first one is read where it lies. An entry is added up in the same order whatever else is computed with it,
-//! so that it does not depend on how rows and columns are shared out among threads. Where the [`Precision`] allows and the
-//! processor has instructions for it, products are those of [`super::amx`].
+//! The second factor is packed in panels of [`PANEL`] columns, which are read row by row for a tile of the result held
+//! in registers; the first factor is read in place. The order of summation of an entry does not depend on what else is
+//! computed, so results do not depend on how rows and columns are divided among threads. If the [`Precision`] allows
+//! and the processor has the instructions, products are computed by [`super::amx`].
 //!
 //! Reference: Goto, van de Geijn 2008 (doi:10.1145/1356052.1356053).
 
@@ -17,7 +17,7 @@ use super::transpose::{put, transpose};
 /// Columns of a panel: four of the widest registers.
 const PANEL: usize = 4 * LANES;
 
-/// Depth of a product that is computed at once: a panel of it fits the second cache.
+/// Depth of a product that is computed at once: a panel of this depth fits the L2 cache.
 pub(super) const DEPTH: usize = 256;
 
 /// The second factor of a product.
@@ -27,14 +27,14 @@ pub(super) struct Factor<'a> {
     packing: Packing<'a>,
 }
 
-/// How it is laid out.
+/// Memory layout of a second factor.
 enum Packing<'a> {
-    /// Rows that lie this far apart.
+    /// Not packed: rows with this stride.
     Rows(&'a [f32], usize),
-    /// Panels one after the other, each row by row; the columns of the last one are filled up to whole registers with zeros. Both
-    /// factors count as `rounded` to bfloat16.
+    /// Consecutive panels, each row by row; the columns of the last one are padded with zeros to whole registers. If
+    /// `rounded`, both factors are rounded to bfloat16.
     Panels { data: Vec<f32>, rounded: bool },
-    /// In tiles of bfloat16 numbers.
+    /// Tiles of bfloat16 numbers.
     Tiles(amx::Panels),
 }
 
@@ -44,10 +44,10 @@ impl<'a> Factor<'a> {
         precision.parts().is_some_and(amx::serves)
     }
 
-    /// `depth` rows of `columns` numbers in panels.
+    /// Packs `depth` rows of `columns` numbers.
     ///
     /// # Panics
-    /// If an entry lies outside of its slice, or neither rows nor columns are without gaps.
+    /// If an entry lies outside of its slice, or neither rows nor columns are contiguous.
     pub(super) fn packed(b: Matrix<'_>, depth: usize, columns: usize, precision: Precision) -> Self {
         assert!(b.holds(depth, columns), "a factor within its slice");
         if let Some(parts) = precision.parts().filter(|_| Self::in_tiles(precision) && depth > 0) {
@@ -58,7 +58,7 @@ impl<'a> Factor<'a> {
         Self::panels(b, depth, columns, precision == Precision::Bf16)
     }
 
-    /// For float32 instructions, whether there are others or not.
+    /// Panels for float32 instructions, even if the processor has others.
     fn panels(b: Matrix<'_>, depth: usize, columns: usize, rounded: bool) -> Self {
         let mut data = slots(depth * columns.next_multiple_of(LANES));
         let panels = pieces_mut(&mut data, depth * PANEL).take(columns.div_ceil(PANEL)).enumerate();
@@ -74,12 +74,12 @@ impl<'a> Factor<'a> {
         Self { depth, columns, packing: Packing::Panels { data, rounded } }
     }
 
-    /// The same where it lies, if that can be: for products too small to be worth the copy.
+    /// [`packed`](Self::packed) without a copy if possible: for products too small to be worth it.
     ///
     /// # Panics
     /// If an entry lies outside of its slice.
     pub(super) fn in_place(b: Matrix<'a>, depth: usize, columns: usize, precision: Precision) -> Self {
-        // Tiles read whole registers, also where fewer columns count.
+        // Tiles read whole registers, even if fewer columns are used.
         let whole = columns.next_multiple_of(LANES);
         let other = precision == Precision::Bf16 || Self::in_tiles(precision);
         if other || b.column != 1 || (whole > columns && b.row < whole) || !b.holds(depth, whole) {
@@ -107,7 +107,7 @@ fn pack(b: Matrix<'_>, depth: usize, columns: usize, out: &mut [Slot]) {
     transpose((b.data, b.column), [columns, depth], (out, width), put);
 }
 
-/// `out = a b` for `a` of `m` rows, into rows that lie `width` apart.
+/// `out = a b` for `a` of `m` rows; rows of `out` have stride `width`.
 ///
 /// # Panics
 /// If an entry lies outside of its slice.
@@ -129,21 +129,22 @@ pub(super) fn gemm_add(out: &mut [f32], width: usize, m: usize, a: Matrix<'_>, b
     unsafe { gemm_at(out.as_mut_ptr(), width, m, a, b, true) }
 }
 
-/// [`gemm`] into a matrix without gaps, which comes back as numbers.
+/// [`gemm`] into a contiguous matrix, returned as initialised.
 pub(super) fn filled<'a>(out: &'a mut [Slot], m: usize, a: Matrix<'_>, b: &Factor<'_>) -> &'a mut [f32] {
     assert_eq!(out.len(), m * b.columns, "as many slots as entries");
     gemm(out, b.columns, m, a, b);
-    // SAFETY: the product wrote m rows, which is all.
+    // SAFETY: the product wrote all m rows.
     unsafe { written_mut(out) }
 }
 
-/// `out = a b`, or with `add` `out = out + a b`, where another job may own what lies between the rows.
+/// `out = a b`, or with `add` `out = out + a b`, where other jobs may own the memory between the rows.
 ///
 /// # Panics
 /// If an entry of `a` lies outside of its slice.
 ///
 /// # Safety
-/// `m` rows as long as those of `b`, `width` apart, start at `out` and belong to the caller; with `add` they are written.
+/// `out` points to `m` rows with stride `width`, as long as those of `b`, to which the caller has exclusive access;
+/// with `add` they are initialised.
 pub(super) unsafe fn gemm_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_>, b: &Factor<'_>, add: bool) {
     let (n, depth) = (b.columns, b.depth);
     assert!(a.holds(m, depth) && (n <= width || m <= 1), "a product within its slices");
@@ -156,10 +157,10 @@ pub(super) unsafe fn gemm_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_
         // SAFETY: the caller's rows, and entries of `a` that lie in their slice.
         Packing::Tiles(panels) => return unsafe { amx::multiply(out, width, m, a, panels, add) },
     };
-    // A row of a transposed factor is spread over memory; some of them are gathered before use where they lie far apart.
+    // The rows of a transposed factor are strided; with a large stride, some rows at a time are gathered before use.
     let gathered = rounded || (a.row == 1 && a.column >= FAR && m > 6);
     let mut own = [Slot::uninit(); GATHERED * DEPTH];
-    // Once without depth, which makes zeros.
+    // At least one pass: a product of depth 0 is zero.
     for first in (0..depth.max(1)).step_by(DEPTH) {
         let k = DEPTH.min(depth - first);
         for row in (0..m).step_by(if gathered { GATHERED } else { m }) {
@@ -189,7 +190,7 @@ pub(super) unsafe fn gemm_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_
                     None => (column * depth + first * panel, panel),
                 };
                 (block.b, block.b_row) = (data[start.min(data.len())..].as_ptr(), b_row);
-                // SAFETY: rows and columns of the block lie in `a` or what was gathered of it, in a panel and in the caller's
+                // SAFETY: rows and columns of the block lie in `a` or its gathered copy, in a panel and in the caller's
                 // rows, and the processor has the instructions of its level.
                 unsafe {
                     block.out = out.add(row * width + column);
@@ -206,17 +207,17 @@ pub(super) unsafe fn gemm_at(out: *mut f32, width: usize, m: usize, a: Matrix<'_
     }
 }
 
-/// Rows of a transposed factor that are gathered together.
+/// Rows of a transposed factor that are gathered at a time.
 const GATHERED: usize = 48;
 
-/// How far apart they have to lie for that to pay.
+/// Least stride for which gathering pays.
 const FAR: usize = 512;
 
-/// Copies rows of a factor to where they lie [`GATHERED`] apart.
+/// Copies rows of a factor to a buffer, where entries of a row have stride [`GATHERED`].
 fn gather(a: Matrix<'_>, [rows, depth]: [usize; 2], rounded: bool, out: &mut [Slot]) {
     for (k, out) in out.chunks_exact_mut(GATHERED).enumerate().take(depth) {
         let from = &a.data[k * a.column..];
-        // A constant length where there is one: the copy is then a few instructions.
+        // A copy of constant length compiles to a few instructions.
         match from.first_chunk::<GATHERED>().filter(|_| a.row == 1 && rows == GATHERED) {
             Some(from) => out.iter_mut().zip(from).for_each(|(out, x)| {
                 out.write(*x);
@@ -226,7 +227,7 @@ fn gather(a: Matrix<'_>, [rows, depth]: [usize; 2], rounded: bool, out: &mut [Sl
             }),
         }
         if rounded {
-            // SAFETY: as many were just written.
+            // SAFETY: just written.
             round(unsafe { written_mut(&mut out[..rows]) });
         }
     }
@@ -239,7 +240,7 @@ simd! {
     }
 }
 
-/// A block of a product: some depth of one panel.
+/// A block of a product: a range of the depth of one panel.
 struct Block {
     m: usize,
     k: usize,
@@ -254,8 +255,8 @@ struct Block {
     add: bool,
 }
 
-/// The tiles of a block for one instruction set: registers of `$lanes` numbers, tiles of at most `$rows` rows and `$columns`
-/// columns that stay in registers.
+/// The tiles of a block for one instruction set: registers of `$lanes` numbers, tiles of at most `$rows` rows and
+/// `$columns` columns, held in registers.
 macro_rules! tiles {
     ($module:ident, $(#[$features:meta])*, $lanes:literal, [$rows:literal, $columns:literal], $(#[$set:meta])* {$($setup:tt)*}) => {
         $(#[$set])*
@@ -287,7 +288,7 @@ macro_rules! tiles {
             $(#[$features])*
             #[inline]
             unsafe fn rows<const V: usize>(block: &Block, row: usize, column: usize, columns: usize) {
-                // SAFETY: as many rows as are left.
+                // SAFETY: the remaining rows.
                 unsafe {
                     match block.m - row {
                         1 => tile::<1, V>(block, row, column, columns),
@@ -304,8 +305,8 @@ macro_rules! tiles {
             #[inline]
             unsafe fn tile<const R: usize, const V: usize>(block: &Block, row: usize, column: usize, columns: usize) {
                 let mut sums = [[zero(); V]; R];
-                // SAFETY: `R` rows and `V` registers of columns lie in the block; a tile with fewer columns than that is written
-                // to memory of its own.
+                // SAFETY: `R` rows and `V` registers of columns lie in the block; a tile with fewer columns is written
+                // to a separate buffer.
                 unsafe {
                     let a = block.a.add(row * block.a_row);
                     let b = block.b.add(column);
@@ -360,7 +361,7 @@ tiles!(avx2, #[target_feature(enable = "avx2,fma")], 8, [6, 16], #[cfg(target_ar
     };
 });
 tiles!(plain, , 4, [4, 16], {
-    /// Four numbers, which the compiler keeps in what registers the target has.
+    /// Four numbers, in whatever registers the target has.
     type Register = [f32; 4];
 
     #[inline(always)]
@@ -377,7 +378,7 @@ tiles!(plain, , 4, [4, 16], {
     }
     #[inline(always)]
     fn multiply_add(a: Register, b: Register, c: Register) -> Register {
-        // Where the instruction is not sure to exist, the function of the C library would be called.
+        // If the target does not guarantee the instruction, `mul_add` would call the C library's function.
         if cfg!(target_arch = "aarch64") {
             std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
         } else {
@@ -421,10 +422,10 @@ mod tests {
                 let [a_turned, b_turned, add] = [1, 2, 4].map(|bit| turns & bit != 0);
                 let a = if a_turned { Matrix::rows(&a, m).transposed() } else { Matrix::rows(&a, depth) };
                 let b = if b_turned { Matrix::rows(&b, depth).transposed() } else { Matrix::rows(&b, n) };
-                // Rounded numbers are multiplied exactly but for the sums; in two parts they keep 16 digits.
+                // Products of rounded numbers are exact up to the sums; in two parts they keep 16 digits.
                 for (precision, allowed) in [(Precision::F32, 1e-6), (Precision::High, 1e-5), (Precision::Bf16, 1e-6)] {
                     let seen = |x: f32| f64::from(if precision == Precision::Bf16 { bf16(x) } else { x });
-                    // What a processor without instructions for bfloat16 takes is tried on one with them, too.
+                    // Also tests the path of processors without bfloat16 instructions.
                     let rounded = precision == Precision::Bf16;
                     let factors = [
                         Factor::packed(b, depth, n, precision),

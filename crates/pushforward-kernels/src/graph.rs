@@ -18,9 +18,9 @@ use super::{contiguous, tensor};
 /// A tensor that may be absent.
 #[derive(ExtensionType)]
 pub(super) enum Maybe<B: Backend> {
-    /// It is there.
+    /// Present.
     Given(FloatTensor<B>),
-    /// It is not.
+    /// Absent.
     Absent,
 }
 
@@ -41,20 +41,20 @@ pub(super) fn maybe<const D: usize>(x: Option<Tensor<D>>) -> Maybe<Dispatch> {
 /// A tensor of the graph; the strategy of `C` only matters where operations are prepared.
 pub(super) type Node<C> = FloatTensor<Autodiff<Flex, C>>;
 
-/// The derivative of an operation: what it kept, the gradients of its outputs and which inputs want theirs,
-/// to those gradients; what is absent is zero.
+/// The derivative of an operation: from the saved state, the gradients of the outputs and which inputs need gradients,
+/// to the gradients of the inputs; `None` is zero.
 pub(super) type Derivative<S, const N: usize> = fn(S, Vec<Option<FlexTensor>>, [bool; N]) -> [Option<FlexTensor>; N];
 
-/// An operation of `N` inputs, the first of which is there, whose derivative is written by hand.
+/// An operation of `N` inputs with a hand-written derivative; the first input must be present.
 ///
-/// `forward` gets contiguous inputs and whether there will be a derivative; it returns the outputs and what the derivative
-/// needs. An output that the loss does not depend on has no gradient.
+/// `forward` gets contiguous inputs and whether the graph is tracked; it returns the outputs and the state that the
+/// derivative needs. The gradient of an output that the loss does not depend on is `None`.
 pub(super) fn operation<C: CheckpointStrategy, S: Clone + Send + Debug + 'static, const N: usize>(
     inputs: [Option<Node<C>>; N],
     forward: impl FnOnce([Option<FlexTensor>; N], bool) -> (Vec<FlexTensor>, S),
     derivative: Derivative<S, N>,
 ) -> Vec<Node<C>> {
-    // An absent input is stood for by the first one, which then gets nothing through that place.
+    // The first input is the placeholder for absent ones; it gets no gradient through their places.
     let first = inputs[0].as_ref().expect("the first input is there");
     let nodes = inputs.each_ref().map(|input| input.as_ref().unwrap_or(first).node());
     let values = inputs.map(|input| input.map(|input| contiguous(input.into_primitive())));
@@ -66,8 +66,8 @@ pub(super) fn operation<C: CheckpointStrategy, S: Clone + Send + Debug + 'static
                 let output = outputs.remove(0);
                 return vec![prep.finish(Kept { state, derivative, shapes, outputs: None }, output)];
             }
-            // A node of the graph has one output. Here the outputs are children of one node without content: each hands it
-            // its gradient on the side, and the node, which is visited after them, has them together.
+            // A node of burn's graph has one output. Here the outputs are children of one empty node: each leaves its
+            // gradient in the mailbox, and the empty node, which is visited after them, collects all of them.
             let mailbox: Mailbox = Arc::new(Mutex::new(vec![None; outputs.len()]));
             let kept = Kept { state, derivative, shapes, outputs: Some(mailbox.clone()) };
             let hub = prep.finish(kept, tensor(vec![0.0], [1].into()));
@@ -97,9 +97,9 @@ type Mailbox = Arc<Mutex<Vec<Option<FlexTensor>>>>;
 struct Kept<S, const N: usize> {
     state: S,
     derivative: Derivative<S, N>,
-    /// Shapes of the inputs that are there.
+    /// Shapes of the inputs; `None` if absent.
     shapes: [Option<Shape>; N],
-    /// Gradients of the outputs, where there are several.
+    /// Gradients of the outputs if there are several.
     outputs: Option<Mailbox>,
 }
 
@@ -127,7 +127,7 @@ impl<S: Clone + Send + Debug + 'static, const N: usize> Backward<Flex, N> for Wh
         let found = derivative(state, gradients, wanted);
         for ((gradient, shape), parent) in found.into_iter().zip(shapes).zip(ops.parents) {
             if let (Some(shape), Some(parent)) = (shape, parent) {
-                // A parent that is visited needs a gradient, be it zero.
+                // burn needs a gradient for every visited parent, even a zero one.
                 let gradient = gradient.unwrap_or_else(|| tensor(vec![0.0; shape.num_elements()], shape));
                 grads.register::<Flex>(parent.id, gradient);
             }

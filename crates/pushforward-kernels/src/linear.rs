@@ -1,4 +1,4 @@
-//! Affine maps over rows, with or without an activation behind them.
+//! Affine layers, optionally followed by an activation.
 //!
 //! ```text
 //! h = x W + b            dh = dx W                    y = h or f(h)         dy = dh or f'(h) dh
@@ -6,7 +6,8 @@
 //! gx = gh W^T            gdx = gdh W^T                gW = x^T gh + dx^T gdh                gb = sum of gh over rows
 //! ```
 //!
-//! Here `d` is the tangent and `g` the gradient. Rows are handled in pieces whose number does not depend on the threads.
+//! Here `d` is the tangent and `g` the gradient. Rows are divided into pieces independently of the number of threads,
+//! so that results do not depend on it.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -24,7 +25,7 @@ use super::precision::Precision;
 use super::simd::simd;
 use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 
-/// `x W + b`, followed by an activation where one is given; an affine layer.
+/// Affine layer `x W + b`, followed by an activation if one is given.
 ///
 /// # Shapes
 /// - `x`: `[..., inputs]`
@@ -34,6 +35,18 @@ use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), or widths differ or are zero.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::{Activation, linear};
+///
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_floats([[1.0, -3.0]], &device);
+/// let bias = Tensor::<1>::ones([2], &device);
+/// let (y, _) = linear((x, None), Tensor::eye(2, &device), Some(bias), Some(Activation::Relu));
+/// assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [2.0, 0.0]);
+/// ```
 pub fn linear<const D: usize>(
     (x, dx): ValueTangent<D>,
     weight: Tensor<2>,
@@ -89,7 +102,7 @@ impl<C: CheckpointStrategy> LinearOps for Autodiff<Flex, C> {
     }
 }
 
-/// What the derivative needs: the inputs and, before an activation, `h` and `dh`.
+/// Kept for the derivative: the inputs and, with an activation, `h` and `dh`.
 #[derive(Clone, Debug)]
 struct Kept {
     x: FlexTensor,
@@ -113,21 +126,22 @@ impl Sizes {
     fn new(x: &FlexTensor, weight: &FlexTensor, precision: Precision) -> Self {
         let (inputs, outputs) = (weight.shape()[0], weight.shape()[1]);
         let rows = x.shape().num_elements() / inputs.max(1);
-        // Many pieces, but none so small that starting a job shows.
+        // Many pieces, but none so small that the cost of starting a job matters.
         let worth = (1 << 21) / (inputs * outputs).max(1);
         let piece = if Factor::in_tiles(precision) {
-            // Whole tiles of rows. Of few rows small pieces, or one thread has them all.
+            // Whole tiles of rows. For few rows, small pieces, so that one thread does not get all of them.
             let tile = if rows < 1024 { 32 } else { 96 };
             rows.div_ceil(64).max(worth).next_multiple_of(tile)
         } else {
-            // Every piece has all weights pass through the caches. An even number if there are several: two threads have as much to do.
+            // Every piece reads all weights once. An even number if there are several, so that two threads have equal
+            // work.
             let count = rows.div_ceil(worth.max(48)).clamp(1, 64);
             rows.div_ceil(if count > 1 { count.next_multiple_of(2) } else { 1 }).max(1)
         };
         Self { rows, inputs, outputs, piece }
     }
 
-    /// A guess of the nanoseconds of one product over all rows.
+    /// Estimated nanoseconds of one product over all rows.
     fn work(&self) -> usize {
         self.rows * self.inputs * self.outputs / 50
     }
@@ -149,7 +163,7 @@ fn forward(
     let zeros = vec![0.0; if activation.is_some() && bias.is_none() { outputs } else { 0 }];
     let bias = bias.as_ref().map_or(zeros.as_slice(), slice);
     let w = Matrix::rows(slice(&weight), outputs);
-    // A few rows do not pay for a copy of the weights.
+    // For a few rows, packing the weights does not pay.
     let few = rows * (1 + usize::from(dx.is_some())) <= 32;
     let (place, packing);
     let w = if few {
@@ -203,7 +217,7 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 4]) -
     let zeros = || tensor(vec![0.0; rows * outputs], [rows, outputs].into());
     let mut gradients = gradients.into_iter();
     let (gy, gdy) = (gradients.next().flatten(), gradients.next().flatten());
-    // Behind an activation the gradient of the tangent reaches the value too.
+    // With an activation, the gradient of the tangent contributes to that of the value.
     let gy = if h.is_some() { Some(gy.unwrap_or_else(zeros)) } else { gy };
     let (through_value, through_tangent) = (gy.is_some(), gdy.is_some());
     let room = |wanted: bool, width: usize| slots(if wanted { rows * width } else { 0 });
@@ -273,7 +287,7 @@ fn weight_gradient<'a>(
         let place = places.block(part * size + i * outputs + j, [m, n], outputs);
         let end = rows.min(start + share);
         for (index, (x, g)) in pairs.iter().enumerate() {
-            // As deep at a time as the second cache holds.
+            // As deep at a time as fits the L2 cache.
             for first in (start..end).step_by(DEPTH) {
                 let depth = DEPTH.min(end - first);
                 let g = Matrix::rows(g, outputs).from(first, j);
@@ -283,7 +297,7 @@ fn weight_gradient<'a>(
                     Factor::packed(g, depth, n, precision)
                 };
                 let x = Matrix::rows(x, inputs).from(first, i).transposed();
-                // SAFETY: the tile lies inside, no other job touches it, and its first product writes what others add to.
+                // SAFETY: the tile is in bounds, no other job touches it, and its first product initialises it.
                 unsafe { gemm_at(place, outputs, m, x, &g, index > 0 || first > start) };
             }
         }
@@ -302,19 +316,20 @@ fn weight_gradient<'a>(
     sum
 }
 
-/// Rows that lie no further apart than this are read where they lie; further apart, they fall into the same few sets of the caches.
+/// Rows with a stride of at most this are read in place; with larger strides, they map to the same few cache sets.
 const NEAR: usize = 512;
 
-/// Rows and columns of the tiles that a weight gradient is cut into, and the parts of the rows whose sums are added up in the end:
-/// enough jobs for some threads.
+/// Rows and columns of the tiles of a weight gradient, and the number of partial sums over the rows, which are added up
+/// in the end: enough jobs for several threads.
 fn tiles(s: &Sizes, pairs: usize, precision: Precision) -> ([usize; 2], usize) {
     let in_tiles = Factor::in_tiles(precision);
-    // Products in tiles take less time, so that a sum would take a larger part of it.
+    // bfloat16 tiles are faster, so that the final sums would take a larger share of the time.
     let wanted = if in_tiles { 4 } else { 8 };
     let jobs = |tile: [usize; 2]| s.inputs.div_ceil(tile[0]) * s.outputs.div_ceil(tile[1]);
-    // Fewer rows than this would not pay for another sum.
+    // At least this many rows for each additional partial sum.
     let most = (s.rows * pairs / 512).max(1);
-    // Laying out factors takes a large part of a product in tiles: there they serve as many columns as the second cache holds.
+    // Packing takes a large share of a product in bfloat16 tiles: a packed factor serves as many columns as the L2
+    // cache holds.
     let mut tile = [(s.inputs / 4).next_multiple_of(32).clamp(128, 256), 1024];
     if !in_tiles {
         tile = [264, 256];
@@ -350,7 +365,7 @@ simd! {
     }
 }
 simd! {
-    /// `y <- f(y + bias)`; what `f` is taken of goes to `h`, unless that is empty.
+    /// `y <- f(y + bias)`; the argument of `f` is written to `h`, unless that is empty.
     fn activate_rows(f: Activation, y: &mut [f32], h: &mut [Slot], bias: &[f32]) {
         #[inline(always)]
         fn with<F: Curve>(y: &mut [f32], h: &mut [Slot], bias: &[f32]) {
@@ -404,7 +419,7 @@ simd! {
     }
 }
 
-/// Gradients in front of an activation from those behind it; without one of the tangent where that is empty.
+/// Gradients of an activation's input from those of its output; that of the tangent only if it is not empty.
 fn before_activation<'a>(
     f: Activation,
     [gy, gdy]: [&'a [f32]; 2],

@@ -9,7 +9,7 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows one after the other, `width` apart.
+    /// Row-major, with row stride `width`.
     pub(super) fn rows(data: &'a [f32], width: usize) -> Self {
         Self { data, row: width, column: 1 }
     }

@@ -1,4 +1,4 @@
-//! Stands for products of bfloat16 numbers where there are no instructions for them.
+//! Stand-in for `amx.rs` on platforms without bfloat16 instructions.
 
 use super::matrix::Matrix;
 
@@ -6,7 +6,7 @@ pub(super) fn serves(_: usize) -> bool {
     false
 }
 
-/// Nothing can be laid out for it.
+/// Uninhabited: no factor can be packed.
 pub(super) enum Panels {}
 
 impl Panels {

@@ -1,4 +1,4 @@
-//! Normalisation over the last axis, with weights, offset and a modulation per batch entry, in one pass.
+//! LayerNorm and RMSNorm over the last axis, with weight, bias and a modulation per batch entry, in one pass.
 //!
 //! ```text
 //! c = x - mean(x), or x     r = (mean(c^2) + eps)^(-1/2)     n = r c         dn = r (dc - n mean(n dc))
@@ -15,7 +15,7 @@
 //! ga = sum(g n + h dn)      go = sum(g)      gda = sum(h n)      gdo = sum(h)          over the rows of a batch entry
 //! ```
 //!
-//! Without centring the means of `x`, `m` and `k` are left out.
+//! Without centring (RMSNorm), the means of `x`, `m` and `k` are left out.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -29,24 +29,37 @@ use super::linear::add_rows;
 use super::simd::{simd, sums};
 use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 
-/// How a normalisation is scaled and shifted.
+/// Scale and shift of a normalisation, `y = a n + o`.
 #[derive(Debug, Default)]
 pub struct Affine {
-    /// `w`, `[features]`; one where it is absent.
+    /// `w`, `[features]`; `None` for 1.
     pub weight: Option<Tensor<1>>,
-    /// `b`, `[features]`; zero where it is absent.
+    /// `b`, `[features]`; `None` for 0.
     pub bias: Option<Tensor<1>>,
-    /// `shift` and `scale` of every batch entry with their tangents, `[batch, 1, features]`.
+    /// `shift` and `scale` of every batch entry with their tangents, `[batch, 1, features]`; `None` for 0.
     pub modulation: Option<[ValueTangent<3>; 2]>,
 }
 
-/// LayerNorm where `centred`, RMSNorm otherwise.
+/// LayerNorm if `centred`, RMSNorm otherwise.
 ///
 /// # Shapes
 /// - `x`, output: `[..., features]`; with a modulation `[batch, positions, features]`
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
+///
+/// # Examples
+/// Zero mean and unit variance are a fixed point.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::{Affine, norm};
+///
+/// let x = Tensor::<2>::from_floats([[3.0, 7.0]], &Device::flex());
+/// let (y, _) = norm((x, None), Affine::default(), true, 0.0);
+/// let (z, _) = norm((y.clone(), None), Affine::default(), true, 0.0);
+/// assert_eq!(y.clone().into_data().iter::<f32>().collect::<Vec<_>>(), [-1.0, 1.0]);
+/// assert!((y - z).abs().max().into_scalar::<f32>() < 1e-6);
+/// ```
 pub fn norm<const D: usize>((x, dx): ValueTangent<D>, affine: Affine, centred: bool, eps: f64) -> ValueTangent<D> {
     let [(shift, dshift), (scale, dscale)] = match affine.modulation {
         Some([(shift, dshift), (scale, dscale)]) => [(Some(shift), dshift), (Some(scale), dscale)],
@@ -125,7 +138,7 @@ impl<C: CheckpointStrategy> NormOps for Autodiff<Flex, C> {
     }
 }
 
-/// What the derivative needs.
+/// Kept for the derivative.
 #[derive(Clone, Debug)]
 struct Kept {
     x: FlexTensor,
@@ -134,10 +147,10 @@ struct Kept {
     bias: Option<FlexTensor>,
     scale: Option<FlexTensor>,
     dscale: Option<FlexTensor>,
-    /// `a` and `da` of every batch entry.
+    /// `a` of every batch entry; `da` is its tangent.
     a: Vec<f32>,
     da: Vec<f32>,
-    /// Of every row: mean, `r` and, with a tangent, the tangent's mean and `mean(n dc)`.
+    /// For every row: mean, `r` and, with a tangent, the tangent's mean and `mean(n dc)`.
     statistics: Vec<[f32; 4]>,
     centred: bool,
 }
@@ -178,7 +191,7 @@ impl Sizes {
             .flat_map(move |x| pieces_mut(x, self.piece * width).take(self.pieces_of_entry()))
     }
 
-    /// `a` and such for every piece.
+    /// A vector per batch entry (such as `a`), repeated for every piece of the entry.
     fn spread(self, per_entry: &[f32]) -> impl Iterator<Item = &[f32]> {
         pieces(per_entry, self.features).flat_map(move |x| std::iter::repeat_n(x, self.pieces_of_entry()))
     }
@@ -188,7 +201,7 @@ impl Sizes {
     }
 }
 
-/// Weights and modulation as numbers, with ones and zeros where they are absent.
+/// Weight, bias and modulation as slices, with ones and zeros for absent ones.
 struct Factors {
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -226,7 +239,7 @@ fn forward(inputs: [Option<FlexTensor>; 8], centred: bool, eps: f32) -> (Vec<Fle
     let s = Sizes::new(&x, shift.as_ref());
     let d = s.features;
     let dual = dx.is_some() || dshift.is_some() || dscale.is_some();
-    // A constant has a tangent of zeros where the modulation has one that is not.
+    // If only the modulation has a tangent, that of `x` is zero.
     let dx = dual.then(|| dx.unwrap_or_else(|| tensor(vec![0.0; x.shape().num_elements()], x.shape())));
     let f = Factors::new(s, [&weight, &bias, &scale, &dscale]);
     let a = Factors::of_entries(&f.weight, 1.0, &f.scale, &[]);

@@ -1,7 +1,8 @@
-//! Weights laid out for products, remembered for as long as nobody changes them.
+//! Cache of packed weights, invalidated on mutation.
 //!
-//! Laying a weight out takes as long as many products with it: sampling uses the same weights in every pass, and in training the
-//! passes of a step do. A layout belongs to the memory of its weight and is forgotten with it.
+//! Packing a weight takes as long as many products with it, and the same weights are used in every pass of sampling and
+//! in all passes of a training step. An entry is keyed by the memory of its weight and dropped after that memory is
+//! freed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,19 +16,19 @@ use super::matrix::Matrix;
 use super::precision::Precision;
 use super::slice;
 
-/// Which layout of which memory.
+/// Key of the cache: memory, shape, orientation and precision.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    /// Of the owner, which a weak reference keeps from being used again, and of the first number.
+    /// Addresses of the owner, whose reuse the weak reference prevents, and of the first number.
     address: [usize; 2],
     shape: [usize; 2],
     transposed: bool,
     precision: Precision,
 }
 
-/// A layout, and the memory that it is of. Burn changes memory in place only where there is no other reference to it, weak ones
-/// included; where there is none but weak ones it first moves the memory to another owner. So the numbers under an owner that
-/// can be reached through this are those that were laid out.
+/// A packed weight and a weak reference to the weight's memory. burn mutates memory in place only if no other reference
+/// exists, weak ones included; if only weak ones exist, it first moves the memory to another owner. So the numbers of
+/// an owner that `owner` still reaches are those that were packed.
 struct Entry {
     owner: Weak<Bytes>,
     factor: Arc<Factor<'static>>,
@@ -36,11 +37,11 @@ struct Entry {
 static KEPT: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
 
 fn kept() -> MutexGuard<'static, HashMap<Key, Entry>> {
-    // What is kept is whole between any two calls.
+    // The map is consistent between any two calls, so a poisoned lock is harmless.
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A matrix of weights, or its transpose, as the second factor of products.
+/// A weight matrix, or its transpose, packed as the second factor of products; from the cache if possible.
 pub(super) fn weights(weight: &FlexTensor, transposed: bool, precision: Precision) -> Arc<Factor<'static>> {
     let shape = [weight.shape()[0], weight.shape()[1]];
     let numbers = slice(weight);
@@ -69,7 +70,7 @@ mod tests {
     use super::super::gemm::filled;
     use super::*;
 
-    /// The first row of the weight that a layout is of.
+    /// First row of the weight behind a packed factor.
     fn first_row(factor: &Factor<'_>) -> Vec<f32> {
         let mut out = slots(3);
         filled(&mut out, 1, Matrix::rows(&[1.0, 0.0], 2), factor).to_vec()

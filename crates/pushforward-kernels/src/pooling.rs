@@ -1,13 +1,13 @@
-//! Summaries of a set, feature by feature: mean, minimum, maximum, and standard deviation of a sample.
+//! Summary statistics of a set, feature by feature: mean, minimum, maximum and sample standard deviation.
 //!
 //! ```text
 //! m = mean(x)      c = x - m      D = max(n - 1, 1)      s = sqrt(sum(c^2) / D)      a = c / (D s)      e = ds = sum(a dx)
-//! gx  = gm / n + [least] gmin + [largest] gmax + a gs + (dc / (D s) - e a / s) hs
-//! gdx = hm / n + [least] hmin + [largest] hmax + a hs
+//! gx  = gm / n + [argmin] gmin + [argmax] gmax + a gs + (dc / (D s) - e a / s) hs
+//! gdx = hm / n + [argmin] hmin + [argmax] hmax + a hs
 //! ```
 //!
-//! `d` is the tangent, `g` and `h` the gradients of summaries and of their tangents. Sums run over the `n` entries that are there; `a`,
-//! `e` and what follows from them are zero where `s` is.
+//! `d` is the tangent, `g` and `h` the gradients of summaries and of their tangents. Sums run over the `n` unmasked
+//! entries; if `s = 0`, then `a`, `e` and all terms with them are 0.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -20,15 +20,27 @@ use super::graph::{Maybe, maybe, operation};
 use super::simd::simd;
 use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 
-/// Mean, minimum, maximum and standard deviation side by side; see the pooling of the graph transformer.
+/// Mean, minimum, maximum and standard deviation, concatenated; the pooling of the graph transformer.
 ///
 /// # Shapes
 /// - `x`: `[batch, entries, features]`
-/// - `node_mask`: `[batch, entries, 1]`, 1 for entries that are there, at least one, and 0 for others
+/// - `node_mask`: `[batch, entries, 1]`, 1 for entries of the set, at least one per row, and 0 for padding
 /// - output: `[batch, 4 features]`
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve), shapes differ, or a set has no entries.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::summaries;
+///
+/// let device = Device::flex();
+/// let x = Tensor::<3>::from_floats([[[1.0], [3.0], [2.0], [99.0]]], &device);
+/// let node_mask = Tensor::from_floats([[[1.0], [1.0], [1.0], [0.0]]], &device);
+/// let (y, _) = summaries((x, None), Some(node_mask));
+/// assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [2.0, 1.0, 3.0, 1.0]);
+/// ```
 pub fn summaries((x, dx): ValueTangent<3>, node_mask: Option<Tensor<3>>) -> ValueTangent<2> {
     let [b, n, f] = x.dims();
     assert!(n > 0 && f > 0, "summaries of {n} entries of {f} features");
@@ -70,14 +82,14 @@ impl<C: CheckpointStrategy> PoolingOps for Autodiff<Flex, C> {
     }
 }
 
-/// What the derivative needs: the inputs and, for every feature of every set, [`KEPT`] numbers.
+/// Kept for the derivative: the inputs and, for every feature of every set, [`KEPT`] numbers.
 #[derive(Clone, Debug)]
 struct Kept {
     inputs: [Option<FlexTensor>; 3],
     numbers: Vec<f32>,
 }
 
-/// Mean, its tangent, `1 / (D s)`, `e / s`, and which entries are the least and the largest.
+/// Mean, its tangent, `1 / (D s)`, `e / s`, argmin and argmax.
 const KEPT: usize = 6;
 
 fn forward(inputs: [Option<FlexTensor>; 3]) -> (Vec<FlexTensor>, Kept) {
@@ -132,13 +144,13 @@ fn sizes(x: &FlexTensor) -> [usize; 3] {
     [shape[0], shape[1], shape[2]]
 }
 
-/// Which of the entries are there, all of them without a mask.
+/// Whether an entry is unmasked; always true without a mask.
 #[inline(always)]
 fn there(node_mask: &[f32], i: usize) -> bool {
     node_mask.get(i).is_none_or(|p| *p > 0.5)
 }
 
-/// How many of `n` entries that is.
+/// Number of unmasked entries among `n`.
 #[inline(always)]
 fn count(node_mask: &[f32], n: usize) -> f32 {
     (0..n).filter(|i| there(node_mask, *i)).count() as f32
@@ -172,7 +184,7 @@ simd! {
             let (x, i) = (&x[..f], i as f32);
             for j in 0..f {
                 mean[j] += x[j];
-                // What is not a number stays to be seen.
+                // NaN propagates to minimum and maximum.
                 let (lower, higher) = (x[j] < min[j] || x[j].is_nan(), x[j] > max[j] || x[j].is_nan());
                 least[j] = if lower { i } else { least[j] };
                 min[j] = if lower { x[j] } else { min[j] };

@@ -1,21 +1,33 @@
-//! How exactly matrices are multiplied.
+//! Precision of matrix products.
 
 use std::cell::Cell;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// How exactly the kernels multiply matrices of float32 numbers. Sums are float32, and so is everything else.
+/// Precision of the kernels' matrix products of float32 numbers. Sums and all other operations are float32.
+///
+/// # Examples
+/// ```
+/// use pushforward_kernels::Precision;
+///
+/// assert_eq!(Precision::current(), Precision::F32);
+/// {
+///     let _scope = Precision::Bf16.scope();
+///     assert_eq!(Precision::current(), Precision::Bf16);
+/// }
+/// assert_eq!(Precision::current(), Precision::F32);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// As float32.
+    /// float32.
     #[default]
     F32,
-    /// As the sum of two bfloat16 numbers each, about 16 binary digits, where the processor has a unit for that (AMX), which is
-    /// several times faster; as float32 on all others. Relative error of a product about `2^-18`.
+    /// Every number as a sum of two bfloat16 numbers, about 16 binary digits, if the processor has a tile unit (AMX),
+    /// where this is several times faster than float32; float32 on others. Relative error of a product about `2^-18`.
     High,
-    /// As bfloat16, 8 binary digits, on every processor; fast on those with the unit, and with half the instructions of float32 on those
+    /// bfloat16, 8 binary digits, on every processor; fast with a tile unit, and with half the instructions of float32
     /// with AVX512-BF16 (on Linux).
     Bf16,
 }
@@ -25,23 +37,26 @@ thread_local! {
 }
 
 impl Precision {
-    /// That of the kernels called on this thread: float32 unless a [`scope`](Self::scope) says otherwise.
+    /// Precision of kernels called on this thread: float32 unless [`set`](Self::set) or within a
+    /// [`scope`](Self::scope).
     #[must_use]
     pub fn current() -> Self {
         PRECISION.get()
     }
 
-    /// Sets it for this thread.
+    /// Sets the precision of this thread.
     pub fn set(self) {
         PRECISION.set(self);
     }
 
-    /// Sets it until the scope is dropped. What is computed inside has its gradients computed likewise, wherever that happens.
+    /// Sets the precision of this thread until the scope is dropped. Gradients of operations inside the scope have its
+    /// precision, even if they are computed outside of it.
     pub fn scope(self) -> Scope {
         Scope { before: PRECISION.replace(self), thread: std::marker::PhantomData }
     }
 
-    /// What products on a device are made in: `High` needs a CPU with the unit for it, and other devices compute in float32.
+    /// Precision that products on a device really have: `High` needs a CPU with a tile unit, and devices other than the
+    /// CPU use float32.
     #[must_use]
     pub fn on(self, device: &Device) -> Self {
         match self {
@@ -61,7 +76,7 @@ impl Precision {
         }
     }
 
-    /// Numbers of bfloat16 that stand for one.
+    /// Number of bfloat16 numbers per float32 number; `None` for float32.
     pub(super) fn parts(self) -> Option<usize> {
         match self {
             Self::F32 => None,
@@ -71,12 +86,12 @@ impl Precision {
     }
 }
 
-/// While it lives, the kernels of its thread have a precision of their own.
+/// Guard of a [`Precision::scope`]: restores the previous precision of the thread when dropped.
 #[must_use = "the precision lasts as long as this is kept"]
 #[derive(Debug)]
 pub struct Scope {
     before: Precision,
-    /// It belongs to its thread.
+    /// Makes the type `!Send`, because precisions are per thread.
     thread: std::marker::PhantomData<*const ()>,
 }
 

@@ -1,11 +1,11 @@
-//! One loop body, several instruction sets.
+//! Compilation of a loop body for several instruction sets.
 
 use std::sync::OnceLock;
 
-/// What the processor can do, as far as the kernels care.
+/// Instruction sets that the kernels distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// Whatever the target of the build guarantees (NEON on 64-bit ARM).
+    /// The instructions that the build target guarantees (NEON on 64-bit ARM).
     Plain,
     /// AVX2 and fused multiply-add.
     Avx2,
@@ -13,7 +13,7 @@ pub(super) enum Level {
     Avx512,
 }
 
-/// The best level of this processor, asked once.
+/// The best level of this processor, determined once.
 pub(super) fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
@@ -67,7 +67,7 @@ macro_rules! simd {
 }
 pub(super) use simd;
 
-/// Starts to bring some numbers to the first cache, if they lie in the slice.
+/// Prefetches some numbers into the L1 cache, if they lie in the slice.
 #[inline(always)]
 pub(super) fn fetch(x: &[f32], start: usize, count: usize) {
     for _x in x.get(start..start + count).unwrap_or_default().chunks(LANES) {
@@ -79,7 +79,7 @@ pub(super) fn fetch(x: &[f32], start: usize, count: usize) {
     }
 }
 
-/// Numbers that a sum adds beside each other: as many as the widest instructions hold.
+/// Number of partial sums: as many as the widest registers hold.
 pub(super) const LANES: usize = 16;
 
 /// Sums of `N` terms over `0..n`. Keep the terms short: a closure that is not inlined is compiled for the plain level.

@@ -26,14 +26,35 @@ use super::{ValueTangent, first_two, optional, pair, slice, tensor};
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
+///
+/// # Examples
+/// Softmax does not change when a constant is added.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::softmax;
+///
+/// let z = Tensor::<1>::from_floats([0.0, 1.0, 2.0], &Device::flex());
+/// let (pi, _) = softmax((z.clone(), None));
+/// let (shifted, _) = softmax((z + 8.0, None));
+/// assert!((pi - shifted).abs().max().into_scalar::<f32>() < 1e-6);
+/// ```
 pub fn softmax<const D: usize>((z, dz): ValueTangent<D>) -> ValueTangent<D> {
     pair(Dispatch::softmaxed(z.into_dispatch(), maybe(dz), false))
 }
 
-/// The logarithm of [`softmax`].
+/// Logarithm of the [`softmax`] along the last axis.
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve).
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::log_softmax;
+///
+/// let (l, _) = log_softmax((Tensor::<1>::zeros([4], &Device::flex()), None));
+/// assert!(l.into_data().iter::<f32>().all(|l| (l + 4f32.ln()).abs() < 1e-6));
+/// ```
 pub fn log_softmax<const D: usize>((z, dz): ValueTangent<D>) -> ValueTangent<D> {
     pair(Dispatch::softmaxed(z.into_dispatch(), maybe(dz), true))
 }
@@ -41,7 +62,7 @@ pub fn log_softmax<const D: usize>((z, dz): ValueTangent<D>) -> ValueTangent<D> 
 /// Softmax as an operation of a backend.
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait SoftmaxOps: Backend {
-    /// See [`softmax`]; its logarithm where `log` is set.
+    /// [`softmax`], or [`log_softmax`] if `log`.
     fn softmaxed(
         z: FloatTensor<Self>,
         #[extension_type] dz: Maybe<Self>,
@@ -61,7 +82,7 @@ impl<C: CheckpointStrategy> SoftmaxOps for Autodiff<Flex, C> {
     }
 }
 
-/// The output, which is as good as the input, and the tangent of the input.
+/// Kept for the derivative: the output, which replaces the input, and the tangent of the input.
 #[derive(Clone, Debug)]
 struct Kept {
     y: FlexTensor,
@@ -69,7 +90,7 @@ struct Kept {
     log: bool,
 }
 
-/// Rows of a tensor, their width, and numbers of a piece.
+/// Number of rows of a tensor, their width, and numbers per piece.
 pub(super) fn sizes(x: &FlexTensor) -> (usize, usize, usize) {
     let shape = x.shape();
     let width = shape[shape.num_dims() - 1].max(1);

@@ -1,4 +1,4 @@
-//! Rows cut into equal parts, whose gradients come back in one piece.
+//! Splitting of rows into equal parts, with a single buffer for their gradients.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
@@ -9,7 +9,7 @@ use burn_flex::FlexTensor;
 use super::graph::operation;
 use super::{contiguous, slice, tensor};
 
-/// The parts of every row.
+/// Splits every row into equal parts.
 ///
 /// # Shapes
 /// - `x`: `[batch, parts * features]`
@@ -17,13 +17,24 @@ use super::{contiguous, slice, tensor};
 ///
 /// # Panics
 /// If the tensor is not [served](super::serve), or the parts do not divide its width.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::split;
+///
+/// let x = Tensor::<2>::from_floats([[1.0, 2.0, 3.0, 4.0]], &Device::flex());
+/// let parts = split(x, 2);
+/// assert_eq!(parts[1].dims(), [1, 1, 2]);
+/// assert_eq!(parts[1].to_data().iter::<f32>().collect::<Vec<_>>(), [3.0, 4.0]);
+/// ```
 pub fn split(x: Tensor<2>, parts: usize) -> Vec<Tensor<3>> {
     let [_, width] = x.dims();
     assert!(parts > 0 && width.is_multiple_of(parts), "rows of {width} cannot be cut into {parts} equal parts");
     Dispatch::split_rows(x.into_dispatch(), parts).into_iter().map(Tensor::from_dispatch).collect()
 }
 
-/// Cutting as an operation of a backend.
+/// Splitting as an operation of a backend.
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait SplitOps: Backend {
     /// See [`split`].

@@ -1,12 +1,13 @@
-//! Matrices turned over.
+//! Transposition of matrices.
 
 use super::buffer::{Slot, slots, written};
 
-/// Rows that are turned together: what is written fills cache lines one by one, and what is read is not more streams than the
-/// processor follows.
+/// Rows that are transposed together: writes fill whole cache lines, and reads are no more streams than the prefetcher
+/// follows.
 pub(super) const TOGETHER: usize = 16;
 
-/// `columns` numbers of each of `rows` that lie `distance` apart, to rows of `rows` numbers that lie `other` apart.
+/// Transposes `rows` rows of `columns` numbers with stride `distance` into `columns` rows of `rows` numbers with stride
+/// `other`.
 pub(super) fn transpose<T>(
     (from, distance): (&[f32], usize),
     [rows, columns]: [usize; 2],
@@ -19,7 +20,7 @@ pub(super) fn transpose<T>(
     for first in (0..rows).step_by(TOGETHER) {
         let (from, out) = (&from[first * distance..], &mut out[first..]);
         if rows - first >= TOGETHER {
-            // Constant counts and equal lengths, which leave nothing to check within the loop.
+            // Constant counts and equal lengths, so that the loop has no bounds checks.
             let lines: [&[f32]; TOGETHER] = std::array::from_fn(|i| &from[i * distance..][..columns]);
             for (column, out) in out.chunks_mut(other).enumerate().take(columns) {
                 out[..TOGETHER].iter_mut().zip(lines).for_each(|(out, line)| put(out, line[column]));
@@ -33,16 +34,16 @@ pub(super) fn transpose<T>(
     }
 }
 
-/// Matrices one after the other, each turned over.
+/// Transposes each of several consecutive matrices.
 ///
 /// # Panics
-/// If they are not whole.
+/// If the slice is not a whole number of matrices.
 pub(super) fn transpose_each(from: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     let (size, mut out) = ((rows * columns).max(1), slots(from.len()));
     assert!(from.len().is_multiple_of(size), "{} numbers in matrices of {rows} x {columns}", from.len());
     let matrices = out.chunks_exact_mut(size).zip(from.chunks_exact(size));
     matrices.for_each(|(out, from)| transpose((from, columns), [rows, columns], (out, rows), put));
-    // SAFETY: the matrices are all of it, and every entry has its place.
+    // SAFETY: the matrices cover the buffer, and every entry is written.
     unsafe { written(out) }
 }
 

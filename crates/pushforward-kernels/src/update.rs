@@ -1,4 +1,4 @@
-//! Passes over parameters outside of any graph: AdamW, running averages, inner products.
+//! Updates of parameters outside of any autodiff graph: AdamW, moving averages, inner products.
 //!
 //! ```text
 //! m <- beta_1 m + (1 - beta_1) g      v <- beta_2 v + (1 - beta_2) g^2      w <- keep w - rate m / (root sqrt(v) + eps)
@@ -12,7 +12,7 @@ use super::buffer::{run, slots, written};
 use super::simd::{simd, sums};
 use super::{contiguous, slice, tensor};
 
-/// What an AdamW step multiplies by.
+/// Coefficients of an AdamW step.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWRates {
     /// Decay rates of the moments.
@@ -23,17 +23,34 @@ pub struct AdamWRates {
     pub rate: f32,
     /// `(1 - beta_2^k)^(-1/2)`.
     pub root: f32,
-    /// Added to the root of the second moment.
+    /// Added to the root of the corrected second moment.
     pub eps: f32,
 }
 
-/// Numbers that one job handles.
+/// Elements per job.
 const PIECE: usize = 1 << 13;
 
-/// One AdamW step: the new weights, and the moments, written in place unless something else holds them.
+/// One AdamW step (Loshchilov, Hutter 2019, arXiv:1711.05101). Returns the new weights and moments; moments are updated
+/// in place unless their memory is shared.
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve) or belong to a graph, or lengths differ.
+///
+/// # Examples
+/// Without weight decay, the first step from moments of zero has length `lr`.
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::{AdamWRates, adamw};
+///
+/// let (lr, betas) = (0.1f32, [0.9f32, 0.999]);
+/// let (rate, root) = (lr / (1.0 - betas[0]), (1.0 - betas[1]).powf(-0.5));
+/// let zeros = || Tensor::<1>::zeros([2], &Device::flex());
+/// let gradient = Tensor::from_floats([3.0, -0.5], &Device::flex());
+/// let rates = AdamWRates { betas, keep: 1.0, rate, root, eps: 1e-8 };
+/// let (w, _) = adamw(zeros(), gradient, [zeros(), zeros()], rates);
+/// let w: Vec<f32> = w.into_data().iter().collect();
+/// assert!((w[0] + lr).abs() < 1e-5 && (w[1] - lr).abs() < 1e-5);
+/// ```
 pub fn adamw(
     weights: Tensor<1>,
     gradient: Tensor<1>,
@@ -52,15 +69,25 @@ pub fn adamw(
         moments_of(rates.betas, g, m, v);
         weights_of(rates, w, m, v, out);
     });
-    // SAFETY: the jobs cover all numbers.
+    // SAFETY: the jobs cover all elements.
     let out = tensor(unsafe { written(out) }, weights.shape());
     (from(out), [from(first), from(second)])
 }
 
-/// `decay average + (1 - decay) value`.
+/// Step of an exponential moving average, `decay average + (1 - decay) value`.
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve) or belong to a graph, or lengths differ.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::average;
+///
+/// let (device, shape) = (Device::flex(), [1]);
+/// let mean = average(Tensor::zeros(shape, &device), Tensor::ones(shape, &device), 0.75);
+/// assert_eq!(mean.into_scalar::<f32>(), 0.25);
+/// ```
 pub fn average(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {
     let [average, value] = [average, value].map(|x| contiguous(primitive(x)));
     let n = slice(&average).len();
@@ -68,14 +95,23 @@ pub fn average(average: Tensor<1>, value: Tensor<1>, decay: f64) -> Tensor<1> {
     let mut out = slots(n);
     let jobs = slice(&average).chunks(PIECE).zip(slice(&value).chunks(PIECE)).zip(out.chunks_mut(PIECE));
     run(n / 2, jobs, |((a, x), out)| averages(decay as f32, (1.0 - decay) as f32, a, x, out));
-    // SAFETY: the jobs cover all numbers.
+    // SAFETY: the jobs cover all elements.
     from(tensor(unsafe { written(out) }, average.shape()))
 }
 
-/// The inner product, in float32 within pieces and float64 over them.
+/// Inner product, accumulated in float32 within pieces and in float64 over pieces.
 ///
 /// # Panics
 /// If the tensors are not [served](super::serve) or belong to a graph, or lengths differ.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward_kernels::dot;
+///
+/// let a = Tensor::from_floats([1.0, 2.0, 3.0], &Device::flex());
+/// assert_eq!(dot(&a, &a), 14.0);
+/// ```
 pub fn dot(a: &Tensor<1>, b: &Tensor<1>) -> f64 {
     let [a, b] = [a, b].map(|x| contiguous(primitive(x.clone())));
     let n = slice(&a).len();
@@ -94,7 +130,7 @@ fn from(x: FlexTensor) -> Tensor<1> {
     Tensor::from_primitive::<Flex>(x)
 }
 
-/// The tensor with nothing else in its buffer.
+/// The tensor in a buffer of its own, of exactly its size.
 fn whole(x: FlexTensor) -> FlexTensor {
     let numbers = x.storage::<f32>().len();
     if x.layout().contiguous_offsets() == Some((0, numbers)) { x } else { x.to_contiguous() }
@@ -150,7 +186,7 @@ mod tests {
         x.into_data().iter().collect()
     }
 
-    /// The result on two threads, which one thread must give bit by bit.
+    /// The result on two threads, which must equal that of one thread bit by bit.
     fn on_threads<T: PartialEq + Send>(f: impl Fn() -> T + Send + Sync) -> T {
         let on = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a pool").install(&f);
         let two = on(2);

@@ -26,7 +26,7 @@ use crate::common::product;
 const SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
 const BATCH: usize = 128;
 
-/// What a case does.
+/// Operation of a case.
 #[derive(Clone, Copy)]
 enum Work {
     Train { variant: Variant, latent: usize },
@@ -47,7 +47,7 @@ fn main() -> Result<(), String> {
     common::run(&CASES)
 }
 
-/// Uniform pixels: how long a step takes does not depend on what the images show.
+/// Uniform pixels: the time of a step does not depend on the images.
 fn images(count: usize) -> ImageBatch {
     let mut data = stream(0, Purpose::Synthesis, 0);
     ImageBatch { pixels: (0..count * SHAPE.numel()).map(|_| data.uniform() as f32).collect(), count }
@@ -62,7 +62,7 @@ impl Work {
         AefConfig { variant, latent, ..AefConfig::default() }
     }
 
-    /// A model that has seen its first batch.
+    /// A model initialised by its first batch.
     fn model(self, device: &Device) -> AefModel {
         let config = self.config();
         let mut model = config.init(SHAPE, device, &mut stream(0, Purpose::Init, 0));

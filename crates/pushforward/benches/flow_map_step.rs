@@ -32,7 +32,7 @@ const BLOCKS: usize = 6;
 const COND: usize = 128;
 const FEATURES: usize = 256;
 
-/// What a case does.
+/// Operation of a case.
 #[derive(Clone, Copy)]
 enum Work {
     Train(OffDiagonal),
@@ -60,7 +60,7 @@ fn main() -> Result<(), String> {
 fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
     let network =
         DitConfig { width: WIDTH, blocks: BLOCKS, heads: 8, cond: COND, time_width: FEATURES, ..DitConfig::default() };
-    // The network teaches itself instead of its average doing so: the same work without the average's update.
+    // An online teacher instead of the average: the same work without the average's update.
     let objective = ObjectiveConfig {
         off_diagonal,
         share: 1.0,
@@ -131,9 +131,9 @@ fn train(off_diagonal: OffDiagonal) -> Box<dyn FnMut()> {
 /// Operations in the matrix products of one pass over a batch.
 struct Pass {
     value: f64,
-    /// The derivative in t: nothing depends on it before the first modulation.
+    /// With the derivative in t, which starts at the first modulation.
     along_t: f64,
-    /// The derivative along the flow, in x and s.
+    /// With the derivative along the flow, in x and s.
     along_flow: f64,
 }
 

@@ -5,11 +5,11 @@
 //! cargo bench --bench graph_step -- [--rounds N] [--only NAME,...] [--json | --describe | --serve]
 //! ```
 //!
-//! A training step is the training loop's: loss of 128 graphs, gradient, joint norm, clipping, AdamW; all examples go to
-//! the objective named. At ZINC's size the published network has 16, because a step on 128 takes a CPU many seconds. A sample is the
-//! library's, from noise to class indices. All graphs have as many nodes as there can be; what the classes are does not matter.
-//! `common` says what else it does. In the operations a backward pass costs twice its forward pass, tangent included, and once
-//! where one factor is constant.
+//! A training step is the training loop's: loss of 128 graphs, gradient, joint norm, clipping, AdamW; all examples go
+//! to the objective named. At ZINC's size the published network has 16, because a step on 128 takes a CPU many seconds.
+//! A sample is the library's, from noise to class indices. All graphs have the maximum number of nodes; the time does
+//! not depend on the classes. `common` says what else it does. In the operations a backward pass costs twice its
+//! forward pass, tangent included, and once where one factor is constant.
 
 mod common;
 
@@ -37,7 +37,7 @@ const ZINC: GraphShape = GraphShape { nodes: 38, node_classes: 9, edge_classes: 
 /// Features of each of the two times in the published network.
 const TIME_FEATURES: usize = 128;
 
-/// Which network.
+/// Network of a case.
 #[derive(Clone, Copy)]
 enum Net {
     /// The published one, with this many layers.
@@ -46,15 +46,15 @@ enum Net {
     TimePairs,
 }
 
-/// What is done with it.
+/// Operation of a case.
 #[derive(Clone, Copy)]
 enum Task {
     Train(OffDiagonal),
-    /// In one step.
+    /// A sample in one step.
     Sample,
 }
 
-/// What a case does.
+/// A case of the benchmark.
 #[derive(Clone, Copy)]
 struct Work {
     net: Net,
@@ -101,7 +101,7 @@ impl Work {
             Task::Train(off_diagonal) => off_diagonal,
             Task::Sample => OffDiagonal::None,
         };
-        // The network teaches itself instead of its average doing so: the same work without the average's update.
+        // An online teacher instead of the average: the same work without the average's update.
         let objective = ObjectiveConfig {
             off_diagonal,
             share: 1.0,
@@ -116,7 +116,7 @@ impl Work {
         self.config().model(None).init(self.sites(), device, &mut stream(0, Purpose::Init, 0))
     }
 
-    /// Graphs of all nodes and random classes.
+    /// Graphs with the maximum number of nodes and random classes.
     fn items(self) -> IdBatch {
         let mut data = stream(0, Purpose::Synthesis, 0);
         let GraphShape { nodes, node_classes, edge_classes } = self.graph;
@@ -136,7 +136,7 @@ impl Work {
     }
 }
 
-/// The sizes behind the published figures. No dropout: the other side would draw other masks.
+/// The sizes of the published results. No dropout: PyTorch would draw other masks.
 fn published(layers: usize) -> GraphTransformerConfig {
     GraphTransformerConfig { layers, dropout: 0.0, ..GraphTransformerConfig::default() }
 }
@@ -217,7 +217,7 @@ fn learned(operations: f64) -> Products {
     Products { learned: operations, fixed: 0.0 }
 }
 
-/// Operations in the matrix products of one pass over a batch; scores of single features are none.
+/// Operations in the matrix products of one pass over a batch; scores per feature are not matrix products.
 struct Pass {
     value: Products,
     /// The derivative in t: nodes and edges do not depend on it before the first layer's updates.
@@ -235,7 +235,7 @@ fn published_pass(config: &GraphTransformerConfig, graph: GraphShape, batch: usi
     let time = two_layers(batch, [2 * TIME_FEATURES, hy, dy]);
     let input = two_layers(rows, [graph.node_classes, hx, dx]) + two_layers(cells, [graph.edge_classes, he, de]);
     let output = two_layers(rows, [dx, hx, graph.node_classes]) + two_layers(cells, [de, he, graph.edge_classes]);
-    // Queries, keys and values, what edges do to the scores, and both poolings.
+    // Queries, keys and values, modulation of the scores by edges, and both poolings.
     let seen = product(rows, 3 * dx, dx) + product(cells, 2 * dx, de) + product(batch, dy, 4 * dx + 4 * de);
     let graph_terms = product(batch, 4 * dx, dy) + product(batch, dy, dy) + two_layers(batch, [dy, dy, dy]);
     let outputs = product(rows, dx, dx) + product(cells, de, dx);
@@ -252,7 +252,7 @@ fn pairs_pass(config: &PairTransformerConfig, graph: GraphShape, batch: usize) -
     let input = product(rows, width, graph.node_classes) + product(pair_rows, pair_width, graph.edge_classes);
     let output = product(rows, graph.node_classes, width) + product(pair_rows, graph.edge_classes, pair_width);
     let modulation = |parts: usize, pair_parts: usize| product(batch, parts * width + pair_parts * pair_width, cond);
-    // What pairs do in attention, their sums over the pairs of a node included.
+    // Pairs in attention, their sums over the pairs of a node included.
     let seen = Products {
         learned: product(pair_rows, heads, pair_width),
         fixed: product(batch * heads, nodes * nodes, pairs) + product(rows, pair_width, pairs),

@@ -1,4 +1,4 @@
-//! Networks of a few numbers for autoencoders whose likelihood is known otherwise, without preprocessing.
+//! Tiny networks for autoencoders whose likelihood is known in closed form, without preprocessing.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
@@ -29,13 +29,13 @@ impl EncoderNet for LinearEncoder {
         let x = image.flatten::<2>(1, 3);
         let mean = self.mean.forward(x.clone().into()).value;
         let raw = self.scale.forward(x.into()).value;
-        // What softplus turns into the exponential.
+        // The inverse of softplus at the exponential.
         let raw = if self.exponential { raw.exp().exp().sub_scalar(1.0).log() } else { raw };
         Tensor::cat(vec![mean, raw], 1)
     }
 }
 
-/// `x = tanh(z A + a) B + b`, without the hyperbolic tangent and its layer where there is none.
+/// `x = tanh(z A + a) B + b`, or without the hidden layer.
 #[derive(Module, Debug)]
 pub(crate) struct TanhDecoder {
     pub(crate) hidden: Option<Linear>,
@@ -61,7 +61,7 @@ pub(crate) fn row_shape(n: usize) -> ImageShape {
     ImageShape { channels: 1, height: 1, width: n }
 }
 
-/// A linear layer of these weights, `[inputs][outputs]`, and offsets.
+/// A linear layer with these weights, `[inputs][outputs]`, and biases.
 pub(crate) fn linear(weights: &[Vec<f64>], bias: &[f64]) -> Linear {
     let device = device().autodiff();
     let layer = LinearConfig::new(weights.len(), bias.len()).init(&device, &mut stream(0, Purpose::Init, 0));
@@ -78,7 +78,7 @@ pub(crate) fn columns(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
     (0..rows[0].len()).map(|j| rows.iter().map(|row| row[j]).collect()).collect()
 }
 
-/// An encoder around a network; its scales have nothing added.
+/// An encoder around a network, with nothing added to its scales.
 pub(crate) fn encoder<E: EncoderNet>(net: E, n: usize) -> Encoder<E> {
     Encoder::new(net, ScaleConfig::Softplus, 0.0, row_shape(n))
 }
@@ -95,12 +95,12 @@ pub(crate) fn decoder<D: DecoderNet>(net: D, scales: &[f64]) -> Decoder<D> {
     decoder
 }
 
-/// Preprocessing that is not used.
+/// Preprocessing that does nothing.
 pub(crate) fn no_preprocessing() -> Preprocessing {
     Preprocessing::init(0.25, row_shape(1), &device().autodiff())
 }
 
-/// Points that are in the space of the model already.
+/// Points already in the space of the model.
 pub(crate) fn plain(x: Tensor<2>) -> Prepared {
     let [batch, _] = x.dims();
     let ladj = Tensor::zeros([batch], (&x.device(), x.dtype()));
@@ -112,7 +112,7 @@ pub(crate) type TinyPartition = PartitionModel<LinearEncoder, TanhDecoder>;
 /// Models of the closed forms.
 pub(crate) type TinyLatent = LatentModel<LinearEncoder, TanhDecoder>;
 
-/// The flow that does nothing.
+/// The identity flow.
 pub(crate) fn identity() -> Flow {
     Flow::default()
 }

@@ -1,4 +1,4 @@
-//! Tests across modules: golden fixtures, laws of the mathematics, training, and the rules of the house.
+//! Tests across modules: golden fixtures, mathematical identities, training, and the rules of the code base.
 
 mod aef_nets;
 mod chemistry;

@@ -1,4 +1,4 @@
-//! Checkpoints of before version 0.1.0 load and give the samples they gave then.
+//! Checkpoints from before version 0.1.0 load and give the same samples as then.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ fn loaded(name: &str) -> Loaded<Model> {
     load::<NetworkConfig>(&path, WeightSet::Ema, &Device::flex()).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// What the models gave.
+/// Recorded outputs of the models.
 fn expected() -> serde_json::Value {
     let text = std::fs::read_to_string(path("expected.json")).expect("a file of the repository");
     serde_json::from_str(&text).expect("JSON")

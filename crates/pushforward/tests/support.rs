@@ -15,12 +15,12 @@ pub(crate) fn device() -> Device {
     pushforward::device::open(&name).unwrap_or_else(|e| panic!("PUSHFORWARD_TEST_DEVICE: {e}"))
 }
 
-/// Float64 where the device has it, so that laws are checked to rounding; float32 otherwise.
+/// Float64 if the device has it, so that identities hold to rounding; float32 otherwise.
 pub(crate) fn precision(device: &Device) -> DType {
     if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 }
 }
 
-/// A tolerance stated for float64, widened where the device computes in float32.
+/// A tolerance stated for float64, widened if the device computes in float32.
 pub(crate) fn tolerance(f64_tolerance: f64) -> f64 {
     if precision(&device()) == DType::F64 { f64_tolerance } else { f64_tolerance.max(1e-3) }
 }
@@ -32,7 +32,7 @@ pub(crate) fn tracked<const D: usize>(values: &[f64], shape: [usize; D]) -> Tens
     Tensor::from_data(TensorData::new(values.to_vec(), shape).convert_dtype(dtype), (&device, dtype))
 }
 
-/// Deterministic numbers in about [-1, 1], for inputs without meaning.
+/// Deterministic numbers in about [-1, 1], for arbitrary inputs.
 pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f64> {
     let mut s = pushforward::rng::stream(seed, pushforward::rng::Purpose::Metric, 77);
     (0..n).map(|_| s.normal() * 0.7).collect()
@@ -41,7 +41,8 @@ pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f64> {
 /// A folder of golden fixtures.
 pub(crate) struct Fixtures {
     root: PathBuf,
-    /// Whether somebody asked for this folder: what it lacks is skipped. The repository's own folder must be whole.
+    /// Whether the user named this folder: missing fixtures are then skipped. The repository's own folder must be
+    /// complete.
     named: bool,
 }
 
@@ -64,7 +65,7 @@ impl Fixtures {
         Self { root, named: true }
     }
 
-    /// Where it lies.
+    /// Its path.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -90,7 +91,7 @@ impl Fixtures {
         None
     }
 
-    /// The tensors of a fixture; `None` (with a note) where a named folder lacks them.
+    /// The tensors of a fixture; `None` (with a note) if a named folder lacks them.
     ///
     /// # Panics
     /// If the repository's own folder lacks them.
@@ -118,14 +119,14 @@ impl Fixtures {
         Some(Golden { tensors })
     }
 
-    /// The description beside a fixture, or a fixture that is plain JSON; absences as in [`Self::tensors`].
+    /// The description beside a fixture, or a fixture that is plain JSON; missing ones as in [`Self::tensors`].
     pub(crate) fn json(&self, name: &str) -> Option<serde_json::Value> {
         let text = self.read(name, &["json"])?;
         Some(serde_json::from_slice(&text).expect("a description is JSON"))
     }
 }
 
-/// The tensors of a fixture of the chosen folder; `None` where the test is to be skipped.
+/// The tensors of a fixture of the chosen folder; `None` if the test is to be skipped.
 pub(crate) fn golden(name: &str) -> Option<Golden> {
     Fixtures::chosen().tensors(name)
 }
@@ -136,7 +137,7 @@ pub(crate) fn golden_and_config(name: &str) -> Option<(Golden, serde_json::Value
     Some((tensors, description["config"].clone()))
 }
 
-/// The description beside a fixture of the chosen folder; `None` where the test is to be skipped.
+/// The description beside a fixture of the chosen folder; `None` if the test is to be skipped.
 pub(crate) fn golden_json(name: &str) -> Option<serde_json::Value> {
     Fixtures::chosen().json(name)
 }
@@ -148,7 +149,7 @@ pub(crate) struct Golden {
 }
 
 impl Golden {
-    /// Whether a tensor is there.
+    /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
@@ -158,10 +159,10 @@ impl Golden {
         self.tensors.keys().filter_map(|k| k.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 
-    /// The groups of a fixture: what stands before `.suffix` in the names that end so.
+    /// The groups of a fixture: the prefixes of names that end in `.suffix`.
     ///
     /// # Panics
-    /// If there is none: a test over no group would pass.
+    /// If there are no groups: a test over none would pass.
     pub(crate) fn groups(&self, suffix: &str) -> Vec<String> {
         let end = format!(".{suffix}");
         let found: Vec<String> = self.tensors.keys().filter_map(|k| k.strip_suffix(&end)).map(str::to_owned).collect();
@@ -213,7 +214,7 @@ impl Golden {
     }
 }
 
-/// Asserts that two arrays agree to a tolerance relative to the largest entry of the wanted one (and at least one).
+/// Asserts that two arrays agree to a tolerance relative to the largest entry of the expected one (and at least 1).
 #[track_caller]
 pub(crate) fn close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
     assert_eq!(found.len(), wanted.len(), "{what}: number of entries");
@@ -225,7 +226,7 @@ pub(crate) fn close(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
     }
 }
 
-/// The gradient of every parameter of a model, by name; `None` where there is none.
+/// The gradient of every parameter of a model, by name; `None` for parameters without one.
 pub(crate) fn gradients_by_name<M: Module>(model: &M, gradients: &Gradients) -> Vec<(String, Option<Vec<f64>>)> {
     struct Visitor<'a>(&'a Gradients, Vec<Option<Vec<f64>>>);
     impl ModuleVisitor for Visitor<'_> {

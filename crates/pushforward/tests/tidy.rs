@@ -1,15 +1,15 @@
-//! The rules of the house that the compiler does not enforce: who may depend on whom, and what nobody does.
+//! Rules of the code base that the compiler does not enforce: dependencies between modules, and forbidden constructs.
 //!
-//! The module graph is read from the sources: an edge from file to file for every `use`, and for every path that begins with `crate`,
-//! `super`, `self` or a module declared beside it. A name that a door (`mod.rs`) passes on with `pub use` counts as the file it comes
-//! from.
+//! The module graph is read from the sources: an edge from file to file for every `use`, and for every path that begins
+//! with `crate`, `super`, `self` or a module declared beside it. A name that a `mod.rs` re-exports with `pub use`
+//! counts as the file it comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules of the library and what each may use besides itself. A module that is not listed is an error, so that a new one is
-/// placed on purpose; one may only use modules that are listed before it, so that no arrow runs up.
+/// Modules of the library and what each may use besides itself. A module that is not listed is an error, so that a new
+/// one is placed on purpose; a module may only use modules listed before it, so that dependencies are acyclic.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("setting", &[]),
@@ -50,7 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("prelude", &["run", "data", "flow_map", "train", "tensor", "rng", "nn", "dual"]),
 ];
 
-/// Most lines of a file of the library or the program, tests included.
+/// Maximum number of lines of a file of the library or the program, tests included.
 const MOST_LINES: usize = 500;
 
 /// Sources below a folder by path from it, with their text.
@@ -95,7 +95,7 @@ fn module_path(file: &str) -> ModulePath {
     parts
 }
 
-/// The leaves of a tree of imports, without what they are renamed to.
+/// The leaves of a tree of imports, without renames.
 fn leaves(tree: &str, prefix: &[String], found: &mut Vec<(ModulePath, String)>) {
     let tree = tree.trim();
     if let Some(open) = tree.find('{') {
@@ -128,7 +128,7 @@ fn leaves(tree: &str, prefix: &[String], found: &mut Vec<(ModulePath, String)>) 
 /// Which file uses which.
 struct Graph {
     files: BTreeMap<ModulePath, String>,
-    /// What each door passes on, by name.
+    /// Re-exports of each `mod.rs`, by name.
     passed_on: BTreeMap<ModulePath, BTreeMap<String, ModulePath>>,
     edges: BTreeMap<String, BTreeSet<String>>,
 }
@@ -226,7 +226,7 @@ impl Graph {
         seen
     }
 
-    /// Groups of files that use each other in a circle.
+    /// Groups of files with cyclic dependencies.
     fn circles(&self) -> Vec<Vec<&String>> {
         let reached: BTreeMap<&String, BTreeSet<&String>> =
             self.edges.keys().map(|file| (file, self.reach(file))).collect();
@@ -246,7 +246,7 @@ fn is_import(statement: &str) -> bool {
     words.iter().take(12).any(|w| *w == "use") && !statement.contains('=')
 }
 
-/// The imports of a file, those that pass names on or the others.
+/// The imports of a file: either its re-exports or all others.
 fn statements(text: &str, public: bool) -> Vec<(ModulePath, String)> {
     let mut found = Vec::new();
     let mut rest = text;

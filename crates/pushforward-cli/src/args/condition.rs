@@ -1,10 +1,10 @@
-//! What can be typed of the condition of samples and of what they must keep.
+//! Arguments of conditions, guidance and constraints.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// What a trained model is told of its samples.
+/// Condition and guidance of samples, for models trained with them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConditionArgs {
     /// Labels of a model trained with them, in turn over the items; all without a label, if absent.
@@ -23,13 +23,13 @@ pub(crate) struct ConditionArgs {
 }
 
 impl ConditionArgs {
-    /// Whether nothing is asked for.
+    /// Whether none of the options is given.
     pub(crate) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.prefix.is_none() && self.weak.is_none() && self.guidance == 1.0
     }
 }
 
-/// What samples must keep, by any model.
+/// Constraints on samples, for any flow map.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConstraintArgs {
     /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item.
@@ -50,7 +50,7 @@ pub(crate) struct ConstraintArgs {
 }
 
 impl ConstraintArgs {
-    /// Whether nothing is asked for.
+    /// Whether none of the options is given.
     pub(crate) fn is_empty(&self) -> bool {
         self.infill.is_none()
             && self.mask.is_none()

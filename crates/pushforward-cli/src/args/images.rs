@@ -1,4 +1,4 @@
-//! The commands of models of continuous images.
+//! Arguments of the commands for models of continuous images.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What can be typed after `steer`.
+//! Arguments of `steer`.
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ pub(crate) struct SteerArgs {
     /// Seconds that the program may take for an answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub(crate) timeout: f64,
-    /// Factor of the reward: the law of the samples is tilted by exp(strength * reward).
+    /// Factor of the reward: the distribution of the samples is tilted by exp(strength * reward).
     #[arg(long, default_value_t = 1.0)]
     pub(crate) strength: f64,
     /// How the reward is reached.
@@ -76,19 +76,19 @@ pub(crate) struct SteerArgs {
     /// Items that --ahead draws, and --draw in the end, draw for every particle.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) draws: usize,
-    /// What stands for the value of an unfinished item in smc and tilt; soft gives tilt a gradient.
+    /// Estimate of the value of an unfinished item in smc and tilt; soft gives tilt a gradient.
     #[arg(long, value_enum, default_value_t = AheadName::Mode)]
     pub(crate) ahead: AheadName,
     /// Draw the last classes instead of taking the most probable ones.
     #[arg(long)]
     pub(crate) draw: bool,
-    /// Which predicted ends smc noises again.
+    /// Which predicted endpoints smc renoises.
     #[arg(long, value_enum, default_value_t = EndsName::Mean)]
     pub(crate) ends: EndsName,
     /// Power of time by which the value of an unfinished item counts.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub(crate) tempering: f64,
-    /// Share of the particles below which the effective sample size makes them be resampled.
+    /// Resample when the effective sample size falls below this share of the particles.
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub(crate) threshold: f64,
     /// Factor of the gradient in a step of the method gradient.

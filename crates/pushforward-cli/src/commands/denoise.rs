@@ -16,7 +16,7 @@ use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{ROWS, Rows, Target};
 use crate::printer::Printer;
 
-/// Levels of a pixel.
+/// Intensity levels of a pixel.
 const LEVELS: usize = 256;
 
 /// A metric and its value for every image.
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
     let images = Images::of(&loaded, shape, &args.source)?;
     let n = shape.numel();
     let (measures, rows) = if args.noise == 0.0 {
-        // There is no clean image to compare with: what is given is what is there.
+        // Without added noise there is no clean image to compare with.
         let mut rows = Rows::new(target, shape, &["given", "denoised"]);
         let mut lost = Vec::new();
         in_batches(images.len(), how.batch, printer, |range| {
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A classifier that describes images by its features.
+/// A classifier as a feature extractor.
 struct Describer<'a> {
     net: &'a Classifier,
     sites: SiteShape,

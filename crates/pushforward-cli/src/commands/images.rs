@@ -20,24 +20,24 @@ use crate::interrupt::interrupted;
 use crate::printer::Printer;
 use crate::progress::StageBar;
 
-/// Images of the test split that are taken where nothing else is said.
+/// Default number of images of the test split.
 pub(super) const TEST_ITEMS: usize = 256;
 
-/// What is asked for.
+/// Images that a command requests.
 pub(super) struct Wanted<'a> {
     /// A picture, a folder or an IDX file; the test split if absent.
     pub(super) path: Option<&'a Path>,
-    /// Most images.
+    /// Maximum number of images.
     pub(super) items: Option<usize>,
-    /// How pictures of another size are resampled; refused if absent.
+    /// Filter for resizing pictures of another size; `None` refuses them.
     pub(super) resize: Option<ResizeFilter>,
-    /// Where data sets lie.
+    /// Folder of the data sets.
     pub(super) data_dir: &'a Path,
 }
 
-/// The images, in the view of the model: dequantised, and the test split with the noise of its recipe.
+/// Images as the model sees them: dequantised, and those of the test split with the noise of the recipe.
 pub(super) struct Images {
-    /// The first [`Images::len`] of these.
+    /// The set; its first [`Images::len`] images are used.
     pub(super) set: ContinuousImages,
     /// Name of every image.
     pub(super) names: Vec<String>,
@@ -46,7 +46,7 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// The images of a command that takes them in the usual way.
+    /// The images of a command with the common source arguments.
     pub(super) fn of(loaded: &Loaded<TrainedAef>, shape: ImageShape, source: &SourceArgs) -> Result<Self, Failure> {
         let SourceArgs { images, items, how: ImageArgs { resize, data, .. } } = source;
         let (path, data_dir) = (images.as_deref(), &data.folder());
@@ -78,7 +78,7 @@ impl Images {
             idx(path, shape)?
         };
         names.truncate(most);
-        // The seed of the test split, so that its images have the same numbers when they come from files.
+        // With the dequantisation seed of the test split, its images have the same values when read from files.
         Ok(Self { set: ContinuousImages::held_out(Arc::new(raw), 0.0, !loaded.run.seed), names, reference: None })
     }
 
@@ -87,7 +87,7 @@ impl Images {
         self.names.len()
     }
 
-    /// Names their set in a report, where it has a name.
+    /// Adds the test split as the row's reference, if the images are from there.
     pub(super) fn reference(&self, row: Row) -> Row {
         match &self.reference {
             Some((name, sha256)) => row.reference(name, sha256),
@@ -124,17 +124,17 @@ pub(super) fn pixels(set: &ContinuousImages, range: Range<usize>) -> Vec<f32> {
     set.batch(&range.map(|i| ExampleKey::fixed(0, i)).collect::<Vec<_>>())
 }
 
-/// Images as the model takes them, `[count, n]`.
+/// Images as a tensor in data space, `[count, n]`.
 pub(super) fn tensor(net: &AefModel, pixels: Vec<f32>, n: usize) -> Tensor<2> {
     net.images(&pixels, pixels.len() / n)
 }
 
-/// The numbers of a tensor.
+/// Elements of a tensor.
 pub(super) fn numbers(tensor: &Tensor<2>) -> Vec<f32> {
     to_host(tensor).into_iter().map(|v| v as f32).collect()
 }
 
-/// Refuses a model whose code is all of the image.
+/// Refuses a model whose code is the whole image.
 pub(super) fn check_reconstructs(net: &AefModel) -> Result<(), Failure> {
     if matches!(net, AefModel::Flow(_)) {
         return Err(Failure::request("a flow on pixels loses nothing in its code, so there is nothing to reconstruct")
@@ -156,7 +156,7 @@ pub(super) fn squared_errors(a: &[f32], b: &[f32], n: usize) -> Vec<f64> {
     a.chunks(n).zip(b.chunks(n)).map(error).collect()
 }
 
-/// Does something to `batch` items at a time, with progress on stderr.
+/// Calls a function for `batch` items at a time, with progress on stderr.
 pub(super) fn in_batches(
     count: usize,
     batch: usize,

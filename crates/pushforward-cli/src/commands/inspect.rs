@@ -34,7 +34,7 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
             file.format
         );
         for (key, value) in &file.provenance {
-            // The description of the data is for programs, and long.
+            // The schema is long and meant for programs.
             let short: String = value.chars().take(100).collect();
             text += &format!("{key}: {short}{}\n", if short.len() < value.len() { "..." } else { "" });
         }
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the model is, in a line.
+/// The model in one line.
 fn about(file: &Checkpoint) -> String {
     let Ok(recipe): Result<Recipe, _> = Recipe::parse(&file.recipe, "recipe", &[]) else {
         return "a model of another version of this program: its recipe is not understood".to_owned();

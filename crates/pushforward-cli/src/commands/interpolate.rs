@@ -47,7 +47,7 @@ pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failur
     image_files::Images { pixels: &out, shape, names: &names, sequence: true }.put(target, printer)
 }
 
-/// The image that one end is.
+/// Image and name of one end.
 fn end(
     text: &str,
     loaded: &Loaded<TrainedAef>,

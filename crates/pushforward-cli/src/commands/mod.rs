@@ -1,4 +1,4 @@
-//! One command a file. Commands never import each other; what several need is here.
+//! One file per command. Commands never import each other; shared helpers are here.
 
 pub(crate) mod data;
 pub(crate) mod decode;
@@ -33,35 +33,35 @@ use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
 use crate::printer::Printer;
 
-/// The device of a request; whatever is computed from here on has its precision.
+/// Opens the device of a request and sets the precision of all following computations.
 fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
     args.precision.map_or(Precision::High, Precision::from).set();
     pushforward::device::open(&args.device).or_request()
 }
 
-/// A model to use.
+/// Loads a model of any family.
 fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Failure> {
     let weights = if raw { WeightSet::Raw } else { WeightSet::Ema };
     run::load(path, weights, &open_device(device)?).or_request()
 }
 
-/// A classifier to use.
+/// Loads a classifier.
 fn load_classifier(path: &Path, device: &DeviceArgs) -> Result<Loaded<TrainedClassifier>, Failure> {
     let loaded = load_model(path, false, device)?;
     loaded.classifier("describe images").map_err(|_| EvalError::Features(path.display().to_string())).or_request()
 }
 
-/// The data of a recipe.
+/// Loads the data of a recipe.
 fn load_data(config: &DataConfig, folder: &Path, seed: u64) -> Result<Splits, Failure> {
     config.load(folder, seed).or_request()
 }
 
-/// The images of a recipe, for models of continuous images.
+/// Loads the images of a recipe, for models of continuous images.
 fn load_images(config: &DataConfig, folder: &Path, seed: u64) -> Result<ContinuousSplits, Failure> {
     config.continuous(folder, seed).or_request()
 }
 
-/// Refuses options that were given and that this kind of model does not read. `theirs` names the kind that does.
+/// Refuses options that do not apply to this kind of model. `theirs` names the kind that they apply to.
 fn refuse<M>(given: &[(&str, bool)], theirs: &str, loaded: &Loaded<M>) -> Result<(), Failure> {
     let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     if names.is_empty() {
@@ -85,12 +85,12 @@ fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
     })
 }
 
-/// How samples are drawn where nothing is asked for.
+/// Default request of samples.
 fn sample_request(seed: u64) -> SampleRequest {
     SampleRequest { endpoints: false, ..SampleRequest::map(0, 1, seed) }
 }
 
-/// The evaluation that a recipe asks for, of samples that are drawn in a given way.
+/// The recipe's evaluation of samples drawn by a given request.
 fn eval_request(eval: &EvalConfig, sample: SampleRequest) -> EvalRequest {
     EvalRequest {
         sample: SampleRequest { count: eval.samples, ..sample },
@@ -101,7 +101,7 @@ fn eval_request(eval: &EvalConfig, sample: SampleRequest) -> EvalRequest {
     }
 }
 
-/// What a recipe or a user names for Fréchet distances: ChemNet's weights for molecules, a classifier otherwise.
+/// Loads the feature network of Fréchet distances: ChemNet's weights for molecules, a classifier otherwise.
 fn features(path: Option<&PathBuf>, data: &DataConfig, device: &Device) -> Result<Option<Features>, Failure> {
     let Some(path) = path else { return Ok(None) };
     Ok(Some(if data.is_molecules() {
@@ -148,7 +148,7 @@ fn eval_failure(error: EvalError) -> Failure {
     }
 }
 
-/// The evaluation of a model of images that a recipe asks for.
+/// The recipe's evaluation of a model of images.
 fn image_eval_request(eval: &EvalConfig, seed: u64, batch: usize) -> ImageEvalRequest {
     ImageEvalRequest { images: eval.images, draws: eval.draws, samples: eval.samples, seed, batch }
 }

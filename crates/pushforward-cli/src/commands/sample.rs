@@ -101,7 +101,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
             .as_ref()
             .is_some_and(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
-        // All of one size.
+        // With --nodes, all graphs have that size.
         sizes: args.nodes.map_or(constraints.sizes, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
         diagonal_noise: args.sampler.diagonal_noise,
     };

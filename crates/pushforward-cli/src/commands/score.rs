@@ -21,10 +21,10 @@ use crate::printer::Printer;
 
 /// Items scored together.
 const BATCH: usize = 32;
-/// Levels of a pixel.
+/// Intensity levels of a pixel.
 const LEVELS: usize = 256;
 
-/// What was found of every item.
+/// Results for every item.
 struct Scores {
     names: Vec<String>,
     /// `-log p`, or a bound of it.
@@ -32,10 +32,10 @@ struct Scores {
     /// Standard errors of an estimate.
     errors: Option<Vec<f64>>,
     estimator: String,
-    /// What the numbers are, for people.
+    /// Description of the numbers for the user.
     meaning: String,
     unit: &'static str,
-    /// Nats in units.
+    /// Converts nats to the unit.
     convert: Box<dyn Fn(f64) -> f64>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
     tell(args, &run, &scores, target, printer)
 }
 
-/// Writes and prints what was found.
+/// Writes and prints the results.
 fn tell(
     args: &ScoreArgs,
     run: &RunInfo,
@@ -140,7 +140,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
     })
 }
 
-/// The estimator that a request asks for, its name, and what it does.
+/// The requested estimator, its name, and its description.
 fn estimator(
     args: &ScoreArgs,
     loaded: &Loaded<TrainedAef>,
@@ -228,7 +228,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     })
 }
 
-/// Items of a file of the user's own.
+/// Reads items from a file of the user.
 fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> {
     match &schema.layout {
         Layout::Text { vocabulary } => {

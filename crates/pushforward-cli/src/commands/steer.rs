@@ -59,7 +59,7 @@ impl Reward for Total<'_> {
     }
 
     fn soft(&self, pi: Tensor<3>) -> Option<Tensor<1>> {
-        // What a program says has no gradient.
+        // A program's reward has no gradient.
         self.program.is_none().then_some(())?;
         Some(self.spec.as_ref()?.soft(pi)? * self.strength)
     }
@@ -126,7 +126,7 @@ fn failure(error: SteerFailure) -> Failure {
     }
 }
 
-/// The n-gram model of the training text, where the reward asks for it.
+/// The n-gram model of the training text, if the reward needs it.
 fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>) -> Result<Option<KneserNey>, Failure> {
     let specs = [&args.reward, &args.judge].into_iter().flatten();
     let wanted = specs.map(|text| Spec::asks_for(text, "ngram")).collect::<Result<Vec<bool>, _>>().or_request()?;
@@ -178,7 +178,7 @@ fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> Stee
     SteerRequest { sample, method, particles: args.particles, keep: args.keep }
 }
 
-/// What there is to tell.
+/// Results to report.
 struct Outcome<'a> {
     args: &'a SteerArgs,
     loaded: &'a Loaded<TrainedFlowMap>,
@@ -278,7 +278,7 @@ impl Outcome<'_> {
             let row = Row::new(name, unit, value).n(populations.len()).seed(args.seed);
             report.push(row.sampled(method, cost));
         }
-        // Estimates of Z are unbiased, those of its logarithm are not: the mean is taken before the logarithm.
+        // Estimates of Z are unbiased, those of its logarithm are not: hence the mean before the logarithm.
         let z: Vec<f64> = populations.iter().filter_map(|p| p.log_z).collect();
         if !z.is_empty() {
             let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);

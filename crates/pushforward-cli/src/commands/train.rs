@@ -32,13 +32,13 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     let device = open_device(&args.device)?;
     let (recipe, resume) = recipe(args)?;
     recipe.train.precision.set();
-    // A wrong path is better found now than after the training that the network is to judge.
+    // Loaded before the training, so that a wrong path is reported at once.
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
     let features = features(path, &recipe.data, &device)?;
     let data = Data::load(&recipe, &args.data.folder()).or_request()?;
     let folder = args.resume.clone().or_else(|| args.out.clone()).unwrap_or_else(|| free_folder(&recipe.name));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    // A GPU has its own parallelism.
+    // A GPU parallelises by itself.
     let workers = if pushforward::device::is_cpu(&device) { args.threads.unwrap_or(cores) } else { 1 };
     let options = TrainOptions {
         device_name: args.device.device.clone(),
@@ -87,18 +87,18 @@ fn free_folder(name: &str) -> PathBuf {
     std::iter::once(base).chain(numbered).find(|path| !path.exists()).expect("there are endless numbers")
 }
 
-/// A run and where it is told.
+/// A run with its outputs.
 struct Run {
     recipe: Recipe,
     data: Data,
     folder: PathBuf,
-    /// What the evaluation at the end measures distances with.
+    /// Feature network of the final evaluation.
     features: Option<Features>,
     printer: Printer,
 }
 
 impl Run {
-    /// Trains, with everything that is told and written meanwhile.
+    /// Trains, reporting progress and writing the files of the run.
     fn train(&self, options: TrainOptions) -> Result<Trained, Failure> {
         let (config, printer, schema) = (&self.recipe.train, self.printer, self.data.schema());
         let resumed_at = options.resume.as_ref().map(|resume| resume.step);
@@ -149,7 +149,7 @@ impl Run {
         Ok(trained)
     }
 
-    /// Makes the folder of a new run, and opens the files that grow.
+    /// Creates the folder of a new run, and opens its log files.
     fn start(&self, resumed_at: Option<u64>, parameters: usize, examples: usize) -> Result<RunLog, Failure> {
         if resumed_at.is_none() {
             create_run_dir(&self.folder).or_request()?;
@@ -241,7 +241,7 @@ impl Run {
         Ok(())
     }
 
-    /// Writes and prints the report, then the paths of all that was written.
+    /// Writes and prints the report, then the paths of all files written.
     fn close(&self, report: &Report, written: Vec<PathBuf>, checkpoint: &Path) -> Result<(), Failure> {
         let path = self.folder.join("report.json");
         write_atomic(&path, report.to_json().as_bytes()).or_run()?;

@@ -1,4 +1,4 @@
-//! One file over HTTP: from the first mirror that has it, continued where an earlier try stopped, checked, then
+//! Download of one file over HTTP: from the first mirror that has it, resumed after interruptions, verified, then
 //! renamed into place.
 //!
 //! Bytes are collected in `NAME.part` beside the target. The partial file survives a lost connection and an interrupt,
@@ -17,22 +17,22 @@ use crate::archive::check_content;
 use crate::files::{FilesError, sha256_hex};
 use crate::sources::Content;
 
-/// Tries at one mirror, each going on where the last one stopped.
+/// Tries at one mirror, each resuming the last one.
 const TRIES: usize = 4;
 
-/// How connections are made and how long they may keep silent.
+/// Timeouts and proxy of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    /// Time for the name to resolve, and again for the connection to stand.
+    /// Timeout of resolving the name, and again of connecting.
     pub(crate) connect: Duration,
-    /// Time without a byte after which a transfer counts as broken.
+    /// Time without data after which a transfer counts as failed.
     pub(crate) stall: Duration,
     /// Proxy to go through.
     pub(crate) proxy: Option<ureq::Proxy>,
 }
 
 impl Connection {
-    /// The usual patience, and the proxy that the environment names.
+    /// Default timeouts, and the proxy that the environment names.
     pub(crate) fn from_env() -> Self {
         Self { connect: Duration::from_secs(10), stall: Duration::from_secs(30), proxy: ureq::Proxy::try_from_env() }
     }
@@ -46,19 +46,19 @@ impl Connection {
             .timeout_per_read(Some(self.stall))
             .proxy(self.proxy.clone())
             .user_agent(concat!("pushforward/", env!("CARGO_PKG_VERSION")))
-            // The bytes as stored: the checksums are those of the compressed files.
+            // No decoding: the checksums are those of the compressed files.
             .accept_encoding("identity")
             .build()
             .into()
     }
 }
 
-/// What to download and what it must be.
+/// A file to download, with its expected properties.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     /// The same file at several places, tried in turn.
     pub(crate) urls: &'a [String],
-    /// Where it goes; its folder exists.
+    /// Target path; its folder must exist.
     pub(crate) to: &'a Path,
     /// Size, if known.
     pub(crate) bytes: Option<u64>,
@@ -66,11 +66,11 @@ pub(crate) struct Request<'a> {
     pub(crate) sha256: Option<&'a str>,
     /// Structure, for files without a checksum.
     pub(crate) content: Content,
-    /// Patience and proxy.
+    /// Timeouts and proxy.
     pub(crate) connection: &'a Connection,
 }
 
-/// A file that arrived whole.
+/// A completely downloaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrived {
     /// The mirror it came from.
@@ -81,13 +81,13 @@ pub(crate) struct Arrived {
     pub(crate) sha256: String,
 }
 
-/// Why a file did not arrive.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
     /// No mirror delivered; one entry for each, in the order tried.
     #[error("no mirror delivered the file")]
     Mirrors(Vec<(String, Problem)>),
-    /// The caller asked to stop; what has arrived is kept for the next time.
+    /// The caller asked to stop; the partial file is kept for the next time.
     #[error("the download was interrupted; the same command continues it")]
     Interrupted,
     /// Another process downloads the same file.
@@ -98,16 +98,16 @@ pub(crate) enum DownloadError {
     Files(#[from] FilesError),
 }
 
-/// What was wrong with one mirror.
+/// Why one mirror failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
-    /// There was no connection at all: no network, no such host, nobody listening.
+    /// No connection: no network, unknown host, or connection refused.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// The server answered something else than the file.
+    /// The server answered with an error status.
     #[error("answered with status {0}")]
     Status(u16),
-    /// The connection broke or fell silent, each time it was tried.
+    /// The connection broke or timed out in every try.
     #[error("broke off: {0}")]
     Broken(String),
     /// The file there has another size.
@@ -118,7 +118,7 @@ pub(crate) enum Problem {
         /// Bytes, as announced or received.
         found: u64,
     },
-    /// The file there is another one.
+    /// The file has another checksum.
     #[error("has SHA-256 {found}, expected {expected}; it was deleted")]
     Checksum {
         /// As published.
@@ -126,12 +126,12 @@ pub(crate) enum Problem {
         /// As received.
         found: String,
     },
-    /// The file there is not what its name says.
+    /// The file has another structure than expected.
     #[error("{0}; it was deleted")]
     Content(String),
 }
 
-/// Downloads a file. `on_progress` hears the bytes received so far and their total, and may break off.
+/// Downloads a file. `on_progress` gets the bytes received so far and their total, and may stop.
 ///
 /// # Errors
 /// See [`DownloadError`]; the target is then as it was before.
@@ -158,7 +158,7 @@ pub(crate) fn download(
     Err(DownloadError::Mirrors(problems))
 }
 
-/// SHA-256 of an open file from its start if it is what `request` wants, else what is wrong with it.
+/// SHA-256 of an open file, from its start, if the file satisfies `request`; else the problem.
 pub(crate) fn verify(request: &Request, file: &mut (impl Read + Seek)) -> io::Result<Result<String, Problem>> {
     let found = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
@@ -207,7 +207,7 @@ fn from_mirror(
             Ok(()) => {}
             Err(Stop::Problem(Problem::Broken(why))) => {
                 tries -= 1;
-                // A mirror that sends nothing at all is not asked again.
+                // A mirror that sends no data is not tried again.
                 if tries > 0 && part.length()? > before {
                     continue;
                 }
@@ -220,14 +220,14 @@ fn from_mirror(
             Err(problem) => problem,
         };
         part.clear()?;
-        // The wrong bytes may be those of an earlier try, possibly at another mirror: this one deserves a fresh start.
+        // The wrong bytes may come from an earlier try at another mirror: start from scratch once.
         if before == 0 {
             return Err(problem.into());
         }
     }
 }
 
-/// Appends what is missing to `part`; fine also if nothing is.
+/// Appends the missing bytes to `part`; succeeds also if there are none.
 fn transfer(
     agent: &ureq::Agent,
     url: &str,
@@ -256,9 +256,9 @@ fn transfer(
             received = 0;
         }
         206 if received > 0 && range.start == Some(received) => {}
-        // Nothing is left to send: the partial file is whole.
+        // Nothing is left to send: the partial file is complete.
         416 if received > 0 && range.total == Some(received) => return Ok(()),
-        // The partial file does not belong to what the server has; without it no range is asked for.
+        // The partial file is not a prefix of the server's file; without it, the whole file is requested.
         206 | 416 if received > 0 => {
             part.clear()?;
             return transfer(agent, url, request, part, on_progress);
@@ -269,7 +269,7 @@ fn transfer(
     if let (Some(expected), Some(found)) = (request.bytes, announced)
         && expected != found
     {
-        // Most often a page of a portal or an error in the guise of the file: not worth the transfer.
+        // Most often the page of a captive portal or an error page: not worth the transfer.
         return Err(Problem::Size { expected, found }.into());
     }
     let total = announced.or(request.bytes);
@@ -301,7 +301,7 @@ fn transfer(
     }
 }
 
-/// Tells a missing network from a mirror that misbehaves.
+/// Distinguishes a missing network from a faulty mirror.
 fn call_problem(error: ureq::Error) -> Problem {
     use ureq::{Error, Timeout};
     let text = error.to_string();
@@ -317,7 +317,7 @@ fn call_problem(error: ureq::Error) -> Problem {
     }
 }
 
-/// What a `Content-Range` header says: `bytes START-END/TOTAL`, or `bytes */TOTAL`.
+/// A parsed `Content-Range` header: `bytes START-END/TOTAL`, or `bytes */TOTAL`.
 #[derive(Debug, Default, PartialEq)]
 struct Range {
     start: Option<u64>,
@@ -352,7 +352,7 @@ impl Part {
             .open(&path)
             .map_err(FilesError::io("open", &path))?;
         match file.try_lock() {
-            // A file system without locks serves a single download as well.
+            // A file system without locks is fine for a single download.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { path, file }),
             Err(TryLockError::WouldBlock) => Err(DownloadError::Busy(target.to_path_buf())),
         }

@@ -13,7 +13,7 @@ fn content() -> Vec<u8> {
     (0..300_000).map(|_| next()).collect()
 }
 
-/// A target in a fresh folder, with what is asked of it.
+/// A target in a fresh folder, with its request.
 struct Case {
     folder: tempfile::TempDir,
     bytes: Option<u64>,

@@ -20,11 +20,12 @@ impl Sizes {
         Self { b: shape[0], n: shape[1], w: shape[2] }
     }
 
-    /// Numbers of the nodes of an entry, and of its edges.
+    /// Elements of the node features of an entry.
     pub(super) fn node(self) -> usize {
         self.n * self.w
     }
 
+    /// Elements of the edge features of an entry.
     pub(super) fn edge(self) -> usize {
         self.n * self.n * self.w
     }
@@ -35,7 +36,7 @@ impl Sizes {
 pub(super) struct Entry<'a>(pub(super) [&'a [f32]; 5]);
 
 simd! {
-    /// Forward, of an entry.
+    /// Forward pass of an entry.
     pub(super) fn forward(
         xs: [Entry<'_>; 2], keys: &[f32], out: [&mut [Slot]; 4], log_sums: &mut [f32], scratch: &mut [f32], s: Sizes,
     ) {
@@ -97,7 +98,7 @@ simd! {
                 }
             }
             for c in 0..w {
-                // Nobody is seen where there are no keys.
+                // A fully masked row gives 0.
                 let scale = if sum[c] > 0.0 { 1.0 / sum[c] } else { 0.0 };
                 out[c].write(value[c] * scale);
                 value[c] = scale;
@@ -132,7 +133,7 @@ simd! {
 }
 
 simd! {
-    /// Backward, of an entry.
+    /// Backward pass of an entry.
     pub(super) fn backward(
         xs: [Entry<'_>; 2], keys: &[f32], log_sums: &[f32], upstream: [&[f32]; 4], out: [[&mut [f32]; 5]; 2],
         scratch: &mut [f32], s: Sizes,
@@ -156,7 +157,7 @@ simd! {
             let (q, logs) = (&q[i * w..][..w], &log_sums[i * w..][..w]);
             let g = go.get(i * w..(i + 1) * w).unwrap_or(zeros);
             let h = ho.get(i * w..(i + 1) * w).unwrap_or(zeros);
-            // Probabilities and slopes again.
+            // Recomputes probabilities and tangents of scores.
             mean.fill(0.0);
             seen.fill(0.0);
             for j in 0..n {

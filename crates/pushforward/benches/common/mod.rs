@@ -1,14 +1,14 @@
-//! What the benchmarks share: their arguments, the table, and the answers to `pytorch/compare.py`.
+//! Shared parts of the benchmarks: arguments, the table, and the protocol of `pytorch/compare.py`.
 //!
 //! ```text
 //! cargo bench --bench NAME -- [--rounds N] [--only CASE,...] [--precision f32|high|bf16] [--json | --describe | --serve]
 //! ```
 //!
-//! Every case is measured in a process of its own, so that peak memory is the case's. `--describe` tells the parameters and the
-//! operations of every case; `--serve` reads a case per line and answers `CASE MILLISECONDS`.
+//! Every case is measured in a process of its own, so that peak memory is the case's. `--describe` prints the
+//! parameters and the operations of every case; `--serve` reads a case per line and answers `CASE MILLISECONDS`.
 //!
-//! The last column of the table counts the matrix products alone (`2 m n k` each). It compares with the machine's rate in
-//! plain matrix products: what is missing is spent elsewhere.
+//! The last column of the table counts the matrix products alone (`2 m n k` each). It compares with the machine's rate
+//! in plain matrix products: the difference is time spent elsewhere.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 #[path = "../../../pushforward-cli/src/process.rs"]
 mod process;
 
-/// What a case does.
+/// A case of a benchmark.
 pub(crate) trait Work: Copy {
     /// Builds the model and returns what is timed.
     fn start(self) -> Box<dyn FnMut()>;
@@ -68,7 +68,7 @@ where
     })
 }
 
-/// Does what the arguments ask for.
+/// Runs the benchmark according to the arguments.
 pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
     process::prepare();
     let (mut rounds, mut cases, mut mode, mut precision) = (10, all.to_vec(), String::new(), "high".to_owned());
@@ -110,7 +110,7 @@ fn describe<W: Work>(all: &[(&'static str, W)]) {
     println!("{}", json!({ "version": version, "parameters": parameters, "gflop": gflop }));
 }
 
-/// Every request is answered by the time of a second run: the first refills caches, and pages given up while idle.
+/// Every answer is the time of a second run: the first refills caches, and pages released while idle.
 fn serve<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
     let mut started: HashMap<&str, Box<dyn FnMut()>> = HashMap::new();
     for line in stdin().lines() {
@@ -173,7 +173,7 @@ fn milliseconds(run: &mut dyn FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// Resident memory of the process, now (`VmRSS:`) or at most (`VmHWM:`), where the system tells it.
+/// Resident memory of the process, now (`VmRSS:`) or at its peak (`VmHWM:`), if the system reports it.
 fn status_mib(what: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(what))?;

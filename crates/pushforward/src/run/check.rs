@@ -1,4 +1,4 @@
-//! Whether a model can be of the data it is given.
+//! Compatibility of a model configuration with a data set.
 
 use crate::aef::ImageShape;
 use crate::data::{Layout, Schema};
@@ -8,7 +8,14 @@ use crate::nn::{Arrangement, SiteShape};
 use crate::run::recipe::ModelConfig;
 use crate::setting::SettingError;
 
-/// What networks compute on, for data of a given description.
+/// Shape of a network's input for data of this schema.
+///
+/// # Examples
+/// ```
+/// use pushforward::run::{image_schema, site_shape};
+/// let sites = site_shape(&image_schema([1, 28, 28]));
+/// assert_eq!((sites.count, sites.classes, sites.grid()), (784, 256, Some([28, 28])));
+/// ```
 pub fn site_shape(schema: &Schema) -> SiteShape {
     let arrangement = match &schema.layout {
         Layout::Image { height, width } => Arrangement::Grid([*height, *width]),
@@ -22,15 +29,23 @@ pub fn site_shape(schema: &Schema) -> SiteShape {
     SiteShape { count: schema.sites, classes: schema.classes, arrangement }
 }
 
-/// What the pixels of an image set look like to a model of continuous images: a schema of 256 levels.
+/// Schema of 8-bit images of `[channels, height, width]`: one site per value, 256 classes.
+///
+/// # Examples
+/// ```
+/// use pushforward::run::{image_schema, image_shape};
+/// let shape = image_shape(&image_schema([3, 32, 16]))?;
+/// assert_eq!([shape.channels, shape.height, shape.width], [3, 32, 16]);
+/// # Ok::<(), pushforward::setting::SettingError>(())
+/// ```
 pub fn image_schema([channels, height, width]: [usize; 3]) -> Schema {
     Schema { sites: channels * height * width, classes: 256, layout: Layout::Image { height, width } }
 }
 
-/// The shape of the images that a schema describes.
+/// Channels, height and width of the images that a schema describes.
 ///
 /// # Errors
-/// If it describes no images.
+/// If the schema is not one of images.
 pub fn image_shape(schema: &Schema) -> Result<ImageShape, SettingError> {
     match schema.layout {
         Layout::Image { height, width } if height * width > 0 && schema.sites.is_multiple_of(height * width) => {
@@ -40,10 +55,23 @@ pub fn image_shape(schema: &Schema) -> Result<ImageShape, SettingError> {
     }
 }
 
-/// Checks that a model can be of data of a given description, so that making it cannot panic.
+/// Checks that a model configuration fits data of this schema; constructing the model cannot panic afterwards.
 ///
 /// # Errors
 /// The key and what it must be.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{Layout, Schema};
+/// use pushforward::run::{Recipe, check, image_schema};
+///
+/// let text = "name = 'c'\ndata = { set = 'glyphs' }\nmodel = { family = 'classifier' }";
+/// let recipe: Recipe = Recipe::parse(text, "here", &[])?;
+/// assert!(check(&recipe.model, &image_schema([1, 16, 16])).is_ok());
+/// let table = Schema { sites: 4, classes: 3, layout: Layout::Table };
+/// assert_eq!(check(&recipe.model, &table).unwrap_err().key, "model.family");
+/// # Ok::<(), pushforward::run::RecipeError>(())
+/// ```
 pub fn check<C: BackboneConfig>(model: &ModelConfig<C>, schema: &Schema) -> Result<(), SettingError> {
     let sites = site_shape(schema);
     match model {

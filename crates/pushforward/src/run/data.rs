@@ -1,4 +1,4 @@
-//! The data of a run, as its family sees them.
+//! The data of a run, in the form that its model family takes.
 
 use std::path::Path;
 
@@ -7,7 +7,25 @@ use crate::flow_map::backbone::BackboneConfig;
 use crate::run::check::image_schema;
 use crate::run::recipe::{ModelConfig, Recipe};
 
-/// The data of a run.
+/// The data of a run: categorical variables or continuous images.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::run::{Data, Recipe};
+///
+/// let text = "
+///     name = 'words'
+///     data = { set = 'echo', letters = 3 }
+///     model = { family = 'flow-map', network = { kind = 'mlp' } }
+/// ";
+/// let recipe: Recipe = Recipe::parse(text, "here", &[])?;
+/// let data = Data::load(&recipe, Path::new("not read: this set is synthetic"))?;
+/// // A word of three letters, twice.
+/// assert_eq!((data.name(), data.schema().sites), ("echo", 6));
+/// assert_eq!(data.label_count(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Data {
     /// Items of categorical variables, for flow maps and classifiers.
@@ -17,7 +35,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// Reads or makes the data that a recipe names, in the form that its family takes.
+    /// Reads the recipe's data set from files, or generates it, in the form that the model family takes.
     ///
     /// # Errors
     /// As [`DataConfig::load`](crate::data::DataConfig::load).
@@ -30,7 +48,7 @@ impl Data {
         })
     }
 
-    /// What an example is.
+    /// Description of an example: number of sites, classes, layout.
     pub fn schema(&self) -> Schema {
         match self {
             Self::Categorical(splits) => splits.schema().clone(),
@@ -46,7 +64,7 @@ impl Data {
         }
     }
 
-    /// Hash of the source files or of the settings of a made-up set.
+    /// SHA-256 of the source files, or of the settings of a synthetic set.
     pub fn sha256(&self) -> &str {
         match self {
             Self::Categorical(splits) => &splits.sha256,
@@ -62,7 +80,7 @@ impl Data {
         }
     }
 
-    /// Number of labels, where the examples have them.
+    /// Number of class labels; `None` for data without labels.
     pub fn label_count(&self) -> Option<usize> {
         match self {
             Self::Categorical(splits) => splits.train.label_count(),

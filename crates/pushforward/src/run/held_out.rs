@@ -1,11 +1,25 @@
-//! Held-out items, spread evenly over a set.
+//! Evenly spaced items of a held-out set.
 
 use crate::data::{Dataset, ExampleKey};
 
-/// Most held-out items that samples are compared with.
+/// Maximum number of held-out items that samples are compared with.
 pub(super) const REFERENCE_ITEMS: usize = 10_000;
 
-/// Class indices of `n` held-out items spread evenly over a set (all of them, where it has fewer).
+/// Class indices of `n` evenly spaced items of a set, or of all if it has fewer: `[min(n, len), sites]`, row by row.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::data::DataConfig;
+/// use pushforward::run::items;
+///
+/// let splits = DataConfig::Echo(Default::default()).load(Path::new("not read"), 0)?;
+/// let ids = items(splits.test.as_ref(), 2);
+/// assert_eq!(ids.len(), 2 * splits.schema().sites);
+/// let (word, echo) = ids[..8].split_at(4);
+/// assert_eq!(word, echo);
+/// # Ok::<(), pushforward::data::DataError>(())
+/// ```
 pub fn items(set: &dyn Dataset, n: usize) -> Vec<u32> {
     let n = n.min(set.len());
     let sites = set.schema().sites;
@@ -16,7 +30,7 @@ pub fn items(set: &dyn Dataset, n: usize) -> Vec<u32> {
     out
 }
 
-/// The labels of the items that [`items`] gives.
+/// Labels of the items that [`items`] returns, in the same order.
 ///
 /// # Panics
 /// If the set has no labels.

@@ -1,4 +1,4 @@
-//! Checkpoints made into models.
+//! Models from checkpoints.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -18,23 +18,23 @@ use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::setting::SettingError;
 use crate::train::checkpoint::{self, Checkpoint, CheckpointError, LAST};
 
-/// Which weights of a checkpoint.
+/// Which weights of a checkpoint to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WeightSet {
-    /// The running average.
+    /// Exponential moving average.
     #[default]
     Ema,
-    /// The trained ones.
+    /// Weights after the last optimiser step.
     Raw,
 }
 
-/// Why a checkpoint could not be used.
+/// Why a checkpoint cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file.
+    /// The file cannot be read, or its tensors do not match the model.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The recipe inside.
+    /// The recipe stored in it is invalid.
     #[error("the recipe inside {path}: {source}")]
     Recipe {
         /// The file.
@@ -42,8 +42,8 @@ pub enum LoadError {
         /// What is wrong.
         source: RecipeError,
     },
-    /// The description of the data inside.
-    #[error("{path} does not say what its data look like ({problem}): it was not written by this program")]
+    /// The data schema stored in it is missing or invalid.
+    #[error("{path} has no valid description of its data ({problem}): it was not written by this program")]
     Schema {
         /// The file.
         path: PathBuf,
@@ -60,18 +60,29 @@ pub enum LoadError {
     },
 }
 
-/// Provenance key of the data's description.
+/// Provenance key of the data's [`Schema`], as JSON.
 pub const SCHEMA_KEY: &str = "schema";
 /// Provenance key of the number of class labels.
 pub(super) const LABELS_KEY: &str = "labels";
 
-/// The file that a run folder or checkpoint path stands for: a folder's latest weights.
+/// The checkpoint file of a path: the latest one of a run folder, or the path itself.
+///
+/// # Examples
+/// ```
+/// use pushforward::run::checkpoint_file;
+/// let folder = tempfile::tempdir()?;
+/// assert!(checkpoint_file(folder.path()).starts_with(folder.path().join("checkpoints")));
+/// let file = folder.path().join("best.safetensors");
+/// assert_eq!(checkpoint_file(&file), file);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn checkpoint_file(path: &Path) -> PathBuf {
     if path.is_dir() { checkpoint::folder(path).join(LAST) } else { path.to_path_buf() }
 }
 
-/// Reads a checkpoint, or the latest one of a run folder. `C` is the configuration of the flow map's network: that of the built-in ones
-/// unless the checkpoint was written for another.
+/// Loads a model from a checkpoint, or from the latest one of a run folder. `C` is the configuration type of a flow
+/// map's network: [`NetworkConfig`](crate::flow_map::network::NetworkConfig) unless the model was trained with a
+/// network of your own. The page of [this module](crate::run) has an example.
 ///
 /// # Errors
 /// See [`LoadError`].
@@ -112,7 +123,7 @@ pub fn load<C: BackboneConfig>(
     Ok(Loaded { model, run })
 }
 
-/// The model of a checked configuration with stored weights.
+/// Constructs the model of a checked configuration and loads its stored weights.
 fn build<C: BackboneConfig>(
     config: &ModelConfig<C>,
     schema: &Schema,

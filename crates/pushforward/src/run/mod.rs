@@ -1,4 +1,5 @@
-//! Runs: where recipe, data and family meet. Recipes are read and checked, models trained, saved, loaded, sampled and measured.
+//! Runs: recipe, data and model family together. Reads and checks recipes, trains, saves and loads models, draws and
+//! evaluates samples.
 //!
 //! ```text
 //! Recipe::parse -> Data::load -> train(recipe, data, options, on_event) -> Trained { loaded, .. }
@@ -7,8 +8,35 @@
 //! Loaded<TrainedAef>     -> draw | log_densities | evaluate_images -> Report
 //! ```
 //!
-//! This room and [`reward`](crate::reward) are the only ones that name several families. A recipe spells the built-in parts; data, networks,
-//! losses and metrics of your own are handed to the same functions (the `examples` of the crate show one each).
+//! This module and [`reward`](crate::reward) are the only ones that name several families. A recipe names the built-in
+//! parts; data, networks, losses and metrics of your own go through the same functions (the `examples` of the crate
+//! show one each).
+//!
+//! # Examples
+//! A checkpoint holds everything that its model needs: the loaded model draws the samples of the trained one, number by
+//! number.
+//! ```
+//! use std::{ops::ControlFlow, path::Path};
+//! use pushforward::prelude::*;
+//! use pushforward::run::{WeightSet, load};
+//!
+//! let text = "
+//!     name = 'tiny'
+//!     data = { set = 'echo' }
+//!     model = { family = 'flow-map', network = { kind = 'mlp', width = 8 } }
+//! ";
+//! let recipe: Recipe = Recipe::parse(text, "tiny", &["train.steps=1".into()])?;
+//! let data = Data::load(&recipe, Path::new("not read: this set is synthetic"))?;
+//! let (folder, device) = (tempfile::tempdir()?, Device::flex());
+//! let options = TrainOptions { folder: Some(folder.path().into()), ..TrainOptions::new(device.clone()) };
+//! let trained = train(&recipe, &data, options, &mut |_| ControlFlow::Continue(()))?.loaded.flow_map("compare")?;
+//!
+//! let loaded = load::<NetworkConfig>(folder.path(), WeightSet::Ema, &device)?.flow_map("compare")?;
+//! let request = SampleRequest::map(3, 2, 0);
+//! let sample = |model: &Loaded<TrainedFlowMap>| model.model.sample(&request, &mut |_| true);
+//! assert_eq!(sample(&loaded)?.endpoints, sample(&trained)?.endpoints);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod check;
 mod data;

@@ -1,4 +1,4 @@
-//! Models for use, with where they come from.
+//! Loaded models with the provenance of their runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::flow_map::network::NetworkConfig;
 use crate::run::recipe::EvalConfig;
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 
-/// A model of any family, without gradients.
+/// A model of any family, for inference (no gradients).
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one value per process")]
 pub enum Model<C: BackboneConfig = NetworkConfig> {
@@ -21,7 +21,7 @@ pub enum Model<C: BackboneConfig = NetworkConfig> {
     Classifier(TrainedClassifier),
 }
 
-/// A model and the run that it comes from.
+/// A model with the description of its run.
 #[derive(Debug)]
 pub struct Loaded<M = Model> {
     /// The model.
@@ -30,7 +30,7 @@ pub struct Loaded<M = Model> {
     pub run: RunInfo,
 }
 
-/// What is known of the run that a model comes from.
+/// Description of the run that produced a model.
 #[derive(Clone, Debug)]
 pub struct RunInfo {
     /// Name of the run.
@@ -41,33 +41,42 @@ pub struct RunInfo {
     pub seed: u64,
     /// The data set, as the recipe spells it.
     pub data: DataConfig,
-    /// What the recipe measures.
+    /// The recipe's settings of the evaluation.
     pub eval: EvalConfig,
     /// The resolved recipe, as TOML.
     pub recipe: String,
-    /// What the data look like.
+    /// Sites, classes and layout of the data.
     pub schema: Schema,
-    /// Versions, data and their hash, device and so on.
+    /// Version, device, precision, name and hash of the data, and so on.
     pub provenance: BTreeMap<String, String>,
     /// Optimiser steps taken.
     pub step: u64,
-    /// The checkpoint; empty where none was written.
+    /// Path of the checkpoint; empty if none was written.
     pub path: PathBuf,
-    /// Hash of the checkpoint; empty where none was written.
+    /// SHA-256 of the checkpoint; empty if none was written.
     pub sha256: String,
 }
 
-/// A model of another family than is needed.
+/// A model is not of the family that an operation needs.
+///
+/// # Examples
+/// ```
+/// use pushforward::run::WrongFamily;
+/// let (found, wanted, purpose) = ("a classifier", "a flow map", "draw samples");
+/// let error = WrongFamily { path: "run".into(), found, wanted, purpose };
+/// let text = "a classifier cannot draw samples: run holds one; use a checkpoint of a flow map";
+/// assert_eq!(error.to_string(), text);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found} cannot {purpose}: {path} holds one; use a checkpoint of {wanted}")]
 pub struct WrongFamily {
     /// The checkpoint.
     pub path: String,
-    /// Its family.
+    /// Family of the model in it.
     pub found: &'static str,
     /// The family that is needed.
     pub wanted: &'static str,
-    /// What for.
+    /// What it is needed for.
     pub purpose: &'static str,
 }
 
@@ -76,7 +85,7 @@ const AEF: &str = "an autoencoder within flows";
 const CLASSIFIER: &str = "a classifier";
 
 impl<C: BackboneConfig> Model<C> {
-    /// Name of the family with its article, for messages.
+    /// Name of the family with its article, as messages use it.
     pub fn family(&self) -> &'static str {
         match self {
             Self::FlowMap(_) => FLOW_MAP,
@@ -87,7 +96,7 @@ impl<C: BackboneConfig> Model<C> {
 }
 
 impl<C: BackboneConfig> Loaded<Model<C>> {
-    /// The flow map, which is needed for the given purpose.
+    /// The flow map; `purpose` completes "... cannot" in the error message.
     ///
     /// # Errors
     /// If it is a model of another family.
@@ -98,7 +107,7 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
         }
     }
 
-    /// The autoencoder, which is needed for the given purpose.
+    /// The autoencoder; `purpose` completes "... cannot" in the error message.
     ///
     /// # Errors
     /// If it is a model of another family.
@@ -109,7 +118,7 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
         }
     }
 
-    /// The classifier, which is needed for the given purpose.
+    /// The classifier; `purpose` completes "... cannot" in the error message.
     ///
     /// # Errors
     /// If it is a model of another family.
@@ -126,7 +135,7 @@ fn wrong(run: &RunInfo, found: &'static str, wanted: &'static str, purpose: &'st
 }
 
 impl RunInfo {
-    /// What a report says of the model.
+    /// The entries of a report that identify the model.
     pub fn identity(&self) -> serde_json::Value {
         serde_json::json!({
             "name": self.name,

@@ -29,13 +29,32 @@ use crate::flow_map::network::NetworkConfig;
 use crate::setting::{SettingError, require};
 use crate::train::TrainConfig;
 
-/// A run: what is learned, from what, and how.
+/// Configuration of a run: data, model, training and evaluation.
+///
+/// # Examples
+/// The resolved recipe, every default spelled out, parses to itself.
+/// ```
+/// use pushforward::run::Recipe;
+///
+/// let text = "
+///     name = 'words'
+///     data = { set = 'echo' }
+///     model = { family = 'flow-map', network = { kind = 'mlp' } }
+/// ";
+/// let recipe: Recipe = Recipe::parse(text, "words.toml", &["train.lr=0.5".into()])?;
+/// assert_eq!(recipe.train.lr, 0.5);
+/// assert_eq!(Recipe::parse(&recipe.to_toml(), "resolved", &[])?, recipe);
+///
+/// let typo = <Recipe>::parse(text, "words.toml", &["train.stepz=3".into()]).unwrap_err();
+/// assert!(typo.to_string().contains("did you mean `steps`?"));
+/// # Ok::<(), pushforward::run::RecipeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound = "C: BackboneConfig")]
 pub struct Recipe<C: BackboneConfig = NetworkConfig> {
-    /// Name of the run; names its folder.
+    /// Name of the run and of its folder.
     pub name: String,
-    /// One line for people.
+    /// Description in one line.
     #[serde(default)]
     pub description: String,
     /// Seed of everything random in the run.
@@ -45,15 +64,15 @@ pub struct Recipe<C: BackboneConfig = NetworkConfig> {
     pub data: DataConfig,
     /// The model.
     pub model: ModelConfig<C>,
-    /// The training.
+    /// Optimiser, batch size, length of training.
     #[serde(default)]
     pub train: TrainConfig,
-    /// What is measured.
+    /// Settings of the evaluation.
     #[serde(default)]
     pub eval: EvalConfig,
 }
 
-/// The families.
+/// Configuration of the model, by family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "family", rename_all = "kebab-case", bound = "C: BackboneConfig")]
 pub enum ModelConfig<C: BackboneConfig = NetworkConfig> {
@@ -65,7 +84,7 @@ pub enum ModelConfig<C: BackboneConfig = NetworkConfig> {
     Classifier(ClassifierConfig),
 }
 
-/// What is measured at the end of a run and by default in an evaluation.
+/// Default settings of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalConfig {
@@ -77,13 +96,14 @@ pub struct EvalConfig {
     pub bound_items: usize,
     /// Draws per item of the likelihood bound.
     pub bound_draws: usize,
-    /// What Fréchet distances are measured with: checkpoint or run folder of a classifier of the same images, or ChemNet's weights.
+    /// Feature network of Fréchet distances: checkpoint or run folder of a classifier of the same images, or ChemNet's
+    /// weights.
     pub features: Option<PathBuf>,
     /// Order of the n-gram model that scores text.
     pub ngram_order: usize,
-    /// Held-out images whose log-density is measured, by models of continuous images.
+    /// Number of held-out images whose log-density is measured; models of continuous images only.
     pub images: usize,
-    /// Draws per image where the log-density is estimated.
+    /// Importance samples per image, for models without an exact log-density.
     pub draws: usize,
 }
 
@@ -102,7 +122,7 @@ impl Default for EvalConfig {
     }
 }
 
-/// Why a recipe is not one.
+/// Why a recipe is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// Not TOML, an unknown key, or a value of the wrong type.
@@ -110,7 +130,7 @@ pub enum RecipeError {
     Parse {
         /// The file or preset.
         origin: String,
-        /// What is wrong, where, and the nearest valid key.
+        /// The problem, its line, and the nearest valid key.
         message: String,
     },
     /// An override is not of the form `key.path=value`, or its path runs through a value.
@@ -121,7 +141,7 @@ pub enum RecipeError {
         /// What is wrong.
         problem: String,
     },
-    /// The values do not fit together.
+    /// A value is out of range, or contradicts another.
     #[error("{origin}: {source}")]
     Invalid {
         /// The file or preset.
@@ -132,7 +152,7 @@ pub enum RecipeError {
 }
 
 impl<C: BackboneConfig> Recipe<C> {
-    /// Reads a recipe and applies overrides. `origin` names it in messages.
+    /// Parses a recipe and applies overrides such as `train.lr=1e-3`. `origin` names it in messages.
     ///
     /// # Errors
     /// See [`RecipeError`].
@@ -144,7 +164,7 @@ impl<C: BackboneConfig> Recipe<C> {
             set(&mut table, text).map_err(|problem| RecipeError::Override { text: text.clone(), problem })?;
         }
         let renamed = upgrade(&mut table);
-        // Read from text once more where nothing was changed, so that the message shows line and column.
+        // Parsed from the text again if nothing was changed: the message then shows line and column.
         let changed = renamed || !overrides.is_empty();
         let recipe: Self = if changed { table.try_into() } else { toml::from_str(text) }.map_err(parse_error)?;
         recipe.validate().map_err(|source| RecipeError::Invalid { origin: origin.to_owned(), source })?;
@@ -156,7 +176,7 @@ impl<C: BackboneConfig> Recipe<C> {
         toml::to_string(self).expect("a recipe holds only tables, arrays, strings and numbers")
     }
 
-    /// Checks what types cannot express.
+    /// Checks ranges, and settings against each other.
     ///
     /// # Errors
     /// The key, what it may be and what was found.
@@ -175,8 +195,8 @@ impl<C: BackboneConfig> Recipe<C> {
     }
 }
 
-/// Renames the keys of recipes from before version 0.1.0; whether there were any. Other old names are aliases of their fields, but serde
-/// knows no alias of a tag.
+/// Renames the keys of recipes from before version 0.1.0; returns whether there were any. Other old names are aliases
+/// of their fields; serde has no aliases of tags.
 fn upgrade(table: &mut Table) -> bool {
     let times = table.get_mut("model").and_then(|model| model.get_mut("times"));
     let Some(times) = times.and_then(Value::as_table_mut) else { return false };

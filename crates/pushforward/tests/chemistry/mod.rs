@@ -1,5 +1,5 @@
-//! Verdicts and canonical SMILES of graphs against RDKit's, on made-up molecules of which a third is deliberately
-//! broken.
+//! Verdicts and canonical SMILES of graphs against RDKit's, on generated molecules of which a third is deliberately
+//! invalid.
 //!
 //! `cases.tsv` is written by `experiments/molecules_against_rdkit.py table`: a graph (atoms, a bar, bonds as
 //! `from-to-order`), RDKit's verdict, and its canonical SMILES of the largest fragment.
@@ -50,7 +50,7 @@ fn verdicts_and_canonical_smiles_are_those_of_rdkit() {
 #[test]
 fn what_is_valid_is_read_back_from_its_text() {
     for (case, _, smiles) in cases().filter(|case| case.1 == "valid") {
-        // Graphs hold what texts of radicals and the like do not, but never the other way round.
+        // Graphs represent molecules that texts of radicals and the like do not, but never vice versa.
         let reading = read(smiles).unwrap_or_else(|refusal| panic!("{case} {smiles}: {refusal}"));
         assert_eq!((reading.canonical.as_str(), canonical(&reading.molecule)), (smiles, Ok(smiles.to_owned())));
     }

@@ -18,13 +18,13 @@ use crate::support::{
     Golden, close, device, golden, golden_and_config, gradients_by_name, precision, tolerance, tracked,
 };
 
-/// One group of a fixture: the published model in our clothes.
+/// One group of a fixture: the published model with our parameters.
 struct Case {
     g: Golden,
     group: String,
     d: usize,
     shape: ImageShape,
-    /// Before anything was read from the fixture.
+    /// The model before parameters were read from the fixture.
     fresh: AefModel,
     model: AefModel,
 }
@@ -124,13 +124,13 @@ impl Case {
     }
 }
 
-/// A parameter's name without the variants of enums, and without where the core flow lies.
+/// A parameter's name without the variants of enums, and without the location of the core flow.
 fn plain(name: &str) -> String {
     let part = |p: &&str| !p.starts_with(char::is_uppercase);
     name.split('.').filter(part).collect::<Vec<_>>().join(".").replace("recognition.core.", "core.")
 }
 
-/// The parameters of the fixture under our plain names.
+/// The parameters of the fixture under our names.
 fn weights(g: &Golden, group: &str, steps: usize) -> StateDict {
     use burn::tensor::TensorData;
     let prefix = format!("{group}.state.");
@@ -170,7 +170,7 @@ fn weights(g: &Golden, group: &str, steps: usize) -> StateDict {
     found
 }
 
-/// Our name of a parameter of the reference, and whether its two axes are swapped; `None` for what we compute.
+/// Our name of a parameter of the reference, and whether its two axes are swapped; `None` for values that we compute.
 fn our_name(name: &str, steps: usize) -> Option<(String, bool)> {
     let flow = |rest: &str, ours: &str, reversed: bool| {
         let (index, rest) = rest.split_once('.')?;
@@ -323,7 +323,7 @@ fn variational_autoencoders_match_the_published_code() {
 #[test]
 fn initialisation_by_the_first_batch_matches_the_published_code() {
     for case in ["center_tiny", "linear_tiny", "vae_tiny"].into_iter().flat_map(cases) {
-        // Everything but what initialisation sets.
+        // All parameters that initialisation does not set.
         let mut model = params::load(case.fresh.clone(), &weights_without_norms(&case)).expect("the same names");
         let x = case.rows("in.x_init").inner();
         match &mut model {
@@ -349,7 +349,7 @@ fn initialisation_by_the_first_batch_matches_the_published_code() {
     }
 }
 
-/// The weights of a case with every normalisation as a fresh model has it.
+/// The weights of a case, with the normalisations of a fresh model.
 fn weights_without_norms(case: &Case) -> StateDict {
     let fresh: StateDict = params::collect(&case.fresh).into_iter().collect();
     let loaded = params::collect(&case.model).into_iter();

@@ -31,12 +31,12 @@ fn tensor(rows: &[Vec<f64>]) -> Tensor<2> {
     tracked(&rows.concat(), [rows.len(), rows[0].len()])
 }
 
-/// Core and shell side by side.
+/// Core and shell, concatenated.
 fn joined(core: &[Vec<f64>], shell: &[Vec<f64>]) -> Vec<Vec<f64>> {
     core.iter().zip(shell).map(|(c, s)| [c.clone(), s.clone()].concat()).collect()
 }
 
-/// Weights for the whole image out of weights for the shell: the core, which comes first, has none.
+/// Weights for the whole image from weights for the shell: zeros for the core, which comes first.
 fn after_core(core: usize, weights: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let width = weights[0].len();
     std::iter::repeat_n(vec![0.0; width], core).chain(weights).collect()
@@ -123,8 +123,8 @@ fn a_partition_is_a_vae_on_its_shell() {
         shape: row_shape(m),
         ..dec()
     };
-    // q(z|s) is the law of mu + sigma c with c ~ N(cond): a posterior flow that is affine in every coordinate would do; here its
-    // noise is set so that z is the same, and its density is computed by hand.
+    // q(z|s) is the distribution of mu + sigma c with c ~ N(cond): a posterior flow that is affine in every coordinate
+    // would do; here its noise is set so that z is the same, and its density is computed by hand.
     let vae = TinyLatent::new(
         no_preprocessing(),
         (encoder(vae_net, m), decoder(vae_dec, &numbers(&p["dec_scale"]))),
@@ -258,7 +258,7 @@ fn importance_sampling_finds_the_marginal_and_misses_it_by_ln_k_as_published() {
     close("with ln K", &estimates(false), &numbers(&recorded["estimate_with_log_K"]), tolerance(1e-9));
     close("without", &estimates(true), &numbers(&recorded["logsumexp_without_log_K"]), tolerance(1e-9));
 
-    // The proposal that needs no width, and the recognition with a width that was tuned, against quadrature.
+    // The proposal without a width parameter, and the recognition with a tuned width, against quadrature.
     let wanted = numbers(&entry["log_marginal_decoder_quadrature"]);
     for proposal in [Proposal::GaussNewton, Proposal::Recognition { noise: Some(5.0) }] {
         let request = MarginalRequest { draws: 20_000, proposal, rows: 4_000, ..MarginalRequest::default() };

@@ -84,7 +84,7 @@ fn param<const D: usize>(g: &Golden, name: &str) -> Param<Tensor<D>> {
     Param::from_tensor(g.tensor(name))
 }
 
-/// All groups of the fixture; none where it is to be skipped.
+/// All groups of the fixture; empty if it is to be skipped.
 fn cases() -> impl Iterator<Item = Case> {
     golden(FILE).into_iter().flat_map(|g| g.groups("in.x0").into_iter().map(move |group| Case::new(g.clone(), group)))
 }
@@ -227,7 +227,7 @@ fn losses_and_parameter_gradients() {
         assert!(!names.is_empty(), "{group} has losses");
         for name in names {
             let loss = case.loss(&name);
-            // The published code adds 1e-8 to 1-s, which shows where the residual is small; with it we agree to 1e-15.
+            // The published code adds 1e-8 to 1-s, which is visible for small residuals; with it we agree to 1e-15.
             let allowed = if name == "lag" { 1e-6 } else { 1e-7 };
             case.check(&format!("loss.{name}"), &to_host(&loss), allowed);
             let grads = loss.backward();

@@ -38,7 +38,7 @@ fn check<const O: usize>(g: &Golden, op: &str, out: Dual<O>, plain: Tensor<O>, i
 /// Reads the gradient of one leaf.
 type Reader = dyn Fn(&burn::tensor::Gradients) -> Vec<f64>;
 
-/// A leaf of any rank, behind one method.
+/// A leaf of any rank.
 struct Leaf(Box<Reader>);
 
 impl Leaf {
@@ -143,7 +143,7 @@ fn attention_with_masked_keys() {
 #[test]
 fn rotary_positions_and_times() {
     let Some(g) = golden(FILE) else { return };
-    // The fixture has heads behind positions; ours has them in front.
+    // The fixture has heads after positions; ours has them before.
     unary::<4, 4>(&g, "rope", |x| {
         let x = x.linear(|v| v.swap_dims(1, 2));
         let [_, _, n, width] = x.dims();
@@ -154,7 +154,7 @@ fn rotary_positions_and_times() {
     unary::<1, 2>(&g, "time_features", |a| TimeFeatures::Sinusoidal.features(a, width));
 }
 
-/// The smallest stride and padding that take one height and width to the other.
+/// The smallest stride and padding that map one height and width to the other.
 fn step_and_zeros(kernel: usize, [_, _, h, w]: [usize; 4], [_, _, out_h, out_w]: [usize; 4]) -> (usize, usize) {
     let mut all = (1..=kernel).flat_map(|stride| (0..kernel).map(move |padding| (stride, padding)));
     let fits = |n: usize, out: usize, (stride, padding): (usize, usize)| {

@@ -1,4 +1,4 @@
-//! The fixtures themselves: the repository has all of them, and no test passes because its own is not there.
+//! The fixtures themselves: the repository has all of them, and no test passes because its fixture is missing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use safetensors::{Dtype, serialize};
 
 use crate::support::Fixtures;
 
-/// The most that the repository's fixtures may weigh, in bytes.
+/// Maximum size of the repository's fixtures, in bytes.
 const ALLOWED: u64 = 4_000_000;
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -30,7 +30,7 @@ fn sources() -> BTreeMap<String, String> {
     files(&folder).into_iter().map(named).collect()
 }
 
-/// The golden tests that this program has.
+/// The golden tests of this binary.
 fn listed(kind: &[&str]) -> Vec<String> {
     let program = std::env::current_exe().expect("the running test is a program");
     let output = Command::new(program).args(["golden::", "--list", "--format", "terse"]).args(kind).output();

@@ -127,14 +127,14 @@ fn preprocessing_of_pixels() {
         let a = check("affine", affine.forward_and_ladj(x()), &wanted("affine_logdet"));
         let y = check("logit", Logit::new(0.0).forward_and_ladj(a), &wanted("logit_logdet"));
         let mut norm = cast_module(ActNorm::init(1, &device().autodiff()), precision(&device()));
-        // The first pixel tells what the normalisation is, the others whether it is that everywhere.
+        // The first pixel determines the normalisation, the others check that it is the same everywhere.
         let scale = (-wanted("actnorm_logdet")[0]).exp();
         let shift = wanted("logit")[0] - scale * wanted("actnorm")[0];
         norm.log_scale = Param::from_tensor(tracked(&[(scale - 1e-5).ln()], [1]));
         norm.shift = Param::from_tensor(tracked(&[shift], [1]));
         norm.assume_initialised();
         let h = check("actnorm", norm.forward_and_ladj(y), &wanted("actnorm_logdet"));
-        // The same in one map, and back.
+        // The same as one map, and its inverse.
         let sum: Vec<f64> = wanted("affine_logdet").iter().zip(wanted("logit_logdet")).map(|(a, b)| a + b).collect();
         check("logit", Logit::new(alpha).forward_and_ladj(x()), &sum);
         let back = Logit::new(alpha).inverse_and_ladj(norm.inverse_and_ladj(h).0).0;

@@ -20,11 +20,11 @@ use crate::support::{Golden, close, device, golden_and_config, tolerance};
 
 const FILE: &str = "flow_map/graph_transformer_tiny";
 const DEEP: &str = "flow_map/graph_transformer_deep";
-/// The published codes do not let `1 - s` or `1 - t` fall below this.
+/// Floor of `1 - s` and `1 - t` in the published codes.
 const FLOOR: f64 = 0.05;
 const EDGE_WEIGHT: f64 = 5.0;
 
-/// The linear layer behind a reference name without its `.weight`; none for parts that have no counterpart.
+/// The linear layer behind a reference name without its `.weight`; `None` for parts without a counterpart.
 fn linear<'a>(net: &'a mut GraphTransformer, name: &str) -> Option<&'a mut Linear> {
     fn within<'a>(net: &'a mut TwoLayers, index: &str) -> &'a mut Linear {
         if index == "0" { &mut net.first } else { &mut net.second }
@@ -84,8 +84,8 @@ fn linear<'a>(net: &'a mut GraphTransformer, name: &str) -> Option<&'a mut Linea
     })
 }
 
-/// The network of a group and its graphs. The widths are those of the weights; how many heads there are and how the network
-/// normalises is in the settings: `<group>.hidden_dims.n_head` and `<group>.norm_type`.
+/// The network of a group and its graphs. The widths are those of the weights; the number of heads and the kind of
+/// normalisation are in the settings: `<group>.hidden_dims.n_head` and `<group>.norm_type`.
 fn network(g: &Golden, group: &str, config: &Value) -> (GraphTransformer, GraphShape) {
     let name = |rest: &str| format!("{group}.{rest}");
     let settings = &config[group];
@@ -140,7 +140,7 @@ fn point(g: &Golden, graph: GraphShape, nodes: &str, edges: &str) -> Tensor<3> {
     graph.join(g.tensor::<3>(nodes).into(), graph.upper(g.tensor::<4>(edges).into())).value
 }
 
-/// All groups of the fixture; none where it is to be skipped.
+/// All groups of the fixture; empty if it is to be skipped.
 fn cases() -> impl Iterator<Item = Case> {
     golden_and_config(FILE)
         .into_iter()
@@ -175,7 +175,7 @@ impl Case {
             let values: Vec<f64> = sizes
                 .iter()
                 .flat_map(|&n| {
-                    // A graph of one node has no pairs, and weighs nothing there.
+                    // A graph of one node has no pairs, and no weight there.
                     let count = if of_nodes { n } else { (n * (n - 1) / 2).max(1) } as f64;
                     graph
                         .sites_of(n)
@@ -193,7 +193,7 @@ impl Case {
         close(&format!("{} {name}", self.group), found, &wanted, tolerance(relative));
     }
 
-    /// Compares a point with stored nodes and edge matrices, where there are nodes and pairs.
+    /// Compares a point with stored nodes and edge matrices, at unmasked nodes and pairs.
     fn check_point(&self, nodes: &str, edges: &str, found: Dual<3>, relative: f64) {
         let (x, e) = self.graph.split(found);
         let mask: Tensor<3> = self.site_mask.clone().unsqueeze_dim(2);

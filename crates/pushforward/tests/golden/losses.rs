@@ -12,7 +12,7 @@ use crate::support::{Golden, close, device, golden_and_config, tolerance};
 
 const FILE: &str = "flow_map/losses";
 
-/// All groups of the fixture; none where it is to be skipped.
+/// All groups of the fixture; empty if it is to be skipped.
 fn cases() -> impl Iterator<Item = Case> {
     golden_and_config(FILE)
         .into_iter()
@@ -190,7 +190,7 @@ fn intermediate_quantities() {
     }
 }
 
-/// What the published gradient leaves out, which a test of values cannot see.
+/// Terms that the published gradient leaves out, which a test of values cannot detect.
 #[test]
 fn stopped_parts_carry_no_gradient() {
     for case in cases() {

@@ -20,7 +20,8 @@ fn frechet_and_kid() {
         let name = |part: &str| format!("{group}.{part}");
         let (shape, a) = golden.floats(&name("a"));
         let (_, b) = golden.floats(&name("b"));
-        // Of fewer samples than dimensions covariances have no full rank, and roots of zero are as good as a root of rounding.
+        // With fewer samples than dimensions, covariances are singular, and square roots of zero eigenvalues amplify
+        // rounding.
         let deficient = a.len().min(b.len()) <= shape[1] * shape[1];
         let (relative, absolute) = if deficient { (0.0, 1e-6) } else { (1e-8, 0.0) };
         let (first, second) = (Moments::of(&a, shape[1]), Moments::of(&b, shape[1]));

@@ -1,4 +1,4 @@
-//! The losses, the posteriors and the likelihood bound where everything is known in closed form: `flow_map/oracle`.
+//! The losses, the posteriors and the likelihood bound for distributions known in closed form: `flow_map/oracle`.
 
 use burn::tensor::Tensor;
 use pushforward::data::synthetic::checker;
@@ -40,12 +40,12 @@ fn rule(g: &Golden, group: &str) -> Rule {
     if is_joint(g, group) { joint(p) } else { single(p) }
 }
 
-/// Whether a group is a table of two variables, and not one variable.
+/// Whether a group is a joint table of two variables.
 fn is_joint(g: &Golden, group: &str) -> bool {
     g.floats(&format!("{group}.p")).0.len() == 2
 }
 
-/// A network that knows a posterior and has no other endpoint.
+/// A network whose endpoint is the posterior.
 struct Exact(Rule);
 
 impl EndpointNet for Exact {
@@ -69,7 +69,7 @@ struct Truth {
 }
 
 impl Truth {
-    /// All groups that have a map; none where the fixture is to be skipped.
+    /// All groups that have a map; empty if the fixture is to be skipped.
     fn all() -> impl Iterator<Item = Self> {
         golden(FILE)
             .into_iter()
@@ -144,7 +144,7 @@ fn lagrangian_and_semigroup_losses_vanish_at_the_true_map() {
             let csd = losses::csd(truth.student_in_t(), z_tt.clone(), truth.x.clone(), pairs, path);
             assert!(largest(&to_host(&csd)) < tolerance(1e-13), "{group} csd: {:e}", largest(&to_host(&csd)));
         }
-        // Divided by (1-t)^2, which magnifies what rounding leaves near t = 1.
+        // Divided by (1-t)^2, which amplifies rounding errors near t = 1.
         let lsd = to_host(&losses::lsd(truth.student_in_t(), z_tt.clone(), truth.x.clone(), pairs, 0.0));
         let scaled: Vec<f64> = lsd
             .chunks(lsd.len() / pairs.t.len())
@@ -158,7 +158,8 @@ fn lagrangian_and_semigroup_losses_vanish_at_the_true_map() {
             .collect();
         let psd = losses::psd(truth.pi.clone().log(), truth.logits("pi_su"), truth.logits("pi_ut"), pairs, &r);
         assert!(largest(&to_host(&psd)) < tolerance(1e-13), "{group} psd: {:e}", largest(&to_host(&psd)));
-        // Zero is the least value, not a formula that is zero everywhere: a wrong tangent or teacher shows.
+        // Zero is the minimum, and the formula is not zero everywhere: a wrong tangent or teacher gives a positive
+        // loss.
         let wrong = Dual::new(truth.pi.clone().log(), truth.pi.zeros_like());
         let csd = losses::csd(wrong, z_tt, truth.x.clone(), pairs, GradientPath::Published);
         assert!(largest(&to_host(&csd)) > 1e-3);
@@ -177,7 +178,7 @@ fn logit_losses_vanish_at_the_true_map_where_their_floor_is_inactive() {
             let kept: Vec<f64> = loss.iter().zip(&arguments).filter(|(_, a)| **a > floor).map(|(l, _)| *l).collect();
             assert!(5 * kept.len() >= loss.len(), "{group} {what}: {} of {} variables count", kept.len(), loss.len());
             assert!(largest(&kept) < tolerance(1e-9), "{group} {what}: {:e}", largest(&kept));
-            // Elsewhere a floor makes the true map look wrong, by up to 0.09 (LSD) and 0.008 (ESD) nats here.
+            // Elsewhere the floor gives the true map a loss, of up to 0.09 (LSD) and 0.008 (ESD) nats here.
             assert!(kept.len() == loss.len() || largest(&loss) > 1e-4, "{group} {what}: the floor has an effect");
         };
         let z = truth.student_in_t();
@@ -279,13 +280,13 @@ fn bound_is_tight_for_two_variables() {
             }
         }
     }
-    // A letter seen twice costs as much as once.
+    // A repeated letter costs as much as a single one.
     let echo = EchoConfig { letters: 1, vocabulary: "abc".into() };
     let wanted = echo.entropy();
     let sites = SiteShape::line(2, 3);
     let exact: Rule = Box::new(move |x, t| echo.posterior(x, t));
     near("echo", estimate(exact, sites, &[1, 1], 1500), wanted);
-    // Sites on their own cost ln K each: the bound sees what the posterior does not know.
+    // Independent sites cost ln K each: the bound includes what the posterior does not know.
     let alone: Rule = Box::new(|x, t| x.chunks(3).flat_map(|x| single(vec![1.0 / 3.0; 3])(x, t)).collect());
     near("independent sites", estimate(alone, sites, &[1, 1], 1500), 2.0 * wanted);
 }

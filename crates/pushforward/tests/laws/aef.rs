@@ -1,5 +1,5 @@
-//! Laws of the autoencoders: invertibility, log-determinants, total mass, what the encoder may see, bounds, and how the published
-//! objective of the expansion runs away.
+//! Identities of the autoencoders: invertibility, log-determinants, total mass, inputs of the encoder, bounds, and the
+//! divergence of the published objective of the expansion.
 
 use burn::module::Param;
 use burn::tensor::Tensor;
@@ -142,7 +142,8 @@ fn a_partition_of_two_values_has_mass_one() {
     let config = AefConfig { latent: 1, ..config(Variant::Corner) };
     let model = model(&config, shape);
     let AefModel::Partition(partition) = &model else { panic!("a corner is a partition") };
-    // In the space of the model, where the density has no edges; its tails are those of affine couplings, hence the reach.
+    // In the space of the model, where the density is smooth; its tails are those of affine couplings, hence the wide
+    // range.
     let (reach, points) = (40.0, 601);
     let step = 2.0 * reach / (points - 1) as f64;
     let line: Vec<f64> = (0..points).map(|i| -reach + step * i as f64).collect();
@@ -163,7 +164,7 @@ fn the_encoder_does_not_see_the_core() {
         let AefModel::Partition(m) = &model else { panic!("{variant:?} is a partition") };
         let h = model.prepare(pixels(1, SHAPE.numel())).h;
         let (n, d) = (SHAPE.numel(), 2);
-        // Moves along the core: what the rotation maps to core coordinates alone.
+        // Directions of the core: those that the rotation maps to core coordinates only.
         let place = |core: Vec<f64>| {
             use pushforward::bijector::Bijector as _;
             let r = m.rotation.forward_and_ladj(h.clone()).0;
@@ -218,7 +219,7 @@ fn a_bound_of_one_draw_is_the_estimate_of_one_draw_and_more_draws_are_tighter() 
         let request = MarginalRequest { draws, proposal, ..MarginalRequest::default() };
         log_densities(&model, x.clone(), 0, &request).expect("there is a density").values
     };
-    // The noise of the estimate: one uniform number for the mixture that is not used here, then the draw.
+    // The noise of the estimate: one uniform number for the mixture, unused here, then the draw.
     let xi: Vec<f64> = (0..64)
         .flat_map(|i| {
             let mut noise = stream(0, Purpose::Likelihood, i);
@@ -235,7 +236,7 @@ fn a_bound_of_one_draw_is_the_estimate_of_one_draw_and_more_draws_are_tighter() 
     let request = MarginalRequest { draws: 512, ..MarginalRequest::default() };
     let other = log_densities(&model, x.clone(), 0, &request).expect("there is a density");
     let other = other.values.iter().sum::<f64>() / 64.0;
-    // The untrained recognition is narrower than the posterior, so its estimate is still on its way up.
+    // The untrained recognition is narrower than the posterior, so its estimate is still biased low.
     assert!(other > many - 0.01 && other - many < 0.1, "two proposals agree: {other} {many}");
 }
 
@@ -333,7 +334,7 @@ fn a_copied_pixel_gains_without_limit_but_for_the_floor() {
 #[test]
 fn a_uniform_density_has_eight_bits() {
     assert!((bits_per_dim_dequantised(0.0, 784, 256) - 8.0).abs() < 1e-12);
-    // What a missing ln K hides.
+    // The error of a missing ln K.
     let k = 128f64.ln();
     let hidden = bits_per_dim_dequantised(k, 784, 256) - 8.0;
     assert!((hidden - 0.008_928_571_428_571_428).abs() < 1e-12, "{hidden}");

@@ -30,7 +30,7 @@ use crate::support::device;
 
 const GRAPH: GraphShape = GraphShape { nodes: 4, node_classes: 3, edge_classes: 4 };
 
-/// A network of every kind with the sites it is for.
+/// A network of every kind with its shape of sites.
 fn kinds() -> Vec<(NetworkConfig, SiteShape)> {
     let grid = SiteShape::image([4, 4], 3);
     let dit = DitConfig { width: 16, blocks: 1, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() };
@@ -81,7 +81,7 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
     }
 }
 
-/// A network that says the same everywhere.
+/// A network with constant output.
 struct Flat;
 
 impl EndpointNet for Flat {

@@ -1,4 +1,4 @@
-//! Laws of invertible maps: round trips, log-determinants, triangular Jacobians, densities of mass one.
+//! Identities of invertible maps: round trips, log-determinants, triangular Jacobians, densities of mass one.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
@@ -112,7 +112,7 @@ fn all() -> Vec<(String, usize, Flow)> {
 
 const ROWS: usize = 3;
 
-/// Points that the map takes: anywhere on the line, or inside the unit interval for logits.
+/// Points in the domain of the map: the real line, or the unit interval for logits.
 fn points(name: &str, d: usize, seed: u64) -> Tensor<2> {
     let values = numbers(ROWS * d, seed);
     let inside = |v: &f64| 0.02 + 0.96 / (1.0 + (-2.0 * v).exp());
@@ -144,7 +144,7 @@ fn jacobians(x: &Tensor<2>, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Vec<Vec<Vec<f
     let mut all = vec![Vec::new(); rows];
     for i in 0..f(x.clone()).dims()[1] {
         let y = f(x.clone()).narrow(1, i, 1).sum();
-        // An output may depend on no input.
+        // An output may be independent of all inputs.
         let gradient = if y.is_tracked() { x.grad(&y.backward()) } else { None };
         let slopes = gradient.map_or_else(|| vec![0.0; rows * d], |g| to_host(&g));
         all.iter_mut().zip(slopes.chunks(d)).for_each(|(jacobian, row)| jacobian.push(row.to_vec()));
@@ -239,7 +239,7 @@ fn without_a_graph_the_numbers_are_the_same() {
         close(&name, &to_host(&z), &to_host(&flow.forward_and_ladj(x).0), tolerance(1e-12));
         let (x, with) = (plain.inverse_and_ladj(z.clone()).0, flow.inverse_and_ladj(Tensor::from_inner(z)).0);
         close(&name, &to_host(&x), &to_host(&with), tolerance(1e-12));
-        // Back on a graph of its own, as training copies its model for every thread.
+        // On a separate autodiff graph, as training copies its model for every thread.
         let y = plain.train().forward_and_ladj(x.clone()).0;
         close(&name, &to_host(&y), &to_host(&flow.forward_and_ladj(Tensor::from_inner(x)).0), tolerance(1e-12));
     }
@@ -275,8 +275,8 @@ fn masked_parameters_see_only_the_features_before() {
     }
 }
 
-/// Inverts a map that is affine in each group of features given those before it, from two evaluations of `f` per group: it knows
-/// nothing of networks.
+/// Inverts a map that is affine in each group of features given those before it, from two evaluations of `f` per group,
+/// independently of the networks.
 fn oracle(f: Pass<'_>, z: &Tensor<2>, group: usize) -> Vec<f64> {
     let ([rows, d], wanted) = (z.dims(), to_host(z));
     let mut x = vec![0.0; rows * d];
@@ -301,7 +301,7 @@ fn the_inverse_of_an_autoregressive_map_is_the_sequential_one() {
     let z = tracked(&numbers(ROWS * 15, 13), [ROWS, 15]);
     let wanted = oracle(&|x| map.forward_and_ladj(x), &z, 3);
     close("tokens", &to_host(&map.inverse_and_ladj(z.clone()).0), &wanted, tolerance(1e-10));
-    // Without a graph attention takes another path.
+    // Without autodiff, attention takes another path.
     close("tokens", &to_host(&map.valid().inverse_and_ladj(z.inner()).0), &wanted, tolerance(1e-10));
 }
 
@@ -410,13 +410,13 @@ fn act_norm_takes_its_statistics_from_the_first_batch() {
                 let own: Vec<f64> =
                     (0..rows * d).filter(|i| i % d / (d / channels) == channel).map(|i| values[i]).collect();
                 let (mean, deviation) = moments(&own);
-                // The floor of the scale is felt in the deviation.
+                // The floor of the scale changes the deviation.
                 assert!(
                     mean.abs() < tolerance(1e-4) && (deviation - 1.0).abs() < tolerance(1e-4),
                     "{mean} {deviation}"
                 );
             }
-            // Another batch does not move it, and gradients flow.
+            // Another batch does not change it, and gradients flow.
             let before = params::collect(&flow);
             let other = x.clone() * 2.0 + 1.0;
             if inverted {
@@ -437,7 +437,7 @@ fn act_norm_survives_a_constant_batch() {
         let mut flow = one(act_norm(2));
         let x = || Tensor::<2>::ones([1, 4], &device()) * 3.0;
         let z = if inverted { flow.initialise_inverse(x()) } else { flow.initialise(x()) };
-        // The floor of 1e-6 makes a scale of 1e6, which leaves what rounding leaves of the mean.
+        // The floor of 1e-6 gives a scale of 1e6, which amplifies the rounding error of the mean.
         assert!(to_host(&z).iter().all(|v| v.abs() < 1.0), "{z}");
         assert!(to_host(&flow.forward_and_ladj(x()).1)[0].is_finite());
         for (name, values) in params::collect(&flow) {

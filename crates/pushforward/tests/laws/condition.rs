@@ -1,4 +1,4 @@
-//! Conditions and guidance: what a model is told of its items, in training and in sampling.
+//! Conditions and guidance: labels and known sites, in training and in sampling.
 
 use std::ops::ControlFlow;
 
@@ -33,7 +33,7 @@ use crate::support::device;
 
 const LABELS: usize = 3;
 
-/// A model of random weights that can be told of labels.
+/// A model with random weights that takes labels.
 fn model(network: &NetworkConfig, sites: SiteShape, parametrisation: Parametrisation) -> FlowMapModel {
     let config = FlowMapModelConfig {
         network: network.clone(),
@@ -168,7 +168,7 @@ fn a_prefix_is_kept_by_every_sampler_and_seen_clean() {
                     .ids;
             assert!(ids.chunks(sites.count).all(|item| item[..2] == prefix), "{kind}, {sampler:?}");
         }
-        // What the point is at a known site changes nothing.
+        // The point at a known site has no influence.
         let like =
             source_tensor(vec![0.0f32; 2 * sites.count * sites.classes], [2, sites.count, sites.classes], &device());
         let conditioning = Conditioning::default().with_prefix(sites, &prefix, &like);

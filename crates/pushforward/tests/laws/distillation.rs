@@ -25,7 +25,7 @@ use crate::support::{device, numbers, precision, tracked};
 pub(crate) fn networks() -> Vec<(&'static str, NetworkConfig, SiteShape)> {
     let line = SiteShape::line(3, 4);
     let image = SiteShape::image([4, 4], 3);
-    // Random frequencies: with geometric ones the slope in t, which is what is tested, would be lost in the rest.
+    // Random frequencies: with geometric ones, the slope in t, which is tested here, would be too small.
     let time = TimeFeatures::Fourier;
     let dit =
         DitConfig { width: 8, blocks: 1, heads: 2, cond: 6, time, time_width: 6, expansion: 2, ..DitConfig::default() };
@@ -94,7 +94,7 @@ struct Problem {
     pairs: TimePairs,
     x_s: Tensor<3>,
     z_tt: Tensor<3>,
-    /// The student's arrival under the unmoved parameters, which the published losses stop.
+    /// The student's endpoint with the original parameters, to which the published losses apply a stop-gradient.
     arrival: Tensor<3>,
 }
 
@@ -127,7 +127,7 @@ impl Problem {
         loss.mean()
     }
 
-    /// The same as a function of the student alone: what is stopped stays at its first value.
+    /// The loss as a function of the student only: stopped terms keep their first value.
     fn frozen(&self, name: &str, net: &FlowMapModel) -> f64 {
         let residual = |scale: fn(f64) -> f64| {
             let (pi, dpi) = losses::endpoint(student(net, &self.x_s, &self.pairs));
@@ -178,7 +178,7 @@ fn gradients_through_the_tangent_are_those_of_finite_differences() {
     }
 }
 
-/// The test above would pass for a loss without derivative; here the tangent's part of the gradient is seen.
+/// The test above would pass for a loss without a derivative; this one checks the tangent's part of the gradient.
 #[test]
 fn the_tangent_contributes_to_the_gradient() {
     for (kind, network, sites) in networks() {

@@ -1,4 +1,4 @@
-//! Tangents of whole networks against central differences, and values that a tangent does not change.
+//! Tangents of whole networks against central differences; values do not change with a tangent.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -17,7 +17,7 @@ use crate::support::{close, device, numbers, precision, tolerance, tracked};
 /// A network as a function of point and times.
 type Net<'a> = &'a dyn Fn(Dual<3>, Dual<1>, Dual<1>) -> Dual<3>;
 
-/// Gives every weight a random value, so that layers that start at zero do not hide behind it.
+/// Gives every weight a random value, because layers that start at zero would hide errors.
 pub(crate) fn randomise<M: Module>(module: M) -> M {
     use burn::module::{ModuleMapper, Param};
     struct Noise(u64);

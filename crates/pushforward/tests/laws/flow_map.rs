@@ -1,4 +1,4 @@
-//! Laws of the flow map itself, for random networks and for networks in closed form.
+//! Identities of the flow map, for random networks and for networks in closed form.
 
 use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::Dual;
@@ -38,7 +38,7 @@ fn network_for(parametrisation: Parametrisation) -> FlowMapModel {
     randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 
-/// The tolerance of a finite difference, which float32 leaves few digits.
+/// The tolerance of a finite difference, which has few digits in float32.
 fn difference(f64_tolerance: f64) -> f64 {
     if precision(&device()) == DType::F64 { f64_tolerance } else { 0.1 }
 }
@@ -132,7 +132,7 @@ fn uniform_logits_cost_the_logarithm_of_the_classes() {
     }
 }
 
-/// The network of a data set with one item: its endpoint is that item from everywhere.
+/// The network of a data set with one item: its endpoint is always that item.
 struct PointMass(Vec<u32>);
 
 impl EndpointNet for PointMass {
@@ -161,7 +161,7 @@ fn one_step_equals_a_hundred_on_a_point_mass() {
     assert_eq!(one.ids, hundred.ids);
     let as_f64 = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
     close("endpoints", &as_f64(&hundred.endpoints), &as_f64(&one.endpoints), 1e-5);
-    // The semigroup on the way, in the test precision.
+    // The semigroup property in between, in the test precision.
     let (map, x) = (FlowMap::new(&net), points(1, 9));
     let whole = map.jump(x.clone(), &[0.1], &[0.8]);
     let halves = map.jump(map.jump(x, &[0.1], &[0.35]), &[0.35], &[0.8]);
@@ -206,7 +206,7 @@ fn evidence_alone_is_the_posterior_of_uniform_variables() {
 
 #[test]
 fn evidence_moves_with_point_and_time() {
-    // Past the cap (s > 0.877 for 64) the factor stays, and only the point moves the logits.
+    // Past the cap (s > 0.877 for 64), the factor is constant, and logits change with the point only.
     for (cap, s) in [(64.0, [0.0, 0.3, 0.8]), (64.0, [0.9, 0.97, 1.0]), (2.0, [0.1, 0.45, 0.7])] {
         let net = evidence(dit(), cap);
         let (x, direction) = (points(3, 11), points(3, 12));

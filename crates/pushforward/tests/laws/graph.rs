@@ -1,4 +1,5 @@
-//! Laws of the networks for graphs: tangents, the order of nodes, indifference to padding, and what a sample may hold.
+//! Properties of the networks for graphs: tangents, permutation equivariance, independence of padding, and valid
+//! samples.
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
@@ -189,7 +190,7 @@ fn what_is_not_there_does_not_matter() {
         let model = model(GRAPH, network, OffDiagonal::None);
         let (x, conditioning) = points(GRAPH, &[3, 4]);
         let present = conditioning.site_mask.clone().expect("sizes").unsqueeze_dim::<3>(2);
-        // Whatever stands where there is nothing.
+        // Arbitrary values at padding.
         let other = x.clone() + (present.neg() + 1.0) * conditioning.class_mask.clone().expect("classes") * 7.0;
         let there = |x: &Tensor<3>| to_host(&conditioning.mask(logits(&model, x, &conditioning)));
         close(name, &there(&other), &there(&x), tolerance(1e-9));
@@ -246,7 +247,7 @@ fn every_objective_is_finite_and_reaches_every_parameter() {
             assert!(scalar(&total.clone().inner()).is_finite(), "{name} {off_diagonal:?}");
             let gradients = total.backward();
             for (parameter, gradient) in crate::support::gradients_by_name(&model, &gradients) {
-                // The published network's last layer updates a summary of the graph that nothing reads.
+                // The published network's last layer updates a graph feature that is not used.
                 let unread = ["y_y", "x_y", "e_y", "y_out", "layers.1.graph."];
                 if parameter.contains("layers.1.") && unread.iter().any(|part| parameter.contains(part)) {
                     continue;
@@ -296,7 +297,7 @@ fn samples_have_the_sizes_they_should_and_do_not_depend_on_the_batch() {
     }
 }
 
-/// Knows the law of independent sites: the exact posterior.
+/// The exact posterior of independent sites.
 struct Independent {
     nodes: [f64; 3],
     edges: [f64; 4],

@@ -1,5 +1,5 @@
-//! The fused layers in float32 against their composed forms in float64: values, tangents, and gradients through both, at sizes
-//! that fill no register; and the same bits on any number of threads.
+//! The fused layers in float32 against their composed forms in float64: values, tangents, and gradients through both,
+//! at sizes that are not multiples of a register's; and the same bits on any number of threads.
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -17,16 +17,16 @@ use pushforward::tensor::{from_host, indices, to_host};
 
 use crate::support::{close, numbers};
 
-/// A function of leaves with value and maybe tangent.
+/// A function of leaves with value and optional tangent.
 type Layer<'a> = &'a (dyn Fn(&[Dual<3>]) -> Dual<3> + Sync);
 
-/// Numbers with a name.
+/// Named values.
 type Named = Vec<(String, Vec<f64>)>;
 
-/// What the loss reads of a layer's output.
+/// Which parts of a layer's output the loss uses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Reads {
-    /// The value of an input without tangent.
+    /// The value only; the input has no tangent.
     Plain,
     Value,
     Tangent,
@@ -35,7 +35,7 @@ enum Reads {
 
 /// Output, tangent and all gradients of `sum(c1 y + c2 dy)`.
 ///
-/// With `strided`, leaves enter transposed from how they lie in memory.
+/// With `strided`, leaves are transposed in memory.
 fn evaluate(layer: Layer<'_>, shapes: &[[usize; 3]], reads: Reads, strided: bool, dtype: DType) -> Named {
     let device = Device::flex().autodiff();
     let leaf = |[a, b, c]: [usize; 3], seed: usize| -> Tensor<3> {
@@ -77,7 +77,7 @@ fn evaluate(layer: Layer<'_>, shapes: &[[usize; 3]], reads: Reads, strided: bool
     found
 }
 
-/// What the kernels may be off by, relative to the largest number.
+/// Tolerance of the kernels, relative to the largest number.
 const ALLOWED: [(Precision, f64); 3] = [(Precision::F32, 1e-4), (Precision::High, 1e-4), (Precision::Bf16, 5e-2)];
 
 fn check(what: &str, layer: Layer<'_>, shapes: &[[usize; 3]]) {
@@ -115,7 +115,7 @@ fn parameter<const D: usize>(x: Tensor<D>) -> Param<Tensor<D>> {
     Param::initialized(ParamId::new(), x)
 }
 
-/// A leaf as a vector or matrix of weights, which have no tangent.
+/// A leaf as a vector or matrix of weights, without tangent.
 fn weights<const D: usize>(x: &Dual<3>, shape: [usize; D]) -> Param<Tensor<D>> {
     parameter(x.value.clone().reshape(shape))
 }
@@ -139,7 +139,7 @@ fn linear_maps() {
         check("linear", &|x| layer(x, true).forward(x[0].clone()), &shapes);
         check("linear, gelu", &|x| layer(x, true).forward_gelu(x[0].clone()), &shapes);
         check("linear, silu", &|x| layer(x, true).forward_silu(x[0].clone()), &shapes);
-        // With few digits a number may be on the other side of the kink.
+        // With few digits, a number may be on the other side of the kink.
         check_at(&ALLOWED[..2], "linear, relu", &|x| layer(x, true).forward_relu(x[0].clone()), &shapes);
         check("linear without bias", &|x| layer(x, false).forward(x[0].clone()), &shapes[..2]);
         check("linear without bias, gelu", &|x| layer(x, false).forward_gelu(x[0].clone()), &shapes[..2]);
@@ -168,7 +168,7 @@ fn norms_and_modulation() {
         let modulated =
             |x: &[Dual<3>]| layer_norm(x, features).forward_modulated(x[0].clone(), x[3].clone(), x[4].clone());
         check("modulated", &modulated, &shapes);
-        // A constant under a modulation that moves, and the other way round.
+        // A tangent of the modulation only, and of the input only.
         let only_modulation = |x: &[Dual<3>]| {
             layer_norm(x, features).forward_modulated(x[0].clone().constant(), x[3].clone(), x[4].clone())
         };
@@ -238,7 +238,7 @@ fn attention_of_graphs_by_features() {
             Dual::cat(vec![scores, seen], 1)
         };
         check("edge attention", &all, &shapes);
-        // The last node of every entry but the first is not there.
+        // The last node is masked in every entry but the first.
         let there = |like: &Tensor<3>| {
             let present = (0..b * n).map(|i| if i >= n && n > 1 && i % n == n - 1 { 0.0 } else { 1.0 });
             from_host(&present.collect::<Vec<_>>(), [b, n], like)
@@ -259,7 +259,7 @@ fn summaries_of_sets() {
     for shape @ [b, n, features] in [[1, 1, 1], [2, 3, 5], [3, 9, 17], [5, 40, 48]] {
         let row = |y: Dual<2>| y.linear(|y| y.reshape([b, 1, 4 * features]));
         check("summaries", &|x| row(pool(x[0].clone(), None, Pooling::Masked)), &[shape]);
-        // The last two entries of every set but the first are not there.
+        // The last two entries are masked in every set but the first.
         let masked = |x: &[Dual<3>]| {
             let present = (0..b * n).map(|i| if i >= n && n > 2 && i % n >= n - 2 { 0.0 } else { 1.0 });
             let present = from_host(&present.collect::<Vec<_>>(), [b, n, 1], &x[0].value);
@@ -301,7 +301,7 @@ fn cross_entropy_and_divergence() {
         check("divergence", &soft, &[shape, shape, shape]);
         let constant = |x: &[Dual<3>]| scaled(&x[1], divergence(x[2].value.clone().detach(), x[0].value.clone()));
         check("divergence of a constant that is no law", &constant, &[shape, shape, shape]);
-        // What is certain, and logits of classes that a site does not have.
+        // Certain probabilities, and logits of masked classes.
         let hot: Vec<f64> = (0..b * n * k).map(|i| f64::from(u8::from(i % k == classes[i / k] as usize))).collect();
         let shut: Vec<f64> =
             hot.iter().enumerate().map(|(i, q)| if *q == 0.0 && i % 3 == 0 { -1e9 } else { 0.0 }).collect();
@@ -322,7 +322,7 @@ fn parts_of_a_modulation() {
             modulation.linear.weight = weights(&x[1], [cond, 3 * features]);
             modulation.linear.bias = Some(weights(&x[2], [3 * features]));
             let parts: [Dual<3>; 3] = modulation.forward(x[0].clone().linear(|v| v.reshape([b, cond])));
-            // One part stays without use.
+            // One part is not used.
             parts[0].clone() * parts[2].clone()
         };
         check("modulation", &layer, &shapes);
@@ -338,7 +338,7 @@ fn convolutions() {
         (3, [7, 10], 2, 5, 3, 2),
         (2, [9, 8], 1, 17, 5, 2),
         (11, [12, 12], 8, 20, 3, 1),
-        // Several images at once, and a grid that is handled some rows at a time.
+        // Several images at once, and a grid that is processed a few rows at a time.
         (20, [4, 6], 33, 18, 3, 2),
         (1, [31, 33], 40, 3, 3, 1),
     ] {
@@ -376,7 +376,7 @@ fn convolutions() {
     }
 }
 
-/// Where denormal numbers are slow the kernels take them for zero.
+/// On processors with slow denormal numbers, the kernels treat them as zero.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn numbers_below_the_least_normal_one_count_as_zero() {

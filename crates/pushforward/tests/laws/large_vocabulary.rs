@@ -1,4 +1,4 @@
-//! Samples that hold no points are the samples that do.
+//! The sampler without points gives the same samples as the one with points.
 
 use burn::module::Module as _;
 use burn::tensor::DType;
@@ -21,7 +21,7 @@ use crate::support::device;
 
 const SITES: SiteShape = SiteShape::line(6, 41);
 
-/// A network that cannot be asked with a point.
+/// A network that panics if it is evaluated at a point.
 struct Cut(FlowMapModel);
 
 impl EndpointNet for Cut {
@@ -86,7 +86,7 @@ fn samples_without_points_are_those_with_points() {
                         assert_eq!(found.nfe, whole.nfe, "{what}");
                         assert!(found.endpoints.is_empty() && found.ids.len() == whole.ids.len(), "{what}");
                         let differ = found.ids.iter().zip(&whole.ids).filter(|(a, b)| a != b).count();
-                        // A draw on the verge may fall to the other side.
+                        // A draw close to a boundary may fall on the other side.
                         assert!(differ <= 1, "{what}: {differ} of {} ids", whole.ids.len());
                         let other = SampleRequest { seed: 4, last: LastStep::Draw, ..request };
                         let other = sample(

@@ -1,4 +1,4 @@
-//! Laws of the mathematics, checked in float64.
+//! Mathematical identities, checked in float64.
 
 mod aef;
 mod allowed;

@@ -1,4 +1,4 @@
-//! The training objective: which parameters it reaches, whose predictions it follows, and how it weights.
+//! The training objective: which parameters get gradients, which teacher it follows, and its weights.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
@@ -72,7 +72,7 @@ fn total(parts: &LossParts) -> Tensor<1> {
     parts.terms.iter().map(|t| t.loss.clone()).reduce(|a, b| a + b).expect("a loss has terms")
 }
 
-/// Largest entry of every parameter's gradient, zero where there is none.
+/// Largest entry of every parameter's gradient, 0 without a gradient.
 fn sizes<M: Module>(module: &M, grads: &Gradients) -> Vec<f64> {
     struct Sizes<'a>(&'a Gradients, Vec<f64>);
     impl ModuleVisitor for Sizes<'_> {
@@ -117,7 +117,7 @@ fn every_parameter_is_reached_by_every_objective() {
 fn no_gradient_reaches_the_teacher() {
     let (network, sites) = mlp();
     let model = trained(&network, sites, false);
-    // A teacher that would take gradients if they were offered.
+    // A teacher with gradient tracking.
     let teacher = cast_module(moved(model.clone(), 0.5, 1), DType::F32);
     for off_diagonal in objectives() {
         let with =
@@ -127,7 +127,7 @@ fn no_gradient_reaches_the_teacher() {
         let grads = total(&parts).backward();
         let reached = sizes(&teacher, &grads);
         assert!(reached.iter().all(|v| *v == 0.0), "{off_diagonal:?}: {reached:?}");
-        // The average is followed where it is asked for, and only there.
+        // The average is the teacher if configured, and only then.
         let online =
             |ema: &FlowMapModel| to_host(&loss(&with(Teacher::Online), &model, ema).terms[1].values.per_example);
         assert_eq!(online(&teacher), online(&model.valid()), "{off_diagonal:?}");
@@ -148,7 +148,7 @@ fn no_gradient_reaches_the_teacher() {
     assert!(sizes(&teacher, &total(&parts).backward()).iter().all(|v| *v == 0.0));
 }
 
-/// A perceptron whose logits are the given ones everywhere.
+/// A perceptron with the given constant logits.
 fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig) -> FlowMapModel {
     let mut model = trained(network, sites, false);
     let Network::Mlp(mlp) = &mut model.network else { panic!("the network is a perceptron") };
@@ -190,7 +190,7 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
     assert_eq!(names(0.0), [("diagonal", 4), ("distillation", 4)]);
     assert_eq!(names(0.25), [("diagonal", 4), ("one_step", 1), ("distillation", 3)]);
     assert_eq!(names(1.0), [("diagonal", 4), ("one_step", 4)]);
-    // Whatever the noise and the times, jumps of a constant law end in it.
+    // With constant logits, a jump to the end arrives at their distribution, whatever the noise and the times.
     let wanted: f64 = p.iter().zip(q).map(|(p, q)| p * (p / q).ln()).sum();
     let found = parts(1.0).pop().expect("a term").values;
     assert!(to_host(&found.per_example).iter().all(|v| (v - wanted).abs() < 1e-5), "not {wanted}");
@@ -242,7 +242,7 @@ fn adaptive_and_learned_weights() {
         let (_, scalar, learned, own) = run(Weighting::Learned, Some(w));
         close("learned loss", &[scalar], &[(-w).exp() * value + w], 1e-4);
         close("learned gradient", &learned, &gradient.iter().map(|g| g * (-w).exp()).collect::<Vec<_>>(), 1e-4);
-        // d/dw = 1 - exp(-w) L: the last parameter is the offset.
+        // d/dw = 1 - exp(-w) L: the last parameter is the bias.
         close("offset", &own[own.len() - 1..], &[(1.0 - (-w).exp() * value).abs()], 1e-4);
     }
 }

@@ -1,5 +1,5 @@
-//! What less exact products cost: a transformer's loss and gradient beside those with float32 products, for objectives without and
-//! with a derivative in time.
+//! Errors of reduced precision: a transformer's loss and gradient against those with float32 products, for objectives
+//! without and with a derivative in time.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
@@ -59,7 +59,7 @@ fn less_exact_products_cost_little() {
             let what =
                 format!("{off_diagonal:?} in {precision:?}: relative errors of loss and gradient {a:.1e} and {b:.1e}");
             assert!(a < of_loss && b < of_gradient, "{what}");
-            // A scope that changed nothing would pass as well.
+            // The results must differ: otherwise a scope without effect would pass.
             assert!(precision != Precision::Bf16 || b > 1e-5, "{what}: as exact as float32");
         }
     }

@@ -1,4 +1,4 @@
-//! Counting, addressing and the last step of every sampler.
+//! Network evaluations, random streams and the last step of every sampler.
 
 use std::cell::Cell;
 
@@ -68,7 +68,7 @@ impl<N: EndpointNet> EndpointNet for Counting<N> {
     }
 }
 
-/// The network of the unconstrained baseline that stands still: its samples are its noise.
+/// The unconstrained baseline with zero velocity: its samples are its noise.
 struct Still;
 
 impl EndpointNet for Still {
@@ -109,12 +109,13 @@ fn evaluations_are_counted_as_they_are_spent() {
             let samples = run(&net, &SampleRequest { batch: 3, ..request(sampler, nfe) });
             assert_eq!(samples.nfe.len(), 7);
             if let Sampler::Dopri5 { .. } = sampler {
-                // Every item has a count of its own; alone it is the number of calls.
+                // Every item has its own count; for a single item, it is the number of calls.
                 for (i, &counted) in samples.nfe.iter().enumerate() {
                     let net = random();
                     let one = SampleRequest { count: 1, first: i as u64, ..request(sampler, nfe) };
                     assert_eq!(run(&net, &one).nfe, [net.calls.get()], "{sampler:?}, item {i}");
-                    // In float32 an error on the verge may cost one trial step more in another batch.
+                    // In float32, an error estimate close to the tolerance may cost one more trial step in another
+                    // batch.
                     assert!(counted.abs_diff(net.calls.get()) <= 6 && counted >= 8, "{sampler:?}: {counted}");
                 }
                 assert!(samples.nfe.iter().any(|n| *n != samples.nfe[0]), "step sizes are the items' own");
@@ -174,7 +175,7 @@ fn noise_is_addressed_by_item_alone() {
         if sampler == Sampler::Map {
             let noise: Vec<f32> = (0..7).flat_map(|i| stream(11, Purpose::Sample, i).normals(per_item)).collect();
             same("the stream of the item", &whole, &noise, 1e-6);
-            // Renoised once, half way: standing still, the end is half the old noise and half the fresh one.
+            // Renoised once, half way: with zero velocity, the end is half the old noise and half the fresh one.
             let fresh = (0..7).flat_map(|i| stream(11, Purpose::Renoise, i).normals(per_item));
             let wanted: Vec<f32> = noise.iter().zip(fresh).map(|(a, b)| 0.5 * (a + b)).collect();
             let request = request(Sampler::Renoise, 2);

@@ -63,7 +63,7 @@ fn reference(item: u64, t: f64) -> [f64; K] {
     x
 }
 
-/// Largest error of the final endpoints where the flow is known up to `t` and read off by one step from there.
+/// Largest error of the final endpoints if the flow is exact up to `t`, followed by one step.
 fn error(sampler: Sampler, grid: TimeGrid, t: f64) -> f64 {
     let request = SampleRequest { sampler, grid, ..SampleRequest::map(ITEMS, 1, 0) };
     let found = sample(
@@ -76,7 +76,7 @@ fn error(sampler: Sampler, grid: TimeGrid, t: f64) -> f64 {
     found.iter().zip(wanted).map(|(f, w)| (f64::from(*f) - w).abs()).fold(0.0, f64::max)
 }
 
-/// `steps` equal steps to one half, and one from there to the end, which reads the point off through its endpoint.
+/// `steps` equal steps to one half, and one from there to the end, which gives the endpoint at that point.
 fn halfway(steps: usize) -> TimeGrid {
     let times = (0..=steps).map(|i| 0.5 * i as f64 / steps as f64).chain([1.0]);
     TimeGrid::new(times.collect()).expect("the times increase")
@@ -110,7 +110,7 @@ fn dopri5_keeps_its_tolerance() {
     assert!(loose < tight && tight < 400.0, "evaluations: {loose} {tight}");
 }
 
-/// The map's own steps are exact for the map of the flow, whatever the grid: the network here is a constant endpoint's.
+/// Steps of the exact flow map are exact on any grid; here the endpoint is constant.
 #[test]
 fn a_straight_flow_needs_one_step() {
     struct Straight;

@@ -1,4 +1,4 @@
-//! Steered samples follow the tilted law where that can be counted.
+//! Steered samples follow the tilted distribution, where it can be enumerated.
 
 use burn::tensor::Tensor;
 use pushforward::data::synthetic::checker;
@@ -48,7 +48,7 @@ impl Reward for Odd {
         Ok(ids.chunks(3).map(Self::of).collect())
     }
 
-    /// Its mean under independent sites: `E[odd] = (1 - prod_i (1 - 2 p_i)) / 2`.
+    /// Mean of the reward for independent sites: `E[odd] = (1 - prod_i (1 - 2 p_i)) / 2`.
     fn soft(&self, pi: Tensor<3>) -> Option<Tensor<1>> {
         let heads: Tensor<2> = pi.slice_dim(2, 1..2).squeeze_dim(2);
         let even = (heads.clone() * -2.0 + 1.0).prod_dim(1);
@@ -56,7 +56,7 @@ impl Reward for Odd {
     }
 }
 
-/// The tilted law of the coins and its `Z`, by counting.
+/// The tilted distribution of the coins and its `Z`, by enumeration.
 fn tilted_coins() -> (Vec<f64>, f64) {
     let items = (0..8).map(|i| [i >> 2 & 1, i >> 1 & 1, i & 1].map(|b: u32| b));
     let weight = |item: [u32; 3]| {
@@ -143,7 +143,8 @@ fn tilting_follows_the_tilted_law() {
     }
 }
 
-/// With the endpoint itself noised again, the law that is tilted is that of the sampler `renoise`, found here by drawing it.
+/// If the endpoint itself is renoised, the tilted distribution is that of the sampler `renoise`, estimated here by
+/// sampling.
 #[test]
 fn mean_ends_follow_the_tilted_law_of_the_sampler() {
     for last in [LastStep::Draw, LastStep::Argmax] {
@@ -163,7 +164,7 @@ fn mean_ends_follow_the_tilted_law_of_the_sampler() {
             let found = run(&Coins, COINS, &Odd, &wanted);
             let distance = total_variation(&shares(&found.samples.ids, COINS), &law);
             let log_z = found.populations[0].log_z.expect("an estimate");
-            // Both sides are counted: 40,000 draws add about a half of what 10,000 do.
+            // Both sides are estimates: 40,000 draws have about half the error of 10,000.
             assert!(distance < 0.025, "{last:?}, {twist:?}: {distance}");
             assert!((log_z - z.ln()).abs() < 0.05, "{last:?}, {twist:?}: {log_z} against {}", z.ln());
         }
@@ -174,7 +175,7 @@ fn mean_ends_follow_the_tilted_law_of_the_sampler() {
 fn estimates_of_z_are_unbiased() {
     let z = tilted_coins().1;
     for method in [Method::Resample, smc(Twist::Draws, 2), smc(Twist::Soft, 1)] {
-        // Few particles and eager resampling: whatever is biased would show.
+        // Few particles and frequent resampling, which would expose a bias.
         let method = match method {
             Method::Smc(settings) => Method::Smc(SmcSettings { threshold: 1.0, ..settings }),
             other => other,
@@ -271,7 +272,7 @@ fn a_correlated_pair_follows_the_tilted_law() {
             counted[pair[0] as usize * k + pair[1] as usize] += 1e-4;
         }
         let (coarse, fine) = (total_variation(&blocks(&counted), &blocks(&law)), total_variation(&counted, &law));
-        // What independent draws of the tilted law would be off by: sum_i sqrt(p_i (1 - p_i) / (2 pi N)).
+        // Expected error of independent draws from the tilted distribution: sum_i sqrt(p_i (1 - p_i) / (2 pi N)).
         let floor: f64 = law.iter().map(|p| (p * (1.0 - p) / (2.0 * std::f64::consts::PI * 1e4)).sqrt()).sum();
         assert!(coarse < 0.02, "{method:?}: {coarse}");
         assert!(fine < 2.0 * floor, "{method:?}: {fine}, independent draws {floor}");

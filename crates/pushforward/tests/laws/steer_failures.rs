@@ -1,4 +1,4 @@
-//! What cannot be steered says so.
+//! Errors of steering.
 
 use pushforward::flow_map::config::OffDiagonal;
 use pushforward::flow_map::sample::Generator;
@@ -8,7 +8,7 @@ use super::sampler::config;
 use super::steer::{COINS, Coins, Odd, request};
 use crate::support::device;
 
-/// A reward made of a function of all items.
+/// A reward given by a function of all items.
 struct Rule<F>(F);
 
 impl<F: Fn(usize) -> Result<Vec<f64>, RewardError>> Reward for Rule<F> {

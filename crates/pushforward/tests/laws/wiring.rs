@@ -1,5 +1,5 @@
-//! What the training objective feeds into the losses: points, times, directions and teachers, rebuilt here from the
-//! same streams, with finite differences in place of tangents.
+//! Inputs of the losses in the training objective: points, times, directions and teachers, recomputed here from the
+//! same random streams, with finite differences instead of tangents.
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, activation};
@@ -34,7 +34,7 @@ fn shifted(times: &[f64], by: impl Fn(usize) -> f64) -> Vec<f64> {
     times.iter().enumerate().map(|(i, t)| t + by(i)).collect()
 }
 
-/// The distillation term's values of a batch that goes there whole.
+/// Values of the distillation term for a batch without a diagonal part.
 fn expected(off: OffDiagonal, net: &FlowMapModel, ema: &FlowMapModel, x: &Tensor<3>, pairs: &TimePairs) -> Vec<f64> {
     let (s, t, h) = (&pairs.s, &pairs.t, 1e-5);
     let z = at(net, x, s, t);

@@ -1,7 +1,7 @@
-//! ChemNet, whose features the Frechet ChemNet distance compares.
+//! ChemNet, the feature network of the Frechet ChemNet distance.
 //!
 //! ```text
-//! u = onehot(characters of the canonical SMILES, ".") / 35        350 places and more, zeros after the end
+//! u = onehot(characters of the canonical SMILES, ".") / 35        at least 350 positions, zeros after the end
 //! v = SELU(conv(SELU(conv(u))))                                    kernel 4, stride 2, "same" padding
 //! features = last state of lstm_512( lstm_128( v backwards ) backwards )
 //! ```
@@ -10,6 +10,16 @@
 //! from the file `ChemNet_v0.13_pretrained.pt` of the Python package `fcd`, whose SHA-256 it checks.
 //!
 //! Reference: Preuer, Renz, Unterthiner, Hochreiter, Klambauer 2018 (arXiv:1803.09518).
+//!
+//! # Examples
+//! ```
+//! use std::path::Path;
+//! use pushforward::run::evaluate::chemnet::ChemNet;
+//!
+//! assert_eq!(ChemNet::WIDTH, 512);
+//! let error = ChemNet::open(Path::new("absent.safetensors")).unwrap_err();
+//! assert!(error.to_string().contains("experiments/chemnet.py convert"));
+//! ```
 
 use std::path::Path;
 
@@ -24,7 +34,7 @@ use crate::dual::Dual;
 use crate::kernels::Precision;
 use crate::nn::linear::Linear;
 
-/// Symbols of a text in the order of the network's inputs; what is none of them counts as `X`.
+/// Symbols of a SMILES string in the order of the network's inputs; any other counts as `X`.
 const SYMBOLS: [&str; 35] = [
     "C", "N", "O", "H", "F", "Cl", "P", "B", "Br", "S", "I", "Si", "#", "(", ")", "+", "-", "1", "2", "3", "4", "5",
     "6", "7", "8", "=", "[", "]", "@", "c", "n", "o", "s", "X", ".",
@@ -32,14 +42,14 @@ const SYMBOLS: [&str; 35] = [
 const UNKNOWN: usize = 33;
 const END: usize = 34;
 
-/// Places of a text; longer ones make room for themselves.
+/// Minimum number of positions of a string; longer strings extend it.
 const PLACES: usize = 350;
 const CHANNELS: usize = 32;
 const HIDDEN: [usize; 2] = [128, 512];
-/// Texts computed together.
+/// Strings computed together.
 const BATCH: usize = 128;
 
-/// Why a file does not hold the network.
+/// A file does not contain the network.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{file} does not hold ChemNet: {problem}; `experiments/chemnet.py convert {file}` writes it from the Python package `fcd`"
@@ -49,7 +59,7 @@ pub struct ChemNetError {
     problem: String,
 }
 
-/// The network.
+/// The network ChemNet: two convolutions and two LSTM layers.
 #[derive(Debug)]
 pub struct ChemNet {
     /// `[outputs, inputs, 4]`
@@ -59,7 +69,7 @@ pub struct ChemNet {
     pub sha256: String,
 }
 
-/// A layer with memory: `[input, state]` to the gates input, forget, cell and output.
+/// An LSTM layer: `[input, state]` to the gates input, forget, cell and output.
 #[derive(Debug)]
 struct Lstm {
     /// `[inputs + hidden, 4 hidden]`
@@ -115,11 +125,11 @@ impl ChemNet {
         })
     }
 
-    /// Features of molecules, given by canonical SMILES, one after the other: [`WIDTH`](Self::WIDTH) numbers each.
+    /// Features of molecules given as canonical SMILES, molecule by molecule: [`WIDTH`](Self::WIDTH) numbers each.
     pub fn features(&self, smiles: &[&str]) -> Vec<f64> {
-        // Whatever the model's precision: distances are compared between runs.
+        // Independent of the model's precision, because distances are compared between runs.
         let _precision = Precision::High.scope();
-        // A text counts as long as its characters, though some symbols are two.
+        // An upper bound of the number of symbols, some of which have two characters.
         let places = smiles.iter().map(|s| s.len() + 1).max().unwrap_or(0).max(PLACES);
         smiles.chunks(BATCH).flat_map(|smiles| self.batch(smiles, places)).collect()
     }
@@ -150,7 +160,7 @@ impl ChemNet {
 }
 
 impl Lstm {
-    /// The state after every input, from a state of zeros.
+    /// The hidden state after every input, from an initial state of zeros.
     fn states(&self, inputs: &[Tensor<2>]) -> Vec<Tensor<2>> {
         let [b, _] = inputs[0].dims();
         let hidden = self.hidden;
@@ -168,7 +178,7 @@ impl Lstm {
     }
 }
 
-/// Zeros before and after `n` places, as the published port of the network to PyTorch has them.
+/// Zeros before and after `n` positions, as in the published PyTorch port of the network.
 fn padding(n: usize) -> [usize; 2] {
     if n.is_multiple_of(2) { [1, 1] } else { [1, 2] }
 }
@@ -180,7 +190,7 @@ fn selu(x: Tensor<3>) -> Tensor<3> {
     (x.clamp_min(0.0) + below) * SCALE
 }
 
-/// Indices of the symbols of a text, the longest first where several begin alike.
+/// Indices of the symbols of a string; of symbols that start alike, the longest match.
 fn symbols(text: &str) -> Vec<usize> {
     let (mut rest, mut found) = (text, Vec::new());
     while let Some(first) = rest.chars().next() {

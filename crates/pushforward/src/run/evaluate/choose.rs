@@ -1,4 +1,4 @@
-//! The metrics of a data set.
+//! Choice of metrics by data set.
 
 use crate::data::{DataConfig, Layout, Splits};
 use crate::flow_map::sample::Samples;
@@ -11,7 +11,7 @@ use crate::run::evaluate::request::{EvalError, Features, Progress};
 use crate::run::evaluate::synthetic::SyntheticMetrics;
 use crate::run::evaluate::text::TextMetrics;
 
-/// Entropy alone, for data without a check.
+/// Unigram entropy only, for data without other metrics.
 struct EntropyMetrics;
 
 impl SampleMetrics for EntropyMetrics {
@@ -21,11 +21,12 @@ impl SampleMetrics for EntropyMetrics {
     }
 }
 
-/// The metrics of a data set: the made-up sets have an exact check of every sample, text is scored by an n-gram model of the training
-/// part of order `ngram_order`, images by a classifier of the same set, molecules by chemistry.
+/// The metrics of a data set: exact checks for synthetic sets, an n-gram model of order `ngram_order` of the training
+/// split for text, a classifier for images, chemical validity and properties for molecules. `progress` is called before
+/// slow preparations. The page of [this module](crate::run::evaluate) has an example.
 ///
 /// # Errors
-/// If `features` are of other data, or the n-gram model cannot be made.
+/// If `features` is a network of other data, the n-gram model cannot be trained, or `progress` returns false.
 pub fn metrics_for<'a>(
     data: &DataConfig,
     splits: &Splits,

@@ -1,4 +1,5 @@
-//! Metrics of categorical images: a classifier of the same set looks at samples and held-out images.
+//! Metrics of categorical images, from a classifier of the same set: Fréchet distance of features, balance and entropy
+//! of classes.
 
 use crate::classifier::{self, Classifier};
 use crate::data::Splits;
@@ -14,7 +15,7 @@ use crate::run::held_out::{REFERENCE_ITEMS, items};
 use crate::run::model::Loaded;
 use crate::run::trained::TrainedClassifier;
 
-/// What samples of images are compared with.
+/// Classifier and reference statistics of images.
 pub(super) struct ImageMetrics<'a> {
     net: &'a Classifier,
     name: String,
@@ -23,7 +24,7 @@ pub(super) struct ImageMetrics<'a> {
     set: (String, String),
     /// Features of held-out images.
     reference: Moments,
-    /// Shares of the classes among them.
+    /// Shares of the predicted classes among them.
     shares: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! Evaluation of a flow map: samples at several numbers of network evaluations, and the likelihood bound.
+//! Evaluation of flow maps: samples at several numbers of network evaluations, and the likelihood bound.
 
 use burn::tensor::Device;
 
@@ -17,10 +17,35 @@ use crate::run::model::Loaded;
 use crate::run::trained::RequestError;
 use crate::run::trained::TrainedFlowMap;
 
-/// Measures a flow map. `metrics` are those of its data set ([`metrics_for`](super::metrics_for)) or your own.
+/// Evaluates a flow map. `metrics` are those of its data set ([`metrics_for`](super::metrics_for)) or your own.
 ///
 /// # Errors
 /// See [`EvalError`].
+///
+/// # Examples
+/// ```
+/// use std::{ops::ControlFlow, path::Path};
+/// use pushforward::prelude::*;
+/// use pushforward::run::evaluate::{EvalRequest, evaluate, metrics_for};
+///
+/// let text = "
+///     name = 'tiny'
+///     data = { set = 'echo' }
+///     model = { family = 'flow-map', network = { kind = 'mlp', width = 8 } }
+/// ";
+/// let recipe: Recipe = Recipe::parse(text, "tiny", &["train.steps=1".into()])?;
+/// let splits = recipe.data.load(Path::new("not read: this set is synthetic"), recipe.seed)?;
+/// let (data, options) = (splits.clone().into(), TrainOptions::new(Device::flex()));
+/// let model = train(&recipe, &data, options, &mut |_| ControlFlow::Continue(()))?.loaded.flow_map("be evaluated")?;
+///
+/// let metrics = metrics_for(&recipe.data, &splits, None, 5, &mut |_, _, _| true)?;
+/// let sample = SampleRequest { endpoints: false, ..SampleRequest::map(8, 1, 0) };
+/// let request = EvalRequest { sample, nfe: vec![1, 2], repeats: 1, bound_items: 4, bound_draws: 2 };
+/// let report = evaluate(&model, &splits, metrics.as_ref(), &request, &mut |_, _, _| true)?;
+/// let rows = |metric: &str| report.rows.iter().filter(|row| row.metric == metric).count();
+/// assert_eq!((rows("correct"), rows("bound")), (2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     loaded: &Loaded<TrainedFlowMap<C>>,
     splits: &Splits,
@@ -67,7 +92,7 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     Ok(report)
 }
 
-/// How exactly products are made on a device, for reports.
+/// Name of the current precision of matrix products on a device, for reports.
 pub(super) fn dtype(device: &Device) -> &'static str {
     Precision::current().on(device).name()
 }
@@ -86,7 +111,7 @@ fn bound_rows<C: BackboneConfig>(
     for part in ids.chunks(64 * sites) {
         match loaded.model.bound(part, nats.len() as u64, &bound) {
             Ok(values) => nats.extend(values),
-            // Samples can still be judged where the model has no likelihood bound.
+            // A model without a likelihood bound still has metrics of samples.
             Err(RequestError(_)) => return Ok(Vec::new()),
         }
         if !progress("likelihood bound", nats.len(), total) {
@@ -112,7 +137,7 @@ fn bound_rows<C: BackboneConfig>(
         }
     };
     let mut rows = vec![finish(Row::estimate("bound", "nats", estimate)), finish(per_site)];
-    // Where the law is known, the differences tell the excess far more sharply than the mean of the bound does.
+    // If the distribution is known, the paired differences have a far smaller variance than the bounds themselves.
     let exact = exact_nats(&loaded.run.data, &ids, sites);
     rows.extend(exact.map(|exact| {
         let excess: Vec<f64> = nats.iter().zip(exact).map(|(bound, exact)| bound - exact).collect();
@@ -121,7 +146,7 @@ fn bound_rows<C: BackboneConfig>(
     Ok(rows)
 }
 
-/// `-log p` of every item, where the data set's law is known.
+/// `-log p` of every item in nats; `None` if the data distribution is not known.
 fn exact_nats(data: &DataConfig, ids: &[u32], sites: usize) -> Option<Vec<f64>> {
     let uniform = |nats: f64| vec![nats; ids.len() / sites];
     match data {

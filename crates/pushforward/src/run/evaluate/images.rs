@@ -1,8 +1,8 @@
-//! Evaluation of models of continuous images: likelihood, reconstruction and the look of samples.
+//! Evaluation of models of continuous images: likelihood, reconstruction error and distances of samples.
 //!
-//! Bits per dim are those of uniformly dequantised 8-bit images, exact or importance-sampled as the estimator of the row says, and
-//! in expectation never below the truth. The published objective of the expansion is reported beside them under its own
-//! name: it is no likelihood.
+//! Bits per dim are those of uniformly dequantised 8-bit images, exact or importance-sampled as the estimator of the
+//! row says, and in expectation never below the true value. The published objective of the expansion is reported beside
+//! them under its own name, because it is not a likelihood.
 
 use crate::aef::marginal::{MarginalRequest, is_exact};
 use crate::aef::model::DrawRequest;
@@ -25,17 +25,17 @@ use crate::run::trained::TrainedAef;
 use crate::run::trained::TrainedClassifier;
 use crate::tensor::to_host;
 
-/// Levels of a pixel.
+/// Intensity levels of a pixel.
 const LEVELS: usize = 256;
 
-/// What to measure.
+/// Settings of an evaluation of images.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageEvalRequest {
-    /// Held-out images whose log-density and reconstruction are measured.
+    /// Number of held-out images whose log-density and reconstruction error are measured.
     pub images: usize,
-    /// Draws per image where the log-density is estimated.
+    /// Importance samples per image, for models without an exact log-density.
     pub draws: usize,
-    /// Samples that are compared with held-out images.
+    /// Number of samples that are compared with held-out images.
     pub samples: usize,
     /// Seed of everything random.
     pub seed: u64,
@@ -43,7 +43,8 @@ pub struct ImageEvalRequest {
     pub batch: usize,
 }
 
-/// Measures a model of continuous images on the test part. `features` is a classifier of the same images.
+/// Evaluates a model of continuous images on the test split. `features`, a classifier of the same images, adds Fréchet
+/// and kernel distances of samples.
 ///
 /// # Errors
 /// See [`EvalError`].
@@ -171,7 +172,7 @@ fn look(
         if pixels.len() < request.samples * shape.numel() {
             return Err(EvalError::Interrupted);
         }
-        // A model that has diverged draws what is no number; such images are black to the classifier and count as they are.
+        // NaN pixels, which a model that has diverged draws, count as black.
         let ids: Vec<u32> = pixels.iter().map(|&x| u32::from(quantize(x))).collect();
         let drawn = describe(net, &ids);
         let distance = frechet(&Moments::of(&drawn, net.width()), &moments);

@@ -1,20 +1,20 @@
-//! Judging samples of molecules.
+//! Metrics of molecules.
 //!
 //! | metric | denominator |
 //! |---|---|
 //! | `validity_strict`, `validity_largest_fragment` | samples |
 //! | `uniqueness` | valid samples, by either validity: the estimator says which |
-//! | `novelty` | distinct valid samples; not in the training part |
-//! | `valid_unique_novel` | samples; strict |
-//! | `label_accuracy` | strictly valid samples; of the label that they were told to have |
-//! | `coverage`, `coverage_held_out` | molecules of an enumerated set, and of its held-out parts |
+//! | `novelty` | distinct valid samples; counts those not in the training split |
+//! | `valid_unique_novel` | samples; by strict validity |
+//! | `label_accuracy` | strictly valid samples; counts those of the label they were conditioned on |
+//! | `coverage`, `coverage_held_out` | molecules of an enumerated set, and of its held-out splits |
 //!
-//! Distances compare the strictly valid samples, repeats included, with the training part: Wasserstein distances of
+//! Distances compare the strictly valid samples, duplicates included, with the training split: Wasserstein distances of
 //! properties, total variation of atoms, bonds and sizes, a Frechet distance on a fixed list of descriptors (each in
-//! units of its standard deviation in the training part), the Frechet distance on [`ChemNet`]'s features where there is that
-//! network, and discrepancies of graph statistics. The same rows for the
-//! test part, whose sampler is `held-out data`, are the floor that a perfect generator reaches. Uniqueness and coverage
-//! depend on the number of samples and have no interval of a fraction, because repeats are no independent trials.
+//! units of its standard deviation in the training split), the Frechet distance on [`ChemNet`]'s features if that
+//! network is given, and maximum mean discrepancies of graph statistics. The same rows for the test split, whose
+//! sampler is `held-out data`, are the values that a perfect generator would reach. Uniqueness and coverage depend on
+//! the number of samples and have no interval of a fraction, because duplicates are not independent trials.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -38,44 +38,44 @@ use crate::run::evaluate::chemnet::ChemNet;
 use crate::run::evaluate::metrics::SampleMetrics;
 use crate::run::held_out::{REFERENCE_ITEMS, items};
 
-/// Most molecules on either side of a comparison by fingerprint.
+/// Maximum number of molecules on either side of a comparison of fingerprints.
 const FINGERPRINTS: usize = 5_000;
-/// Most graphs on either side of a discrepancy.
+/// Maximum number of graphs on either side of a maximum mean discrepancy.
 const GRAPHS: usize = 1_000;
-/// The list of descriptors under the name that reports give it.
+/// Name of the list of descriptors in reports.
 const SCORER: &str = "24 descriptors of RDKit, first list";
 
-/// What samples of molecules are compared with.
+/// Reference statistics of molecules.
 pub(super) struct MoleculeMetrics<'a> {
     layout: GraphLayout,
     name: String,
     sha256: String,
-    /// Canonical SMILES of the training part.
+    /// Canonical SMILES of the training split.
     train: HashSet<String>,
-    /// Canonical SMILES of the held-out parts, where the set is enumerated.
+    /// Canonical SMILES of the held-out splits; `None` unless the set is enumerated.
     held_out: Option<HashSet<String>>,
     reference: Profile,
-    /// The training part, which gives molecules their labels.
+    /// The training split, which assigns labels to molecules.
     labeller: Arc<dyn Dataset>,
     test: Arc<dyn Dataset>,
-    /// Standard deviations of the descriptors in the training part.
+    /// Standard deviations of the descriptors in the training split.
     scales: Vec<f64>,
-    /// ChemNet, and moments of its features of the training part.
+    /// ChemNet, and moments of its features of the training split.
     chemnet: Option<(&'a ChemNet, Moments)>,
 }
 
-/// What a collection of molecules is like.
+/// Statistics of a collection of molecules.
 struct Profile {
     count: usize,
     /// Values of each property.
     properties: Vec<Vec<f64>>,
     /// Descriptors, molecule by molecule.
     descriptors: Vec<f64>,
-    /// How many atoms there are of each class, bonds of each order, and molecules of each size.
+    /// Counts of atoms by class, of bonds by order, and of molecules by number of atoms.
     histograms: [Vec<f64>; 3],
     fingerprints: Vec<Fingerprint>,
     scaffolds: Vec<String>,
-    /// Descriptions of graphs by each statistic.
+    /// Histograms of every graph, by statistic.
     graphs: Vec<Vec<Vec<f64>>>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> MoleculeMetrics<'a> {
         }
     }
 
-    /// All rows on samples, given as rows of class indices, that were told to have these labels, in turn.
+    /// All metrics of samples, rows of class indices; sample i was conditioned on `labels[i % labels.len()]`.
     fn rows_of(&self, ids: &[u32], labels: &[u32]) -> Vec<Row> {
         let judged = judge(&self.layout, ids);
         let mut rows = self.counts(&judged);
@@ -127,7 +127,7 @@ impl<'a> MoleculeMetrics<'a> {
         rows
     }
 
-    /// The Frechet ChemNet distance, where there is the network.
+    /// The Frechet ChemNet distance; `None` without the network.
     fn chemnet_distance(&self, molecules: &[(&Molecule, &str)]) -> Option<Row> {
         let (net, reference) = self.chemnet.as_ref()?;
         let enough = molecules.len() > 1 && reference.n() > 1;
@@ -136,7 +136,7 @@ impl<'a> MoleculeMetrics<'a> {
         Some(row.n(molecules.len()).reference(&self.name, &self.sha256))
     }
 
-    /// How many strictly valid molecules have the label that they were told to have.
+    /// Fraction of the strictly valid molecules that have the label they were conditioned on; `None` without labels.
     fn label_accuracy(&self, judged: &[(Molecule, Verdict)], labels: &[u32]) -> Option<Row> {
         let pairs = judged.iter().zip(labels.iter().cycle());
         let found: Vec<bool> = pairs
@@ -226,7 +226,7 @@ impl<'a> MoleculeMetrics<'a> {
         rows
     }
 
-    /// Moments of the descriptors in units of [`MoleculeMetrics::scales`]; none below two molecules.
+    /// Moments of the descriptors in units of [`MoleculeMetrics::scales`]; `None` for fewer than two molecules.
     fn moments(&self, profile: &Profile) -> Option<Moments> {
         let width = DESCRIPTORS.len();
         let scaled = profile.descriptors.iter().enumerate().map(|(i, v)| v / self.scales[i % width]);

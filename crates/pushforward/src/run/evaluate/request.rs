@@ -1,4 +1,4 @@
-//! What to measure, and why that may be impossible.
+//! Requests and errors of evaluations.
 
 use crate::flow_map::sample::SampleRequest;
 use crate::flow_map::time::TimeGridError;
@@ -8,15 +8,15 @@ use crate::run::model::Loaded;
 use crate::run::trained::RequestError;
 use crate::run::trained::TrainedClassifier;
 
-/// What to measure of a flow map.
+/// Settings of an evaluation of a flow map.
 #[derive(Clone, Debug)]
 pub struct EvalRequest {
-    /// How samples are drawn; its number of items is that of samples per number of evaluations. Its grid is not used.
+    /// How samples are drawn; `count` is the number of samples for each entry of `nfe`. The grid is not used.
     pub sample: SampleRequest,
-    /// Numbers of network evaluations per item; the adaptive sampler takes its own and ignores them.
+    /// Numbers of network evaluations per item; ignored by the adaptive sampler, which chooses its own.
     pub nfe: Vec<usize>,
-    /// How often samples are drawn and measured, with seeds one after the other; 0 counts as 1. Numbers on samples are then means, with
-    /// Student's interval over repeats.
+    /// Number of independent sets of samples, with consecutive seeds; 0 counts as 1. With several, metrics of samples
+    /// are means with Student's interval over repeats.
     pub repeats: usize,
     /// Held-out items for the likelihood bound; 0 for none.
     pub bound_items: usize,
@@ -29,7 +29,7 @@ pub struct EvalRequest {
 pub enum Features {
     /// A classifier of images of the same set.
     Classifier(Box<Loaded<TrainedClassifier>>),
-    /// Of molecules.
+    /// ChemNet, for molecules.
     ChemNet(Box<ChemNet>),
 }
 
@@ -49,28 +49,29 @@ impl Features {
     }
 }
 
-/// Why an evaluation is not possible.
+/// Why an evaluation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
-    /// The model.
+    /// The request does not fit the model.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// A time grid.
+    /// A number of network evaluations gives no time grid.
     #[error(transparent)]
     Grid(#[from] TimeGridError),
-    /// The n-gram scorer.
+    /// The n-gram model cannot be trained.
     #[error(transparent)]
     Scorer(#[from] KneserNeyError),
-    /// The classifier.
+    /// The feature network is not a classifier of these images.
     #[error("{0} is no classifier of these images: train one with the preset of the set's classifier")]
     Features(String),
-    /// A classifier of images where ChemNet is meant.
-    #[error("{0} knows no molecules: the Frechet distance of molecules takes ChemNet's weights")]
+    /// A classifier of images was given for molecules.
+    #[error("{0} is not a network of molecules: the Frechet distance of molecules takes ChemNet's weights")]
     NotOfMolecules(String),
-    /// The caller asked to stop.
+    /// The progress function returned false.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Told what is being done and how far it is; returns false to stop.
+/// Progress function of an evaluation: called with the stage, the number of items done and their total; returns false
+/// to stop.
 pub type Progress<'a> = dyn FnMut(&str, usize, usize) -> bool + 'a;

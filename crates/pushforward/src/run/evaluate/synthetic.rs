@@ -1,4 +1,4 @@
-//! Metrics of the sets that the program makes itself: every sample is checked exactly.
+//! Metrics of synthetic data sets: every sample is checked exactly.
 
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::flow_map::sample::Samples;
@@ -8,7 +8,7 @@ use crate::metrics::report::Row;
 use crate::metrics::{entropy, interval};
 use crate::run::evaluate::metrics::{SampleMetrics, label_row};
 
-/// Metrics of a made-up set.
+/// Metrics of a synthetic set.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SyntheticMetrics {
     Checker,
@@ -42,7 +42,7 @@ fn checker_rows(pairs: &[u32]) -> Vec<Row> {
     ]
 }
 
-/// Entropy of whole items, corrected for the finite sample; not a number where there are none.
+/// Entropy of whole items, corrected for the finite sample; NaN without items.
 fn joint_entropy(items: &[&[u32]]) -> Row {
     let counts = entropy::joint_counts(items);
     let value = if counts.is_empty() { f64::NAN } else { entropy::joint(&counts).chao_wang_jost };

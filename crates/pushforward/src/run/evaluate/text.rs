@@ -1,4 +1,5 @@
-//! Metrics of text: perplexity under an n-gram model of the training part, entropies, and n-gram statistics of held-out text.
+//! Metrics of text: perplexity under an n-gram model of the training split, entropies, and n-gram statistics of
+//! held-out text.
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use crate::run::evaluate::metrics::SampleMetrics;
 use crate::run::evaluate::request::EvalError;
 use crate::run::held_out::items;
 
-/// Longest n-grams that are compared.
+/// Length of the longest n-grams compared.
 const NGRAMS: usize = 6;
 
-/// What samples of text are compared with.
+/// Scorer and reference statistics of text.
 pub(super) struct TextMetrics {
     scorer: KneserNey,
     /// Counts of the held-out text for n = 1 to 6.

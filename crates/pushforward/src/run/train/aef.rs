@@ -12,14 +12,14 @@ use crate::run::trained::aef::preview_request;
 use crate::tensor::to_host;
 use crate::train::Outcome;
 
-/// Held-out images that a validation looks at.
+/// Held-out images per validation.
 const VALIDATION_ITEMS: usize = 512;
-/// Draws of an estimated log-density in a validation.
+/// Importance samples of a log-density in a validation.
 const VALIDATION_DRAWS: usize = 16;
-/// Images that statistics and principal components are taken from before a run.
+/// Images that initial statistics and principal components are estimated from.
 const INITIAL_ITEMS: usize = 512;
 
-/// Trains an autoencoder; the averaged weights of the last step, without gradients, are the model.
+/// Trains an autoencoder; the resulting model has the averaged weights of the last step, without gradients.
 pub(super) fn train(
     session: &mut Session<'_>,
     splits: &ContinuousSplits,
@@ -29,7 +29,7 @@ pub(super) fn train(
     let shape = image_shape(&image_schema(splits.train.shape()))?;
     let mut net = config.init(shape, &device.clone().autodiff(), &mut session.init());
     if session.resume.is_none() {
-        // Statistics and principal components come from more than one batch.
+        // A single batch is too small for statistics and principal components.
         let count = INITIAL_ITEMS.min(splits.train.len());
         let keys = EpochSampler::new(splits.train.len(), count, seed).keys(0);
         let x = net.images(&splits.train.batch(&keys), count);
@@ -55,7 +55,8 @@ pub(super) fn train(
     session.fit(net, &objective, &next, &validate, &preview)
 }
 
-/// The validation loss and its name: the objective, or the negative log-likelihood where the objective is none.
+/// The validation loss and its name: the objective, or the negative log-likelihood if the objective is not a
+/// likelihood.
 fn validation(
     ema: &AefModel,
     objective: &AefObjective,
@@ -72,7 +73,7 @@ fn validation(
         let mut noise = stream(seed, Purpose::Validation, start as u64);
         let loss = objective.of(ema, &ema.prepare(x.clone()), &mut noise);
         (name, sum) = if loss.kind == LossKind::ExtendedNll {
-            // The published objective is unbounded: what is selected by must be a likelihood.
+            // The published objective is unbounded, so models are selected by a likelihood instead.
             let request = MarginalRequest { draws: VALIDATION_DRAWS, seed, ..MarginalRequest::default() };
             let found = marginal::log_densities(ema, x, start as u64, &request).expect("an expansion has a density");
             (LossKind::Nll.name(), sum - found.values.iter().sum::<f64>())

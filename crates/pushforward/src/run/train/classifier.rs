@@ -8,7 +8,7 @@ use crate::run::train::session::Session;
 use crate::run::trained::classifier::{BATCH, held_out};
 use crate::train::Outcome;
 
-/// Trains a classifier; the averaged weights of the last step, without gradients, are the model.
+/// Trains a classifier; the resulting model has the averaged weights of the last step, without gradients.
 pub(super) fn train(
     session: &mut Session<'_>,
     splits: &Splits,

@@ -1,4 +1,4 @@
-//! Why a run failed.
+//! Errors of training runs.
 
 use std::path::PathBuf;
 
@@ -7,42 +7,42 @@ use crate::run::load::LoadError;
 use crate::setting::SettingError;
 use crate::train::TrainError;
 
-/// Why a run failed, or could not begin.
+/// Why a run failed or could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainRunError {
-    /// The model cannot be of these data.
+    /// The model configuration does not fit the data.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The data are of another form than the family takes.
+    /// The data are not in the form that the model family takes.
     #[error("{name} was opened for another family: open it with `Data::load` and the recipe")]
     DataForm {
         /// Name of the set.
         name: String,
     },
-    /// The model takes labels and the data have none.
+    /// The model is conditioned on labels, and the data have none.
     #[error("model.condition.kind = label needs labels, and {0} has none")]
     NoLabels(String),
-    /// A classifier of data without labels.
+    /// Classifiers need labels, and the data have none.
     #[error("a classifier needs a set of labelled images")]
     NoClasses,
     /// The frozen teacher cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The frozen teacher is of other data.
+    /// The frozen teacher was trained on other data.
     #[error("the teacher {0} was trained on other data")]
     TeacherData(PathBuf),
-    /// The frozen teacher is another model.
+    /// The frozen teacher's configuration differs from the recipe's.
     #[error(
         "the teacher {0} has another network, skip, source or condition than the recipe: a frozen teacher must match"
     )]
     TeacherModel(PathBuf),
-    /// The frozen teacher's weights do not fit.
+    /// The frozen teacher's weights have other names or shapes.
     #[error(transparent)]
     Weights(#[from] ParamsError),
-    /// The caller broke off before the first step.
+    /// The caller returned `Break` from [`Event::Start`](crate::run::Event::Start).
     #[error("stopped before the first step")]
     Refused,
-    /// Training itself.
+    /// A step or a checkpoint failed.
     #[error(transparent)]
     Train(#[from] TrainError),
 }

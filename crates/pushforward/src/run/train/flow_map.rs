@@ -23,10 +23,10 @@ use crate::run::trained::flow_map::{TrainedFlowMap, preview_request};
 use crate::tensor::to_host;
 use crate::train::Outcome;
 
-/// Held-out items that a validation looks at.
+/// Held-out items per validation.
 const VALIDATION_ITEMS: usize = 512;
 
-/// Trains a flow map; the averaged weights of the last step, without gradients, are the model.
+/// Trains a flow map; the resulting model has the averaged weights of the last step, without gradients.
 pub(super) fn train<C: BackboneConfig>(
     session: &mut Session<'_>,
     splits: &Splits,
@@ -43,7 +43,7 @@ pub(super) fn train<C: BackboneConfig>(
     if let Teacher::Frozen { checkpoint, initialise } = &config.objective.teacher {
         let teacher = teacher(Path::new(checkpoint), config, splits.schema(), &device)?;
         if *initialise {
-            // The teacher has no learned loss weight unless it was trained with one; only the network is taken over.
+            // Only the network is copied: the teacher may have been trained without a learned loss weight.
             let weights = params::collect(&teacher.network).into_iter().collect();
             net.network = params::load(net.network, &weights)?;
         }
@@ -75,7 +75,7 @@ pub(super) fn train<C: BackboneConfig>(
     session.fit(net, &objective, &next, &validate, &preview)
 }
 
-/// Held-out items in the batches of a validation.
+/// Held-out items in batches, for validations.
 struct Validation {
     batches: Vec<IdBatch>,
 }
@@ -105,7 +105,7 @@ impl Validation {
     }
 }
 
-/// The network of a finished first stage.
+/// Loads the frozen teacher, a model trained beforehand on the same data with the same network.
 fn teacher<C: BackboneConfig>(
     path: &Path,
     ours: &FlowMapConfig<C>,

@@ -1,4 +1,4 @@
-//! Training by a recipe.
+//! Training from a recipe.
 
 mod aef;
 mod classifier;
@@ -24,26 +24,26 @@ use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{self, CheckpointError, LAST};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
 
-/// What a run leaves.
+/// Result of a training run.
 #[derive(Debug)]
 pub struct Trained<C: BackboneConfig = NetworkConfig> {
-    /// The model: the averaged weights after the last step.
+    /// The model, with the averaged weights after the last step.
     pub loaded: Loaded<Model<C>>,
     /// Why the run ended.
     pub reason: EndReason,
     /// Lowest validation loss.
     pub best_validation: Option<f64>,
-    /// Seconds of training, over all parts of the run.
+    /// Seconds of training, interrupted and resumed parts included.
     pub seconds: f64,
 }
 
 /// Trains the model of a recipe on its data.
 ///
-/// Everything is checked before the first [`Event`], so that a caller who makes files on [`Event::Start`] makes none in vain. The
+/// Everything is checked before the first [`Event`], so that a caller can create its files on [`Event::Start`]. The
 /// precision of matrix products is that of the recipe.
 ///
 /// # Errors
-/// See [`TrainRunError`]. After an error in a step the files of the run are those of its last checkpoint.
+/// See [`TrainRunError`]. After an error in a step, the run folder holds the last checkpoint written.
 ///
 /// # Examples
 /// ```
@@ -52,9 +52,13 @@ pub struct Trained<C: BackboneConfig = NetworkConfig> {
 /// use pushforward::flow_map::sample::SampleRequest;
 /// use pushforward::run::{Data, Recipe, TrainOptions, train};
 ///
-/// let text = "name = 'tiny'\n[data]\nset = 'echo'\n[model]\nfamily = 'flow-map'\nnetwork = { kind = 'mlp', width = 8 }\n";
+/// let text = "
+///     name = 'tiny'
+///     data = { set = 'echo' }
+///     model = { family = 'flow-map', network = { kind = 'mlp', width = 8 } }
+/// ";
 /// let recipe: Recipe = Recipe::parse(text, "tiny", &["train.steps=2".into()])?;
-/// let data = Data::load(&recipe, Path::new("unused: the program makes this set"))?;
+/// let data = Data::load(&recipe, Path::new("not read: this set is synthetic"))?;
 /// let trained = train(&recipe, &data, TrainOptions::new(Device::flex()), &mut |_| ControlFlow::Continue(()))?;
 /// let samples = trained.loaded.flow_map("sample")?.model.sample(&SampleRequest::map(3, 1, 0), &mut |_| true)?;
 /// assert_eq!(samples.items().count(), 3);
@@ -125,7 +129,7 @@ pub fn train<C: BackboneConfig>(
     Ok(Trained { loaded, reason: end.reason, best_validation: end.best_validation, seconds: end.seconds })
 }
 
-/// How a run ended, whatever its model.
+/// How a run ended: the part of [`Outcome`] that does not depend on the model.
 struct End {
     step: u64,
     reason: EndReason,
@@ -138,7 +142,7 @@ fn split<M>(outcome: Outcome<M>) -> (M, End) {
     (ema, End { step, reason, best_validation, seconds })
 }
 
-/// The latest checkpoint of a run folder, and its hash; empty without a folder.
+/// Path and SHA-256 of the latest checkpoint of a run folder; both empty without a folder.
 fn last_checkpoint(folder: Option<&Path>) -> Result<(PathBuf, String), TrainRunError> {
     let Some(folder) = folder else { return Ok((PathBuf::new(), String::new())) };
     let path = checkpoint::folder(folder).join(LAST);

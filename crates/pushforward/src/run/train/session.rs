@@ -1,4 +1,4 @@
-//! One training run between the loop and the caller: what all families share.
+//! Part of a training run that all families share: connects the training loop to the caller's events.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::train::checkpoint::Resume;
 use crate::train::objective::Objective;
 use crate::train::{self, Outcome, RunFolder, StepReport, TrainConfig, TrainRequest, Validate};
 
-/// Something that happened in a run.
+/// Progress of a run, for its caller.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Everything is checked and made; the first step comes next.
+    /// Checks have passed and the model is constructed; the first step comes next.
     Start {
         /// Number of trained parameters.
         parameters: usize,
@@ -52,12 +52,12 @@ pub enum Event<'a> {
     },
 }
 
-/// A few samples to look at.
+/// A few samples for inspection.
 #[derive(Clone, Debug)]
 pub enum Preview {
     /// Items of categorical variables.
     Items {
-        /// Network evaluations of each.
+        /// Network evaluations per item.
         nfe: usize,
         /// Class indices, item by item.
         ids: Vec<u32>,
@@ -76,31 +76,31 @@ impl Preview {
     pub const COUNT: usize = PREVIEW_COUNT;
 }
 
-/// What a run takes beside its recipe and its data.
+/// Options of a run that are not part of its recipe.
 #[derive(Debug)]
 pub struct TrainOptions {
-    /// Where to compute.
+    /// Device to compute on.
     pub device: Device,
-    /// Name of the device, for the records.
+    /// Name of the device, for the provenance.
     pub device_name: String,
-    /// Folder of the run, for checkpoints; none are written if absent.
+    /// Folder of the run, for checkpoints; `None` to write no files.
     pub folder: Option<PathBuf>,
-    /// State to go on from.
+    /// State to resume from; see [`resume`](crate::run::resume).
     pub resume: Option<Resume>,
-    /// Ends this part of the run after so many minutes, leaving it resumable.
+    /// Stops after this many minutes; the run can then be resumed.
     pub max_minutes: Option<f64>,
-    /// Threads that compute micro-batches beside each other; useful on a CPU where `train.accumulate` is above 1.
+    /// Threads that compute micro-batches concurrently; useful on a CPU with `train.accumulate` above 1.
     pub workers: usize,
 }
 
 impl TrainOptions {
-    /// A run from the start on this device, that leaves nothing on disk.
+    /// A new run on this device that writes no files.
     pub fn new(device: Device) -> Self {
         Self { device, device_name: "cpu".into(), folder: None, resume: None, max_minutes: None, workers: 1 }
     }
 }
 
-/// A run that has been checked.
+/// A run whose recipe and data have been checked.
 pub(super) struct Session<'a> {
     pub(super) seed: u64,
     pub(super) config: TrainConfig,
@@ -115,12 +115,12 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// The stream of the initial weights.
+    /// Random stream of the initial weights.
     pub(super) fn init(&self) -> Stream {
         stream(self.seed, Purpose::Init, 0)
     }
 
-    /// Trains a model, and tells the caller what happens.
+    /// Trains a model and passes events on to the caller.
     pub(super) fn fit<M: Module, O: Objective<M> + Sync>(
         &mut self,
         model: M,

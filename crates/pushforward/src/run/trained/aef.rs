@@ -1,4 +1,4 @@
-//! Trained autoencoders: asked for images and log-densities.
+//! Trained autoencoders: sampling and log-densities.
 
 use burn::tensor::Device;
 
@@ -9,15 +9,37 @@ use crate::aef::{AefModel, ImageShape};
 use crate::run::trained::{PREVIEW_COUNT, RequestError};
 
 /// A trained autoencoder within flows, or one of its baselines.
+///
+/// # Examples
+/// The log-density of an image does not depend on the batch (here of an untrained model).
+/// ```
+/// use pushforward::aef::{ImageShape, config::AefConfig, marginal::MarginalRequest};
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::run::TrainedAef;
+///
+/// let text = "variant = 'center'\nlatent = 4\nnetwork = { kind = 'mlp', width = 8 }\n";
+/// let (config, device): (AefConfig, _) = (toml::from_str(text)?, Device::flex());
+/// let shape = ImageShape { channels: 1, height: 4, width: 4 };
+/// let mut net = config.init(shape, &device, &mut stream(0, Purpose::Init, 0));
+/// let pixels: Vec<f32> = (0..32).map(|i| (i as f32 + 0.5) / 32.0).collect();
+/// let x = net.images(&pixels, 2);
+/// net.initialise(x, config.latent, &mut stream(0, Purpose::Init, 1));
+/// let model = TrainedAef { config, net, shape, device };
+/// let both = model.log_densities(&pixels, 0, &MarginalRequest::default())?.values;
+/// let second = model.log_densities(&pixels[16..], 1, &MarginalRequest::default())?.values;
+/// assert!((both[1] - second[0]).abs() < 1e-3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TrainedAef {
-    /// Its settings.
+    /// Configuration.
     pub config: AefConfig,
-    /// Its weights, without gradients.
+    /// Network, without gradients.
     pub net: AefModel,
-    /// Its images.
+    /// Shape of the images.
     pub shape: ImageShape,
-    /// Where it lies.
+    /// Device of the weights.
     pub device: Device,
 }
 
@@ -25,7 +47,7 @@ impl TrainedAef {
     /// Draws images in data space, `count * n` values; see [`AefModel::sample`].
     ///
     /// # Errors
-    /// If the model draws no images, or the request is out of range.
+    /// If the model has no prior, or the temperature is negative or not finite.
     pub fn draw(
         &self,
         request: &DrawRequest,
@@ -42,11 +64,11 @@ impl TrainedAef {
         Ok(self.net.sample(self.shape, self.config.latent, request, &self.device, progress))
     }
 
-    /// Log-densities of dequantised images, `[0, 1]^n` image by image; see [`marginal::log_densities`]. `first` is the index of the
-    /// first image, which addresses its draws.
+    /// Log-densities, in nats, of dequantised images in `[0, 1]^n`, image by image; see [`marginal::log_densities`].
+    /// `first` is the index of the first image: an image's importance samples depend on its index and not on the batch.
     ///
     /// # Errors
-    /// If the model has no density, or the images are not of its size.
+    /// If the model has no density, or the images are not of its shape.
     pub fn log_densities(
         &self,
         pixels: &[f32],
@@ -64,7 +86,7 @@ impl TrainedAef {
     }
 }
 
-/// A request for a few images to look at, with deviations or without.
+/// A request for a few preview images, with deviations or without.
 pub fn preview_request(seed: u64, deviations: bool) -> DrawRequest {
     let count = PREVIEW_COUNT;
     DrawRequest { count, first: 0, temperature: 1.0, deviations, seed, batch: count }

@@ -7,19 +7,19 @@ use crate::run::check::site_shape;
 /// A trained image classifier.
 #[derive(Debug)]
 pub struct TrainedClassifier {
-    /// Its settings.
+    /// Configuration.
     pub config: ClassifierConfig,
-    /// Its weights, without gradients.
+    /// Network, without gradients.
     pub net: Classifier,
 }
 
-/// Most held-out images that accuracy is measured on.
+/// Maximum number of held-out images that accuracy is measured on.
 const HELD_OUT: usize = 10_000;
 /// Images computed together.
 pub(crate) const BATCH: usize = 256;
 
 impl TrainedClassifier {
-    /// Share of the test images that are told right.
+    /// Accuracy on the test images (the first 10,000 if there are more), in `[0, 1]`.
     ///
     /// # Panics
     /// If the set has no labels, or its images are of another size.

@@ -1,4 +1,4 @@
-//! Trained flow maps: asked for samples, steered samples and bounds.
+//! Trained flow maps: sampling, steering and likelihood bounds.
 
 use burn::tensor::Device;
 
@@ -19,15 +19,34 @@ use crate::run::check::site_shape;
 use crate::run::trained::RequestError;
 
 /// A trained flow map.
+///
+/// # Examples
+/// An item depends on its index and not on the batch (here of an untrained model).
+/// ```
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::data::{Layout, Schema};
+/// use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig, sample::SampleRequest};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::run::{TrainedFlowMap, site_shape};
+///
+/// let (schema, device) = (Schema { sites: 3, classes: 5, layout: Layout::Table }, Device::flex());
+/// let config: FlowMapConfig<NetworkConfig> = toml::from_str("network = { kind = 'mlp', width = 8 }")?;
+/// let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+/// let model = TrainedFlowMap::new(config, net, schema, &device);
+/// let four = model.sample(&SampleRequest::map(4, 2, 7), &mut |_| true)?;
+/// let one = model.sample(&SampleRequest { first: 3, ..SampleRequest::map(1, 2, 7) }, &mut |_| true)?;
+/// assert_eq!(four.items().last(), one.items().next());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
-    /// Its settings.
+    /// Configuration.
     pub config: FlowMapConfig<C>,
-    /// Its weights, without gradients.
+    /// Network, without gradients.
     pub net: FlowMapModel<C::Network>,
-    /// What its data look like.
+    /// Sites, classes and layout of the data.
     pub schema: Schema,
-    /// Where it lies.
+    /// Device of the weights.
     pub device: Device,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
@@ -36,16 +55,16 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
 /// Why steering failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SteerFailure {
-    /// The model cannot do it.
+    /// The request does not fit the model.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// Steering itself.
+    /// Steering failed.
     #[error(transparent)]
     Steer(#[from] SteerError),
 }
 
 impl<C: BackboneConfig> TrainedFlowMap<C> {
-    /// Puts a model and its settings together.
+    /// A flow map of data with this schema.
     pub fn new(config: FlowMapConfig<C>, net: FlowMapModel<C::Network>, schema: Schema, device: &Device) -> Self {
         Self { config, net, schema, device: device.clone(), weak: None }
     }
@@ -83,10 +102,12 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         })
     }
 
-    /// Upper bounds of `-log p` in nats, one per item; see [`likelihood::bound`].
+    /// Estimates of an upper bound of `-log p` in nats, one per item; see [`likelihood::bound`]. `ids` are class
+    /// indices, item by item; `first` is the index of the first item, which addresses its noise.
     ///
     /// # Errors
-    /// If the model has no such bound, or the items are not of its kind.
+    /// If the bound does not hold for the model (a source other than the standard Gaussian, velocity prediction), or
+    /// the items are not of its schema.
     pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
         if self.config.noise() != Noise::default() {
             return refuse("the likelihood bound holds for the standard Gaussian source only");
@@ -98,29 +119,29 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
         if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| has(i)) {
             let (count, classes) = (sites.count, sites.classes);
-            return refuse(format!("items have {count} sites of {classes} classes, and the data have others"));
+            return refuse(format!("an item has {count} sites of {classes} classes, and the data do not match"));
         }
         Ok(likelihood::bound(&FlowMap::new(&self.net), sites, ids, first, request, &self.device))
     }
 
-    /// The same model with a weaker one for guidance, such as that of an early checkpoint or a small network.
+    /// The same model with a weaker one for guidance, such as an early checkpoint or a smaller network.
     ///
     /// # Errors
-    /// If they are of different data or conditions.
+    /// If data, source, condition or parametrisation of the two models differ.
     pub fn guided_by(self, weak: Self) -> Result<Self, RequestError> {
         let kind = |model: &Self| {
             (model.parametrisation(), std::mem::discriminant(&model.config.condition), model.config.noise())
         };
         if self.schema != weak.schema || kind(&self) != kind(&weak) {
             return refuse(
-                "a model guides only models of the same data, source, condition and kind of output: take another \
+                "a model guides only models of the same data, source, condition and kind of output: use another \
                  checkpoint for guidance",
             );
         }
         Ok(Self { weak: Some(weak.net), ..self })
     }
 
-    /// A request for a few samples to look at: of every label in turn, where the model takes labels.
+    /// A request for a few preview samples; a model conditioned on labels draws them of every label in turn.
     pub fn preview_request(&self, count: usize, nfe: usize, seed: u64) -> SampleRequest {
         preview_request(&self.net, count, nfe, seed)
     }
@@ -137,10 +158,10 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         self.config.objective.off_diagonal.parametrisation()
     }
 
-    /// A request that fits the model, with its defaults filled in.
+    /// Checks a request against the model and fills in its defaults.
     fn resolve(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
         if !(request.temperature.is_finite() && request.temperature > 0.0) {
-            return refuse(format!("the temperature is positive, found {}", request.temperature));
+            return refuse(format!("the temperature must be positive, found {}", request.temperature));
         }
         let velocity = self.parametrisation() == Parametrisation::Velocity;
         if velocity && (request.last == LastStep::Draw || request.temperature != 1.0) {
@@ -169,15 +190,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 return refuse(format!("the graphs of this model have at most {} nodes", graph.nodes));
             }
         } else if !request.sizes.is_empty() {
-            return refuse("a number of nodes belongs to models of graphs");
+            return refuse("only models of graphs take a number of nodes");
         }
         if request.diagonal_noise && !self.net.network.takes_diagonal_noise() {
-            return refuse("noise on the diagonal is for the network graph-transformer only");
+            return refuse("only the network graph-transformer takes noise on the diagonal");
         }
         Ok(request)
     }
 
-    /// Whether the condition and the guidance that a request names fit the model.
+    /// Checks condition and guidance of a request against the model.
     fn check_condition(&self, request: &SampleRequest) -> Result<(), RequestError> {
         if !request.labels.is_empty() {
             let Some(count) = self.net.label_count() else {
@@ -203,7 +224,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         }
         let w = request.guidance;
         if !(w.is_finite() && w > 0.0) {
-            return refuse(format!("the weight of guidance is positive, found {w}"));
+            return refuse(format!("the weight of guidance must be positive, found {w}"));
         }
         if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.prefix.is_empty() {
             return refuse("guidance needs a label, a prefix or a weaker model to compare with");
@@ -216,7 +237,7 @@ fn refuse<T>(what: impl Into<String>) -> Result<T, RequestError> {
     Err(RequestError(what.into()))
 }
 
-/// A request for a few samples of a network to look at: of every label in turn, where it takes labels.
+/// A request for a few preview samples; a network conditioned on labels draws them of every label in turn.
 pub(crate) fn preview_request<N: Backbone>(
     net: &FlowMapModel<N>,
     count: usize,

@@ -1,4 +1,4 @@
-//! Trained models of every family, without gradients.
+//! Trained models of every family, for inference (no gradients).
 
 pub(crate) mod aef;
 pub(crate) mod classifier;
@@ -8,10 +8,10 @@ pub use self::aef::{TrainedAef, preview_request};
 pub use self::classifier::TrainedClassifier;
 pub use self::flow_map::{SteerFailure, TrainedFlowMap};
 
-/// Items of a preview.
+/// Number of items of a preview.
 pub(super) const PREVIEW_COUNT: usize = 64;
 
-/// Why a model cannot do what was asked.
+/// Why a model cannot serve a request, with what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RequestError(pub String);
