@@ -1,7 +1,7 @@
 //! Drawings: positions of the lines and letters of a structural formula.
 //!
-//! Positions are those of the chemistry library's 2-D layout, in units in which a bond has length [`BOND`]; `x` points to
-//! the right and `y` down. The result is plain lines and letters, independent of the picture format.
+//! Positions are those of the chemistry library's 2-D layout, in units in which a bond has length [`BOND`]; `x` points
+//! to the right and `y` down. The result is plain lines and letters, independent of the picture format.
 //!
 //! # Examples
 //! ```

@@ -1,7 +1,7 @@
 //! A molecule as a graph: elements with formal charges, and bonds of order 1 to 3.
 //!
-//! Hydrogens are implicit: each atom has as many as its valence allows, as RDKit adds them. Aromatic rings are kekulised
-//! (alternating single and double bonds), and stereochemistry is not represented.
+//! Hydrogens are implicit: each atom has as many as its valence allows, as RDKit adds them. Aromatic rings are
+//! kekulised (alternating single and double bonds), and stereochemistry is not represented.
 //!
 //! # Examples
 //! ```
@@ -93,7 +93,7 @@ impl Molecule {
     /// A molecule of these atoms and bonds.
     ///
     /// # Panics
-    /// If a bond has an end that is not an atom, joins an atom to itself, joins a pair that is joined already, or has an
+    /// If a bond has an end that is not an atom, joins an atom to itself or a pair that is joined already, or has an
     /// order other than 1, 2 or 3.
     pub fn new(atoms: Vec<Atom>, bonds: Vec<Bond>) -> Self {
         let mut pairs: Vec<(usize, usize)> = bonds

@@ -1,8 +1,8 @@
 //! SMILES to molecules and back.
 //!
 //! Reading sanitises as RDKit does, writes the kekulised form and takes atoms and bonds from that, so that RDKit's
-//! repairs apply (nitro groups written with five-valent nitrogen). A molecule is accepted only if writing the graph gives
-//! the canonical SMILES of the text without stereochemistry: what a graph of elements, charges and bonds cannot
+//! repairs apply (nitro groups written with five-valent nitrogen). A molecule is accepted only if writing the graph
+//! gives the canonical SMILES of the text without stereochemistry: what a graph of elements, charges and bonds cannot
 //! represent (radicals, hydrogens that valence does not imply) is refused, not silently dropped.
 //! Canonical SMILES are those of RDKit 2026.03 (Weininger 1988 for the language; Schneider, Sahnoun, Landrum 2015 for
 //! the order of the atoms).

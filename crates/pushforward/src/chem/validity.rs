@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_cheap_test_never_contradicts_the_full_one() {
-        // Every star of up to four arms around every kind of centre: what the table refuses, the full check refuses too.
+        // Every star of up to four arms around every kind of centre: what the table refuses, the full check refuses.
         let mut refused = 0;
         for symbol in ["C", "N", "O", "F"] {
             for charge in -1..=1 {

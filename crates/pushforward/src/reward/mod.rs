@@ -9,7 +9,7 @@
 //! | `site(I, K)`, `site(I, A..B)` | 1 if site `I` has class `K`, or one from `A` to `B`; else 0 | yes |
 //! | `window(x, a..b)` | 1 inside, `exp(-distance / w)` outside, `w = (b-a)/2`, or 1 if that is 0 | as `x` |
 //! | images: `ink` | mean grey level, 0 dark to 1 light | yes |
-//! | `class(K)` | log-probability of label `K` under a classifier; glyphs without one: 1 for a valid glyph `K` | with one |
+//! | `class(K)` | log-probability of label `K` by a classifier; glyphs without one: 1 for a valid `K` | with one |
 //! | `similar("FILE")` | 1 minus the mean absolute difference of grey levels | yes |
 //! | `symmetric` | 1 minus the mean absolute difference to the mirror image | yes |
 //! | text: `contains("..")` | 1 if the text occurs | for characters |
