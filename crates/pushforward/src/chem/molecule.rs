@@ -41,7 +41,7 @@ impl Element {
     }
 
     fn foreign(self) -> kit::Element {
-        kit::Element::from_atomic_number(self.0).expect("an element is made from one of the library's")
+        kit::Element::from_atomic_number(self.0).expect("an `Element` has a valid atomic number")
     }
 }
 

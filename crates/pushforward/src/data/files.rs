@@ -84,7 +84,7 @@ pub(crate) fn sha256_bytes(bytes: &[u8]) -> String {
 
 /// SHA-256 of the description of a synthetic set: name, settings as JSON and seed.
 pub(crate) fn sha256_made(name: &str, settings: &impl serde::Serialize, seed: u64) -> String {
-    let settings = serde_json::to_string(settings).expect("settings are plain values");
+    let settings = serde_json::to_string(settings).expect("settings can be serialised");
     sha256_bytes(format!("{name} {settings} seed {seed}").as_bytes())
 }
 

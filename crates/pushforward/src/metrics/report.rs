@@ -92,7 +92,7 @@ impl Report {
 
     /// The report as one JSON object, indented.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a report holds only strings and numbers")
+        serde_json::to_string_pretty(self).expect("a report can be serialised")
     }
 
     /// The report as text: one line per metric, one column per number of network evaluations (first a column for rows

@@ -140,7 +140,9 @@ fn molecules_by_hand_and_invalid_ones_are_worth_the_documented_penalty() {
     assert_eq!(scores("tanimoto(\"OC\")", &schema, &data, &ids)[0], 1.0);
     let twice = Spec::new("rings", context(&schema, &data)).unwrap().times(2.0).score(&ids).unwrap();
     assert_eq!(twice, [0.0, 0.0, 2.0 * INVALID, 0.0]);
-    assert!(Spec::new("substructure(\"[\")", context(&schema, &data)).err().unwrap().to_string().contains("not a SMARTS"));
+    assert!(
+        Spec::new("substructure(\"[\")", context(&schema, &data)).err().unwrap().to_string().contains("not a SMARTS")
+    );
 }
 
 #[test]

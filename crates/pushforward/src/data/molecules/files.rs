@@ -215,7 +215,12 @@ impl MoleculeConfig {
         for symbol in &symbols {
             match Element::from_symbol(symbol) {
                 Some(element) if symbol != "H" && !elements.contains(&element) => elements.push(element),
-                _ => return setting("elements", format!("`{symbol}` is unknown, hydrogen or listed twice; write symbols as in \"Cl\"")),
+                _ => {
+                    return setting(
+                        "elements",
+                        format!("`{symbol}` is unknown, hydrogen or listed twice; write symbols as in \"Cl\""),
+                    );
+                }
             }
         }
         let charges = self.charges.unwrap_or(known.charges);

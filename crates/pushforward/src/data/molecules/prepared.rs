@@ -46,7 +46,7 @@ struct Header {
 
 /// Path of the cache of a source.
 pub(super) fn place(data_dir: &Path, set: &str, sha256: &str, settings: &impl Serialize) -> PathBuf {
-    let settings = serde_json::to_string(settings).expect("settings are plain values");
+    let settings = serde_json::to_string(settings).expect("settings can be serialised");
     let key = files::sha256_bytes(format!("{FORMAT} {sha256} {settings}").as_bytes());
     data_dir.join("prepared").join(format!("{set}-{}.smi", &key[..16]))
 }
@@ -100,7 +100,7 @@ pub(super) fn store(prepared: &Prepared, path: &Path) -> std::io::Result<()> {
         refused: prepared.refused.clone(),
         sha256: files::sha256_bytes(body.as_bytes()),
     };
-    let header = serde_json::to_string(&header).expect("a header is plain values");
+    let header = serde_json::to_string(&header).expect("a header can be serialised");
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -52,7 +52,7 @@ pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
     let labels = label.map(|label| label.labeller(&parts[0].iter().map(smiles).collect::<Vec<_>>())).transpose()?;
     let labels = labels.map(|labeller| {
         let all: Vec<u32> = (0..packed.len() as u32).collect();
-        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES is one");
+        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES can be parsed");
         Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
     });
     let packed = Arc::new(packed);

@@ -141,7 +141,7 @@ fn members(most: usize, kinds: &[Kind]) -> (Vec<(String, Molecule)>, BTreeMap<St
                     // The two Kekule forms of an aromatic ring are one molecule; the first is kept.
                     named.entry(smiles).or_insert(molecule);
                 }
-                Verdict::Fragments(_) => unreachable!("graphs grow connected"),
+                Verdict::Fragments(_) => unreachable!("growth keeps graphs connected"),
                 Verdict::Invalid(refusal) => *refused.entry(refusal.reason().to_owned()).or_default() += 1,
             }
         }
