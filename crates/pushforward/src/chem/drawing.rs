@@ -1,8 +1,17 @@
-//! Drawings: where the lines and letters of a molecule's structural formula go.
+//! Drawings: positions of the lines and letters of a structural formula.
 //!
-//! Positions are those of the chemistry library's 2-D layout, in units of which a bond is [`BOND`] long; `x` grows to
-//! the right and `y` downwards. What comes out is plain lines and letters, so that a picture file of any kind draws the
-//! same formula.
+//! Positions are those of the chemistry library's 2-D layout, in units in which a bond has length [`BOND`]; `x` points
+//! to the right and `y` down. The result is plain lines and letters, independent of the picture format.
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::{drawing::draw, read};
+//! let drawing = draw(&read("CC#N")?.molecule);
+//! // A single and a triple bond; only the nitrogen has a letter.
+//! assert_eq!(drawing.lines.len(), 1 + 3);
+//! assert_eq!(drawing.labels.iter().map(|label| label.symbol).collect::<Vec<_>>(), ["N"]);
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 use chematic::core as kit;
 use chematic::depict::{Point, compute_layout};
@@ -16,22 +25,22 @@ pub const BOND: f64 = 40.0;
 pub const LETTER: f64 = 14.0;
 /// Space around the atoms.
 const MARGIN: f64 = 18.0;
-/// Where a bond ends before a letter.
+/// Distance between the end of a bond and the centre of a letter.
 const CLEARANCE: f64 = 10.0;
-/// Distance of the parallel lines of a bond.
+/// Distance between the parallel lines of a bond.
 const PARALLEL: f64 = 5.5;
 
-/// A colour: red, green, blue.
+/// A colour: red, green, blue, 0 to 255.
 pub type Ink = [u8; 3];
 
-/// Lines and letters in a box.
+/// A structural formula: lines and letters in a box.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawing {
-    /// Width and height of the box, whose upper left corner is the origin.
+    /// Width and height of the box; its upper left corner is the origin.
     pub size: [f64; 2],
-    /// Bonds.
+    /// Lines of the bonds; a double bond has two, a triple bond three.
     pub lines: Vec<Line>,
-    /// Atoms that are not plain carbon.
+    /// Atoms drawn as letters: all but neutral carbons with neighbours.
     pub labels: Vec<Label>,
 }
 
@@ -44,25 +53,25 @@ pub struct Line {
     pub to: [f64; 2],
 }
 
-/// An atom that is spelled out.
+/// An atom drawn as a letter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
     /// Centre of the symbol.
     pub at: [f64; 2],
     /// The element's symbol.
     pub symbol: &'static str,
-    /// Hydrogens beside it.
+    /// Number of implicit hydrogens.
     pub hydrogens: u8,
     /// Formal charge.
     pub charge: i8,
-    /// Whether its hydrogens stand to its left, because its bonds go right.
+    /// Whether the hydrogens are written to the left, because the bonds go to the right.
     pub left: bool,
     /// Its colour.
     pub ink: Ink,
 }
 
 impl Label {
-    /// What stands before and after the symbol: hydrogens on the side without bonds, the charge always after.
+    /// The text before and after the symbol: hydrogens on the side without bonds, the charge always after.
     pub fn beside(&self) -> [String; 2] {
         let hydrogens = match self.hydrogens {
             0 => String::new(),
@@ -79,7 +88,16 @@ impl Label {
     }
 }
 
-/// Draws a molecule.
+/// Lays out the structural formula of a molecule.
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::{drawing::draw, read};
+/// let methane = draw(&read("C")?.molecule);
+/// assert!(methane.lines.is_empty());
+/// assert_eq!(methane.labels[0].beside(), ["", "H4"]);
+/// # Ok::<(), pushforward::chem::Refusal>(())
+/// ```
 pub fn draw(molecule: &Molecule) -> Drawing {
     let foreign = molecule.foreign();
     let layout = compute_layout(&foreign);

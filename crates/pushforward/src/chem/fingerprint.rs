@@ -1,18 +1,28 @@
-//! Circular fingerprints: which substructures of radius up to 2 a molecule has, hashed to 2,048 bits (ECFP4; Rogers and
-//! Hahn, Extended-connectivity fingerprints, 2010), with the bits of RDKit's Morgan fingerprint.
+//! Circular fingerprints (ECFP4): the substructures of radius up to 2 of a molecule, hashed to 2,048 bits. The bits are
+//! those of RDKit's Morgan fingerprint. Rogers and Hahn, Extended-connectivity fingerprints, 2010.
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::Perceived;
+//! use pushforward::metrics::similarity::tanimoto;
+//! let [ethanol, same, propane] =
+//!     ["CCO", "OCC", "CCC"].map(|smiles| Perceived::of(smiles).expect("a SMILES").fingerprint());
+//! assert_eq!(tanimoto(&ethanol, &same), 1.0);
+//! assert!(tanimoto(&ethanol, &propane) < 1.0);
+//! ```
 
 use chematic::fp;
 
 use super::properties::Perceived;
 
-/// Words of a fingerprint.
+/// Number of 64-bit words of a fingerprint.
 pub const WORDS: usize = 32;
 
-/// 2,048 bits.
+/// A fingerprint of 2,048 bits; bit `b` is bit `b % 64` of word `b / 64`.
 pub type Fingerprint = [u64; WORDS];
 
 impl Perceived {
-    /// The fingerprint; empty where the rings cannot be perceived.
+    /// The ECFP4 fingerprint; all zeros if the rings cannot be perceived.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut words = [0; WORDS];
         if let Ok(bits) = fp::rdkit_morgan_ecfp4_bitvec(self.foreign()) {

@@ -1,4 +1,4 @@
-//! Chemistry: molecules as graphs, and what a chemist asks of them.
+//! Chemistry: molecules as graphs, their validity, descriptors and drawings.
 //!
 //! ```text
 //! SMILES -> read -> Molecule -> check -> Verdict (canonical SMILES, or why not)
@@ -6,21 +6,32 @@
 //! canonical SMILES -> Perceived -> properties, descriptors, fingerprint, scaffold
 //! ```
 //!
-//! A [`Molecule`] is what a graph model makes: atoms with an element and a formal charge, bonds of order 1 to 3,
-//! hydrogens implied by valence. Whatever needs a verdict on chemistry goes through one door, the port of RDKit's
-//! sanitisation and canonical SMILES in `chematic`; this module alone names that library, and it knows no tensors, no
-//! models and no data sets.
+//! A [`Molecule`] is what a graph model generates: atoms with an element and a formal charge, bonds of order 1 to 3,
+//! hydrogens implied by valence. All questions of chemistry are answered by one library, the port of RDKit's
+//! sanitisation and canonical SMILES in `chematic`. Only this module uses that library, and it depends on no tensors,
+//! models or data sets.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
 //! | [`molecule`] | the graph, its components, its elements |
-//! | [`smiles`] | SMILES to molecule and back, with typed refusals |
+//! | [`smiles`] | SMILES to molecule and back, with typed reasons of refusal |
 //! | [`validity`] | strict and largest-fragment validity, and the valence table |
 //! | [`properties`] | weight, logP, TPSA, QED, rings; a fixed set of descriptors |
 //! | [`fingerprint`] | ECFP4 bits |
 //! | [`scaffold`] | Murcko scaffolds |
-//! | [`substructure`] | whether a pattern occurs |
-//! | [`drawing`] | lines and letters of a 2-D drawing |
+//! | [`substructure`] | whether a SMARTS pattern occurs |
+//! | [`drawing`] | lines and letters of a structural formula |
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::{Perceived, check, read};
+//! let aspirin = read("O=C(O)c1ccccc1OC(C)=O")?;
+//! assert_eq!(aspirin.canonical, "CC(=O)Oc1ccccc1C(=O)O");
+//! assert_eq!(check(&aspirin.molecule).strict(), Some("CC(=O)Oc1ccccc1C(=O)O"));
+//! let properties = Perceived::of(&aspirin.canonical)?.properties();
+//! assert!((properties.weight - 180.159).abs() < 1e-3 && properties.rings == 1.0);
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 pub mod drawing;
 pub mod fingerprint;

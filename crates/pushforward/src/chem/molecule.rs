@@ -1,7 +1,17 @@
 //! A molecule as a graph: elements with formal charges, and bonds of order 1 to 3.
 //!
-//! Hydrogens are not atoms here: each atom has as many as its valence leaves room for, as RDKit fills them in. Aromatic
-//! rings are written with alternating bonds (kekulised), stereochemistry is not kept.
+//! Hydrogens are implicit: each atom has as many as its valence allows, as RDKit adds them. Aromatic rings are
+//! kekulised (alternating single and double bonds), and stereochemistry is not represented.
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::{Atom, Bond, Element, Molecule, canonical};
+//! let carbon = Atom { element: Element::CARBON, charge: 0 };
+//! let oxide = Atom { element: Element::from_symbol("O").unwrap(), charge: -1 };
+//! let methoxide = Molecule::new(vec![carbon, oxide], vec![Bond { from: 0, to: 1, order: 1 }]);
+//! assert_eq!(canonical(&methoxide)?, "C[O-]");
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 use std::fmt;
 
@@ -15,7 +25,7 @@ impl Element {
     /// Carbon.
     pub const CARBON: Self = Self(6);
 
-    /// The element with that symbol, such as `Cl`.
+    /// The element with that symbol, such as `Cl`; `None` if there is none.
     pub fn from_symbol(symbol: &str) -> Option<Self> {
         kit::Element::from_symbol(symbol).map(|element| Self(element.atomic_number()))
     }
@@ -25,13 +35,13 @@ impl Element {
         self.foreign().symbol()
     }
 
-    /// Its number in the periodic table.
+    /// Its atomic number.
     pub fn number(self) -> u8 {
         self.0
     }
 
     fn foreign(self) -> kit::Element {
-        kit::Element::from_atomic_number(self.0).expect("an element is made from one of the library's")
+        kit::Element::from_atomic_number(self.0).expect("an `Element` has a valid atomic number")
     }
 }
 
@@ -61,7 +71,18 @@ pub struct Bond {
     pub order: u8,
 }
 
-/// Atoms and bonds.
+/// A molecule: a graph of atoms and bonds.
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::{Atom, Bond, Element, Molecule};
+/// let atom = |symbol| Atom { element: Element::from_symbol(symbol).unwrap(), charge: 0 };
+/// // C=O and a separate F.
+/// let molecule = Molecule::new(vec![atom("C"), atom("O"), atom("F")], vec![Bond { from: 0, to: 1, order: 2 }]);
+/// assert_eq!(molecule.valences(), [2, 2, 0]);
+/// assert_eq!(molecule.components(), [vec![0, 1], vec![2]]);
+/// assert_eq!(molecule.part(&[2]).atoms(), [atom("F")]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Molecule {
     atoms: Vec<Atom>,
@@ -72,15 +93,15 @@ impl Molecule {
     /// A molecule of these atoms and bonds.
     ///
     /// # Panics
-    /// If a bond ends at no atom or where it began, joins a pair that is joined already, or has another order than 1, 2
-    /// or 3.
+    /// If a bond has an end that is not an atom, joins an atom to itself or a pair that is joined already, or has an
+    /// order other than 1, 2 or 3.
     pub fn new(atoms: Vec<Atom>, bonds: Vec<Bond>) -> Self {
         let mut pairs: Vec<(usize, usize)> = bonds
             .iter()
             .map(|bond| {
                 let (i, j) = (bond.from.min(bond.to), bond.from.max(bond.to));
-                assert!(i < j && j < atoms.len(), "a bond {i}-{j} among {} atoms", atoms.len());
-                assert!((1..=3).contains(&bond.order), "a bond {i}-{j} of order {}", bond.order);
+                assert!(i < j && j < atoms.len(), "bond {i}-{j} is not between two different atoms of {}", atoms.len());
+                assert!((1..=3).contains(&bond.order), "bond {i}-{j} has order {}, not 1 to 3", bond.order);
                 (i, j)
             })
             .collect();
@@ -109,7 +130,7 @@ impl Molecule {
         valences
     }
 
-    /// Atoms of each connected component, in order of their first atoms.
+    /// Atoms of each connected component; components are in the order of their first atoms.
     pub fn components(&self) -> Vec<Vec<usize>> {
         let mut root: Vec<usize> = (0..self.atoms.len()).collect();
         fn find(root: &mut [usize], mut i: usize) -> usize {
@@ -137,7 +158,7 @@ impl Molecule {
         components
     }
 
-    /// The molecule made of some of its atoms, in the order given, and the bonds among them.
+    /// The subgraph induced by some of its atoms, in the order given.
     ///
     /// # Panics
     /// If an index is out of range or occurs twice.
@@ -152,7 +173,7 @@ impl Molecule {
         Self { atoms: atoms.iter().map(|&a| self.atoms[a]).collect(), bonds }
     }
 
-    /// The molecule as the chemistry library sees it, hydrogens left to its valence rules.
+    /// The molecule in the form of the chemistry library, hydrogens left to its valence rules.
     pub(super) fn foreign(&self) -> kit::Molecule {
         let mut builder = kit::MoleculeBuilder::with_capacity(self.atoms.len(), self.bonds.len());
         for atom in &self.atoms {
@@ -173,8 +194,8 @@ impl Molecule {
         builder.build()
     }
 
-    /// The atoms and bonds of a kekulised molecule of the chemistry library; none if a bond is of another kind than
-    /// single, double or triple.
+    /// The atoms and bonds of a kekulised molecule of the chemistry library; `None` if a bond is not single, double or
+    /// triple.
     pub(super) fn of_foreign(molecule: &kit::Molecule) -> Option<Self> {
         let atom = |a: &kit::Atom| Atom { element: Element(a.element.atomic_number()), charge: a.charge };
         let atoms = molecule.atoms().map(|(_, a)| atom(a)).collect();

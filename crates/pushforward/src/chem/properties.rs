@@ -1,4 +1,4 @@
-//! Numbers that describe a molecule, as RDKit computes them.
+//! Descriptors of a molecule, as RDKit computes them.
 //!
 //! | property | unit | reference |
 //! |---|---|---|
@@ -7,12 +7,32 @@
 //! | TPSA | square angstrom | Ertl, Rohde, Selzer 2000, nitrogen and oxygen only |
 //! | QED | 0 to 1 | Bickerton et al. 2012, weighted mean |
 //! | rings | count | symmetrised smallest set of smallest rings |
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::Perceived;
+//! let ethanol = Perceived::of("CCO")?;
+//! // RDKit: MolWt 46.069, TPSA 20.23.
+//! let properties = ethanol.properties();
+//! assert!((properties.weight - 46.069).abs() < 1e-3 && (properties.tpsa - 20.23).abs() < 1e-9);
+//! assert_eq!(properties.rings, 0.0);
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 use chematic::chem as kit;
 
 use super::smiles::{Refusal, parse};
 
-/// A molecule as descriptors see it: aromatic rings perceived.
+/// A molecule with its aromatic rings perceived, from which descriptors, fingerprints and scaffolds are computed.
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::properties::{DESCRIPTORS, Perceived};
+/// let benzene = Perceived::of("c1ccccc1")?.descriptors();
+/// let at = |name| benzene[DESCRIPTORS.iter().position(|&descriptor| descriptor == name).unwrap()];
+/// assert_eq!((at("heavy atoms"), at("aromatic rings"), at("sp3 carbons, share")), (6.0, 1.0, 0.0));
+/// # Ok::<(), pushforward::chem::Refusal>(())
+/// ```
 pub struct Perceived(chematic::core::Molecule);
 
 /// The properties that reports compare.
@@ -43,8 +63,8 @@ impl Properties {
     }
 }
 
-/// Names of the descriptors of [`Perceived::descriptors`]. The list is part of the meaning of `frechet` on molecules
-/// and changes only with its name.
+/// Names of the descriptors of [`Perceived::descriptors`]. The list is part of the definition of `frechet` on
+/// molecules; a change of it requires a new name of that metric.
 pub const DESCRIPTORS: [&str; 24] = [
     "weight",
     "logp",
@@ -76,7 +96,7 @@ impl Perceived {
     /// A molecule from its canonical SMILES.
     ///
     /// # Errors
-    /// If the text is no SMILES.
+    /// If the text is not a SMILES.
     pub fn of(canonical: &str) -> Result<Self, Refusal> {
         parse(canonical).map(Self)
     }

@@ -1,12 +1,20 @@
-//! Scaffolds: the rings of a molecule, what links them and what is doubly bonded to them (Bemis and Murcko, The
-//! properties of known drugs, 1996), as RDKit cuts them.
+//! Murcko scaffolds: the rings of a molecule, their linkers and the atoms doubly bonded to either, as RDKit extracts
+//! them. Bemis and Murcko, The properties of known drugs, 1996.
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::Perceived;
+//! assert_eq!(Perceived::of("CC1CCC(=O)C1")?.scaffold(), "O=C1CCCC1");
+//! assert_eq!(Perceived::of("CCCC")?.scaffold(), "");
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 use chematic::smiles as kit;
 
 use super::properties::Perceived;
 
 impl Perceived {
-    /// Canonical SMILES of the scaffold; empty for a molecule without rings.
+    /// Canonical SMILES of the Murcko scaffold; empty for a molecule without rings.
     pub fn scaffold(&self) -> String {
         kit::rdkit_murcko_scaffold(self.foreign()).unwrap_or_default()
     }

@@ -1,48 +1,59 @@
 //! SMILES to molecules and back.
 //!
-//! Reading sanitises as RDKit does, writes the kekulised form and takes atoms and bonds from that, so that what RDKit
-//! would clean up (nitro groups written with five-valent nitrogen) is cleaned up. A molecule is accepted only if
-//! writing it gives the canonical SMILES that the text itself has without its stereochemistry: whatever a graph of
-//! elements, charges and bonds cannot hold (radicals, hydrogens that no valence implies) is refused, not lost.
+//! Reading sanitises as RDKit does, writes the kekulised form and takes atoms and bonds from that, so that RDKit's
+//! repairs apply (nitro groups written with five-valent nitrogen). A molecule is accepted only if writing the graph
+//! gives the canonical SMILES of the text without stereochemistry: what a graph of elements, charges and bonds cannot
+//! represent (radicals, hydrogens that valence does not imply) is refused, not silently dropped.
 //! Canonical SMILES are those of RDKit 2026.03 (Weininger 1988 for the language; Schneider, Sahnoun, Landrum 2015 for
 //! the order of the atoms).
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::smiles::{canonical, read, read_kekulised};
+//! let reading = read("C1=CC=CC=C1O")?;
+//! assert_eq!(reading.canonical, "Oc1ccccc1");
+//! assert_eq!(canonical(&reading.molecule)?, reading.canonical);
+//! assert_eq!(read_kekulised(&reading.kekulised)?, reading.molecule);
+//! assert_eq!(read("[Na+].[Cl-]").unwrap_err().reason(), "not one component");
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 use chematic::smiles as kit;
 use chematic::smiles::{RdkitSmilesError, RdkitSmilesParams};
 
 use super::molecule::Molecule;
 
-/// Why a text or a graph is no molecule that can be used.
+/// Why a text or a graph is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not the language.
+    /// The text is not a SMILES.
     #[error("not a SMILES: {0}")]
     Unparsable(String),
-    /// Valences or aromatic rings that cannot be.
+    /// Impossible valences, or aromatic rings that cannot be kekulised.
     #[error("does not sanitise: {0}")]
     Unsound(String),
-    /// Outside what the chemistry library models.
+    /// Not supported by the chemistry library.
     #[error("not supported: {0}")]
     Unsupported(String),
-    /// Salts, mixtures, or nothing at all.
+    /// Not exactly one connected component: salts, mixtures, or no atom.
     #[error("{0} components instead of one")]
     Components(usize),
-    /// A given isotope.
+    /// An atom with a specified isotope.
     #[error("an isotope")]
     Isotope,
-    /// An atom `*` of any element.
+    /// A wildcard atom `*`.
     #[error("an atom of no element")]
     Wildcard,
     /// A bond that is not single, double or triple.
     #[error("a bond that is not single, double or triple")]
     Bond,
-    /// Radicals, and other hydrogen counts that valence does not imply.
+    /// Hydrogen counts that valence does not imply, such as those of radicals.
     #[error("hydrogens that valence does not imply")]
     Hydrogens,
 }
 
 impl Refusal {
-    /// The reason without its particulars, for counts.
+    /// The reason without details, for counting.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unparsable(_) => "not a SMILES",
@@ -66,21 +77,32 @@ impl From<RdkitSmilesError> for Refusal {
     }
 }
 
-/// A molecule with its texts.
+/// A molecule that was read, with its canonical and its kekulised SMILES.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The graph.
     pub molecule: Molecule,
     /// Its canonical SMILES.
     pub canonical: String,
-    /// A kekulised SMILES of the same molecule, which [`read_kekulised`] takes.
+    /// A kekulised SMILES of the same molecule, for [`read_kekulised`].
     pub kekulised: String,
 }
 
-/// Reads one molecule. Stereochemistry is dropped.
+/// Reads one molecule from a SMILES. Stereochemistry is dropped.
 ///
 /// # Errors
-/// Why it cannot be a graph of elements, charges and bonds.
+/// If the text is not a SMILES, does not sanitise, or cannot be represented as one connected graph of elements, charges
+/// and bonds; see [`Refusal`].
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::{Refusal, read};
+/// // Different texts of one molecule; a nitro group is repaired; a radical is refused.
+/// assert_eq!(read("OCC")?.canonical, read("[CH3][CH2][OH]")?.canonical);
+/// assert_eq!(read("CN(=O)=O")?.canonical, "C[N+](=O)[O-]");
+/// assert_eq!(read("[CH2]C"), Err(Refusal::Hydrogens));
+/// # Ok::<(), Refusal>(())
+/// ```
 pub fn read(text: &str) -> Result<Reading, Refusal> {
     let parsed = parse(text)?;
     if parsed.atoms().any(|(_, a)| a.wildcard) {
@@ -103,39 +125,47 @@ pub fn read(text: &str) -> Result<Reading, Refusal> {
     Ok(Reading { molecule, canonical, kekulised })
 }
 
-/// Reads a SMILES without aromatic atoms as it stands, without any check of its chemistry: for texts that [`read`] has
-/// written.
+/// Reads a SMILES without aromatic atoms, without checking its chemistry: for [`Reading::kekulised`].
 ///
 /// # Errors
-/// If it is no SMILES, or has other bonds than single, double and triple ones.
+/// If the text is not a SMILES, or has bonds other than single, double and triple ones.
 pub fn read_kekulised(text: &str) -> Result<Molecule, Refusal> {
     Molecule::of_foreign(&parse(text)?).ok_or(Refusal::Bond)
 }
 
-/// The canonical SMILES of a graph, hydrogens by valence.
+/// The canonical SMILES of a graph, with hydrogens by valence.
 ///
 /// # Errors
-/// If RDKit would not sanitise it.
+/// If the graph does not sanitise.
 pub fn canonical(molecule: &Molecule) -> Result<String, Refusal> {
     Ok(kit::rdkit_canonical_smiles(&molecule.foreign())?)
 }
 
-/// The canonical SMILES of a text with its stereochemistry, as RDKit reads and writes it.
+/// The canonical SMILES of a SMILES, stereochemistry included, as RDKit reads and writes it.
 ///
 /// # Errors
-/// If RDKit would not read it.
+/// If the text is not a SMILES or does not sanitise.
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::smiles::{canonical_text, read};
+/// assert_eq!(canonical_text("F/C=C/F")?, "F/C=C/F");
+/// assert_eq!(read("F/C=C/F")?.canonical, "FC=CF");
+/// # Ok::<(), pushforward::chem::Refusal>(())
+/// ```
 pub fn canonical_text(text: &str) -> Result<String, Refusal> {
     Ok(kit::rdkit_canonical_smiles(&parse(text)?)?)
 }
 
 pub(super) fn parse(text: &str) -> Result<chematic::core::Molecule, Refusal> {
     if let Some(place) = loose_bond(text) {
-        return Err(Refusal::Unparsable(format!("the bond at position {place} leads to no atom")));
+        return Err(Refusal::Unparsable(format!("the bond at position {place} is not followed by an atom")));
     }
     kit::parse(text).map_err(|error| Refusal::Unparsable(error.to_string()))
 }
 
-/// The first bond that a parenthesis follows, as in `C-(N)` and `C(=)N`: RDKit refuses it, and the parser would pass over it.
+/// Position of the first bond that is followed by a parenthesis, as in `C-(N)` and `C(=)N`. RDKit refuses it; the
+/// parser would ignore it.
 fn loose_bond(text: &str) -> Option<usize> {
     let mut bracket = false;
     text.bytes().zip(text.bytes().skip(1)).position(|(here, next)| {

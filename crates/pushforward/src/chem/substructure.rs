@@ -1,24 +1,35 @@
-//! Does a molecule contain a pattern, written as SMARTS?
+//! Substructure search with SMARTS patterns.
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::{Perceived, substructure::Pattern};
+//! let carboxylic_acid = Pattern::of("C(=O)[OX2H1]")?;
+//! let contains = |smiles| Perceived::of(smiles).map(|molecule| molecule.contains(&carboxylic_acid));
+//! assert_eq!(contains("CC(=O)O"), Ok(true));
+//! assert_eq!(contains("CC(=O)OC"), Ok(false));
+//! assert!(Pattern::of("[").is_err());
+//! # Ok::<(), String>(())
+//! ```
 
 use chematic::smarts as kit;
 
 use super::properties::Perceived;
 
-/// A pattern.
+/// A compiled SMARTS pattern.
 pub struct Pattern(kit::QueryMolecule);
 
 impl Pattern {
-    /// Reads a SMARTS.
+    /// Parses a SMARTS pattern.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong if the text is not a SMARTS pattern.
     pub fn of(smarts: &str) -> Result<Self, String> {
-        kit::parse_smarts(smarts).map(Self).map_err(|e| format!("{smarts:?} is no SMARTS: {e}"))
+        kit::parse_smarts(smarts).map(Self).map_err(|e| format!("{smarts:?} is not a SMARTS: {e}"))
     }
 }
 
 impl Perceived {
-    /// Whether the pattern matches anywhere.
+    /// Whether the pattern occurs in the molecule.
     pub fn contains(&self, pattern: &Pattern) -> bool {
         !kit::find_matches(&pattern.0, self.foreign()).is_empty()
     }
@@ -42,6 +53,6 @@ mod tests {
             assert_eq!(Perceived::of(smiles).unwrap().contains(&pattern), expected, "{smiles} {smarts}");
         }
         assert!(Pattern::of("c1ccc").is_err() || Pattern::of("[").is_err());
-        assert!(Pattern::of("[").err().unwrap().contains("is no SMARTS"));
+        assert!(Pattern::of("[").err().unwrap().contains("is not a SMARTS"));
     }
 }

@@ -1,31 +1,49 @@
-//! Whether a graph is a molecule.
+//! Validity of a molecular graph.
 //!
 //! Two definitions are in use, and both are reported under their own names:
 //!
 //! - *strict*: one connected component that sanitises;
-//! - *largest fragment*, as the graph generation literature counts (Vignac et al. 2023, arXiv 2209.14734, and the code
-//!   of most papers since): the whole graph sanitises, whatever the number of its components, and its largest component
-//!   stands for it.
+//! - *largest fragment*, as in the graph generation literature (Vignac et al. 2023, arXiv 2209.14734, and the code of
+//!   most papers since): the whole graph sanitises, with any number of components, and is represented by its largest
+//!   component.
 //!
-//! Sanitising is RDKit's: valences, kekulisation, and the repairs that RDKit makes on the way (nitro groups with
-//! five-valent nitrogen pass). No charge is set that the graph does not have.
+//! Sanitisation is that of RDKit: valences, kekulisation, and RDKit's repairs (nitro groups with five-valent nitrogen
+//! are accepted). No charge is added that the graph does not have.
+//!
+//! # Examples
+//! ```
+//! use pushforward::chem::{Molecule, check, smiles::read_kekulised};
+//! let ethanol_and_methane = read_kekulised("CCO.C")?;
+//! let verdict = check(&ethanol_and_methane);
+//! assert_eq!((verdict.strict(), verdict.largest_fragment()), (None, Some("CCO")));
+//! assert_eq!(check(&Molecule::default()).largest_fragment(), None);
+//! # Ok::<(), pushforward::chem::Refusal>(())
+//! ```
 
 use super::molecule::{Atom, Molecule};
 use super::smiles::{Refusal, canonical};
 
-/// The judgement on a graph.
+/// The result of [`check`].
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::{Refusal, Verdict};
+/// let fragments = Verdict::Fragments("CCO".to_owned());
+/// assert_eq!((fragments.strict(), fragments.largest_fragment()), (None, Some("CCO")));
+/// assert_eq!(Verdict::Invalid(Refusal::Bond).largest_fragment(), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// One component that sanitises: its canonical SMILES.
     Valid(String),
     /// Several components that sanitise: the canonical SMILES of the largest, the first of equals.
     Fragments(String),
-    /// No molecule.
+    /// Not a molecule, and why.
     Invalid(Refusal),
 }
 
 impl Verdict {
-    /// The canonical SMILES of a strictly valid graph.
+    /// The canonical SMILES of a strictly valid graph, else `None`.
     pub fn strict(&self) -> Option<&str> {
         match self {
             Self::Valid(smiles) => Some(smiles),
@@ -33,7 +51,7 @@ impl Verdict {
         }
     }
 
-    /// The canonical SMILES of the largest fragment, where the whole graph sanitises.
+    /// The canonical SMILES of the largest fragment if the whole graph sanitises, else `None`.
     pub fn largest_fragment(&self) -> Option<&str> {
         match self {
             Self::Valid(smiles) | Self::Fragments(smiles) => Some(smiles),
@@ -42,7 +60,7 @@ impl Verdict {
     }
 }
 
-/// Judges a graph.
+/// Checks whether a graph is a molecule.
 pub fn check(molecule: &Molecule) -> Verdict {
     if let Some((index, valence)) = overfull(molecule) {
         let atom = molecule.atoms()[index];
@@ -59,9 +77,8 @@ pub fn check(molecule: &Molecule) -> Verdict {
     }
 }
 
-/// Most bonds of an atom, where a simple rule says so: more can never sanitise, fewer still need RDKit's word.
-///
-/// Five bonds of a neutral nitrogen pass here, because RDKit repairs some of them.
+/// Largest valence of an atom, `None` where there is no simple rule. More bonds never sanitise; fewer are still subject
+/// to the full check. A neutral nitrogen may have 5 here, because RDKit repairs some of these.
 fn most(atom: Atom) -> Option<u32> {
     Some(match (atom.element.symbol(), atom.charge) {
         ("C", 0) => 4,
@@ -77,8 +94,17 @@ fn most(atom: Atom) -> Option<u32> {
     })
 }
 
-/// The first atom that has more bonds than it can, and how many. A cheap test that settles most failures of a poor
-/// generator.
+/// The first atom with more bonds than its element and charge allow, and its valence. A cheap test that finds most
+/// failures of a poor generator.
+///
+/// # Examples
+/// ```
+/// use pushforward::chem::{smiles::read_kekulised, validity::overfull};
+/// assert_eq!(overfull(&read_kekulised("CCO")?), None);
+/// // A carbon with five bonds.
+/// assert_eq!(overfull(&read_kekulised("FC(F)(F)(F)F")?), Some((1, 5)));
+/// # Ok::<(), pushforward::chem::Refusal>(())
+/// ```
 pub fn overfull(molecule: &Molecule) -> Option<(usize, u32)> {
     let valences = molecule.valences().into_iter().enumerate();
     valences.into_iter().find(|&(i, valence)| most(molecule.atoms()[i]).is_some_and(|most| valence > most))
@@ -129,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_cheap_test_never_contradicts_the_full_one() {
-        // Every star of up to six bonds around every kind of centre: what the table refuses, the full path refuses too.
+        // Every star of up to four arms around every kind of centre: what the table refuses, the full check refuses.
         let mut refused = 0;
         for symbol in ["C", "N", "O", "F"] {
             for charge in -1..=1 {

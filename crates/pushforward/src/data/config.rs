@@ -1,4 +1,4 @@
-//! Data sets by name, as a recipe spells them.
+//! Selection of a data set in a recipe.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,19 @@ use crate::data::molecules::{files as molecules, small as small_molecules};
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::data::text::corpus as text;
 
-/// Which data set, and how it is seen. In a recipe: `set = "mnist"` and the settings of that set beside it.
+/// Which data set, with its settings. In a recipe: `set = "mnist"` and the settings of that set beside it.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::DataConfig;
+/// let config: DataConfig = toml::from_str("set = 'mnist'\npixels = 'stochastic'")?;
+/// assert_eq!((config.name(), config.is_molecules()), ("mnist", false));
+/// assert_eq!(config.files()[0].to_string_lossy(), "mnist/train-images-idx3-ubyte.gz");
+/// // A misspelt setting is an error that lists the settings.
+/// let error = toml::from_str::<DataConfig>("set = 'mnist'\npixel = 'stochastic'").unwrap_err();
+/// assert!(error.to_string().contains("`pixels`"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "set", rename_all = "kebab-case")]
 pub enum DataConfig {
@@ -44,7 +56,7 @@ pub enum DataConfig {
     Qm9(molecules::MoleculeConfig),
     /// Drug-like molecules of up to 38 heavy atoms (Gomez-Bombarelli et al. 2018, arXiv 1610.02415).
     Zinc250k(molecules::MoleculeConfig),
-    /// Any file of SMILES.
+    /// Any file of SMILES, as lines or as a table.
     Molecules(molecules::SmilesFileConfig),
     /// Data that the caller of the library hands over; the recipe has their name only.
     External(ExternalConfig),
@@ -59,7 +71,7 @@ pub struct ExternalConfig {
 }
 
 impl DataConfig {
-    /// Whether items are molecules.
+    /// Whether the items are molecules.
     pub fn is_molecules(&self) -> bool {
         matches!(self, Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_))
     }
@@ -86,8 +98,8 @@ impl DataConfig {
         }
     }
 
-    /// The files the set is read from, relative to the data folder, in the form in which `data fetch` leaves them.
-    /// Empty for the sets that the program makes itself.
+    /// The files the set is read from, relative to the data folder, as `data fetch` stores them. Empty for synthetic
+    /// sets.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Glyphs(_)
@@ -108,7 +120,7 @@ impl DataConfig {
         }
     }
 
-    /// Whether the files that the set is read from are in the data folder, under any of their names: a look, no check.
+    /// Whether the files of the set are in the data folder, under any of their names. Their content is not checked.
     pub fn is_here(&self, data_dir: &Path) -> bool {
         match self {
             Self::Qm9(config) | Self::Zinc250k(config) => config.is_here(self.name(), data_dir),
@@ -116,11 +128,12 @@ impl DataConfig {
         }
     }
 
-    /// Reads or makes the set. `seed` decides what the made-up sets hold and how held-out stochastic examples fall.
+    /// Reads or generates the set. `seed` determines the content of synthetic sets and the draws of held-out stochastic
+    /// pixels.
     ///
     /// # Errors
-    /// If a file is missing or malformed, a setting does not fit the set, or the set holds colour images; the message
-    /// says where and what to do.
+    /// If a file is missing or malformed, a setting does not fit the set, or the set has colour images; the message
+    /// says where the problem is and what to do.
     pub fn load(&self, data_dir: &Path, seed: u64) -> Result<Splits, DataError> {
         self.refuse_continuous_settings()?;
         match self {
@@ -158,10 +171,10 @@ impl DataConfig {
         }
     }
 
-    /// The images of an image set as stored.
+    /// The 8-bit images of an image set.
     ///
     /// # Errors
-    /// As [`DataConfig::load`]; also if the set holds no images.
+    /// As [`DataConfig::load`]; also if the set has no images.
     pub fn raw(&self, data_dir: &Path, seed: u64) -> Result<RawSplits, DataError> {
         match self {
             Self::Glyphs(config) => config.grey(seed),

@@ -1,4 +1,4 @@
-//! What a data set is: examples as class indices, in three parts.
+//! The interface of a data set, and its three parts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,97 +6,140 @@ use std::sync::Arc;
 use crate::data::schema::Schema;
 use crate::rng::{Purpose, Stream, stream};
 
-/// Examples of `sites` categorical variables.
+/// A data set of examples of `sites` categorical variables.
+///
+/// # Examples
+/// A data set of one's own: all pairs of bits.
+/// ```
+/// use pushforward::data::{Dataset, ExampleKey, Layout, Schema};
+/// struct Bits(Schema);
+/// impl Dataset for Bits {
+///     fn schema(&self) -> &Schema {
+///         &self.0
+///     }
+///     fn len(&self) -> usize {
+///         4
+///     }
+///     fn write(&self, key: ExampleKey, out: &mut [u32]) {
+///         out.copy_from_slice(&[key.index as u32 / 2, key.index as u32 % 2]);
+///     }
+/// }
+/// let set = Bits(Schema { sites: 2, classes: 2, layout: Layout::Table });
+/// let mut example = [0; 2];
+/// set.write(ExampleKey { seed: 0, epoch: 0, index: 2 }, &mut example);
+/// assert_eq!(example, [1, 0]);
+/// ```
 pub trait Dataset: Send + Sync {
-    /// What an example looks like.
+    /// Number of variables, number of classes, and what they depict.
     fn schema(&self) -> &Schema;
 
     /// Number of examples in an epoch.
     fn len(&self) -> usize;
 
-    /// True if there is no example at all.
+    /// Whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes the example `key.index` into `out`, one class index per site. Sets that draw something anew at each
-    /// visit (pixels, crops) take it from the visit; the others ignore all but the index.
+    /// Writes example `key.index` into `out`, one class index per site. Sets with randomness per epoch (stochastic
+    /// pixels, text windows) derive it from `key`; the others use the index only.
     ///
     /// # Panics
     /// If the index is not below [`Dataset::len`] or `out` is not `schema().sites` long.
     fn write(&self, key: ExampleKey, out: &mut [u32]);
 
-    /// The class label of example `index`, where the set has labels.
+    /// The class label of example `index`; `None` if the set has no labels.
     fn label(&self, _index: usize) -> Option<u32> {
         None
     }
 
-    /// Number of labels; one more than the largest, unless the set knows better.
+    /// Number of labels; by default, one more than the largest label.
     fn label_count(&self) -> Option<usize> {
         let largest = (0..self.len()).try_fold(0, |largest, index| Some(largest.max(self.label(index)?)));
         largest.map(|largest| largest as usize + 1)
     }
 
-    /// The label of any molecule by its canonical SMILES, where the set gives labels to molecules.
+    /// The label of any molecule, given its canonical SMILES; `None` if the set does not label molecules.
     fn label_of(&self, _smiles: &str) -> Option<u32> {
         None
     }
 
-    /// The canonical SMILES of example `index`, where the set is of molecules.
+    /// The canonical SMILES of example `index`; `None` if examples are not molecules.
     fn smiles(&self, _index: usize) -> Option<&str> {
         None
     }
 }
 
-/// One look at one example: the address of everything random about it.
+/// Which example in which epoch: the address of all randomness of one example.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::ExampleKey;
+/// let key = ExampleKey { seed: 0, epoch: 3, index: 7 };
+/// assert_eq!(key.stream().uniform(), key.stream().uniform());
+/// let next = ExampleKey { epoch: 4, ..key };
+/// assert_ne!(key.stream().uniform(), next.stream().uniform());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExampleKey {
     /// Seed of the run.
     pub seed: u64,
-    /// Passes over the data before this one, below 2^32 - 2.
+    /// Number of the epoch, from 0, below 2^32 - 2.
     pub epoch: u64,
-    /// Which example, below 2^32.
+    /// Index of the example in its part, below 2^32.
     pub index: usize,
 }
 
 impl ExampleKey {
-    /// The visit of a held-out example: the same whatever the epoch.
+    /// The key of a held-out example, which is the same in every epoch.
     pub fn fixed(seed: u64, index: usize) -> Self {
-        // An epoch that no run reaches, so that no training visit shares its stream.
+        // An epoch that no run reaches, so that no training example shares its stream.
         Self { seed, epoch: u64::from(u32::MAX) - 1, index }
     }
 
-    /// The stream of this example in this epoch.
+    /// The random stream of this example in this epoch.
     pub fn stream(&self) -> Stream {
         stream(self.seed, Purpose::Example, (self.epoch << 32) | self.index as u64)
     }
 
-    /// The stream that all examples of this epoch share, for choices such as where windows begin.
+    /// The random stream shared by all examples of this epoch, for choices such as the offset of text windows.
     pub fn epoch_stream(&self) -> Stream {
-        // Counted from the top, where no `epoch << 32 | index` of a run lies.
+        // Counted down from the top, which no `epoch << 32 | index` of a run reaches.
         stream(self.seed, Purpose::Example, u64::MAX - self.epoch)
     }
 }
 
-/// The three parts of a data set.
+/// The training, validation and test part of a data set.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::data::{DataConfig, ExampleKey};
+/// let splits = DataConfig::Checker(Default::default()).load(Path::new("unused"), 0)?;
+/// assert_eq!(splits.test.len(), 10_000);
+/// let mut pair = [0; 2];
+/// splits.test.write(ExampleKey { seed: 0, epoch: 0, index: 0 }, &mut pair);
+/// assert!(pair.iter().all(|&class| (class as usize) < splits.schema().classes));
+/// # Ok::<(), pushforward::data::DataError>(())
+/// ```
 #[derive(Clone)]
 pub struct Splits {
     /// Name of the set, as in a recipe.
     pub name: String,
-    /// What the model is fitted to.
+    /// Examples to train on.
     pub train: Arc<dyn Dataset>,
-    /// What choices are made on.
+    /// Examples for choices during training, such as which weights to keep.
     pub validation: Arc<dyn Dataset>,
-    /// What is reported.
+    /// Examples for reported results.
     pub test: Arc<dyn Dataset>,
-    /// Hash of the source files as stored or, for a made-up set, of its settings and seed.
+    /// SHA-256 of the source files as stored or, for a synthetic set, of its settings and seed.
     pub sha256: String,
-    /// How many items of the source are not in the set, by reason.
+    /// Number of items of the source that were refused, by reason.
     pub refused: Vec<(String, u64)>,
 }
 
 impl Splits {
-    /// What an example looks like, the same in all parts.
+    /// The schema, the same in all parts.
     pub fn schema(&self) -> &Schema {
         self.train.schema()
     }

@@ -1,20 +1,30 @@
 //! The order of examples: a function of `(seed, epoch)`.
 //!
 //! Batch number `index`, counted over the whole run, takes the positions `index * batch + j`. Position `p` lies in
-//! epoch `p / len` at place `p % len` of that epoch's permutation, so batches run across the ends of epochs, no
-//! remainder is dropped, and a resumed run needs nothing but its step number.
+//! epoch `p / len` at place `p % len` of that epoch's permutation. Batches therefore cross the ends of epochs, no
+//! remainder is dropped, and a resumed run needs only its step number.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::data::{Dataset, ExampleKey};
 use crate::rng::{Purpose, stream};
 
-/// Which examples every batch holds, addressed by the number of the batch.
+/// The examples of every batch, addressed by the number of the batch. An epoch is a permutation of the examples.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::EpochSampler;
+/// let sampler = EpochSampler::new(10, 5, 0);
+/// // Two batches of five are one epoch of ten.
+/// let mut seen: Vec<usize> = [0, 1].iter().flat_map(|&batch| sampler.keys(batch)).map(|key| key.index).collect();
+/// seen.sort();
+/// assert_eq!(seen, (0..10).collect::<Vec<_>>());
+/// ```
 pub struct EpochSampler {
     len: usize,
     batch: usize,
     seed: u64,
-    /// The permutation of the epoch asked for last.
+    /// Cache: the permutation of the epoch that was used last.
     current: Mutex<Option<(u64, Arc<[u32]>)>>,
 }
 
@@ -30,7 +40,7 @@ impl EpochSampler {
         Self { len, batch, seed, current: Mutex::new(None) }
     }
 
-    /// Which examples batch number `index` holds.
+    /// The examples of batch number `index`.
     pub fn keys(&self, index: u64) -> Vec<ExampleKey> {
         let len = self.len as u64;
         let first = index * self.batch as u64;
@@ -48,7 +58,7 @@ impl EpochSampler {
     }
 
     fn permutation(&self, epoch: u64) -> Arc<[u32]> {
-        // A poisoned lock still guards a whole value: it is replaced in one assignment.
+        // Safe if the lock is poisoned: the value is replaced in one assignment, so it is never half-written.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((held, order)) = &*current
             && *held == epoch
@@ -64,6 +74,18 @@ impl EpochSampler {
 }
 
 /// Shuffled batches of a data set, addressed by their number.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::data::{Batches, DataConfig};
+/// let splits = DataConfig::Glyphs(Default::default()).load(Path::new("unused"), 0)?;
+/// let batches = Batches::new(splits.train, 3, 0);
+/// let (pixels, labels) = batches.with_labels(5);
+/// assert_eq!((pixels.len(), labels.map(|labels| labels.len())), (3 * 16 * 16, Some(3)));
+/// assert_eq!(batches.at(5), pixels);
+/// # Ok::<(), pushforward::data::DataError>(())
+/// ```
 pub struct Batches {
     dataset: Arc<dyn Dataset>,
     order: EpochSampler,
@@ -101,7 +123,7 @@ impl Batches {
         out
     }
 
-    /// Batch number `index` of the run with the labels of its examples, where the set has labels.
+    /// Batch number `index` of the run with the labels of its examples, `None` if the set has no labels.
     ///
     /// # Shapes
     /// `batch * sites` class indices, example by example, and `batch` labels.
@@ -111,7 +133,7 @@ impl Batches {
         (self.write(keys), labels)
     }
 
-    /// Which examples batch number `index` holds.
+    /// The examples of batch number `index`.
     pub fn keys(&self, index: u64) -> Vec<ExampleKey> {
         self.order.keys(index)
     }

@@ -1,11 +1,20 @@
-//! What can go wrong with data.
+//! Errors of data sets.
 
 use std::path::PathBuf;
 
-/// Why a data set could not be had.
+/// Why a data set could not be loaded.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::data::{DataConfig, DataError};
+/// let error = DataConfig::Mnist(Default::default()).load(Path::new("nowhere"), 0).unwrap_err();
+/// assert!(matches!(error, DataError::NotFound { .. }));
+/// assert!(error.to_string().contains("pushforward data fetch mnist"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A file of a known set is in none of the places it may be in.
+    /// A file of a published set is in none of the searched folders.
     #[error(
         "file not found: looked for {} in {}; run `pushforward data fetch {set}`, put the file there, \
          or name another folder with --data-dir or the data setting `path`",
@@ -14,12 +23,12 @@ pub enum DataError {
     NotFound {
         /// Name of the set.
         set: String,
-        /// File names that would do.
+        /// File names that were searched for.
         looked_for: Vec<String>,
-        /// Folders they were looked for in.
+        /// Folders that were searched.
         dirs: Vec<PathBuf>,
     },
-    /// A path in the recipe leads nowhere.
+    /// A path in the recipe does not exist.
     #[error(
         "`{key}` is {}, which exists neither as given nor in the data folder {}",
         path.display(), data_dir.display()
@@ -32,15 +41,15 @@ pub enum DataError {
         /// The data folder.
         data_dir: PathBuf,
     },
-    /// The operating system would not read a file.
+    /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file does not have the expected format.
     #[error(
         "{}, {place} {offset}: expected {expected}, found {found}; the file is damaged or of another kind",
         path.display()
@@ -50,11 +59,11 @@ pub enum DataError {
         path: PathBuf,
         /// What the offset counts: `byte`, `decompressed byte`, `compressed byte` or `line`.
         place: &'static str,
-        /// Where in the file.
+        /// Position in the file.
         offset: u64,
-        /// What should be there.
+        /// What is expected there.
         expected: String,
-        /// What is there.
+        /// What was found.
         found: String,
     },
     /// A picture, or a folder of pictures, that cannot be used.
@@ -62,31 +71,31 @@ pub enum DataError {
     Picture {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what is allowed.
         problem: String,
     },
-    /// A setting that cannot work.
+    /// A setting has a value that is not allowed.
     #[error("data setting `{key}`: {problem}")]
     Setting {
         /// The setting.
         key: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what is allowed.
         problem: String,
     },
-    /// A text holds a character that the vocabulary lacks.
+    /// A text contains a character that is not in the vocabulary.
     #[error("character {character:?} at byte {offset} is not one of the {size} symbols of the vocabulary")]
     UnknownCharacter {
         /// The character.
         character: char,
         /// Byte offset in the text.
         offset: usize,
-        /// Symbols in the vocabulary.
+        /// Number of symbols of the vocabulary.
         size: usize,
     },
     /// A tokenizer file could not be used, or the tokenizer failed on a text.
     #[error("tokenizer: {problem}")]
     Tokenizer {
-        /// What the tokenizer said.
+        /// The message of the tokenizer.
         problem: String,
     },
 }

@@ -61,7 +61,7 @@ impl Source {
         })
     }
 
-    /// Opens the content; gzip is told by its first two bytes, not by the file name.
+    /// Opens the content; gzip is recognised by its first two bytes, not by the file name.
     pub(crate) fn open(&self) -> Content<'_> {
         let gzip = self.bytes.starts_with(&[0x1f, 0x8b]);
         let reader =
@@ -70,7 +70,7 @@ impl Source {
     }
 }
 
-/// SHA-256 of the stored bytes of `sources`, one after the other, in hexadecimal.
+/// SHA-256 of the concatenated stored bytes of `sources`, in hexadecimal.
 pub(crate) fn sha256<'a>(sources: impl IntoIterator<Item = &'a Source>) -> String {
     let mut hash = Sha256::new();
     sources.into_iter().for_each(|source| hash.update(&source.bytes));
@@ -82,9 +82,9 @@ pub(crate) fn sha256_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 of the description of a made-up set: name, settings as JSON and seed.
+/// SHA-256 of the description of a synthetic set: name, settings as JSON and seed.
 pub(crate) fn sha256_made(name: &str, settings: &impl serde::Serialize, seed: u64) -> String {
-    let settings = serde_json::to_string(settings).expect("settings are plain values");
+    let settings = serde_json::to_string(settings).expect("settings can be serialised");
     sha256_bytes(format!("{name} {settings} seed {seed}").as_bytes())
 }
 
@@ -104,7 +104,7 @@ enum Reader<'a> {
 }
 
 impl Content<'_> {
-    /// Reads up to `limit` bytes. Memory grows with what is there, not with `limit`.
+    /// Reads up to `limit` bytes. Memory use depends on the bytes that exist, not on `limit`.
     pub(crate) fn take(&mut self, limit: u64) -> Result<Vec<u8>, DataError> {
         let mut out = Vec::new();
         match &mut self.reader {
@@ -119,7 +119,7 @@ impl Content<'_> {
                         path: self.source.path.clone(),
                         place: "compressed byte",
                         offset: (self.source.bytes.len() - decoder.get_ref().len()) as u64,
-                        expected: "sound gzip data".into(),
+                        expected: "valid gzip data".into(),
                         found: error.to_string(),
                     });
                 }
@@ -128,7 +128,7 @@ impl Content<'_> {
         Ok(out)
     }
 
-    /// The error that says what is wrong at `offset` of the content.
+    /// The error for what is wrong at `offset` of the content.
     pub(crate) fn malformed(&self, offset: u64, expected: impl Into<String>, found: impl Into<String>) -> DataError {
         let place = match self.reader {
             Reader::Plain(_) => "byte",

@@ -1,24 +1,44 @@
 //! Graphs as rows of categorical variables.
 //!
-//! A graph of up to `N` nodes is `N + N (N-1) / 2` sites: its nodes, then its unordered pairs of nodes row by row, `(0,1) (0,2)
-//! ... (1,2) ...`, so that every pair counts once and a matrix of edges is symmetric with an empty diagonal by construction.
-//! A graph of fewer nodes leaves its last nodes, and every pair that touches one of them, [`ABSENT`].
+//! A graph of up to `N` nodes has `N + N (N-1) / 2` sites: its nodes, then its unordered pairs of nodes row by row,
+//! `(0,1) (0,2) ... (1,2) ...`. Every pair counts once, and the edge matrix is symmetric with an empty diagonal by
+//! construction. In a graph of fewer nodes the last nodes, and all pairs with one of them, are [`ABSENT`].
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::graph::{pair_count, pair_index};
+//! // Three nodes have the pairs (0,1) (0,2) (1,2).
+//! assert_eq!(pair_count(3), 3);
+//! assert_eq!([pair_index(0, 1, 3), pair_index(0, 2, 3), pair_index(1, 2, 3)], [0, 1, 2]);
+//! ```
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::node_pairs::{ABSENT, pair_count, pair_index};
 
-/// What the sites of a graph are.
+/// The sites of a graph and their classes.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::graph::{ABSENT, GraphLayout, NodeClass};
+/// let node_classes = ["C", "O"].map(|element| NodeClass { element: element.into(), charge: 0 }).to_vec();
+/// let layout = GraphLayout { nodes: 3, node_classes, edge_classes: 4, sizes: vec![0, 0, 1, 1] };
+/// assert_eq!((layout.sites(), layout.classes()), (3 + 3, 4));
+/// // C=O with the third node absent; pairs (0,1) (0,2) (1,2).
+/// let molecule = layout.molecule(&[0, 1, ABSENT, 2, ABSENT, ABSENT]);
+/// assert_eq!(pushforward::chem::canonical(&molecule)?, "C=O");
+/// # Ok::<(), pushforward::chem::Refusal>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GraphLayout {
-    /// Most nodes of a graph.
+    /// Largest number of nodes `N`.
     pub nodes: usize,
     /// Classes of a node.
     pub node_classes: Vec<NodeClass>,
     /// Classes of a pair; class 0 is no edge. For molecules: none, single, double, triple.
     pub edge_classes: usize,
-    /// How many training graphs have `n` nodes, for `n` from 0 to `nodes`: the law of the size of a sample.
+    /// Number of training graphs with `n` nodes, for `n` from 0 to `nodes`: the distribution of the size of a sample.
     pub sizes: Vec<u64>,
 }
 
@@ -34,12 +54,12 @@ pub struct NodeClass {
 }
 
 impl GraphLayout {
-    /// Sites of an item: nodes and pairs.
+    /// Number of sites of an item: nodes and pairs.
     pub fn sites(&self) -> usize {
         self.nodes + pair_count(self.nodes)
     }
 
-    /// Classes of the site with the most.
+    /// Number of classes of the site with the most.
     pub fn classes(&self) -> usize {
         self.node_classes.len().max(self.edge_classes)
     }

@@ -1,16 +1,29 @@
 //! Data sets of categorical variables and of images.
 //!
-//! A [`Dataset`] hands out examples as class indices, `sites` of them, each in `0..classes`. No tensors here:
-//! the training loop moves a batch of plain integers to its device once. A recipe names a set by a [`DataConfig`];
-//! [`DataConfig::load`] gives its three [`Splits`], and [`Batches`] puts the training split in an order that is a
-//! function of `(seed, epoch)` alone.
+//! A [`Dataset`] writes examples as `sites` class indices, each in `0..classes`. There are no tensors here: the
+//! training loop moves each batch of integers to its device once. A recipe selects a data set by a [`DataConfig`];
+//! [`DataConfig::load`] returns its three [`Splits`], and [`Batches`] shuffles the training split in an order that
+//! depends on `(seed, epoch)` only.
 //!
-//! Sets of images serve models of continuous data too: [`DataConfig::continuous`] gives their parts as
-//! [`ContinuousImages`], points of `[0, 1]^n`, which [`EpochSampler`] puts in the same order.
+//! Image sets can also be used by models of continuous data: [`DataConfig::continuous`] returns the splits as
+//! [`ContinuousImages`], points of `[0, 1]^n`, and [`EpochSampler`] gives the order.
 //!
-//! `checker`, `echo`, `sums`, `glyphs` and `small-molecules` are made by the program from a seed and carry an exact
-//! check of every sample. `text`, `image-folder` and `molecules` are the user's own files. The others are read from files
-//! under a data folder, `<data_dir>/<set>/<file>`, plain or gzipped.
+//! `checker`, `echo`, `sums`, `glyphs` and `small-molecules` are synthetic: generated from a seed, with an exact check
+//! of every sample. `text`, `image-folder` and `molecules` read the user's own files. The others are published data
+//! sets, read from `<data_dir>/<set>/<file>`, plain or gzipped.
+//!
+//! # Examples
+//! ```
+//! use std::path::Path;
+//! use pushforward::data::{Batches, DataConfig};
+//! let config: DataConfig = toml::from_str("set = 'echo'\nletters = 3")?;
+//! let splits = config.load(Path::new("unused by synthetic sets"), 0)?;
+//! assert_eq!((splits.schema().sites, splits.schema().classes), (6, 8));
+//! let batch = Batches::new(splits.train, 4, 0).at(0);
+//! // Every example is a word of three letters, twice.
+//! assert!(batch.chunks(6).all(|example| example[..3] == example[3..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod dataset;

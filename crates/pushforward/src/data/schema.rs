@@ -1,4 +1,4 @@
-//! What the variables of an example are: their number, their classes and what they depict.
+//! Schema of a data set: the number of variables of an example, their classes and what they depict.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +6,22 @@ use crate::data::graph::GraphLayout;
 use crate::data::text::vocabulary::Vocabulary;
 
 /// Number of variables, number of classes of each, and what they depict. Part of every checkpoint.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{Layout, Schema};
+/// let schema = Schema { sites: 28 * 28, classes: 2, layout: Layout::Image { height: 28, width: 28 } };
+/// let read: Schema = serde_json::from_str(&serde_json::to_string(&schema)?)?;
+/// assert_eq!(read, schema);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
-    /// Categorical variables in an example.
+    /// Number of categorical variables of an example.
     pub sites: usize,
-    /// Classes of each variable; of the one with the most, where they differ.
+    /// Number of classes of each variable; if they differ, the largest.
     pub classes: usize,
-    /// What the variables are.
+    /// What the variables depict.
     pub layout: Layout,
 }
 
@@ -22,10 +31,10 @@ pub struct Schema {
 pub enum Layout {
     /// Symbols of a text, in reading order.
     Text {
-        /// Class index to symbol.
+        /// The symbol of each class.
         vocabulary: Vocabulary,
     },
-    /// Pixels, row by row from the top; classes run from dark to light.
+    /// Pixels, row by row from the top; class 0 is the darkest.
     Image {
         /// Rows.
         height: usize,

@@ -1,4 +1,4 @@
-//! Class balance of labelled samples: how far the classes are from the share they should have.
+//! Class balance of labelled samples: distance of the class frequencies to the intended ones.
 //!
 //! ```text
 //! class_balance_tv = 1/2 sum_c |n_c / n - p_c|
@@ -6,11 +6,27 @@
 //!
 //! Samples of a perfect model do not reach zero: with `C` equally likely classes and `n` samples the expected
 //! distance is about `sqrt(C / (2 pi n))`.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::balance::Balance;
+//! let balance = Balance::new([0, 1, 1, 2], 3);
+//! assert_eq!(balance.shares(), [0.25, 0.5, 0.25]);
+//! assert!((balance.total_variation_to_uniform() - 1.0 / 6.0).abs() < 1e-15);
+//! ```
 
 use crate::metrics::divergence::total_variation;
 use crate::metrics::entropy;
 
 /// Class counts of a set of samples.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::balance::Balance;
+/// let balance = Balance::new(0..10, 10);
+/// assert_eq!(balance.counts, [1; 10]);
+/// assert!((balance.entropy() - 10f64.ln()).abs() < 1e-12);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// Number of samples of each class.
@@ -31,7 +47,7 @@ impl Balance {
         Self { counts }
     }
 
-    /// Share of each class; not a number when there are no samples.
+    /// Share of each class; NaN without samples.
     pub fn shares(&self) -> Vec<f64> {
         let n: u64 = self.counts.iter().sum();
         self.counts.iter().map(|&c| c as f64 / n as f64).collect()

@@ -1,4 +1,4 @@
-//! The one place where nats become bits.
+//! Nats as bits, bits per dimension and bits per character. Everything else is in nats.
 //!
 //! ```text
 //! bits                      = nats / ln 2
@@ -8,6 +8,14 @@
 //! `nats` is the negative log density of a dequantised image in the unit cube; each of its `levels` bins has
 //! volume `1/levels` per dimension, hence the offset (Theis, van den Oord, Bethge 2016, arXiv 1511.01844,
 //! section 3.1). Discrete data has no offset.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::bits_per_dim::{bits, bits_per_dim_dequantised};
+//! assert!((bits(8f64.ln()) - 3.0).abs() < 1e-12);
+//! // The uniform density on the unit cube has a negative log density of 0 nats: 8 bits per 8-bit pixel.
+//! assert!((bits_per_dim_dequantised(0.0, 28 * 28, 256) - 8.0).abs() < 1e-12);
+//! ```
 
 use std::f64::consts::LN_2;
 
@@ -29,6 +37,13 @@ pub fn bits_per_dim_dequantised(nats: f64, dims: usize, levels: usize) -> f64 {
 
 /// Bits per character from the negative log probability in nats of `characters` characters. Equal to
 /// [`bits_per_dim`] when each token is one character; for longer tokens, count the characters they spell.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::bits_per_dim::bits_per_character;
+/// // 27 equally likely symbols cost log2 27 = 4.75 bits each.
+/// assert!((bits_per_character(100.0 * 27f64.ln(), 100) - 27f64.log2()).abs() < 1e-12);
+/// ```
 pub fn bits_per_character(nats: f64, characters: usize) -> f64 {
     bits_per_dim(nats, characters)
 }

@@ -1,4 +1,4 @@
-//! Counts and discounts of Kneser-Ney smoothing, the parts of which training is made. The equations stand in
+//! Counts and discounts for training a Kneser-Ney model. The equations are in
 //! [`kneser_ney`](crate::metrics::kneser_ney).
 
 use crate::metrics::run_lengths;
@@ -9,7 +9,7 @@ pub(super) struct Table {
     pub(super) counts: Vec<u64>,
 }
 
-/// Tables of the n-grams of 1 to `order` tokens of `bits` bits in the text read as a ring.
+/// Tables of the n-grams of 1 to `order` tokens of `bits` bits in the text treated as circular.
 pub(super) fn ring_tables(text: &[u32], order: usize, bits: u32) -> Vec<Table> {
     let mut keys = ring_windows(text, order, bits);
     keys.sort_unstable();
@@ -35,7 +35,7 @@ pub(super) fn ring_tables(text: &[u32], order: usize, bits: u32) -> Vec<Table> {
     tables
 }
 
-/// The packed n-grams that start at each position of the text read as a ring.
+/// The packed n-grams that start at each position of the text treated as circular.
 fn ring_windows(text: &[u32], order: usize, bits: u32) -> Vec<u64> {
     let width = u64::MAX >> (64 - bits * order as u32);
     let mut key = text[..order - 1].iter().fold(0, |key, &t| key << bits | u64::from(t));
@@ -48,27 +48,27 @@ fn ring_windows(text: &[u32], order: usize, bits: u32) -> Vec<u64> {
         .collect()
 }
 
-/// How many distinct tokens come before each n-gram: longer n-grams that agree in all but the oldest token.
+/// Number of distinct tokens that precede each n-gram: longer n-grams that agree in all but the oldest token.
 pub(super) fn left_neighbours(longer: &[u64], mask: u64) -> Vec<u64> {
     let mut ends: Vec<u64> = longer.iter().map(|key| key & mask).collect();
     ends.sort_unstable();
     run_lengths(&ends)
 }
 
-/// One estimate of one length: per n-gram its probability, per context the weight it leaves to the shorter estimate.
+/// One estimate for one length: a probability per n-gram, and per context the mass given to the shorter estimate.
 #[derive(Default)]
 pub(super) struct Interpolated {
     pub(super) probability: Vec<f64>,
     pub(super) left: Vec<f64>,
 }
 
-/// Discounts `counts` and mixes in `shorter`, the next shorter estimate of the same tokens.
+/// Discounts `counts` and interpolates with `shorter`, the next shorter estimate of the same tokens.
 pub(super) fn interpolate(keys: &[u64], counts: &[u64], shorter: &[f64], bits: u32) -> Interpolated {
     let discounts = discounts(counts);
     let discount = |count: u64| discounts[count.min(3) as usize - 1];
     let mut result = Interpolated { probability: Vec::with_capacity(keys.len()), left: Vec::new() };
     let mut start = 0;
-    // N-grams with the same context are neighbours.
+    // N-grams with the same context are adjacent.
     for group in keys.chunk_by(|a, b| a >> bits == b >> bits) {
         let range = start..start + group.len();
         start = range.end;
@@ -80,8 +80,8 @@ pub(super) fn interpolate(keys: &[u64], counts: &[u64], shorter: &[f64], bits: u
     result
 }
 
-/// What is taken off counts of 1, 2, and 3 or more. Where the counts of counts do not determine a discount (small
-/// texts, or short n-grams that all occur often) it is half the count, so that some weight always goes down.
+/// Discounts of counts 1, 2, and 3 or more. Where the counts of counts do not determine a discount (small texts, or
+/// short n-grams that all occur often) it is half the count, so that the shorter estimate always gets some mass.
 fn discounts(counts: &[u64]) -> [f64; 3] {
     let mut with_count = [0u64; 5];
     for &c in counts.iter().filter(|c| **c < 5) {
@@ -107,7 +107,7 @@ mod tests {
         for (table, (keys, counts)) in tables.iter().zip(expected) {
             assert_eq!((table.keys.as_slice(), table.counts.as_slice()), (keys, counts));
         }
-        // Before 0 stands only 1, before 1 stand 0 and 1.
+        // 0 is preceded by 1 only; 1 is preceded by 0 and by 1.
         assert_eq!(left_neighbours(&tables[1].keys, 1), [1, 2]);
     }
 

@@ -6,10 +6,19 @@
 //! E kl(p_hat, p) = (S - 1) / 2N + O(1/N^2)               p_hat from N draws of p, S cells with p_i > 0
 //! ```
 //!
-//! The last line is why a perfect sampler does not score zero: [`KlToTruth`] keeps the plug-in value and the
-//! one with that expectation taken off under separate names.
+//! Because of the last line a perfect sampler does not score zero: [`KlToTruth`] has the plug-in value and the value
+//! corrected by that expectation under separate names.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::divergence::{kl, total_variation};
+//! let (p, q) = ([1.0, 0.0], [0.25, 0.75]);
+//! assert!((kl(&p, &q) - 4f64.ln()).abs() < 1e-12);
+//! assert_eq!(kl(&q, &p), f64::INFINITY);
+//! assert_eq!(total_variation(&p, &q), 0.75);
+//! ```
 
-/// Kullback-Leibler divergence of `q` from `p`, nats; infinite where `p` has mass and `q` has none.
+/// Kullback-Leibler divergence `KL(p || q)`, nats; infinite if `q` is zero anywhere that `p` is not.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -27,7 +36,7 @@ pub fn total_variation(p: &[f64], q: &[f64]) -> f64 {
     0.5 * p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum::<f64>()
 }
 
-/// KL of an empirical joint distribution to the true one, nats.
+/// KL divergence of an empirical joint distribution from the true one, nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlToTruth {
     /// `kl(counts / N, truth)`: never negative, about `bias` even for a perfect sampler.
@@ -43,10 +52,18 @@ impl KlToTruth {
     }
 }
 
-/// KL of the empirical joint given by `counts` to the table `truth` (same cells, probabilities).
+/// `KL(counts / N || truth)` of an empirical joint distribution; `truth` has the probability of every cell.
 ///
 /// # Panics
 /// If the lengths differ or there are no samples.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::divergence::kl_to_truth;
+/// let kl = kl_to_truth(&[50, 50], &[0.5, 0.5]);
+/// assert_eq!((kl.plug_in, kl.bias), (0.0, 1.0 / 200.0));
+/// assert_eq!(kl.corrected(), -kl.bias);
+/// ```
 pub fn kl_to_truth(counts: &[u64], truth: &[f64]) -> KlToTruth {
     let n: u64 = counts.iter().sum();
     assert!(n > 0, "an empirical joint needs samples");

@@ -10,9 +10,10 @@
 //! Per-sequence unigram entropy is the partner of perplexity: a sampler that repeats itself has low perplexity
 //! and low entropy. Pooling over sequences hides this, so the pooled value has its own name.
 //!
-//! For whole samples the space is usually larger than the sample. Plug-in and Miller-Madow only know what was
-//! drawn. Chao-Wang-Jost extrapolates the curve of discoveries: its first sum is what the sample says without bias, the
-//! second estimates what was never seen from the values seen once and twice. It is the one to report. Errors in nats
+//! For whole samples the space is usually larger than the sample. Plug-in and Miller-Madow account only for values
+//! that were drawn. Chao-Wang-Jost extrapolates the species accumulation curve: its first sum is unbiased for its part
+//! of the entropy, the second estimates the part of unseen values from the numbers of values seen once and twice. It is
+//! the one to report. Errors in nats
 //! (mean of 20 runs) for 4,000 draws from 4,096 values, true entropy 8.318 if uniform, 4.851 if half of the mass has
 //! collapsed onto one value, 6.066 if Zipf:
 //!
@@ -24,6 +25,17 @@
 //!
 //! Miller, Note on the bias of information estimates, 1955; Chao, Wang and Jost, Entropy and the species accumulation
 //! curve: a novel entropy estimator via discovery rates of new species, 2013 (equation 7).
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::entropy::{joint, joint_counts, of_probabilities, pooled, unigram};
+//! assert!((of_probabilities(&[0.25; 4]) - 4f64.ln()).abs() < 1e-12);
+//! // Each sequence repeats one token, which only the entropy per sequence shows.
+//! let sequences = [[0u32, 0], [1, 1]];
+//! assert_eq!((unigram(&sequences[0]), unigram(&sequences[1])), (0.0, 0.0));
+//! assert!((pooled(&sequences) - 2f64.ln()).abs() < 1e-12);
+//! assert!(joint(&joint_counts(&sequences)).plug_in <= 2f64.ln());
+//! ```
 
 use crate::metrics::interval::{Estimate, mean};
 use crate::metrics::ngram_kl::NgramCounts;
@@ -73,16 +85,25 @@ pub struct JointEntropy {
     pub plug_in: f64,
     /// Plug-in with the first-order bias correction `(S - 1) / 2N`.
     pub miller_madow: f64,
-    /// Extrapolated to what was never seen: the one to report where the space is undersampled.
+    /// Extrapolated to unseen values: the one to report where the space is undersampled.
     pub chao_wang_jost: f64,
 }
 
 /// Entropy of whole samples from how often each distinct one occurred (`entropy_joint`), nats.
 ///
-/// When no value was seen twice, nothing bounds the entropy from above and the estimate is little more than a guess.
+/// If no value was seen twice, the data do not bound the entropy from above, and the estimate is unreliable.
 ///
 /// # Panics
 /// If there are no counts.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::entropy::joint;
+/// // Well sampled: 4 values seen 1,000 times each.
+/// let h = joint(&[1000; 4]);
+/// assert!((h.chao_wang_jost - 4f64.ln()).abs() < 1e-3);
+/// assert!(h.plug_in < h.miller_madow);
+/// ```
 pub fn joint(counts: &[u64]) -> JointEntropy {
     let total: u64 = counts.iter().sum();
     assert!(total > 0, "joint entropy needs samples");
@@ -115,7 +136,7 @@ pub fn joint(counts: &[u64]) -> JointEntropy {
 }
 
 /// `sum_{j>=1} (1 - a)^j / (n - 1 + j)`. The closed form subtracts the first `n - 1` terms of the logarithm's series
-/// from `-ln a`: fine while `n a` is small, but all cancellation beyond, where the series itself is short.
+/// from `-ln a`: accurate while `n a` is small. For larger `n a` it cancels, but there the series itself is short.
 fn tail(a: f64, n: u64) -> f64 {
     let keep = 1.0 - a;
     let series = |power: &mut f64, index: u64| {
@@ -135,6 +156,13 @@ fn tail(a: f64, n: u64) -> f64 {
 ///
 /// # Panics
 /// As [`NgramCounts::count`].
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::entropy::distinct;
+/// // Bigrams 01 10 01: two distinct ones of three.
+/// assert_eq!(distinct(&[[0, 1, 0, 1]], 2, 2), 2.0 / 3.0);
+/// ```
 pub fn distinct<S: AsRef<[u32]>>(sequences: &[S], vocabulary: usize, n: usize) -> f64 {
     let counts = NgramCounts::count(sequences, vocabulary, n);
     counts.distinct() as f64 / counts.total() as f64

@@ -9,10 +9,31 @@
 //! The Frechet distance is that of two Gaussians; it is biased upwards by few samples, so compare at equal n. The
 //! kernel distance is unbiased and may be slightly negative. Both mean nothing without the name of the feature
 //! extractor. Heusel et al. 2017, arXiv 1706.08500 (equation 6); Binkowski et al. 2018, arXiv 1801.01401 (section 3.1).
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::frechet::{Moments, frechet};
+//! // Diagonal Gaussians: |m1 - m2|^2 + sum (s1 - s2)^2 = 9 + (1 - 2)^2.
+//! let a = Moments::from_parts(100, vec![0.0, 0.0], &[1.0, 0.0, 0.0, 1.0]);
+//! let b = Moments::from_parts(100, vec![3.0, 0.0], &[4.0, 0.0, 0.0, 1.0]);
+//! assert!((frechet(&a, &b) - 10.0).abs() < 1e-9);
+//! assert!(frechet(&a, &a) < 1e-9);
+//! ```
 
 use faer::{Mat, MatRef, Side};
 
 /// Mean and covariance of feature rows, accumulated batch by batch.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::frechet::Moments;
+/// let rows = [0.0, 1.0, 2.0, 5.0, 4.0, 0.0];
+/// let mut batched = Moments::new(2);
+/// rows.chunks(2).for_each(|row| batched.push(row));
+/// assert_eq!((batched.n(), batched.mean()), (3, &[2.0, 2.0][..]));
+/// let whole = Moments::of(&rows, 2).covariance();
+/// assert!(batched.covariance().iter().zip(whole).all(|(a, b)| (a - b).abs() < 1e-12));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Moments {
     n: usize,
@@ -23,7 +44,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// No rows yet of `dim` features each.
+    /// Moments of zero rows of `dim` features.
     pub fn new(dim: usize) -> Self {
         Self { n: 0, mean: vec![0.0; dim], scatter: Mat::zeros(dim, dim) }
     }
@@ -45,7 +66,7 @@ impl Moments {
     pub fn from_parts(n: usize, mean: Vec<f64>, covariance: &[f64]) -> Self {
         let dim = mean.len();
         assert_eq!(covariance.len(), dim * dim, "a covariance of {dim} features has {dim} x {dim} entries");
-        assert!(n > 1, "a covariance rests on at least 2 rows, got {n}");
+        assert!(n > 1, "a covariance needs at least 2 rows, got {n}");
         let scatter = Mat::from_fn(dim, dim, |i, j| covariance[i * dim + j] * (n - 1) as f64);
         Self { n, mean, scatter }
     }
@@ -98,14 +119,14 @@ impl Moments {
     }
 
     fn ridged(&self, ridge: f64) -> Mat<f64> {
-        assert!(self.n > 1, "a covariance rests on at least 2 rows, got {}", self.n);
+        assert!(self.n > 1, "a covariance needs at least 2 rows, got {}", self.n);
         let dim = self.mean.len();
         let scale = 1.0 / (self.n - 1) as f64;
         Mat::from_fn(dim, dim, |i, j| self.scatter[(i, j)] * scale + if i == j { ridge } else { 0.0 })
     }
 }
 
-/// Frechet distance of two feature sets (`frechet`), never negative; not a number if a feature was not finite.
+/// Frechet distance of two feature sets (`frechet`), never negative; NaN if a feature was not finite.
 ///
 /// # Panics
 /// If the dimensions differ or a set has fewer than 2 rows.
@@ -124,7 +145,7 @@ pub fn frechet_ridged(a: &Moments, b: &Moments, ridge: f64) -> f64 {
     let (s1, s2) = (a.ridged(ridge), b.ridged(ridge));
     let trace = |s: &Mat<f64>| s.diagonal().column_vector().sum();
     let distance = shift + trace(&s1) + trace(&s2) - 2.0 * trace_of_root(&s1, &s2);
-    // Equal sets leave a rounding error of either sign. `max` alone would turn not-a-number into zero.
+    // Equal sets leave a rounding error of either sign. `max` alone would turn NaN into zero.
     if distance < 0.0 { 0.0 } else { distance }
 }
 
@@ -160,6 +181,13 @@ fn roots(values: &[f64]) -> Vec<f64> {
 ///
 /// # Panics
 /// If a length is not a multiple of `dim` or a set has fewer than 2 rows.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::frechet::kid;
+/// // One feature, k(x, y) = (x y + 1)^3: 1 + 8 - 2 for all rows 0 against all rows 1.
+/// assert_eq!(kid(&[0.0, 0.0], &[1.0, 1.0], 1), 7.0);
+/// ```
 pub fn kid(a: &[f64], b: &[f64], dim: usize) -> f64 {
     let (a, b) = (as_matrix(a, dim), as_matrix(b, dim));
     assert!(a.nrows() > 1 && b.nrows() > 1, "kid needs 2 rows in each set, got {} and {}", a.nrows(), b.nrows());
@@ -170,7 +198,7 @@ pub fn kid(a: &[f64], b: &[f64], dim: usize) -> f64 {
     within(a) + within(b) - 2.0 * kernel_sum(a, b) / (a.nrows() * b.nrows()) as f64
 }
 
-/// Sum of the kernel over all pairs, in blocks of rows so that the Gram matrix is never whole in memory.
+/// Sum of the kernel over all pairs, in blocks of rows so that the whole Gram matrix is never in memory.
 fn kernel_sum(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
     const BLOCK: usize = 256;
     (0..a.nrows())

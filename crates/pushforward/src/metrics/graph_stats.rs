@@ -1,20 +1,30 @@
-//! Statistics of graphs, and the discrepancy of two sets of them, as the graph generation literature reports it.
+//! Statistics of graphs, and the maximum mean discrepancy of two sets of graphs as the graph generation literature
+//! reports it.
 //!
 //! ```text
 //! degree       histogram of node degrees
 //! clustering   histogram of local clustering coefficients, 100 bins of [0, 1]
 //! spectrum     histogram of the eigenvalues of I - D^-1/2 A D^-1/2, 200 bins of [0, 2]
-//! orbits       mean over nodes of how often each takes each of the 15 places of connected subgraphs of 2 to 4 nodes
+//! orbits       mean over nodes of the counts of the 15 orbits of connected induced subgraphs of 2 to 4 nodes
 //! mmd          mean k(x, x') + mean k(y, y') - 2 mean k(x, y)             over all pairs, so that equal sets give 0
 //! k(x, y)      exp(-tv(x, y)^2 / 2 sigma^2),   tv = 1/2 sum |x_i - y_i|    sigma: 1; clustering 0.1; orbits 30
 //! ```
 //!
 //! You et al. 2018 (arXiv 1802.08773) introduced degrees, clustering and orbits; Liao et al. 2019 (arXiv 1910.00760)
-//! added the spectrum and put total variation in the place of the earth mover's distance, which is what is computed
-//! here. Orbits are numbered as by Przulj (2007): 0 edge; 1, 2 path of three (end, middle); 3 triangle; 4, 5 path of
-//! four; 6, 7 star (leaf, centre); 8 square; 9, 10, 11 triangle with a tail (tail, far corners, corner with the tail);
-//! 12, 13 square with a diagonal (corner off it, on it); 14 complete. Every one of them is counted here, by enumerating
-//! connected induced subgraphs.
+//! added the spectrum and replaced the earth mover's distance by total variation, which is computed here. Orbits are
+//! numbered as by Przulj (2007): 0 edge; 1, 2 path of three (end, middle); 3 triangle; 4, 5 path of four; 6, 7 star
+//! (leaf, centre); 8 square; 9, 10, 11 triangle with a tail (tail, far corners, corner with the tail); 12, 13 square
+//! with a diagonal (corner off it, on it); 14 complete. All are counted by enumerating connected induced subgraphs.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::graph_stats::{Graph, Statistic};
+//! let (edge, triangle) = (Graph::new(2, [(0, 1)]), Graph::new(3, [(0, 1), (1, 2), (2, 0)]));
+//! let describe = |graph: &Graph| vec![Statistic::Degree.describe(graph)];
+//! // All degrees are 1 in one graph and 2 in the other: total variation 1.
+//! let mmd = Statistic::Degree.mmd(&describe(&edge), &describe(&triangle));
+//! assert!((mmd - (2.0 - 2.0 * (-0.5f64).exp())).abs() < 1e-12);
+//! ```
 
 use faer::{Mat, Side};
 
@@ -25,7 +35,18 @@ const CLUSTERING_BINS: usize = 100;
 /// Bins of eigenvalues.
 const SPECTRUM_BINS: usize = 200;
 
-/// An undirected graph without loops.
+/// An undirected graph without self-loops.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::graph_stats::Graph;
+/// let path = Graph::new(3, [(0, 1), (1, 2)]);
+/// assert_eq!(path.degrees(), [0.0, 2.0, 1.0]);
+/// assert_eq!(path.clustering(), [0.0; 3]);
+/// assert!(path.spectrum().iter().zip([0.0, 1.0, 2.0]).all(|(found, exact)| (found - exact).abs() < 1e-12));
+/// // Orbit 2 is the middle of a path of three.
+/// assert_eq!(path.orbits()[1][2], 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     /// Neighbours of each node, in increasing order.
@@ -36,11 +57,11 @@ impl Graph {
     /// A graph of `nodes` nodes; an edge listed twice counts once.
     ///
     /// # Panics
-    /// If an edge ends at no node or where it began.
+    /// If an edge has an end that is not below `nodes`, or joins a node to itself.
     pub fn new(nodes: usize, edges: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut neighbours = vec![Vec::new(); nodes];
         for (a, b) in edges {
-            assert!(a != b && a < nodes && b < nodes, "an edge {a}-{b} among {nodes} nodes");
+            assert!(a != b && a < nodes && b < nodes, "edge {a}-{b} is not between two different nodes of {nodes}");
             neighbours[a].push(b);
             neighbours[b].push(a);
         }
@@ -59,15 +80,15 @@ impl Graph {
         self.neighbours[a].binary_search(&b).is_ok()
     }
 
-    /// How many nodes have each degree, from 0.
+    /// Number of nodes of each degree, from degree 0.
     pub fn degrees(&self) -> Vec<f64> {
         let mut counts = vec![0.0; self.neighbours.iter().map(Vec::len).max().map_or(0, |d| d + 1)];
         self.neighbours.iter().for_each(|list| counts[list.len()] += 1.0);
         counts
     }
 
-    /// The local clustering coefficient of each node: the share of its pairs of neighbours that are joined; 0 below two
-    /// neighbours.
+    /// The local clustering coefficient of each node: the share of its pairs of neighbours that are joined; 0 for fewer
+    /// than two neighbours.
     pub fn clustering(&self) -> Vec<f64> {
         let coefficient = |list: &Vec<usize>| {
             let pairs = list.len() * list.len().saturating_sub(1) / 2;
@@ -97,7 +118,7 @@ impl Graph {
         laplacian.self_adjoint_eigenvalues(Side::Lower).unwrap_or_else(|_| vec![f64::NAN; n])
     }
 
-    /// How often each node takes each place of a connected induced subgraph of 2 to 4 nodes.
+    /// Orbit counts of each node: how often it occupies each orbit of a connected induced subgraph of 2 to 4 nodes.
     pub fn orbits(&self) -> Vec<[u64; ORBITS]> {
         let mut counts = vec![[0; ORBITS]; self.nodes()];
         for first in 0..self.nodes() {
@@ -107,8 +128,8 @@ impl Graph {
         counts
     }
 
-    /// Visits every connected subgraph that grows from `subgraph` by nodes after `first`, each once (Wernicke 2006,
-    /// ESU): `candidates` are the nodes that may be added, and a node's own new neighbours become candidates with it.
+    /// Enumerates every connected subgraph that extends `subgraph` by nodes after `first`, each once (Wernicke 2006,
+    /// ESU): `candidates` are the nodes that may be added; adding one makes its new neighbours candidates.
     fn extend(
         &self,
         subgraph: &mut Vec<usize>,
@@ -134,8 +155,8 @@ impl Graph {
         }
     }
 
-    /// Counts one subgraph at each of its nodes. Its kind follows from its size and edges, a node's place from its
-    /// degree in it.
+    /// Adds one subgraph to the counts of its nodes. Its kind follows from its numbers of nodes and edges, the orbit of
+    /// a node from its degree in it.
     fn place(&self, subgraph: &[usize], counts: &mut [[u64; ORBITS]]) {
         let inside = |&a: &usize| subgraph.iter().filter(|&&b| a != b && self.joined(a, b)).count();
         let degrees: Vec<usize> = subgraph.iter().map(inside).collect();
@@ -164,14 +185,14 @@ impl Graph {
     }
 }
 
-/// What two sets of graphs are compared by.
+/// A statistic by which two sets of graphs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistic {
     /// Node degrees.
     Degree,
     /// Clustering coefficients.
     Clustering,
-    /// Places in subgraphs of up to 4 nodes.
+    /// Orbits in subgraphs of up to 4 nodes.
     Orbits,
     /// Eigenvalues of the normalised Laplacian.
     Spectrum,
@@ -200,7 +221,7 @@ impl Statistic {
         }
     }
 
-    /// What one graph is described by: a histogram of mass 1, or for orbits the mean counts.
+    /// Descriptor of one graph: a histogram of mass 1 or, for orbits, the mean counts.
     pub fn describe(self, graph: &Graph) -> Vec<f64> {
         match self {
             Self::Degree => normalised(graph.degrees()),
@@ -214,7 +235,7 @@ impl Statistic {
         }
     }
 
-    /// Squared maximum mean discrepancy of two sets of descriptions; not a number if one is empty.
+    /// Squared maximum mean discrepancy of two sets of descriptors; NaN if one is empty.
     pub fn mmd(self, x: &[Vec<f64>], y: &[Vec<f64>]) -> f64 {
         let kernel = |a: &[f64], b: &[f64]| (-tv(a, b).powi(2) / (2.0 * self.sigma().powi(2))).exp();
         let mean = |a: &[Vec<f64>], b: &[Vec<f64>]| {
@@ -225,7 +246,7 @@ impl Statistic {
     }
 }
 
-/// Half the absolute difference, entry by entry; missing entries are zero.
+/// Half the sum of absolute differences; missing entries are zero.
 fn tv(a: &[f64], b: &[f64]) -> f64 {
     let at = |v: &[f64], i: usize| v.get(i).copied().unwrap_or(0.0);
     0.5 * (0..a.len().max(b.len())).map(|i| (at(a, i) - at(b, i)).abs()).sum::<f64>()

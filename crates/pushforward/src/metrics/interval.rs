@@ -10,16 +10,33 @@
 //!
 //! Wilson, Probable inference, the law of succession, and statistical inference, 1927;
 //! Efron and Tibshirani, An introduction to the bootstrap, 1993 (chapter 13).
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::interval::{Z95, fraction, mean};
+//! let none = fraction(0, 10);
+//! assert_eq!(none.ci95, Some([0.0, Z95 * Z95 / (10.0 + Z95 * Z95)]));
+//! let [low, high] = mean(&[1.0, 2.0, 3.0, 6.0]).ci95.unwrap();
+//! assert!((low + high - 2.0 * 3.0).abs() < 1e-12 && high - low > 1.0);
+//! ```
 
 use crate::rng::Stream;
 
 /// The 97.5 % quantile of the standard normal distribution.
 pub const Z95: f64 = 1.959963984540054;
 
-/// A number, its 95 % interval where one is known, and how many items it rests on.
+/// A value, its 95 % interval if known, and the number of items it is computed from.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::interval::Estimate;
+/// let nats = Estimate { value: 0.0, ci95: Some([-1.0, 1.0]), n: 10 };
+/// let perplexity = nats.map(f64::exp);
+/// assert_eq!((perplexity.value, perplexity.ci95), (1.0, Some([(-1f64).exp(), 1f64.exp()])));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The estimate. Not a number when it rests on no items.
+    /// The estimate; NaN if there are no items.
     pub value: f64,
     /// Lower and upper end of the 95 % interval.
     pub ci95: Option<[f64; 2]>,
@@ -34,9 +51,9 @@ impl Estimate {
     }
 }
 
-/// A fraction with its Wilson interval, which stays inside `[0, 1]` and is honest at 0 and at 1.
+/// A fraction with its Wilson interval, which stays inside `[0, 1]` and does not collapse to a point at 0 and at 1.
 ///
-/// A fraction of nothing is not a number and has no interval.
+/// With `n = 0` the value is NaN and there is no interval.
 ///
 /// # Panics
 /// If `successes` exceeds `n`.
@@ -47,26 +64,26 @@ pub fn fraction(successes: usize, n: usize) -> Estimate {
     let shrink = 1.0 + Z95 * Z95 / count;
     let centre = (p + Z95 * Z95 / (2.0 * count)) / shrink;
     let half = Z95 * (p * (1.0 - p) / count + (Z95 / (2.0 * count)).powi(2)).sqrt() / shrink;
-    // At 0 and at 1 the near end is exact; rounding would leave it a hair inside or outside.
+    // At 0 and at 1 the near end is exact; the formula would give it up to rounding.
     let low = if successes == 0 { 0.0 } else { centre - half };
     let high = if successes == n { 1.0 } else { centre + half };
     Estimate { value: p, ci95: (n > 0).then_some([low, high]), n }
 }
 
-/// The mean of `values` with its normal interval (none below two values).
+/// The mean of `values` with its normal interval (`None` for fewer than two values).
 pub fn mean(values: &[f64]) -> Estimate {
     ratio_of_sums(values, &vec![1.0; values.len()])
 }
 
-/// The mean of a few repeats of a measurement with Student's interval (none below two repeats).
+/// The mean of a few repeats of a measurement with Student's interval (`None` for fewer than two repeats).
 pub fn repeats(values: &[f64]) -> Estimate {
     let normal = mean(values);
     let scale = student(values.len().saturating_sub(1)) / Z95;
     Estimate { ci95: normal.ci95.map(|ends| ends.map(|end| normal.value + scale * (end - normal.value))), ..normal }
 }
 
-/// The 97.5 % quantile of Student's distribution. Beyond two degrees of freedom by its expansion in their inverse, to 0.2 % at three and
-/// better above (Abramowitz and Stegun 1964, 26.7.5).
+/// The 97.5 % quantile of Student's t distribution. Above two degrees of freedom by its expansion in their inverse, to
+/// 0.2 % at three and better beyond (Abramowitz and Stegun 1964, 26.7.5).
 fn student(freedom: usize) -> f64 {
     match freedom {
         0 => f64::INFINITY,
@@ -90,6 +107,14 @@ fn student(freedom: usize) -> f64 {
 ///
 /// # Panics
 /// If the two lengths differ.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::interval::ratio_of_sums;
+/// // Nats and tokens of two sequences: 6 nats over 4 tokens, not the mean of 1 and 5/3.
+/// let rate = ratio_of_sums(&[1.0, 5.0], &[1.0, 3.0]);
+/// assert_eq!((rate.value, rate.n), (1.5, 2));
+/// ```
 pub fn ratio_of_sums(numerators: &[f64], denominators: &[f64]) -> Estimate {
     assert_eq!(numerators.len(), denominators.len(), "numerators and denominators differ in length");
     let n = numerators.len();
@@ -105,6 +130,16 @@ pub fn ratio_of_sums(numerators: &[f64], denominators: &[f64]) -> Estimate {
 ///
 /// # Panics
 /// If `n` or `resamples` is zero.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::interval::bootstrap;
+/// use pushforward::rng::{Purpose, stream};
+/// let x = [1.0, 2.0, 3.0, 4.0];
+/// let mean = |items: &[usize]| items.iter().map(|&i| x[i]).sum::<f64>() / items.len() as f64;
+/// let [low, high] = bootstrap(x.len(), 200, &mut stream(0, Purpose::Metric, 0), mean);
+/// assert!(1.0 <= low && low < 2.5 && 2.5 < high && high <= 4.0);
+/// ```
 pub fn bootstrap(n: usize, resamples: usize, stream: &mut Stream, statistic: impl Fn(&[usize]) -> f64) -> [f64; 2] {
     assert!(n > 0 && resamples > 0, "a bootstrap needs items and resamples, got {n} and {resamples}");
     let mut items = vec![0; n];

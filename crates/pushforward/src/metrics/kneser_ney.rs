@@ -7,22 +7,34 @@
 //! Y = n1 / (n1 + 2 n2),  D1 = 1 - 2 Y n2/n1,  D2 = 2 - 3 Y n3/n2,  D3 = 3 - 4 Y n4/n3   n_i = n-grams with count i
 //! ```
 //!
-//! At the top `c` counts occurrences; in the recursion it is the number of distinct tokens seen before the n-gram.
-//! A position with fewer than `order - 1` tokens before it starts the recursion at its own length with occurrences,
-//! so the first tokens of a sequence are scored by plain short n-grams.
+//! At the highest order `c` counts occurrences; in the recursion it is the number of distinct tokens seen before the
+//! n-gram. A position with fewer than `order - 1` tokens before it starts the recursion at its own length with
+//! occurrences, so the first tokens of a sequence are scored by plain short n-grams.
 //!
-//! The training text is read as a ring, its end joined to its start. Then every n-gram has something before and
-//! after it, and the counts of all lengths agree without special cases; the price is `order - 1` n-grams that never
-//! occurred. N-grams live in sorted arrays of packed integers, one array per length.
+//! The training text is treated as circular, its end joined to its start. Then every n-gram has a token before and
+//! after it, and the counts of all lengths agree without special cases, at the cost of `order - 1` n-grams that never
+//! occurred. N-grams are stored in sorted arrays of packed integers, one array per length.
 //!
 //! Kneser and Ney, Improved backing-off for m-gram language modeling, 1995; Chen and Goodman, An empirical study of
 //! smoothing techniques for language modeling, 1999 (equations 17, 26-28).
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::kneser_ney::KneserNey;
+//! let text: Vec<u32> = (0..200).map(|i| i % 4).collect();
+//! let model = KneserNey::train("cycle", &text, 5, 3)?;
+//! // Token 4 never occurs and still has mass; the distribution sums to one.
+//! let p: Vec<f64> = (0..5).map(|token| model.probability(&[0, 1], token)).collect();
+//! assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+//! assert!(p[2] > 0.9 && p[4] > 0.0);
+//! # Ok::<(), pushforward::metrics::kneser_ney::KneserNeyError>(())
+//! ```
 
 use crate::metrics::discounting::{Interpolated, Table, interpolate, left_neighbours, ring_tables};
 use crate::metrics::interval::{Estimate, ratio_of_sums};
 use sha2::{Digest as _, Sha256};
 
-/// The order to use for characters unless there is a reason.
+/// Default order for characters.
 pub const DEFAULT_ORDER: usize = 6;
 
 /// The largest order.
@@ -32,9 +44,9 @@ pub const MAX_ORDER: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KneserNeyError {
     /// The order is out of range.
-    #[error("an n-gram model of order {order} was asked for; choose an order from 1 to {MAX_ORDER}")]
+    #[error("an n-gram model of order {order} is not possible; choose an order from 1 to {MAX_ORDER}")]
     Order {
-        /// The order asked for.
+        /// The requested order.
         order: usize,
     },
     /// The vocabulary is empty, or too large to pack an n-gram into 64 bits.
@@ -44,7 +56,7 @@ pub enum KneserNeyError {
     Vocabulary {
         /// Size of the vocabulary.
         vocabulary: usize,
-        /// The order asked for.
+        /// The requested order.
         order: usize,
     },
     /// The text is shorter than one n-gram.
@@ -54,7 +66,7 @@ pub enum KneserNeyError {
         corpus: String,
         /// Its length.
         tokens: usize,
-        /// The order asked for.
+        /// The requested order.
         order: usize,
     },
     /// A token id is not below the vocabulary size.
@@ -62,7 +74,7 @@ pub enum KneserNeyError {
     Token {
         /// Name of the text.
         corpus: String,
-        /// Where it is.
+        /// Its position in the text.
         position: usize,
         /// The id.
         token: u32,
@@ -72,6 +84,16 @@ pub enum KneserNeyError {
 }
 
 /// A trained n-gram model.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::kneser_ney::KneserNey;
+/// let model = KneserNey::train("bits", &[0, 1, 1, 0, 1, 0, 0, 1], 2, 2)?;
+/// let nats = -model.probability(&[], 0).ln() - model.probability(&[0], 1).ln();
+/// assert!((model.log_prob(&[0, 1]) + nats).abs() < 1e-12);
+/// assert!((model.perplexity(&[[0, 1]]).value - (nats / 2.0).exp()).abs() < 1e-12);
+/// # Ok::<(), pushforward::metrics::kneser_ney::KneserNeyError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct KneserNey {
     corpus: String,
@@ -79,7 +101,7 @@ pub struct KneserNey {
     order: usize,
     /// Bits per token in a packed n-gram; the oldest token is in the highest bits.
     bits: u32,
-    /// Weight that the two unigram estimates leave to the uniform distribution.
+    /// Mass that the two unigram estimates give to the uniform distribution.
     occurrence_root: f64,
     continuation_root: f64,
     /// `levels[k - 1]` holds the n-grams of `k` tokens.
@@ -94,7 +116,7 @@ struct Level {
     /// Probability of the last token after the others, from occurrences and from continuations.
     occurrence: Vec<f64>,
     continuation: Vec<f64>,
-    /// The n-gram as a context: what the next longer estimate leaves to the next shorter one.
+    /// The n-gram as a context: the mass that the next longer estimate gives to the next shorter one, `left(h)`.
     occurrence_left: Vec<f64>,
     continuation_left: Vec<f64>,
 }
@@ -162,12 +184,12 @@ impl KneserNey {
         &self.sha256
     }
 
-    /// Number of tokens the model knows.
+    /// Size of the vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.vocabulary
     }
 
-    /// Probability of `token` after `context`, of which the newest `order - 1` tokens matter. Never zero.
+    /// Probability of `token` after `context`, of which only the last `order - 1` tokens count. Never zero.
     ///
     /// # Panics
     /// If a token id is not below the vocabulary size.
@@ -217,8 +239,8 @@ impl KneserNey {
         if let Ok(i) = self.levels[length].keys.binary_search(&key) {
             return self.levels[length].occurrence[i];
         }
-        // Not seen: hand on the weight that each context leaves until a shorter n-gram is known. A context that was
-        // itself never seen leaves everything.
+        // Unseen: multiply the masses that the contexts give to shorter estimates until a shorter n-gram is found. An
+        // unseen context gives all of its mass.
         let left = |length: usize, arrays: fn(&Level) -> &[f64], root: f64| match length {
             0 => root,
             _ => {
@@ -247,7 +269,7 @@ impl KneserNey {
         u64::from(token)
     }
 
-    /// Selects the newest `tokens` tokens of a packed n-gram.
+    /// Bit mask of the newest `tokens` tokens of a packed n-gram.
     fn mask(&self, tokens: usize) -> u64 {
         match self.bits * tokens as u32 {
             0 => 0,
@@ -271,13 +293,13 @@ impl KneserNey {
 }
 
 impl Level {
-    /// Index of an n-gram that the ring guarantees to be there.
+    /// Index of an n-gram that exists because the text is circular.
     fn expect(&self, key: u64) -> usize {
-        self.keys.binary_search(&key).expect("on a ring the end of every n-gram is an n-gram")
+        self.keys.binary_search(&key).expect("in a circular text every suffix of an n-gram occurs")
     }
 }
 
-/// Bits per token, if the request can be served.
+/// Checks the arguments and returns the bits per token.
 fn check(corpus: &str, text: &[u32], vocabulary: usize, order: usize) -> Result<u32, KneserNeyError> {
     if !(1..=MAX_ORDER).contains(&order) {
         return Err(KneserNeyError::Order { order });

@@ -1,8 +1,8 @@
 //! Evaluation: arrays in, numbers with units out.
 //!
-//! Nothing here knows a model. Callers bring samples as token ids, class labels or feature rows; the
-//! functions give back `f64` values in nats (bits only through [`bits_per_dim`]), most of them as an
-//! [`interval::Estimate`] with a 95 % interval, and [`report`] turns them into JSON or a text table.
+//! No function here depends on a model. Inputs are token ids, class labels or feature rows; outputs are `f64` in nats
+//! (in bits only through [`bits_per_dim`]), most of them as an [`interval::Estimate`] with a 95 % interval. [`report`]
+//! writes them as JSON or a text table.
 //!
 //! | file | numbers |
 //! |---|---|
@@ -10,14 +10,25 @@
 //! | [`entropy`] | unigram entropy per sequence and pooled, joint entropy with bias corrections, distinct-n |
 //! | [`divergence`] | KL, total variation, KL of an empirical joint to a true table |
 //! | [`ngram_kl`] | KL between the n-grams of samples and of held-out data |
-//! | [`kneser_ney`] | a character n-gram model: perplexity with a scorer of our own |
+//! | [`kneser_ney`] | an n-gram model trained on the reference text: the scorer of `perplexity` |
 //! | [`frechet`] | Frechet distance and kernel distance (KID) between feature sets |
 //! | [`balance`] | class balance |
 //! | [`wasserstein`] | distance of two samples of numbers |
 //! | [`graph_stats`] | degrees, clustering, orbits and spectra of graphs, and their discrepancy |
 //! | [`similarity`] | Tanimoto similarity, nearest neighbours, diversity, cosine of counts |
-//! | [`bits_per_dim`] | the one place where nats become bits |
+//! | [`bits_per_dim`] | conversion of nats to bits |
 //! | [`report`] | rows, JSON, text table |
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::{bits_per_dim::bits, entropy, interval::fraction};
+//! let samples = [[0u32, 1], [0, 1], [1, 0], [1, 1]];
+//! // H(1/2, 1/4, 1/4) = 1.5 bits.
+//! let counts = entropy::joint_counts(&samples);
+//! assert!((bits(entropy::of_counts(&counts)) - 1.5).abs() < 1e-12);
+//! let valid = fraction(3, 4);
+//! assert!(valid.ci95.is_some_and(|[low, high]| low < 0.75 && 0.75 < high));
+//! ```
 
 pub mod balance;
 pub mod bits_per_dim;

@@ -6,19 +6,36 @@
 //! ngram_kl = sum_g p(g) ln(p(g) / q(g))
 //! ```
 //!
-//! Unlike perplexity it cannot be improved by writing one likely sentence again and again: the repeated n-grams
-//! have far more mass in `p` than in `q`. It is biased upwards when there are few samples, the more so the larger n;
-//! judge a value against the one that held-out data of the same size gets against the same reference.
+//! Unlike perplexity it cannot be lowered by repeating one likely sentence: the repeated n-grams have far more mass in
+//! `p` than in `q`. It is biased upwards for few samples, the more so the larger n; compare a value with that of
+//! held-out data of the same size against the same reference.
 //!
-//! N-grams are counted by sorting packed keys, which is as fast as hashing and gives the same digits every time.
+//! N-grams are counted by sorting packed keys, which is as fast as hashing and gives the same digits in every run.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::ngram_kl::{DELTA, NgramCounts, ngram_kl};
+//! let varied = NgramCounts::count(&[[0, 1, 1, 0, 0, 1]], 2, 2);
+//! let repeated = NgramCounts::count(&[[0, 0, 0, 0, 0, 0]], 2, 2);
+//! assert_eq!(ngram_kl(&varied, &varied, DELTA), 0.0);
+//! assert!(ngram_kl(&repeated, &varied, DELTA) > 1.0);
+//! ```
 
 use crate::metrics::run_lengths;
 
-/// The `delta` to use unless there is a reason: small, because at n = 6 the union has many more cells than the
-/// samples have n-grams, and mass spread evenly over it would drown them.
+/// Default `delta`: small, because at n = 6 the union has many more cells than the samples have n-grams, and mass
+/// spread evenly over it would dominate them.
 pub const DELTA: f64 = 0.01;
 
-/// How often each n-gram occurs in a set of sequences. N-grams do not cross sequence ends.
+/// Counts of the n-grams of a set of sequences. N-grams do not cross sequence ends.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::ngram_kl::NgramCounts;
+/// // Bigrams 01 10 01; the second sequence is too short for one.
+/// let counts = NgramCounts::count(&[vec![0, 1, 0, 1], vec![1]], 2, 2);
+/// assert_eq!((counts.total(), counts.distinct()), (3, 2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct NgramCounts {
     n: usize,
@@ -71,7 +88,7 @@ impl NgramCounts {
     }
 }
 
-/// KL of the reference n-grams from the sample n-grams, nats, with `delta` added to every count over the union.
+/// `KL(samples || reference)` of the n-gram distributions, nats, with `delta` added to every count over the union.
 ///
 /// # Panics
 /// If the two were counted with different n or vocabulary, if either is empty, or if `delta` is not positive.
@@ -94,7 +111,7 @@ pub fn ngram_kl(samples: &NgramCounts, reference: &NgramCounts, delta: f64) -> f
     union.iter().map(term).sum()
 }
 
-/// Both counts of every key that either has, by merging the sorted keys.
+/// Both counts of every key in the union, by merging the sorted keys.
 fn union_counts(a: &NgramCounts, b: &NgramCounts) -> Vec<(u64, u64)> {
     let (mut i, mut j) = (0, 0);
     let mut union = Vec::with_capacity(a.keys.len().max(b.keys.len()));
@@ -145,7 +162,7 @@ mod tests {
             let (a, b) = (NgramCounts::count(&a, 5, n), NgramCounts::count(&b, 5, n));
             assert_eq!(ngram_kl(&a, &a, DELTA), 0.0);
             let kl = ngram_kl(&a, &b, DELTA);
-            // Two samples of one law of S cells: about (S - 1)/2N from each.
+            // Two samples of one distribution on S cells: about (S - 1)/2N from each.
             let bias = 5f64.powi(n as i32) / 40_000.0;
             assert!(kl > 0.0 && kl < 3.0 * bias, "n = {n}: {kl} against {bias}");
         }

@@ -1,23 +1,43 @@
 //! Reports: one row per measured number, as JSON for scripts and as a text table for people.
 //!
-//! A row carries everything needed to repeat or to distrust the number: interval, N, seed, network evaluations,
-//! sampler, dtype, estimator, reference set and scorer with their hashes. What does not apply is `null`, and so is a
-//! value that is not finite (a fraction of nothing, an infinite divergence): JSON has no other way to say it.
+//! A row has everything needed to reproduce and to assess the number: interval, N, seed, network evaluations, sampler,
+//! dtype, estimator, reference set and scorer with their hashes. Fields that do not apply are `null`, and so is a value
+//! that is not finite (a fraction of no items, an infinite divergence), because JSON cannot represent it.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::interval::fraction;
+//! use pushforward::metrics::report::{Report, Row};
+//! let mut report = Report::new(serde_json::json!({ "recipe": "qm9" }));
+//! report.push(Row::estimate("validity_strict", "fraction", fraction(93, 100)).sampled("map", 1).seed(0));
+//! assert!(report.table().lines().next().is_some_and(|heading| heading.ends_with("NFE 1")));
+//! let read: Report = serde_json::from_str(&report.to_json())?;
+//! assert_eq!((read.rows[0].value, read.rows[0].nfe), (0.93, Some(1)));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use crate::metrics::interval::{self, Estimate};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 
-/// What was measured on which model.
+/// Measurements of one model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Provenance of the model.
+    /// Description of the model, as JSON.
     pub model: serde_json::Value,
-    /// The numbers.
+    /// One row per number.
     pub rows: Vec<Row>,
 }
 
-/// One number.
+/// One measured number.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::report::Row;
+/// let row = Row::new("entropy_joint", "nats", 8.31).estimator("chao-wang-jost").n(4000);
+/// assert_eq!((row.n, row.ci95), (Some(4000), None));
+/// assert_eq!(row.ci95([8.2, f64::INFINITY]).ci95, None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Name of the metric, such as `validity_strict`.
@@ -31,14 +51,14 @@ pub struct Row {
     pub unit: String,
     /// Network evaluations per sample.
     pub nfe: Option<u32>,
-    /// How the samples were drawn.
+    /// Name of the sampler.
     pub sampler: Option<String>,
-    /// Number of items the value rests on.
+    /// Number of items the value is computed from.
     pub n: Option<usize>,
-    /// Measurements that the value is the mean of, each with a seed of its own.
+    /// Number of measurements the value is the mean of, each with its own seed.
     #[serde(default)]
     pub repeats: Option<usize>,
-    /// Seed of everything random in it; that of the first repeat.
+    /// Seed of the measurement; for repeats, of the first one.
     pub seed: Option<u64>,
     /// Number type of the network.
     pub dtype: Option<String>,
@@ -50,7 +70,7 @@ pub struct Row {
     pub scorer: Option<Source>,
 }
 
-/// A reference set or a scorer, pinned by a hash.
+/// A reference set or a scorer, identified by a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Name, such as `qm9/train`.
@@ -72,11 +92,12 @@ impl Report {
 
     /// The report as one JSON object, indented.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a report holds only strings and numbers")
+        serde_json::to_string_pretty(self).expect("a report can be serialised")
     }
 
-    /// One line per metric, one column per number of network evaluations (a first column for none), values with
-    /// their interval. Metrics that appear with several samplers, estimators, references or scorers get one line each.
+    /// The report as text: one line per metric, one column per number of network evaluations (first a column for rows
+    /// without one), values with their interval. Metrics that appear with several samplers, estimators, references or
+    /// scorers get one line each.
     pub fn table(&self) -> String {
         let columns: Vec<Option<u32>> = self.rows.iter().map(|r| r.nfe).collect::<BTreeSet<_>>().into_iter().collect();
         let mut keys: Vec<Key<'_>> = Vec::new();
@@ -101,7 +122,17 @@ impl Report {
     }
 }
 
-/// The mean of every row over repeats of a measurement, with its interval; one measurement stays as it is.
+/// The mean of every row over repeats of a measurement, with Student's interval; a single measurement is returned as
+/// it is.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::report::{Row, over_repeats};
+/// let run = |value| vec![Row::new("loss", "nats", value)];
+/// let rows = over_repeats(vec![run(1.0), run(2.0), run(3.0)]);
+/// assert_eq!((rows[0].value, rows[0].repeats), (2.0, Some(3)));
+/// assert!(rows[0].ci95.is_some());
+/// ```
 pub fn over_repeats(mut measured: Vec<Vec<Row>>) -> Vec<Row> {
     if measured.len() < 2 {
         return measured.pop().unwrap_or_default();
@@ -144,7 +175,7 @@ impl Row {
         }
     }
 
-    /// Sets the 95 % interval; none if an end is not finite.
+    /// Sets the 95 % interval; `None` if an end is not finite.
     pub fn ci95(self, ends: [f64; 2]) -> Self {
         Self { ci95: ends.iter().all(|end| end.is_finite()).then_some(ends), ..self }
     }
@@ -210,7 +241,7 @@ impl Source {
     }
 }
 
-/// What makes two rows the same line of the table.
+/// Rows with equal keys share a line of the table.
 #[derive(PartialEq)]
 struct Key<'a> {
     metric: &'a str,

@@ -1,13 +1,21 @@
-//! The 1-Wasserstein distance of two samples of numbers: how far mass has to be moved, in their own unit.
+//! The 1-Wasserstein distance of two samples of real numbers, in their unit.
 //!
 //! ```text
 //! W1(x, y) = integral |F_x(v) - F_y(v)| dv
 //! ```
 //!
-//! Exact, by one pass over both samples in order. A finite sample of the same law is not at distance zero: report the
-//! distance of held-out data beside it.
+//! Exact, by one pass over both sorted samples. Two finite samples of the same distribution are not at distance zero:
+//! report the distance of held-out data beside it.
+//!
+//! # Examples
+//! ```
+//! use pushforward::metrics::wasserstein::wasserstein;
+//! // A translation costs its length; the order and repetition of values do not matter.
+//! assert_eq!(wasserstein(&[0.0, 1.0], &[3.0, 4.0]), 3.0);
+//! assert_eq!(wasserstein(&[0.0, 1.0], &[1.0, 0.0, 0.0, 1.0]), 0.0);
+//! ```
 
-/// The distance of two samples, of any sizes; not a number if one is empty or holds a value that is not a number.
+/// The distance of two samples of any sizes; NaN if one is empty or contains NaN.
 pub fn wasserstein(x: &[f64], y: &[f64]) -> f64 {
     if x.is_empty() || y.is_empty() || x.iter().chain(y).any(|v| v.is_nan()) {
         return f64::NAN;
@@ -28,7 +36,7 @@ pub fn wasserstein(x: &[f64], y: &[f64]) -> f64 {
             (None, None) => unreachable!("one sample is not at its end"),
         };
         let gap = i as f64 / x.len() as f64 - j as f64 / y.len() as f64;
-        // Equal values move nothing; the product of zero and an infinite step would be no number.
+        // Equal values contribute nothing; the product of zero and an infinite step would be NaN.
         if next > at {
             total += gap.abs() * (next - at);
         }

@@ -1,29 +1,29 @@
-//! Why a specification of a reward cannot be used.
+//! Errors of reward specifications.
 
-/// Why a specification cannot be used.
+/// Why a reward specification cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
-    /// Not the language.
-    #[error("the reward, at character {position}: {wanted} is expected, found {found}")]
+    /// The text does not follow the grammar.
+    #[error("the reward, at character {position}: expected {wanted}, found {found}")]
     Syntax {
-        /// Place in the text, from 1.
+        /// Position in the text in characters, from 1.
         position: usize,
-        /// What may stand there.
+        /// What is expected there.
         wanted: &'static str,
-        /// What does.
+        /// What was found.
         found: String,
     },
-    /// No such reward for these data.
+    /// There is no reward of that name for this kind of data.
     #[error("there is no reward {name:?} for {kind}: the choices are {choices}")]
     Unknown {
         /// The name.
         name: String,
-        /// What the data are.
+        /// The kind of data.
         kind: &'static str,
-        /// The names that fit.
+        /// The names that exist.
         choices: String,
     },
-    /// Arguments that do not fit.
+    /// The arguments are of the wrong number, kind or range.
     #[error("{name}: {problem}")]
     Argument {
         /// The reward.

@@ -1,13 +1,14 @@
-//! What is found out about molecules before their rewards are asked for.
+//! Properties of molecules that are computed once and shared by all rewards of an expression.
 
 use crate::chem::{Perceived, check};
 use crate::data::{Layout, Schema};
 
-/// A valid molecule as descriptors see it.
+/// A valid molecule with its aromatic rings perceived.
 pub(super) struct Facts(pub(super) Perceived);
 
 impl Facts {
-    /// The facts of every item, none for those that are no single valid molecule; none at all where items are no molecules.
+    /// The facts of every item, `None` for an item that is not a single valid molecule. `None` altogether if the items
+    /// are not molecules.
     pub(super) fn of(ids: &[u32], schema: &Schema) -> Option<Vec<Option<Self>>> {
         let Layout::Graph(layout) = &schema.layout else { return None };
         if !layout.is_molecular() {

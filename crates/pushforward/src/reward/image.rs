@@ -13,10 +13,10 @@ use crate::nn::Pass;
 use crate::run::site_shape;
 use crate::tensor::{from_host, to_host};
 
-/// The names.
+/// The names, as error messages list them.
 pub(super) const NAMES: &[&str] = &["ink", "class(K)", "similar(\"FILE\")", "symmetric"];
 
-/// Images scored by the classifier together.
+/// Batch size of the classifier.
 const BATCH: usize = 256;
 
 pub(super) fn leaf<'a>(
@@ -66,7 +66,7 @@ fn class<'a>(label: u64, context: Context<'a>) -> Result<Box<dyn Leaf + 'a>, Spe
     Ok(Box::new(Class { net, label, classes: context.schema.classes }))
 }
 
-/// Grey levels of a picture file of the size of the images.
+/// Grey levels, 0 to 1, of a picture file that has the size of the images.
 fn read(path: &str, [height, width]: [usize; 2]) -> Result<Vec<f64>, SpecError> {
     let picture = ::image::open(path).map_err(|e| misfit("similar", format!("{path}: {e}")))?.to_luma8();
     let found = [picture.height() as usize, picture.width() as usize];
@@ -143,7 +143,7 @@ impl Leaf for Similar {
     }
 }
 
-/// The nearest drawn digit.
+/// `class(K)` by the nearest glyph template.
 struct Template {
     label: u32,
 }

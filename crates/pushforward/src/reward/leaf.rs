@@ -1,4 +1,4 @@
-//! Rewards of single items, and the arguments they take.
+//! Rewards of single items, and the parsing of their arguments.
 
 use burn::tensor::Tensor;
 
@@ -10,30 +10,46 @@ use crate::metrics::kneser_ney::KneserNey;
 use crate::run::{Loaded, TrainedClassifier};
 
 /// What a specification may need besides its text.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{DataConfig, Layout, Schema, Vocabulary};
+/// use pushforward::flow_map::steer::Reward;
+/// use pushforward::metrics::kneser_ney::KneserNey;
+/// use pushforward::reward::{Context, Spec};
+/// let vocabulary = Vocabulary::characters(vec!['a', 'b'])?;
+/// let schema = Schema { sites: 3, classes: 2, layout: Layout::Text { vocabulary } };
+/// let scorer = KneserNey::train("corpus", &[0, 1, 0, 1, 0, 1, 0, 1], 2, 2)?;
+/// let data = DataConfig::Echo(Default::default());
+/// let context = Context { schema: &schema, data: &data, classifier: None, scorer: Some(&scorer) };
+/// let found = Spec::new("ngram", context)?.score(&[0, 1, 0])?;
+/// assert!((found[0] - scorer.log_prob(&[0, 1, 0]) / 3.0).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// What the items are.
+    /// Schema of the items.
     pub schema: &'a Schema,
-    /// The set that they are of.
+    /// The data set that the items belong to.
     pub data: &'a DataConfig,
-    /// A classifier of the images.
+    /// A classifier of the images, for `class(K)`.
     pub classifier: Option<&'a Loaded<TrainedClassifier>>,
-    /// An n-gram model of the text.
+    /// An n-gram model of the text, for `ngram`.
     pub scorer: Option<&'a KneserNey>,
 }
 
-/// A reward by name that scores single items of its kind.
+/// A named reward of single items.
 pub(super) trait Leaf {
-    /// Values of whole items.
+    /// Rewards of complete items.
     fn score(&self, items: &Items<'_>) -> Vec<f64>;
 
-    /// The same at points of the simplex, `[batch, sites, classes]` to `[batch]`.
+    /// The reward at points of the simplex, `[batch, sites, classes]` to `[batch]`; `None` if it is not soft.
     fn soft(&self, _pi: &Tensor<3>) -> Option<Tensor<1>> {
         None
     }
 }
 
-/// Items, and what has been found out about them.
+/// A batch of items and their facts.
 pub(super) struct Items<'a> {
     pub(super) ids: &'a [u32],
     pub(super) sites: usize,
@@ -50,7 +66,7 @@ pub(super) fn misfit(name: &str, problem: String) -> SpecError {
     SpecError::Argument { name: name.to_owned(), problem }
 }
 
-/// The one whole number that a reward takes.
+/// Parses the arguments of a reward that takes one whole number.
 pub(super) fn whole(name: &str, arguments: &[Argument]) -> Result<u64, SpecError> {
     let value = match arguments {
         [Argument::Value(value)] => constant(value),
@@ -60,7 +76,7 @@ pub(super) fn whole(name: &str, arguments: &[Argument]) -> Result<u64, SpecError
     whole.map(|v| v as u64).ok_or_else(|| misfit(name, format!("write {name}(N) with a whole number N")))
 }
 
-/// The one text that a reward takes.
+/// Parses the arguments of a reward that takes one quoted text.
 pub(super) fn quoted<'t>(name: &str, arguments: &'t [Argument]) -> Result<&'t str, SpecError> {
     match arguments {
         [Argument::Text(text)] if !text.is_empty() => Ok(text),
@@ -68,7 +84,7 @@ pub(super) fn quoted<'t>(name: &str, arguments: &'t [Argument]) -> Result<&'t st
     }
 }
 
-/// A reward that takes nothing.
+/// Checks that a reward has no arguments.
 pub(super) fn bare(name: &str, arguments: &[Argument]) -> Result<(), SpecError> {
     if arguments.is_empty() { Ok(()) } else { Err(misfit(name, format!("write {name} without brackets"))) }
 }

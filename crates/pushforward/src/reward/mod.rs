@@ -1,26 +1,42 @@
-//! Rewards by name: built in for every kind of data, and weighted sums, products and windows of them, written as
+//! Built-in rewards for steering, selected by name, and sums, products and windows of them, written as
 //! `2*qed - 0.5*window(logp, 1..3)`.
+//!
+//! A [`Spec`] is such an expression compiled for one kind of data. A reward is *soft* if it extends differentiably to
+//! points `pi` of the product of simplices, `[batch, sites, classes]`; an expression is soft if every name in it is.
 //!
 //! | name | value | soft |
 //! |---|---|---|
-//! | `site(I, K)`, `site(I, A..B)` | 1 where site `I` has class `K`, or one from `A` to `B`; else 0 | yes |
-//! | `window(x, a..b)` | 1 inside, `exp(-distance / w)` outside, `w = (b-a)/2`, or 1 where that is 0 | as `x` |
+//! | `site(I, K)`, `site(I, A..B)` | 1 if site `I` has class `K`, or one from `A` to `B`; else 0 | yes |
+//! | `window(x, a..b)` | 1 inside, `exp(-distance / w)` outside, `w = (b-a)/2`, or 1 if that is 0 | as `x` |
 //! | images: `ink` | mean grey level, 0 dark to 1 light | yes |
-//! | `class(K)` | log-probability of label `K` under a classifier; for glyphs without one: 1 where the nearest template is `K` | with a classifier |
-//! | `similar("FILE")` | 1 less the mean distance of grey levels | yes |
-//! | `symmetric` | 1 less the mean distance to the mirror image | yes |
-//! | text: `contains("..")` | 1 where it occurs | for characters |
-//! | `matches("..")` | 1 where the regular expression matches | no |
-//! | `charset("..")` | share of the characters that are in the set | for characters |
-//! | `word_length` | mean length of the words between white space | no |
+//! | `class(K)` | log-probability of label `K` by a classifier; glyphs without one: 1 for a valid `K` | with one |
+//! | `similar("FILE")` | 1 minus the mean absolute difference of grey levels | yes |
+//! | `symmetric` | 1 minus the mean absolute difference to the mirror image | yes |
+//! | text: `contains("..")` | 1 if the text occurs | for characters |
+//! | `matches("..")` | 1 if the regular expression matches | no |
+//! | `charset("..")` | share of characters that are in the set | for characters |
+//! | `word_length` | mean length of the words separated by white space | no |
 //! | `ngram` | mean log-probability of a token under a Kneser-Ney model of the training text, nats | no |
-//! | `result(N)`, `correct` | sums: 1 where the result reads `N`; where the line is true | no |
+//! | `result(N)`, `correct` | sums: 1 if the result reads `N`; 1 if the equation is true (echo: an echo) | no |
 //! | molecules: `qed`, `logp`, `tpsa`, `weight`, `rings` | see [`crate::chem::properties`] | no |
-//! | `substructure("SMARTS")` | 1 where it occurs | no |
+//! | `substructure("SMARTS")` | 1 if it occurs | no |
 //! | `tanimoto("SMILES")` | similarity of fingerprints, 0 to 1 | no |
 //!
-//! A graph that is no single valid molecule has the reward [`INVALID`], whatever the rest of the specification says. A
-//! specification has a gradient where every name in it has one.
+//! A graph that is not a single valid molecule has the reward [`INVALID`], whatever the expression.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::{DataConfig, Layout, Schema};
+//! use pushforward::flow_map::steer::Reward;
+//! use pushforward::reward::{Context, Spec};
+//! let data = DataConfig::Glyphs(Default::default());
+//! let schema = Schema { sites: 4, classes: 2, layout: Layout::Image { height: 2, width: 2 } };
+//! let context = Context { schema: &schema, data: &data, classifier: None, scorer: None };
+//! let spec = Spec::new("2*ink - symmetric", context)?;
+//! // Half of the pixels are light in both; the first image is its own mirror image.
+//! assert_eq!(spec.score(&[1, 1, 0, 0, 1, 0, 1, 0])?, [0.0, 1.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod facts;

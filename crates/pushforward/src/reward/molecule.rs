@@ -9,7 +9,7 @@ use crate::chem::{Perceived, Properties};
 use crate::data::Layout;
 use crate::metrics::similarity::tanimoto;
 
-/// The names.
+/// The names, as error messages list them.
 pub(super) const NAMES: &[&str] =
     &["qed", "logp", "tpsa", "weight", "rings", "substructure(\"SMARTS\")", "tanimoto(\"SMILES\")"];
 
@@ -41,7 +41,7 @@ pub(super) fn leaf<'a>(
     }))
 }
 
-/// A function of a valid molecule; 0 for the others, whose reward is settled elsewhere.
+/// A function of a valid molecule; 0 for invalid ones, whose reward is overwritten by `INVALID`.
 struct OfMolecule<F>(F);
 
 impl<F: Fn(&Perceived) -> f64> Leaf for OfMolecule<F> {

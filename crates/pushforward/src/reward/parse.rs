@@ -1,4 +1,4 @@
-//! The language of reward specifications.
+//! Grammar and parser of reward specifications.
 //!
 //! ```text
 //! sum     = term { ("+" | "-") term }
@@ -20,7 +20,7 @@ pub(super) enum Expr {
     Product(Box<Expr>, Box<Expr>),
 }
 
-/// What stands between the brackets after a name.
+/// An argument in the parentheses after a name.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Argument {
     Text(String),
@@ -28,7 +28,7 @@ pub(super) enum Argument {
     Value(Expr),
 }
 
-/// Reads a whole specification.
+/// Parses a whole specification.
 pub(super) fn parse(text: &str) -> Result<Expr, SpecError> {
     let mut reader = Reader { text, at: 0 };
     let expr = reader.sum()?;
@@ -108,7 +108,7 @@ impl Reader<'_> {
         while let Some(&byte) = rest.get(end) {
             let exponent = end > 0 && matches!(rest[end - 1], b'e' | b'E');
             let digit = byte.is_ascii_digit()
-                // Two points are a range.
+                // `..` is a range, not a decimal point.
                 || (byte == b'.' && rest.get(end + 1) != Some(&b'.') && (end == 0 || rest[end - 1] != b'.'))
                 || (matches!(byte, b'e' | b'E') && end > 0)
                 || (matches!(byte, b'-' | b'+') && exponent);
@@ -154,7 +154,7 @@ impl Reader<'_> {
     }
 }
 
-/// The number that an expression is, where it is one.
+/// The value of an expression that is a number or a negated number, else `None`.
 pub(super) fn constant(expr: &Expr) -> Option<f64> {
     match expr {
         Expr::Number(value) => Some(*value),

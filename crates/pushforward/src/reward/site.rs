@@ -7,7 +7,7 @@ use super::leaf::{Items, Leaf, misfit};
 use super::parse::{Argument, constant};
 use crate::data::Schema;
 
-/// One site and the classes that are asked of it.
+/// One site and the range of classes that is rewarded.
 pub(super) struct Site {
     site: usize,
     low: u32,

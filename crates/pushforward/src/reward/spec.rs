@@ -1,4 +1,4 @@
-//! Specifications of rewards, compiled and scored.
+//! Reward specifications: compilation and scoring.
 
 use burn::tensor::Tensor;
 
@@ -12,10 +12,24 @@ use crate::data::Layout;
 use crate::flow_map::steer::{Reward, RewardError};
 use crate::tensor::from_host;
 
-/// The reward of a graph that is no single valid molecule, in nats.
+/// The reward of a graph that is not a single valid molecule, in nats.
 pub const INVALID: f64 = -20.0;
 
-/// A specification, ready to score.
+/// A compiled reward specification.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{DataConfig, Layout, Schema};
+/// use pushforward::flow_map::steer::Reward;
+/// use pushforward::reward::{Context, Spec, SpecError};
+/// let data = DataConfig::Checker(Default::default());
+/// let schema = Schema { sites: 2, classes: 16, layout: Layout::Table };
+/// let context = Context { schema: &schema, data: &data, classifier: None, scorer: None };
+/// let spec = Spec::new("site(0, 0..3) + site(1, 5)", context)?.times(0.5);
+/// assert_eq!(spec.score(&[2, 5, 9, 5])?, [1.0, 0.5]);
+/// assert!(matches!(Spec::new("qed", context), Err(SpecError::Unknown { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Spec<'a> {
     context: Context<'a>,
     root: Node<'a>,
@@ -33,23 +47,23 @@ enum Node<'a> {
 }
 
 impl<'a> Spec<'a> {
-    /// Reads a specification for items of a kind.
+    /// Parses and compiles a specification for the data of `context`.
     ///
     /// # Errors
-    /// See [`SpecError`].
+    /// If the text does not follow the grammar, a name does not exist for this kind of data, or arguments do not fit.
     pub fn new(text: &str, context: Context<'a>) -> Result<Self, SpecError> {
         Ok(Self { context, root: compile(&parse(text)?, context)?, factor: 1.0 })
     }
 
-    /// The same reward times a factor: the inverse temperature of the tilt.
+    /// The reward multiplied by `factor`, the inverse temperature of the tilt.
     pub fn times(self, factor: f64) -> Self {
         Self { factor: self.factor * factor, ..self }
     }
 
-    /// Whether a specification asks for a name, such as `ngram`, so that what it needs can be made.
+    /// Whether a specification uses a name, such as `ngram`, so that the caller can prepare what it needs.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the text does not follow the grammar.
     pub fn asks_for(text: &str, name: &str) -> Result<bool, SpecError> {
         fn find(expr: &Expr, wanted: &str) -> bool {
             match expr {
@@ -126,7 +140,7 @@ impl Node<'_> {
     }
 }
 
-/// The distance over which a window falls off by a factor e.
+/// The distance outside a window over which its value falls by a factor `e`.
 fn width(low: f64, high: f64) -> f64 {
     if high > low { 0.5 * (high - low) } else { 1.0 }
 }

@@ -1,4 +1,5 @@
-//! Specifications of every kind of data against values by hand, and soft values against hard ones at the corners.
+//! Specifications for every kind of data against values by hand, and soft against hard values at the corners of the
+//! simplex.
 
 use burn::tensor::{Device, Tensor};
 
@@ -139,7 +140,9 @@ fn molecules_by_hand_and_invalid_ones_are_worth_the_documented_penalty() {
     assert_eq!(scores("tanimoto(\"OC\")", &schema, &data, &ids)[0], 1.0);
     let twice = Spec::new("rings", context(&schema, &data)).unwrap().times(2.0).score(&ids).unwrap();
     assert_eq!(twice, [0.0, 0.0, 2.0 * INVALID, 0.0]);
-    assert!(Spec::new("substructure(\"[\")", context(&schema, &data)).err().unwrap().to_string().contains("no SMARTS"));
+    assert!(
+        Spec::new("substructure(\"[\")", context(&schema, &data)).err().unwrap().to_string().contains("not a SMARTS")
+    );
 }
 
 #[test]

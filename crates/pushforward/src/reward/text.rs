@@ -11,7 +11,7 @@ use crate::data::{DataConfig, Layout, Vocabulary};
 use crate::metrics::kneser_ney::KneserNey;
 use crate::tensor::from_host;
 
-/// The names.
+/// The names, as error messages list them.
 pub(super) const NAMES: &[&str] = &[
     "contains(\"..\")",
     "matches(\"..\")",
@@ -96,7 +96,7 @@ impl Leaf for OfText<'_> {
 struct Contains<'a> {
     vocabulary: &'a Vocabulary,
     text: String,
-    /// As classes, for characters.
+    /// The text as classes, if the vocabulary is of characters.
     pattern: Option<Vec<u32>>,
 }
 
@@ -105,7 +105,7 @@ impl Leaf for Contains<'_> {
         items.rows().map(|row| f64::from(u8::from(self.vocabulary.decode(row).contains(&self.text)))).collect()
     }
 
-    /// The probability that it stands somewhere, as if the places were independent.
+    /// The probability that the text occurs, as if its occurrences at different places were independent.
     fn soft(&self, pi: &Tensor<3>) -> Option<Tensor<1>> {
         let pattern = self.pattern.as_ref()?;
         let places = pi.dims()[1] + 1 - pattern.len();
@@ -114,7 +114,7 @@ impl Leaf for Contains<'_> {
             pi.clone().slice_dim(1, offset..offset + places).slice_dim(2, class..class + 1).squeeze_dim(2)
         };
         let here = pattern.iter().enumerate().map(at).reduce(|a, b| a * b)?;
-        // In logarithms, and never quite certain, so that the gradient lives.
+        // In logarithms, and clamped below 1 so that the gradient does not vanish.
         let nowhere = (here.clamp_max(1.0 - 1e-6).neg() + 1.0).log().sum_dim(1).exp();
         Some((nowhere.neg() + 1.0).squeeze_dim(1))
     }

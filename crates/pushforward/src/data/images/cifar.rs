@@ -1,10 +1,20 @@
-//! CIFAR-10 in its binary version: six files of 10,000 records, five to train and one to test.
+//! CIFAR-10 in its binary version: six files of 10,000 records, five for training and one for test.
 //!
 //! ```text
 //! label, 1 byte, 0 to 9 | red, green, blue: 32 x 32 bytes each, row by row from the top
 //! ```
 //!
-//! Reference: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and the set's own page.
+//! Reference: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and the page of the data set.
+//!
+//! # Examples
+//! ```
+//! use std::path::Path;
+//! use pushforward::data::{DataConfig, images::cifar::FILES};
+//! let config: DataConfig = toml::from_str("set = 'cifar10'\nflip = true")?;
+//! assert_eq!(config.files().len(), FILES.len());
+//! assert_eq!(config.files()[5], Path::new("cifar10/test_batch.bin"));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -25,10 +35,10 @@ pub const FILES: [&str; 6] = [
     "test_batch.bin",
 ];
 
-/// Folder that the published archive unpacks into.
+/// Folder inside the published archive.
 const INNER: &str = "cifar-10-batches-bin";
 
-/// Records in a file.
+/// Number of records of a file.
 const RECORDS: usize = 10_000;
 const SIDE: usize = 32;
 const RECORD: usize = 1 + 3 * SIDE * SIDE;
@@ -38,16 +48,16 @@ const CLASSES: u8 = 10;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CifarConfig {
-    /// Images of the training files that form the validation part, the last ones. Default 5,000.
+    /// Number of images of the training files, the last ones, that form the validation part. Default 5,000.
     pub validation: usize,
-    /// Draws the validation part at random with this seed instead. It is apart from the seed of the run, so that runs
-    /// of several seeds can be compared.
+    /// Draws the validation part at random with this seed instead. It is independent of the seed of the run, so that
+    /// runs with different seeds can be compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
     /// At most this many images in each part. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Folder that holds the six files. Default: the set's folder in the data folder, then the data folder.
+    /// Folder with the six files. Default: the set's folder in the data folder, then the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Mirrors half of the training images; see [`crate::data::ContinuousImages`]. Default false.
@@ -87,7 +97,7 @@ fn images(sources: &[Source], records: usize) -> Result<RawImages, DataError> {
     for source in sources {
         let mut content = source.open();
         let size = records * RECORD;
-        // One byte more than wanted tells trailing bytes.
+        // One byte more than expected, to detect trailing bytes.
         let bytes = content.take(size as u64 + 1)?;
         let wanted = format!("{records} records of {RECORD} bytes");
         match bytes.len().cmp(&size) {

@@ -1,4 +1,13 @@
-//! Images as points of `[0, 1]^n`: dequantised, mirrored and noisy views of 8-bit images.
+//! Images as points of `[0, 1]^n`: 8-bit images dequantised, optionally mirrored and with noise.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::images::continuous::{dequantize, quantize};
+//! for pixel in 0..=255 {
+//!     assert_eq!(quantize(dequantize(pixel, 0.999)), pixel);
+//! }
+//! assert_eq!([-1.0, 1.0].map(quantize), [0, 255]);
+//! ```
 
 use std::fmt;
 use std::path::Path;
@@ -6,13 +15,13 @@ use std::sync::Arc;
 
 use crate::data::{DataConfig, DataError, ExampleKey, RawImages};
 
-/// A point of the interval that an 8-bit pixel stands for.
+/// Dequantises an 8-bit pixel: a point of its interval of width 1/256.
 ///
 /// ```text
 /// x' = (pixel + u) / 256,    u in [0, 1)
 /// ```
 ///
-/// Rounding to f32 stays inside the interval: `x'` is below 1, and [`quantize`] gives the pixel back.
+/// Rounding to f32 stays inside the interval: `x'` is below 1, and [`quantize`] inverts it.
 ///
 /// Reference: Theis, van den Oord, Bethge, "A note on the evaluation of generative models" (2016), arXiv 1511.01844.
 pub fn dequantize(pixel: u8, u: f64) -> f32 {
@@ -20,23 +29,34 @@ pub fn dequantize(pixel: u8, u: f64) -> f32 {
     (((f64::from(pixel) + u) / 256.0) as f32).min(next.next_down())
 }
 
-/// The 8-bit pixel in whose interval `x` lies, `floor(256 x)`; what lies outside of `[0, 1)` is black or white.
+/// The 8-bit pixel in whose interval `x` lies, `floor(256 x)`, clamped to `0..=255`. NaN gives 0.
 pub fn quantize(x: f32) -> u8 {
-    // The cast cuts off towards zero and saturates.
+    // The cast truncates towards zero and saturates.
     (256.0 * x) as u8
 }
 
 /// Images for models of continuous data.
 ///
-/// Example `i` at a visit is, with `u` uniform in `[0, 1)`, `n` standard normal and every draw from the stream of the visit,
+/// Example `i` of an epoch is, with `u` uniform in `[0, 1)`, `n` standard normal and every draw from the stream of its
+/// [`ExampleKey`],
 ///
 /// ```text
 /// x' = (pixel + u) / 256                     see `dequantize`
-/// x  = clamp(x' + noise n, 0, 1)             where noise > 0
+/// x  = clamp(x' + noise n, 0, 1)             if noise > 0
 /// ```
 ///
-/// mirrored left to right with probability 1/2 where `flip` is set. Held-out images have fixed draws, the same at every
-/// visit, and are never mirrored.
+/// mirrored left to right with probability 1/2 if `flip` is set. Held-out images have fixed draws, the same in every
+/// epoch, and are never mirrored.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use pushforward::data::{ContinuousImages, ExampleKey, RawImages, images::continuous::quantize};
+/// let raw = RawImages { pixels: vec![0, 128, 255, 7], labels: None, count: 1, channels: 1, height: 2, width: 2 };
+/// let images = ContinuousImages::training(Arc::new(raw.clone()), false, 0.0);
+/// let x = images.batch(&[ExampleKey { seed: 0, epoch: 0, index: 0 }]);
+/// assert_eq!(x.into_iter().map(quantize).collect::<Vec<_>>(), raw.pixels);
+/// ```
 #[derive(Clone)]
 pub struct ContinuousImages {
     images: Arc<RawImages>,
@@ -47,7 +67,7 @@ pub struct ContinuousImages {
 }
 
 impl ContinuousImages {
-    /// Images to train on, drawn anew at each visit.
+    /// Training images, with new draws in every epoch.
     ///
     /// # Panics
     /// If `noise` is negative or not finite.
@@ -56,7 +76,7 @@ impl ContinuousImages {
         Self { images, flip, noise, fixed: None }
     }
 
-    /// Images that are the same at every visit; `seed` fixes what is drawn.
+    /// Held-out images, the same in every epoch; `seed` determines the draws.
     ///
     /// # Panics
     /// If `noise` is negative or not finite.
@@ -79,7 +99,7 @@ impl ContinuousImages {
         self.images.count
     }
 
-    /// True if there is no image at all.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.images.count == 0
     }
@@ -89,7 +109,7 @@ impl ContinuousImages {
         self.images.shape()
     }
 
-    /// The class of image `index`, where the set has labels.
+    /// The class of image `index`; `None` if the set has no labels.
     pub fn label(&self, index: usize) -> Option<u32> {
         self.images.labels.as_ref().map(|labels| u32::from(labels[index]))
     }
@@ -110,7 +130,7 @@ impl ContinuousImages {
                 *x = dequantize(pixel, draws.uniform());
             }
         }
-        // After all of `u`, so that the clean image has the same.
+        // After all draws of `u`, so that `clean` has the same ones.
         if self.noise > 0.0 {
             out.iter_mut().for_each(|x| *x = (f64::from(*x) + self.noise * draws.normal()).clamp(0.0, 1.0) as f32);
         }
@@ -133,13 +153,13 @@ impl ContinuousImages {
 pub struct ContinuousSplits {
     /// Name of the set, as in a recipe.
     pub name: String,
-    /// What the model is fitted to.
+    /// Images to train on.
     pub train: ContinuousImages,
-    /// What choices are made on.
+    /// Images for choices during training, such as which weights to keep.
     pub validation: ContinuousImages,
-    /// What is reported.
+    /// Images for reported results.
     pub test: ContinuousImages,
-    /// Hash of the source files as stored, or of the settings of a made-up set.
+    /// SHA-256 of the source files as stored or, for a synthetic set, of its settings and seed.
     pub sha256: String,
 }
 
@@ -155,8 +175,8 @@ impl fmt::Debug for ContinuousSplits {
 }
 
 impl DataConfig {
-    /// The images of the set for models of continuous data. `seed` decides what made-up sets hold and fixes the draws of
-    /// held-out images.
+    /// The images of the set for models of continuous data. `seed` determines the content of synthetic sets and the
+    /// draws of held-out images.
     ///
     /// # Errors
     /// As [`DataConfig::raw`]; also if `noise` is negative or not finite.
@@ -169,13 +189,13 @@ impl DataConfig {
             name: raw.name,
             train: ContinuousImages::training(train, flip, noise),
             validation: ContinuousImages::held_out(validation, noise, seed),
-            // Another seed than that of validation: any function of it.
+            // A seed other than that of validation: any function of it.
             test: ContinuousImages::held_out(test, noise, !seed),
             sha256: raw.sha256,
         })
     }
 
-    /// Refuses settings that a categorical view would pass over.
+    /// Refuses settings that a categorical view would ignore.
     pub(in crate::data) fn refuse_continuous_settings(&self) -> Result<(), DataError> {
         let key = match self.flip_and_noise() {
             (true, _) => "flip",

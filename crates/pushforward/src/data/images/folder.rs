@@ -1,4 +1,17 @@
 //! A folder of image files as a data set.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::DataConfig;
+//! let dir = tempfile::tempdir()?;
+//! for i in 0..10 {
+//!     image::GrayImage::from_pixel(2, 2, image::Luma([i])).save(dir.path().join(format!("{i}.png")))?;
+//! }
+//! let text = format!("set = 'image-folder'\npath = {:?}\nsize = [2, 2]\nchannels = 1", dir.path());
+//! let raw = toml::from_str::<DataConfig>(&text)?.raw(dir.path(), 0)?;
+//! assert_eq!([raw.train.count, raw.validation.count, raw.test.count], [8, 1, 1]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -16,28 +29,28 @@ const LONGEST: usize = 4096;
 
 /// Settings of `image-folder`: the PNG and JPEG files of one folder, without its subfolders.
 ///
-/// Files are taken in the order of their names. What is done with alpha, 16 bits and grey files among colour ones is
-/// said in [`crate::data::images::pictures`].
+/// Files are read in the order of their names. For alpha channels, 16-bit files and grey files among colour files see
+/// [`images::pictures`](crate::data::images::pictures).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
     /// The folder.
     pub path: PathBuf,
-    /// Height and width that all images are brought to.
+    /// Height and width of the images; files of another size are cropped and resized.
     pub size: [usize; 2],
     /// 1 for grey, 3 for colour. Default 3.
     #[serde(default = "three")]
     pub channels: usize,
-    /// How images of another size are resampled. Default `"triangle"`.
+    /// Filter for resizing. Default `"triangle"`.
     #[serde(default)]
     pub resize: ResizeFilter,
-    /// What is cut off before that. Default `"center"`.
+    /// What is cropped before resizing. Default `"center"`.
     #[serde(default)]
     pub crop: Crop,
     /// How the images are divided into parts. Default: at random, a tenth each for validation and test.
     #[serde(default)]
     pub split: FolderSplit,
-    /// How a grey value becomes a class, for categorical models of grey images. Default `"threshold"`.
+    /// How a grey value is mapped to a class, for categorical models of grey images. Default `"threshold"`.
     #[serde(default)]
     pub pixels: Pixels,
     /// At most this many images in each part. Default: all.
@@ -61,8 +74,8 @@ fn three() -> usize {
 pub enum FolderSplit {
     /// At random.
     Random(RandomSplit),
-    /// By a list in the form of CelebA's `list_eval_partition.txt`: a line is a file name and 0 (training), 1
-    /// (validation) or 2 (test). Files that the list does not name are left out.
+    /// By a list in the format of CelebA's `list_eval_partition.txt`: a line is a file name and 0 (training), 1
+    /// (validation) or 2 (test). Files that are not in the list are not used.
     List(PathBuf),
 }
 
@@ -72,15 +85,15 @@ impl Default for FolderSplit {
     }
 }
 
-/// A division at random, the same for all runs.
+/// A random division, the same for all runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomSplit {
-    /// Share of the images that validate. Default 0.1.
+    /// Share of validation images. Default 0.1.
     pub validation: f64,
-    /// Share of the images that test. Default 0.1.
+    /// Share of test images. Default 0.1.
     pub test: f64,
-    /// Seed of the division. It is apart from the seed of the run, so that runs of several seeds can be compared.
+    /// Seed of the division. It is independent of the seed of the run, so that runs of different seeds can be compared.
     pub seed: u64,
 }
 
@@ -111,7 +124,7 @@ impl FolderConfig {
             parts.iter_mut().for_each(|part| part.truncate(limit));
         }
         let resize = Some(Resize { crop: self.crop, filter: self.resize });
-        // What `sha256sum` prints for the files in use.
+        // In the format of `sha256sum`, for the files that are used.
         let mut sums = BTreeSet::new();
         let mut read = |names: &[OsString]| -> Result<RawImages, DataError> {
             let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
@@ -157,7 +170,7 @@ impl RandomSplit {
                 format!("{n} images are too few for {validation} to validate, {test} to test and some to train");
             return Err(DataError::Setting { key: "split.random", problem });
         }
-        // The test part comes first, so that it does not depend on the share that validates.
+        // The test part is drawn first, so that it does not depend on the share of validation.
         let pick = |indices: &[usize]| -> Vec<OsString> { indices.iter().map(|&i| names[i].clone()).collect() };
         let (rest, test) = raw::draw(n, test, self.seed, 1);
         let (train, validation) = raw::draw(rest.len(), validation, self.seed, 0);
@@ -166,7 +179,7 @@ impl RandomSplit {
     }
 }
 
-/// The parts that `list` names, each in the order of names.
+/// The parts given by `list`, each sorted by name.
 fn listed(list: &Path, folder: &Path, names: &[OsString]) -> Result<[Vec<OsString>; 3], DataError> {
     let text = std::fs::read_to_string(list).map_err(|source| DataError::Read { path: list.to_owned(), source })?;
     let malformed = |line: usize, expected: &str, found: String| DataError::Malformed {

@@ -1,4 +1,14 @@
-//! Images as categorical variables: one variable per pixel.
+//! Grey images as categorical variables, one per pixel.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::{DataConfig, images::grey::{ImageConfig, Pixels}};
+//! let config: DataConfig = toml::from_str("set = 'mnist'\npixels = { levels = 8 }")?;
+//! let expected = ImageConfig { pixels: Pixels::Levels(8), ..ImageConfig::default() };
+//! assert_eq!(config, DataConfig::Mnist(expected));
+//! assert_eq!(Pixels::Levels(8).classes(), 8);
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,18 +23,18 @@ use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, files}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageConfig {
-    /// How a grey value becomes a class. Default `"threshold"`.
+    /// How a grey value is mapped to a class. Default `"threshold"`.
     pub pixels: Pixels,
-    /// Images of the training file that form the validation part, its last ones. Default 5,000.
+    /// Number of images of the training file, the last ones, that form the validation part. Default 5,000.
     pub validation: usize,
-    /// Draws the validation part at random with this seed instead. It is apart from the seed of the run, so that runs
-    /// of several seeds can be compared.
+    /// Draws the validation part at random with this seed instead. It is independent of the seed of the run, so that
+    /// runs with different seeds can be compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
     /// At most this many images in each part. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Folder that holds the four files. Default: the set's folder in the data folder, then the data folder.
+    /// Folder with the four files. Default: the set's folder in the data folder, then the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Mirrors half of the training images; see [`crate::data::ContinuousImages`]. Default false.
@@ -47,17 +57,17 @@ impl Default for ImageConfig {
     }
 }
 
-/// How a grey value `g` in `0..=255` becomes a class.
+/// How a grey value `g` in `0..=255` is mapped to a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pixels {
-    /// Two classes: light from `g = 128` on.
+    /// Two classes: 1 (light) if `g >= 128`.
     #[default]
     Threshold,
-    /// Two classes: light with probability `g / 255`, drawn anew at each training visit and once and for all in
-    /// validation and test.
+    /// Two classes: 1 (light) with probability `g / 255`. Drawn in every epoch for training, fixed for validation and
+    /// test.
     Stochastic,
-    /// This many classes of equal width, 2 to 256: `floor(g K / 256)`.
+    /// `K` classes of equal width, 2 to 256: `floor(g K / 256)`.
     Levels(u32),
 }
 
@@ -87,7 +97,7 @@ pub(crate) fn view(raw: RawSplits, pixels: Pixels, seed: u64) -> Result<Splits, 
         return Err(DataError::Setting { key: "pixels", problem: format!("{classes} levels; 2 to 256 are possible") });
     }
     let view = |raw, fixed| -> Arc<dyn Dataset> { Arc::new(ImageSet::new(raw, pixels, fixed)) };
-    // The two held-out parts draw from different seeds; the second is any other function of the first.
+    // The held-out parts need different seeds; any function of the first will do for the second.
     let (train, validation) = (view(raw.train, None), view(raw.validation, Some(seed)));
     Ok(Splits {
         name: raw.name,

@@ -6,6 +6,16 @@
 //!
 //! Reference: LeCun, Cortes, Burges, "The MNIST database of handwritten digits" (file formats). Only type 0x08,
 //! unsigned bytes, occurs in the family and is read.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::images::idx::Idx;
+//! let dir = tempfile::tempdir()?;
+//! let file = dir.path().join("labels");
+//! std::fs::write(&file, [0u8, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])?;
+//! assert_eq!(Idx::read(&file)?, Idx { dims: vec![3], data: vec![7, 2, 1] });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +23,14 @@ use crate::data::DataError;
 use crate::data::files::{self, Source};
 use crate::data::images::raw::{RawImages, RawSplits};
 
-/// The four files of a set of the family, without the `.gz` they are published with.
+/// The four files of a set of the family, without the `.gz` of the published files.
 pub const FILES: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
 
-/// An array of bytes from an IDX file.
+/// An array of bytes, read from an IDX file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Idx {
-    /// Sizes, slowest first.
+    /// Sizes, slowest dimension first.
     pub dims: Vec<usize>,
     /// Row-major values.
     pub data: Vec<u8>,
@@ -30,14 +40,14 @@ impl Idx {
     /// Reads one IDX file, plain or gzipped.
     ///
     /// # Errors
-    /// If the file cannot be read, is not IDX, is not of bytes, or is shorter or longer than its header says.
+    /// If the file cannot be read, is not IDX, is not of bytes, or does not have the length that its header says.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         parse(&Source::read(path.to_owned())?)
     }
 }
 
-/// Reads a set of the MNIST family from the first of `dirs` that has each file. Validation is the last `validation`
-/// images of the training file or, with a seed, ones drawn with it; the test part is the `t10k` file.
+/// Reads a set of the MNIST family; each file is taken from the first of `dirs` that has it. The validation part is the
+/// last `validation` images of the training file or, with a seed, random ones; the test part is the `t10k` file.
 pub(crate) fn mnist_family(
     name: &str,
     dirs: &[PathBuf],
@@ -101,7 +111,7 @@ fn parse(source: &Source) -> Result<Idx, DataError> {
     let Some(size) = size else {
         return Err(content.malformed(4, "sizes of an array that fits into memory", format!("{dims:?}")));
     };
-    // One byte more than wanted tells trailing bytes, and makes the gzip decoder check its sum.
+    // One byte more than expected, to detect trailing bytes and to make the gzip decoder verify its checksum.
     let data = content.take(size + 1)?;
     match (data.len() as u64).cmp(&size) {
         std::cmp::Ordering::Less => {

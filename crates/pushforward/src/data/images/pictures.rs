@@ -1,9 +1,21 @@
 //! PNG and JPEG files as 8-bit images of one size.
 //!
-//! Conversions that lose nothing are made: grey becomes colour by repetition, colour with three equal channels becomes
-//! grey, and alpha that is opaque everywhere is dropped. What would lose something is refused: more than 8 bits per
-//! channel, transparency, colour where grey is wanted, and another size unless a [`Resize`] says how to change it.
-//! Pictures are turned upright as their EXIF orientation says; colour profiles are not applied.
+//! Lossless conversions are made: grey to colour by repetition, colour with three equal channels to grey, and an alpha
+//! channel that is opaque everywhere is dropped. Lossy ones are refused: more than 8 bits per channel, transparency,
+//! colour to grey, and another size unless a [`Resize`] is given. The EXIF orientation is applied; colour profiles are
+//! not.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::images::pictures::{Resize, load};
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("a.png");
+//! image::GrayImage::from_pixel(6, 2, image::Luma([9])).save(&path)?;
+//! assert!(load(&path, [1, 2, 2], None).is_err());
+//! let named = load(&path, [1, 2, 2], Some(Resize::default()))?;
+//! assert_eq!((named.names, named.images.pixels), (vec!["a.png".to_owned()], vec![9; 4]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,33 +32,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataError, RawImages, files};
 
-/// Files decoded beside each other before they are put together.
+/// Number of files decoded in parallel before their pixels are concatenated.
 const BLOCK: usize = 256;
 /// Largest picture that is decoded, in bytes.
 const LARGEST: u64 = 1 << 29;
 
-/// The kernel of a resampling. Where pictures become smaller it is as wide as the pixels of the result, so that nothing
-/// is skipped, except by `nearest`.
+/// The kernel for resizing. For downsizing it has the width of the output pixels (anti-aliasing), except `nearest`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeFilter {
     /// The nearest pixel.
     Nearest,
-    /// Linear; the default, because it never overshoots at an edge.
+    /// Linear. The default, because it does not overshoot at edges.
     #[default]
     Triangle,
     /// Cubic (Catmull and Rom 1974), the `bicubic` of other programs.
     CatmullRom,
     /// Gaussian.
     Gaussian,
-    /// Sinc in a window of three lobes; sharp, with slight ringing at edges.
+    /// Windowed sinc with three lobes: sharp, with slight ringing at edges.
     Lanczos3,
 }
 
 impl FromStr for ResizeFilter {
     type Err = serde::de::value::Error;
 
-    /// The filter of that name, spelled as in a recipe.
+    /// Parses the name of a filter as in a recipe.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::deserialize(name.into_deserializer())
     }
@@ -64,23 +75,23 @@ impl From<ResizeFilter> for FilterType {
     }
 }
 
-/// What is cut off before a picture is resized.
+/// What is cropped before a picture is resized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crop {
-    /// The largest centred window of the proportions wanted is kept; for a square image, the centre square.
+    /// Keeps the largest centred window of the target's aspect ratio; for a square target, the centre square.
     #[default]
     Center,
-    /// Nothing: the picture is stretched.
+    /// Nothing; the picture is stretched.
     None,
 }
 
-/// How a picture of another size is brought to the size wanted.
+/// How a picture of another size is changed to the target size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resize {
-    /// What is cut off first.
+    /// What is cropped first.
     pub crop: Crop,
-    /// How the rest is resampled.
+    /// The filter for resizing the rest.
     pub filter: ResizeFilter,
 }
 
@@ -94,14 +105,14 @@ pub struct NamedImages {
 }
 
 /// Reads one picture, or all pictures of a folder in the order of their names, as images of `shape`
-/// (`[channels, height, width]`), for a model that takes that shape.
+/// (`[channels, height, width]`).
 ///
 /// # Errors
-/// If a file cannot be read, would lose something (see the module), has another size and `resize` is `None`, or the
-/// folder holds no pictures.
+/// If a file cannot be read, needs a lossy conversion (see the module), has another size and `resize` is `None`, or the
+/// folder has no pictures.
 ///
 /// # Panics
-/// If `shape` has other than 1 or 3 channels, or no pixels.
+/// If `shape` does not have 1 or 3 channels, or has no pixels.
 pub fn load(path: &Path, shape: [usize; 3], resize: Option<Resize>) -> Result<NamedImages, DataError> {
     let paths = paths(path)?;
     let (images, _) = read_all(&paths, shape, resize)?;
@@ -109,10 +120,19 @@ pub fn load(path: &Path, shape: [usize; 3], resize: Option<Resize>) -> Result<Na
     Ok(NamedImages { images, names: paths.iter().map(name).collect() })
 }
 
-/// Kinds of pictures in a folder, or of one file, and how many there are of each, the most frequent kind first.
+/// Kinds (size, colour, bits) of the pictures of a folder, or of one file, with their counts, the most frequent first.
 ///
 /// # Errors
-/// If a file cannot be read, or the folder holds no pictures.
+/// If a file cannot be read, or the folder has no pictures.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::images::pictures::survey;
+/// let dir = tempfile::tempdir()?;
+/// image::RgbImage::new(3, 2).save(dir.path().join("a.png"))?;
+/// assert_eq!(survey(dir.path())?, [("2 x 3, colour, 8 bits per channel".to_owned(), 1)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn survey(path: &Path) -> Result<Vec<(String, usize)>, DataError> {
     let kind = |path: &PathBuf| {
         let bytes = bytes(path)?;
@@ -129,7 +149,7 @@ pub fn survey(path: &Path) -> Result<Vec<(String, usize)>, DataError> {
     Ok(kinds)
 }
 
-/// Whether the ending of a file name is that of a picture.
+/// Whether a file name has the extension of a picture.
 pub fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
@@ -149,7 +169,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>, DataError> {
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name();
-        // Some systems put a hidden companion with the same ending beside every file.
+        // Some systems add a hidden file with the same extension for every file.
         let hidden = name.as_encoded_bytes().starts_with(b".");
         if !hidden && is_picture(Path::new(&name)) && entry.path().is_file() {
             names.push(name);
@@ -174,7 +194,8 @@ pub(super) fn read_all(
     assert!(height * width > 0, "an image has pixels, found {height} x {width}");
     let mut pixels = Vec::with_capacity(paths.len() * channels * height * width);
     let mut hashes = Vec::with_capacity(paths.len());
-    // Blocks bound the memory; within one, the first error by name wins whichever thread met one first.
+    // Blocks bound the memory. Within one, the first error in the order of names is returned, whichever thread finds
+    // one first.
     for block in paths.chunks(BLOCK) {
         for read in block.par_iter().map(|path| read(path, shape, resize)).collect::<Vec<_>>() {
             let (image, sha256) = read?;
@@ -218,10 +239,10 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     Ok(image)
 }
 
-/// Reads the head of a file, whose kind is told by its content.
+/// Reads the header of a file; the format is recognised by its content.
 fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    // The decoder fills what is missing with grey.
+    // The decoder would fill a missing part with grey.
     if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(bytes) {
         return Err("the file is cut off: the end marker of JPEG is missing".to_owned());
     }
@@ -230,7 +251,7 @@ fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), String> {
     Ok((decoder, orientation))
 }
 
-/// Whether an end marker follows the last start of a scan (a thumbnail before it has an end marker of its own).
+/// Whether an end marker follows the last start of a scan (an embedded thumbnail has its own end marker).
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let end = bytes.windows(2).rposition(|marker| marker == [0xff, 0xd9]);
     end.is_some_and(|end| !bytes[end..].windows(2).any(|marker| marker == [0xff, 0xda]))
@@ -248,7 +269,7 @@ fn describe(decoder: &impl ImageDecoder, orientation: Orientation) -> String {
     format!("{height} x {width}, {kind}{alpha}, {bits} bits per channel")
 }
 
-/// The picture with one or three channels, where that loses nothing.
+/// The picture with one or three channels; an error if the conversion is lossy.
 fn with_channels(image: &DynamicImage, channels: usize) -> Result<DynamicImage, String> {
     let color = image.color();
     if !matches!(color, ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8) {
@@ -294,7 +315,7 @@ fn fit(image: DynamicImage, [h, w]: [usize; 2], resize: Option<Resize>) -> Resul
     Ok(image.resize_exact(w as u32, h as u32, resize.filter.into()))
 }
 
-/// Rows and columns of the largest window in `height x width` of the proportions `h : w`, to the nearest pixel.
+/// Rows and columns of the largest window in `height x width` with the aspect ratio `h : w`, to the nearest pixel.
 fn window(height: usize, width: usize, h: usize, w: usize) -> (usize, usize) {
     if width * h > height * w {
         (height, ((height * w + h / 2) / h).max(1))

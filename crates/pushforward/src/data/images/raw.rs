@@ -1,13 +1,22 @@
-//! Images of 8-bit pixels in memory, and how validation parts are taken from them.
+//! Images of 8-bit pixels in memory, and their division into parts.
 
 use crate::data::DataError;
 use crate::rng::{Purpose, stream};
 
-/// Images of 8-bit pixels, for models of continuous data and for the categorical views in [`crate::data::images::grey`].
+/// Images of 8-bit pixels, for models of continuous data and for the categorical views in
+/// [`images::grey`](crate::data::images::grey).
+///
+/// # Examples
+/// ```
+/// use pushforward::data::RawImages;
+/// // Two colour images of 1 x 2 pixels, plane by plane.
+/// let images = RawImages { pixels: (0..12).collect(), labels: None, count: 2, channels: 3, height: 1, width: 2 };
+/// assert_eq!(images.shape(), [3, 1, 2]);
+/// assert_eq!(images.image(1), [6, 7, 8, 9, 10, 11]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawImages {
-    /// `[count, channels, height, width]`, row-major: an image is its planes one after the other, a plane its rows from
-    /// the top.
+    /// `[count, channels, height, width]`, row-major: images are concatenated planes, a plane is its rows from the top.
     pub pixels: Vec<u8>,
     /// One class per image.
     pub labels: Option<Vec<u8>>,
@@ -26,13 +35,13 @@ pub struct RawImages {
 pub struct RawSplits {
     /// Name of the set, as in a recipe.
     pub name: String,
-    /// What the model is fitted to.
+    /// Images to train on.
     pub train: RawImages,
-    /// What choices are made on.
+    /// Images for choices during training, such as which weights to keep.
     pub validation: RawImages,
-    /// What is reported.
+    /// Images for reported results.
     pub test: RawImages,
-    /// Hash of the source files as stored, or of the settings of a made-up set.
+    /// SHA-256 of the source files as stored or, for a synthetic set, of its settings and seed.
     pub sha256: String,
 }
 
@@ -55,7 +64,7 @@ impl RawImages {
         self.shape().iter().product()
     }
 
-    /// Cuts off and returns the images from number `at` on.
+    /// Removes and returns the images from index `at` on.
     fn split_off(&mut self, at: usize) -> Self {
         let tail = Self {
             pixels: self.pixels.split_off(at * self.size()),
@@ -76,8 +85,8 @@ impl RawImages {
         }
     }
 
-    /// Takes the validation part out of the images of a training file: the last `count` or, with a seed, ones drawn at
-    /// random with it. Both parts keep the order of the file.
+    /// Removes and returns the validation part of the images of a training file: the last `count` or, with a seed,
+    /// `count` random ones. Both parts keep the order of the file.
     pub(super) fn hold_out(&mut self, count: usize, seed: Option<u64>) -> Result<Self, DataError> {
         if count == 0 || count >= self.count {
             let problem = format!("{count}; 1 to {} are possible with this training file", self.count - 1);
@@ -92,7 +101,7 @@ impl RawImages {
 }
 
 impl RawSplits {
-    /// Keeps the first images of each part.
+    /// Keeps at most the first `limit` images of each part.
     pub(super) fn limit(&mut self, limit: Option<usize>) -> Result<(), DataError> {
         let Some(limit) = limit else { return Ok(()) };
         check_limit(limit)?;
@@ -112,8 +121,8 @@ pub(super) fn check_limit(limit: usize) -> Result<(), DataError> {
     Err(DataError::Setting { key: "limit", problem: "0 leaves no image; leave it out for all".into() })
 }
 
-/// Splits `0..n` at random into `n - count` numbers and `count` others, each in ascending order. `index` tells several
-/// draws of one seed apart.
+/// Splits `0..n` at random into `n - count` and `count` numbers, each in ascending order. `index` distinguishes draws
+/// of the same seed.
 pub(super) fn draw(n: usize, count: usize, seed: u64, index: u64) -> (Vec<usize>, Vec<usize>) {
     let mut rest: Vec<usize> = (0..n).collect();
     stream(seed, Purpose::Split, index).shuffle(&mut rest);

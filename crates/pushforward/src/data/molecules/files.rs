@@ -1,12 +1,25 @@
 //! Sets of molecules from files of SMILES: QM9, ZINC250k, and any `.smi` or table.
 //!
-//! Molecules are graphs with kekulised bonds and implicit hydrogens, one example each; what a graph cannot hold, and
-//! what the settings do not want, is refused and counted by reason ([`Splits::refused`]). Stereochemistry is dropped.
-//! Every accepted molecule goes from its text to the graph and back to the same canonical SMILES, because the reader
-//! accepts no other (see [`crate::chem::smiles`]).
+//! Each molecule is one example, a graph with kekulised bonds and implicit hydrogens. Molecules that such a graph
+//! cannot represent, or that the settings exclude, are refused and counted by reason ([`Splits::refused`]).
+//! Stereochemistry is dropped. Every accepted molecule has the same canonical SMILES as its text, because the reader
+//! accepts no other (see [`chem::smiles`](crate::chem::smiles)).
 //!
-//! A graph has as many nodes as the largest accepted molecule. The examples are shuffled by `split_seed` and cut into
-//! training, validation and test parts. Duplicates of the source stay: they are its law.
+//! A graph has as many nodes as the largest accepted molecule. The examples are shuffled by `split_seed` and divided
+//! into training, validation and test part. Duplicates of the source are kept: they are part of its distribution.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::DataConfig;
+//! let dir = tempfile::tempdir()?;
+//! let alkanes: String = (1..=20).map(|n| "C".repeat(n) + "\n").collect();
+//! std::fs::write(dir.path().join("alkanes.smi"), alkanes + "[Na+].[Cl-]\n")?;
+//! let config: DataConfig = toml::from_str("set = 'molecules'\npath = 'alkanes.smi'")?;
+//! let splits = config.load(dir.path(), 0)?;
+//! assert_eq!([splits.train.len(), splits.validation.len(), splits.test.len()], [18, 1, 1]);
+//! assert_eq!(splits.refused, [("not one component".to_owned(), 1)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::path::{Path, PathBuf};
 
@@ -21,48 +34,49 @@ use crate::data::molecules::{prepared, smiles_file};
 use crate::data::{DataError, Splits};
 use crate::rng::{Purpose, stream};
 
-/// Most atoms of a molecule that a recipe may ask for.
+/// Largest `max_atoms` of a recipe.
 const MOST_ATOMS: usize = 255;
 
-/// What happens to molecules with formal charges.
+/// How molecules with formal charges are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Charges {
     /// They are refused.
     Drop,
-    /// Every charged form of an element is a class of nodes of its own.
+    /// Every charged form of an element is a node class of its own.
     Classes,
 }
 
-/// Settings of `qm9` and `zinc250k`. Absent ones have the values that the set is known by.
+/// Settings of `qm9` and `zinc250k`. Defaults are those of the published sets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MoleculeConfig {
-    /// The file, or a folder that holds it. Default: the set's folder in the data folder.
+    /// The file, or the folder that contains it. Default: the set's folder in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Molecules with formal charges. Default: `drop` for `qm9`, `classes` otherwise.
+    /// How molecules with formal charges are treated. Default: `drop` for `qm9`, `classes` otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub charges: Option<Charges>,
-    /// Heavy atoms of a molecule at most. Default: 9 for `qm9`, 38 for `zinc250k`, 64 otherwise.
+    /// Largest number of heavy atoms. Default: 9 for `qm9`, 38 for `zinc250k`, 64 otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_atoms: Option<usize>,
-    /// Elements that a molecule may hold. Default: C N O F for `qm9`, C N O F P S Cl Br I for `zinc250k`, B C N O F Si
+    /// Elements that molecules may have. Default: C N O F for `qm9`, C N O F P S Cl Br I for `zinc250k`, B C N O F Si
     /// P S Cl Br I otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elements: Option<Vec<String>>,
-    /// Molecules that train. Default: 100,000 for `qm9` where it is whole, else nine in ten.
+    /// Number of training molecules. Default: 100,000 for the complete `qm9`, else nine in ten.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<usize>,
-    /// Molecules that validate; the rest test. Default: 20,000 for `qm9` where it is whole, else one in twenty.
+    /// Number of validation molecules; the rest is the test part. Default: 20,000 for the complete `qm9`, else one in
+    /// twenty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<usize>,
-    /// Decides which molecule falls into which part.
+    /// Seed of the division into parts.
     pub split_seed: u64,
-    /// Molecules of the file to look at, from its start. Default: all.
+    /// Number of molecules to read from the start of the file. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// What gives a molecule its label, for models that are conditioned on it. Default: nothing.
+    /// How molecules are labelled, for conditional models. Default: no labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<MoleculeLabel>,
 }
@@ -73,7 +87,7 @@ pub struct MoleculeConfig {
 pub struct SmilesFileConfig {
     /// The file.
     pub path: PathBuf,
-    /// The column of a table. Default: the one called `smiles`.
+    /// The column of a table. Default: `smiles`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
     /// As in [`MoleculeConfig`].
@@ -102,16 +116,16 @@ pub struct SmilesFileConfig {
     pub label: Option<MoleculeLabel>,
 }
 
-/// A set that is known by name.
+/// A published set, with its defaults.
 struct Known {
     name: &'static str,
     folder: &'static str,
-    /// Names of files that hold it, the preferred one first; the last is what `data fetch` brings.
+    /// Possible names of its file, the preferred one first; `data fetch` stores the last.
     names: &'static [&'static str],
     charges: Charges,
     max_atoms: usize,
     elements: &'static [&'static str],
-    /// Training and validation molecules of the published split, where the set is whole.
+    /// Numbers of training and validation molecules of the published split of the complete set.
     split: Option<[usize; 2]>,
 }
 
@@ -148,7 +162,7 @@ const ANY: Known = Known {
     split: None,
 };
 
-/// What decides which molecules of a file are in the set, apart from their order.
+/// Everything besides the file that determines which molecules are in the set.
 #[derive(Serialize)]
 struct Choice {
     charges: Charges,
@@ -167,14 +181,14 @@ impl MoleculeConfig {
         self.load(&ZINC250K, data_dir)
     }
 
-    /// The file that `data fetch` brings, or the one the recipe names.
+    /// The file named in the recipe, or else the one that `data fetch` stores.
     pub(crate) fn files(&self, set: &str) -> Vec<PathBuf> {
         let known = if set == QM9.name { &QM9 } else { &ZINC250K };
         let fetched = || Path::new(known.folder).join(known.names[known.names.len() - 1]);
         vec![self.path.clone().unwrap_or_else(fetched)]
     }
 
-    /// Whether a file that holds the set, under any of its names, is where it would be looked for.
+    /// Whether a file of the set exists, under any of its names, in the searched folders.
     pub(crate) fn is_here(&self, set: &str, data_dir: &Path) -> bool {
         let known = if set == QM9.name { &QM9 } else { &ZINC250K };
         let dirs = files::folders(self.path.as_deref(), known.folder, data_dir);
@@ -201,7 +215,12 @@ impl MoleculeConfig {
         for symbol in &symbols {
             match Element::from_symbol(symbol) {
                 Some(element) if symbol != "H" && !elements.contains(&element) => elements.push(element),
-                _ => return setting("elements", format!("`{symbol}` is no element of its own; write as in \"Cl\"")),
+                _ => {
+                    return setting(
+                        "elements",
+                        format!("`{symbol}` is unknown, hydrogen or listed twice; write symbols as in \"Cl\""),
+                    );
+                }
             }
         }
         let charges = self.charges.unwrap_or(known.charges);
@@ -217,7 +236,7 @@ impl MoleculeConfig {
                 texts.truncate(self.limit.unwrap_or(usize::MAX));
                 let refuse = |molecule: &Molecule| refusal(molecule, charges, max_atoms, &elements);
                 let prepared = prepared::prepare(&texts, refuse);
-                // Without it, the next load takes as long as this one did.
+                // If this fails, the next load parses the file again.
                 let _ = prepared::store(&prepared, &kept);
                 prepared
             }
@@ -246,7 +265,7 @@ impl MoleculeConfig {
         })
     }
 
-    /// How many molecules train and validate.
+    /// Numbers of training and validation molecules.
     fn split(&self, known: &Known, count: usize) -> Result<[usize; 2], DataError> {
         let shares = [count * 9 / 10, count / 20];
         let published = known.split.filter(|[train, validation]| train + validation < count);
@@ -282,7 +301,7 @@ impl SmilesFileConfig {
 }
 
 impl Known {
-    /// The first of the set's files that is in one of the folders.
+    /// The first file of the set that exists in one of the folders.
     fn find(&self, dirs: &[PathBuf]) -> Result<PathBuf, DataError> {
         let found = self.names.iter().find_map(|name| files::find(self.name, name, dirs).ok());
         found.ok_or_else(|| DataError::NotFound {
@@ -293,7 +312,7 @@ impl Known {
     }
 }
 
-/// Why a molecule is not wanted.
+/// Why the settings exclude a molecule; `None` if they do not.
 fn refusal(molecule: &Molecule, charges: Charges, max_atoms: usize, elements: &[Element]) -> Option<String> {
     if molecule.atoms().len() > max_atoms {
         return Some(format!("more than {max_atoms} heavy atoms"));
@@ -406,7 +425,7 @@ mod tests {
             ("elements = ['Xx']", "`Xx`"),
             ("elements = ['C', 'C']", "`C`"),
             ("train = 50\nvalidation = 2", "leave none of the 52"),
-            ("column = 'smi'", "`smi` is no column"),
+            ("column = 'smi'", "`smi` is not a column"),
         ] {
             let config = format!("set = 'molecules'\npath = 'm.smi'\n{setting}");
             let message = load(&config, dir.path()).unwrap_err().to_string();

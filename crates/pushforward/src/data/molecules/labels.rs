@@ -1,4 +1,15 @@
-//! Labels of molecules, for models that are conditioned on them: bins of a property, or scaffolds.
+//! Labels of molecules for conditional models: bins of a property, or scaffolds.
+//!
+//! # Examples
+//! ```
+//! use std::path::Path;
+//! use pushforward::data::DataConfig;
+//! let text = "set = 'small-molecules'\natoms = 3\nlabel = { by = 'rings', edges = [1.0] }";
+//! let train = toml::from_str::<DataConfig>(text)?.load(Path::new("unused"), 0)?.train;
+//! assert_eq!(train.label_count(), Some(2));
+//! assert_eq!((train.label_of("CCO"), train.label_of("C1CC1")), (Some(0), Some(1)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::HashMap;
 
@@ -8,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::chem::Perceived;
 use crate::data::DataError;
 
-/// What tells molecules apart. In a recipe: `label = { by = "qed", edges = [0.4, 0.5, 0.6] }`.
+/// How molecules are labelled. In a recipe: `label = { by = "qed", edges = [0.4, 0.5, 0.6] }`.
 ///
-/// A property gives the label k to molecules whose value lies in bin k: below the first edge is 0, from the last edge on
-/// is the number of edges. Scaffolds give 0 to the most frequent scaffold of the training part, and so on, and `most` to
-/// all others; the scaffold of a molecule without rings is one of them. Properties are those of
-/// [`chem::properties`](crate::chem::properties); they are computed at every load, half a minute for 100,000 molecules on two cores.
+/// By a property, the label is the index of the bin: 0 below the first edge, the number of edges from the last edge on.
+/// By scaffold, the label is the rank of the scaffold by frequency in the training part, from 0, for the `most` most
+/// frequent ones; all others share the next label. The empty scaffold of molecules without rings counts as a scaffold.
+/// Properties are those of [`chem::properties`](crate::chem::properties), computed at every load: half a minute for
+/// 100,000 molecules on two cores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "properties by their names")]
@@ -26,11 +38,11 @@ pub enum MoleculeLabel {
     Scaffold { most: usize },
 }
 
-/// Gives molecules their labels.
+/// Computes the label of a molecule.
 #[derive(Debug)]
 pub(super) enum Labeller {
     Bins {
-        /// Place in [`Properties::values`](crate::chem::Properties::values).
+        /// Index into [`Properties::values`](crate::chem::Properties::values).
         property: usize,
         edges: Vec<f64>,
     },
@@ -38,10 +50,10 @@ pub(super) enum Labeller {
 }
 
 impl MoleculeLabel {
-    /// The labeller that a training part of these canonical SMILES leads to.
+    /// The labeller, given the canonical SMILES of the training part.
     ///
     /// # Errors
-    /// If there are no edges, or they do not increase, or no scaffold is told apart.
+    /// If there are no edges, they do not increase, or `most` is zero.
     pub(super) fn labeller(&self, train: &[&str]) -> Result<Labeller, DataError> {
         let (property, edges) = match self {
             Self::Weight { edges } => (0, edges),
@@ -61,7 +73,7 @@ impl MoleculeLabel {
 
 fn scaffolds(train: &[&str], most: usize) -> Result<Labeller, DataError> {
     if most == 0 {
-        let problem = "the number of scaffolds told apart, `most`, is at least 1".into();
+        let problem = "`most`, the number of scaffolds with a label of their own, is at least 1".into();
         return Err(DataError::Setting { key: "label", problem });
     }
     let found: Vec<String> = train.par_iter().filter_map(|smiles| scaffold(smiles)).collect();
@@ -85,7 +97,7 @@ impl Labeller {
         }
     }
 
-    /// The label of a molecule; none, if the text is no SMILES.
+    /// The label of a molecule; `None` if the text is not a SMILES.
     pub(super) fn label(&self, canonical: &str) -> Option<u32> {
         Some(match self {
             Self::Bins { property, edges } => {

@@ -1,11 +1,10 @@
-//! Molecules of a file as the program needs them, kept beside the data so that they are read with the chemistry library
-//! only once.
+//! Cache of the parsed molecules of a file, so that the chemistry library has to read them only once.
 //!
-//! What is kept is a text file, `<data_dir>/prepared/<set>-<key>.smi`: a line of JSON (format, how many molecules, how
-//! many refused and why), then a molecule a line, its kekulised and its canonical SMILES. The key is a hash of the
-//! source's bytes, the settings that choose molecules, and the format, so an outdated file is never read. A file that
-//! is damaged is made anew, and a folder that cannot be written to is no error: the next load takes as long as this
-//! one.
+//! The cache is a text file, `<data_dir>/prepared/<set>-<key>.smi`: one line of JSON (format, number of
+//! molecules, number of refused ones by reason), then one line per molecule, its kekulised and its canonical SMILES.
+//! The key is a hash of the bytes of the source, the settings that select molecules, and the format, so an outdated
+//! file is never read. A damaged file is replaced. It is not an error if the folder is not writable: the next load then
+//! takes as long as this one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +17,7 @@ use crate::chem::smiles::read_kekulised;
 use crate::chem::{Molecule, read};
 use crate::data::files;
 
-/// Changes whenever what is kept, or how molecules are read, changes.
+/// Version of the cache; incremented whenever its format or the reading of molecules changes.
 const FORMAT: u32 = 1;
 
 /// A molecule of a set.
@@ -29,7 +28,7 @@ pub(super) struct Item {
     kekulised: String,
 }
 
-/// Molecules that were accepted, in order, and how many were not, by reason.
+/// Accepted molecules, in order, and the number of refused ones by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prepared {
     pub(super) items: Vec<Item>,
@@ -45,14 +44,14 @@ struct Header {
     sha256: String,
 }
 
-/// Where the molecules of a source are kept.
+/// Path of the cache of a source.
 pub(super) fn place(data_dir: &Path, set: &str, sha256: &str, settings: &impl Serialize) -> PathBuf {
-    let settings = serde_json::to_string(settings).expect("settings are plain values");
+    let settings = serde_json::to_string(settings).expect("settings can be serialised");
     let key = files::sha256_bytes(format!("{FORMAT} {sha256} {settings}").as_bytes());
     data_dir.join("prepared").join(format!("{set}-{}.smi", &key[..16]))
 }
 
-/// Reads the molecules of `texts`; `refuse` says which of those that can be read are not wanted, and why.
+/// Reads the molecules of `texts`; `refuse` returns a reason for those that the settings exclude.
 pub(super) fn prepare(texts: &[String], refuse: impl Fn(&Molecule) -> Option<String> + Sync) -> Prepared {
     let read = |text: &String| {
         let reading = read(text).map_err(|refusal| refusal.reason().to_owned())?;
@@ -71,7 +70,7 @@ pub(super) fn prepare(texts: &[String], refuse: impl Fn(&Molecule) -> Option<Str
     prepared
 }
 
-/// What is kept at `path`; none if there is nothing, or nothing sound.
+/// The cache at `path`; `None` if it does not exist or is damaged.
 pub(super) fn load(path: &Path) -> Option<Prepared> {
     let text = fs::read_to_string(path).ok()?;
     let (header, body) = text.split_once('\n')?;
@@ -89,10 +88,10 @@ pub(super) fn load(path: &Path) -> Option<Prepared> {
     (items.len() == header.molecules).then_some(Prepared { items, refused: header.refused })
 }
 
-/// Keeps molecules at `path`: a temporary file beside it, renamed.
+/// Writes the cache to `path`, by renaming a temporary file in the same folder.
 ///
 /// # Errors
-/// What the system said; nothing half-written is left.
+/// The error of the operating system; no partial file is left.
 pub(super) fn store(prepared: &Prepared, path: &Path) -> std::io::Result<()> {
     let body: String = prepared.items.iter().map(|i| format!("{}\t{}\n", i.kekulised, i.canonical)).collect();
     let header = Header {
@@ -101,7 +100,7 @@ pub(super) fn store(prepared: &Prepared, path: &Path) -> std::io::Result<()> {
         refused: prepared.refused.clone(),
         sha256: files::sha256_bytes(body.as_bytes()),
     };
-    let header = serde_json::to_string(&header).expect("a header is plain values");
+    let header = serde_json::to_string(&header).expect("a header can be serialised");
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -145,7 +144,7 @@ mod tests {
             fs::write(&path, damaged).unwrap();
             assert_eq!(load(&path), None);
         }
-        // A folder that cannot be made is the caller's to ignore.
+        // A folder that cannot be created is an error, which the caller ignores.
         assert!(store(&prepared, &path.join("below/a/file")).is_err());
     }
 }

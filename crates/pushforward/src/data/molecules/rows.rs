@@ -1,36 +1,36 @@
-//! Molecules as rows of class indices, and rows as molecules.
+//! Conversion between molecules and rows of class indices.
 
 use crate::chem::{Atom, Bond, Element, Molecule};
 use crate::data::graph::{ABSENT, GraphLayout, NodeClass, pair_count, pair_index};
 
 impl NodeClass {
-    /// The class of an atom.
+    /// The node class of an atom.
     pub fn of(atom: Atom) -> Self {
         Self { element: atom.element.symbol().to_owned(), charge: atom.charge }
     }
 
-    /// The atom it stands for; none if its element is no element.
+    /// The atom of this class; `None` for an unknown element.
     pub fn atom(&self) -> Option<Atom> {
         Element::from_symbol(&self.element).map(|element| Atom { element, charge: self.charge })
     }
 }
 
 impl GraphLayout {
-    /// Whether graphs of this layout are molecules: nodes are elements, and pairs are unbonded, single, double or
-    /// triple.
+    /// Whether graphs of this layout are molecules: all nodes are elements, and pairs have 4 classes, which are no,
+    /// single, double and triple bond.
     pub fn is_molecular(&self) -> bool {
         self.edge_classes == 4 && self.node_classes.iter().all(|class| class.atom().is_some())
     }
 
-    /// The molecule that a row depicts. Absent nodes and their pairs are passed over, wherever they are; no charge is
-    /// set that the node's class does not have.
+    /// The molecule of a row. Absent nodes and their pairs are skipped, at any position; charges are those of the node
+    /// classes.
     ///
     /// # Panics
-    /// If the layout is not of molecules ([`GraphLayout::is_molecular`]), or the row has another length or a class out
-    /// of range.
+    /// If the layout is not molecular ([`GraphLayout::is_molecular`]), or the row has another length or a class out of
+    /// range.
     pub fn molecule(&self, row: &[u32]) -> Molecule {
         assert_eq!(row.len(), self.sites(), "a row has {} sites", self.sites());
-        assert!(self.is_molecular(), "the graphs are no molecules");
+        assert!(self.is_molecular(), "the layout is not molecular");
         let (nodes, edges) = row.split_at(self.nodes);
         let mut place = vec![usize::MAX; self.nodes];
         let mut atoms = Vec::new();
@@ -52,24 +52,24 @@ impl GraphLayout {
     }
 }
 
-/// Molecules packed into bytes: a set of a quarter of a million is some 40 MB.
+/// Molecules packed into bytes; 250,000 take about 40 MB.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
-    /// Node classes of all molecules, one after the other.
+    /// Node classes of all molecules, concatenated.
     nodes: Vec<u8>,
-    /// Bonds of all molecules: ends `i < j` and order.
+    /// Bonds of all molecules, concatenated: ends `i < j` and order.
     bonds: Vec<[u8; 3]>,
-    /// Canonical SMILES of all molecules.
+    /// Canonical SMILES of all molecules, concatenated.
     smiles: String,
-    /// Where each molecule ends in the three.
+    /// End of each molecule in the three.
     ends: Vec<[u32; 3]>,
 }
 
 impl Packed {
-    /// Adds a molecule whose atoms are all of the given classes.
+    /// Adds a molecule whose atoms all belong to the given classes.
     ///
     /// # Panics
-    /// If an atom is of no class, or there are more than 255 atoms or classes.
+    /// If an atom belongs to no class, or there are more than 255 atoms or classes.
     pub(super) fn push(&mut self, molecule: &Molecule, smiles: &str, classes: &[Atom]) {
         let byte = |n: usize| u8::try_from(n).expect("at most 255 atoms and classes");
         let class = |atom| classes.iter().position(|c| c == atom).expect("the atom's class is listed");
@@ -101,7 +101,7 @@ impl Packed {
         &self.smiles[self.range(index, 2)]
     }
 
-    /// Writes a molecule as a row of graphs of up to `most` nodes.
+    /// Writes a molecule as a row for graphs of up to `most` nodes.
     pub(super) fn write(&self, index: usize, most: usize, out: &mut [u32]) {
         let nodes = &self.nodes[self.range(index, 0)];
         let (head, edges) = out.split_at_mut(most);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn absent_nodes_are_passed_over_wherever_they_are() {
         let layout = layout(3);
-        // Pairs (0,1) (0,2) (1,2); a bond to an absent node is none.
+        // Pairs (0,1) (0,2) (1,2); a bond to an absent node is ignored.
         let molecule = layout.molecule(&[0, ABSENT, 2, 1, 2, ABSENT]);
         assert_eq!(canonical(&molecule).unwrap(), "C=O");
         assert!(layout.molecule(&[ABSENT; 6]).atoms().is_empty());

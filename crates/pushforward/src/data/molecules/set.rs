@@ -11,7 +11,7 @@ use crate::data::molecules::labels::{Labeller, MoleculeLabel};
 use crate::data::molecules::rows::Packed;
 use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits};
 
-/// The kinds of atoms that occur: neutral ones in the order of the elements, then charged ones.
+/// The node classes that occur: neutral atoms in the order of the elements, then charged ones.
 pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, elements: &[Element]) -> Vec<Atom> {
     let mut classes: Vec<Atom> = Vec::new();
     for atom in molecules.flat_map(Molecule::atoms) {
@@ -24,19 +24,19 @@ pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, element
     classes
 }
 
-/// What a set of molecules is made of.
+/// The parts of a set of molecules.
 pub(super) struct MoleculeParts<'a> {
     pub(super) name: &'a str,
     pub(super) packed: Packed,
-    /// The kinds of atoms that occur.
+    /// The node classes that occur.
     pub(super) classes: &'a [Atom],
-    /// Most atoms of a molecule.
+    /// Largest number of atoms of a molecule.
     pub(super) nodes: usize,
-    /// The packed molecules of the training, validation and test part.
+    /// Indices of the packed molecules of the training, validation and test part.
     pub(super) parts: [&'a [u32]; 3],
     pub(super) label: Option<&'a MoleculeLabel>,
     pub(super) sha256: String,
-    /// How many molecules were refused, by reason.
+    /// Number of refused molecules, by reason.
     pub(super) refused: BTreeMap<String, u64>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
     let labels = label.map(|label| label.labeller(&parts[0].iter().map(smiles).collect::<Vec<_>>())).transpose()?;
     let labels = labels.map(|labeller| {
         let all: Vec<u32> = (0..packed.len() as u32).collect();
-        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES is one");
+        let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES can be parsed");
         Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
     });
     let packed = Arc::new(packed);
@@ -73,9 +73,9 @@ struct MoleculeSet {
     schema: Schema,
     nodes: usize,
     packed: Arc<Packed>,
-    /// Labels of all packed molecules, and what gave them.
+    /// Labels of all packed molecules, and the labeller.
     labels: Option<Arc<(Vec<u32>, Labeller)>>,
-    /// Which of the packed molecules are in this part.
+    /// Indices of the packed molecules of this part.
     members: Vec<u32>,
 }
 

@@ -1,16 +1,29 @@
-//! Every molecule of a few atoms: a set that the program makes itself, and of which it knows all members.
+//! All molecules of a few atoms: a synthetic set whose members are known completely.
 //!
 //! Members are the connected graphs of up to `atoms` heavy atoms with bonds of order 1 to 3 in which no atom has more
 //! bonds than its valence (C 4, N 3, O 2, F 1), hydrogens filling the rest, that RDKit sanitises; graphs with the same
-//! canonical SMILES are one. Rules of valence alone do not ask whether a molecule could be made.
+//! canonical SMILES count once. The rules are those of valence only; many members cannot be synthesised.
 //!
-//! They are found by growth: every connected graph has a node without which it stays connected, so all graphs of `n +
-//! 1` atoms are graphs of `n` atoms and one more atom, bonded to some of them in every way that valences allow.
+//! They are enumerated by growth: every connected graph has a node whose removal leaves it connected, so every graph of
+//! `n + 1` atoms is a graph of `n` atoms and one more atom, bonded to some of them in a way that valences allow.
 //!
 //! With all four elements there are 5,452 members of up to 5 atoms, made in a tenth of a second, and 47,519 of up to 6.
 //! Graphs that the chemistry library cannot write are left out and counted: of five atoms there is one, five carbons
-//! each bonded to all others. A tenth of the members validates and a tenth tests; the seed decides which, so that a
-//! generator's novelty means something, and coverage counts against all.
+//! each bonded to all others. A tenth of the members is the validation part and a tenth the test part, chosen by the
+//! seed, so that the novelty of samples is meaningful; coverage is relative to all members.
+//!
+//! # Examples
+//! ```
+//! use std::path::Path;
+//! use pushforward::data::DataConfig;
+//! let config: DataConfig = toml::from_str("set = 'small-molecules'\natoms = 3")?;
+//! let splits = config.load(Path::new("unused"), 0)?;
+//! let parts = [&splits.train, &splits.validation, &splits.test];
+//! // Ethanol is in exactly one part.
+//! let hits = |smiles| parts.iter().flat_map(|p| (0..p.len()).filter(|&i| p.smiles(i) == Some(smiles))).count();
+//! assert_eq!((hits("CCO"), hits("CCCC")), (1, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,20 +37,20 @@ use crate::data::molecules::set::{MoleculeParts, classes, splits};
 use crate::data::{DataError, Splits, files};
 use crate::rng::{Purpose, stream};
 
-/// Most atoms that a recipe may ask for.
+/// Largest number of atoms of a recipe.
 const MOST: usize = 6;
-/// Elements that a recipe may ask for, with their valences.
+/// Elements that are possible in a recipe, with their valences.
 const VALENCES: [(&str, u8); 4] = [("C", 4), ("N", 3), ("O", 2), ("F", 1)];
 
 /// Settings of `small-molecules`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmallMoleculeConfig {
-    /// Heavy atoms of a molecule at most, 2 to 6. Default 5.
+    /// Largest number of heavy atoms, 2 to 6. Default 5.
     pub atoms: usize,
     /// Elements, some of C N O F. Default: all.
     pub elements: Vec<String>,
-    /// What gives a molecule its label, for models that are conditioned on it. Default: nothing.
+    /// How molecules are labelled, for conditional models. Default: no labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<MoleculeLabel>,
 }
@@ -93,20 +106,20 @@ impl SmallMoleculeConfig {
     }
 }
 
-/// An element and how many bonds it makes.
+/// An element and its valence.
 struct Kind {
     element: Element,
     valence: u8,
 }
 
-/// A graph under construction: kinds of its atoms, and the order of the bond of every pair.
+/// A graph under construction: the kinds of its atoms and the bond order of every pair.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Growing {
     kinds: Vec<u8>,
     bonds: [[u8; MOST]; MOST],
 }
 
-/// All members by size, then in the order of their canonical SMILES; and how many graphs do not sanitise, if any.
+/// All members sorted by size, then by canonical SMILES; and the number of refused graphs by reason.
 fn members(most: usize, kinds: &[Kind]) -> (Vec<(String, Molecule)>, BTreeMap<String, u64>) {
     let single = |kind: usize| Growing { kinds: vec![kind as u8], bonds: [[0; MOST]; MOST] };
     let mut layer: BTreeSet<Growing> = (0..kinds.len()).map(single).collect();
@@ -125,14 +138,14 @@ fn members(most: usize, kinds: &[Kind]) -> (Vec<(String, Molecule)>, BTreeMap<St
         for (molecule, verdict) in judged {
             match verdict {
                 Verdict::Valid(smiles) => {
-                    // Two ways to alternate the bonds of one aromatic ring are one molecule; the first stays.
+                    // The two Kekule forms of an aromatic ring are one molecule; the first is kept.
                     named.entry(smiles).or_insert(molecule);
                 }
-                Verdict::Fragments(_) => unreachable!("graphs grow connected"),
+                Verdict::Fragments(_) => unreachable!("growth keeps graphs connected"),
                 Verdict::Invalid(refusal) => *refused.entry(refusal.reason().to_owned()).or_default() += 1,
             }
         }
-        // Atoms in the order of the SMILES, as in sets that are read from files.
+        // Atoms in the order of the SMILES, as in sets read from files.
         let named: Vec<(String, Molecule)> = named.into_iter().collect();
         found.par_extend(named.into_par_iter().map(|(smiles, molecule)| {
             let ordered = read(&smiles).map_or(molecule, |reading| reading.molecule);
@@ -155,12 +168,12 @@ impl Growing {
         Molecule::new(self.kinds.iter().map(atom).collect(), bonds.collect())
     }
 
-    /// Bonds that an atom has left.
+    /// Free valence of an atom.
     fn free(&self, atom: usize, kinds: &[Kind]) -> u8 {
         kinds[usize::from(self.kinds[atom])].valence - self.bonds[atom].iter().sum::<u8>()
     }
 
-    /// The graphs of one more atom, in their canonical order of atoms.
+    /// The graphs with one more atom, with their atoms in canonical order.
     fn grown(&self, kinds: &[Kind]) -> BTreeSet<Self> {
         let mut found = BTreeSet::new();
         for (kind, Kind { valence, .. }) in kinds.iter().enumerate() {
@@ -171,7 +184,7 @@ impl Growing {
         found
     }
 
-    /// Bonds the last atom to the atoms from `at` on, with `left` bonds to make, in every way.
+    /// Bonds the last atom to the atoms from `at` on in every possible way; `left` is its free valence.
     fn attach(&mut self, at: usize, left: u8, kinds: &[Kind], found: &mut BTreeSet<Self>) {
         let new = self.kinds.len() - 1;
         if at == new {
@@ -187,8 +200,8 @@ impl Growing {
         }
     }
 
-    /// The same graph with its atoms in the order that makes it least, among the orders that agree with a refinement of
-    /// the atoms by their surroundings.
+    /// Canonical form: the least relabelling of the graph among the orders of atoms that respect a colour refinement
+    /// (three rounds of hashing each atom with its neighbours).
     fn canonical(&self) -> Self {
         let n = self.kinds.len();
         let mut colours: Vec<u64> = self.kinds.iter().map(|&k| u64::from(k) + 1).collect();
@@ -213,7 +226,7 @@ impl Growing {
         best.expect("there is at least one order")
     }
 
-    /// Tries all orders that permute atoms of equal colour from `at` on.
+    /// Tries all permutations of atoms of equal colour from `at` on.
     fn least(&self, order: &mut [usize], at: usize, colours: &[u64], best: &mut Option<Self>) {
         if at == order.len() {
             let mut moved = Self { kinds: order.iter().map(|&i| self.kinds[i]).collect(), bonds: [[0; MOST]; MOST] };

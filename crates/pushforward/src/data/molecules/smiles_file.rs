@@ -1,16 +1,17 @@
-//! SMILES out of text files: `.smi` (a SMILES a line, anything after it ignored) and tables with a column of SMILES.
+//! SMILES from text files: `.smi` (one SMILES per line, the rest of the line is ignored) and tables with a column of
+//! SMILES.
 //!
 //! A file is a table if its first line has several fields, separated by commas, tabs or semicolons, and one of them is
 //! the column's name, `smiles` in any case by default. Fields may be quoted, and quoted ones may hold line breaks, as
-//! in the published ZINC250k table. In any other file the SMILES is what stands before the first space or comma of each
-//! line; a first line that is only the word `smiles` is a heading. Blank lines are passed over.
+//! in the published ZINC250k table. In any other file the SMILES is the text before the first space, tab or comma of
+//! each line; a first line that consists of the word `smiles` is a heading. Blank lines are skipped.
 
 use crate::data::DataError;
 
 /// The SMILES of a file, in order.
 ///
 /// # Errors
-/// If a column is asked for by name and is not there.
+/// If a column is given by name and does not exist.
 pub(super) fn smiles(text: &str, column: Option<&str>) -> Result<Vec<String>, DataError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let heading = text.lines().next().unwrap_or_default();
@@ -24,7 +25,7 @@ pub(super) fn smiles(text: &str, column: Option<&str>) -> Result<Vec<String>, Da
         }
     }
     if let Some(column) = column {
-        let problem = format!("`{column}` is no column of the file, whose first line is {heading:?}");
+        let problem = format!("`{column}` is not a column of the file, whose first line is {heading:?}");
         return Err(DataError::Setting { key: "column", problem });
     }
     let first = |line: &str| line.split([' ', '\t', ',']).next().unwrap_or_default().to_owned();
@@ -85,6 +86,6 @@ mod tests {
         assert_eq!(found("a;smiles\n\"x\"\"y;z\";CO\n"), ["CO"]);
         assert_eq!(smiles("a,b\nC,N\n", Some("B")).unwrap(), ["N"]);
         let message = smiles("a,b\nC,N\n", Some("c")).unwrap_err().to_string();
-        assert!(message.contains("`c` is no column") && message.contains("a,b"), "{message}");
+        assert!(message.contains("`c` is not a column") && message.contains("a,b"), "{message}");
     }
 }

@@ -3,13 +3,24 @@
 //! ```text
 //! J[a, b] = 0.98 w[a, b] / W   if a / 4 + b / 4 is even      (128 cells, W the sum of w over them)
 //!         = 0.02 / 128         otherwise
-//! w[a, b] = 64 + (37 r) mod 128,  r the number of the cell among the even ones, row by row
+//! w[a, b] = 64 + (37 r) mod 128,  r the index of the cell among the even cells, row by row
 //! ```
 //!
 //! All 128 weights differ (37 and 128 have no common divisor), between 64 and 191. Each variable alone is close to
-//! uniform; only the pair shows the board, so a model that treats sites as independent puts half its mass on odd cells.
+//! uniform; only the pair has structure, so a model that treats sites as independent puts half its mass on odd cells.
 //! Every cell has some mass, so KL(samples || true) is finite for any samples. KL(true || samples) is finite once the
 //! samples are counted with a pseudo-count, see [`empirical`].
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::synthetic::checker::{entropy, kl, posterior, table};
+//! let joint = table();
+//! assert!((joint.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+//! assert!((entropy() + kl(&joint, &[1.0 / 256.0; 256]) - 256f64.ln()).abs() < 1e-12);
+//! // At t = 0 the noise carries no information: the posterior marginals are the marginals.
+//! let marginals = posterior(&joint, &[0.0; 32], 0.0);
+//! assert!((marginals[3] - joint[3 * 16..4 * 16].iter().sum::<f64>()).abs() < 1e-12);
+//! ```
 
 use std::sync::Arc;
 
@@ -27,7 +38,7 @@ const OFF_PATTERN: f64 = 0.02;
 const TRAIN: usize = 50_000;
 const HELD_OUT: usize = 10_000;
 
-/// Settings of `checker`: none.
+/// Settings of `checker`; there are none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckerConfig {}
@@ -58,7 +69,7 @@ struct PairSet {
     schema: Schema,
     cumulative: Arc<[f64]>,
     seed: u64,
-    /// Number of the first example among those of all parts.
+    /// Index of the first example among those of all parts.
     first: u64,
     len: usize,
 }
@@ -87,7 +98,7 @@ pub fn on_pattern(a: u32, b: u32) -> bool {
     (a as usize / BLOCK + b as usize / BLOCK).is_multiple_of(2)
 }
 
-/// The joint table, row by row: `table()[16 a + b]` is the probability of `(a, b)`.
+/// The joint distribution, row by row: `table()[16 a + b]` is the probability of `(a, b)`.
 pub fn table() -> Vec<f64> {
     let mut rank = 0;
     let mut table = vec![0.0; CLASSES * CLASSES];
@@ -103,15 +114,22 @@ pub fn table() -> Vec<f64> {
     table
 }
 
-/// Entropy of the pair in nats.
+/// Entropy of the joint distribution in nats.
 pub fn entropy() -> f64 {
     table().iter().map(|p| -p * p.ln()).sum()
 }
 
-/// The table of relative frequencies of `pairs`, each cell counted with `pseudo` extra observations.
+/// Relative frequencies of `pairs` as a table, with a pseudo-count of `pseudo` for each cell.
 ///
 /// # Panics
-/// If `pairs` has odd length, holds a class above 15, or is empty while `pseudo` is zero.
+/// If `pairs` has odd length, contains a class above 15, or is empty while `pseudo` is zero.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::synthetic::checker::empirical;
+/// let table = empirical(&[0, 1, 0, 1, 15, 15, 0, 0], 0.0);
+/// assert_eq!((table[1], table[255], table[0], table[2]), (0.5, 0.25, 0.25, 0.0));
+/// ```
 pub fn empirical(pairs: &[u32], pseudo: f64) -> Vec<f64> {
     assert!(pairs.len().is_multiple_of(2), "pairs come in twos, not {} classes", pairs.len());
     let total = pairs.len() as f64 / 2.0 + pseudo * (CLASSES * CLASSES) as f64;
@@ -124,7 +142,7 @@ pub fn empirical(pairs: &[u32], pseudo: f64) -> Vec<f64> {
     counts
 }
 
-/// `KL(p || q)` of two tables in nats; infinite where `p` has mass and `q` has none.
+/// `KL(p || q)` of two tables in nats; infinite if `q` is zero anywhere that `p` is not.
 ///
 /// # Panics
 /// If the tables differ in size.
@@ -137,7 +155,9 @@ pub fn kl(p: &[f64], q: &[f64]) -> f64 {
 /// Gaussian `x0`: `log J[a, b] + t (x[0, a] + x[1, b]) / (1 - t)^2`, normalised.
 ///
 /// # Shapes
-/// `joint`: `K * K`; `x`: `2 * K`; result: `K * K`.
+/// - `joint`: `[K * K]`, row by row
+/// - `x`: `[2 * K]`, site by site
+/// - result: `[K * K]`
 ///
 /// # Panics
 /// If the sizes do not fit or `t` is not in `[0, 1)`.
@@ -158,7 +178,7 @@ pub fn log_posterior(joint: &[f64], x: &[f64], t: f64) -> Vec<f64> {
 /// Posterior marginals of both sites, from [`log_posterior`].
 ///
 /// # Shapes
-/// As there; result: `2 * K`, site by site.
+/// As [`log_posterior`]; result: `[2 * K]`, site by site.
 pub fn posterior(joint: &[f64], x: &[f64], t: f64) -> Vec<f64> {
     let classes = x.len() / 2;
     let mut pair = log_posterior(joint, x, t);

@@ -1,4 +1,4 @@
-//! Which digit a 16 x 16 binary image shows, and how far it is from any.
+//! Classification of 16 x 16 binary images by the nearest template of a digit, and its distance.
 //!
 //! Every digit is drawn in a grid of poses. Two images are compared with a tolerance of one pixel,
 //!
@@ -6,8 +6,8 @@
 //! d(A, B) = |A \ grow(B)| + |B \ grow(A)| + |A xor B| / 4,
 //! ```
 //!
-//! `grow` adding the four neighbours of every pixel, so that a stroke half a pixel off costs little and one in the
-//! wrong place costs all its pixels. The nearest template decides.
+//! where `grow` adds the four neighbours of every pixel: a stroke that is half a pixel off costs little, one in the
+//! wrong place costs all its pixels. The image has the class of the nearest template.
 
 use std::sync::LazyLock;
 
@@ -17,20 +17,20 @@ use crate::data::synthetic::strokes::{self, PIXELS, Pose, SIDE};
 /// The nearest template of an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match {
-    /// The digit it shows.
+    /// The digit of the template.
     pub class: u32,
-    /// Distance to the image, in pixels.
+    /// Distance from the image, in pixels.
     pub distance: f32,
 }
 
-/// The largest distance at which an image counts as a digit. Of 20,000 fresh glyphs 99.8 % lie within it; of overlays of
-/// two different digits 7 % where all ink is kept and 2 % where every pixel is taken from either.
+/// The largest distance at which an image counts as a digit. Of 20,000 new glyphs 99.8 % are within it; of overlays of
+/// two different digits 7 % if all ink is kept and 2 % if every pixel is taken from one of the two at random.
 pub const VALID_DISTANCE: f32 = 6.0;
 
 /// The nearest template of a binary image.
 ///
 /// # Shapes
-/// `image`: 256 pixels row by row, 0 dark and anything else light.
+/// - `image`: `[256]`, row by row, 0 dark and anything else light
 ///
 /// # Panics
 /// If the image has another size.
@@ -40,7 +40,7 @@ pub fn classify(image: &[u32]) -> Match {
     let grown = image.grow();
     let (mut class, mut quarters) = (0, u32::MAX);
     for template in TEMPLATES.iter() {
-        // Most templates are far off by their first term alone.
+        // For most templates the first term alone exceeds the best distance.
         let outside = 4 * image.without(&template.grown);
         if outside < quarters {
             let distance = outside + 4 * template.ink.without(&grown) + image.differ(&template.ink);
@@ -75,7 +75,7 @@ impl Bits {
         self.0[i / 64] >> (i % 64) & 1 == 1
     }
 
-    /// With the four neighbours of every pixel.
+    /// The set with the four neighbours of every pixel.
     fn grow(&self) -> Self {
         Self::of(|i| {
             let (row, column) = (i / SIDE, i % SIDE);
@@ -87,13 +87,13 @@ impl Bits {
         })
     }
 
-    /// Pixels set here and not there.
+    /// Number of pixels that are set here and not in `other`.
     fn without(&self, other: &Self) -> u32 {
         let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
         (a & !e).count_ones() + (b & !f).count_ones() + (c & !g).count_ones() + (d & !h).count_ones()
     }
 
-    /// Pixels that differ.
+    /// Number of pixels that differ.
     fn differ(&self, other: &Self) -> u32 {
         self.without(other) + other.without(self)
     }
@@ -117,11 +117,12 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Poses of the grid: three rotations, shears and shifts each way, two scales each way and two widths.
+/// Number of poses of the grid: three rotations, three shears, three shifts and two scales in each direction, two
+/// widths.
 const POSES: usize = 3usize.pow(4) * 2usize.pow(3);
 
-/// Pose `number` of the grid. The values lie inside the ranges of [`Pose::draw`], so that the grid is fine near
-/// the poses that occur.
+/// Pose `number` of the grid. The values lie inside the ranges of [`Pose::draw`], so that the grid is dense where poses
+/// occur.
 fn pose(mut number: usize) -> Pose {
     let mut pick = |values: &[f32]| {
         let value = values[number % values.len()];
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
     use crate::rng::{Purpose, Stream, stream};
 
-    /// `n` fresh glyphs, the digits taking turns.
+    /// `n` new glyphs, the digits alternating.
     fn glyphs(n: usize, r: &mut Stream) -> Vec<Vec<u32>> {
         let binary = |class| strokes::draw(class, &Pose::draw(r)).iter().map(|&c| u32::from(c >= 0.5)).collect();
         (0..n).map(|i| i % CLASSES).map(binary).collect()

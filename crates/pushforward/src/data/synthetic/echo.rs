@@ -1,6 +1,6 @@
-//! `echo`: a word of `w` letters, and then the same word again.
+//! `echo`: a word of `w` letters, written twice.
 //!
-//! The two copies of a letter are one categorical variable seen twice, so everything a flow needs is known in closed
+//! The two copies of a letter are two observations of one categorical variable, so the exact flow is known in closed
 //! form at any size. With Gaussian source noise `x0` and `x_t = (1 - t) x0 + t onehot(x1)`, the letter at sites `i` and
 //! `i + w` has the posterior
 //!
@@ -9,6 +9,17 @@
 //! ```
 //!
 //! Bayes' rule with `log N(x; t e_k, (1 - t)^2 I) = t x_k / (1 - t)^2 + const`, the same for both sites.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::synthetic::echo::EchoConfig;
+//! let config = EchoConfig { letters: 1, vocabulary: "ab".into() };
+//! assert!((config.entropy() - 2f64.ln()).abs() < 1e-12);
+//! // Log-odds t (1 + 1) / (1 - t)^2 = 4 for the second letter, at both sites.
+//! let pi = config.posterior(&[0.0, 1.0, 0.0, 1.0], 0.5);
+//! assert!(((pi[1] / pi[0]).ln() - 4.0).abs() < 1e-12);
+//! assert_eq!(pi[..2], pi[2..]);
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +32,7 @@ use crate::data::{DataError, Layout, Schema, Splits, Vocabulary, files};
 pub struct EchoConfig {
     /// Letters `w` of the word; an example has `2 w` sites. Default 4.
     pub letters: usize,
-    /// The symbols letters are drawn from, each equally likely. Default `"abcdefgh"`.
+    /// The symbols of the letters, all equally likely. Default `"abcdefgh"`.
     pub vocabulary: String,
 }
 
@@ -68,7 +79,8 @@ impl EchoConfig {
     /// The exact posterior of every site given noisy sites at time `t` with Gaussian source noise.
     ///
     /// # Shapes
-    /// `x`: `2 w * K`, site by site; the same for the result.
+    /// - `x`: `[2 w * K]`, site by site
+    /// - result: the same
     ///
     /// # Panics
     /// If `x` has another size or `t` is not in `[0, 1)`.
@@ -91,7 +103,7 @@ pub fn is_echo(example: &[u32]) -> bool {
     word == again
 }
 
-/// Exponentials of `logits` in place, scaled to sum to one.
+/// Softmax of `logits`, in place.
 pub(crate) fn softmax(logits: &mut [f64]) {
     let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     logits.iter_mut().for_each(|l| *l = (*l - top).exp());

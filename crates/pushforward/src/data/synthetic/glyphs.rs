@@ -1,4 +1,16 @@
-//! `glyphs`: digits drawn as strokes in a random pose, 16 x 16, and an exact check of every sample.
+//! `glyphs`: digits drawn as strokes in a random pose, 16 x 16 pixels, with an exact check of samples.
+//!
+//! # Examples
+//! ```
+//! use std::path::Path;
+//! use pushforward::data::{DataConfig, ExampleKey, synthetic::glyphs};
+//! let test = DataConfig::Glyphs(glyphs::GlyphConfig::default()).load(Path::new("unused"), 0)?.test;
+//! let mut image = vec![0; 16 * 16];
+//! test.write(ExampleKey { seed: 0, epoch: 0, index: 3 }, &mut image);
+//! assert!(glyphs::is_valid(&image));
+//! assert_eq!(Some(glyphs::classify(&image).class), test.label(3));
+//! # Ok::<(), pushforward::data::DataError>(())
+//! ```
 
 use std::sync::Arc;
 
@@ -11,17 +23,17 @@ use crate::rng::{Purpose, stream};
 
 pub use crate::data::synthetic::classify::{Match, VALID_DISTANCE, classify, is_valid};
 
-/// Number of classes of glyphs.
+/// Number of digits.
 pub const CLASSES: usize = 10;
 
-/// Glyphs in validation and in test.
+/// Number of glyphs in the validation and in the test part.
 const HELD_OUT: usize = 5_000;
 
 /// Settings of `glyphs`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GlyphConfig {
-    /// Glyphs to train on. Default 50,000. Validation and test hold 5,000 others each.
+    /// Number of training glyphs. Default 50,000. Validation and test have 5,000 others each.
     pub examples: usize,
     /// Standard deviation of noise on the grey pixels; see [`crate::data::ContinuousImages`]. Default 0.
     pub noise: f64,
@@ -33,8 +45,8 @@ impl Default for GlyphConfig {
     }
 }
 
-/// The three parts, as numbers of the stream that their glyphs are drawn from. Held-out glyphs come first, so that
-/// they stay the same whatever the number of examples.
+/// Index of the first glyph and number of glyphs of each part. Held-out glyphs have the first indices, so that they do
+/// not depend on the number of examples.
 fn parts(config: &GlyphConfig) -> Result<[(usize, usize); 3], DataError> {
     if config.examples == 0 {
         return Err(DataError::Setting { key: "examples", problem: "0 leaves nothing to train on".into() });
@@ -73,7 +85,7 @@ impl GlyphConfig {
     }
 
     fn sha256(&self, name: &str, seed: u64) -> String {
-        // Noise is laid over the glyphs and not part of them.
+        // Noise is added when examples are read and is not part of the set.
         files::sha256_made(name, &serde_json::json!({ "examples": self.examples }), seed)
     }
 }
@@ -106,7 +118,7 @@ impl Dataset for GlyphSet {
     }
 }
 
-/// Glyph number `number` of the stream of `seed`, `0` to `255` per pixel.
+/// Grey levels of glyph number `number` of `seed`, 0 to 255 per pixel.
 fn grey(seed: u64, number: usize) -> [u8; PIXELS] {
     cover(seed, number).map(|cover| (255.0 * cover).round() as u8)
 }
@@ -116,7 +128,7 @@ fn cover(seed: u64, number: usize) -> [f32; PIXELS] {
     strokes::draw(class(number), &pose)
 }
 
-/// Classes take turns, so that every part is balanced.
+/// Classes alternate, so that every part is balanced.
 fn class(number: usize) -> usize {
     number % CLASSES
 }

@@ -1,18 +1,18 @@
-//! Sets given by a rule: "member number `k` out of `total`", every member equally likely.
+//! Data sets given by a function from `k` in `0..total` to an example, all `k` equally likely.
 
 use std::sync::Arc;
 
 use crate::data::{Dataset, ExampleKey, Schema, Splits};
 
-/// Above this size a set is drawn from instead of enumerated.
+/// Largest set that is enumerated; larger ones are sampled.
 const ENUMERATED: u64 = 1_000_000;
 
-/// Examples that validation and test hold at most.
+/// Largest number of examples of validation and of test.
 const HELD_OUT: u64 = 10_000;
 
-/// A set of `total` equally likely members. When there are at most [`ENUMERATED`] of them, an epoch of training visits
-/// each once; otherwise it draws that many afresh. Validation and test see the same distribution: all members when
-/// there are at most [`HELD_OUT`], else that many fixed draws each.
+/// A set of `total` equally likely examples. If there are at most [`ENUMERATED`], a training epoch has each once;
+/// otherwise it has that many new draws. Validation and test have the same distribution: all examples if there are at
+/// most [`HELD_OUT`], else that many fixed draws each.
 struct RuleSet<F> {
     schema: Schema,
     total: u64,
@@ -22,7 +22,7 @@ struct RuleSet<F> {
     member: F,
 }
 
-/// The splits of the set whose member number `k` is written by `member(k, out)`.
+/// The splits of the set whose example number `k` is written by `member(k, out)`.
 pub(crate) fn splits<F>(name: &str, schema: Schema, total: u64, sha256: String, seed: u64, member: F) -> Splits
 where
     F: Fn(u64, &mut [u32]) + Clone + Send + Sync + 'static,
@@ -31,7 +31,7 @@ where
         let (schema, member) = (schema.clone(), member.clone());
         Arc::new(RuleSet { schema, total, len: total.min(most) as usize, fixed, member })
     };
-    // The two held-out parts draw from different seeds; the second is any other function of the first.
+    // The held-out parts need different seeds; any function of the first will do for the second.
     let (validation, test) = (part(HELD_OUT, Some(seed)), part(HELD_OUT, Some(!seed)));
     Splits { name: name.to_owned(), train: part(ENUMERATED, None), validation, test, sha256, refused: Vec::new() }
 }

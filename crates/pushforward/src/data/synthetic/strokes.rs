@@ -1,4 +1,4 @@
-//! Digits as strokes: their shapes, the pose they are drawn in, and the drawing.
+//! Digits as strokes: shapes, poses and rasterisation.
 //!
 //! A shape is a set of polylines in the unit square, y downwards. A pose bends it with a smooth warp, then applies
 //!
@@ -6,8 +6,8 @@
 //! p_pixel = centre + shift + R(rotation) diag(scale) [1 shear; 0 1] SIZE (p - 1/2)
 //! ```
 //!
-//! and a pixel whose centre lies at distance `d` from the nearest stroke of half-width `h` is covered by
-//! `clamp(h + 1/2 - d, 0, 1)`, the share of a unit square that a straight edge at `h - d` from its centre leaves.
+//! and a pixel whose centre lies at distance `d` from the nearest stroke of half-width `h` has the coverage
+//! `clamp(h + 1/2 - d, 0, 1)`, the share of a unit square on one side of a straight edge at `h - d` from its centre.
 
 use std::f32::consts::{PI, TAU};
 use std::sync::LazyLock;
@@ -25,16 +25,16 @@ const SIZE: f32 = 13.0;
 
 type Point = [f32; 2];
 
-/// How a digit is drawn.
+/// The pose in which a digit is drawn.
 #[derive(Clone, Debug)]
 pub(crate) struct Pose {
     /// Clockwise, in radians.
     pub(crate) rotation: f32,
     /// Horizontal displacement per unit of depth.
     pub(crate) shear: f32,
-    /// Horizontal and vertical.
+    /// Horizontal and vertical factor.
     pub(crate) scale: Point,
-    /// In pixels.
+    /// Displacement in pixels.
     pub(crate) shift: Point,
     /// Half the stroke width in pixels.
     pub(crate) half_width: f32,
@@ -67,7 +67,7 @@ impl Pose {
     }
 }
 
-/// The covered share of every pixel of `digit` in this pose, row by row.
+/// The coverage of every pixel by `digit` in this pose, row by row.
 ///
 /// # Panics
 /// If `digit` is above 9.

@@ -2,7 +2,17 @@
 //!
 //! Two operands of `n` digits and a sum of `n + 1`, all padded with zeros, so that every example has `3 n + 3` sites.
 //! Every digit of the sum depends on all digits to its right through the carry: a one-step sample is right only if the
-//! map carries the joint distribution.
+//! map has learned the joint distribution.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::synthetic::sums::{SumConfig, Verdict, check};
+//! // 3+9=11 is false, 39+=12 is not an equation.
+//! assert_eq!(check(&[3, 10, 9, 11, 1, 1]), Verdict::WellFormed);
+//! assert_eq!(check(&[3, 9, 10, 11, 1, 2]), Verdict::Malformed);
+//! // The operands are 100 equally likely pairs of digits.
+//! assert!((SumConfig { digits: 1 }.entropy() - 100f64.ln()).abs() < 1e-12);
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -28,14 +38,14 @@ impl Default for SumConfig {
     }
 }
 
-/// What [`check`] finds.
+/// The result of [`check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Not of the form digits, plus, digits, equals, digits.
     Malformed,
-    /// Of the right form, but the sum is wrong.
+    /// Well-formed, but the sum is wrong.
     WellFormed,
-    /// Of the right form, and true.
+    /// Well-formed, and the equation is true.
     Correct,
 }
 
@@ -66,7 +76,7 @@ impl SumConfig {
     }
 }
 
-/// Checks one example of any number of digits.
+/// Checks one example, of any number of digits.
 pub fn check(example: &[u32]) -> Verdict {
     let Some(digits) = (example.len() / 3).checked_sub(1).filter(|&n| n > 0 && example.len() == 3 * n + 3) else {
         return Verdict::Malformed;

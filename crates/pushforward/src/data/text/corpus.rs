@@ -1,11 +1,22 @@
 //! Text as one long stream of symbols, cut into windows.
 //!
 //! The stream is split by position: the first 90 % of all symbols train, the next 5 % validate, the last 5 % test.
-//! With a tokenizer, every line is a document: its tokens are followed by the end token where the tokenizer has one.
+//! With a tokenizer, every line is a document: its tokens are followed by the end token, if the tokenizer has one.
 //!
-//! An epoch cuts a part of `n` symbols into `floor(n / length)` windows, side by side from an offset on, so it reads
+//! An epoch cuts a part of `n` symbols into `floor(n / length)` contiguous windows starting at an offset, so it reads
 //! the part once, up to a remainder shorter than a window at each end. In training the offset is drawn per epoch, so
-//! that window boundaries vary; held-out parts start at zero. A window that would run over the end is moved back to it.
+//! that window boundaries vary; held-out parts start at zero. A window that would exceed the end is moved back to it.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::{DataConfig, text::corpus::Text8Config};
+//! let dir = tempfile::tempdir()?;
+//! std::fs::write(dir.path().join("text8"), "ab ".repeat(100))?;
+//! let splits = DataConfig::Text8(Text8Config { length: 10, path: None }).load(dir.path(), 0)?;
+//! // Parts of 270, 15 and 15 symbols, in windows of 10.
+//! assert_eq!([splits.train.len(), splits.validation.len(), splits.test.len()], [27, 1, 1]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,7 +31,7 @@ use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, Tokens
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Text8Config {
-    /// Symbols in an example. Default 256.
+    /// Number of symbols of an example. Default 256.
     pub length: usize,
     /// The file, or a folder with a file `text8` or `text8.gz`. Default: `text8` in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +50,7 @@ impl Default for Text8Config {
 pub struct TextConfig {
     /// The file.
     pub path: PathBuf,
-    /// Symbols in an example. Default 256.
+    /// Number of symbols of an example. Default 256.
     #[serde(default = "default_length")]
     pub length: usize,
     /// A `tokenizers` JSON file. Default: every character of the file is a symbol, in code point order.
@@ -88,7 +99,7 @@ impl TextConfig {
         let vocabulary = Vocabulary::Tokenizer(tokens);
         let mut ids = Vec::new();
         for line in text.split_inclusive('\n') {
-            // Without an end token, the line break is all that tells documents apart.
+            // Without an end token, the line break is kept as the separator of documents.
             let document = if vocabulary.end().is_some() { line.trim_end_matches(['\n', '\r']) } else { line };
             if !document.is_empty() {
                 ids.extend(vocabulary.encode(document)?);
@@ -122,7 +133,7 @@ fn letters(source: &Source) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// The stream of symbols, one byte each where the vocabulary allows it.
+/// The stream of symbols, one byte each if the vocabulary has at most 256.
 enum Ids {
     Narrow(Vec<u8>),
     Wide(Vec<u32>),

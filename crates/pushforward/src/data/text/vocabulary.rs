@@ -1,4 +1,4 @@
-//! Class index to symbol, and back.
+//! Mapping between class indices and symbols.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::data::DataError;
 
 /// The symbols of a text: single characters, or the tokens of a `tokenizers` JSON file.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{DataError, Vocabulary};
+/// let vocabulary = Vocabulary::characters("abc".chars().collect())?;
+/// assert_eq!((vocabulary.size(), vocabulary.encode("cab")?), (3, vec![2, 0, 1]));
+/// assert!(matches!(vocabulary.encode("ax"), Err(DataError::UnknownCharacter { character: 'x', offset: 1, .. })));
+/// # Ok::<(), DataError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vocabulary {
@@ -19,7 +28,7 @@ pub enum Vocabulary {
 }
 
 impl Vocabulary {
-    /// A vocabulary of characters, class by class.
+    /// A vocabulary of characters, in the order of their classes.
     ///
     /// # Errors
     /// If a character occurs twice.
@@ -44,7 +53,7 @@ impl Vocabulary {
         }
     }
 
-    /// The token that ends a document, where the tokenizer has one.
+    /// The end-of-document token, `None` if the tokenizer has none.
     pub fn end(&self) -> Option<u32> {
         match self {
             Self::Characters(_) => None,
@@ -52,7 +61,7 @@ impl Vocabulary {
         }
     }
 
-    /// Classes of a text.
+    /// Class indices of a text.
     ///
     /// # Errors
     /// If a character is not in the vocabulary, or the tokenizer fails.
@@ -74,7 +83,7 @@ impl Vocabulary {
         }
     }
 
-    /// Text of a sequence of classes. Special tokens are written out.
+    /// Text of a sequence of class indices, special tokens included.
     ///
     /// # Panics
     /// If a class is not below [`Vocabulary::size`].
@@ -85,7 +94,7 @@ impl Vocabulary {
         }
         match self {
             Self::Characters(symbols) => classes.iter().map(|&class| symbols[class as usize]).collect(),
-            // A decoder that cannot join the tokens leaves them to be read one by one.
+            // If the tokenizer cannot decode, its tokens are joined by spaces.
             Self::Tokenizer(tokens) => tokens.tokenizer.decode(classes, false).unwrap_or_else(|_| {
                 let words = classes.iter().filter_map(|&class| tokens.tokenizer.id_to_token(class));
                 words.collect::<Vec<_>>().join(" ")
@@ -94,7 +103,21 @@ impl Vocabulary {
     }
 }
 
-/// The content of a `tokenizers` JSON file. Serialised as that content, so that a checkpoint needs no second file.
+/// A tokenizer, from the content of a `tokenizers` JSON file. Serialised as that content, so that a checkpoint needs no
+/// second file.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{Tokens, Vocabulary};
+/// let json = serde_json::json!({
+///     "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" },
+///     "post_processor": null, "decoder": null, "truncation": null, "padding": null,
+///     "model": { "type": "WordLevel", "unk_token": "?", "vocab": { "?": 0, "the": 1, "cat": 2 } },
+/// });
+/// let vocabulary = Vocabulary::Tokenizer(Tokens::try_from(json.to_string())?);
+/// assert_eq!(vocabulary.encode("the cat sat")?, [1, 2, 0]);
+/// # Ok::<(), pushforward::data::DataError>(())
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tokens {
@@ -104,7 +127,7 @@ pub struct Tokens {
     end: Option<u32>,
 }
 
-/// What the common tokenizers call the end of a document.
+/// Names of the end-of-document token in common tokenizers.
 const ENDS: [&str; 7] = ["[SEP]", "</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<EOS>", "[EOS]"];
 
 impl TryFrom<String> for Tokens {
@@ -113,7 +136,7 @@ impl TryFrom<String> for Tokens {
     fn try_from(json: String) -> Result<Self, DataError> {
         let fail = |problem: String| DataError::Tokenizer { problem };
         let mut tokenizer: tokenizers::Tokenizer = json.parse().map_err(|e: tokenizers::Error| fail(e.to_string()))?;
-        // Files often carry the cut and the padding of the model they were made for. A data set wants the whole text.
+        // Files often set the truncation and padding of their model. A data set needs the whole text.
         tokenizer.with_padding(None).with_truncation(None).map_err(|e| fail(e.to_string()))?;
         let size = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
         if size < 2 {
@@ -142,7 +165,7 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// A tokenizer of eight words for tests, with an end token, and with a cut at two tokens that must be ignored.
+/// A tokenizer of eight words for tests, with an end token, and with truncation at two tokens, which must be ignored.
 #[cfg(test)]
 pub(crate) fn tiny_tokenizer() -> String {
     serde_json::json!({
