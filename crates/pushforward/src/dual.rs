@@ -240,6 +240,18 @@ pub fn entropy(q: Tensor<3>) -> Tensor<2> {
 /// # Shapes
 /// - `z`: `[batch, sites, classes]`
 /// - `class`, output: `[batch, sites]`
+///
+/// # Examples
+/// Equal logits give `ln K`.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::dual::cross_entropy;
+/// use pushforward::tensor::{indices, to_host};
+///
+/// let device = Device::flex();
+/// let loss = cross_entropy(indices(&[2], [1, 1], &device), Tensor::zeros([1, 1, 5], &device));
+/// assert!((to_host(&loss)[0] - 5f64.ln()).abs() < 1e-6);
+/// ```
 pub fn cross_entropy(class: Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
     if kernels::serve(&z) {
         return kernels::cross_entropy(&class, z);

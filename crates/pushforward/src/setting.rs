@@ -59,10 +59,10 @@ pub(crate) fn open_fraction(key: &str, value: f64) -> Result<(), SettingError> {
 
 /// Requires a positive, finite value.
 pub(crate) fn positive(key: &str, value: f64) -> Result<(), SettingError> {
-    require(value.is_finite() && value > 0.0, key, format_args!("is positive, found {value}"))
+    require(value.is_finite() && value > 0.0, key, format_args!("must be positive, found {value}"))
 }
 
 /// Requires a finite value that is not negative.
 pub(crate) fn not_negative(key: &str, value: f64) -> Result<(), SettingError> {
-    require(value.is_finite() && value >= 0.0, key, format_args!("is not negative, found {value}"))
+    require(value.is_finite() && value >= 0.0, key, format_args!("must not be negative, found {value}"))
 }

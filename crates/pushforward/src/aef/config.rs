@@ -139,19 +139,19 @@ impl AefConfig {
         self.posterior.validate().map_err(within("posterior"))?;
         self.prior.validate().map_err(within("prior"))?;
         if self.latent == 0 {
-            return Err(SettingError::new("model.latent", "is at least 1, found 0"));
+            return Err(SettingError::new("model.latent", "must be at least 1, found 0"));
         }
         if !(self.noise.is_finite() && self.noise > 0.0) {
             return Err(SettingError::new(
                 "model.noise",
-                format!("is positive, found {}; the limit without noise is model.variant = linear", self.noise),
+                format!("must be positive, found {}; the limit without noise is model.variant = linear", self.noise),
             ));
         }
         if self.draws == 0 {
-            return Err(SettingError::new("model.draws", "is at least 1, found 0"));
+            return Err(SettingError::new("model.draws", "must be at least 1, found 0"));
         }
         if !(1e-9..0.5).contains(&self.alpha) {
-            return Err(SettingError::new("model.alpha", format!("lies in [1e-9, 0.5), found {}", self.alpha)));
+            return Err(SettingError::new("model.alpha", format!("must lie in [1e-9, 0.5), found {}", self.alpha)));
         }
         if self.variant.is_partition() && matches!(self.output, OutputConfig::Logistics { .. }) {
             return Err(SettingError::new(
@@ -188,7 +188,7 @@ impl AefConfig {
         if self.latent > most {
             return Err(SettingError::new(
                 "model.latent",
-                format!("is at most {most} for {shape} images in this variant, found {}", self.latent),
+                format!("must be at most {most} for {shape} images in this variant, found {}", self.latent),
             ));
         }
         if self.variant == Variant::HaarCore && !(shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2)) {
@@ -314,7 +314,7 @@ mod tests {
         let odd = ImageShape { channels: 1, height: 5, width: 7 };
         for (text, part) in [
             ("", "model.network.kind = small"),
-            ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent is at most 34"),
+            ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent must be at most 34"),
             ("network = { kind = 'mlp' }\nvariant = 'haar-core'\nlatent = 2", "model.variant = haar-core"),
         ] {
             let problem = parse(text).check(odd).expect_err(text).to_string();

@@ -53,7 +53,7 @@ impl ScaleConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Bounded { limit } if !(limit.is_finite() && limit > 0.0) => {
-                Err(SettingError::new("limit", format!("is positive, found {limit}")))
+                Err(SettingError::new("limit", format!("must be positive, found {limit}")))
             }
             _ => Ok(()),
         }

@@ -95,6 +95,26 @@ pub fn is_exact<E: EncoderNet, D: DecoderNet>(model: &AefModel<E, D>) -> bool {
 ///
 /// # Panics
 /// As [`marginal`].
+///
+/// # Examples
+/// A flow on pixels has an exact log-density: the standard error is 0.
+/// ```
+/// use pushforward::aef::ImageShape;
+/// use pushforward::aef::config::AefConfig;
+/// use pushforward::aef::marginal::{MarginalRequest, is_exact, log_densities};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+///
+/// let config: AefConfig = toml::from_str("variant = 'flow'\nprior = { kind = 'none' }")?;
+/// let shape = ImageShape { channels: 1, height: 2, width: 2 };
+/// let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// model.assume_initialised();
+/// let x = Tensor::full([1, 4], 0.5, &Device::flex());
+/// let found = log_densities(&model, x, 0, &MarginalRequest::default()).expect("a flow has a density");
+/// assert!(is_exact(&model) && found.errors == [0.0]);
+/// assert!((found.values[0] - 4.0 * (4f64.ln() - 0.5 * std::f64::consts::TAU.ln())).abs() < 1e-3);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 pub fn log_densities<E: EncoderNet, D: DecoderNet>(
     model: &AefModel<E, D>,
     x: Tensor<2>,

@@ -25,8 +25,8 @@ use burn::tensor::{Device, Int, Tensor};
 use super::ImageShape;
 use crate::tensor::indices;
 
-/// The first `d` entries of the square spiral from the centre, as sorted flat indices of the `[channels, height,
-/// width]` image.
+/// The first `d` entries of the square spiral from the centre, as sorted flat indices of the image
+/// `[channels, height, width]`.
 ///
 /// # Panics
 /// If the image has fewer than `d` values.
@@ -121,7 +121,7 @@ impl CoreShell {
         for (i, &index) in shell.iter().enumerate() {
             place[index as usize] = Some(core.len() + i);
         }
-        let back = place.into_iter().map(|p| p.expect("every value lies in core or shell") as u32).collect();
+        let back = place.into_iter().map(|p| p.expect("every value is in the core or the shell") as u32).collect();
         Self { core: core.iter().map(|&i| i as u32).collect(), shell, back }
     }
 

@@ -104,7 +104,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Decodes images; without deviations, a representative image per latent (see the models).
+    /// Decodes images; without deviations, a representative image of every latent (see the `decode` of each model).
     ///
     /// # Shapes
     /// - `z`: `[batch, d]`

@@ -97,12 +97,12 @@ impl OutputConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Fixed { scale } if !(scale.is_finite() && scale > 0.0) => {
-                Err(SettingError::new("scale", format!("is positive, found {scale}")))
+                Err(SettingError::new("scale", format!("must be positive, found {scale}")))
             }
             Self::Independent { floor } | Self::Dependent { floor } if !(floor.is_finite() && floor >= 0.0) => {
-                Err(SettingError::new("floor", format!("is not negative, found {floor}")))
+                Err(SettingError::new("floor", format!("must not be negative, found {floor}")))
             }
-            Self::Logistics { components: 0 } => Err(SettingError::new("components", "is at least 1, found 0")),
+            Self::Logistics { components: 0 } => Err(SettingError::new("components", "must be at least 1, found 0")),
             _ => Ok(()),
         }
     }

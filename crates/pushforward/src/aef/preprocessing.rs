@@ -49,7 +49,10 @@ pub struct Prepared {
 }
 
 impl Preprocessing {
-    /// Preprocessing that is to be [initialised](Self::initialise) with a batch.
+    /// Preprocessing that is to be [initialised](Self::initialise) with a batch; `alpha` as in [`Logit::new`].
+    ///
+    /// # Panics
+    /// If `alpha` is not in `[0, 0.5)`, or the images have no channels.
     pub fn init(alpha: f64, shape: ImageShape, device: &Device) -> Self {
         Self { logit: Logit::new(alpha), norm: ActNorm::init(shape.channels, device) }
     }

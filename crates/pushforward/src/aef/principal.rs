@@ -22,6 +22,9 @@ use crate::tensor::to_host;
 /// # Shapes
 /// - `x`: `[batch, n]`
 /// - output: at most `count` vectors of length `n`
+///
+/// # Panics
+/// If `x` has no rows.
 pub fn principal_axes(x: &Tensor<2>, count: usize) -> Vec<Vec<f64>> {
     let [batch, n] = x.dims();
     let mut rows = to_host(x);

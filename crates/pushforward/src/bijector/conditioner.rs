@@ -5,9 +5,9 @@
 //! h = W_0 x + b_0      h = h + W_2 relu(W_1 relu(h) + b_1) + b_2  per block      out = W h + b
 //! ```
 //!
-//! Masks of the autoregressive network: input `i` has degree `i + 1`, hidden unit `j` has `(j mod max(1, d - 1)) +
-//! min(1, d - 1)`, all outputs of feature `i` have `i + 1`. A weight from degree `p` to degree `q` is kept if `q >= p`,
-//! towards the outputs if `q > p`.
+//! Masks of the autoregressive network of `d` features: input `i` has the degree `i + 1`, hidden unit `j` the degree
+//! `(j mod max(1, d - 1)) + min(1, d - 1)`, and all outputs of feature `i` have the degree `i + 1`. A weight from
+//! degree `p` to degree `q` is kept if `q >= p`; towards the outputs, if `q > p`.
 //!
 //! References: Germain et al. 2015 (arXiv:1502.03509); degrees, blocks and initial weights as in nflows 0.14 (Durkan et
 //! al. 2020).

@@ -243,6 +243,17 @@ impl Bijector for Transform {
 }
 
 /// A flow on the first features; the others are unchanged.
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Affine, Bijector, Flow, FlowStep, Leading, Transform};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let double = Flow { steps: vec![FlowStep::new(Transform::Affine(Affine::new(2.0, 0.0)))] };
+/// let x = Tensor::<2>::from_data([[1.0f32, 2.0, 3.0]], &Device::flex());
+/// assert_eq!(to_host(&Leading::new(2, double).forward_and_ladj(x).0), [2.0, 4.0, 3.0]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Leading {
     /// The flow.

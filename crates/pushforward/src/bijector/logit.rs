@@ -44,7 +44,7 @@ impl Logit {
     /// # Panics
     /// If `alpha` is not in `[0, 0.5)`.
     pub fn new(alpha: f64) -> Self {
-        assert!((0.0..0.5).contains(&alpha), "alpha of a logit lies in [0, 0.5), found {alpha}");
+        assert!((0.0..0.5).contains(&alpha), "alpha of a logit must lie in [0, 0.5), found {alpha}");
         Self { alpha }
     }
 
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "alpha of a logit lies in [0, 0.5), found 0.5")]
+    #[should_panic(expected = "alpha of a logit must lie in [0, 0.5), found 0.5")]
     fn alpha_has_a_range() {
         Logit::new(0.5);
     }

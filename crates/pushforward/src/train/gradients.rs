@@ -92,6 +92,20 @@ pub fn clip(gradients: Gradients, norm: f64, limit: f64) -> Gradients {
 /// Gradients that do not conflict are returned unchanged. Reference: Gradient Surgery for Multi-Task Learning (Yu et
 /// al., 2020), arXiv:2001.06782, algorithm 1, applied in one direction only: the gradient of the first term is never
 /// changed.
+///
+/// # Examples
+/// The gradients `(1, 0)` and `(-1, 1)` conflict; the projection of the second is `(0, 1)`.
+/// ```
+/// use pushforward::burn::module::Param;
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::train::gradients::{Gradients, grad_norm, pcgrad};
+///
+/// let device = Device::flex().autodiff();
+/// let weights: Param<Tensor<1>> = Param::from_data([0.0f32, 0.0], &device);
+/// let gradient = |g: [f32; 2]| Gradients::of(&(weights.val() * Tensor::<1>::from_data(g, &device)).sum(), &weights);
+/// let projected = pcgrad(&gradient([1.0, 0.0]), gradient([-1.0, 1.0]));
+/// assert!(grad_norm(&(projected + gradient([0.0, -1.0]))) < 1e-6);
+/// ```
 pub fn pcgrad(first: &Gradients, later: Gradients) -> Gradients {
     let inner = dot(first, &later);
     let square = dot(first, first);

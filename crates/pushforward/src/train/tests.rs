@@ -129,7 +129,7 @@ fn resumed_equals_uninterrupted(pcgrad: bool) {
     let (expected, expected_state, expected_losses) = part(whole.path(), None, mlp(1), 0);
     let (first, state, mut losses) = part(parts.path(), None, mlp(1), 9);
     assert_eq!((first.reason, first.step, state.step, state.micro_batch), (EndReason::Stopped, 9, 9, 18));
-    // A fresh module of other weights: everything must come from the file.
+    // A module with other weights, so that everything must come from the file.
     let (second, mut state, rest) = part(parts.path(), Some(state), mlp(99), 0);
     losses.extend(rest);
     assert_eq!(losses, expected_losses);

@@ -48,11 +48,11 @@ impl ConvConfig {
         if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
             return Err(SettingError::new(
                 "channels",
-                format!("is a positive multiple of {GROUPS}, found {}", self.channels),
+                format!("must be a positive multiple of {GROUPS}, found {}", self.channels),
             ));
         }
         if self.levels > 8 {
-            return Err(SettingError::new("levels", format!("is at most 8, found {}", self.levels)));
+            return Err(SettingError::new("levels", format!("must be at most 8, found {}", self.levels)));
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Default for SmallConfig {
 
 impl SmallConfig {
     pub(super) fn validate(&self) -> Result<(), SettingError> {
-        if self.channels == 0 { Err(SettingError::new("channels", "is at least 1, found 0")) } else { Ok(()) }
+        if self.channels == 0 { Err(SettingError::new("channels", "must be at least 1, found 0")) } else { Ok(()) }
     }
 
     pub(super) fn encoder(
