@@ -1,4 +1,12 @@
 //! Devices by name: which backends a build has, and opening one of them.
+//!
+//! # Examples
+//! ```
+//! use pushforward::device::{DeviceError, built, open};
+//!
+//! assert!(built().contains(&"cpu") && open("cpu").is_ok());
+//! assert!(matches!(open("gpu"), Err(DeviceError::Unknown(_))));
+//! ```
 
 use burn::tensor::Device;
 
@@ -17,11 +25,11 @@ pub enum DeviceError {
         name: &'static str,
     },
     /// The backend is built in but finds no such device on this machine.
-    #[error("no {name} device answers on this machine ({reason}); use --device cpu")]
+    #[error("no {name} device works on this machine ({reason}); use --device cpu")]
     Absent {
         /// Name of the device.
         name: String,
-        /// What the backend said.
+        /// Message of the backend.
         reason: String,
     },
 }
@@ -38,7 +46,12 @@ pub fn built() -> Vec<&'static str> {
     names
 }
 
-/// Opens the device of a name: `auto`, `cpu`, `wgpu`, `cuda` or `cuda:N`. `auto` takes the first GPU that is built in and answers.
+/// Opens a device by name: `auto`, `cpu`, `wgpu`, `cuda` or `cuda:N`.
+///
+/// `auto` is the first of CUDA and wgpu that is built in and works, and the CPU otherwise.
+///
+/// # Errors
+/// If the name is unknown, the backend is not part of this build, or there is no such device.
 pub fn open(name: &str) -> Result<Device, DeviceError> {
     match name {
         "auto" => {
@@ -80,7 +93,7 @@ fn open_cuda(index: usize) -> Result<Device, DeviceError> {
 /// Opens a device and computes once on it: backends report a missing device by a panic, and only when first used.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn answering(name: &str, open: impl Fn() -> Device) -> Result<Device, DeviceError> {
-    // Nothing of ours is left half-changed by a panic in here.
+    // Unwind-safe: the closure changes no state of this crate.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let device = open();
         let one: f32 = burn::tensor::Tensor::<1>::ones([1], &device).into_scalar();

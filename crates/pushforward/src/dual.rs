@@ -1,4 +1,5 @@
-//! Dual numbers over ordinary tensors: a value and, where one is asked for, its derivative along one direction.
+//! Dual numbers over tensors, for forward-mode derivatives: a value and, optionally, its derivative along one
+//! direction.
 //!
 //! ```text
 //! x = value + eps * tangent,   eps^2 = 0        f(x) = f(value) + eps * J_f(value) tangent
@@ -7,6 +8,20 @@
 //! The tangent is an ordinary (possibly tracked) tensor, so one reverse pass through it gives the gradient of a
 //! derivative: reverse-over-forward with a first-order engine. Every layer is written once on [`Dual`]; a plain
 //! forward pass is a `Dual` without tangent and does no extra work.
+//!
+//! # Examples
+//! The derivative of `x^2` at 3 is 6.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::dual::Dual;
+//! use pushforward::tensor::to_host;
+//!
+//! let (three, one) = ([[3.0f32]], [[1.0f32]]);
+//! let x = Dual::new(Tensor::<2>::from_data(three, &Device::flex()), Tensor::from_data(one, &Device::flex()));
+//! let square = x.clone() * x;
+//! assert_eq!(to_host(&square.value), [9.0]);
+//! assert_eq!(to_host(&square.tangent_or_zeros()), [6.0]);
+//! ```
 
 use burn::tensor::{Bool, Int, Tensor, activation};
 
@@ -50,7 +65,7 @@ impl<const D: usize> Dual<D> {
         Self { value, tangent: Some(tangent) }
     }
 
-    /// The same value as a constant.
+    /// The same value without a tangent.
     pub fn constant(self) -> Self {
         self.value.into()
     }
@@ -65,12 +80,13 @@ impl<const D: usize> Dual<D> {
         self.tangent.clone().unwrap_or_else(|| self.value.zeros_like())
     }
 
-    /// A linear map without offset, such as a reshape, a selection or a product with a constant: it acts on the tangent as on the value.
+    /// Applies a linear map without offset, such as a reshape, a selection or a product with a constant. It acts on the
+    /// tangent as on the value.
     pub fn linear<const E: usize>(self, f: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
         Dual { value: f(self.value), tangent: self.tangent.map(&f) }
     }
 
-    /// An elementwise function `f` with derivative `df`, which is only evaluated where there is a tangent.
+    /// Applies an elementwise function `f` with derivative `df`; `df` is only evaluated if there is a tangent.
     pub fn elementwise(
         self,
         f: impl FnOnce(Tensor<D>) -> Tensor<D>,
@@ -103,7 +119,8 @@ impl<const D: usize> Dual<D> {
         })
     }
 
-    /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    /// GELU in its tanh form, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))` (Hendrycks and Gimpel 2016,
+    /// arXiv:1606.08415).
     pub fn gelu(self) -> Dual<D> {
         if kernels::serve(&self.value) {
             return kernels::activate(self.into(), Activation::Gelu).into();
@@ -154,7 +171,7 @@ impl<const D: usize> Dual<D> {
         Dual { value, tangent }
     }
 
-    /// Keeps entries where `keep` is true and replaces the others by a constant.
+    /// Replaces the entries where `drop` is true by a constant, whose tangent is zero.
     pub fn mask_fill(self, drop: Tensor<D, Bool>, fill: f64) -> Dual<D> {
         Dual { value: self.value.mask_fill(drop.clone(), fill), tangent: self.tangent.map(|t| t.mask_fill(drop, 0.0)) }
     }
@@ -184,7 +201,7 @@ pub fn log_softmax<const D: usize>(z: Tensor<D>) -> Tensor<D> {
     Dual::from(z).log_softmax().value
 }
 
-/// `KL(q || softmax(z))`, with `0 log 0 = 0`.
+/// `KL(q || softmax(z))` over the last axis, in nats, with `0 log 0 = 0`.
 ///
 /// # Shapes
 /// - `q`, `z`: `[batch, sites, classes]`
@@ -197,21 +214,44 @@ pub fn divergence(q: Tensor<3>, z: Tensor<3>) -> Tensor<2> {
     (entropy(q) + cross).neg()
 }
 
-/// `-sum q log q` over the last axis, with `0 log 0 = 0`.
+/// Entropy `-sum q log q` over the last axis, in nats, with `0 log 0 = 0`.
 ///
 /// # Shapes
 /// - `q`: `[batch, sites, classes]`
 /// - output: `[batch, sites]`
+///
+/// # Examples
+/// The uniform distribution has the entropy `ln K`.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::dual::entropy;
+/// use pushforward::tensor::to_host;
+///
+/// let uniform = Tensor::<3>::full([1, 1, 4], 0.25, &Device::flex());
+/// assert!((to_host(&entropy(uniform))[0] - 4f64.ln()).abs() < 1e-6);
+/// ```
 pub fn entropy(q: Tensor<3>) -> Tensor<2> {
     let terms = q.clone() * q.clamp_min(f64::from(kernels::LEAST)).log();
     terms.sum_dim(2).squeeze_dim::<2>(2).neg()
 }
 
-/// Cross-entropy `-log softmax(z)_c` to classes.
+/// Cross-entropy `-log softmax(z)_c` to classes, in nats.
 ///
 /// # Shapes
 /// - `z`: `[batch, sites, classes]`
 /// - `class`, output: `[batch, sites]`
+///
+/// # Examples
+/// Equal logits give `ln K`.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::dual::cross_entropy;
+/// use pushforward::tensor::{indices, to_host};
+///
+/// let device = Device::flex();
+/// let loss = cross_entropy(indices(&[2], [1, 1], &device), Tensor::zeros([1, 1, 5], &device));
+/// assert!((to_host(&loss)[0] - 5f64.ln()).abs() < 1e-6);
+/// ```
 pub fn cross_entropy(class: Tensor<2, Int>, z: Tensor<3>) -> Tensor<2> {
     if kernels::serve(&z) {
         return kernels::cross_entropy(&class, z);

@@ -6,6 +6,22 @@
 //!
 //! Float parameters keep their dtype; integer parameters travel as `i64` and boolean ones as `u8`, whatever the
 //! backend stores, so that a file written on one device loads on another.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::nn::linear::LinearConfig;
+//! use pushforward::params::{StateDict, collect, count, load};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let layer = |seed| LinearConfig::new(3, 2).init(&Device::flex(), &mut stream(seed, Purpose::Init, 0));
+//! let weights: StateDict = collect(&layer(0)).into_iter().collect();
+//! assert!(weights.contains_key("weight") && weights.contains_key("bias"));
+//! assert_eq!(count(&layer(0)), 3 * 2 + 2);
+//! let copy = load(layer(1), &weights)?;
+//! assert_eq!(collect(&copy).into_iter().collect::<StateDict>(), weights);
+//! # Ok::<(), pushforward::params::ParamsError>(())
+//! ```
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -56,7 +72,7 @@ pub enum ParamsError {
         /// Element type in the set.
         found: DType,
     },
-    /// A value is infinite or not a number.
+    /// A value is infinite or NaN.
     #[error("tensor `{name}` holds {value} at element {index}: the weights are damaged, use an earlier checkpoint")]
     NonFinite {
         /// Name of the tensor.
@@ -82,7 +98,7 @@ pub fn collect<M: Module>(module: &M) -> Vec<(String, TensorData)> {
     collector.found
 }
 
-/// The module with its parameters replaced by those of `weights`, on the devices and with the gradient settings it has.
+/// The module with its parameters replaced by those of `weights`; devices and gradient settings stay as they are.
 ///
 /// # Errors
 /// Unless names, shapes and dtypes match exactly and every value is finite.
@@ -106,7 +122,7 @@ pub fn count<M: Module>(module: &M) -> usize {
     flat(module).iter().map(|p| p.value.dims()[0]).sum()
 }
 
-/// Fails on the first value of a float tensor that is infinite or not a number.
+/// Fails on the first infinite or NaN value of a float tensor.
 pub(crate) fn check_finite(name: &str, data: &TensorData) -> Result<(), ParamsError> {
     if !data.dtype().is_float() {
         return Ok(());
@@ -127,8 +143,8 @@ pub(crate) struct Flat {
 
 /// The float parameters as vectors without gradient, in visiting order.
 ///
-/// Flattening removes the rank from the type, so that optimiser, average and gradient arithmetic are plain loops; it copies
-/// nothing, since parameters are contiguous.
+/// Flattening removes the rank from the type, so that optimiser, average and gradient arithmetic are plain loops; it
+/// copies nothing, since parameters are contiguous.
 pub(crate) fn flat<M: Module>(module: &M) -> Vec<Flat> {
     let mut flattener = Flattener::default();
     module.visit(&mut flattener);
@@ -195,7 +211,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// The data for the parameter being visited; notes the first misfit and answers `None` from there on.
+    /// The data for the parameter being visited; records the first mismatch and returns `None` from there on.
     fn take(&mut self, expected: &[usize], dtype: DType) -> Option<TensorData> {
         if self.error.is_some() {
             return None;

@@ -3,6 +3,15 @@
 //! A stream is a pure function of its address. Step `k` of a training run, item `i` of a sample and
 //! epoch `e` of a data order each open their own stream, so nothing about the generator has to be
 //! stored to resume a run, and item `i` of a sample is the same whatever the batch size.
+//!
+//! # Examples
+//! ```
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let numbers = |index| stream(0, Purpose::Sample, index).normals(3);
+//! assert_eq!(numbers(7), numbers(7));
+//! assert_ne!(numbers(7), numbers(8));
+//! ```
 
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -24,7 +33,7 @@ pub enum Purpose {
     Dropout = 5,
     /// Random choices inside an example, such as stochastic binarisation (index: epoch and example).
     Example = 6,
-    /// Made-up data sets (index: example).
+    /// Synthetic data sets (index: example).
     Synthesis = 7,
     /// Source noise of a sample (index: item).
     Sample = 8,
@@ -36,15 +45,15 @@ pub enum Purpose {
     Likelihood = 11,
     /// Splits of a data set into training, validation and test parts.
     Split = 12,
-    /// Everything that evaluation metrics draw (index: repetition).
+    /// Random choices of evaluation metrics, such as bootstrap samples (index: repetition).
     Metric = 13,
     /// Number of nodes of a sampled graph (index: item).
     Size = 14,
-    /// Which particles of a population live on (index: population).
+    /// Resampling of particles (index: population).
     Resample = 15,
-    /// What a training step hides of its items' conditions (index: step).
+    /// Which conditions, labels or observed sites, a training step hides (index: step).
     Condition = 16,
-    /// Deviations that a mean image is over (index: pair).
+    /// Deviations over which a mean image is averaged (index: antithetic pair).
     Deviation = 17,
 }
 
@@ -96,7 +105,7 @@ impl Stream {
         self.0.random_range(0..n)
     }
 
-    /// 64 random bits, for a seed of something else.
+    /// 64 random bits, for instance to seed another generator.
     pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -1,6 +1,15 @@
-//! Settings that cannot be used, named by their keys in a recipe.
+//! Errors of settings, named by their keys in a recipe.
+//!
+//! # Examples
+//! ```
+//! use pushforward::bijector::FlowConfig;
+//!
+//! let flow: FlowConfig = toml::from_str("kind = 'maf'\nlayers = 0").expect("the types are right");
+//! let error = flow.validate().expect_err("a flow needs layers");
+//! assert_eq!(error.within("prior").within("model").key, "model.prior.layers");
+//! ```
 
-/// A setting that is out of range, or does not fit the others or the data.
+/// A setting that is out of range, or inconsistent with other settings or with the data.
 ///
 /// # Examples
 /// ```
@@ -11,9 +20,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {problem}")]
 pub struct SettingError {
-    /// The key, from the table that was checked.
+    /// Path of the key, relative to the table that was checked.
     pub key: String,
-    /// What it may be, and what was found.
+    /// What is allowed, and what was found.
     pub problem: String,
 }
 
@@ -23,37 +32,37 @@ impl SettingError {
         Self { key: key.into(), problem: problem.into() }
     }
 
-    /// The same with the key seen from the table around.
+    /// The same error with the key prefixed by the table that contains it.
     #[must_use]
     pub fn within(self, table: &str) -> Self {
         Self { key: format!("{table}.{}", self.key), ..self }
     }
 }
 
-/// Refuses the setting of a key unless a condition holds.
+/// An error about the setting of a key unless a condition holds.
 ///
 /// # Errors
-/// If it does not hold.
+/// If the condition does not hold.
 pub(crate) fn require(holds: bool, key: &str, problem: impl std::fmt::Display) -> Result<(), SettingError> {
     if holds { Ok(()) } else { Err(SettingError::new(key, problem.to_string())) }
 }
 
-/// Refuses what does not lie in `[0, 1]`.
+/// Requires a value in `[0, 1]`.
 pub(crate) fn fraction(key: &str, value: f64) -> Result<(), SettingError> {
     require((0.0..=1.0).contains(&value), key, format_args!("lies in [0, 1], found {value}"))
 }
 
-/// Refuses what does not lie in `[0, 1)`.
+/// Requires a value in `[0, 1)`.
 pub(crate) fn open_fraction(key: &str, value: f64) -> Result<(), SettingError> {
     require((0.0..1.0).contains(&value), key, format_args!("lies in [0, 1), found {value}"))
 }
 
-/// Refuses what is not positive or not finite.
+/// Requires a positive, finite value.
 pub(crate) fn positive(key: &str, value: f64) -> Result<(), SettingError> {
-    require(value.is_finite() && value > 0.0, key, format_args!("is positive, found {value}"))
+    require(value.is_finite() && value > 0.0, key, format_args!("must be positive, found {value}"))
 }
 
-/// Refuses what is negative or not finite.
+/// Requires a finite value that is not negative.
 pub(crate) fn not_negative(key: &str, value: f64) -> Result<(), SettingError> {
-    require(value.is_finite() && value >= 0.0, key, format_args!("is not negative, found {value}"))
+    require(value.is_finite() && value >= 0.0, key, format_args!("must not be negative, found {value}"))
 }

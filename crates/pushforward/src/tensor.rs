@@ -1,9 +1,21 @@
-//! Small helpers on tensors that every layer and loss uses: host data to tensors of a given precision, and back.
+//! Tensor helpers shared by layers and losses: host data to tensors of a given precision, and back.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::tensor::{argmax, indices, one_hot, to_host};
+//!
+//! let (device, ids) = (Device::flex(), [2, 0, 1, 2]);
+//! let hot = one_hot(indices(&ids, [2, 2], &device), 3, &Tensor::<1>::zeros([1], &device));
+//! assert_eq!(to_host(&hot)[..3], [0.0, 0.0, 1.0]);
+//! assert_eq!(argmax(hot), ids);
+//! ```
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
-/// Host numbers of single precision as a tensor of the precision and on the device of `like`, outside any autodiff graph.
+/// Single-precision host numbers as a tensor of the given shape, with the dtype and device of `like`, outside any
+/// autodiff graph.
 ///
 /// # Panics
 /// If `values` does not fill the shape.
@@ -12,7 +24,7 @@ pub fn from_f32<const D: usize, const L: usize>(values: &[f32], shape: [usize; D
     Tensor::from_data(data, (&like.device().without_autodiff(), like.dtype()))
 }
 
-/// Host numbers as a vector of the precision and on the device of `like`, outside any autodiff graph.
+/// Host numbers as a vector with the dtype and device of `like`, outside any autodiff graph.
 ///
 /// # Shapes
 /// - output: `[values.len()]`
@@ -20,7 +32,7 @@ pub fn vector<const D: usize>(values: &[f64], like: &Tensor<D>) -> Tensor<1> {
     from_host(values, [values.len()], like)
 }
 
-/// Host numbers as a tensor of the given shape, of the precision and on the device of `like`, outside any autodiff graph.
+/// Host numbers as a tensor of the given shape, with the dtype and device of `like`, outside any autodiff graph.
 ///
 /// # Panics
 /// If `values` does not fill `shape`.
@@ -42,7 +54,7 @@ pub fn indices<const D: usize>(ids: &[u32], shape: [usize; D], device: &Device) 
     Tensor::from_data(data, &device.clone().without_autodiff())
 }
 
-/// One-hot vectors of class indices, in the precision of `like`.
+/// One-hot vectors of class indices, in the dtype of `like`; an index not below `classes` gives zeros.
 ///
 /// # Shapes
 /// - `ids`: `[batch, sites]`
@@ -87,7 +99,8 @@ pub fn cast_module<M: Module>(module: M, dtype: DType) -> M {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let (id, value, mapper) = param.consume();
             let requires = value.is_require_grad();
-            // In this order: a detached leaf still asks for its gradient, and its cast would hang from it.
+            // Cast before detach: `detach` keeps `require_grad`, so a cast after it would be a node of the graph and
+            // not a leaf.
             let value = value.cast(self.0).detach().set_require_grad(requires);
             Param::from_mapped_value(id, value, mapper)
         }

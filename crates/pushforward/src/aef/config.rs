@@ -1,4 +1,4 @@
-//! What a recipe says of a model of the family.
+//! Configuration of the models, as in the table `model` of a recipe.
 //!
 //! ```toml
 //! [model]
@@ -6,6 +6,18 @@
 //! variant = "noise"
 //! latent = 8
 //! network = { kind = "small" }
+//! ```
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::ImageShape;
+//! use pushforward::aef::config::{AefConfig, Variant};
+//!
+//! let config: AefConfig = toml::from_str("variant = 'corner'\nlatent = 4").expect("the types are right");
+//! assert_eq!(config.variant, Variant::Corner);
+//! assert_eq!(config.check(ImageShape { channels: 1, height: 28, width: 28 }), Ok(()));
+//! let error = config.check(ImageShape { channels: 1, height: 5, width: 5 }).expect_err("5 is not a multiple of 4");
+//! assert_eq!(error.key, "model.network.kind");
 //! ```
 
 use burn::tensor::Device;
@@ -32,7 +44,7 @@ pub const VAE_EPSILON: f64 = 1e-6;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AefConfig {
-    /// Which model.
+    /// Model variant.
     pub variant: Variant,
     /// Size of the latent.
     pub latent: usize,
@@ -40,19 +52,19 @@ pub struct AefConfig {
     pub network: ImageNetworkConfig,
     /// The decoder's output distribution.
     pub output: OutputConfig,
-    /// How the encoder's scale is made positive.
+    /// Parametrisation of the encoder's scale.
     pub encoder_scale: ScaleConfig,
-    /// Flow of the core, in the AEF models.
+    /// Flow on the core, in the AEF models.
     pub core: FlowConfig,
-    /// Flow of the recognised latent, in `vae-iaf` and `iwae`.
+    /// Posterior flow, in `vae-iaf` and `iwae`.
     pub posterior: FlowConfig,
-    /// Flow of the prior; in `flow` the flow on pixels.
+    /// Prior flow; in `flow` the flow on pixels.
     pub prior: FlowConfig,
-    /// Scale of the noise of `noise`.
+    /// Scale of the noise in the variant `noise`.
     pub noise: f64,
-    /// Draws of the objective of `iwae`.
+    /// Number of draws in the objective of `iwae`.
     pub draws: usize,
-    /// Half of the range that the logit's argument keeps from 0 and 1.
+    /// Distance of the logit's argument from 0 and 1, see [`Logit`](crate::bijector::Logit).
     pub alpha: f64,
 }
 
@@ -74,7 +86,7 @@ impl Default for AefConfig {
     }
 }
 
-/// The models.
+/// Model variants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
@@ -82,20 +94,20 @@ pub enum Variant {
     Center,
     /// Core in the corners of the image.
     Corner,
-    /// Core by a trained rotation that starts at the principal components of the first batch.
+    /// Core after a trained rotation, which is initialised with the principal components of the first batch.
     LearnedCore,
-    /// Core at the centre of the image's averages over 2 x 2 pixels.
+    /// Core at the centre of the image of averages over 2 x 2 pixels.
     HaarCore,
-    /// Core by a linear map beside the image; the published objective, which is no likelihood.
+    /// Core as a linear function of the image (expansion); the published objective, which is not a likelihood.
     Linear,
-    /// The same with noise of a finite scale: a bound of the likelihood.
+    /// The same with noise of a finite scale: a lower bound of the log-likelihood.
     #[default]
     Noise,
     /// Variational autoencoder with a Gaussian posterior.
     Vae,
     /// Variational autoencoder with a posterior flow.
     VaeIaf,
-    /// The same by the importance-weighted bound.
+    /// The same, trained with the importance-weighted bound.
     Iwae,
     /// Deterministic autoencoder.
     Autoencoder,
@@ -117,7 +129,7 @@ impl AefConfig {
     /// Checks the settings against their ranges.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         let within = |table: &'static str| move |e: SettingError| e.within(table).within("model");
         self.network.validate(None).map_err(within("network"))?;
@@ -127,19 +139,19 @@ impl AefConfig {
         self.posterior.validate().map_err(within("posterior"))?;
         self.prior.validate().map_err(within("prior"))?;
         if self.latent == 0 {
-            return Err(SettingError::new("model.latent", "is at least 1, found 0"));
+            return Err(SettingError::new("model.latent", "must be at least 1, found 0"));
         }
         if !(self.noise.is_finite() && self.noise > 0.0) {
             return Err(SettingError::new(
                 "model.noise",
-                format!("is positive, found {}; the limit without noise is model.variant = linear", self.noise),
+                format!("must be positive, found {}; the limit without noise is model.variant = linear", self.noise),
             ));
         }
         if self.draws == 0 {
-            return Err(SettingError::new("model.draws", "is at least 1, found 0"));
+            return Err(SettingError::new("model.draws", "must be at least 1, found 0"));
         }
         if !(1e-9..0.5).contains(&self.alpha) {
-            return Err(SettingError::new("model.alpha", format!("lies in [1e-9, 0.5), found {}", self.alpha)));
+            return Err(SettingError::new("model.alpha", format!("must lie in [1e-9, 0.5), found {}", self.alpha)));
         }
         if self.variant.is_partition() && matches!(self.output, OutputConfig::Logistics { .. }) {
             return Err(SettingError::new(
@@ -150,10 +162,10 @@ impl AefConfig {
         Ok(())
     }
 
-    /// Checks that images of a shape fit, so that making the model cannot panic.
+    /// Checks the settings against the shape of the images, so that [`Self::init`] does not panic.
     ///
     /// # Errors
-    /// The key and what it must be.
+    /// Names the key and its allowed values.
     pub fn check(&self, shape: ImageShape) -> Result<(), SettingError> {
         if self.variant != Variant::Flow {
             self.network.validate(Some(shape)).map_err(|e| e.within("network").within("model"))?;
@@ -176,7 +188,7 @@ impl AefConfig {
         if self.latent > most {
             return Err(SettingError::new(
                 "model.latent",
-                format!("is at most {most} for {shape} images in this variant, found {}", self.latent),
+                format!("must be at most {most} for {shape} images in this variant, found {}", self.latent),
             ));
         }
         if self.variant == Variant::HaarCore && !(shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2)) {
@@ -185,7 +197,7 @@ impl AefConfig {
         Ok(())
     }
 
-    /// Draws the weights. What depends on data is set by [`AefModel::initialise`].
+    /// A model with random initial weights; data-dependent parameters are set by [`AefModel::initialise`].
     ///
     /// # Panics
     /// If the settings are out of range or do not fit the shape.
@@ -257,7 +269,7 @@ impl AefConfig {
         }
     }
 
-    /// The rotation before the partition, and the core's indices after it.
+    /// The rotation before the partition, and the indices of the core after the rotation.
     fn rotation(&self, shape: ImageShape, device: &Device, stream: &mut Stream) -> (Flow, Vec<usize>) {
         let d = self.latent;
         match self.variant {
@@ -312,7 +324,7 @@ mod tests {
         let odd = ImageShape { channels: 1, height: 5, width: 7 };
         for (text, part) in [
             ("", "model.network.kind = small"),
-            ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent is at most 34"),
+            ("network = { kind = 'mlp' }\nvariant = 'corner'\nlatent = 35", "model.latent must be at most 34"),
             ("network = { kind = 'mlp' }\nvariant = 'haar-core'\nlatent = 2", "model.variant = haar-core"),
         ] {
             let problem = parse(text).check(odd).expect_err(text).to_string();

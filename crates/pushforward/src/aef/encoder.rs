@@ -1,4 +1,22 @@
-//! The encoder: from an image to mean and scale of the latent.
+//! The encoder: from an image to the mean and scale of its latent.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::ImageShape;
+//! use pushforward::aef::encoder::{Encoder, ScaleConfig};
+//! use pushforward::aef::network::{ImageNetworkConfig, MlpConfig};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (shape, device) = (ImageShape { channels: 1, height: 3, width: 3 }, Device::flex());
+//! let config = ImageNetworkConfig::Mlp(MlpConfig { width: 8, layers: 1 });
+//! let net = config.encoder(shape, 2 * 2, &device, &mut stream(0, Purpose::Init, 0));
+//! let encoder = Encoder::new(net, ScaleConfig::Bounded { limit: 0.5 }, 1e-5, shape);
+//! let (mean, scale) = encoder.forward(Tensor::full([1, 9], 100.0, &device));
+//! assert_eq!((mean.dims(), scale.dims()), ([1, 2], [1, 2]));
+//! assert!(to_host(&scale).iter().all(|s| s.ln().abs() <= 0.5 + 1e-6));
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
@@ -8,16 +26,16 @@ use super::ImageShape;
 use super::network::EncoderNet;
 use crate::setting::SettingError;
 
-/// How the encoder's scale comes from the network's output `a`.
+/// Parametrisation of the encoder's scale by the network's output `a`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ScaleConfig {
-    /// `softplus(a) + eps`, as published; nothing keeps it from growing.
+    /// `softplus(a) + eps`, as published; unbounded.
     #[default]
     Softplus,
     /// `exp(m tanh(a / m))`, between `e^-m` and `e^m`.
     Bounded {
-        /// The bound `m` of its logarithm.
+        /// Largest absolute logarithm of the scale, `m`.
         #[serde(default = "three")]
         limit: f64,
     },
@@ -28,14 +46,14 @@ fn three() -> f64 {
 }
 
 impl ScaleConfig {
-    /// Checks the bound.
+    /// Checks the setting.
     ///
     /// # Errors
-    /// Names the setting.
+    /// Names the setting if it is out of range.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Bounded { limit } if !(limit.is_finite() && limit > 0.0) => {
-                Err(SettingError::new("limit", format!("is positive, found {limit}")))
+                Err(SettingError::new("limit", format!("must be positive, found {limit}")))
             }
             _ => Ok(()),
         }
@@ -45,7 +63,7 @@ impl ScaleConfig {
 /// A network from images to the mean and scale of the latent.
 #[derive(Module, Debug)]
 pub struct Encoder<E: Module> {
-    /// Puts out `2 d` numbers: means, then scales before they are made positive.
+    /// Network with `2 d` outputs: means, then the numbers `a` of the scales.
     pub net: E,
     #[module(skip)]
     scale: ScaleConfig,
@@ -56,16 +74,16 @@ pub struct Encoder<E: Module> {
 }
 
 impl<E: EncoderNet> Encoder<E> {
-    /// An encoder around a network of `2 d` outputs.
+    /// An encoder with a network of `2 d` outputs.
     pub fn new(net: E, scale: ScaleConfig, epsilon: f64, shape: ImageShape) -> Self {
         Self { net, scale, epsilon, shape }
     }
 
-    /// Mean and scale.
+    /// Mean and scale of the latent.
     ///
     /// # Shapes
     /// - `h`: `[batch, n]`
-    /// - output: twice `[batch, d]`
+    /// - outputs: `[batch, d]`
     pub fn forward(&self, h: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let ImageShape { channels, height, width } = self.shape;
         let [batch, _] = h.dims();

@@ -1,4 +1,15 @@
 //! Log-densities of diagonal Gaussians, in nats.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::gaussian::{LN_2PI, log_normal};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::tensor::scalar;
+//!
+//! let row = |value| Tensor::<2>::full([1, 3], value, &Device::flex());
+//! let at_the_mean = scalar(&log_normal(row(1.5), row(1.5), row(2.0)));
+//! assert!((at_the_mean + 3.0 * (2f64.ln() + 0.5 * LN_2PI)).abs() < 1e-5);
+//! ```
 
 use burn::tensor::Tensor;
 

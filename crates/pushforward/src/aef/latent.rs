@@ -6,19 +6,45 @@
 //! posterior     z = q^-1(mu(h) + sigma(h) xi)
 //! ```
 //!
-//! with a prior flow f (data to base), noise `xi ~ N(0, I)`, a core flow g or a posterior flow q (latent to noise). What
-//! generates is the same in all of them; they differ in how the latent is recognised and in what is maximised:
+//! with a prior flow f (data to base), noise `xi ~ N(0, I)`, a core flow g or a posterior flow q (latent to noise). The
+//! generative model is the same in all of them; they differ in the recognition model and in the objective, which is
+//! maximised:
 //!
 //! ```text
-//! linear (s = 0)   L_ext = log p(x | z) + log p(z) + log |det dz/dw|                  no likelihood: unbounded above
+//! linear (s = 0)   L_ext = log p(x | z) + log p(z) + log |det dz/dw|          not a likelihood: unbounded above
 //! noise (s > 0)    E [L_ext] + d/2 log(2 pi e s^2)  <= log p(x)
 //! VAE              E [log p(x | z) + log p(z) - log q(z | x)]  <= log p(x)
 //! IWAE             E log 1/K sum_k p(x, z_k) / q(z_k | x)  <= log p(x)
 //! ```
 //!
-//! Noise-AEF tends to the linear model as s goes to 0, but for the constant that the latter throws away. References: Silvestri,
-//! Roos, Ambrogioni 2023, arXiv 2205.09546; Kingma, Welling 2014, arXiv 1312.6114; Kingma et al. 2016, arXiv 1606.04934; Burda,
-//! Grosse, Salakhutdinov 2016, arXiv 1509.00519.
+//! As s goes to 0, noise-AEF tends to the linear model, except for the constant `d/2 log(2 pi e s^2)`, which the latter
+//! drops.
+//!
+//! References: Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546; Kingma, Welling 2014, arXiv:1312.6114; Kingma et al.
+//! 2016, arXiv:1606.04934; Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519.
+//!
+//! # Examples
+//! Decoding the code of an image with its deviations gives back the image.
+//! ```
+//! use pushforward::aef::config::AefConfig;
+//! use pushforward::aef::{AefModel, ImageShape};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let text = "variant = 'vae'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = 'none' }";
+//! let config: AefConfig = toml::from_str(text)?;
+//! let shape = ImageShape { channels: 1, height: 2, width: 2 };
+//! let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! model.assume_initialised();
+//! let AefModel::Latent(vae) = &model else { unreachable!("a VAE has a latent") };
+//! let x = Tensor::<2>::from_data([[0.2f32, 0.4, 0.6, 0.9]], &Device::flex());
+//! let images = vae.preprocessing.forward(x.clone());
+//! let z = vae.code(images.h.clone());
+//! let deviations = vae.deviations(&images, z.clone());
+//! assert!(to_host(&(vae.decode(z, deviations) - x)).iter().all(|error| error.abs() < 1e-4));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -31,7 +57,7 @@ use super::preprocessing::{Prepared, Preprocessing};
 use crate::bijector::{Bijector, Flow};
 use crate::nn::linear::Linear;
 
-/// The model.
+/// A latent-variable model.
 #[derive(Module, Debug)]
 pub struct LatentModel<E: Module, D: Module> {
     /// Data to `h`.
@@ -40,37 +66,37 @@ pub struct LatentModel<E: Module, D: Module> {
     pub encoder: Encoder<E>,
     /// Latent to the distribution of the image.
     pub decoder: Decoder<D>,
-    /// How noise becomes a latent.
+    /// Recognition model: latent given the image and noise.
     pub recognition: Recognition,
-    /// `f`, of the latent.
+    /// Prior flow `f`, on the latent.
     pub prior: Flow,
-    /// Draws of the training objective.
+    /// Number of draws in the training objective.
     #[module(skip)]
     draws: usize,
 }
 
-/// How a latent is recognised.
+/// Recognition model: the distribution of the latent given the image.
 #[derive(Module, Debug)]
 pub enum Recognition {
-    /// Through a linear core, with noise of a fixed scale or none.
+    /// A linear core, with noise of a fixed scale or without noise.
     Expansion(Expansion),
-    /// Through a Gaussian and a posterior flow.
+    /// A Gaussian followed by the inverse of a posterior flow `q`.
     Posterior(Flow),
 }
 
-/// The linear core.
+/// The linear core of an expansion.
 #[derive(Module, Debug)]
 pub struct Expansion {
     /// `[n, d]`
     pub map: Linear,
-    /// `g`, of the core.
+    /// Core flow `g`.
     pub core: Flow,
-    /// Scale s of the noise; 0 for none.
+    /// Scale s of the noise; 0 for no noise.
     #[module(skip)]
     pub noise: f64,
 }
 
-/// What the encoder says of a batch; draws of the latent start from it.
+/// The encoder's output for a batch, from which latents are drawn.
 #[derive(Clone, Debug)]
 pub struct Belief {
     mean: Tensor<2>,
@@ -80,7 +106,7 @@ pub struct Belief {
 }
 
 impl Belief {
-    /// Every row `times` times in a row.
+    /// Every row repeated `times` times, the copies of a row next to each other.
     #[must_use]
     pub fn repeat(self, times: usize) -> Self {
         let rows = |x| repeat_rows(x, times);
@@ -97,10 +123,10 @@ pub struct Draw {
     pub log_volume: Tensor<1>,
 }
 
-/// The training objective of every example, and signs of health.
+/// The training objective of every example, and diagnostics.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    /// What is maximised, in nats, `[batch]`.
+    /// The objective, to be maximised, in nats, `[batch]`.
     pub value: Tensor<1>,
     /// See [`Draw::log_volume`]; of the first draw.
     pub log_volume: Tensor<1>,
@@ -109,10 +135,10 @@ pub struct Bound {
 }
 
 impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
-    /// Puts the parts together. `draws` is the number of draws in the training objective, above 1 for IWAE.
+    /// A model of the given parts. `draws` is the number of draws in the training objective, above 1 for IWAE.
     ///
     /// # Panics
-    /// If there are no draws, or an expansion has several.
+    /// If `draws` is 0, or above 1 for an expansion.
     pub fn new(
         preprocessing: Preprocessing,
         (encoder, decoder): (Encoder<E>, Decoder<D>),
@@ -128,12 +154,12 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         Self { preprocessing, encoder, decoder, recognition, prior, draws }
     }
 
-    /// Noise rows that [`Self::bound`] takes for every image.
+    /// Number of noise rows per image that [`Self::bound`] takes.
     pub fn draws(&self) -> usize {
         self.draws
     }
 
-    /// The scale of the noise that recognises a latent: s of an expansion, 1 of a posterior.
+    /// Scale of the noise of the recognition model: s of an expansion, 1 of a posterior.
     pub fn noise(&self) -> f64 {
         match &self.recognition {
             Recognition::Expansion(expansion) => expansion.noise,
@@ -141,7 +167,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         }
     }
 
-    /// What the encoder says.
+    /// The encoder's output.
     pub fn belief(&self, h: Tensor<2>) -> Belief {
         let core = match &self.recognition {
             Recognition::Expansion(expansion) => Some(expansion.map.forward(h.clone().into()).value),
@@ -151,7 +177,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         Belief { mean, scale, core }
     }
 
-    /// The latent that noise `xi` of the given scale stands for.
+    /// The latent for noise `xi` times the scale `noise`.
     ///
     /// # Shapes
     /// - `xi`: `[batch, d]`
@@ -193,7 +219,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     /// The objective, one value per image.
     ///
     /// # Shapes
-    /// - `xi`: `[batch * draws, d]`, the draws of an image in a row; not read where there is no noise
+    /// - `xi`: `[batch * draws, d]`, the draws of an image next to each other; its values have no effect without noise
     pub fn bound(&self, images: &Prepared, xi: Tensor<2>) -> Bound {
         let (k, noise) = (self.draws, self.noise());
         let [batch, d] = [images.h.dims()[0], xi.dims()[1]];
@@ -201,7 +227,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         let output = self.decoder.forward(draw.z.clone());
         let joint = output.log_density(&repeat_images(images, k)) + self.log_prior(draw.z.clone());
         let value = match &self.recognition {
-            // The entropy of the noise is known, so it is not drawn.
+            // The entropy of the noise in closed form, in place of a Monte Carlo estimate.
             Recognition::Expansion(_) if noise > 0.0 => {
                 joint + draw.log_volume.clone() + 0.5 * d as f64 * (LN_2PI + 1.0 + 2.0 * noise.ln())
             }
@@ -216,7 +242,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         }
     }
 
-    /// Latent and deviations to data; without deviations, to the mean image.
+    /// Images of latents and deviations; without deviations, the images at the mean of the output distribution.
     ///
     /// # Shapes
     /// - `z`: `[batch, d]`
@@ -234,7 +260,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         }
     }
 
-    /// Standardised residuals of images given their latents; none of a mixture of logistics.
+    /// Standardised residuals of images given their latents; `None` for a mixture of logistics.
     pub fn deviations(&self, images: &Prepared, z: Tensor<2>) -> Option<Tensor<2>> {
         match self.decoder.forward(z) {
             Output::Gaussian { mean, scale } => Some((images.h.clone() - mean) / scale),
@@ -242,7 +268,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         }
     }
 
-    /// Sets everything that depends on data by one batch and its noise `xi`, `[batch, d]`.
+    /// Sets all data-dependent initial parameters from a batch `x`, `[batch, n]`, with noise `xi`, `[batch, d]`.
     pub fn initialise(&mut self, x: Tensor<2>, xi: Tensor<2>) {
         let h = self.preprocessing.initialise(x);
         let Belief { mean, scale, core } = self.belief(h);
@@ -256,7 +282,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         self.prior.initialise(z);
     }
 
-    /// Takes loaded parameters for initialised ones.
+    /// Marks data-dependent parameters as initialised, after they were loaded.
     pub fn assume_initialised(&mut self) {
         self.preprocessing.assume_initialised();
         self.prior.assume_initialised();
@@ -267,7 +293,11 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     }
 }
 
-/// Every row `times` times in a row.
+/// Every row repeated `times` times, the copies of a row next to each other.
+///
+/// # Shapes
+/// - `x`: `[batch, n]`
+/// - output: `[batch * times, n]`
 pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
     if times == 1 {
         return x;
@@ -276,7 +306,7 @@ pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
     x.reshape([batch, 1, n]).expand([batch, times, n]).reshape([batch * times, n])
 }
 
-/// Every image `times` times in a row.
+/// Every image repeated `times` times, the copies of an image next to each other.
 pub fn repeat_images(images: &Prepared, times: usize) -> Prepared {
     let batch = images.ladj.dims()[0];
     let ladj = repeat_rows(images.ladj.clone().reshape([batch, 1]), times);

@@ -1,19 +1,31 @@
-//! Log-densities of images: exact where the model is a flow, by importance sampling of the latent where it is not.
+//! Log-densities of images: exact for flows, and by importance sampling of the latent for the other models.
 //!
 //! ```text
 //! log p(x) ~ log 1/K sum_k p(x | z_k) p(z_k) / r(z_k | x),   z_k ~ r(. | x)
 //! ```
 //!
-//! in expectation a lower bound that tightens with K (Burda, Grosse, Salakhutdinov 2016, arXiv 1509.00519). The proposal that needs no
-//! tuning is a mixture of Gaussians around the image's code z*, of the shape that the decoder and the prior have there,
+//! in expectation a lower bound that tightens with K (Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519). The default
+//! proposal, which needs no tuning, is a mixture of Gaussians around the image's code z*, with the local shape of
+//! decoder and prior,
 //!
 //! ```text
 //! r = 1/6 sum_c N(z*, c^2 A^-1),   A = J^T V^-1 J + P^T P,   c in {0.5, 1, 2, 5, 20, 100}
 //! ```
 //!
-//! with the Jacobian J and the variances V of the decoder's image and the Jacobian P of the prior flow (the Gauss-Newton matrix of
-//! `-log p(x, z)`, by central differences). All draws are weighted by the whole mixture (the balance heuristic of Veach, Guibas 1995),
-//! so wide components guard against a wrong shape. A latent that is scaled together with its prior keeps its proposal.
+//! with the Jacobian J and the variances V of the decoder's image and the Jacobian P of the prior flow (the
+//! Gauss-Newton matrix of `-log p(x, z)`, by central differences). All draws are weighted by the density of the whole
+//! mixture (the balance heuristic of Veach, Guibas 1995), so that the wide components guard against a wrong shape. The
+//! proposal is equivariant under a joint scaling of the latent and its prior.
+//!
+//! # Examples
+//! The logarithm of a mean of weights, with and without `-ln K`.
+//! ```
+//! use pushforward::aef::marginal::log_mean;
+//!
+//! let log_weights = [1f64.ln(), 3f64.ln()];
+//! assert!((log_mean(&log_weights, false).0 - 2f64.ln()).abs() < 1e-12);
+//! assert!((log_mean(&log_weights, true).0 - 4f64.ln()).abs() < 1e-12);
+//! ```
 
 use burn::tensor::Tensor;
 use faer::{Mat, Side};
@@ -27,32 +39,32 @@ use crate::bijector::Bijector;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{from_host, to_host};
 
-/// Where the draws of a latent come from.
+/// Proposal distribution of the latent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Proposal {
-    /// The mixture above.
+    /// The Gaussian mixture of the module page.
     #[default]
     GaussNewton,
-    /// The model's own recognition; for a model without noise, noise of the given scale.
+    /// The recognition model.
     Recognition {
-        /// Scale of the noise in place of the model's own.
+        /// Scale of the noise; `None` for the model's own. Required for a model without noise.
         noise: Option<f64>,
     },
 }
 
-/// How log-densities are estimated; models with an exact density read none of it.
+/// How log-densities are estimated; ignored by models with an exact density.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MarginalRequest {
-    /// Draws per image, K.
+    /// Number of draws per image, K.
     pub draws: usize,
-    /// Their law.
+    /// Distribution of the draws.
     pub proposal: Proposal,
-    /// Leaves out `-ln K`, as the published estimator of AEF-linear does. For comparison with published numbers only: it
-    /// overstates every log-density by `ln K`.
+    /// Leaves out `-ln K`, as the published estimator of AEF-linear does. For comparison with published numbers only:
+    /// it overstates every log-density by `ln K`.
     pub without_ln_k: bool,
     /// Seed of the draws.
     pub seed: u64,
-    /// Rows of the decoder computed together; bounds the memory.
+    /// Largest number of decoder rows per pass, which bounds the memory.
     pub rows: usize,
 }
 
@@ -65,19 +77,44 @@ impl Default for MarginalRequest {
 /// Log-densities in nats, one per image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogDensities {
-    /// Of the dequantised image in `[0, 1]^n`.
+    /// Log-density of every dequantised image in `[0, 1]^n`.
     pub values: Vec<f64>,
-    /// Standard error of each by the spread of its weights; 0 where exact.
+    /// Standard error of every value, from the spread of its weights; 0 if exact.
     pub errors: Vec<f64>,
 }
 
-/// Whether log-densities of the model are exact.
+/// Whether the log-densities of the model are exact.
 pub fn is_exact<E: EncoderNet, D: DecoderNet>(model: &AefModel<E, D>) -> bool {
     matches!(model, AefModel::Partition(_) | AefModel::Flow(_))
 }
 
-/// Log-densities of images `[batch, n]`; `None` for the autoencoder, which has none. `first` is the index of the first image, which
-/// addresses its draws. Give the model without gradients.
+/// Log-densities of images `[batch, n]` in data space; `None` for the autoencoder, which has no density.
+///
+/// The draws of image `i` of the batch come from the random stream of index `first + i`. The model should be without
+/// gradients (`module.valid()`).
+///
+/// # Panics
+/// As [`marginal`].
+///
+/// # Examples
+/// A flow on pixels has an exact log-density: the standard error is 0.
+/// ```
+/// use pushforward::aef::ImageShape;
+/// use pushforward::aef::config::AefConfig;
+/// use pushforward::aef::marginal::{MarginalRequest, is_exact, log_densities};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+///
+/// let config: AefConfig = toml::from_str("variant = 'flow'\nprior = { kind = 'none' }")?;
+/// let shape = ImageShape { channels: 1, height: 2, width: 2 };
+/// let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// model.assume_initialised();
+/// let x = Tensor::full([1, 4], 0.5, &Device::flex());
+/// let found = log_densities(&model, x, 0, &MarginalRequest::default()).expect("a flow has a density");
+/// assert!(is_exact(&model) && found.errors == [0.0]);
+/// assert!((found.values[0] - 4.0 * (4f64.ln() - 0.5 * std::f64::consts::TAU.ln())).abs() < 1e-3);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 pub fn log_densities<E: EncoderNet, D: DecoderNet>(
     model: &AefModel<E, D>,
     x: Tensor<2>,
@@ -97,10 +134,10 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
     }
 }
 
-/// The importance-sampled log-density of a latent model.
+/// Importance-sampled log-densities of a latent model; arguments as in [`log_densities`].
 ///
 /// # Panics
-/// If there are no draws.
+/// If there are no draws or no images, or if the recognition model is the proposal and has no noise.
 pub fn marginal<E: EncoderNet, D: DecoderNet>(
     model: &LatentModel<E, D>,
     images: &Prepared,
@@ -115,7 +152,7 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
         Proposal::GaussNewton => Some(Mixture::around(model, images, request)),
         Proposal::Recognition { .. } => None,
     };
-    // Systematic choice of the components: each gets its share of the draws, whatever their number.
+    // Systematic sampling of the components: each gets its share of the draws, whatever their number.
     let offsets: Vec<f64> = noise.iter_mut().map(Stream::uniform).collect();
     let mut weights = vec![Vec::with_capacity(request.draws); batch];
     let per_pass = (request.rows / batch).clamp(1, request.draws);
@@ -135,7 +172,7 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
                 let belief = model.belief(images.h.clone());
                 let d = model.code(images.h.clone().narrow(0, 0, 1)).dims()[1];
                 let scale = scale.unwrap_or_else(|| model.noise());
-                assert!(scale > 0.0, "recognition without noise proposes a single point: give a scale");
+                assert!(scale > 0.0, "recognition without noise proposes a single point: set a scale of the noise");
                 let xi: Vec<f64> = noise.iter_mut().flat_map(|s| s.normals(k * d)).map(f64::from).collect();
                 let xi = from_host(&xi, [batch * k, d], &images.h);
                 let draw = model.draw(belief.repeat(k), xi.clone(), scale);
@@ -153,7 +190,7 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
     LogDensities { values, errors }
 }
 
-/// `log 1/K sum_k e^(w_k)` and its standard error by the delta method; without `-ln K` where that is asked for.
+/// `log 1/K sum_k e^(w_k)` and its standard error by the delta method; without the `-ln K` if `without_ln_k`.
 pub fn log_mean(log_weights: &[f64], without_ln_k: bool) -> (f64, f64) {
     let k = log_weights.len() as f64;
     let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -166,7 +203,7 @@ pub fn log_mean(log_weights: &[f64], without_ln_k: bool) -> (f64, f64) {
 
 /// Scales of the mixture's components.
 const SCALES: [f64; 6] = [0.5, 1.0, 2.0, 5.0, 20.0, 100.0];
-/// Step of the central differences, in deviations of the code over the batch.
+/// Step of the central differences, in standard deviations of the code over the batch.
 const STEP: f64 = 1e-2;
 
 /// Mixtures around the codes of a batch.
@@ -178,7 +215,7 @@ struct Mixture {
 /// The mixture of one image.
 struct Centre {
     code: Vec<f64>,
-    /// `A = L L^T`, row by row.
+    /// `L` of the Cholesky decomposition `A = L L^T`, row-major.
     factor: Vec<f64>,
     log_det_factor: f64,
 }
@@ -194,7 +231,7 @@ impl Mixture {
         let centre = to_host(&code);
         let steps = steps(&centre, d);
         let (_, variance) = moments(&model.decoder.forward(code.clone()));
-        // Columns of both Jacobians, coordinate by coordinate, as many at a time as memory allows.
+        // Columns of both Jacobians, as many coordinates per pass as `request.rows` allows.
         let (mut image_columns, mut prior_columns) = (Vec::with_capacity(d), Vec::with_capacity(d));
         let per_pass = (request.rows / (2 * batch)).clamp(1, d);
         for start in (0..d).step_by(per_pass) {
@@ -227,7 +264,7 @@ impl Mixture {
         Self { latent: d, images }
     }
 
-    /// `k` draws per image, the draws of an image in a row, and their log-density under the whole mixture.
+    /// `k` draws per image, the draws of an image next to each other, and their log-densities under the whole mixture.
     fn draw(&self, k: usize, noise: &mut [Stream], component: impl Fn(usize, usize) -> usize) -> (Vec<f64>, Vec<f64>) {
         let d = self.latent;
         let mut points = Vec::with_capacity(self.images.len() * k * d);
@@ -251,7 +288,8 @@ impl Centre {
         let matrix = |floor: f64| {
             Mat::from_fn(d, d, |i, j| a[i * d + j] + if i == j { floor * (STEP / steps[i]).powi(2) } else { 0.0 })
         };
-        // Where nothing holds a coordinate, the spread of the codes does; more of it if rounding has made the matrix indefinite.
+        // Regularised by the spread of the codes, for coordinates that neither decoder nor prior determines; more
+        // strongly if rounding has made the matrix indefinite.
         let factor = [1e-3, 1.0].into_iter().find_map(|floor| matrix(floor).llt(Side::Lower).ok());
         let factor: Vec<f64> = match factor {
             Some(llt) => (0..d * d).map(|e| if e % d <= e / d { llt.L()[(e / d, e % d)] } else { 0.0 }).collect(),
@@ -272,7 +310,7 @@ impl Centre {
         z.iter().zip(&self.code).map(|(z, code)| code + scale * z).collect()
     }
 
-    /// Log-density of the mixture where `|L^T (z - z*)|^2 = square`.
+    /// Log-density of the mixture at points with `|L^T (z - z*)|^2 = square`.
     fn log_density(&self, square: f64) -> f64 {
         let d = self.code.len() as f64;
         let log = |c: f64| -0.5 * square / (c * c) - d * c.ln();
@@ -282,7 +320,7 @@ impl Centre {
     }
 }
 
-/// A step for every coordinate: a fraction of its deviation over the batch, or of its size where the batch is one image.
+/// Step of every coordinate: a fraction of its standard deviation over the batch, or of its size if it does not vary.
 fn steps(codes: &[f64], d: usize) -> Vec<f64> {
     let batch = (codes.len() / d) as f64;
     (0..d)
@@ -295,7 +333,7 @@ fn steps(codes: &[f64], d: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Mean and variance of an output, each `[batch, n]`, in one space.
+/// Mean and variance of an output, each `[batch, n]`, in the space of the output distribution.
 fn moments(output: &Output) -> (Tensor<2>, Tensor<2>) {
     match output {
         Output::Gaussian { mean, scale } => (mean.clone(), scale.clone() * scale.clone()),

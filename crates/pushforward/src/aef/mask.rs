@@ -1,15 +1,32 @@
-//! Which pixels of an image are the core, and how core and shell are taken apart and put together.
+//! The pixels that form the core of an image; splitting images into core and shell, and joining them.
 //!
-//! The published masks (Silvestri, Roos, Ambrogioni 2023, arXiv 2205.09546): a square spiral from the centre that takes all
-//! channels of a pixel before it moves on, and the four corners of one channel after the
-//! other, walking along the sides.
+//! The masks are the published ones (Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546): a square spiral from the
+//! centre, which takes all channels of a pixel before the next pixel; and the four corners, one channel after the
+//! other, then along the sides.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::ImageShape;
+//! use pushforward::aef::mask::{CoreShell, center, corner};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::tensor::to_host;
+//!
+//! let shape = ImageShape { channels: 1, height: 4, width: 4 };
+//! assert_eq!(center(shape, 4), [5, 6, 9, 10]);
+//! assert_eq!(corner(shape, 4), [0, 3, 12, 15]);
+//! let split = CoreShell::new(&[2, 0], 3);
+//! let x = Tensor::<2>::from_data([[1.0f32, 2.0, 3.0]], &Device::flex());
+//! assert_eq!(to_host(&split.core(x.clone())), [3.0, 1.0]);
+//! assert_eq!(to_host(&split.join(split.core(x.clone()), split.shell(x))), [1.0, 2.0, 3.0]);
+//! ```
 
 use burn::tensor::{Device, Int, Tensor};
 
 use super::ImageShape;
 use crate::tensor::indices;
 
-/// The first `d` entries of the square spiral from the centre, as sorted flat indices of the `[channels, height, width]` image.
+/// The first `d` entries of the square spiral from the centre, as sorted flat indices of the image
+/// `[channels, height, width]`.
 ///
 /// # Panics
 /// If the image has fewer than `d` values.
@@ -18,7 +35,7 @@ pub fn center(shape: ImageShape, d: usize) -> Vec<usize> {
     let ImageShape { channels, height, width } = shape;
     let (mut row, mut column) = (height as i64 / 2 - 1, width as i64 / 2 - 1);
     let mut found = Vec::with_capacity(d);
-    // Sides of length 1, 1, 2, 2, 3, 3, ... down, to the right, up and to the left.
+    // Sides of lengths 1, 1, 2, 2, 3, 3, ...: down, right, up and left.
     let directions = [(1, 0), (0, 1), (-1, 0), (0, -1)];
     let mut side = 0;
     while found.len() < d {
@@ -38,7 +55,8 @@ pub fn center(shape: ImageShape, d: usize) -> Vec<usize> {
     found
 }
 
-/// The first `d` entries from the four corners along the sides, frame by frame inwards, as sorted flat indices.
+/// The first `d` entries from the four corners along the sides, frame by frame inwards, as sorted flat indices of the
+/// `[channels, height, width]` image.
 ///
 /// # Panics
 /// If the image has fewer than `d` values.
@@ -53,7 +71,7 @@ pub fn corner(shape: ImageShape, d: usize) -> Vec<usize> {
             found.push(index);
         }
     };
-    // Frame by frame inwards: its corner, then along both of its sides in turn.
+    // Frame by frame inwards: the corner of a frame, then along both of its sides in turn.
     for frame in 0..height.max(width) {
         let sides = (1..height.max(width)).flat_map(|k| [(frame + k, frame), (frame, frame + k)]);
         for (down, right) in std::iter::once((frame, frame)).chain(sides) {
@@ -76,20 +94,20 @@ pub fn corner(shape: ImageShape, d: usize) -> Vec<usize> {
 }
 
 fn check(shape: ImageShape, d: usize) {
-    assert!(d <= shape.numel(), "the core is part of the image: {d} of {shape} values");
+    assert!(d <= shape.numel(), "the core is larger than the image: {d} values, image {shape}");
 }
 
-/// Index lists that take rows apart into core and shell and put them together.
+/// Index lists that split rows into core and shell, and join them.
 #[derive(Clone, Debug)]
 pub struct CoreShell {
     core: Vec<u32>,
     shell: Vec<u32>,
-    /// Where every value of the whole lies in core followed by shell.
+    /// Position of every value in the concatenation of core and shell.
     back: Vec<u32>,
 }
 
 impl CoreShell {
-    /// The core at these indices of `n` values, in this order; the shell in increasing order.
+    /// The core at the given indices of `n` values, in the given order; the shell in increasing order.
     ///
     /// # Panics
     /// If an index is not below `n` or occurs twice.
@@ -103,10 +121,12 @@ impl CoreShell {
         for (i, &index) in shell.iter().enumerate() {
             place[index as usize] = Some(core.len() + i);
         }
-        let back = place.into_iter().map(|p| p.expect("every value lies in core or shell") as u32).collect();
+        let back = place.into_iter().map(|p| p.expect("every value is in the core or the shell") as u32).collect();
         Self { core: core.iter().map(|&i| i as u32).collect(), shell, back }
     }
 
+    /// The core of every row.
+    ///
     /// # Shapes
     /// - `x`: `[batch, n]`
     /// - output: `[batch, d]`
@@ -114,6 +134,8 @@ impl CoreShell {
         take(x, &self.core)
     }
 
+    /// The shell of every row.
+    ///
     /// # Shapes
     /// - `x`: `[batch, n]`
     /// - output: `[batch, n - d]`
@@ -121,6 +143,8 @@ impl CoreShell {
         take(x, &self.shell)
     }
 
+    /// Rows with the given core and shell.
+    ///
     /// # Shapes
     /// - `core`: `[batch, d]`
     /// - `shell`: `[batch, n - d]`
@@ -129,7 +153,11 @@ impl CoreShell {
         take(Tensor::cat(vec![core, shell], 1), &self.back)
     }
 
-    /// The shell in its places, zeros in those of the core.
+    /// Rows with the given shell, and zeros in place of the core.
+    ///
+    /// # Shapes
+    /// - `shell`: `[batch, n - d]`
+    /// - output: `[batch, n]`
     pub fn embed(&self, shell: Tensor<2>) -> Tensor<2> {
         let core = Tensor::zeros([shell.dims()[0], self.core.len()], (&shell.device(), shell.dtype()));
         self.join(core, shell)

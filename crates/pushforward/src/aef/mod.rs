@@ -1,21 +1,45 @@
-//! Autoencoders within flows: variational-style autoencoders made of invertible layers, and their baselines.
+//! Autoencoders within flows (AEF): autoencoders built as normalising flows, and their baselines.
 //!
 //! ```text
 //! data x -- preprocessing --> h -- encoder, core flow --> latent z -- prior flow --> z0 ~ N(0, I)
 //!                                                  \-- decoder --> deviations ~ N(0, I)
 //! ```
 //!
-//! Two families (Silvestri, Roos, Ambrogioni 2023, arXiv 2205.09546). In a [`PartitionModel`] some coordinates of the image,
-//! the core, become the latent and the rest, the shell, the deviations: the whole is an invertible map, trained by exact maximum
-//! likelihood. In an expansion the core is an additional linear function of the image; what is left is an ordinary
-//! [`LatentModel`] with an unusual recognition part, next to which stand VAE, VAE with inverse autoregressive flow and IWAE on the
-//! same networks. A deterministic [`Autoencoder`] and a flow on pixels ([`PixelFlow`]) complete the baselines.
+//! There are two kinds of AEF (Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546). In a [`PartitionModel`], some
+//! coordinates of the image, the core, become the latent, and the rest, the shell, becomes the deviations: the model is
+//! an invertible map, trained by exact maximum likelihood. In an expansion, the core is an additional linear function
+//! of the image; this gives an ordinary [`LatentModel`] with a special recognition model. The baselines are a VAE, a
+//! VAE with inverse autoregressive flow and IWAE on the same networks, a deterministic [`Autoencoder`], and a flow on
+//! pixels ([`PixelFlow`]).
 //!
-//! Images are rows `[batch, n]`, `n = channels * height * width`, in data space `[0, 1]`; every log-density is of the dequantised
-//! image in `[0, 1]^n`, in nats.
+//! Images are rows `[batch, n]`, `n = channels * height * width`, in data space `[0, 1]`; every log-density is of the
+//! dequantised image in `[0, 1]^n`, in nats.
 //!
-//! Reading order: `preprocessing`, `mask`, `network`, `output`, `partition`, `latent`, `baseline`, `model`, `marginal`,
-//! `objective`, `config`.
+//! Reading order: `preprocessing`, `mask`, `network`, `encoder`, `output`, `partition`, `latent`, `baseline`, `model`,
+//! `marginal`, `objective`, `config`.
+//!
+//! # Examples
+//! On a partition of the image, latent and deviations together determine the image.
+//! ```
+//! use pushforward::aef::ImageShape;
+//! use pushforward::aef::config::AefConfig;
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let text = "variant = 'center'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\n\
+//!     core = { kind = 'none' }\nprior = { kind = 'maf', layers = 1, hidden = 8 }";
+//! let config: AefConfig = toml::from_str(text)?;
+//! let shape = ImageShape { channels: 1, height: 4, width: 4 };
+//! let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! let pixels: Vec<f32> = (0..32).map(|i| 0.1 + 0.8 * (i as f32).sin().abs()).collect();
+//! let x = model.images(&pixels, 2);
+//! model.initialise(x.clone(), config.latent, &mut stream(0, Purpose::Source, 0));
+//! let code = model.encode(x.clone());
+//! let back = model.decode(code.z, code.deviations);
+//! assert!(to_host(&(back - x)).iter().all(|error| error.abs() < 1e-3));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 pub mod baseline;
 pub mod config;

@@ -1,4 +1,25 @@
-//! Models of the family behind one door: codes, images, samples, and what can be said of a density.
+//! The models of the family as one type: encoding, decoding and sampling.
+//!
+//! # Examples
+//! An item of a sample does not depend on the batch that it is computed in.
+//! ```
+//! use pushforward::aef::ImageShape;
+//! use pushforward::aef::config::AefConfig;
+//! use pushforward::aef::model::DrawRequest;
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let text = "variant = 'vae'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = 'none' }";
+//! let config: AefConfig = toml::from_str(text)?;
+//! let (shape, device) = (ImageShape { channels: 1, height: 3, width: 3 }, Device::flex());
+//! let mut model = config.init(shape, &device, &mut stream(0, Purpose::Init, 0));
+//! model.assume_initialised();
+//! let request = DrawRequest { count: 3, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 3 };
+//! let whole = model.sample(shape, 2, &request, &device, &mut |_| true);
+//! let last = model.sample(shape, 2, &DrawRequest { count: 1, first: 2, ..request }, &device, &mut |_| true);
+//! assert!(whole[2 * 9..].iter().zip(&last).all(|(a, b)| (a - b).abs() < 1e-5));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
@@ -10,7 +31,7 @@ use crate::bijector::Bijector;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::from_f32;
 
-/// A model of the family, on the built-in networks or others.
+/// A model of the family, on the built-in networks or your own.
 #[derive(Module, Debug)]
 pub enum AefModel<E: Module + EncoderNet = ImageEncoder, D: Module + DecoderNet = ImageDecoder> {
     /// AEF on a partition of the image.
@@ -23,36 +44,37 @@ pub enum AefModel<E: Module + EncoderNet = ImageEncoder, D: Module + DecoderNet 
     Flow(PixelFlow),
 }
 
-/// Images taken apart.
+/// Encoded images.
 #[derive(Clone, Debug)]
 pub struct Code {
     /// Latent, `[batch, d]`; of a flow on pixels the base variable.
     pub z: Tensor<2>,
-    /// What the image has beyond its latent, as standard normal numbers, `[batch, m]`; absent where the model keeps nothing of it.
+    /// The part of the image that the latent does not determine, as standard normal numbers, `[batch, m]`; `None` for
+    /// models without deviations.
     pub deviations: Option<Tensor<2>>,
 }
 
 impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
-    /// Pixels in data space, image by image, in the precision and on the device of the model.
+    /// Pixels in data space as a tensor, with the dtype and device of the model.
     ///
     /// # Shapes
-    /// - `pixels`: `count * n` values
+    /// - `pixels`: `count * n` values, image by image
     /// - output: `[count, n]`
     ///
     /// # Panics
-    /// If the pixels are not those of `count` images.
+    /// If the number of pixels is not a multiple of `count`, or `count` is 0.
     pub fn images(&self, pixels: &[f32], count: usize) -> Tensor<2> {
         let n = pixels.len() / count;
         assert_eq!(pixels.len(), count * n, "{count} images of one size have a multiple of {count} pixels");
         from_f32(pixels, [count, n], &self.preprocessing().norm.shift.val())
     }
 
-    /// Images in data space, `[batch, n]`, in both spaces of the model.
+    /// Images `[batch, n]` of data space, in data space and in the space of the model.
     pub fn prepare(&self, x: Tensor<2>) -> Prepared {
         self.preprocessing().forward(x)
     }
 
-    /// The stack from pixels to the space of the model.
+    /// The preprocessing, from data space to the space of the model.
     pub fn preprocessing(&self) -> &Preprocessing {
         match self {
             Self::Partition(m) => &m.preprocessing,
@@ -62,7 +84,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Takes images apart. A latent model answers with its code at noise zero.
+    /// Encodes images. The code of a latent-variable model is the latent at noise zero.
     ///
     /// # Shapes
     /// - `x`: `[batch, n]`
@@ -82,11 +104,11 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Puts images together; without deviations, the images at deviation zero.
+    /// Decodes images; without deviations, a representative image of every latent (see the `decode` of each model).
     ///
     /// # Shapes
     /// - `z`: `[batch, d]`
-    /// - `deviations`: `[batch, m]`, `m` as [`Self::deviations`] says
+    /// - `deviations`: `[batch, m]`, with `m` from [`Self::deviations`]
     /// - output: `[batch, n]`, in data space
     pub fn decode(&self, z: Tensor<2>, deviations: Option<Tensor<2>>) -> Tensor<2> {
         match self {
@@ -106,8 +128,8 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Base variables to latents. Give the model without gradients: an autoregressive prior takes as many passes as the latent has
-    /// coordinates.
+    /// Base variables to latents. The model should be without gradients (`module.valid()`): an autoregressive prior
+    /// takes one pass per coordinate of the latent.
     pub fn from_base(&self, z0: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Partition(m) => m.prior.inverse_and_ladj(z0).0,
@@ -116,7 +138,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Numbers in the deviations of an image of `n` values and a latent of `d`.
+    /// Number of deviations of an image of `n` values with a latent of size `d`.
     pub fn deviations(&self, n: usize, d: usize) -> usize {
         match self {
             Self::Partition(_) => n - d,
@@ -125,12 +147,13 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Whether images can be drawn: all models but the autoencoder have a prior.
+    /// Whether images can be sampled: all models but the autoencoder have a prior.
     pub fn generates(&self) -> bool {
         !matches!(self, Self::Autoencoder(_))
     }
 
-    /// Sets everything that depends on data, by one batch of images `[batch, n]` and noise for its latents from the stream.
+    /// Sets all data-dependent initial parameters from one batch of images `[batch, n]`, with noise for their latents
+    /// from the stream.
     pub fn initialise(&mut self, x: Tensor<2>, latent: usize, noise: &mut Stream) {
         let [batch, _] = x.dims();
         match self {
@@ -149,7 +172,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Takes loaded parameters for initialised ones.
+    /// Marks data-dependent parameters as initialised, after they were loaded.
     pub fn assume_initialised(&mut self) {
         match self {
             Self::Partition(m) => m.assume_initialised(),
@@ -163,28 +186,29 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
     }
 }
 
-/// What to draw.
+/// A request for samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DrawRequest {
     /// Number of images.
     pub count: usize,
-    /// Index of the first one; an image is the same in whatever batch it is drawn.
+    /// Index of the first image; an image depends on its index and the seed, not on its batch.
     pub first: u64,
-    /// Scale of the base variable; 1 is the model's own law.
+    /// Scale of the base variable; 1 for the model's distribution.
     pub temperature: f64,
-    /// Whether deviations are drawn, as the model's law has them; mean images otherwise.
+    /// Whether to draw deviations, as in the model's distribution; otherwise images are decoded without deviations.
     pub deviations: bool,
     /// Seed of the noise.
     pub seed: u64,
-    /// Images computed together.
+    /// Number of images per pass, at least 1.
     pub batch: usize,
 }
 
 impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
-    /// Draws images, `count * n` values in data space. `progress` is told the number done and answers whether to go on.
+    /// Samples images: `count * n` values in data space, fewer if stopped early. After every pass, `progress` receives
+    /// the number of images done and returns whether to continue.
     ///
     /// # Panics
-    /// If the model is an autoencoder: it has no prior.
+    /// If the model is an autoencoder, which has no prior, or `request.batch` is 0.
     pub fn sample(
         &self,
         shape: ImageShape,
@@ -218,7 +242,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
     }
 }
 
-/// Standard normal numbers in the precision and on the device of `like`.
+/// Standard normal numbers with the dtype and device of `like`.
 pub(super) fn normals<const D: usize, const L: usize>(
     noise: &mut Stream,
     shape: [usize; D],

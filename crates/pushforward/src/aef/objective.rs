@@ -1,4 +1,22 @@
-//! The training objective: minus what a model maximises, in nats per image; the squared error of the autoencoder.
+//! The training objective: the negative of a log-likelihood or its bound, in nats per image; for the autoencoder, the
+//! squared error.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::config::AefConfig;
+//! use pushforward::aef::{AefObjective, ImageShape, LossKind};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let config: AefConfig = toml::from_str("variant = 'flow'\nprior = { kind = 'none' }")?;
+//! let shape = ImageShape { channels: 1, height: 2, width: 2 };
+//! let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! model.assume_initialised();
+//! let images = model.prepare(Tensor::full([3, 4], 0.5, &Device::flex()));
+//! let loss = AefObjective { latent: config.latent }.of(&model, &images, &mut stream(0, Purpose::Source, 0));
+//! assert_eq!((loss.kind, loss.values.dims()), (LossKind::Nll, [3]));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use burn::tensor::Tensor;
 
@@ -9,32 +27,32 @@ use super::preprocessing::Prepared;
 use crate::rng::{Purpose, Stream, stream};
 use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
-/// Dequantised images in `[0, 1]`, image by image.
+/// A batch of dequantised images in `[0, 1]`.
 #[derive(Clone, Debug)]
 pub struct ImageBatch {
-    /// `count * n` values.
+    /// `count * n` values, image by image.
     pub pixels: Vec<f32>,
     /// Number of images.
     pub count: usize,
 }
 
-/// What a model of latent size `latent` is trained by.
+/// The training objective of [`AefModel`]s.
 #[derive(Clone, Copy, Debug)]
 pub struct AefObjective {
     /// Size of the latent.
     pub latent: usize,
 }
 
-/// Which objective a model is trained by.
+/// Kinds of training objectives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossKind {
     /// Exact negative log-likelihood.
     Nll,
-    /// A bound of it.
+    /// Upper bound of the negative log-likelihood.
     NegativeElbo,
-    /// The published objective of an expansion without noise: no likelihood, and unbounded below.
+    /// The published objective of an expansion without noise: not a likelihood, and unbounded below.
     ExtendedNll,
-    /// Squared error of the reconstruction.
+    /// Mean squared reconstruction error.
     SquaredError,
 }
 
@@ -50,20 +68,20 @@ impl LossKind {
     }
 }
 
-/// An objective with its figures.
+/// Values of the objective, and diagnostics.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// Which objective.
+    /// Kind of the objective.
     pub kind: LossKind,
-    /// What is minimised, per image, `[batch]`.
+    /// Loss of every image, to be minimised, `[batch]`.
     pub values: Tensor<1>,
-    /// Signs of health: the smallest scale of the decoder, and `log |det dz/dw|` of the recognition. Where the first falls to its
-    /// floor or the second grows for ever, an unbounded objective is running away.
+    /// Diagnostics: the smallest scale of the decoder, and `log |det dz/dw|` of the recognition model. If the first
+    /// falls to its floor or the second grows without bound, the training of an unbounded objective diverges.
     pub health: Vec<(&'static str, Tensor<1>)>,
 }
 
 impl AefObjective {
-    /// The objective of a batch; `noise` is read by models that draw.
+    /// The objective of a batch; `noise` is used by latent-variable models only.
     pub fn of<E: EncoderNet, D: DecoderNet>(
         &self,
         model: &AefModel<E, D>,

@@ -1,12 +1,29 @@
-//! The decoder's output distribution: a Gaussian in the space of the model, or a mixture of discretised logistics on pixel values.
+//! The decoder's output distribution: a Gaussian in the space of the model, or a mixture of discretised logistics on
+//! pixel values.
 //!
 //! ```text
 //! Gaussian     p(h | z) = prod_i N(h_i; mu_i(z), s_i),   s_i = max(scale, floor) + eps
-//! logistics    P(v | z) = prod_i sum_m pi_im [ sigma((x+ - mu_im) / s_im) - sigma((x- - mu_im) / s_im) ],   x+- = (v_i +- 1/2)/255
+//! logistics    P(v | z) = prod_i sum_m pi_im [ sigma((x+ - mu_im) / s_im) - sigma((x- - mu_im) / s_im) ]
+//!              x+- = (v_i +- 1/2)/255
 //! ```
 //!
-//! The outer bins of the mixture reach to infinity. Pixels are independent given z. Logistics: Salimans et al. 2017,
-//! arXiv 1701.05517, without its dependence between channels.
+//! The outer bins of the mixture extend to infinity. Pixels are independent given z. Logistics: Salimans et al. 2017,
+//! arXiv:1701.05517, without the dependence between channels.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::gaussian::LN_2PI;
+//! use pushforward::aef::output::Output;
+//! use pushforward::aef::preprocessing::Prepared;
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::tensor::scalar;
+//!
+//! let row = |value| Tensor::<2>::full([1, 2], value, &Device::flex());
+//! let images = Prepared { x: row(0.5), h: row(1.0), ladj: Tensor::full([1], 0.25, &Device::flex()) };
+//! let output = Output::Gaussian { mean: row(1.0), scale: row(1.0) };
+//! assert!((scalar(&output.log_density(&images)) - (0.25 - LN_2PI)).abs() < 1e-6);
+//! assert_eq!(scalar(&output.smallest_scale()), 1.0);
+//! ```
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation};
@@ -19,11 +36,11 @@ use super::preprocessing::Prepared;
 use crate::setting::SettingError;
 use crate::tensor::vector;
 
-/// Which output distribution, and how its scale comes about.
+/// Output distribution, and parametrisation of its scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum OutputConfig {
-    /// Gaussian of a scale that is not trained.
+    /// Gaussian with a fixed scale.
     Fixed {
         /// The scale.
         #[serde(default = "one")]
@@ -35,7 +52,7 @@ pub enum OutputConfig {
         #[serde(default)]
         floor: f64,
     },
-    /// Gaussian whose scale is computed from the latent.
+    /// Gaussian with a scale that depends on the latent.
     Dependent {
         /// Lowest scale.
         #[serde(default)]
@@ -64,7 +81,7 @@ impl Default for OutputConfig {
 }
 
 impl OutputConfig {
-    /// Maps that the network puts out for every channel of the image.
+    /// Number of network output maps per channel of the image.
     pub fn maps(&self) -> usize {
         match self {
             Self::Fixed { .. } | Self::Independent { .. } => 1,
@@ -76,16 +93,16 @@ impl OutputConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// Names the setting.
+    /// Names the setting that is out of range.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Fixed { scale } if !(scale.is_finite() && scale > 0.0) => {
-                Err(SettingError::new("scale", format!("is positive, found {scale}")))
+                Err(SettingError::new("scale", format!("must be positive, found {scale}")))
             }
             Self::Independent { floor } | Self::Dependent { floor } if !(floor.is_finite() && floor >= 0.0) => {
-                Err(SettingError::new("floor", format!("is not negative, found {floor}")))
+                Err(SettingError::new("floor", format!("must not be negative, found {floor}")))
             }
-            Self::Logistics { components: 0 } => Err(SettingError::new("components", "is at least 1, found 0")),
+            Self::Logistics { components: 0 } => Err(SettingError::new("components", "must be at least 1, found 0")),
             _ => Ok(()),
         }
     }
@@ -108,20 +125,20 @@ pub struct Decoder<D: Module> {
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "one value per batch")]
 pub enum Output {
-    /// In the space of the model.
+    /// Gaussian in the space of the model.
     Gaussian {
         /// `[batch, n]`
         mean: Tensor<2>,
         /// `[batch, n]`
         scale: Tensor<2>,
     },
-    /// On pixel values.
+    /// Mixture of discretised logistics on pixel values.
     Logistics(Logistics),
 }
 
 impl<D: DecoderNet> Decoder<D> {
-    /// A decoder around a network that puts out [`OutputConfig::maps`] maps for every channel. `pre_scale` is the initial trained
-    /// scale before softplus; `epsilon` is added to every scale.
+    /// A decoder with a network of [`OutputConfig::maps`] output maps per channel. `pre_scale` is the initial value of
+    /// a trained scale before softplus; `epsilon` is added to every scale.
     pub fn new(
         net: D,
         config: &OutputConfig,
@@ -139,6 +156,8 @@ impl<D: DecoderNet> Decoder<D> {
         }
     }
 
+    /// The output distribution given latents.
+    ///
     /// # Shapes
     /// - `z`: `[batch, latent]`
     pub fn forward(&self, z: Tensor<2>) -> Output {
@@ -186,8 +205,8 @@ impl Output {
         }
     }
 
-    /// Smallest scale of every image, a sign of health: a scale near its floor means that a pixel is copied. In the units of
-    /// the model's space, or of pixel values for the mixture.
+    /// Smallest scale of every image, `[batch]`, as a diagnostic: a scale near its floor means that the decoder copies
+    /// a pixel. In units of the model's space, or of pixel values for the mixture.
     pub fn smallest_scale(&self) -> Tensor<1> {
         match self {
             Self::Gaussian { scale, .. } => scale.clone().min_dim(1).squeeze_dim(1),
@@ -204,16 +223,17 @@ pub struct Logistics {
     log_scale: Tensor<3>,
 }
 
-/// Lowest logarithm of a scale: narrower than a 40th of a bin changes nothing.
+/// Smallest logarithm of a scale: a 40th of a bin, below which the probabilities of the bins hardly change.
 const LEAST_LOG_SCALE: f64 = -9.2;
 /// Initial logarithm of a scale, about a tenth of the range.
 const LOG_SCALE_OFFSET: f64 = -2.3;
 
 impl Logistics {
-    /// From raw outputs, `[batch, 3 components, n]`: weights, means around one half, logarithms of scales.
+    /// From network outputs, `[batch, 3 components, n]`: logits of weights, means relative to the initial ones,
+    /// logarithms of scales.
     fn new(raw: Tensor<3>, components: usize) -> Self {
         let part = |i: usize| raw.clone().narrow(1, i * components, components);
-        // Means start spread over the range, so that components do not start as copies of each other.
+        // The initial means are spread over the range, so that the components differ from the start.
         let spread: Vec<f64> = (0..components).map(|m| (m as f64 + 0.5) / components as f64).collect();
         let spread = vector(&spread, &raw).reshape([1, components, 1]);
         Self {
@@ -232,7 +252,7 @@ impl Logistics {
         let centred = value.clone() * (1.0 / 255.0) - self.mean.clone();
         let upper = (centred.clone() + 0.5 / 255.0) * inverse.clone();
         let lower = (centred.clone() - 0.5 / 255.0) * inverse.clone();
-        // log(sigma(a) - sigma(b)) = log sigma(a) + log sigma(-b) + log(1 - e^(b-a)): exact wherever the bin lies.
+        // log(sigma(a) - sigma(b)) = log sigma(a) + log sigma(-b) + log(1 - e^(b-a)): no cancellation in the tails.
         let width = inverse * (1.0 / 255.0);
         let inner = activation::log_sigmoid(upper.clone())
             + activation::log_sigmoid(lower.clone().neg())
@@ -251,7 +271,7 @@ impl Logistics {
         mean.clamp(0.0, 1.0)
     }
 
-    /// Mean and variance of the pixel values without their limits, each `[batch, n]`.
+    /// Mean and variance of the mixture on the whole real line, without the limits 0 and 1, each `[batch, n]`.
     pub fn moments(&self) -> (Tensor<2>, Tensor<2>) {
         let weight = self.log_weight.clone().exp();
         let mean = (weight.clone() * self.mean.clone()).sum_dim(1);
@@ -262,14 +282,15 @@ impl Logistics {
         (mean.squeeze_dim(1), variance)
     }
 
-    /// The value below which a mixture lies with probability `u`, by bisection, within `[0, 1]`.
+    /// Quantile function of the mixture, clipped to `[0, 1]`: the value with the cumulative probability `u`, by
+    /// bisection.
     ///
     /// # Shapes
     /// - `u`, output: `[batch, n]`
     pub fn quantile(&self, u: Tensor<2>) -> Tensor<2> {
         let [batch, n] = u.dims();
         let (mut low, mut high) = (u.zeros_like(), u.ones_like());
-        // A twentieth halving is finer than a thousandth of a bin.
+        // 2^-20 is less than a thousandth of a bin.
         for _ in 0..20 {
             let middle = (low.clone() + high.clone()) * 0.5;
             let at = middle.clone().reshape([batch, 1, n]) - self.mean.clone();

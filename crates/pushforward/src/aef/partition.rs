@@ -9,9 +9,35 @@
 //! ```
 //!
 //! with the core flow g and the prior flow f, both data to base, and scales that include their epsilon. Every line is
-//! invertible, so this is a normalising flow; the encoder sees nothing of the core, the decoder nothing of the shell (Silvestri,
-//! Roos, Ambrogioni 2023, arXiv 2205.09546). In the published models the rotation is the identity and core and shell are pixels;
-//! with a learned or wavelet rotation the core holds what matters most in the image.
+//! invertible, so the model is a normalising flow: the encoder does not depend on the core, nor the decoder on the
+//! shell (Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546). In the published models the rotation is the identity,
+//! and core and shell are pixels; with a learned rotation or a wavelet transform, the core holds the directions of
+//! largest variance, or the local averages.
+//!
+//! # Examples
+//! The base variable and the deviations determine the latent and the image.
+//! ```
+//! use pushforward::aef::config::AefConfig;
+//! use pushforward::aef::{AefModel, ImageShape};
+//! use pushforward::bijector::Bijector;
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let text = "variant = 'corner'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\n\
+//!     core = { kind = 'none' }\nprior = { kind = 'maf', layers = 1, hidden = 8 }";
+//! let config: AefConfig = toml::from_str(text)?;
+//! let shape = ImageShape { channels: 1, height: 2, width: 3 };
+//! let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! model.assume_initialised();
+//! let AefModel::Partition(aef) = &model else { unreachable!("a corner is a partition") };
+//! let x = Tensor::<2>::from_data([[0.2f32, 0.4, 0.6, 0.9, 0.5, 0.3]], &Device::flex());
+//! let encoding = aef.encode(&model.prepare(x.clone()));
+//! assert_eq!(encoding.deviations.dims(), [1, 6 - 2]);
+//! let z = aef.prior.inverse_and_ladj(encoding.z0).0;
+//! assert!(to_host(&(aef.decode(z, Some(encoding.deviations)) - x)).iter().all(|error| error.abs() < 1e-3));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -27,34 +53,34 @@ use crate::bijector::{Bijector, Flow, FlowStep, Transform};
 use crate::rng::{Purpose, stream};
 use crate::tensor::from_host;
 
-/// Opposite pairs of deviations that a mean image is over.
+/// Number of antithetic pairs of deviations over which a mean image is averaged.
 const MEAN_PAIRS: u64 = 8;
 
-/// The model.
+/// AEF on a partition of the image.
 #[derive(Module, Debug)]
 pub struct PartitionModel<E: Module, D: Module> {
     /// Data to `h`.
     pub preprocessing: Preprocessing,
-    /// `h` to the coordinates that are divided into core and shell.
+    /// `h` to the coordinates that are split into core and shell.
     pub rotation: Flow,
     /// Shell to mean and scale of the latent.
     pub encoder: Encoder<E>,
     /// Latent to mean and scale of the shell.
     pub decoder: Decoder<D>,
-    /// `g`, of the core.
+    /// Core flow `g`.
     pub core: Flow,
-    /// `f`, of the latent.
+    /// Prior flow `f`, on the latent.
     pub prior: Flow,
     #[module(skip)]
     split: CoreShell,
 }
 
-/// An image as the model sees it.
+/// Encoded images, and their log-densities.
 #[derive(Clone, Debug)]
 pub struct Encoding {
     /// Latent, `[batch, d]`.
     pub z: Tensor<2>,
-    /// Its base variable, `[batch, d]`.
+    /// Base variable of the latent, `[batch, d]`.
     pub z0: Tensor<2>,
     /// Standardised residuals of the shell, `[batch, n - d]`.
     pub deviations: Tensor<2>,
@@ -67,10 +93,7 @@ pub struct Encoding {
 }
 
 impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
-    /// Puts the parts together.
-    ///
-    /// # Panics
-    /// If the decoder's output is no Gaussian, when it is used.
+    /// A model of the given parts. The decoder must have a Gaussian output; the model panics in use otherwise.
     pub fn new(
         preprocessing: Preprocessing,
         rotation: Flow,
@@ -82,7 +105,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         Self { preprocessing, rotation, encoder, decoder, core, prior, split }
     }
 
-    /// How core and shell lie in the coordinates after the rotation.
+    /// The split into core and shell, in the coordinates after the rotation.
     pub fn split(&self) -> &CoreShell {
         &self.split
     }
@@ -107,10 +130,11 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         Encoding { z, z0, deviations, log_density, log_volume, smallest_scale }
     }
 
-    /// Latent and deviations to data; without deviations, to the image at `delta = 0`.
+    /// Images of latents and deviations. Without deviations: if there is no rotation, the image at `delta = 0`; with a
+    /// rotation, an estimate of the mean image `E[x | z]` over a fixed set of deviations.
     ///
-    /// A rotated core is a large part of the image, and the encoder has never seen a shell without deviations; there the image without
-    /// deviations is the mean `E[x | z]`, over a fixed set of them.
+    /// The image at `delta = 0` is not useful after a rotation: the core is a large part of the image, and the encoder
+    /// was not trained on shells without deviations.
     ///
     /// # Shapes
     /// - `z`: `[batch, d]`
@@ -142,7 +166,8 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
             / (2 * MEAN_PAIRS) as f64
     }
 
-    /// Sets everything that depends on data by one batch; a learned rotation starts at its principal components.
+    /// Sets all data-dependent initial parameters from one batch `[batch, n]`; a learned rotation is set to its
+    /// principal components.
     pub fn initialise(&mut self, x: Tensor<2>) {
         let h = self.preprocessing.initialise(x);
         if let [FlowStep { transform: Transform::Orthogonal(rotation), .. }] = self.rotation.steps.as_mut_slice() {
@@ -156,7 +181,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         self.prior.initialise(mean + scale * core);
     }
 
-    /// Takes loaded parameters for initialised ones.
+    /// Marks data-dependent parameters as initialised, after they were loaded.
     pub fn assume_initialised(&mut self) {
         self.preprocessing.assume_initialised();
         for flow in [&mut self.rotation, &mut self.core, &mut self.prior] {
@@ -172,7 +197,8 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         let Output::Gaussian { mean, scale } = self.decoder.forward(z) else {
             panic!("a partition needs a Gaussian output: mixtures have no deviations");
         };
-        // The mean is an image; the scales belong to the coordinates after the rotation.
+        // The decoder's mean is an image before the rotation; its scales are those of the coordinates after the
+        // rotation.
         let mean = if self.rotation.steps.is_empty() { mean } else { self.rotation.forward_and_ladj(mean).0 };
         (self.split.shell(mean), self.split.shell(scale))
     }

@@ -1,15 +1,30 @@
-//! Principal components of a batch, from which a learned core starts.
+//! Principal components of a batch, the initial value of a learned core.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::principal::principal_axes;
+//! use pushforward::burn::tensor::{Device, Tensor};
+//!
+//! let on_a_line = Tensor::<2>::from_data([[0.0f32, 1.0], [3.0, 5.0], [6.0, 9.0]], &Device::flex()); // along (3, 4)
+//! let axes = principal_axes(&on_a_line, 2);
+//! assert_eq!(axes.len(), 1);
+//! assert!((axes[0][0].abs() - 0.6).abs() < 1e-6 && (axes[0][1].abs() - 0.8).abs() < 1e-6);
+//! ```
 
 use burn::tensor::Tensor;
 use faer::{Mat, Side};
 
 use crate::tensor::to_host;
 
-/// Unit vectors along which the rows vary most, in falling order; fewer than `count` where the rows span less.
+/// Unit vectors of largest variance of the rows, in decreasing order; fewer than `count` if the rows span fewer
+/// directions.
 ///
 /// # Shapes
 /// - `x`: `[batch, n]`
 /// - output: at most `count` vectors of length `n`
+///
+/// # Panics
+/// If `x` has no rows.
 pub fn principal_axes(x: &Tensor<2>, count: usize) -> Vec<Vec<f64>> {
     let [batch, n] = x.dims();
     let mut rows = to_host(x);
@@ -17,7 +32,8 @@ pub fn principal_axes(x: &Tensor<2>, count: usize) -> Vec<Vec<f64>> {
         let mean = (0..batch).map(|i| rows[i * n + column]).sum::<f64>() / batch as f64;
         (0..batch).for_each(|i| rows[i * n + column] -= mean);
     }
-    // The inner products of the rows have the same non-zero eigenvalues as their covariance, and there are fewer rows than columns.
+    // The Gram matrix of the rows has the same non-zero eigenvalues as their scatter matrix, and is smaller: there are
+    // usually fewer rows than columns.
     let rows = Mat::from_fn(batch, n, |i, j| rows[i * n + j]);
     let gram = &rows * rows.transpose();
     let Ok(eigen) = gram.self_adjoint_eigen(Side::Lower) else { return Vec::new() };

@@ -1,4 +1,5 @@
-//! Learned scale and shift per channel, initialised so that the first batch comes out with mean 0 and deviation 1.
+//! Learned scale and shift per channel, initialised so that the first batch has mean 0 and standard deviation 1
+//! afterwards.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -6,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::map::Bijector;
 use crate::tensor::{from_host, to_host};
 
-/// Floor of a scale.
+/// Added to every scale.
 const EPS: f64 = 1e-5;
 
 /// `z = (x - shift) / (exp(log_scale) + 1e-5)` with one scale and shift per channel.
@@ -15,11 +16,28 @@ const EPS: f64 = 1e-5;
 /// ladj = -(features / channels) sum_c log(exp(log_scale_c) + 1e-5)
 /// ```
 ///
-/// Features are channels times positions, the channel being the slower index: one channel shares its scale among all features, as
-/// the flows of Silvestri, Roos, Ambrogioni 2023 (arXiv:2205.09546) do, and as many channels as features share none.
+/// Features are channels times positions, with the channel as the slower index. With a single channel, all features
+/// share one scale, as in the flows of Silvestri, Roos, Ambrogioni 2023 (arXiv:2205.09546); with as many channels as
+/// features, every feature has its own.
 ///
-/// [`Bijector::initialise_from`] sets the statistics from a batch; before that, or [`Bijector::assume_initialised`], every use panics.
-/// Whether it happened is not stored with the parameters. Reference: Kingma, Dhariwal 2018 (arXiv:1807.03039), section 3.1.
+/// [`Bijector::initialise_from`] sets scale and shift from a batch. Before that, or [`Bijector::assume_initialised`],
+/// every use panics; whether a layer is initialised is not stored with its parameters.
+///
+/// Reference: Kingma, Dhariwal 2018 (arXiv:1807.03039), section 3.1.
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{ActNorm, Bijector};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let x = Tensor::<2>::from_data([[1.0f32], [3.0], [5.0]], &Device::flex()); // mean 3, standard deviation 2
+/// let mut norm = ActNorm::init(1, &Device::flex());
+/// norm.initialise_from(&x, false);
+/// let (z, ladj) = norm.forward_and_ladj(x);
+/// assert!((to_host(&z)[0] + 1.0).abs() < 1e-4);
+/// assert!((to_host(&ladj)[0] + 2f64.ln()).abs() < 1e-4);
+/// ```
 #[derive(Module, Debug)]
 pub struct ActNorm {
     /// `[channels]`
@@ -30,7 +48,7 @@ pub struct ActNorm {
 }
 
 impl ActNorm {
-    /// A normalisation of the given number of channels that waits for its statistics.
+    /// An ActNorm layer of the given number of channels, to be initialised with data.
     ///
     /// # Panics
     /// If `channels` is 0.
@@ -44,7 +62,7 @@ impl ActNorm {
         self.shift.dims()[0]
     }
 
-    /// Batch and positions of a point.
+    /// Batch size and number of positions.
     fn split(&self, x: &Tensor<2>) -> [usize; 2] {
         let ([batch, features], channels) = (x.dims(), self.channels());
         assert!(
@@ -54,7 +72,7 @@ impl ActNorm {
         [batch, features / channels]
     }
 
-    /// Scale and shift, `[1, channels, 1]`, and the log-determinant of multiplying by the scale, `[batch]`.
+    /// Scale and shift, `[1, channels, 1]`, and the log-determinant of a multiplication by the scale, `[batch]`.
     fn parts(&self, x: &Tensor<2>) -> (Tensor<3>, Tensor<3>, Tensor<1>) {
         assert!(
             self.initialised,
@@ -74,10 +92,10 @@ impl ActNorm {
 }
 
 impl Bijector for ActNorm {
-    /// Sets the statistics so that `x` leaves with mean 0 and deviation 1 (that of `n - 1`) in every channel: through `forward`, or
-    /// through `inverse` if `inverted`. Does nothing to a layer that has its statistics.
+    /// Sets scale and shift so that `forward`, or `inverse` if `inverted`, maps `x` to mean 0 and standard deviation 1
+    /// (with `n - 1`) in every channel. Does nothing if the layer is initialised already.
     ///
-    /// Deviations below `1e-6` count as `1e-6`.
+    /// Standard deviations below `1e-6` count as `1e-6`.
     ///
     /// # Shapes
     /// - `x`: `[batch, features]`
@@ -111,7 +129,7 @@ impl Bijector for ActNorm {
         self.initialised = true;
     }
 
-    /// Declares the parameters initialised, after they were loaded.
+    /// Marks the layer as initialised, after its parameters were loaded.
     fn assume_initialised(&mut self) {
         self.initialised = true;
     }
@@ -127,7 +145,7 @@ impl Bijector for ActNorm {
     }
 }
 
-/// Gives a parameter new values where it lives; its gradient setting stays.
+/// Replaces the values of a parameter; device and gradient setting stay as they are.
 fn set(param: &mut Param<Tensor<1>>, values: &[f64]) {
     *param = param.clone().map(|old| {
         let requires = old.is_require_grad();

@@ -10,6 +10,18 @@ use super::map::{Bijector, constant_ladj};
 /// ```text
 /// ladj = features log |scale|
 /// ```
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Affine, Bijector};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let x = Tensor::<2>::from_data([[0.0f32, 1.0, -1.0]], &Device::flex());
+/// let (y, ladj) = Affine::new(2.0, 1.0).forward_and_ladj(x);
+/// assert_eq!(to_host(&y), [1.0, 3.0, -1.0]);
+/// assert!((to_host(&ladj)[0] - 3.0 * 2f64.ln()).abs() < 1e-6);
+/// ```
 #[derive(Module, Debug)]
 pub struct Affine {
     #[module(skip)]
@@ -19,7 +31,7 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// The map of the given scale and shift.
+    /// The map with the given scale and shift.
     ///
     /// # Panics
     /// If `scale` is zero or one of the numbers is not finite.

@@ -1,13 +1,16 @@
-//! Networks that choose the parameters of maps of single numbers: dense, or masked so that each feature sees those before it.
+//! Networks that compute the parameters of scalar maps: dense, or masked so that the parameters of a feature depend on
+//! the features before it.
 //!
 //! ```text
 //! h = W_0 x + b_0      h = h + W_2 relu(W_1 relu(h) + b_1) + b_2  per block      out = W h + b
 //! ```
 //!
-//! Masks of the autoregressive network: input `i` has degree `i + 1`, hidden unit `j` has `(j mod max(1, d - 1)) + min(1, d - 1)`, all
-//! outputs of feature `i` have `i + 1`. A weight from degree `p` to degree `q` is kept if `q >= p`, towards the outputs if `q > p`.
+//! Masks of the autoregressive network of `d` features: input `i` has the degree `i + 1`, hidden unit `j` the degree
+//! `(j mod max(1, d - 1)) + min(1, d - 1)`, and all outputs of feature `i` have the degree `i + 1`. A weight from
+//! degree `p` to degree `q` is kept if `q >= p`; towards the outputs, if `q > p`.
 //!
-//! References: Germain et al. 2015 (arXiv:1502.03509); degrees, blocks and initial weights as in nflows 0.14 (Durkan et al. 2020).
+//! References: Germain et al. 2015 (arXiv:1502.03509); degrees, blocks and initial weights as in nflows 0.14 (Durkan et
+//! al. 2020).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -19,9 +22,26 @@ use crate::nn::{Fill, parameter};
 use crate::rng::Stream;
 
 /// Configuration of a [`Conditioner`].
+///
+/// # Examples
+/// The parameters of a dense network start at zero; those of the first feature of a masked network ignore the input.
+/// ```
+/// use pushforward::bijector::ConditionerConfig;
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let (device, mut weights) = (Device::flex(), stream(0, Purpose::Init, 0));
+/// let config = ConditionerConfig { parameters: 2, hidden: 8, blocks: 1 };
+/// let x = Tensor::<2>::from_data([[1.0f32, -2.0], [0.0, 5.0]], &device);
+/// let dense = config.dense(2, 3, &device, &mut weights).forward(x.clone());
+/// assert_eq!(to_host(&dense), [0.0; 12]);
+/// let masked = to_host(&config.masked(2, &device, &mut weights).forward(x)); // [batch, features, parameters]
+/// assert_eq!(masked[..2], masked[4..6]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ConditionerConfig {
-    /// Parameters of every feature.
+    /// Number of parameters per feature.
     pub parameters: usize,
     /// Width of the hidden layers.
     pub hidden: usize,
@@ -30,7 +50,8 @@ pub struct ConditionerConfig {
 }
 
 impl ConditionerConfig {
-    /// A network whose parameters of a feature depend on the features before it (MADE). Residual branches start near zero.
+    /// A masked network (MADE): the parameters of a feature depend on the features before it. Residual branches start
+    /// near zero.
     ///
     /// # Panics
     /// If `features` is 0.
@@ -60,7 +81,7 @@ impl ConditionerConfig {
         self.dense_before(inputs, MaskedLinear::dense(output.init(device, stream)), device, stream)
     }
 
-    /// Dense layers before a given last one.
+    /// Dense layers before a given output layer.
     fn dense_before(&self, inputs: usize, output: MaskedLinear, device: &Device, stream: &mut Stream) -> Conditioner {
         let hidden = LinearConfig::new(self.hidden, self.hidden);
         Conditioner {
@@ -77,7 +98,7 @@ impl ConditionerConfig {
     }
 }
 
-/// A square layer with weights and offsets uniform in `+-1e-3`.
+/// A square layer with weights and biases uniform in `[-1e-3, 1e-3]`.
 fn small(width: usize, device: &Device, stream: &mut Stream) -> Linear {
     let fill = Fill::Uniform(1e-3);
     Linear {
@@ -93,7 +114,7 @@ pub struct Conditioner {
     pub input: MaskedLinear,
     /// The residual blocks.
     pub blocks: Vec<ConditionerBlock>,
-    /// `[hidden, features * parameters]`, the parameters of a feature next to each other.
+    /// `[hidden, features * parameters]`, feature by feature.
     pub output: MaskedLinear,
     parameters: usize,
 }
@@ -125,10 +146,10 @@ impl Conditioner {
     }
 }
 
-/// A linear layer some of whose weights may be held at zero.
+/// A linear layer with an optional mask on its weights.
 #[derive(Module, Debug)]
 pub struct MaskedLinear {
-    /// Weights, of which those under the mask do nothing, and offsets.
+    /// Weights and biases; masked weights have no effect.
     pub linear: Linear,
     /// `[inputs, outputs]`, 1 where a weight is kept; not a parameter.
     mask: Option<Tensor<2>>,
@@ -139,7 +160,7 @@ impl MaskedLinear {
         Self { linear, mask: None }
     }
 
-    /// Keeps the weights whose degrees `keep` accepts.
+    /// Keeps the weights for which `keep(from, to)` is true, and masks the others.
     fn masked(self, from: &[usize], to: &[usize], keep: impl Fn(usize, usize) -> bool, device: &Device) -> Self {
         let pairs = from.iter().flat_map(|&f| to.iter().map(move |&t| (f, t)));
         let mask: Vec<f32> = pairs.map(|(f, t)| f32::from(keep(f, t))).collect();
@@ -151,7 +172,8 @@ impl MaskedLinear {
     fn layer(&self) -> Linear {
         let weight = self.linear.weight.val();
         let weight = match &self.mask {
-            // A constant outside of every graph, so that graphs built at the same time on copies of a module share no node.
+            // A constant outside every autodiff graph, so that graphs built in parallel on copies of a module share no
+            // node.
             Some(mask) => weight.clone() * mask.clone().without_autodiff().cast(weight.dtype()),
             None => weight,
         };

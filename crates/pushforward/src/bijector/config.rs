@@ -1,4 +1,4 @@
-//! Flows as a recipe spells them.
+//! Configuration of flows.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -12,28 +12,42 @@ use super::{
 use crate::rng::Stream;
 use crate::setting::SettingError;
 
-/// Which flow.
+/// Configuration of a flow, as in a recipe.
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::FlowConfig;
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::rng::{Purpose, stream};
+///
+/// let config: FlowConfig = toml::from_str("kind = 'maf'\nlayers = 2\nhidden = 8")?;
+/// let flow = config.init(3, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// assert_eq!(flow.steps.len(), 2 * 3); // permutation, autoregressive map and ActNorm of every layer
+/// assert!(toml::from_str::<FlowConfig>("kind = 'maf'\nlayer = 2").is_err());
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FlowConfig {
-    /// The identity: the density is the standard normal one.
+    /// The identity: the density is that of the standard normal distribution.
     None {},
     /// Masked autoregressive: `forward` (density) in one pass, `inverse` (sampling) in one pass per feature.
     Maf(MafConfig),
-    /// Inverse autoregressive: the same maps the other way round, so that `inverse` takes one pass.
+    /// Inverse autoregressive: the inverses of the same maps, so that `inverse` takes one pass.
     Iaf(MafConfig),
-    /// Affine couplings: one pass either way.
+    /// Affine couplings: one pass in either direction.
     RealNvp(RealNvpConfig),
-    /// Rational-quadratic splines, in couplings or autoregressive.
+    /// Rational-quadratic splines, in couplings or autoregressive maps.
     Spline(SplineConfig),
-    /// Autoregressive over tokens by transformers: `forward` in one pass, `inverse` in one step per token.
+    /// Autoregressive over tokens, with transformers: `forward` in one pass, `inverse` in one step per token.
     TarFlow(TarFlowConfig),
 }
 
 /// Settings of masked and of inverse autoregressive flows.
 ///
-/// Every layer reverses the features, maps each affinely given those before it, and normalises with one scale and shift for all
-/// features. The defaults are those of Silvestri, Roos, Ambrogioni 2023 (arXiv:2205.09546).
+/// Every layer reverses the order of the features, applies an affine map to each feature given those before it, and
+/// normalises with one scale and shift for all features. The defaults are those of Silvestri, Roos, Ambrogioni 2023
+/// (arXiv:2205.09546).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MafConfig {
@@ -41,9 +55,9 @@ pub struct MafConfig {
     pub layers: usize,
     /// Width of the hidden layers of the masked networks.
     pub hidden: usize,
-    /// Their residual blocks.
+    /// Residual blocks of each network.
     pub blocks: usize,
-    /// How scales are made.
+    /// Parametrisation of the scales.
     pub scale: Scale,
 }
 
@@ -53,13 +67,13 @@ impl Default for MafConfig {
     }
 }
 
-/// What lies between layers, so that different features meet.
+/// Mixing of the features between layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mixing {
-    /// The order is reversed, so that the halves of a coupling alternate.
+    /// Reverses the order, so that the halves of a coupling alternate.
     Reverse,
-    /// A random order, drawn once.
+    /// A fixed random order.
     Shuffle,
     /// A learned linear map that starts as a random rotation.
     Linear,
@@ -67,7 +81,7 @@ pub enum Mixing {
 
 /// Settings of flows of affine couplings (Dinh, Sohl-Dickstein, Bengio 2017, arXiv:1605.08803).
 ///
-/// Every layer normalises each feature, mixes, and maps half of the features affinely given the other half.
+/// Every layer normalises each feature, mixes, and applies an affine map to half of the features given the other half.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RealNvpConfig {
@@ -75,11 +89,11 @@ pub struct RealNvpConfig {
     pub layers: usize,
     /// Width of the hidden layers of the networks.
     pub hidden: usize,
-    /// Their residual blocks.
+    /// Residual blocks of each network.
     pub blocks: usize,
-    /// How scales are made.
+    /// Parametrisation of the scales.
     pub scale: Scale,
-    /// What lies between layers.
+    /// Mixing of the features between layers.
     pub mixing: Mixing,
 }
 
@@ -91,8 +105,8 @@ impl Default for RealNvpConfig {
 
 /// Settings of flows of rational-quadratic splines (Durkan et al. 2019, arXiv:1906.04032).
 ///
-/// Every layer normalises each feature, mixes, and maps features by splines: half of them given the other half, or each given those
-/// before it.
+/// Every layer normalises each feature, mixes, and applies splines to half of the features given the other half, or to
+/// each feature given those before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SplineConfig {
@@ -100,15 +114,15 @@ pub struct SplineConfig {
     pub layers: usize,
     /// Width of the hidden layers of the networks.
     pub hidden: usize,
-    /// Their residual blocks.
+    /// Residual blocks of each network.
     pub blocks: usize,
-    /// Pieces of a spline.
+    /// Number of pieces of a spline.
     pub bins: usize,
-    /// Where splines end and the identity begins.
+    /// The splines act on `[-bound, bound]`; outside they are the identity.
     pub bound: f64,
-    /// Each feature given those before it (`inverse` takes one pass per feature), not half of them given the other half.
+    /// Whether to use autoregressive maps, whose `inverse` takes one pass per feature, in place of couplings.
     pub autoregressive: bool,
-    /// What lies between layers.
+    /// Mixing of the features between layers.
     pub mixing: Mixing,
 }
 
@@ -120,7 +134,7 @@ impl Default for SplineConfig {
 
 /// Settings of transformer autoregressive flows (Zhai et al. 2024, arXiv:2412.06329).
 ///
-/// Every layer maps tokens affinely given those before them; then their order is reversed.
+/// Every layer applies an affine map to each token given those before it, and then reverses the order of the tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TarFlowConfig {
@@ -130,11 +144,11 @@ pub struct TarFlowConfig {
     pub token: usize,
     /// Width of the transformers.
     pub width: usize,
-    /// Their blocks.
+    /// Blocks of each transformer.
     pub blocks: usize,
-    /// Their attention heads, which divide the width.
+    /// Attention heads of each transformer; must divide the width.
     pub heads: usize,
-    /// Largest logarithm of a scale.
+    /// Largest absolute logarithm of a scale.
     pub clip: f64,
 }
 
@@ -148,7 +162,7 @@ impl FlowConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// Says which setting is outside, and what it may be.
+    /// Names the setting that is out of range, and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         match self {
             Self::None {} => Ok(()),
@@ -184,10 +198,10 @@ impl FlowConfig {
         }
     }
 
-    /// Checks the settings, and that the flow can map points with the given number of features.
+    /// Checks the settings, also against the number of features of the points.
     ///
     /// # Errors
-    /// Says which setting does not fit, and what it may be.
+    /// Names the setting that is out of range or does not fit, and its allowed values.
     pub fn validate_for(&self, features: usize) -> Result<(), SettingError> {
         self.validate()?;
         at_least_one("features", features)?;
@@ -202,10 +216,11 @@ impl FlowConfig {
         }
     }
 
-    /// Draws the weights of a flow of points with the given number of features.
+    /// A flow on points with the given number of features, with random initial weights.
     ///
-    /// Flows with [`ActNorm`] layers have to be initialised with data: [`Flow::initialise`] for those that training maps
-    /// `forward`, [`Flow::initialise_inverse`] for the others, [`Bijector::assume_initialised`](super::Bijector::assume_initialised) after loading parameters.
+    /// Flows with [`ActNorm`] layers have to be initialised with data: by [`Flow::initialise`] if training uses
+    /// `forward`, by [`Flow::initialise_inverse`] if it uses `inverse`. After loading parameters, call
+    /// [`Bijector::assume_initialised`](super::Bijector::assume_initialised) instead.
     ///
     /// # Panics
     /// If a setting is out of range or does not fit the features (see [`FlowConfig::validate_for`]).
@@ -216,7 +231,8 @@ impl FlowConfig {
         match self {
             Self::None {} => Flow::default(),
             Self::Maf(config) => config.init(features, false, device, stream),
-            // Each layer ends with the inverse of ActNorm, which therefore multiplies where these flows are fast.
+            // Each layer ends with the inverse of ActNorm, so that ActNorm multiplies in the fast direction of these
+            // flows.
             Self::Iaf(config) => config.init(features, true, device, stream).inverse(),
             Self::RealNvp(config) => config.init(features, device, stream),
             Self::Spline(config) => config.init(features, device, stream),
@@ -279,7 +295,7 @@ impl TarFlowConfig {
     }
 }
 
-/// Layers of a normalisation per feature, a mixing and a map.
+/// A flow whose layers are an ActNorm per feature, a mixing and a map.
 fn layers(
     count: usize,
     mixing: Mixing,

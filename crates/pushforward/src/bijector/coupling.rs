@@ -1,4 +1,4 @@
-//! Couplings: half of the features choose the map of the other half.
+//! Couplings: half of the features determine the map of the other half.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -8,15 +8,33 @@ use super::elementwise::Elementwise;
 use super::map::{Bijector, check_features, constant_ladj, sum_features};
 use crate::rng::Stream;
 
-/// `z_1 = x_1`, `z_2 = g(x_2; theta(x_1))` with an increasing map `g` of the line, a network `theta`, and the two halves of the
-/// features, of which the second is the larger where their number is odd.
+/// `z_1 = x_1`, `z_2 = g(x_2; theta(x_1))` with an increasing scalar map `g`, a network `theta`, and the two halves of
+/// the features; the second half is the larger one if their number is odd.
 ///
 /// ```text
 /// ladj = sum_i log g'(x_2i; theta_i(x_1))
 /// ```
 ///
-/// Starts as the identity if zero parameters make `g` the identity. A single feature is mapped by learned constants. Both directions
-/// cost one evaluation of the network. Reference: Dinh, Sohl-Dickstein, Bengio 2017 (arXiv:1605.08803).
+/// Starts as the identity if `g` is the identity at zero parameters. A single feature has no first half; its parameters
+/// are then learned constants. Both directions cost one evaluation of the network.
+///
+/// Reference: Dinh, Sohl-Dickstein, Bengio 2017 (arXiv:1605.08803).
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Bijector, Coupling, Elementwise, Scale};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let device = Device::flex();
+/// let map = Elementwise::Affine(Scale::Bounded { m: 2.0 });
+/// let layer = Coupling::init(map, 4, 8, 1, &device, &mut stream(0, Purpose::Init, 0));
+/// let x = Tensor::<2>::from_data([[0.5f32, -1.0, 2.0, 0.25]], &device);
+/// let (z, ladj) = layer.forward_and_ladj(x);
+/// assert_eq!(to_host(&z), [0.5, -1.0, 2.0, 0.25]); // the identity at the start
+/// assert_eq!(to_host(&ladj), [0.0]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Coupling {
     /// The network.
@@ -38,7 +56,7 @@ impl Coupling {
     ) -> Self {
         let first = features / 2;
         let config = ConditionerConfig { parameters: map.parameters(), hidden, blocks };
-        // Without a first half the network sees one zero.
+        // Without a first half the input of the network is a single zero.
         let network = config.dense(first.max(1), features - first, device, stream);
         Self { network, map, features }
     }

@@ -1,4 +1,4 @@
-//! Increasing maps of single numbers whose parameters a network chooses: what couplings and autoregressive maps apply.
+//! Increasing scalar maps with given parameters, which couplings and autoregressive maps apply to every feature.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -7,21 +7,37 @@ use super::map::softplus;
 use super::spline;
 use crate::setting::SettingError;
 
-/// A family of increasing maps of the line.
+/// A family of increasing maps of the real line.
+///
+/// # Examples
+/// A spline with zero parameters is the identity.
+/// ```
+/// use pushforward::bijector::Elementwise;
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let spline = Elementwise::Spline { bins: 4, bound: 3.0 };
+/// let x = Tensor::<2>::from_data([[-5.0f32, 0.3, 2.0]], &Device::flex());
+/// let parameters = Tensor::zeros([1, 3, spline.parameters()], &Device::flex());
+/// let (y, log_slope) = spline.forward(x.clone(), parameters);
+/// assert!(to_host(&(y - x)).iter().all(|difference| difference.abs() < 1e-5));
+/// assert!(to_host(&log_slope).iter().all(|value| value.abs() < 1e-5));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Elementwise {
-    /// `y = s x + t`; the parameters are `a`, which makes `s`, and `t`.
+    /// `y = s x + t`; the parameters are `a`, from which `s` is computed, and `t`.
     Affine(Scale),
-    /// A rational-quadratic spline on `[-bound, bound]` and the identity outside (Durkan et al. 2019, arXiv:1906.04032).
+    /// A rational-quadratic spline on `[-bound, bound]` and the identity outside (Durkan et al. 2019,
+    /// arXiv:1906.04032).
     Spline {
-        /// Number of its pieces, at least 2.
+        /// Number of pieces, at least 2.
         bins: usize,
-        /// Where it ends.
+        /// End of the interval on which the spline acts.
         bound: f64,
     },
 }
 
-/// How a positive scale is made of an unbounded number `a`.
+/// Parametrisation of a positive scale `s` by an unbounded number `a`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Scale {
@@ -29,7 +45,7 @@ pub enum Scale {
     Softplus {},
     /// `s = exp(m tanh(a / m))`: between `exp(-m)` and `exp(m)`, and 1 at `a = 0`.
     Bounded {
-        /// Largest logarithm of the scale.
+        /// Largest absolute logarithm of the scale.
         m: f64,
     },
 }
@@ -38,7 +54,7 @@ impl Scale {
     /// Checks the settings.
     ///
     /// # Errors
-    /// Says which setting is outside, and what it may be.
+    /// Names the setting that is out of range, and its allowed values.
     pub(super) fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Bounded { m } if !(m > 0.0 && m.is_finite()) => {
@@ -72,7 +88,7 @@ impl Elementwise {
         }
     }
 
-    /// The maps of `parameters` at `x`, and the logarithms of their slopes.
+    /// The maps with the given parameters at `x`, and the logarithms of their slopes.
     ///
     /// # Shapes
     /// - `x`, outputs: `[batch, features]`
@@ -111,7 +127,7 @@ fn parts(parameters: Tensor<3>) -> [Tensor<2>; 2] {
     [0, 1].map(|i| parameters.clone().narrow(2, i, 1).reshape([batch, features]))
 }
 
-/// `m tanh(a / m)`: `a` near zero, never beyond `m`.
+/// `m tanh(a / m)`: about `a` near zero, bounded by `m`.
 pub(super) fn soft_clip<const D: usize>(a: Tensor<D>, m: f64) -> Tensor<D> {
     (a * m.recip()).tanh() * m
 }

@@ -1,5 +1,7 @@
-//! Composition of invertible maps: flows, and the built-in maps as one type. A flow may be a map of another one's features, so the three
-//! types need each other.
+//! Composition of invertible maps: flows, and the built-in maps as one type.
+//!
+//! [`Flow`], [`Transform`] and [`Leading`] are in one file because they are mutually recursive: a flow on some of the
+//! features is itself a transform.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -19,6 +21,21 @@ use super::tar_flow::TarFlow;
 /// A chain of invertible maps, in the order in which `forward` applies them; the empty chain is the identity.
 ///
 /// `T` is [`Transform`], or any [`Bijector`] of your own.
+///
+/// # Examples
+/// The density of `x / 2` for standard normal `x`.
+/// ```
+/// use pushforward::bijector::{Affine, Flow, FlowStep, Transform};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let flow = Flow { steps: vec![FlowStep::new(Transform::Affine(Affine::new(2.0, 0.0)))] };
+/// let log_density = to_host(&flow.log_density(Tensor::zeros([1, 1], &Device::flex())))[0];
+/// let expected = 2f64.ln() - 0.5 * std::f64::consts::TAU.ln();
+/// assert!((log_density - expected).abs() < 1e-6);
+/// let standard = to_host(&Flow::<Transform>::default().log_density(Tensor::zeros([1, 1], &Device::flex())))[0];
+/// assert!((log_density - standard - 2f64.ln()).abs() < 1e-6);
+/// ```
 #[derive(Module, Debug)]
 pub struct Flow<T: Module = Transform> {
     /// The maps.
@@ -41,7 +58,7 @@ pub struct FlowStep<T: Module = Transform> {
 }
 
 impl<T: Module> FlowStep<T> {
-    /// The map as it is.
+    /// The map itself, not inverted.
     pub fn new(transform: T) -> Self {
         Self { transform, inverted: false }
     }
@@ -53,7 +70,8 @@ impl<T: Module> FlowStep<T> {
 }
 
 impl<T: Bijector> FlowStep<T> {
-    /// Initialises the map by a batch that the flow maps `forward`, or back where `reverse`, and maps the batch on, outside any graph.
+    /// Initialises the map from a batch on its way through the flow, `forward` or, if `reverse`, `inverse`; returns the
+    /// image of the batch, outside any autodiff graph.
     fn pass_on(&mut self, x: Tensor<2>, reverse: bool) -> Tensor<2> {
         let inverted = self.inverted != reverse;
         self.transform.initialise_from(&x, inverted);
@@ -81,7 +99,7 @@ impl<T: Bijector> Bijector for FlowStep<T> {
 }
 
 impl<T: Bijector> Flow<T> {
-    /// The inverse flow: its `forward` is this one's `inverse`. No parameter changes.
+    /// The inverse flow: its `forward` is this one's `inverse`. The parameters are the same.
     pub fn inverse(self) -> Self {
         Self { steps: self.steps.into_iter().rev().map(FlowStep::inverse).collect() }
     }
@@ -97,8 +115,8 @@ impl<T: Bijector> Flow<T> {
         sum_features(z.clone() * z) * -0.5 - constant + ladj
     }
 
-    /// Initialises every map that takes its first parameters from data and has not done so, from a batch that is mapped by `forward`,
-    /// and answers where the batch arrives, outside any graph.
+    /// Initialises every map with data-dependent initial parameters that is not initialised yet, from a batch `x`
+    /// mapped by `forward`. Returns the image of the batch, outside any autodiff graph.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, features]`
@@ -106,7 +124,7 @@ impl<T: Bijector> Flow<T> {
         self.steps.iter_mut().fold(x.detach(), |x, step| step.pass_on(x, false))
     }
 
-    /// The same from a batch that is mapped by `inverse`: for flows that training uses in that direction.
+    /// The same from a batch `z` mapped by `inverse`, for flows that training uses in that direction.
     ///
     /// # Shapes
     /// - `z`, output: `[batch, features]`
@@ -147,14 +165,14 @@ impl<T: Bijector> Bijector for Flow<T> {
     }
 }
 
-/// Any of the invertible maps.
+/// Any of the built-in invertible maps.
 #[derive(Module, Debug)]
 pub enum Transform {
     /// Fixed scale and shift.
     Affine(Affine),
-    /// Unit interval to the line.
+    /// Unit interval to the real line.
     Logit(Logit),
-    /// Learned scale and shift, initialised by data.
+    /// Learned scale and shift, initialised from data.
     ActNorm(ActNorm),
     /// Reordering of features.
     Permutation(Permutation),
@@ -164,11 +182,11 @@ pub enum Transform {
     Orthogonal(Orthogonal),
     /// Wavelet transform of images.
     Haar(Haar),
-    /// Every feature given those before it.
+    /// Maps every feature given those before it.
     MaskedAutoregressive(MaskedAutoregressive),
-    /// One half of the features given the other.
+    /// Maps one half of the features given the other.
     Coupling(Coupling),
-    /// Every token given those before it, by a transformer.
+    /// Maps every token given those before it, with a transformer.
     TarFlow(TarFlow),
     /// A flow on the first features.
     Leading(Leading),
@@ -224,7 +242,18 @@ impl Bijector for Transform {
     }
 }
 
-/// A flow on the first features; the others stay as they are.
+/// A flow on the first features; the others are unchanged.
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Affine, Bijector, Flow, FlowStep, Leading, Transform};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let double = Flow { steps: vec![FlowStep::new(Transform::Affine(Affine::new(2.0, 0.0)))] };
+/// let x = Tensor::<2>::from_data([[1.0f32, 2.0, 3.0]], &Device::flex());
+/// assert_eq!(to_host(&Leading::new(2, double).forward_and_ladj(x).0), [2.0, 4.0, 3.0]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Leading {
     /// The flow.

@@ -12,8 +12,22 @@ use super::permutation::Permutation;
 /// z = 1/2 [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]] (a, b, c, d)
 /// ```
 ///
-/// for the pixels `a b / c d` of every block. The means of all channels come first, then their differences along the width, along the
-/// height, and along both. The matrix is its own inverse; the log-determinant is zero. Reference: Ardizzone et al. 2019 (arXiv:1907.02392).
+/// for the pixels `a b / c d` of every block. The averages of all channels come first, then their differences along the
+/// width, along the height, and along both. The matrix is its own inverse; the log-determinant is zero.
+///
+/// Reference: Ardizzone et al. 2019 (arXiv:1907.02392).
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Bijector, Haar};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let haar = Haar::new([1, 2, 2], &Device::flex());
+/// let z = haar.forward_and_ladj(Tensor::<2>::from_data([[1.0f32, 2.0, 3.0, 4.0]], &Device::flex())).0;
+/// assert_eq!(to_host(&z), [5.0, -1.0, -2.0, 0.0]);
+/// assert_eq!(to_host(&haar.inverse_and_ladj(z).0), [1.0, 2.0, 3.0, 4.0]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Haar {
     blocks: Permutation,
@@ -21,7 +35,7 @@ pub struct Haar {
 }
 
 impl Haar {
-    /// The transform of images of the given channels, height and width.
+    /// The transform of images of the given shape, `[channels, height, width]`.
     ///
     /// # Panics
     /// If height or width is odd.
@@ -30,7 +44,7 @@ impl Haar {
     }
 }
 
-/// The matrix, on quarters of the features.
+/// Multiplies the four quarters of the features by the matrix.
 fn mix(x: Tensor<2>) -> Tensor<2> {
     let quarter = x.dims()[1] / 4;
     let [a, b, c, d] = [0, 1, 2, 3].map(|i| x.clone().narrow(1, i * quarter, quarter));

@@ -1,4 +1,4 @@
-//! The logit of numbers of the unit interval, pulled away from its ends.
+//! The logit of numbers in the unit interval, shrunk away from its ends.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation};
 use super::map::softplus;
 use super::map::{Bijector, sum_features};
 
-/// Distance from 0 and 1 that the argument of the logit keeps.
+/// Smallest distance of the logit's argument from 0 and 1.
 const MARGIN: f64 = 1e-6;
 
 /// `y = logit(alpha + (1 - 2 alpha) x)`, for `x` in `[0, 1]`.
@@ -16,10 +16,22 @@ const MARGIN: f64 = 1e-6;
 /// ladj = features log(1 - 2 alpha) + sum_i softplus(y_i) + softplus(-y_i)
 /// ```
 ///
-/// Where the clamp acts the map is not invertible; with `alpha >= 1e-6` that is nowhere inside the interval. `inverse` maps the
-/// whole line, so that it reaches `-alpha / (1 - 2 alpha)` and as far beyond 1: samples are to be clipped.
+/// The map is not invertible where the clamp acts; with `alpha >= 1e-6` it acts nowhere in the interval. `inverse` maps
+/// the real line to numbers between `-alpha / (1 - 2 alpha)` and `1 + alpha / (1 - 2 alpha)`: clip samples to `[0, 1]`.
 ///
 /// Reference: Dinh, Sohl-Dickstein, Bengio 2017 (arXiv:1605.08803), section 4.1.
+///
+/// # Examples
+/// The slope of the logit at 1/2 is 4.
+/// ```
+/// use pushforward::bijector::{Bijector, Logit};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let (y, ladj) = Logit::new(0.0).forward_and_ladj(Tensor::<2>::from_data([[0.5f32]], &Device::flex()));
+/// assert!(to_host(&y)[0].abs() < 1e-6);
+/// assert!((to_host(&ladj)[0] - 4f64.ln()).abs() < 1e-6);
+/// ```
 #[derive(Module, Debug)]
 pub struct Logit {
     #[module(skip)]
@@ -32,11 +44,11 @@ impl Logit {
     /// # Panics
     /// If `alpha` is not in `[0, 0.5)`.
     pub fn new(alpha: f64) -> Self {
-        assert!((0.0..0.5).contains(&alpha), "alpha of a logit lies in [0, 0.5), found {alpha}");
+        assert!((0.0..0.5).contains(&alpha), "alpha of a logit must lie in [0, 0.5), found {alpha}");
         Self { alpha }
     }
 
-    /// The log-determinant, from the output.
+    /// The log-determinant as a function of the output.
     fn ladj(&self, y: Tensor<2>) -> Tensor<1> {
         let features = y.dims()[1] as f64;
         sum_features(softplus(y.clone()) + softplus(y.neg())) + features * (-2.0 * self.alpha).ln_1p()
@@ -61,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "alpha of a logit lies in [0, 0.5), found 0.5")]
+    #[should_panic(expected = "alpha of a logit must lie in [0, 0.5), found 0.5")]
     fn alpha_has_a_range() {
         Logit::new(0.5);
     }

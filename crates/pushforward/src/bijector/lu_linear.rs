@@ -1,4 +1,4 @@
-//! Learned linear maps of features, or of the channels of an image (invertible 1 x 1 convolution), by their triangular factors.
+//! Learned linear maps of features, or of the channels of an image (invertible 1 x 1 convolution), in LU decomposition.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -9,30 +9,46 @@ use super::permutation::Permutation;
 use super::triangular::{factorise, inverse_lower, random_orthogonal};
 use crate::rng::Stream;
 
-/// `z = P L U x` for the channels of every position, with a fixed permutation `P`, `L` lower triangular with ones on its diagonal and `U`
-/// upper triangular with the diagonal `exp(log_diagonal)`.
+/// `z = P L U x` for the channels of every position, with a fixed permutation `P`, `L` lower triangular with ones on
+/// its diagonal and `U` upper triangular with the diagonal `exp(log_diagonal)`.
 ///
 /// ```text
 /// ladj = positions sum_c log_diagonal_c
 /// ```
 ///
-/// Features are channels times positions, the channel being the slower index: with as many channels as features it is a linear map of
-/// all of them, with fewer a 1 x 1 convolution. The inverse multiplies with the inverse matrices, which are found by halves.
+/// Features are channels times positions, with the channel as the slower index: with as many channels as features this
+/// is a linear map of all features, with fewer a 1 x 1 convolution. The inverse multiplies by the inverse matrices,
+/// which are computed by recursive block inversion.
 ///
 /// Reference: Kingma, Dhariwal 2018 (arXiv:1807.03039), section 3.2.
+///
+/// # Examples
+/// A random rotation keeps lengths and volumes.
+/// ```
+/// use pushforward::bijector::{Bijector, LinearStart, LuLinear};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let device = Device::flex();
+/// let map = LuLinear::init(3, LinearStart::Rotation, &device, &mut stream(0, Purpose::Init, 0));
+/// let (z, ladj) = map.forward_and_ladj(Tensor::<2>::from_data([[2.0f32, -1.0, 2.0]], &device));
+/// let length = to_host(&z).iter().map(|v| v * v).sum::<f64>().sqrt();
+/// assert!((length - 3.0).abs() < 1e-5 && to_host(&ladj)[0].abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 pub struct LuLinear {
     /// The permutation of the rows.
     pub permutation: Permutation,
-    /// `[channels, channels]`, of which the part below the diagonal counts.
+    /// `[channels, channels]`; only the part below the diagonal is used.
     pub lower: Param<Tensor<2>>,
-    /// `[channels, channels]`, of which the part above the diagonal counts.
+    /// `[channels, channels]`; only the part above the diagonal is used.
     pub upper: Param<Tensor<2>>,
     /// `[channels]`
     pub log_diagonal: Param<Tensor<1>>,
 }
 
-/// Where a linear map starts.
+/// Initial value of a linear map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinearStart {
@@ -44,7 +60,7 @@ pub enum LinearStart {
 }
 
 impl LuLinear {
-    /// Draws the matrix.
+    /// The initial map: a random rotation or the identity.
     ///
     /// # Panics
     /// If `channels` is 0.
@@ -57,8 +73,8 @@ impl LuLinear {
                 ((0..n).collect(), (0..n).map(|i| (0..n).map(|j| f64::from(i == j)).collect()).collect())
             }
         };
-        // With S the signs of the diagonal of U, P L U = P S (S L S) (S U): dropping the first S changes the signs of rows only, and
-        // leaves a diagonal that has logarithms.
+        // With S the signs of the diagonal of U, P L U = P S (S L S) (S U). Dropping the first S only changes the signs
+        // of rows, and makes the diagonal positive, so that it has logarithms.
         let sign = |i: usize| factors[i][i].signum();
         let matrix = |keep: fn(usize, usize) -> bool, value: &dyn Fn(usize, usize) -> f64| {
             let entries = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
@@ -87,7 +103,7 @@ impl LuLinear {
         [lower + eye, self.upper.val().triu(1) + diagonal]
     }
 
-    /// `order` of the rows of `matrix`, applied to the channels of every position, with `sign` times the log-determinant.
+    /// Multiplies the channels of every position by `matrix`; the log-determinant is `sign` times that of `U`.
     fn apply(&self, x: Tensor<2>, matrix: Tensor<2>, sign: f64) -> (Tensor<2>, Tensor<1>) {
         let ([batch, features], c) = (x.dims(), self.channels());
         assert!(
@@ -96,7 +112,7 @@ impl LuLinear {
         );
         let positions = features / c;
         let ladj = constant_ladj(0.0, &x) + self.log_diagonal.val().sum() * (sign * positions as f64);
-        // One product over all rows, so that the matrix gets one gradient and not one per example.
+        // One matrix product over all rows, so that the matrix has one gradient instead of one per example.
         let rows = x.reshape([batch, c, positions]).swap_dims(1, 2).reshape([batch * positions, c]);
         let y = rows.matmul(matrix.transpose());
         (y.reshape([batch, positions, c]).swap_dims(1, 2).reshape([batch, features]), ladj)
@@ -116,7 +132,7 @@ impl Bijector for LuLinear {
     fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         let [l, u] = self.factors();
         let u_inverse = inverse_lower(u.transpose()).transpose();
-        // P^-1 acts on the columns of the inverse as P on rows: the same selection.
+        // P^-1 permutes the columns of the inverse as P permutes rows: the same selection.
         self.apply(z, u_inverse.matmul(inverse_lower(l)).select(1, self.order()), -1.0)
     }
 }

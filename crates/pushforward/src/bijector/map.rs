@@ -1,11 +1,41 @@
-//! What an invertible map is.
+//! The trait of invertible maps.
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Tensor, activation};
 
 use crate::tensor::from_host;
 
-/// An invertible map of points with the logarithm of its Jacobian determinant.
+/// An invertible map of points with the logarithm of its absolute Jacobian determinant.
+///
+/// # Examples
+/// A map of your own in a [`Flow`](super::Flow).
+/// ```
+/// use burn::module::Module;
+/// use burn::tensor::{Device, Tensor};
+/// use pushforward::bijector::{Bijector, Flow, FlowStep};
+/// use pushforward::burn;
+/// use pushforward::tensor::to_host;
+///
+/// #[derive(Module, Debug)]
+/// struct Negate {
+///     features: usize,
+/// }
+///
+/// impl Bijector for Negate {
+///     fn forward_and_ladj(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+///         let [batch, _] = x.dims();
+///         let ladj = Tensor::zeros([batch], (&x.device(), x.dtype()));
+///         (x.neg(), ladj)
+///     }
+///     fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>) {
+///         self.forward_and_ladj(z)
+///     }
+/// }
+///
+/// let flow = Flow { steps: vec![FlowStep::new(Negate { features: 2 })] };
+/// let z = flow.forward_and_ladj(Tensor::from_data([[1.0f32, -2.0]], &Device::flex())).0;
+/// assert_eq!(to_host(&z), [-1.0, 2.0]);
+/// ```
 pub trait Bijector: Module + ModuleDisplay {
     /// From data to latent: `z = f(x)` and `log |det dz/dx|`.
     ///
@@ -21,15 +51,15 @@ pub trait Bijector: Module + ModuleDisplay {
     /// - second output: `[batch]`
     fn inverse_and_ladj(&self, z: Tensor<2>) -> (Tensor<2>, Tensor<1>);
 
-    /// Sets what is initialised by data from a batch `x` that arrives in the `forward` direction, or in the other where `inverted`. Maps
-    /// without such parameters do nothing.
+    /// Sets data-dependent initial parameters from a batch `x`, an input of `forward` or, if `inverted`, of `inverse`.
+    /// Does nothing for maps without such parameters.
     fn initialise_from(&mut self, _x: &Tensor<2>, _inverted: bool) {}
 
-    /// Takes loaded parameters for initialised ones.
+    /// Marks data-dependent parameters as initialised, after they were loaded.
     fn assume_initialised(&mut self) {}
 }
 
-/// The same number for every row of `like`: the log-determinant of a map whose Jacobian does not depend on the point.
+/// The same number for every row of `like`: the log-determinant of a map with a constant Jacobian determinant.
 pub(super) fn constant_ladj(value: f64, like: &Tensor<2>) -> Tensor<1> {
     let [batch, _] = like.dims();
     from_host(&vec![value; batch], [batch], like)
@@ -41,14 +71,14 @@ pub(super) fn sum_features(ladj: Tensor<2>) -> Tensor<1> {
     ladj.sum_dim(1).reshape([batch])
 }
 
-/// Panics unless points have the number of features a map was made for.
+/// Panics unless points have the expected number of features.
 #[track_caller]
 pub(super) fn check_features(map: &str, x: &Tensor<2>, features: usize) {
     let [_, found] = x.dims();
     assert_eq!(found, features, "axis 1 of the input: {map} is for {features} features, found {found}");
 }
 
-/// `log(1 + exp(x))`, right to float64: the default of burn replaces it by `x` from 20 on, which is off by `2e-9`.
+/// `log(1 + exp(x))`, accurate in float64: burn's default returns `x` for `x > 20`, an error of `2e-9`.
 pub(super) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::softplus_with_threshold(x, 1.0, 40.0)
 }

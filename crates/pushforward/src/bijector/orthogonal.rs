@@ -11,22 +11,39 @@ use crate::tensor::from_host;
 
 /// `z = H_1 H_2 ... H_k x` with reflections `H_i = I - 2 v_i v_i^T / |v_i|^2`; its log-determinant is zero.
 ///
-/// All reflections at once, with the vectors as unit rows of `V`:
+/// The product in one formula, with the normalised vectors as rows of `V`:
 ///
 /// ```text
 /// H_1 ... H_k = I - V^T S^-1 V      S = I / 2 + (the part of V V^T above the diagonal)
 /// ```
 ///
-/// `k = features` reflections reach every orthogonal matrix of their determinant. References: Tomczak, Welling 2016 (arXiv:1611.09630);
-/// the product: Joffrain et al. 2006 (doi:10.1145/1141885.1141886).
+/// `k = features` reflections represent every orthogonal matrix with determinant `(-1)^k`.
+///
+/// References: Tomczak, Welling 2016 (arXiv:1611.09630); for the product, Joffrain et al. 2006
+/// (doi:10.1145/1141885.1141886).
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Bijector, LinearStart, Orthogonal};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let device = Device::flex();
+/// let mut map = Orthogonal::init(3, 2, LinearStart::Rotation, &device, &mut stream(0, Purpose::Init, 0));
+/// map.align(&[vec![0.6, 0.8, 0.0]]);
+/// let z = to_host(&map.forward_and_ladj(Tensor::from_data([[3.0f32, 4.0, 12.0]], &device)).0);
+/// assert!((z[0].abs() - 5.0).abs() < 1e-5);
+/// assert!((z.iter().map(|v| v * v).sum::<f64>().sqrt() - 13.0).abs() < 1e-4);
+/// ```
 #[derive(Module, Debug)]
 pub struct Orthogonal {
-    /// `[reflections, features]`, of any lengths but zero.
+    /// `[reflections, features]`, not normalised; no row is zero.
     pub vectors: Param<Tensor<2>>,
 }
 
 impl Orthogonal {
-    /// Draws the vectors. A start at the identity takes them in equal pairs.
+    /// Random vectors; for [`LinearStart::Identity`] in equal pairs, which cancel.
     ///
     /// # Panics
     /// If `reflections` is 0, or odd for a start at the identity.
@@ -45,12 +62,14 @@ impl Orthogonal {
         Self { vectors: Param::from_data(data, device) }
     }
 
-    /// Sets the reflections so that output `j` is, up to its sign, the part of a point along `frame[j]`.
+    /// Sets the reflections so that output `j` is, up to its sign, the component of a point along `frame[j]`, for
+    /// orthonormal vectors.
     ///
-    /// Fewer vectors than reflections leave the others arbitrary. The reflections are those of a QR decomposition of the frame.
+    /// The reflections are those of a QR decomposition of the frame. With fewer vectors than reflections, the remaining
+    /// outputs are arbitrary.
     ///
     /// # Panics
-    /// If the frame has more vectors than there are reflections, or vectors of another length than the features.
+    /// If the frame has more vectors than there are reflections, or if a vector does not have one entry per feature.
     pub fn align(&mut self, frame: &[Vec<f64>]) {
         let [reflections, features] = self.vectors.dims();
         assert!(frame.len() <= reflections, "{} vectors for {reflections} reflections", frame.len());
@@ -63,7 +82,7 @@ impl Orthogonal {
             let length = column[j..].iter().map(|v| v * v).sum::<f64>().sqrt();
             let mut v = vec![0.0; features];
             v[j..].copy_from_slice(&column[j..]);
-            // Away from zero, so that nothing cancels.
+            // With the sign of `v[j]`, to avoid cancellation.
             v[j] += if v[j] < 0.0 { -length } else { length };
             let square: f64 = v.iter().map(|v| v * v).sum();
             if square == 0.0 {
@@ -76,7 +95,7 @@ impl Orthogonal {
             }
             vectors.push(v);
         }
-        // The first reflection of the decomposition is applied first, which is the last factor of the product.
+        // The first reflection of the decomposition is applied first: it is the last factor of the product.
         let values: Vec<f64> = vectors.into_iter().rev().flatten().collect();
         let old = self.vectors.val();
         let requires = old.is_require_grad();
@@ -85,7 +104,8 @@ impl Orthogonal {
         self.vectors = self.vectors.clone().map(|_| new);
     }
 
-    /// `x - x V^T core V` for the unit vectors, with `core` made of the transpose of `S`, which is lower triangular.
+    /// `x - x V^T core V` with normalised vectors; `core` is a function of the inverse transpose of `S`, which is lower
+    /// triangular.
     fn apply(&self, x: Tensor<2>, core: impl FnOnce(Tensor<2>) -> Tensor<2>) -> (Tensor<2>, Tensor<1>) {
         let v = self.vectors.val();
         let [reflections, features] = v.dims();

@@ -8,7 +8,20 @@ use crate::rng::Stream;
 
 /// `z_i = x_{order[i]}`; its log-determinant is zero.
 ///
-/// The order is stored with the parameters, so that a flow with a random one can be loaded; training does not touch it.
+/// The order is stored with the parameters, so that a flow with a random order can be loaded; training does not change
+/// it.
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Bijector, Permutation};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::tensor::to_host;
+///
+/// let x = Tensor::<2>::from_data([[1.0f32, 2.0, 3.0]], &Device::flex());
+/// let (z, ladj) = Permutation::new(&[2, 0, 1], &Device::flex()).forward_and_ladj(x);
+/// assert_eq!(to_host(&z), [3.0, 1.0, 2.0]);
+/// assert_eq!(to_host(&ladj), [0.0]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Permutation {
     /// `[features]`
@@ -31,7 +44,7 @@ impl Permutation {
         Self { order: Param::initialized(ParamId::new(), Tensor::from_data(TensorData::new(order, [n]), device)) }
     }
 
-    /// The last feature first.
+    /// The reversed order.
     pub fn reverse(features: usize, device: &Device) -> Self {
         Self::new(&(0..features).rev().collect::<Vec<_>>(), device)
     }
@@ -43,8 +56,8 @@ impl Permutation {
         Self::new(&order, device)
     }
 
-    /// The pixels of an image block by block: all upper left pixels of the blocks of 2 x 2 pixels, then all upper right, lower
-    /// left and lower right ones, each as an image of half the size with all its channels. Space to depth, as a reordering.
+    /// Space to depth: of the blocks of 2 x 2 pixels, all upper left pixels, then all upper right, lower left and lower
+    /// right ones, each as an image of half the size with all its channels.
     ///
     /// # Panics
     /// If height or width is odd.

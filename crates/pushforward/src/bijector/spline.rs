@@ -1,6 +1,7 @@
-//! Increasing rational-quadratic splines of the line.
+//! Increasing rational-quadratic splines of the real line.
 //!
-//! Between the knots `(x_k, y_k)` with slopes `d_k`, `k = 0..bins`, of which the outer ones are `(-bound, -bound)` and `(bound, bound)` with slope 1:
+//! Between the knots `(x_k, y_k)` with slopes `d_k`, `k = 0, ..., bins`, of which the outer ones are `(-bound, -bound)`
+//! and `(bound, bound)` with slope 1:
 //!
 //! ```text
 //! w = x_{k+1} - x_k    h = y_{k+1} - y_k    s = h / w    u = (x - x_k) / w    q = u (1 - u)
@@ -9,7 +10,8 @@
 //! ```
 //!
 //! and the identity outside. The inverse solves `a u^2 + b u + c = 0` with `v = y - y_k`, `r = d_{k+1} + d_k - 2 s`,
-//! `a = h (s - d_k) + v r`, `b = h d_k - v r`, `c = -s v` in the form `u = 2 c / (-b - sqrt(b^2 - 4 a c))`, which does not cancel.
+//! `a = h (s - d_k) + v r`, `b = h d_k - v r`, `c = -s v` in the form `u = 2 c / (-b - sqrt(b^2 - 4 a c))`, which does
+//! not cancel.
 //!
 //! Reference: Durkan et al. 2019 (arXiv:1906.04032).
 
@@ -18,10 +20,10 @@ use burn::tensor::{Int, Tensor, activation};
 use super::map::softplus;
 use crate::tensor::from_host;
 
-/// Smallest share of a bin in the interval, and smallest slope.
+/// Smallest width of a bin relative to the interval, and smallest slope.
 const LEAST: f64 = 1e-3;
 
-/// Most bins, so that the smallest shares leave room.
+/// Largest number of bins, so that the smallest widths sum to less than the interval.
 pub(super) const MAX_BINS: usize = 256;
 
 /// Number of parameters: widths, heights, and slopes at the inner knots.
@@ -48,7 +50,7 @@ struct Piece {
 }
 
 impl Knots {
-    /// From unbounded parameters; zeros give equally spaced knots on the diagonal with slope 1, which is the identity.
+    /// Knots from unbounded parameters; zeros give equally spaced knots on the diagonal with slope 1, the identity.
     fn new(raw: &Tensor<3>, bound: f64) -> Self {
         let [batch, features, parameters] = raw.dims();
         let bins = (parameters + 1) / 3;
@@ -64,7 +66,7 @@ impl Knots {
         Self { x: positions(0), y: positions(bins), slope: between(1.0, slope, 1.0) }
     }
 
-    /// The piece whose interval on the axis of `knots` holds `at`.
+    /// The piece whose interval on the axis of `knots` contains `at`.
     fn piece(&self, knots: &Tensor<3>, at: &Tensor<2>) -> Piece {
         let [batch, features, ends] = knots.dims();
         let inner = knots.clone().narrow(2, 1, ends - 2);
@@ -85,7 +87,7 @@ impl Piece {
         self.right.clone() + self.left.clone() - self.s.clone() * 2.0
     }
 
-    /// Value and logarithm of the slope at the fraction `u` of the piece.
+    /// Value, and logarithm of the slope, at the fraction `u` of the piece.
     fn at(&self, u: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let rest = u.clone().neg() + 1.0;
         let q = u.clone() * rest.clone();
@@ -104,7 +106,7 @@ impl Piece {
         let a = self.h.clone() * (self.s.clone() - self.left.clone()) + vr.clone();
         let b = self.h.clone() * self.left.clone() - vr;
         let c = (self.s.clone() * v).neg();
-        // Positive up to rounding; the floor keeps the root and its slope finite.
+        // Positive up to rounding; the lower limit keeps the gradient of the square root finite.
         let root = (b.clone() * b.clone() - a * c.clone() * 4.0).clamp_min(1e-30).sqrt();
         c * 2.0 / (b.neg() - root)
     }
@@ -138,10 +140,10 @@ pub(super) fn inverse(y: Tensor<2>, raw: &Tensor<3>, bound: f64) -> (Tensor<2>, 
     })
 }
 
-/// Applies `f` between the bounds and the identity beyond them.
+/// Applies `f` in `[-bound, bound]` and the identity outside.
 fn inside(x: Tensor<2>, bound: f64, f: impl FnOnce(Tensor<2>) -> (Tensor<2>, Tensor<2>)) -> (Tensor<2>, Tensor<2>) {
     let beyond = x.clone().abs().greater_scalar(bound);
-    // Clamped first, so that the branch that is not taken cannot spoil the gradient with an infinity.
+    // Clamped first: an infinity in the branch not taken would make the gradient NaN.
     let (y, ladj) = f(x.clone().clamp(-bound, bound));
     (y.mask_where(beyond.clone(), x), ladj.mask_fill(beyond, 0.0))
 }

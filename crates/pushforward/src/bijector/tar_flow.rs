@@ -1,4 +1,4 @@
-//! Autoregressive affine maps of tokens by a causal transformer.
+//! Autoregressive affine maps of tokens, with a causal transformer.
 
 use burn::module::{Module, Param};
 use burn::tensor::module::attention;
@@ -12,7 +12,7 @@ use crate::nn::norm::LayerNorm;
 use crate::nn::{Fill, parameter};
 use crate::rng::Stream;
 
-/// Configuration of a [`TarFlow`].
+/// Configuration of a [`TarFlow`] layer.
 #[derive(Clone, Copy, Debug)]
 pub struct TarFlowLayerConfig {
     /// Number of tokens, at least 2.
@@ -21,23 +21,39 @@ pub struct TarFlowLayerConfig {
     pub channels: usize,
     /// Width of the transformer.
     pub width: usize,
-    /// Its blocks.
+    /// Blocks of the transformer.
     pub blocks: usize,
-    /// Its attention heads, which divide the width.
+    /// Attention heads; must divide the width.
     pub heads: usize,
-    /// Largest logarithm of a scale.
+    /// Largest absolute logarithm of a scale.
     pub clip: f64,
 }
 
-/// `z_i = (x_i - b_i) exp(-a_i)` for tokens `i`, with `a_i` and `b_i` from the tokens before by a causal transformer; the first stays.
+/// `z_i = (x_i - b_i) exp(-a_i)` for tokens `i`, with `a_i` and `b_i` computed from the previous tokens by a causal
+/// transformer; the first token is unchanged.
 ///
 /// ```text
 /// (a', b)_1, ..., (a', b)_{T-1} = transformer(x_0, ..., x_{T-2})      a = clip tanh(a' / clip)      ladj = -sum a
 /// ```
 ///
-/// Starts as the identity. `forward` is one pass of the transformer; `inverse` computes the tokens one after the other and keeps the keys
-/// and values of those before, so that it costs as many steps as there are tokens, each of one token; it is meant to run without a
-/// graph (`module.valid()`). Reference: Zhai et al. 2024 (arXiv:2412.06329).
+/// Starts as the identity. `forward` is one pass of the transformer. `inverse` computes one token after another with a
+/// cache of keys and values, one step per token; it is meant to run without an autodiff graph (`module.valid()`).
+///
+/// Reference: Zhai et al. 2024 (arXiv:2412.06329).
+///
+/// # Examples
+/// ```
+/// use pushforward::bijector::{Bijector, TarFlowLayerConfig};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let config = TarFlowLayerConfig { tokens: 3, channels: 2, width: 8, blocks: 1, heads: 2, clip: 3.0 };
+/// let layer = config.init(&Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// let (z, ladj) = layer.forward_and_ladj(Tensor::ones([1, 6], &Device::flex()));
+/// assert_eq!(to_host(&z), [1.0; 6]); // the identity at the start
+/// assert_eq!(to_host(&ladj), [0.0]);
+/// ```
 #[derive(Module, Debug)]
 pub struct TarFlow {
     /// `[channels, width]`
@@ -54,13 +70,13 @@ pub struct TarFlow {
 }
 
 impl TarFlowLayerConfig {
-    /// Draws the weights.
+    /// A layer with random initial weights.
     ///
     /// # Panics
     /// If there are fewer than two tokens, a size is zero, or the heads do not divide the width.
     pub fn init(&self, device: &Device, stream: &mut Stream) -> TarFlow {
         let Self { tokens, channels, width, heads, .. } = *self;
-        assert!(tokens >= 2, "a map of tokens by those before needs at least two, found {tokens}");
+        assert!(tokens >= 2, "a map of tokens given the previous ones needs at least two tokens, found {tokens}");
         assert!(heads > 0 && width.is_multiple_of(heads), "heads must divide the width: {heads} heads, width {width}");
         TarFlow {
             input: LinearConfig::new(channels, width).init(device, stream),
@@ -74,11 +90,11 @@ impl TarFlowLayerConfig {
     }
 }
 
-/// Keys and values of the tokens so far, `[batch, heads, tokens, head width]` each.
+/// Cache of the keys and values of the tokens so far, `[batch, heads, tokens, head width]` each.
 type Past = Option<[Tensor<4>; 2]>;
 
 impl TarFlow {
-    /// `a` and `b` for the tokens that follow the given ones, the first of which is number `start`.
+    /// `a` and `b` of the tokens that follow the given ones, the first of which has the index `start`.
     ///
     /// # Shapes
     /// - `x`, outputs: `[batch, tokens, channels]`
@@ -158,10 +174,10 @@ impl CausalBlock {
         }
     }
 
-    /// Maps tokens that follow those of `past`, and adds theirs to it.
+    /// Maps tokens that follow those of `past`, and adds their keys and values to the cache.
     ///
     /// # Shapes
-    /// - `h`, output: `[batch, tokens, width]`; with a past, one token
+    /// - `h`, output: `[batch, tokens, width]`; a single token if the cache is not empty
     fn forward(&self, h: Tensor<3>, past: &mut Past) -> Tensor<3> {
         let h = h.clone() + self.attend(self.norm_attention.forward(h.into()).value, past);
         let branch = self.mlp_first.forward(self.norm_mlp.forward(h.clone().into())).gelu();
@@ -175,7 +191,7 @@ impl CausalBlock {
             qkv.clone().narrow(2, i * width, width).reshape([batch, n, self.heads, width / self.heads]).swap_dims(1, 2)
         });
         if let Some([keys, values]) = past.take() {
-            assert_eq!(n, 1, "after others, tokens come one by one");
+            assert_eq!(n, 1, "with a cache, tokens are computed one at a time");
             (k, v) = (Tensor::cat(vec![keys, k], 2), Tensor::cat(vec![values, v], 2));
         }
         *past = Some([k.clone(), v.clone()]);

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::rng::Stream;
 
-/// The inverse of a lower triangular matrix, by halves.
+/// The inverse of a lower triangular matrix, by recursion on blocks of half the size.
 ///
 /// ```text
 /// [A 0; B D]^-1 = [A^-1 0; -D^-1 B A^-1  D^-1]
@@ -25,13 +25,13 @@ pub(super) fn inverse_lower(l: Tensor<2>) -> Tensor<2> {
     Tensor::cat(vec![Tensor::cat(vec![a, zero], 1), Tensor::cat(vec![b, d], 1)], 0)
 }
 
-/// A random orthogonal matrix by rows: Gram-Schmidt on normal vectors.
+/// The rows of a random orthogonal matrix: Gram-Schmidt on standard normal vectors.
 pub(super) fn random_orthogonal(n: usize, stream: &mut Stream) -> Vec<Vec<f64>> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut rows: Vec<Vec<f64>> = Vec::with_capacity(n);
     while rows.len() < n {
         let mut row: Vec<f64> = (0..n).map(|_| stream.normal()).collect();
-        // Once more, since the first round leaves what it rounded.
+        // Twice, to remove the rounding error of the first pass.
         for _ in 0..2 {
             for other in &rows {
                 let along = dot(&row, other);
@@ -46,8 +46,8 @@ pub(super) fn random_orthogonal(n: usize, stream: &mut Stream) -> Vec<Vec<f64>> 
     rows
 }
 
-/// `A = P L U` with partial pivoting: row `i` of `A` is row `order[i]` of `L U`. Answers `order` and both factors in one matrix,
-/// the unit diagonal of `L` left out.
+/// `A = P L U` with partial pivoting: row `i` of `A` is row `order[i]` of `L U`. Returns `order`, and both factors in
+/// one matrix without the unit diagonal of `L`.
 pub(super) fn factorise(mut a: Vec<Vec<f64>>) -> (Vec<usize>, Vec<Vec<f64>>) {
     let n = a.len();
     let mut source: Vec<usize> = (0..n).collect();

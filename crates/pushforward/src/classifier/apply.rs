@@ -1,4 +1,4 @@
-//! The classifier at work on images of class indices: features, predictions and accuracy.
+//! Applying the classifier to images of class indices: features, predictions and accuracy.
 
 use burn::tensor::Tensor;
 
@@ -6,22 +6,23 @@ use super::{Classifier, LabelledBatch};
 use crate::nn::{Pass, SiteShape};
 use crate::tensor::{argmax, to_host};
 
-/// Features of images, row-major, computed `batch` images at a time. Give the classifier without gradients.
+/// Features of images, row-major, computed `batch` images at a time. The classifier should be without gradients
+/// (`module.valid()`).
 ///
-/// The pixels may have another number of classes than those it was trained on.
+/// The number of classes of a pixel may differ from that of the training images.
 ///
 /// # Shapes
 /// - `ids`: `n * sites.count` class indices, image by image
 /// - output: `[n, width]`
 ///
 /// # Panics
-/// If `batch` is zero, the images are not of the classifier's size, `ids` is not a whole number of them, or an index is not
-/// below `sites.classes`.
+/// If `batch` is zero, the images are not of the classifier's size, `ids` is not a whole number of them, or an index is
+/// not below `sites.classes`.
 pub fn features(classifier: &Classifier, ids: &[u32], sites: SiteShape, batch: usize) -> Vec<f64> {
     chunks(classifier, ids, sites, batch, |features| to_host(&features))
 }
 
-/// The most likely label of every image; arguments as in [`features`].
+/// The most probable label of every image; arguments as in [`features`].
 ///
 /// # Panics
 /// As [`features`].
@@ -31,7 +32,7 @@ pub fn predict(classifier: &Classifier, ids: &[u32], sites: SiteShape, batch: us
     })
 }
 
-/// Share of the images whose label is predicted, in `[0, 1]`; not a number for no images.
+/// Fraction of the images whose label is predicted correctly, in `[0, 1]`; NaN without images.
 ///
 /// # Panics
 /// As [`features`].

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::data::{Batches, Dataset, ExampleKey};
 
-/// Images as class indices of their pixels, and their labels.
+/// A batch of images, as class indices of their pixels, with their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledBatch {
     /// `batch * sites` indices, image by image.
@@ -14,7 +14,7 @@ pub struct LabelledBatch {
 }
 
 impl LabelledBatch {
-    /// Batch number `index` of a run: a function of that number and of what `batches` was made with.
+    /// Batch number `index` of a run, a pure function of `batches` and `index`.
     ///
     /// # Panics
     /// If the set has no labels; see [`Dataset::label_count`].
@@ -23,7 +23,7 @@ impl LabelledBatch {
         Self { ids, labels: labels.expect("a classifier needs a labelled set") }
     }
 
-    /// The examples of a held-out part in `range`, in their order; what a set draws anew at each visit is the same every time.
+    /// The examples `range` of a held-out part, in order. Random choices inside an example are the same in every call.
     ///
     /// # Panics
     /// If the range is not inside the set, or the set has no labels.
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn labels_belong_to_their_images() {
         let config: DataConfig = toml::from_str("set = 'glyphs'\nexamples = 50").expect("a recipe");
-        let splits = config.load(Path::new("unused"), 0).expect("a made-up set");
+        let splits = config.load(Path::new("unused"), 0).expect("a synthetic set");
         let whole = LabelledBatch::held_out(splits.train.as_ref(), 0..50);
         assert_eq!(splits.train.label_count(), Some(10));
         let batches = Batches::new(splits.train.clone(), 16, 3);
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_set_without_labels_has_no_count() {
         let config: DataConfig = toml::from_str("set = 'checker'").expect("a recipe");
-        let splits = config.load(Path::new("unused"), 0).expect("a made-up set");
+        let splits = config.load(Path::new("unused"), 0).expect("a synthetic set");
         assert_eq!(splits.train.label_count(), None);
     }
 }

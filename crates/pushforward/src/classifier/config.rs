@@ -1,10 +1,20 @@
 //! Settings of the classifier.
+//!
+//! # Examples
+//! ```
+//! use pushforward::classifier::ClassifierConfig;
+//!
+//! assert_eq!(ClassifierConfig::default().validate(), Ok(()));
+//! let config = ClassifierConfig { channels: 6, ..ClassifierConfig::default() };
+//! let error = config.validate().expect_err("not a multiple of 4");
+//! assert_eq!(error.key, "channels");
+//! ```
 
 use serde::{Deserialize, Serialize};
 
 use crate::setting::SettingError;
 
-/// Groups of the normalisations between convolutions.
+/// Number of groups of the group normalisations.
 pub(super) const GROUPS: usize = 4;
 
 /// Configuration of a [`Classifier`](super::Classifier).
@@ -15,7 +25,7 @@ pub struct ClassifierConfig {
     pub channels: usize,
     /// Number of features.
     pub width: usize,
-    /// Dropout on the features, in training passes.
+    /// Dropout rate on the features, in training passes.
     pub dropout: f64,
 }
 
@@ -29,7 +39,7 @@ impl ClassifierConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// Says which setting is outside, and what it may be.
+    /// Names the setting that is out of range, and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
             return Err(SettingError::new(

@@ -4,8 +4,25 @@
 //! h = SiLU(GroupNorm(conv(h)))  four times      f = LayerNorm(W_1 flatten(h) + b_1)      logits = W_2 f + b_2
 //! ```
 //!
-//! Features have mean square 1 up to the learned weight of their normalisation, so that distances between them stay of one
-//! order whatever the training. There is no batch statistic: the features of an image are its own.
+//! Features have mean square 1 up to the learned weight of their normalisation, so that distances between features are
+//! of the same order for every training run. There are no batch statistics: the features of an image do not depend on
+//! its batch.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::classifier::ClassifierConfig;
+//! use pushforward::nn::{Pass, SiteShape};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let sites = SiteShape::image([2, 2], 2);
+//! let classifier = ClassifierConfig::default().init(sites, 10, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! // The same grey levels in images of 2 and of 256 levels.
+//! let grey = classifier.grey_of(&[0, 255, 0, 255], 256);
+//! assert_eq!(to_host(&grey), to_host(&classifier.grey_of(&[0, 1, 0, 1], 2)));
+//! assert_eq!(classifier.logits(classifier.features(grey), &mut Pass::eval()).dims(), [1, 10]);
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -21,10 +38,10 @@ use crate::rng::Stream;
 use crate::tensor::from_host;
 
 impl ClassifierConfig {
-    /// Draws the weights for images of the given shape and `labels` labels.
+    /// A classifier of images of the given shape with `labels` labels and random initial weights.
     ///
     /// # Panics
-    /// If the sites are no image, or a setting is out of range (see [`ClassifierConfig::validate`]).
+    /// If the sites are not those of an image, or a setting is out of range (see [`ClassifierConfig::validate`]).
     pub fn init(&self, sites: SiteShape, labels: usize, device: &Device, stream: &mut Stream) -> Classifier {
         if let Err(problem) = self.validate() {
             panic!("{problem}");
@@ -60,7 +77,7 @@ pub struct Classifier {
     pub stages: Vec<Stage>,
     /// `[last channels * pixels, width]`
     pub features: Linear,
-    /// Normalises the features.
+    /// Normalisation of the features.
     pub norm: LayerNorm,
     dropout: Dropout,
     /// `[width, labels]`
@@ -79,7 +96,7 @@ pub struct Stage {
 }
 
 impl Classifier {
-    /// Logits of the labels, for one-hot images or points of the simplex; differentiable in the image.
+    /// Logits of the labels, for one-hot images or points on the simplex; differentiable with respect to the image.
     ///
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
@@ -99,7 +116,7 @@ impl Classifier {
     pub fn features(&self, grey: Tensor<2>) -> Tensor<2> {
         let ([batch, sites], [height, width]) = (grey.dims(), self.grid);
         assert_eq!(sites, height * width, "sites of an image: this classifier is for {height} x {width} pixels");
-        // Centred, so that light and dark pixels excite the first layer alike.
+        // Centred, so that light and dark pixels have inputs of the same size.
         let image = (grey * 2.0 - 1.0).reshape([batch, 1, height, width]);
         let stages = self.stages.iter();
         let h = stages.fold(Dual::from(image), |h, stage| stage.norm.forward(stage.conv.forward(h)).silu());
@@ -115,7 +132,7 @@ impl Classifier {
         self.output.forward(self.dropout.forward(features.into(), pass)).value
     }
 
-    /// Images of class indices as grey levels, in the precision and on the device of the weights.
+    /// Images of class indices as grey levels, with the dtype and device of the weights.
     ///
     /// # Shapes
     /// - `ids`: `batch * sites` indices below `classes`
@@ -151,7 +168,7 @@ impl Classifier {
     }
 }
 
-/// The mean grey level of every pixel, `sum_k x_k k / (K-1)`.
+/// The mean grey level of every pixel, `sum_k x_k k / (K-1)`; `K` is at least 2.
 ///
 /// # Shapes
 /// - `x`: `[batch, sites, classes]`

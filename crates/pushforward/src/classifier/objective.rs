@@ -3,6 +3,29 @@
 //! ```text
 //! loss = - log softmax(logits)_label
 //! ```
+//!
+//! # Examples
+//! With equal logits, the cross-entropy of 10 labels is `ln 10`.
+//! ```
+//! use burn::module::{Module, Param};
+//! use burn::tensor::Device;
+//! use pushforward::burn;
+//! use pushforward::classifier::{ClassifierConfig, ClassifierObjective, LabelledBatch};
+//! use pushforward::nn::SiteShape;
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::scalar;
+//! use pushforward::train::objective::{Objective, TrainStep};
+//!
+//! let (sites, device) = (SiteShape::image([2, 2], 2), Device::flex().autodiff());
+//! let mut model = ClassifierConfig::default().init(sites, 10, &device, &mut stream(0, Purpose::Init, 0));
+//! model.output.weight = Param::from_tensor(model.output.weight.val().zeros_like());
+//! model.output.bias = None;
+//! let ema = model.valid();
+//! let step = TrainStep { model: &model, ema: &ema, seed: 0, index: 0, step: 0, steps: 1 };
+//! let batch = LabelledBatch { ids: vec![0, 1, 1, 0], labels: vec![7] };
+//! let loss = ClassifierObjective { classes: 2 }.loss(&step, &batch);
+//! assert!((scalar(&loss.terms[0].loss) - 10f64.ln()).abs() < 1e-5);
+//! ```
 
 use burn::tensor::activation;
 
@@ -12,10 +35,10 @@ use crate::rng::{Purpose, stream};
 use crate::tensor::indices;
 use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
-/// Cross-entropy of labelled images whose pixels have `classes` levels.
+/// Cross-entropy of the labels of images whose pixels have `classes` grey levels.
 #[derive(Clone, Copy, Debug)]
 pub struct ClassifierObjective {
-    /// Classes of a pixel.
+    /// Number of classes of a pixel.
     pub classes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Laws of the classifier: it learns, all of it, and sees every image by itself.
+//! Tests of the classifier: it learns, every parameter has a gradient, and features do not depend on the batch.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -19,7 +19,7 @@ const SITES: SiteShape = SiteShape::image([16, 16], 2);
 
 fn glyphs() -> Splits {
     let config: DataConfig = toml::from_str("set = 'glyphs'").expect("a recipe");
-    config.load(Path::new("unused"), 0).expect("a made-up set")
+    config.load(Path::new("unused"), 0).expect("a synthetic set")
 }
 
 fn classifier(config: &ClassifierConfig) -> Classifier {

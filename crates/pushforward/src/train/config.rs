@@ -1,4 +1,14 @@
 //! Settings of a training run.
+//!
+//! # Examples
+//! ```
+//! use pushforward::train::TrainConfig;
+//!
+//! let config: TrainConfig = toml::from_str("steps = 500\nema = { decay = 0.99 }").expect("other keys have defaults");
+//! assert!(config.validate().is_ok() && config.ema.is_some());
+//! let error = TrainConfig { batch: 0, ..config }.validate().expect_err("there must be examples");
+//! assert!(error.to_string().starts_with("train.batch = 0 is out of range"));
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -10,53 +20,55 @@ use crate::setting::SettingError;
 
 /// Settings of a training run; the table `train` of a recipe.
 ///
-/// Every `*_every` counts optimiser steps, and 0 means never.
+/// Every `*_every` is a number of optimiser steps; 0 means never.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Length of the run in optimiser steps; not used where `minutes` is given.
+    /// Length of the run in optimiser steps; ignored if `minutes` is given.
     pub steps: u64,
-    /// Length of the run in minutes of training, over all its parts. The learning rate then follows the clock, so that
-    /// two runs of the same seed differ: bit-for-bit reproduction needs a length in steps.
+    /// Length of the run in minutes of training, summed over all resumed parts. The learning rate then follows the
+    /// clock, so two runs with the same seed differ; bit-for-bit reproduction needs a length in steps.
     pub minutes: Option<f64>,
-    /// Examples in a micro-step.
+    /// Examples per micro-batch.
     pub batch: usize,
-    /// Micro-steps whose gradients are averaged for one optimiser step.
+    /// Micro-batches whose gradients are averaged for one optimiser step.
     pub accumulate: u64,
-    /// How exactly matrices are multiplied on a CPU.
+    /// Precision of matrix products on a CPU.
     pub precision: Precision,
     /// Peak learning rate.
     pub lr: f64,
     /// Decay rates of AdamW's moments.
     pub betas: [f64; 2],
-    /// Added to the root of AdamW's second moment.
+    /// Added to the square root of AdamW's second moment.
     pub eps: f64,
-    /// Decoupled weight decay, of matrices and larger tensors.
+    /// Decoupled weight decay of parameters of rank 2 and higher.
     pub weight_decay: f64,
-    /// Whether vectors (biases, gains) decay too.
+    /// Whether weight decay also applies to vectors (biases, gains).
     pub decay_vectors: bool,
     /// Optimiser steps over which the learning rate rises to its peak.
     pub warmup: u64,
-    /// How the learning rate falls.
+    /// Decay of the learning rate after the warm-up.
     pub schedule: LrSchedule,
-    /// Largest joint norm of the gradient; larger ones are scaled down. `inf` for none.
+    /// Largest norm of the gradient over all parameters; larger gradients are scaled down. `None` or `inf` for no
+    /// clipping.
     pub clip: Option<f64>,
-    /// Average of the weights, used to validate and sample; none if absent.
+    /// Exponential moving average of the weights, used to validate and sample; `None` for no average.
     pub ema: Option<EmaConfig>,
-    /// Whether the gradient of every later term of the loss loses what works against the first term's.
+    /// Whether the gradients of all loss terms but the first are projected to remove conflicts with the first term's
+    /// gradient (PCGrad, see [`pcgrad`](super::gradients::pcgrad)).
     ///
-    /// Each term is then differentiated by itself: terms may share parameters, but no intermediate results.
+    /// Each term is then differentiated separately: terms may share parameters, but no intermediate results.
     #[serde(alias = "project_conflict")]
     pub pcgrad: bool,
-    /// How often term values, time buckets and statistics are read back.
+    /// How often loss terms, time buckets and statistics are read back and logged.
     pub log_every: u64,
     /// How often to validate.
     pub validate_every: u64,
-    /// How often a sample is due.
+    /// How often to draw a sample, see [`Event::Sample`](super::Event::Sample).
     pub sample_every: u64,
     /// How often to write the latest weights and the resume file.
     pub checkpoint_every: u64,
-    /// How often to write weights that are kept.
+    /// How often to write weights to a file of their own, which later checkpoints do not replace.
     pub keep_every: u64,
     /// Validations without a new lowest loss after which the run ends.
     pub patience: Option<u64>,
@@ -96,9 +108,9 @@ impl Default for TrainConfig {
 pub struct ConfigError {
     /// Path of the key inside the table `train`.
     pub key: &'static str,
-    /// Its value.
+    /// Value that was found.
     pub found: String,
-    /// What it may be.
+    /// Allowed values.
     pub allowed: &'static str,
 }
 
@@ -112,7 +124,7 @@ impl TrainConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// Names the first setting that is outside.
+    /// Names the first setting that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let check = |ok: bool, key: &'static str, found: f64, allowed: &'static str| {
             if ok { Ok(()) } else { Err(ConfigError { key, found: found.to_string(), allowed }) }
@@ -141,7 +153,7 @@ impl TrainConfig {
         check(patience >= 1, "patience", patience as f64, "at least 1; leave it out to never stop early")
     }
 
-    /// The part that concerns the optimiser.
+    /// Settings of the optimiser.
     pub fn adamw(&self) -> AdamWSettings {
         AdamWSettings {
             betas: self.betas,

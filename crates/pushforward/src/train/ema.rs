@@ -4,8 +4,24 @@
 //! e_n = d_n e_{n-1} + (1 - d_n) w_n        d_n = decay, or min(decay, (1 + n) / (10 + n)) with warm-up, n = 1, 2, ...
 //! ```
 //!
-//! The warm-up lets a short run forget its initial weights. The average is a module without gradients; it never holds
-//! on to an autodiff graph.
+//! The warm-up lets a short run forget its initial weights. The average is a module without gradients, outside any
+//! autodiff graph.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::nn::linear::LinearConfig;
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//! use pushforward::train::ema::{Ema, EmaConfig};
+//!
+//! let layer = |seed| LinearConfig::new(1, 1).init(&Device::flex().autodiff(), &mut stream(seed, Purpose::Init, 0));
+//! let (start, weights) = (layer(0), layer(1));
+//! let mut ema = Ema::new(EmaConfig { decay: 0.5, warmup: false }, &start, 0);
+//! ema.update(&weights);
+//! let mean = (start.weight.val().inner() + weights.weight.val().inner()) * 0.5;
+//! assert!((to_host(&ema.model().weight.val())[0] - to_host(&mean)[0]).abs() < 1e-6);
+//! ```
 
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
@@ -17,7 +33,7 @@ use crate::params;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmaConfig {
-    /// Weight of the old average, in `[0, 1)`.
+    /// Weight of the previous average, in `[0, 1)`.
     pub decay: f64,
     /// Whether early updates use a smaller decay.
     pub warmup: bool,

@@ -1,4 +1,4 @@
-//! Why training failed.
+//! Errors of a training run.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use super::config::ConfigError;
 use super::report::NonFinite;
 use crate::params::ParamsError;
 
-/// Why a run failed.
+/// Why a training run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A setting is out of range.
@@ -18,27 +18,27 @@ pub enum TrainError {
     Seed {
         /// Seed of the request.
         expected: u64,
-        /// Seed of the state.
+        /// Seed of the saved state.
         found: u64,
     },
-    /// The state to resume from does not keep averaged weights and the request does, or the other way round.
+    /// Only one of the saved state and the request has averaged weights.
     #[error("the run to resume and the request differ in train.ema: resume with the recipe of the run")]
     EmaMismatch,
-    /// The state to resume from does not fit the model.
+    /// The tensors of the state to resume from do not match the model.
     #[error("the run cannot be resumed with this model: {0}")]
     Resume(#[from] ParamsError),
     /// A checkpoint cannot be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The loss or the gradient is infinite or not a number. The weights of before the step were not touched.
+    /// The loss or the gradient is infinite or NaN. The weights were not updated.
     #[error(
         "training stopped in step {step}: {place}; {}; try a lower train.lr or train.clip",
         checkpoint.as_ref().map_or("no checkpoint was written yet".into(), |p| format!("the last good checkpoint is {}", p.display()))
     )]
     NonFinite {
-        /// The optimiser step, counted from 1, that could not be taken.
+        /// The failed optimiser step, counted from 1.
         step: u64,
-        /// Where.
+        /// Where the first such value appeared.
         place: NonFinite,
         /// The last checkpoint written.
         checkpoint: Option<PathBuf>,

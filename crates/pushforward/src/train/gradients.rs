@@ -1,4 +1,19 @@
-//! Gradients of all parameters together: sums, norm, clipping and conflict projection.
+//! Gradients of all parameters together: sums, norm, clipping and conflict projection (PCGrad).
+//!
+//! # Examples
+//! The gradient of `3 a + 4 b` has norm 5.
+//! ```
+//! use pushforward::burn::module::Param;
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::train::gradients::{Gradients, clip, grad_norm};
+//!
+//! let device = Device::flex().autodiff();
+//! let weights: Param<Tensor<1>> = Param::from_data([0.5f32, -2.0], &device);
+//! let loss = (weights.val() * Tensor::<1>::from_data([3.0f32, 4.0], &device)).sum();
+//! let gradients = Gradients::of(&loss, &weights);
+//! assert!((grad_norm(&gradients) - 5.0).abs() < 1e-6);
+//! assert!((grad_norm(&clip(gradients, 5.0, 1.0)) - 1.0).abs() < 1e-6);
+//! ```
 
 use std::ops::Add;
 
@@ -7,8 +22,8 @@ use burn::tensor::{Gradients as Backward, Tensor};
 
 use crate::kernels;
 
-/// One gradient per float parameter, as a vector, in the order of [`crate::params::collect`]; `None` where the loss does not
-/// depend on the parameter or the parameter is frozen.
+/// One gradient per float parameter, as a vector, in the order of [`crate::params::collect`]; `None` if the loss does
+/// not depend on the parameter, or the parameter is frozen.
 #[derive(Clone, Debug, Default)]
 pub struct Gradients(pub(crate) Vec<Option<Tensor<1>>>);
 
@@ -31,7 +46,7 @@ impl Gradients {
         Self(self.0.into_iter().map(|g| g.map(|g| g.mul_scalar(factor))).collect())
     }
 
-    /// Position of the first parameter whose gradient has an infinite element or one that is not a number.
+    /// Position of the first parameter whose gradient has an infinite or NaN element.
     pub fn first_non_finite(&self) -> Option<usize> {
         self.0.iter().position(|g| {
             g.as_ref().is_some_and(|g| g.clone().into_data().iter::<f32>().any(|value| !value.is_finite()))
@@ -58,7 +73,7 @@ impl Add for Gradients {
     }
 }
 
-/// Joint Euclidean norm over all parameters, with a single readback.
+/// Euclidean norm of the gradient over all parameters, with a single readback.
 pub fn grad_norm(gradients: &Gradients) -> f64 {
     dot(gradients, gradients).sqrt()
 }
@@ -68,18 +83,33 @@ pub fn clip(gradients: Gradients, norm: f64, limit: f64) -> Gradients {
     if norm > limit { gradients.scale(limit / norm) } else { gradients }
 }
 
-/// Takes out of `later` what works against `first`.
+/// Removes from `later` its component against `first`.
 ///
 /// ```text
 /// later - min(0, <later, first>) / <first, first> * first        inner products over all parameters jointly
 /// ```
 ///
-/// Gradients that do not conflict come back unchanged. Reference: Gradient Surgery for Multi-Task Learning (Yu et al., 2020),
-/// arXiv:2001.06782, algorithm 1, applied in one direction only: the first term is never bent.
+/// Gradients that do not conflict are returned unchanged. Reference: Gradient Surgery for Multi-Task Learning (Yu et
+/// al., 2020), arXiv:2001.06782, algorithm 1, applied in one direction only: the gradient of the first term is never
+/// changed.
+///
+/// # Examples
+/// The gradients `(1, 0)` and `(-1, 1)` conflict; the projection of the second is `(0, 1)`.
+/// ```
+/// use pushforward::burn::module::Param;
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::train::gradients::{Gradients, grad_norm, pcgrad};
+///
+/// let device = Device::flex().autodiff();
+/// let weights: Param<Tensor<1>> = Param::from_data([0.0f32, 0.0], &device);
+/// let gradient = |g: [f32; 2]| Gradients::of(&(weights.val() * Tensor::<1>::from_data(g, &device)).sum(), &weights);
+/// let projected = pcgrad(&gradient([1.0, 0.0]), gradient([-1.0, 1.0]));
+/// assert!(grad_norm(&(projected + gradient([0.0, -1.0]))) < 1e-6);
+/// ```
 pub fn pcgrad(first: &Gradients, later: Gradients) -> Gradients {
     let inner = dot(first, &later);
     let square = dot(first, first);
-    // Both comparisons are false for NaN, which then reaches the caller's own check.
+    // Both comparisons are false for NaN: `later` is then returned unchanged, and the caller's check finds the NaN.
     if inner < 0.0 && square > 0.0 { later + first.clone().scale(-inner / square) } else { later }
 }
 
@@ -133,8 +163,8 @@ mod tests {
 
     #[test]
     fn projection_by_hand() {
-        // <later, first> = -2, <first, first> = 4: later + first / 2. Within the second parameter alone there is no conflict,
-        // so a projection per parameter would give another answer.
+        // <later, first> = -2, <first, first> = 4: later + first / 2. Within the second parameter alone there is no
+        // conflict, so a projection per parameter would give another answer.
         let first = gradients(&[&[1.0, 1.0], &[1.0, 1.0]]);
         let later = gradients(&[&[-4.0, 0.0], &[1.0, 1.0]]);
         assert_eq!(values(&pcgrad(&first, later)), [-3.5, 0.5, 1.5, 1.5]);

@@ -1,4 +1,15 @@
-//! The metrics file of a run: one JSON object a line, appended as the run goes.
+//! The metrics file of a run: one JSON object per line, appended while the run goes on.
+//!
+//! # Examples
+//! ```
+//! use pushforward::train::metrics::MetricsFile;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("metrics.jsonl");
+//! MetricsFile::open(&path, 0)?.validation(10, &[("loss".into(), 0.5)])?;
+//! assert_eq!(std::fs::read_to_string(&path)?, "{\"step\":10,\"validation/loss\":0.5}\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
@@ -13,8 +24,8 @@ use super::StepReport;
 pub struct MetricsFile(File);
 
 impl MetricsFile {
-    /// Opens `path` to go on after `step` (0 for a new run): lines of later steps, which a resumed run will write again, and a
-    /// last line that was cut short are removed.
+    /// Opens `path` to continue after `step` (0 for a new run). Lines of later steps, which a resumed run writes again,
+    /// and an incomplete last line are removed.
     ///
     /// # Errors
     /// If the file cannot be read or written.
@@ -34,7 +45,8 @@ impl MetricsFile {
         Ok(Self(file))
     }
 
-    /// Appends what a logging step reports: `{"step", "loss", "lr", "grad_norm", "seconds", "examples_per_second", ...}`.
+    /// Appends the report of a step: `{"step", "loss", "lr", "grad_norm", "seconds", "examples_per_second", ...}`,
+    /// followed by its details if it is a logging step.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -51,7 +63,7 @@ impl MetricsFile {
         self.line(report.step, fixed.into_iter().chain(details))
     }
 
-    /// Appends the results of a validation, each name after `validation/`.
+    /// Appends the results of a validation, each name with the prefix `validation/`.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -60,7 +72,8 @@ impl MetricsFile {
         self.line(step, named.iter().map(|(name, value)| (name.as_str(), *value)))
     }
 
-    /// One write per line, so that a kill can only cut the last one. Values that are not finite become `null`.
+    /// One write per line, so that a killed process can only leave the last line incomplete. Non-finite values become
+    /// `null`.
     fn line<'a>(&mut self, step: u64, values: impl Iterator<Item = (&'a str, f64)>) -> io::Result<()> {
         let mut object = Map::from_iter([("step".to_owned(), Value::from(step))]);
         object.extend(values.map(|(name, value)| (name.to_owned(), Value::from(value))));

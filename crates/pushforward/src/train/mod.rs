@@ -1,13 +1,46 @@
 //! Training: one loop for every model, objective and data set.
 //!
 //! ```text
-//! for every optimiser step:   gradient of the mean loss of `accumulate` micro-steps -> check -> clip -> AdamW -> average
+//! every optimiser step:   gradient of the mean loss of `accumulate` micro-batches -> check -> clip -> AdamW -> average
 //! ```
 //!
-//! Whatever is random in a micro-step, and which examples it sees, is a function of its index. A run therefore has no hidden
-//! state beyond [`Resume`](checkpoint::Resume), and one that was interrupted and resumed equals an uninterrupted one bit for bit on a CPU.
+//! The examples of a micro-batch and all its random numbers are a function of its index. A run therefore has no hidden
+//! state beyond [`Resume`](checkpoint::Resume), and on a CPU a run that was interrupted and resumed equals an
+//! uninterrupted one bit for bit.
 //!
-//! The loop prints nothing: what happens is told through [`Event`]s, and the caller's answer may end the run.
+//! The loop prints nothing: it reports through [`Event`]s, and the callback's return value may end the run.
+//!
+//! # Examples
+//! An objective of your own: a constant learns its target.
+//! ```
+//! use std::ops::ControlFlow;
+//! use burn::module::{Module, Param};
+//! use burn::tensor::{Device, Tensor};
+//! use pushforward::burn;
+//! use pushforward::train::objective::{LossParts, Objective, TrainStep};
+//! use pushforward::train::{TrainConfig, TrainRequest, train};
+//!
+//! #[derive(Module, Debug)]
+//! struct Constant {
+//!     value: Param<Tensor<1>>,
+//! }
+//!
+//! struct SquaredError;
+//!
+//! impl Objective<Constant> for SquaredError {
+//!     type Batch = f64;
+//!     fn loss(&self, step: &TrainStep<'_, Constant>, target: &f64) -> LossParts {
+//!         LossParts::mean("squared_error", (step.model.value.val() - *target).square(), Vec::new())
+//!     }
+//! }
+//!
+//! let model = Constant { value: Param::from_data([0.0f32], &Device::flex().autodiff()) };
+//! let config = TrainConfig { steps: 100, lr: 0.1, warmup: 0, ..TrainConfig::default() };
+//! let request = TrainRequest::new(model, &SquaredError, &|_| 3.0, config);
+//! let outcome = train(request, &mut |_| ControlFlow::Continue(()))?;
+//! assert!((outcome.ema.value.val().into_scalar::<f64>() - 3.0).abs() < 0.1);
+//! # Ok::<(), pushforward::train::TrainError>(())
+//! ```
 
 pub mod checkpoint;
 pub mod config;

@@ -1,16 +1,27 @@
-//! The middle of the house: what a training loop needs to know of a family, and nothing else.
+//! Interface between the training loop and a model family: an objective maps a batch to the terms of a loss.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::tensor::scalar;
+//! use pushforward::train::objective::LossParts;
+//!
+//! let per_example = Tensor::<1>::from_data([1.0f32, 3.0], &Device::flex().autodiff());
+//! let parts = LossParts::mean("squared_error", per_example, Vec::new());
+//! assert_eq!(scalar(&parts.terms[0].loss), 2.0);
+//! ```
 
 use burn::tensor::Tensor;
 
-/// What an objective sees of a training step.
+/// Inputs of an objective besides the batch: the weights, and the position in the run.
 pub struct TrainStep<'a, M> {
     /// The network being trained; its parameters carry gradients.
     pub model: &'a M,
-    /// The averaged weights, without gradients; the trained ones where the run keeps no average.
+    /// The averaged weights, without gradients; the trained weights if the run keeps no average.
     pub ema: &'a M,
     /// Seed of the run.
     pub seed: u64,
-    /// Address of the random streams: the micro-step, counted from 0 over the whole run.
+    /// Index of the random streams: the number of the micro-batch, counted from 0 over the whole run.
     pub index: u64,
     /// Number of optimiser steps taken before this one.
     pub step: u64,
@@ -20,42 +31,42 @@ pub struct TrainStep<'a, M> {
 
 /// A training objective for models of type `M`.
 pub trait Objective<M> {
-    /// What one call consumes.
+    /// Data of one call.
     type Batch;
 
     /// The loss of one batch.
     fn loss(&self, step: &TrainStep<'_, M>, batch: &Self::Batch) -> LossParts;
 }
 
-/// A loss as a sum of terms, and figures to watch.
+/// A loss as a sum of terms, and further quantities to log.
 pub struct LossParts {
-    /// The terms. Their sum is minimised; with gradient-conflict projection, the gradient of every later term loses its
-    /// component against the first one's.
+    /// The terms; their sum is minimised. With PCGrad ([`pcgrad`](super::gradients::pcgrad)), the gradients of all
+    /// terms but the first lose their component against the first term's gradient.
     pub terms: Vec<LossTerm>,
-    /// Further figures for the metrics file. They are read on logging steps only.
+    /// Further quantities for the metrics file. They are read back on logging steps only.
     pub observed: Vec<Observed>,
 }
 
 /// One term of a loss.
 pub struct LossTerm {
-    /// The scalar that is differentiated, shape `[1]`, weight included.
+    /// The scalar to differentiate, shape `[1]`, weight included.
     pub loss: Tensor<1>,
-    /// The term's value of every example, before weighting.
+    /// Value of the term per example, before weighting.
     pub values: Observed,
 }
 
-/// A figure of every example, by where the example lies in time.
+/// A quantity per example, with the times of the examples.
 pub struct Observed {
     /// Name in the metrics file.
     pub name: &'static str,
     /// Value of every example, without gradient, shape `[n]`.
     pub per_example: Tensor<1>,
-    /// Where every example lies on the time axis, in `[0, 1]`; empty for figures without one.
+    /// Time of every example, in `[0, 1]`; empty for quantities without a time.
     pub times: Vec<f64>,
 }
 
 impl Observed {
-    /// A figure of every example with its gradient taken off.
+    /// A quantity per example; its value is detached from the autodiff graph.
     pub fn new(name: &'static str, per_example: Tensor<1>, times: Vec<f64>) -> Self {
         Self { name, per_example: per_example.detach().inner(), times }
     }

@@ -5,9 +5,32 @@
 //! w <- (1 - lr weight_decay) w - lr (m / (1 - beta_1^k)) / (sqrt(v / (1 - beta_2^k)) + eps)
 //! ```
 //!
-//! The arithmetic of one tensor is burn's, or in float32 on the CPU the same in one pass; the state is kept here, because
-//! burn's module optimiser keys it by parameter ids that every process draws anew. Reference: Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019),
-//! arXiv:1711.05101, algorithm 2 (with the decay multiplied by the learning rate, as is usual).
+//! The update of one tensor is burn's, or in float32 on the CPU the same formula in one pass. The state is kept here,
+//! because burn's module optimiser keys it by parameter ids that every process draws anew.
+//!
+//! Reference: Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019), arXiv:1711.05101, algorithm 2 (with
+//! the decay multiplied by the learning rate, as is usual).
+//!
+//! # Examples
+//! The first step of AdamW moves every weight by the learning rate, whatever the size of its gradient.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::linear::LinearConfig;
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//! use pushforward::train::TrainConfig;
+//! use pushforward::train::gradients::Gradients;
+//! use pushforward::train::optim::AdamWOptimizer;
+//!
+//! let device = Device::flex().autodiff();
+//! let layer = LinearConfig::new(2, 1).init(&device, &mut stream(0, Purpose::Init, 0));
+//! let before = to_host(&layer.weight.val());
+//! let loss = (layer.weight.val() * Tensor::<2>::from_data([[100.0f32], [-0.01]], &device)).sum();
+//! let gradients = Gradients::of(&loss, &layer);
+//! let layer = AdamWOptimizer::new(TrainConfig::default().adamw()).step(0.1, layer, gradients);
+//! let after = to_host(&layer.weight.val());
+//! assert!((after[0] - before[0] + 0.1).abs() < 1e-4 && (after[1] - before[1] - 0.1).abs() < 1e-4);
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -24,16 +47,16 @@ use crate::params::{self, Flat, ParamsError, StateDict};
 pub struct AdamWSettings {
     /// Decay rates of the first and second moment, each in `[0, 1)`.
     pub betas: [f64; 2],
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f64,
-    /// Fraction of a weight that a step with learning rate 1 removes.
+    /// Fraction of a weight that one step with learning rate 1 removes.
     pub weight_decay: f64,
-    /// Whether vectors (biases, gains) decay like matrices.
+    /// Whether weight decay also applies to vectors (biases, gains).
     pub decay_vectors: bool,
 }
 
 impl AdamWSettings {
-    /// The formula above in one pass.
+    /// The update of the module page in one fused pass.
     fn step(
         &self,
         lr: f64,
@@ -60,7 +83,7 @@ impl AdamWSettings {
     }
 }
 
-/// AdamW with its moments.
+/// The AdamW optimiser, with its moments.
 pub struct AdamWOptimizer {
     settings: AdamWSettings,
     decayed: AdamW,
@@ -68,19 +91,19 @@ pub struct AdamWOptimizer {
     states: BTreeMap<String, AdamWState<1>>,
 }
 
-/// Moments of an optimiser on the host, by parameter name; parameters that never had a gradient have none.
+/// Moments of an optimiser on the host, by parameter name. Parameters that never had a gradient have no entry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
     /// First moments, flattened.
     pub first: StateDict,
     /// Second moments, flattened.
     pub second: StateDict,
-    /// Steps taken by each parameter.
+    /// Number of updates of each parameter.
     pub steps: BTreeMap<String, u64>,
 }
 
 impl AdamWOptimizer {
-    /// An optimiser without history.
+    /// An optimiser in its initial state, without moments.
     pub fn new(settings: AdamWSettings) -> Self {
         let config = AdamWConfig::new()
             .with_beta_1(settings.betas[0] as f32)
@@ -130,10 +153,11 @@ impl AdamWOptimizer {
         moments
     }
 
-    /// Continues from `moments`, on the device of `model`.
+    /// Replaces the state by `moments`, on the device of `model`.
     ///
     /// # Errors
-    /// If a moment belongs to no parameter of `model`, has another length or dtype, or lacks its partner.
+    /// If a moment belongs to no parameter of `model`, has another length or dtype, or is not finite, or if a parameter
+    /// has only one of the two moments.
     pub fn restore<M: Module>(&mut self, moments: &Moments, model: &M) -> Result<(), ParamsError> {
         let parameters: BTreeMap<String, Flat> = params::flat(model).into_iter().map(|p| (p.name.clone(), p)).collect();
         for set in [&moments.first, &moments.second] {

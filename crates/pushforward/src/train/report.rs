@@ -1,61 +1,62 @@
-//! What a step looked like, and where it went wrong.
+//! Report of an optimiser step, and the location of a non-finite value.
 //!
-//! The values of a step stay on the device; they are read back on logging steps and when a number is not finite.
+//! The values of a step stay on the device; they are read back on logging steps and if a value is not finite.
 
 use burn::tensor::Tensor;
 
 use crate::train::objective::{LossParts, Observed};
 
-/// Intervals of the time axis for which a run reports the mean of every term.
+/// Number of equal intervals of the time axis for which a run reports the mean of every term.
 pub const TIME_BUCKETS: usize = 5;
 
-/// What an optimiser step looked like.
+/// Report of an optimiser step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
-    /// Optimiser steps taken, this one included.
+    /// Number of optimiser steps taken, including this one.
     pub step: u64,
-    /// Mean loss of its micro-steps.
+    /// Mean loss over its micro-batches.
     pub loss: f64,
     /// Learning rate.
     pub lr: f64,
-    /// Joint norm of the gradient before clipping.
+    /// Norm of the gradient over all parameters, before clipping.
     pub grad_norm: f64,
-    /// Seconds of training so far, over all parts of the run.
+    /// Seconds of training so far, summed over all resumed parts of the run.
     pub seconds: f64,
     /// Examples per second since the last logging step, without validation, samples and checkpoints.
     pub examples_per_second: f64,
-    /// Figures that cost a readback, on logging steps only.
+    /// Quantities that need a readback; logging steps only.
     pub details: Option<Details>,
 }
 
-/// Figures of a logging step, by name.
+/// Quantities of a logging step, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
     /// Value of every term of the loss, weight included.
     pub terms: Vec<(String, f64)>,
-    /// Mean of every term before weighting over the examples in an interval of the time axis, such as `ce/t0.2-0.4`.
+    /// Mean of every term, before weighting, over the examples in one interval of the time axis, such as `ce/t0.2-0.4`.
     pub buckets: Vec<(String, f64)>,
-    /// Means of the further figures that the objective observed.
+    /// Means of [`LossParts::observed`].
     pub stats: Vec<(String, f64)>,
 }
 
-/// Where a number stopped being finite.
+/// Where the first non-finite value appeared.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NonFinite {
     /// In a term of the loss.
     Term {
         /// Name of the term.
         term: &'static str,
-        /// Micro-step, which addresses batch and noise.
+        /// Number of the micro-batch, which determines its examples and noise.
         micro_batch: u64,
-        /// Position of the first such example in the batch, if a single example is to blame.
+        /// Position in the batch of the first example with a non-finite value; `None` if only a mean or sum is not
+        /// finite.
         example: Option<usize>,
-        /// Interval of the time axis it lies in, such as `t0.2-0.4`.
+        /// Interval of the time axis of that example, such as `t0.2-0.4`.
         bucket: Option<String>,
     },
-    /// In the gradient, the loss being finite.
+    /// In the gradient, with a finite loss.
     Gradient {
-        /// The first such parameter; none if only the squared norm overflows.
+        /// The first parameter with a non-finite gradient; `None` if only the squared norm overflows.
         parameter: Option<String>,
     },
 }
@@ -94,7 +95,7 @@ impl Rate {
     }
 }
 
-/// What is kept of a micro-step, on the device, until the step is judged.
+/// Values of a micro-batch, kept on the device until the step is checked and reported.
 pub(super) struct Micro {
     index: u64,
     terms: Vec<(Tensor<1>, Observed)>,
@@ -134,13 +135,13 @@ fn bucket_name(bucket: usize) -> String {
     format!("t{:.1}-{:.1}", edge(bucket), edge(bucket + 1))
 }
 
-/// The first term, in the order of micro-steps and terms, whose loss is not finite, and its first such example.
+/// The first term, in the order of micro-batches and terms, whose loss is not finite, and its first non-finite example.
 pub(super) fn first_non_finite(micros: &[Micro]) -> NonFinite {
     let terms = micros.iter().flat_map(|micro| micro.terms.iter().map(move |term| (micro.index, term)));
     let mut sum_overflows = None;
     for (micro_batch, (loss, values)) in terms {
         if host(loss).iter().all(|value| value.is_finite()) {
-            // Every term may be finite and their sum not: then the first one stands for it.
+            // The sum may overflow although every term is finite: the first term is then reported.
             sum_overflows.get_or_insert((micro_batch, values.name));
             continue;
         }
@@ -153,7 +154,7 @@ pub(super) fn first_non_finite(micros: &[Micro]) -> NonFinite {
     NonFinite::Term { term, micro_batch, example: None, bucket: None }
 }
 
-/// Means over the micro-steps of a step.
+/// Means over the micro-batches of a step.
 pub(super) fn details(micros: &[Micro]) -> Details {
     let mut terms = Means::default();
     let mut buckets = Means::default();
@@ -178,9 +179,9 @@ pub(super) fn details(micros: &[Micro]) -> Details {
 struct Means(Vec<(String, f64, u64)>);
 
 impl Means {
-    /// Adds a figure of every example under the name of its interval of time.
+    /// Adds a quantity per example, each value under the name of its time interval.
     fn add_by_time(&mut self, figure: &Observed) {
-        // In the order of the axis, whatever the order of the examples.
+        // Sorted by time, so that names appear in the order of the axis.
         let mut sorted: Vec<(usize, f64)> =
             figure.times.iter().map(|&time| bucket(time)).zip(host(&figure.per_example)).collect();
         sorted.sort_by_key(|(bucket, _)| *bucket);

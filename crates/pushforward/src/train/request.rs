@@ -1,4 +1,4 @@
-//! What to train, what happens meanwhile, and what it leaves.
+//! Request, events and outcome of a training run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,36 +8,36 @@ use super::config::TrainConfig;
 use super::objective::Objective;
 use super::report::StepReport;
 
-/// Validates a model, given without gradients; the first value is the validation loss, lower is better.
+/// Validation function. The model comes without gradients; the first value is the validation loss, lower is better.
 pub type Validate<'a, M> = dyn Fn(&M) -> Vec<(String, f64)> + 'a;
 
-/// What to train.
+/// What to train, and how.
 pub struct TrainRequest<'a, M, O: Objective<M>> {
-    /// The network, on an autodiff device; its weights are replaced where `resume` is given.
+    /// The network, on an autodiff device; its weights are replaced if `resume` is given.
     pub model: M,
-    /// What to minimise.
+    /// The loss to minimise.
     pub objective: &'a O,
-    /// The batch of a micro-step, counted from 0 over the whole run; must depend on nothing else.
+    /// Batch of a micro-batch number, counted from 0 over the whole run; must be a pure function of that number.
     pub batch: &'a (dyn Fn(u64) -> O::Batch + Sync),
-    /// Validates the averaged weights.
+    /// Validation of the averaged weights.
     pub validate: Option<&'a Validate<'a, M>>,
     /// Seed of the run.
     pub seed: u64,
     /// Settings.
     pub config: TrainConfig,
-    /// Where checkpoints go; none are written if absent.
+    /// Where to write checkpoints; `None` to write none.
     pub run: Option<RunFolder>,
-    /// State to go on from.
+    /// State to resume from.
     pub resume: Option<Resume>,
-    /// Ends this part of the run after so many minutes, leaving it resumable.
+    /// Stops this part of the run after so many minutes; the run can then be resumed.
     pub max_minutes: Option<f64>,
-    /// Threads that compute micro-steps beside each other, each by itself on one core; useful on a CPU with `accumulate` above 1.
-    /// Does not change a bit of the result.
+    /// Number of threads that compute micro-batches in parallel, one core each; useful on a CPU with `accumulate` above
+    /// 1. The result is the same bit for bit.
     pub workers: usize,
 }
 
 impl<'a, M, O: Objective<M>> TrainRequest<'a, M, O> {
-    /// A run from the start with seed 0, on one thread, that validates nothing and leaves nothing on disk.
+    /// A new run with seed 0 on one thread, without validation and without checkpoints.
     pub fn new(model: M, objective: &'a O, batch: &'a (dyn Fn(u64) -> O::Batch + Sync), config: TrainConfig) -> Self {
         Self {
             model,
@@ -54,18 +54,18 @@ impl<'a, M, O: Objective<M>> TrainRequest<'a, M, O> {
     }
 }
 
-/// Where a run leaves its checkpoints, and what it writes into them.
+/// Where a run writes its checkpoints, and the metadata it writes into them.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     /// Folder of the run; checkpoints go to `checkpoints` inside.
     pub path: PathBuf,
     /// The resolved recipe, as TOML.
     pub recipe: String,
-    /// Versions, data and its hash, device, and so on.
+    /// Provenance: versions, data and its hash, device, and so on.
     pub provenance: BTreeMap<String, String>,
 }
 
-/// Something that happened in a run.
+/// An event of a training run.
 pub enum Event<'a, M> {
     /// An optimiser step was taken.
     Step(&'a StepReport),
@@ -73,12 +73,12 @@ pub enum Event<'a, M> {
     Validation {
         /// Optimiser steps taken.
         step: u64,
-        /// What the validation returned.
+        /// Values that the validation function returned.
         values: &'a [(String, f64)],
         /// Whether the validation loss is the lowest so far.
         best: bool,
     },
-    /// A sample is due.
+    /// A sample is due, see [`TrainConfig::sample_every`].
     Sample {
         /// Optimiser steps taken.
         step: u64,
@@ -101,25 +101,25 @@ pub enum EndReason {
     Finished,
     /// The validation loss did not fall for `patience` validations.
     Patience,
-    /// `max_minutes` were over; it can be resumed.
+    /// `max_minutes` passed; the run can be resumed.
     TimeLimit,
-    /// The caller answered [`ControlFlow::Break`](std::ops::ControlFlow::Break); it can be resumed.
+    /// The callback returned [`ControlFlow::Break`](std::ops::ControlFlow::Break); the run can be resumed.
     Stopped,
 }
 
-/// What a run leaves.
+/// Result of a training run.
 #[derive(Debug)]
 pub struct Outcome<M> {
     /// The trained weights, with gradients.
     pub model: M,
-    /// The averaged weights, without gradients; the trained ones where the run keeps no average.
+    /// The averaged weights, without gradients; the trained weights if the run keeps no average.
     pub ema: M,
     /// Optimiser steps taken.
     pub step: u64,
     /// Why it ended.
     pub reason: EndReason,
-    /// Lowest validation loss.
+    /// Lowest validation loss; `None` without a finite one.
     pub best_validation: Option<f64>,
-    /// Seconds of training, over all parts of the run.
+    /// Seconds of training, summed over all resumed parts of the run.
     pub seconds: f64,
 }

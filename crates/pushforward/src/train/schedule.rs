@@ -5,33 +5,43 @@
 //! cosine:  shape(p) = f + (1 - f) (1 + cos(pi p)) / 2        linear:  shape(p) = 1 - (1 - f) p
 //! ```
 //!
-//! `k` counts optimiser steps from 0, `p` is the fraction of the run that is over and `f` the final fraction. Warm-up is in
-//! steps; the shape sees only `p`, so that a budget in steps and one in minutes drive it alike.
+//! `k` counts optimiser steps from 0, `p` is the completed fraction of the run and `f` the final fraction. The warm-up
+//! is in steps; the shape depends on `p` only, so that it is the same for a length in steps and a length in minutes.
+//!
+//! # Examples
+//! ```
+//! use pushforward::train::schedule::LrSchedule;
+//!
+//! let cosine = LrSchedule::Cosine { final_fraction: 0.1 };
+//! assert_eq!(cosine.factor(0, 4, 0.0), 0.25);
+//! assert!((cosine.factor(1000, 4, 0.5) - 0.55).abs() < 1e-12);
+//! assert!((cosine.factor(2000, 4, 1.0) - 0.1).abs() < 1e-12);
+//! ```
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate falls over a run.
+/// Decay of the learning rate over a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LrSchedule {
-    /// Not at all.
+    /// Constant after the warm-up.
     Constant {},
-    /// Along half a cosine to `final_fraction` of the peak.
+    /// Half a cosine period, down to `final_fraction` of the peak.
     Cosine {
-        /// Learning rate at the end over that at the peak.
+        /// Learning rate at the end relative to its peak.
         #[serde(default)]
         final_fraction: f64,
     },
-    /// Along a line to `final_fraction` of the peak.
+    /// Linear, down to `final_fraction` of the peak.
     Linear {
-        /// Learning rate at the end over that at the peak.
+        /// Learning rate at the end relative to its peak.
         #[serde(default)]
         final_fraction: f64,
     },
 }
 
 impl LrSchedule {
-    /// Learning rate over its peak at optimiser step `step`, with the fraction `progress` of the run over.
+    /// Learning rate relative to its peak at optimiser step `step`, after the fraction `progress` of the run.
     pub fn factor(&self, step: u64, warmup: u64, progress: f64) -> f64 {
         let warm = if step < warmup { (step + 1) as f64 / warmup as f64 } else { 1.0 };
         let p = progress.clamp(0.0, 1.0);
@@ -43,7 +53,7 @@ impl LrSchedule {
         warm * shape
     }
 
-    /// Learning rate at the end over that at the peak.
+    /// Learning rate at the end relative to its peak.
     pub fn final_fraction(&self) -> f64 {
         match *self {
             Self::Constant {} => 1.0,

@@ -1,4 +1,4 @@
-//! The state of a run, and the parts of a step that change it.
+//! The state of a run, and the operations of a step that change it.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub(super) struct Run<M> {
     pub(super) stale_validations: u64,
     pub(super) seconds_before: f64,
     pub(super) last_good: Option<PathBuf>,
-    /// A pool of one thread for every micro-step that is computed at a time; none where they follow each other.
+    /// One single-threaded pool per micro-batch computed in parallel; empty if they are computed one after another.
     workers: Vec<rayon::ThreadPool>,
 }
 
@@ -70,7 +70,7 @@ impl<M: Module> Run<M> {
         Ok(run)
     }
 
-    /// Computes the micro-steps of an optimiser step on so many threads.
+    /// Starts the threads that compute the micro-batches of an optimiser step, at most one per micro-batch.
     pub(super) fn spawn_workers(&mut self, workers: usize, config: &TrainConfig) {
         let useful = workers.min(config.accumulate as usize);
         if useful > 1 {
@@ -83,7 +83,7 @@ impl<M: Module> Run<M> {
         self.ema.as_ref().map_or_else(|| self.model.valid(), |ema| ema.model().clone())
     }
 
-    /// The gradient of the mean loss over the micro-steps of one optimiser step, and that loss.
+    /// The gradient of the mean loss over the micro-batches of one optimiser step, and that loss.
     pub(super) fn accumulate_gradients<O: Objective<M> + Sync>(
         &mut self,
         objective: &O,
@@ -106,7 +106,7 @@ impl<M: Module> Run<M> {
             let shared = view(self.model.clone());
             (first..self.micro_batch).map(|index| shared.micro_batch(objective, batch, index, config)).collect()
         } else {
-            // Every worker has its own copy of the parameters as leaves, and so a graph of its own.
+            // Every worker has its own copy of the parameters as leaves, so that the autodiff graphs share no node.
             let forks: Vec<Shared<M>> = self.workers.iter().map(|_| view(self.model.valid().train())).collect();
             let indices = first..self.micro_batch;
             let count = self.workers.len() as u64;
@@ -130,7 +130,7 @@ impl<M: Module> Run<M> {
                 running.into_iter().flat_map(join).collect()
             })
         };
-        // In the order of their indices whoever computed them, so that the sum has the same bits for any number of workers.
+        // Summed in the order of their indices, so that the result is the same bit for bit for any number of workers.
         results.sort_by_key(|result| result.index);
         for result in results {
             loss_sum += result.loss;
@@ -155,7 +155,7 @@ impl<M: Module> Run<M> {
         self.step += 1;
     }
 
-    /// Takes note of a validation; whether it is the best so far.
+    /// Records a validation; returns whether its loss is the lowest so far.
     pub(super) fn record_validation(&mut self, values: &[(String, f64)]) -> bool {
         let Some((_, loss)) = values.first() else { return false };
         // Infinite and undefined losses are never the best.
@@ -169,7 +169,7 @@ impl<M: Module> Run<M> {
         best
     }
 
-    /// Writes the named files; whether the caller wants to stop.
+    /// Writes the named files; returns whether the callback asked to stop.
     pub(super) fn save(
         &mut self,
         folder: Option<&RunFolder>,
@@ -215,7 +215,7 @@ impl<M: Module> Run<M> {
     }
 }
 
-/// What the micro-steps of one optimiser step share.
+/// Inputs that the micro-batches of one optimiser step share.
 struct Shared<M> {
     model: M,
     ema: M,
@@ -224,11 +224,11 @@ struct Shared<M> {
     steps: u64,
 }
 
-/// What a micro-step leaves.
+/// Result of a micro-batch.
 struct MicroResult {
     index: u64,
     loss: f64,
-    /// By term where terms are differentiated one by one, otherwise one sum.
+    /// One per term if terms are differentiated separately (PCGrad), otherwise that of their sum.
     gradients: Vec<(&'static str, Gradients)>,
     micro: Micro,
 }
@@ -254,7 +254,7 @@ impl<M: Module> Shared<M> {
         let total = total.expect("an objective returns at least one term");
         let loss = total.clone().without_autodiff().into_scalar::<f64>();
         let gradients = if config.pcgrad {
-            // The sum was only read: without a backward pass its node goes, and the terms' graphs stay.
+            // The sum was only needed for its value: dropping it without a backward pass keeps the graphs of the terms.
             drop(total);
             let of = |term: &LossTerm| (term.values.name, Gradients::of(&term.loss, &self.model));
             parts.terms.iter().map(of).collect()

@@ -1,4 +1,4 @@
-//! Laws of the loop: learning, resuming, stopping, reporting, and failing loudly.
+//! Tests of the training loop: learning, resuming, stopping, reporting and error messages.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -104,7 +104,7 @@ fn resumed_equals_uninterrupted(pcgrad: bool) {
     let whole = tempfile::tempdir().expect("a temporary folder");
     let parts = tempfile::tempdir().expect("a temporary folder");
     let settings = TrainConfig { pcgrad, patience: Some(100), ..config(20) };
-    // Grows worse as the model learns, so that the best validation lies before the interruption.
+    // A loss that increases as the model learns, so that the best validation lies before the interruption.
     let validate: &Validate<'_, Mlp> = &|model| vec![("loss".into(), -mean_squared_error(model)[0].1)];
     let part = |run: &Path, resume: Option<Resume>, model: Mlp, stop_at: u64| {
         let request = TrainRequest {
@@ -129,7 +129,7 @@ fn resumed_equals_uninterrupted(pcgrad: bool) {
     let (expected, expected_state, expected_losses) = part(whole.path(), None, mlp(1), 0);
     let (first, state, mut losses) = part(parts.path(), None, mlp(1), 9);
     assert_eq!((first.reason, first.step, state.step, state.micro_batch), (EndReason::Stopped, 9, 9, 18));
-    // A fresh module of other weights: everything must come from the file.
+    // A module with other weights, so that everything must come from the file.
     let (second, mut state, rest) = part(parts.path(), Some(state), mlp(99), 0);
     losses.extend(rest);
     assert_eq!(losses, expected_losses);
@@ -204,7 +204,7 @@ fn projection_changes_training_only_where_terms_conflict() {
 #[test]
 fn a_non_finite_loss_names_term_example_and_bucket() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // Micro-step 7 is in step 4, after the checkpoint of step 2. The example lies at time 11.5 / 16 = 0.72.
+    // Micro-batch 7 is in step 4, after the checkpoint of step 2. The example lies at time 11.5 / 16 = 0.72.
     let toy = Toy { trouble: Trouble::Example { micro_batch: 7, example: 11 }, ..Toy::default() };
     let settings = TrainConfig { checkpoint_every: 2, ..config(10) };
     let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, settings) };
@@ -213,7 +213,7 @@ fn a_non_finite_loss_names_term_example_and_bucket() {
         steps += u64::from(matches!(event, Event::Step(_)));
         ControlFlow::Continue(())
     })
-    .expect_err("the loss of micro-step 7 is NaN");
+    .expect_err("the loss of micro-batch 7 is NaN");
     let path = checkpoint::folder(folder.path()).join(RESUME);
     let TrainError::NonFinite { step: 4, place, checkpoint: Some(good) } = &error else { panic!("{error}") };
     assert_eq!(
@@ -231,7 +231,7 @@ fn a_non_finite_loss_names_term_example_and_bucket() {
 #[test]
 fn a_non_finite_gradient_names_the_parameter() {
     let toy = Toy { trouble: Trouble::Gradient { micro_batch: 2 }, ..Toy::default() };
-    let error = train(request(&toy, config(10)), &mut quiet).expect_err("the gradient of micro-step 2 is NaN");
+    let error = train(request(&toy, config(10)), &mut quiet).expect_err("the gradient of micro-batch 2 is NaN");
     let TrainError::NonFinite { step: 2, place, checkpoint: None } = &error else { panic!("{error}") };
     assert_eq!(*place, NonFinite::Gradient { parameter: Some("layers.1.bias".into()) });
     assert!(error.to_string().contains("no checkpoint was written yet"), "{error}");

@@ -61,7 +61,8 @@ pub(crate) enum Trouble {
     },
 }
 
-/// Squared error of the targets (with a little noise), and of `second` times the targets, each from its own forward pass.
+/// Squared error of the targets (with a little noise), and of `second` times the targets, each from its own forward
+/// pass.
 pub(crate) struct Toy {
     pub(crate) noise: f64,
     pub(crate) second: f64,
@@ -90,7 +91,7 @@ impl Objective<Mlp> for Toy {
                 fit = fit.add(Tensor::from_data(values.as_slice(), &device));
             }
             Trouble::Gradient { micro_batch } if step.index == micro_batch => {
-                // The root has an infinite slope at zero, and zero times that is not a number.
+                // The square root has an infinite slope at zero, and zero times infinity is NaN.
                 let zero = step.model.layers[1].bias.val().mul_scalar(0.0).sqrt();
                 fit = fit.add(zero.sum());
             }

@@ -1,4 +1,4 @@
-//! The loop.
+//! The training loop.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -14,15 +14,17 @@ use super::request::{EndReason, Event, Outcome, TrainRequest};
 use super::state::Run;
 use crate::params;
 
-/// Trains a model. Where `on_event` breaks, the step is finished, a checkpoint is written and the run returns.
+/// Trains a model. If `on_event` breaks, the step is finished, a checkpoint is written and the run returns.
 ///
-/// With `config.minutes` the run ends and the schedule follows the clock; `TrainStep::steps` is then an estimate from the rate so far.
+/// With `config.minutes`, the length of the run and the schedule follow the clock; `TrainStep::steps` is then an
+/// estimate from the speed so far. The page of [`train`](crate::train) has an example.
 ///
 /// # Errors
 /// See [`TrainError`]. After an error the files of the run are those of its last checkpoint.
 ///
 /// # Panics
-/// If an objective returns no terms, or times that do not belong to its examples; or a model without tracked parameters.
+/// If the objective returns no terms, or another number of times than examples, or if the model has no tracked
+/// parameters.
 pub fn train<M: Module, O: Objective<M> + Sync>(
     request: TrainRequest<'_, M, O>,
     on_event: &mut dyn FnMut(Event<'_, M>) -> ControlFlow<()>,
@@ -126,7 +128,7 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
     })
 }
 
-/// Whether something that happens every `every` steps, 0 for never, happens at `step`.
+/// Whether an action with the period `every` (0 for never) is due at `step`.
 fn due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }

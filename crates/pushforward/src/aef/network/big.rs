@@ -8,9 +8,12 @@
 //!          offset of every channel; conv1x1 to the maps
 //! ```
 //!
-//! Below 3 pixels the 3x3 convolutions are 1x1. The last convolution of every block starts smaller by `sqrt(1 / blocks)`; offsets
-//! start at zero. The capacity grows with the latent size, which sweeps over it have to keep in mind.
-//! References: Silvestri, Roos, Ambrogioni 2023, arXiv 2205.09546; Child 2021, arXiv 2011.10650, whose skeleton it is.
+//! Below 3 pixels the 3x3 convolutions are 1x1. The initial weights of the last convolution of every block are
+//! multiplied by `sqrt(1 / blocks)`; biases start at zero. The capacity grows with the size of the latent: mind this
+//! when comparing latent sizes.
+//!
+//! References: Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546; the architecture is that of Child 2021,
+//! arXiv:2011.10650.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -21,7 +24,7 @@ use crate::dual::Dual;
 use crate::nn::conv::{Conv2d, Conv2dConfig};
 use crate::rng::Stream;
 
-/// Blocks at every resolution besides the one that changes it.
+/// Number of blocks at every resolution, not counting the one that changes the resolution.
 const BLOCKS: usize = 4;
 
 /// Resolutions from the image down to one pixel: `S, S/2, ..., 4, 1`.
@@ -31,14 +34,14 @@ fn resolutions(side: usize) -> Vec<usize> {
     found
 }
 
-/// A bottleneck.
+/// A residual bottleneck block.
 #[derive(Module, Debug)]
 pub struct Bottleneck {
     /// The four convolutions.
     pub layers: Vec<Conv2d>,
     #[module(skip)]
     residual: bool,
-    /// Factor by which the resolution falls afterwards.
+    /// Factor of the average pooling at the end.
     #[module(skip)]
     pool: usize,
 }
@@ -49,7 +52,7 @@ struct BottleneckConfig {
     resolution: usize,
     pool: usize,
     residual: bool,
-    /// Scale of the last convolution's initial weights.
+    /// Factor of the last convolution's initial weights.
     last: f64,
 }
 
@@ -84,17 +87,17 @@ impl Bottleneck {
     }
 }
 
-/// The encoder.
+/// The encoder of residual bottlenecks.
 #[derive(Module, Debug)]
 pub struct BigEncoder {
-    /// To the width.
+    /// From the channels of the image to the width.
     pub input: Conv2d,
     /// All blocks in order.
     pub blocks: Vec<Bottleneck>,
 }
 
 impl BigEncoder {
-    /// Draws the weights; the width is half the number of outputs, at least 1.
+    /// An encoder with random initial weights; its width is half the number of outputs, at least 1.
     pub fn init(shape: ImageShape, outputs: usize, device: &Device, stream: &mut Stream) -> Self {
         let width = (outputs / 2).max(1);
         let levels = resolutions(shape.height);
@@ -122,7 +125,7 @@ impl EncoderNet for BigEncoder {
     }
 }
 
-/// The decoder.
+/// The decoder of residual bottlenecks.
 #[derive(Module, Debug)]
 pub struct BigDecoder {
     /// All blocks, resolution by resolution.
@@ -131,7 +134,7 @@ pub struct BigDecoder {
     pub gain: Param<Tensor<4>>,
     /// Offset of every channel, `[1, width, 1, 1]`.
     pub offset: Param<Tensor<4>>,
-    /// To the maps.
+    /// From the width to the output maps.
     pub output: Conv2d,
     /// Factor of upsampling before every block.
     #[module(skip)]
@@ -139,7 +142,7 @@ pub struct BigDecoder {
 }
 
 impl BigDecoder {
-    /// Draws the weights; the width is that of the latent.
+    /// A decoder with random initial weights; its width is the size of the latent.
     pub fn init(latent: usize, maps: usize, shape: ImageShape, device: &Device, stream: &mut Stream) -> Self {
         let mut levels = resolutions(shape.height);
         levels.reverse();

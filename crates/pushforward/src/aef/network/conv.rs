@@ -1,4 +1,4 @@
-//! Residual convolutions at every resolution, in a width of their own.
+//! Residual convolutions at every resolution, with a width that does not depend on the latent.
 //!
 //! ```text
 //! block:   h = h + conv(SiLU(GroupNorm(conv(SiLU(GroupNorm(h))))))
@@ -6,7 +6,8 @@
 //! decoder: linear, blocks, `levels` times (transposed conv *2 that halves the channels, blocks), conv 3x3
 //! ```
 //!
-//! The second convolution of a block starts at zero, so a block starts as the identity (He et al. 2016, arXiv 1603.05027).
+//! The second convolution of a block starts at zero, so a block starts as the identity (He et al. 2016,
+//! arXiv:1603.05027).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -32,7 +33,7 @@ pub struct ConvConfig {
     pub channels: usize,
     /// Residual blocks at every resolution.
     pub blocks: usize,
-    /// How often the resolution is halved.
+    /// Number of times the resolution is halved.
     pub levels: usize,
 }
 
@@ -47,11 +48,11 @@ impl ConvConfig {
         if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
             return Err(SettingError::new(
                 "channels",
-                format!("is a positive multiple of {GROUPS}, found {}", self.channels),
+                format!("must be a positive multiple of {GROUPS}, found {}", self.channels),
             ));
         }
         if self.levels > 8 {
-            return Err(SettingError::new("levels", format!("is at most 8, found {}", self.levels)));
+            return Err(SettingError::new("levels", format!("must be at most 8, found {}", self.levels)));
         }
         Ok(())
     }
@@ -117,11 +118,11 @@ impl ConvConfig {
 /// A residual block.
 #[derive(Module, Debug)]
 pub struct Block {
-    /// Before the first convolution.
+    /// Normalisation before the first convolution.
     pub first_norm: GroupNorm,
     /// First convolution.
     pub first: Conv2d,
-    /// Before the second convolution.
+    /// Normalisation before the second convolution.
     pub second_norm: GroupNorm,
     /// Second convolution, zero at the start.
     pub second: Conv2d,
@@ -169,15 +170,15 @@ pub struct Up {
 /// The encoder, made by [`ConvConfig`].
 #[derive(Module, Debug)]
 pub struct ConvEncoder {
-    /// To the first width.
+    /// From the channels of the image to the first width.
     pub input: Conv2d,
     /// From high to low resolution.
     pub levels: Vec<Down>,
     /// Blocks at the lowest resolution.
     pub lowest: Vec<Block>,
-    /// Before the output.
+    /// Normalisation before the output.
     pub norm: GroupNorm,
-    /// To the outputs.
+    /// From the lowest resolution to the outputs.
     pub output: Linear,
 }
 
@@ -193,15 +194,15 @@ impl EncoderNet for ConvEncoder {
 /// The decoder, made by [`ConvConfig`].
 #[derive(Module, Debug)]
 pub struct ConvDecoder {
-    /// To the lowest resolution.
+    /// From the latent to the lowest resolution.
     pub input: Linear,
     /// Blocks at the lowest resolution.
     pub lowest: Vec<Block>,
     /// From low to high resolution.
     pub levels: Vec<Up>,
-    /// Before the output.
+    /// Normalisation before the output.
     pub norm: GroupNorm,
-    /// To the maps.
+    /// From the last width to the output maps.
     pub output: Conv2d,
     #[module(skip)]
     start: [usize; 3],

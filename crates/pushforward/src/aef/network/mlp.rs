@@ -33,7 +33,7 @@ impl Default for MlpConfig {
 
 impl MlpConfig {
     pub(super) fn validate(&self) -> Result<(), SettingError> {
-        if self.width == 0 { Err(SettingError::new("width", "is at least 1, found 0")) } else { Ok(()) }
+        if self.width == 0 { Err(SettingError::new("width", "must be at least 1, found 0")) } else { Ok(()) }
     }
 
     fn layers(&self, inputs: usize, outputs: usize, device: &Device, stream: &mut Stream) -> Vec<Linear> {

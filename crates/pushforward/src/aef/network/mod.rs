@@ -1,6 +1,23 @@
-//! Encoders, image to code, and decoders, code to image. Each kind of network makes both.
+//! Encoder networks, image to code, and decoder networks, code to image. Every kind of network has both.
 //!
-//! Anything that fits [`EncoderNet`] or [`DecoderNet`] can stand in for them: the models are generic over the two.
+//! The models are generic over [`EncoderNet`] and [`DecoderNet`], so your own networks can replace these.
+//!
+//! # Examples
+//! ```
+//! use pushforward::aef::ImageShape;
+//! use pushforward::aef::network::{ConvConfig, DecoderNet, EncoderNet, ImageNetworkConfig};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let (device, mut weights) = (Device::flex(), stream(0, Purpose::Init, 0));
+//! let shape = ImageShape { channels: 3, height: 8, width: 8 };
+//! let config = ImageNetworkConfig::Conv(ConvConfig { channels: 4, ..ConvConfig::default() });
+//! let encoder = config.encoder(shape, 2, &device, &mut weights);
+//! let decoder = config.decoder(2, 3, shape, &device, &mut weights);
+//! let code = encoder.forward(Tensor::zeros([5, 3, 8, 8], &device));
+//! assert_eq!(code.dims(), [5, 2]);
+//! assert_eq!(decoder.forward(code).dims(), [5, 3, 8, 8]);
+//! ```
 
 mod big;
 mod conv;
@@ -21,14 +38,18 @@ use crate::setting::SettingError;
 
 /// A network from images to vectors.
 pub trait EncoderNet: Module + ModuleDisplay {
+    /// Evaluates the network.
+    ///
     /// # Shapes
     /// - `image`: `[batch, channels, height, width]`
     /// - output: `[batch, outputs]`
     fn forward(&self, image: Tensor<4>) -> Tensor<2>;
 }
 
-/// A network from vectors to images, perhaps with several values per value of the image.
+/// A network from vectors to images, possibly with several output maps per channel.
 pub trait DecoderNet: Module + ModuleDisplay {
+    /// Evaluates the network.
+    ///
     /// # Shapes
     /// - `z`: `[batch, latent]`
     /// - output: `[batch, maps, height, width]`
@@ -61,11 +82,11 @@ pub trait ImageNetworks {
     }
 }
 
-/// Which networks.
+/// Configuration of an encoder and a decoder network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ImageNetworkConfig {
-    /// Two strided convolutions and back, as published for 28 x 28 pixels.
+    /// Two strided convolutions, and two transposed ones in the decoder, as published for 28 x 28 pixels.
     Small(SmallConfig),
     /// Residual bottlenecks at every resolution, as wide as the latent, as published for 32 and 64 pixels.
     Big,
@@ -82,10 +103,10 @@ impl Default for ImageNetworkConfig {
 }
 
 impl ImageNetworkConfig {
-    /// Checks the settings, and that images of this shape can pass.
+    /// Checks the settings and, if given, the shape of the images.
     ///
     /// # Errors
-    /// Says which key is out of range or does not fit the images.
+    /// Names the key that is out of range or does not fit the images.
     pub fn validate(&self, shape: Option<ImageShape>) -> Result<(), SettingError> {
         let divisible = |factor: usize, name: &str| match shape {
             Some(s) if !s.height.is_multiple_of(factor) || !s.width.is_multiple_of(factor) => Err(SettingError::new(
@@ -152,7 +173,7 @@ impl ImageNetworks for ImageNetworkConfig {
     }
 }
 
-/// One of the encoders.
+/// Any of the built-in encoders.
 #[derive(Module, Debug)]
 pub enum ImageEncoder {
     /// See [`SmallEncoder`].
@@ -176,7 +197,7 @@ impl EncoderNet for ImageEncoder {
     }
 }
 
-/// One of the decoders.
+/// Any of the built-in decoders.
 #[derive(Module, Debug)]
 pub enum ImageDecoder {
     /// See [`SmallDecoder`].

@@ -5,7 +5,7 @@
 //! decoder: linear to 2c H/4 W/4, transposed conv 4x4 *2 (2c -> c), ReLU, transposed conv 4x4 *2 (c -> maps)
 //! ```
 //!
-//! Reference: Silvestri, Roos, Ambrogioni 2023, arXiv 2205.09546, with c = 64.
+//! Reference: Silvestri, Roos, Ambrogioni 2023, arXiv:2205.09546, with c = 64.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -34,7 +34,7 @@ impl Default for SmallConfig {
 
 impl SmallConfig {
     pub(super) fn validate(&self) -> Result<(), SettingError> {
-        if self.channels == 0 { Err(SettingError::new("channels", "is at least 1, found 0")) } else { Ok(()) }
+        if self.channels == 0 { Err(SettingError::new("channels", "must be at least 1, found 0")) } else { Ok(()) }
     }
 
     pub(super) fn encoder(
@@ -79,7 +79,7 @@ pub struct SmallEncoder {
     pub first: Conv2d,
     /// Second convolution.
     pub second: Conv2d,
-    /// `[2c H/4 W/4, outputs]`, rows channel by channel.
+    /// `[2c H/4 W/4, outputs]`; the rows are a flattened `[2c, H/4, W/4]`.
     pub output: Linear,
 }
 
@@ -96,9 +96,9 @@ impl EncoderNet for SmallEncoder {
 pub struct SmallDecoder {
     /// `[latent, 2c H/4 W/4]`
     pub input: Linear,
-    /// First doubling.
+    /// First transposed convolution.
     pub first: ConvTranspose2d,
-    /// Second doubling.
+    /// Second transposed convolution.
     pub second: ConvTranspose2d,
     #[module(skip)]
     start: [usize; 3],

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint file.
+//! Errors of checkpoint files.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ pub enum CheckpointError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file cannot be written; what was there before is untouched.
+    /// The file cannot be written; an earlier file at the path is unchanged.
     #[error("{}: cannot write the checkpoint: {source}; an earlier file of that name is untouched", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file has no bytes.
+    /// The file is empty.
     #[error("{}: the file is empty; use another checkpoint of the run", path.display())]
     Empty {
         /// The file.
@@ -42,12 +42,12 @@ pub enum CheckpointError {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Length that its header announces.
+        /// Length according to its header, in bytes.
         expected: u64,
-        /// Its length.
+        /// Actual length, in bytes.
         found: u64,
     },
-    /// The announced header cannot fit.
+    /// The header is longer than the file.
     #[error(
         "{}: the header at offset 8 should be {length} bytes long, but the file has only {found} bytes: truncated, or not a safetensors file",
         path.display()
@@ -55,20 +55,20 @@ pub enum CheckpointError {
     HeaderBeyondFile {
         /// The file.
         path: PathBuf,
-        /// Announced length of the header.
+        /// Length of the header that the file declares, in bytes.
         length: u64,
-        /// Length of the file.
+        /// Length of the file, in bytes.
         found: u64,
     },
-    /// The announced header is larger than the format allows.
+    /// The header is longer than the format allows.
     #[error(
-        "{}: the file announces a header of {length} bytes, the safetensors format allows {MAX_HEADER_BYTES}: not a safetensors file, or damaged",
+        "{}: the file declares a header of {length} bytes, the safetensors format allows {MAX_HEADER_BYTES}: not a safetensors file, or damaged",
         path.display()
     )]
     HeaderTooLarge {
         /// The file.
         path: PathBuf,
-        /// Announced length of the header.
+        /// Length of the header that the file declares, in bytes.
         length: u64,
     },
     /// The header is not JSON.
@@ -76,10 +76,10 @@ pub enum CheckpointError {
     NotJson {
         /// The file.
         path: PathBuf,
-        /// What the parser says.
+        /// Message of the parser.
         reason: String,
     },
-    /// A safetensors file from somewhere else.
+    /// A safetensors file that another program wrote.
     #[error(
         "{}: a safetensors file, but its metadata has no `{METADATA_KEY}` entry with a format number: it was not written by pushforward",
         path.display()
@@ -96,20 +96,20 @@ pub enum CheckpointError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// Format of the file.
         format: u64,
     },
-    /// A resume file where weights were asked for, or the other way round.
+    /// A resume file in place of weights, or weights in place of a resume file.
     #[error("{}: this is a {found} file, a {expected} file is needed here", path.display())]
     Kind {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// Requested kind.
         expected: &'static str,
-        /// What it is.
+        /// Kind of the file.
         found: &'static str,
     },
-    /// The header contradicts itself or the format.
+    /// The header is inconsistent or violates the format.
     #[error("{}: the header is damaged: {reason}; use another checkpoint of the run", path.display())]
     Header {
         /// The file.

@@ -1,4 +1,4 @@
-//! Bytes of a checkpoint file: written in one step, read with suspicion.
+//! Reading and writing checkpoint files: atomic writes, and reads that check everything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -43,7 +43,8 @@ pub(super) struct Header {
     pub(super) counters: Option<Counters>,
 }
 
-/// Real numbers are strings: JSON readers need not return the last bit of a number, and a resumed run must.
+/// Real numbers are stored as strings: a JSON parser may change the last bit of a number, and a resumed run needs every
+/// bit.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Counters {
@@ -58,7 +59,7 @@ pub(super) struct Counters {
     pub(super) optimizer_steps: BTreeMap<String, u64>,
 }
 
-/// One tensor on its way into a file.
+/// One tensor to be written.
 struct Entry<'a> {
     dtype: Dtype,
     data: &'a TensorData,
@@ -100,7 +101,7 @@ pub(super) fn write(path: &Path, header: &Header, sets: &[(&str, &StateDict)]) -
             check_finite(&name, data).map_err(|source| CheckpointError::Tensor { path: path.into(), source })?;
             let dtype = DTYPES.iter().find(|(ours, _)| *ours == data.dtype()).map(|(_, theirs)| *theirs);
             let dtype = dtype.ok_or_else(|| {
-                failed(io::Error::other(format!("tensor `{name}` holds {:?}, which has no place in it", data.dtype())))
+                failed(io::Error::other(format!("tensor `{name}` holds {:?}, a type the format lacks", data.dtype())))
             })?;
             entries.push((name, Entry { dtype, data }));
         }
@@ -111,9 +112,9 @@ pub(super) fn write(path: &Path, header: &Header, sets: &[(&str, &StateDict)]) -
     replace(path, &bytes).map_err(failed)
 }
 
-/// Puts `bytes` at `path` in one step: readers and crashes see the old file or the new one, never a part.
+/// Writes `bytes` to `path` atomically: a reader, or a crash, finds the old file or the new one, never a part.
 ///
-/// The temporary name is fixed, so that what a killed process left is overwritten by the next write.
+/// The temporary name is fixed, so that the next write overwrites the remains of a killed process.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -126,11 +127,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-        // The first error says what went wrong; one from the tidying up would hide it.
+        // An error of the clean-up would hide the one that matters.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    // Makes the rename itself durable. Not every system can open a folder, and the file is complete either way.
+    // Makes the rename itself durable. Not every system can open a folder; the file is complete either way.
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
@@ -191,7 +192,8 @@ fn header_json(path: &Path, bytes: &[u8]) -> Result<serde_json::Map<String, serd
     serde_json::from_slice(json).map_err(|error| CheckpointError::NotJson { path, reason: error.to_string() })
 }
 
-/// Our part of the metadata. The version is looked at before anything else, since a later one may differ in all the rest.
+/// The metadata that this library wrote. The format version is checked first, since a later one may differ in
+/// everything else.
 fn own_header(
     path: &Path,
     table: &serde_json::Map<String, serde_json::Value>,

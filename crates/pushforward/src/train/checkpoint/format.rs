@@ -1,6 +1,6 @@
 //! Names and limits of the file format.
 
-/// Version of the file format that this library writes, and the newest it reads.
+/// Version of the file format that this library writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
 /// File name of the latest weights.
@@ -10,7 +10,7 @@ pub const BEST: &str = "best.safetensors";
 /// File name of the state to resume from.
 pub const RESUME: &str = "resume.safetensors";
 
-/// The key of the metadata that holds everything but tensors.
+/// Key of the metadata entry that holds everything but the tensors.
 pub(super) const METADATA_KEY: &str = "pushforward";
-/// The limit of the safetensors format.
+/// Limit of the safetensors format.
 pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;

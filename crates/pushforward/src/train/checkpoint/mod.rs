@@ -1,18 +1,34 @@
-//! Checkpoints: what a run leaves behind, one safetensors file each.
+//! Checkpoints of a run, one safetensors file each.
 //!
 //! ```text
 //! <run>/checkpoints/last.safetensors            averaged and trained weights after the latest checkpoint
 //! <run>/checkpoints/best.safetensors            the same at the lowest validation loss
 //! <run>/checkpoints/step-00001000.safetensors   the same at a chosen step
-//! <run>/checkpoints/resume.safetensors          everything a run needs to go on, by itself
+//! <run>/checkpoints/resume.safetensors          the whole state of the run, to resume from
 //! ```
 //!
-//! Tensors are named `ema.<parameter>` and `raw.<parameter>`; the resume file adds `m.<parameter>` and `v.<parameter>`, the
-//! optimiser's moments. Everything else is one JSON object under the key `pushforward` of the file's metadata: a single
-//! key, because the order of several would change from one write to the next.
+//! Tensors are named `ema.<parameter>` and `raw.<parameter>`; the resume file adds `m.<parameter>` and `v.<parameter>`,
+//! the optimiser's moments. Everything else is one JSON object under the key `pushforward` of the file's metadata: a
+//! single key, because the order of several would change from one write to the next.
 //!
-//! A file is written beside its destination, synced and renamed, so that a run killed at any moment leaves either the old
-//! file or the new one.
+//! A file is written beside its destination, synced and renamed, so that a run killed at any moment leaves either the
+//! old file or the new one.
+//!
+//! # Examples
+//! ```
+//! use std::collections::BTreeMap;
+//! use pushforward::burn::tensor::TensorData;
+//! use pushforward::train::checkpoint::{Checkpoint, FORMAT, LAST, folder};
+//!
+//! let run = tempfile::tempdir()?;
+//! let weights = BTreeMap::from([("layer.bias".to_owned(), TensorData::from([1.0f32, 2.0]))]);
+//! let (recipe, provenance) = (String::new(), BTreeMap::new());
+//! let written = Checkpoint { format: FORMAT, step: 12, recipe, provenance, ema: weights.clone(), raw: weights };
+//! let path = folder(run.path()).join(LAST);
+//! written.save(&path)?;
+//! assert_eq!(Checkpoint::load(&path)?, written);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod file;
@@ -27,7 +43,7 @@ pub use self::format::{BEST, FORMAT, LAST, RESUME};
 use crate::params::StateDict;
 use crate::train::optim::Moments;
 
-/// Weights with what is needed to rebuild and cite the model.
+/// Weights, with the metadata needed to rebuild the model and to trace its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Version of the file format.
@@ -36,9 +52,9 @@ pub struct Checkpoint {
     pub step: u64,
     /// The resolved recipe, as TOML.
     pub recipe: String,
-    /// Where the weights come from: versions, data and its hash, device, and so on.
+    /// Provenance of the weights: versions, data and its hash, device, and so on.
     pub provenance: BTreeMap<String, String>,
-    /// Averaged weights; equal to `raw` where the run keeps no average.
+    /// Averaged weights; equal to `raw` if the run keeps no average.
     pub ema: StateDict,
     /// Trained weights.
     pub raw: StateDict,
@@ -51,45 +67,45 @@ pub struct Resume {
     pub format: u32,
     /// The resolved recipe, as TOML.
     pub recipe: String,
-    /// Where the weights come from.
+    /// Provenance of the weights, see [`Checkpoint::provenance`].
     pub provenance: BTreeMap<String, String>,
     /// Seed of the run.
     pub seed: u64,
     /// Optimiser steps taken.
     pub step: u64,
-    /// Micro-steps taken: the next position in the data and in every random stream.
+    /// Number of micro-batches taken: the index of the next one in the data and in every random stream.
     pub micro_batch: u64,
-    /// Updates of the averaged weights.
+    /// Number of updates of the averaged weights.
     pub ema_updates: u64,
     /// Lowest validation loss so far.
     pub best_validation: Option<f64>,
-    /// Validations since then.
+    /// Number of validations since the lowest loss.
     pub stale_validations: u64,
-    /// Seconds of training so far, over all parts of the run.
+    /// Seconds of training so far, summed over all resumed parts of the run.
     pub elapsed_seconds: f64,
     /// Trained weights.
     pub raw: StateDict,
-    /// Averaged weights, where the run keeps them.
+    /// Averaged weights; `None` if the run keeps no average.
     pub ema: Option<StateDict>,
     /// The optimiser's moments.
     pub moments: Moments,
 }
 
-/// Name of the file that keeps the weights of `step`.
+/// File name of the weights that are kept from `step`.
 pub fn step_file(step: u64) -> String {
     format!("step-{step:08}.safetensors")
 }
 
-/// The folder of the checkpoints of a run.
+/// The checkpoint folder of a run folder.
 pub fn folder(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
 impl Checkpoint {
-    /// Writes the file, replacing an older one in one step.
+    /// Writes the file; replaces an older one atomically.
     ///
     /// # Errors
-    /// If a value is not finite, or the file cannot be written. An older file is then untouched.
+    /// If a value is not finite, or the file cannot be written. An older file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let header = Header {
             format: self.format,
@@ -119,10 +135,10 @@ impl Checkpoint {
 }
 
 impl Resume {
-    /// Writes the file, replacing an older one in one step.
+    /// Writes the file; replaces an older one atomically.
     ///
     /// # Errors
-    /// If a value is not finite, or the file cannot be written. An older file is then untouched.
+    /// If a value is not finite, or the file cannot be written. An older file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let header = Header {
             format: self.format,
@@ -380,7 +396,7 @@ mod tests {
         assert!(matches!(checkpoint(&[2.0]).save(&path), Err(CheckpointError::Write { .. })));
         assert_eq!(Checkpoint::load(&path).expect("untouched"), old);
         fs::remove_dir(temporary(&path)).expect("it is empty");
-        // What a killed process left is ignored by readers and overwritten by the next write.
+        // The remains of a killed process are ignored by readers and overwritten by the next write.
         fs::write(temporary(&path), &saved(&old)[..50]).expect("the folder is writable");
         assert_eq!(Checkpoint::load(&path).expect("untouched"), old);
         checkpoint(&[2.0]).save(&path).expect("the folder is writable");
