@@ -4,11 +4,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(not(feature = "images"))]
+use crate::data::absent::FolderConfig;
+#[cfg(not(feature = "chem"))]
+use crate::data::absent::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
 use crate::data::dataset::Splits;
 use crate::data::error::DataError;
+#[cfg(feature = "images")]
+use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
-use crate::data::images::{cifar, folder, grey as images, idx};
-use crate::data::molecules::{files as molecules, small as small_molecules};
+use crate::data::images::{cifar, grey as images, idx};
+#[cfg(feature = "chem")]
+use crate::data::molecules::{files::MoleculeConfig, files::SmilesFileConfig, small::SmallMoleculeConfig};
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::data::text::corpus as text;
 
@@ -45,19 +52,19 @@ pub enum DataConfig {
     /// Photographs of ten classes, 32 x 32 in colour (Krizhevsky 2009).
     Cifar10(cifar::CifarConfig),
     /// A folder of PNG and JPEG files.
-    ImageFolder(folder::FolderConfig),
+    ImageFolder(FolderConfig),
     /// The first 10^8 characters of a cleaned Wikipedia, or any file of the same form.
     Text8(text::Text8Config),
     /// Any UTF-8 text file, by characters or by a tokenizer.
     Text(text::TextConfig),
     /// Every molecule of a few atoms of C N O F.
-    SmallMolecules(small_molecules::SmallMoleculeConfig),
+    SmallMolecules(SmallMoleculeConfig),
     /// Molecules of up to 9 heavy atoms of C N O F (Ramakrishnan et al. 2014).
-    Qm9(molecules::MoleculeConfig),
+    Qm9(MoleculeConfig),
     /// Drug-like molecules of up to 38 heavy atoms (Gomez-Bombarelli et al. 2018, arXiv 1610.02415).
-    Zinc250k(molecules::MoleculeConfig),
+    Zinc250k(MoleculeConfig),
     /// Any file of SMILES, as lines or as a table.
-    Molecules(molecules::SmilesFileConfig),
+    Molecules(SmilesFileConfig),
     /// Data that the caller of the library hands over; the recipe has their name only.
     External(ExternalConfig),
 }
@@ -116,7 +123,7 @@ impl DataConfig {
             Self::Text8(config) => vec![config.path.clone().unwrap_or_else(|| "text8/text8".into())],
             Self::Text(config) => std::iter::once(config.path.clone()).chain(config.tokenizer.clone()).collect(),
             Self::Qm9(config) | Self::Zinc250k(config) => config.files(self.name()),
-            Self::Molecules(config) => vec![config.path.clone()],
+            Self::Molecules(config) => config.files(),
         }
     }
 
@@ -144,8 +151,8 @@ impl DataConfig {
             Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
                 images::view(self.raw(data_dir, seed)?, config.pixels, seed)
             }
-            Self::ImageFolder(config) if config.channels == 1 => {
-                images::view(self.raw(data_dir, seed)?, config.pixels, seed)
+            Self::ImageFolder(config) if config.channels() == 1 => {
+                images::view(self.raw(data_dir, seed)?, config.pixels(), seed)
             }
             Self::Cifar10(_) | Self::ImageFolder(_) => Err(DataError::Setting {
                 key: "set",

@@ -25,6 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(not(all(feature = "chem", feature = "images", feature = "text")))]
+mod absent;
 mod config;
 mod dataset;
 mod epoch_sampler;

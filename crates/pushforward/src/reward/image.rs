@@ -66,7 +66,13 @@ fn class<'a>(label: u64, context: Context<'a>) -> Result<Box<dyn Leaf + 'a>, Spe
     Ok(Box::new(Class { net, label, classes: context.schema.classes }))
 }
 
+#[cfg(not(feature = "images"))]
+fn read(_: &str, _: [usize; 2]) -> Result<Vec<f64>, SpecError> {
+    Err(misfit("similar", "this build cannot read picture files; build the library with its feature `images`".into()))
+}
+
 /// Grey levels, 0 to 1, of a picture file that has the size of the images.
+#[cfg(feature = "images")]
 fn read(path: &str, [height, width]: [usize; 2]) -> Result<Vec<f64>, SpecError> {
     let picture = ::image::open(path).map_err(|e| misfit("similar", format!("{path}: {e}")))?.to_luma8();
     let found = [picture.height() as usize, picture.width() as usize];

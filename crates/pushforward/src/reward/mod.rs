@@ -39,10 +39,14 @@
 //! ```
 
 mod error;
+#[cfg(feature = "chem")]
 mod facts;
 mod image;
 mod leaf;
+#[cfg(feature = "chem")]
 mod molecule;
+#[cfg(not(feature = "chem"))]
+mod no_chem;
 mod parse;
 mod site;
 mod spec;

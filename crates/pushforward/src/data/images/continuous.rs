@@ -211,7 +211,7 @@ impl DataConfig {
             Self::Glyphs(config) => (false, config.noise),
             Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => (config.flip, config.noise),
             Self::Cifar10(config) => (config.flip, config.noise),
-            Self::ImageFolder(config) => (config.flip, config.noise),
+            Self::ImageFolder(config) => config.flip_and_noise(),
             Self::Echo(_)
             | Self::Sums(_)
             | Self::Checker(_)

@@ -104,6 +104,18 @@ impl Default for RandomSplit {
 }
 
 impl FolderConfig {
+    pub(in crate::data) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    pub(in crate::data) fn pixels(&self) -> Pixels {
+        self.pixels
+    }
+
+    pub(in crate::data) fn flip_and_noise(&self) -> (bool, f64) {
+        (self.flip, self.noise)
+    }
+
     pub(in crate::data) fn files(&self) -> Vec<PathBuf> {
         let list = match &self.split {
             FolderSplit::List(list) => Some(list.clone()),

@@ -283,6 +283,10 @@ impl MoleculeConfig {
 }
 
 impl SmilesFileConfig {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
     pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
         let file = files::existing("path", &self.path, data_dir)?;
         let config = MoleculeConfig {

@@ -10,4 +10,6 @@
 //! ```
 
 pub mod corpus;
+#[cfg(feature = "text")]
+mod tokens;
 pub(crate) mod vocabulary;

@@ -1,12 +1,14 @@
 //! Mapping between class indices and symbols.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
+#[cfg(not(feature = "text"))]
+pub use crate::data::absent::Tokens;
+#[cfg(feature = "text")]
+pub use crate::data::text::tokens::Tokens;
 
 /// The symbols of a text: single characters, or the tokens of a `tokenizers` JSON file.
 ///
@@ -49,7 +51,7 @@ impl Vocabulary {
     pub fn size(&self) -> usize {
         match self {
             Self::Characters(symbols) => symbols.len(),
-            Self::Tokenizer(tokens) => tokens.size,
+            Self::Tokenizer(tokens) => tokens.size(),
         }
     }
 
@@ -57,7 +59,7 @@ impl Vocabulary {
     pub fn end(&self) -> Option<u32> {
         match self {
             Self::Characters(_) => None,
-            Self::Tokenizer(tokens) => tokens.end,
+            Self::Tokenizer(tokens) => tokens.end(),
         }
     }
 
@@ -76,10 +78,7 @@ impl Vocabulary {
                     })
                     .collect()
             }
-            Self::Tokenizer(tokens) => {
-                let encoding = tokens.tokenizer.encode_fast(text, false);
-                encoding.map(|e| e.get_ids().to_vec()).map_err(|e| DataError::Tokenizer { problem: e.to_string() })
-            }
+            Self::Tokenizer(tokens) => tokens.encode(text),
         }
     }
 
@@ -94,74 +93,8 @@ impl Vocabulary {
         }
         match self {
             Self::Characters(symbols) => classes.iter().map(|&class| symbols[class as usize]).collect(),
-            // If the tokenizer cannot decode, its tokens are joined by spaces.
-            Self::Tokenizer(tokens) => tokens.tokenizer.decode(classes, false).unwrap_or_else(|_| {
-                let words = classes.iter().filter_map(|&class| tokens.tokenizer.id_to_token(class));
-                words.collect::<Vec<_>>().join(" ")
-            }),
+            Self::Tokenizer(tokens) => tokens.decode(classes),
         }
-    }
-}
-
-/// A tokenizer, from the content of a `tokenizers` JSON file. Serialised as that content, so that a checkpoint needs no
-/// second file.
-///
-/// # Examples
-/// ```
-/// use pushforward::data::{Tokens, Vocabulary};
-/// let json = serde_json::json!({
-///     "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" },
-///     "post_processor": null, "decoder": null, "truncation": null, "padding": null,
-///     "model": { "type": "WordLevel", "unk_token": "?", "vocab": { "?": 0, "the": 1, "cat": 2 } },
-/// });
-/// let vocabulary = Vocabulary::Tokenizer(Tokens::try_from(json.to_string())?);
-/// assert_eq!(vocabulary.encode("the cat sat")?, [1, 2, 0]);
-/// # Ok::<(), pushforward::data::DataError>(())
-/// ```
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Tokens {
-    json: Arc<str>,
-    tokenizer: Arc<tokenizers::Tokenizer>,
-    size: usize,
-    end: Option<u32>,
-}
-
-/// Names of the end-of-document token in common tokenizers.
-const ENDS: [&str; 7] = ["[SEP]", "</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<EOS>", "[EOS]"];
-
-impl TryFrom<String> for Tokens {
-    type Error = DataError;
-
-    fn try_from(json: String) -> Result<Self, DataError> {
-        let fail = |problem: String| DataError::Tokenizer { problem };
-        let mut tokenizer: tokenizers::Tokenizer = json.parse().map_err(|e: tokenizers::Error| fail(e.to_string()))?;
-        // Files often set the truncation and padding of their model. A data set needs the whole text.
-        tokenizer.with_padding(None).with_truncation(None).map_err(|e| fail(e.to_string()))?;
-        let size = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        if size < 2 {
-            return Err(fail(format!("it has {size} tokens, at least two are needed")));
-        }
-        let end = ENDS.iter().find_map(|end| tokenizer.token_to_id(end));
-        Ok(Self { json: json.into(), tokenizer: Arc::new(tokenizer), size, end })
-    }
-}
-
-impl From<Tokens> for String {
-    fn from(tokens: Tokens) -> Self {
-        tokens.json.as_ref().to_owned()
-    }
-}
-
-impl PartialEq for Tokens {
-    fn eq(&self, other: &Self) -> bool {
-        self.json == other.json
-    }
-}
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("size", &self.size).field("end", &self.end).finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use crate::metrics::entropy;
 use crate::metrics::report::Row;
 use crate::run::evaluate::classified::ImageMetrics;
 use crate::run::evaluate::metrics::SampleMetrics;
+#[cfg(feature = "chem")]
 use crate::run::evaluate::molecules::MoleculeMetrics;
 use crate::run::evaluate::request::{EvalError, Features, Progress};
 use crate::run::evaluate::synthetic::SyntheticMetrics;
@@ -46,6 +47,7 @@ pub fn metrics_for<'a>(
                 Box::new(TextMetrics::new(splits, ngram_order)?)
             }
             (Layout::Image { .. }, Some(features)) => Box::new(ImageMetrics::new(features.classifier()?, splits)?),
+            #[cfg(feature = "chem")]
             (Layout::Graph(layout), features) if data.is_molecules() => {
                 begin("training molecules")?;
                 let chemnet = features.map(Features::chemnet).transpose()?;

@@ -30,6 +30,7 @@ mod classified;
 mod flow_map;
 mod images;
 mod metrics;
+#[cfg(feature = "chem")]
 mod molecules;
 mod request;
 mod synthetic;

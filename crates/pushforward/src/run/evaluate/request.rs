@@ -41,6 +41,7 @@ impl Features {
         }
     }
 
+    #[cfg(feature = "chem")]
     pub(super) fn chemnet(&self) -> Result<&ChemNet, EvalError> {
         match self {
             Self::ChemNet(net) => Ok(net),
