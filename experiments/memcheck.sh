@@ -10,9 +10,12 @@ filter="${1:-kernels}"
 
 # The sanitiser comes with the compiler, which wants to be asked twice; its builds are kept apart from others.
 host=$(rustc -vV | sed -n 's/^host: //p')
-RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
-  cargo test --release --package pushforward-kernels --package pushforward --lib --test main --target "$host" \
-  --target-dir "${CARGO_TARGET_DIR:-target}/address-sanitizer" -- "$filter"
+sanitised() {
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
+    cargo test --release --target "$host" --target-dir "${CARGO_TARGET_DIR:-target}/address-sanitizer" "$@"
+}
+sanitised --package pushforward-kernels --lib
+sanitised --package pushforward --lib --test main -- "$filter"
 
 command -v valgrind >/dev/null || { echo "valgrind is not installed: that part is left out" >&2; exit 0; }
 tests=$(cargo test --release --workspace --test main --no-run --message-format=json |
