@@ -7,6 +7,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::process::ExitCode;
 
+use pushforward::run::TrainRunError;
+use pushforward::train::TrainError;
+
 use crate::printer::Printer;
 
 /// Why the program ends without success.
@@ -16,6 +19,15 @@ pub(crate) enum Failure {
     Run(anyhow::Error),
     /// A flag, recipe or file is wrong: exit code 2.
     Request(anyhow::Error),
+}
+
+impl From<TrainRunError> for Failure {
+    fn from(error: TrainRunError) -> Self {
+        match error {
+            TrainRunError::Train(TrainError::Checkpoint(_) | TrainError::NonFinite { .. }) => Self::Run(error.into()),
+            _ => Self::Request(error.into()),
+        }
+    }
 }
 
 impl Failure {

@@ -102,6 +102,13 @@ fn write_beside(path: &Path, folder: &Path, fill: impl FnOnce(&mut dyn Write) ->
     Ok(())
 }
 
+/// `runs/NAME`, or the first free `runs/NAME-N`.
+pub(crate) fn free_run_dir(name: &str) -> PathBuf {
+    let base = Path::new("runs").join(name);
+    let numbered = (2..).map(|i| Path::new("runs").join(format!("{name}-{i}")));
+    std::iter::once(base).chain(numbered).find(|path| !path.exists()).expect("there are endless numbers")
+}
+
 /// Creates a new run directory with its folders. An empty folder is accepted, any other refused.
 ///
 /// # Errors

@@ -8,16 +8,16 @@ use clap::ValueEnum as _;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
 use pushforward::run::{
-    self, Data, Event, Loaded, Model, Preview, Recipe, TrainOptions, TrainRunError, Trained, TrainedAef,
-    TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
+    self, Data, Event, Loaded, Model, Preview, Recipe, TrainOptions, Trained, TrainedAef, TrainedClassifier,
+    TrainedFlowMap, checkpoint_file, preview_request,
 };
+use pushforward::train::EndReason;
 use pushforward::train::checkpoint::Resume;
-use pushforward::train::{EndReason, TrainError};
 
 use super::{eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request};
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
-use crate::files::{RUN_RECIPE, create_run_dir, open_run_dir, write_atomic};
+use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, open_run_dir, write_atomic};
 use crate::interrupt::interrupted;
 use crate::output::{self, Sketch};
 use crate::presets::text_of;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
     let features = features(path, &recipe.data, &device)?;
     let data = Data::load(&recipe, &args.data.folder()).or_request()?;
-    let folder = args.resume.clone().or_else(|| args.out.clone()).unwrap_or_else(|| free_folder(&recipe.name));
+    let folder = args.resume.clone().or_else(|| args.out.clone()).unwrap_or_else(|| free_run_dir(&recipe.name));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A GPU parallelises by itself.
     let workers = if pushforward::device::is_cpu(&device) { args.threads.unwrap_or(cores) } else { 1 };
@@ -78,13 +78,6 @@ fn recipe(args: &TrainArgs) -> Result<(Recipe, Option<Resume>), Failure> {
         _ => Failure::Request(error.into()),
     })?;
     Ok((recipe, Some(resume)))
-}
-
-/// `runs/NAME`, or the first free `runs/NAME-N`.
-fn free_folder(name: &str) -> PathBuf {
-    let base = Path::new("runs").join(name);
-    let numbered = (2..).map(|i| Path::new("runs").join(format!("{name}-{i}")));
-    std::iter::once(base).chain(numbered).find(|path| !path.exists()).expect("there are endless numbers")
 }
 
 /// A run with its outputs.
@@ -134,7 +127,7 @@ impl Run {
         if let Some(failure) = trouble {
             return Err(failure);
         }
-        let trained = trained.map_err(failure)?;
+        let trained = trained?;
         let time = human_duration(Duration::from_secs_f64(trained.seconds));
         let (folder, step) = (self.folder.display(), trained.loaded.run.step);
         match trained.reason {
@@ -251,12 +244,5 @@ impl Run {
             self.printer.result(&path.display().to_string());
         }
         Ok(())
-    }
-}
-
-fn failure(error: TrainRunError) -> Failure {
-    match error {
-        TrainRunError::Train(TrainError::Checkpoint(_) | TrainError::NonFinite { .. }) => Failure::Run(error.into()),
-        _ => Failure::Request(error.into()),
     }
 }

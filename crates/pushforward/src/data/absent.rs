@@ -38,8 +38,6 @@ macro_rules! absent {
 pub(crate) use self::images::FolderConfig;
 #[cfg(not(feature = "chem"))]
 pub(crate) use self::molecules::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
-#[cfg(not(feature = "text"))]
-pub use self::text::Tokens;
 
 #[cfg(not(feature = "images"))]
 mod images {
@@ -103,37 +101,6 @@ mod molecules {
         }
         pub(crate) fn load(&self, _: &Path) -> Result<crate::data::Splits, DataError> {
             match *self {}
-        }
-    }
-}
-
-#[cfg(not(feature = "text"))]
-mod text {
-    use super::*;
-
-    absent!(Tokens, "text by tokenizer files", "text");
-
-    impl Tokens {
-        pub(crate) fn size(&self) -> usize {
-            match *self {}
-        }
-        pub(crate) fn end(&self) -> Option<u32> {
-            match *self {}
-        }
-        pub(crate) fn encode(&self, _: &str) -> Result<Vec<u32>, DataError> {
-            match *self {}
-        }
-        pub(crate) fn decode(&self, _: &[u32]) -> String {
-            match *self {}
-        }
-    }
-
-    impl TryFrom<String> for Tokens {
-        type Error = DataError;
-
-        fn try_from(_: String) -> Result<Self, DataError> {
-            let problem = "this build leaves it out; build the library with its feature `text`".into();
-            Err(DataError::Tokenizer { problem })
         }
     }
 }

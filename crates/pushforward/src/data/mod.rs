@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(not(all(feature = "chem", feature = "images", feature = "text")))]
+#[cfg(not(all(feature = "chem", feature = "images")))]
 mod absent;
 mod config;
 mod dataset;

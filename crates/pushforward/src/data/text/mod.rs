@@ -10,6 +10,6 @@
 //! ```
 
 pub mod corpus;
-#[cfg(feature = "text")]
+#[cfg_attr(not(feature = "text"), path = "no_tokens.rs")]
 mod tokens;
 pub(crate) mod vocabulary;

@@ -5,9 +5,6 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
-#[cfg(not(feature = "text"))]
-pub use crate::data::absent::Tokens;
-#[cfg(feature = "text")]
 pub use crate::data::text::tokens::Tokens;
 
 /// The symbols of a text: single characters, or the tokens of a `tokenizers` JSON file.
