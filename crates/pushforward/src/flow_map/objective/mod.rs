@@ -1,8 +1,9 @@
-//! Training objectives: the one that recipes spell, and its parts for objectives of your own.
+//! Training objectives: the built-in one, and its parts for objectives of your own.
 //!
 //! An objective of your own implements [`Objective`](crate::train::objective::Objective) for
-//! [`FlowMapModel`](crate::flow_map::model::FlowMapModel): a [`NoisedBatch`] gives points at any time, [`TeacherView`] targets without a
-//! gradient, [`along_t`] logits with their derivative in t, and [`losses`](crate::flow_map::losses) the published formulas.
+//! [`FlowMapModel`](crate::flow_map::model::FlowMapModel): a [`NoisedBatch`] gives points at any time, [`TeacherView`]
+//! targets without a gradient, [`along_t`] logits with their derivative in t, and [`losses`](crate::flow_map::losses)
+//! the published formulas.
 
 mod batch;
 mod loss;

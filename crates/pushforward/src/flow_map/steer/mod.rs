@@ -10,15 +10,17 @@
 //! | [`Method::Smc`] | tilted law of the re-noising sampler | 1 a step |
 //! | [`Method::Tilt`] | tilted law of the diffusion along the flow | 2 a step, 3 with a gradient |
 //!
-//! Samples come from independent populations of `P` particles; each gives `keep` of them. A population's particles start from
-//! the streams of the items `g P .. (g+1) P` of an ordinary sample, so neither the batch nor other populations matter.
+//! Samples come from independent populations of `P` particles; each gives `keep` of them. A population's particles
+//! start from the streams of the items `g P .. (g+1) P` of an ordinary sample, so neither the batch nor other
+//! populations matter.
 //!
-//! The last classes are drawn or the most probable ones, as the request for the sample says; both are laws of the sampler.
+//! The last classes are drawn or the most probable ones, as the request for the sample says; both are laws of the
+//! sampler.
 //!
-//! Whatever the surrogate of the value, the weights make the last law right; the surrogate decides how many particles that takes.
-//! References: Del Moral, Doucet, Jasra 2006 (samplers of this kind, and that the estimate of Z is unbiased); Wu et al. 2023
-//! (arXiv:2306.17775, twisting); Sabour et al. 2025 (arXiv:2511.22688, tilting along flow maps); Eyring et al. 2024
-//! (arXiv:2406.04312, the noise of one-step generators moved up the gradient of a reward).
+//! Whatever the surrogate of the value, the weights make the last law right; the surrogate decides how many particles
+//! that takes. References: Del Moral, Doucet, Jasra 2006 (samplers of this kind, and that the estimate of Z is
+//! unbiased); Wu et al. 2023 (arXiv:2306.17775, twisting); Sabour et al. 2025 (arXiv:2511.22688, tilting along flow
+//! maps); Eyring et al. 2024 (arXiv:2406.04312, the noise of one-step generators moved up the gradient of a reward).
 
 mod candidates;
 mod context;

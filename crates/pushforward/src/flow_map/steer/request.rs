@@ -12,19 +12,20 @@ pub enum Method {
     BestOf,
     /// Samples drawn again in proportion to `e^r`; `Z` is the mean of `e^r`.
     Resample,
-    /// Moves along the gradient of the soft reward at the predicted end before every jump,
-    /// `x <- X_{s,t}(x + a grad_x r(pi_{s,1}(x)))`, and the best of every population. With one step and many rounds this is a
-    /// search for good noise under the one-step map.
+    /// Moves along the gradient of the soft reward at the predicted end before every jump, `x <- X_{s,t}(x + a grad_x
+    /// r(pi_{s,1}(x)))`, and the best of every population. With one step and many rounds this is a search for good
+    /// noise under the one-step map.
     Gradient {
         /// The factor `a`.
         step: f64,
-        /// Moves before every jump, at least 1. Their root-mean-squares add up to at most `1 - s`, the scale of the noise.
+        /// Moves before every jump, at least 1. Their root-mean-squares add up to at most `1 - s`, the scale of the
+        /// noise.
         rounds: usize,
     },
     /// Sequential Monte Carlo over the re-noising sampler.
     Smc(SmcSettings),
-    /// Sequential Monte Carlo over the diffusion along the flow, its noise moved up the gradient of the surrogate where the
-    /// surrogate is soft. Gaussian source only.
+    /// Sequential Monte Carlo over the diffusion along the flow, its noise moved up the gradient of the surrogate where
+    /// the surrogate is soft. Gaussian source only.
     Tilt {
         /// How fast the noise is drawn anew, above 0: a step leaves `((1-t) / (1-s))^churn` of its variance.
         churn: f64,
@@ -55,8 +56,8 @@ pub struct SmcSettings {
     pub twist: Twist,
     /// What the re-noising sampler goes on with.
     pub renoise: RenoiseTarget,
-    /// Items drawn by [`Twist::Draws`], and from the last endpoint where the last classes are drawn; one is chosen by its
-    /// reward. At least 1.
+    /// Items drawn by [`Twist::Draws`], and from the last endpoint where the last classes are drawn; one is chosen by
+    /// its reward. At least 1.
     pub draws: usize,
     /// The surrogate counts `t^power`, with `t` the end of the step.
     pub tempering: f64,
@@ -75,8 +76,8 @@ impl Default for SmcSettings {
 pub enum Twist {
     /// The reward of the most probable classes of the predicted end: of the sample, if it ended here.
     Mode,
-    /// Log-mean-exp of the reward of items drawn from the predicted end. With [`RenoiseTarget::Drawn`] the sampler goes on with one of
-    /// them, chosen by its reward.
+    /// Log-mean-exp of the reward of items drawn from the predicted end. With [`RenoiseTarget::Drawn`] the sampler goes
+    /// on with one of them, chosen by its reward.
     Draws,
     /// The soft reward of the predicted end.
     Soft,
@@ -85,8 +86,8 @@ pub enum Twist {
 /// Which predicted end is noised again: a choice of the law that is tilted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenoiseTarget {
-    /// Classes drawn site by site, as training noises them. Exact where sites are independent or the endpoint is sharp; where it
-    /// is neither, drawing tears sites apart.
+    /// Classes drawn site by site, as training noises them. Exact where sites are independent or the endpoint is sharp;
+    /// where it is neither, drawing tears sites apart.
     Drawn,
     /// The endpoint itself, as [`Sampler::Renoise`] does.
     Mean,
@@ -95,7 +96,8 @@ pub enum RenoiseTarget {
 /// What to make.
 #[derive(Clone, Debug)]
 pub struct SteerRequest {
-    /// Number of samples, their seed, times, batch and last step; the sampler of [`Method::BestOf`] and [`Method::Resample`].
+    /// Number of samples, their seed, times, batch and last step; the sampler of [`Method::BestOf`] and
+    /// [`Method::Resample`].
     pub sample: SampleRequest,
     /// How.
     pub method: Method,

@@ -12,8 +12,8 @@ pub trait Reward {
     /// If the items cannot be scored.
     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError>;
 
-    /// A differentiable score of points of the simplex that agrees with [`Reward::score`] at its corners, or comes near; none
-    /// where there is no such thing.
+    /// A differentiable score of points of the simplex that agrees with [`Reward::score`] at its corners, or comes
+    /// near; none where there is no such thing.
     ///
     /// # Shapes
     /// - `pi`: `[batch, sites, classes]`

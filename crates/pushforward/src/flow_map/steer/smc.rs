@@ -6,19 +6,19 @@
 //!           X(x) = x + gamma(s,t) (pi_{s,s}(x) - x),   1 - c = (1 - gamma(s,t))^churn
 //! ```
 //!
-//! In small steps the second is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, `e_t = churn (1-t) / 2`, which has
-//! the marginals of the flow.
+//! In small steps the second is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, `e_t = churn (1-t) /
+//! 2`, which has the marginals of the flow.
 //!
-//! A particle's weight so far stands for `e^V` of where it is, so a step multiplies it by `e^{V(x') - C(x)}`, with `C` what the
-//! weight stood for when it left. At the end `V = r`, and all but the rewards cancels: any surrogate is right.
+//! A particle's weight so far stands for `e^V` of where it is, so a step multiplies it by `e^{V(x') - C(x)}`, with `C`
+//! what the weight stood for when it left. At the end `V = r`, and all but the rewards cancels: any surrogate is right.
 //!
-//! With `m` draws `a_j` of the predicted end, `V = log( (1/m) sum_j e^{b r(a_j)} )` with the tempering `b`; the particle goes on
-//! with one of them, chosen with probability in proportion to `e^{b r(a_j)}`, after which `C = b r(a_j)`: the choice is an
-//! importance sampling of the plain draw, and `e^V / e^{b r(a_j)}` is its weight. Before the end rewards below [`FLOOR`] count as
-//! that, so that a path to a good end is never cut off.
+//! With `m` draws `a_j` of the predicted end, `V = log( (1/m) sum_j e^{b r(a_j)} )` with the tempering `b`; the
+//! particle goes on with one of them, chosen with probability in proportion to `e^{b r(a_j)}`, after which `C = b
+//! r(a_j)`: the choice is an importance sampling of the plain draw, and `e^V / e^{b r(a_j)}` is its weight. Before the
+//! end rewards below [`FLOOR`] count as that, so that a path to a good end is never cut off.
 //!
-//! The diffusion moves its noise by `d = pull sigma^2 grad V` where the surrogate has a gradient; its weight is that of one
-//! Gaussian against the other, exactly, not in the limit of small steps.
+//! The diffusion moves its noise by `d = pull sigma^2 grad V` where the surrogate has a gradient; its weight is that of
+//! one Gaussian against the other, exactly, not in the limit of small steps.
 
 use burn::tensor::{Int, Tensor};
 
