@@ -1,6 +1,6 @@
 //! Constraints on samples: which classes every site may take.
 //!
-//! A constraint masks logits and nothing else: the noise of a constrained sample is that of an unconstrained one. Where
+//! A constraint masks logits only: the noise of a constrained sample is that of an unconstrained one. Where
 //! one class is left, the endpoint is its one-hot vector for any network, so every sampler reproduces that class
 //! exactly and moves the site along its interpolant, as in training. Infilling, inpainting, forbidden and required
 //! classes all have this form.

@@ -68,7 +68,7 @@ fn squared(x: Tensor<3>) -> Tensor<2> {
 /// - `x1`, output: `[batch, sites]`
 ///
 /// # Examples
-/// A uniform prediction costs `ln K`, whatever the smoothing.
+/// A uniform prediction has loss `ln K`, for any smoothing.
 /// ```
 /// use pushforward::burn::tensor::{Device, Tensor};
 /// use pushforward::flow_map::losses::vfm;
