@@ -1,8 +1,32 @@
-//! Networks: what a user brings, and what samplers ask of a model.
+//! Interfaces of networks: [`Backbone`] for training, [`EndpointNet`] for sampling.
 //!
-//! A [`Backbone`] is a network of a point and two times. [`FlowMapModel`](crate::flow_map::model::FlowMapModel) makes a trainable model of
-//! any: it adds labels, observed sites, masks and the evidence skip. What samplers, steering and likelihoods take is the [`EndpointNet`]
-//! that such a model is, or anything else that answers with logits.
+//! A [`Backbone`] is a network that takes a point and two times.
+//! [`FlowMapModel`](crate::flow_map::model::FlowMapModel) wraps a backbone into a trainable model: it adds labels,
+//! observed sites, masks and the evidence skip. Samplers, steering and the likelihood bound take an [`EndpointNet`];
+//! `FlowMapModel` implements it, and so can any other function that returns logits.
+//!
+//! # Examples
+//! A flow map without a network or training: its logits are constant, so every item ends in class 1.
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::dual::Dual;
+//! use pushforward::flow_map::backbone::EndpointNet;
+//! use pushforward::flow_map::conditioning::Conditioning;
+//! use pushforward::flow_map::sample::{Generator, SampleRequest, sample};
+//! use pushforward::nn::{Pass, SiteShape};
+//! use pushforward::tensor::from_host;
+//!
+//! struct Constant;
+//! impl EndpointNet for Constant {
+//!     fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+//!         let z = from_host(&[0.0, 5.0, 0.0], [1, 1, 3], &x.value).expand(x.dims());
+//!         z.into()
+//!     }
+//! }
+//! let device = Device::flex();
+//! let generator = Generator::new(&Constant, SiteShape::line(2, 3), &device);
+//! assert_eq!(sample(&generator, &SampleRequest::map(2, 1, 0), &mut |_| true).ids, [1, 1, 1, 1]);
+//! ```
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Int, Tensor};
@@ -16,7 +40,7 @@ use crate::rng::Stream;
 use crate::setting::SettingError;
 use crate::tensor::indices;
 
-/// What the output of a network means.
+/// Meaning of the output of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parametrisation {
@@ -27,15 +51,17 @@ pub enum Parametrisation {
     Velocity,
 }
 
-/// A network of a point and two times, written on [`Dual`] so that it has a derivative along any direction.
+/// A network that takes a point and two times, written on [`Dual`] so that it has a derivative along any direction.
 ///
 /// # Examples
-/// A linear network; what trains it is a [`FlowMapModel`](crate::flow_map::model::FlowMapModel) of it.
+/// A linear network, wrapped into a trainable [`FlowMapModel`](crate::flow_map::model::FlowMapModel).
 /// ```
-/// use pushforward::burn::module::Module;
+/// use pushforward::burn::{module::Module, tensor::Device};
 /// use pushforward::dual::Dual;
 /// use pushforward::flow_map::backbone::{Backbone, Inputs};
-/// use pushforward::nn::{Pass, linear::Linear};
+/// use pushforward::flow_map::model::FlowMapModel;
+/// use pushforward::nn::{Linear, LinearConfig, Pass, SiteShape};
+/// use pushforward::rng::{Purpose, stream};
 ///
 /// #[derive(Module, Debug)]
 /// struct OneLayer {
@@ -48,16 +74,20 @@ pub enum Parametrisation {
 ///         self.layer.forward(x * s.linear(|s| s.reshape([batch, 1, 1])))
 ///     }
 /// }
+///
+/// let layer = LinearConfig::new(3, 3).init(&Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// let model = FlowMapModel::new(OneLayer { layer }, SiteShape::line(2, 3));
+/// assert_eq!(model.num_params(), 3 * 3 + 3);
 /// ```
 pub trait Backbone: Module + ModuleDisplay + Sync {
-    /// Output of the network: logits of the endpoint, or velocities.
+    /// The output of the network: logits of the endpoint, or velocities.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
     fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, inputs: &Inputs<'_>, pass: &mut Pass<'_>) -> Dual<3>;
 
-    /// Width of the vector of a label that [`Inputs::label`] holds; `None` if the network cannot take labels.
+    /// Width of the label embedding in [`Inputs::label`]; `None` if the network cannot take labels.
     fn label_width(&self) -> Option<usize> {
         None
     }
@@ -67,34 +97,35 @@ pub trait Backbone: Module + ModuleDisplay + Sync {
         false
     }
 
-    /// The network cut at a linear first and last layer, so that [samples of large
-    /// vocabularies](crate::flow_map::sample::large_vocabulary) need not hold points; `None` if it has none, or that would not pay.
+    /// The network split at its linear first and last layers, so that [sampling with large
+    /// vocabularies](crate::flow_map::sample::large_vocabulary) need not store points; `None` if the network has no
+    /// such layers, or if this would not save memory.
     fn factored(&self) -> Option<&dyn Factored> {
         None
     }
 }
 
-/// What a network sees beside the point and the times.
+/// Inputs of a network besides the point and the times.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// Learned vectors of the items' labels, `[batch, label_width]`, to be added to the embedded times.
+    /// Learned embeddings of the items' labels, `[batch, label_width]`, to be added to the embedded times.
     pub label: Option<Tensor<2>>,
-    /// Which nodes an item of graphs has, `[batch, nodes]`, one or zero.
+    /// For graphs, one for each node that the item has and zero for padding, `[batch, nodes]`.
     pub node_mask: Option<Tensor<2>>,
-    /// Everything that is fixed about the items.
+    /// Masks, labels, observed sites and constraints of the items.
     pub conditioning: &'a Conditioning,
 }
 
-/// A network with a linear map at either end: `unembed(trunk(x W, s, t))`.
+/// A network with a linear first and last layer: `unembed(trunk(x W, s, t))`.
 pub trait Factored {
-    /// `x W`.
+    /// The linear part of the first layer, `x W`.
     ///
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - output: `[batch, sites, width]`
     fn embed(&self, x: Tensor<3>) -> Tensor<3>;
 
-    /// What the last layer sees.
+    /// The input of the last layer.
     ///
     /// # Shapes
     /// - `embedded`, output: `[batch, sites, width]`
@@ -110,28 +141,28 @@ pub trait Factored {
     fn unembed(&self, features: Tensor<3>) -> Tensor<3>;
 }
 
-/// A configuration that makes a [`Backbone`]; what a recipe spells under `model.network`.
+/// Configuration of a [`Backbone`]: the table `model.network` of a recipe.
 pub trait BackboneConfig: Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned {
     /// The network.
     type Network: Backbone;
 
-    /// Checks the settings by themselves.
+    /// Checks the settings on their own, without the shape of the data.
     ///
     /// # Errors
-    /// The setting and what it may be.
+    /// Names the setting and its allowed values.
     fn validate(&self) -> Result<(), SettingError> {
         Ok(())
     }
 
-    /// Checks the settings, and that the network can compute on such sites, so that [`Self::init`] cannot panic.
+    /// Checks the settings, and that the network supports this shape of data; [`Self::init`] does not panic afterwards.
     ///
     /// # Errors
-    /// The setting and what it must be.
+    /// Names the setting and its allowed values.
     fn check(&self, _sites: SiteShape) -> Result<(), SettingError> {
         self.validate()
     }
 
-    /// Draws the weights.
+    /// Makes the network with random initial weights.
     fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Self::Network;
 
     /// Whether the network can take labels.
@@ -140,7 +171,7 @@ pub trait BackboneConfig: Clone + std::fmt::Debug + PartialEq + Serialize + Dese
     }
 }
 
-/// A function of a point and two times with one vector per site: all that samplers ask of a model.
+/// A function from a point and two times to one vector per site: the interface that samplers need of a model.
 pub trait EndpointNet {
     /// Logits of the endpoint (velocities, for the unconstrained baseline).
     ///
@@ -149,12 +180,12 @@ pub trait EndpointNet {
     /// - `s`, `t`: `[batch]`
     fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, conditioning: &Conditioning, pass: &mut Pass<'_>) -> Dual<3>;
 
-    /// What the output means.
+    /// Meaning of the output.
     fn parametrisation(&self) -> Parametrisation {
         Parametrisation::Endpoint
     }
 
-    /// Passes through a network that one call takes.
+    /// Number of network evaluations (NFE) of one call.
     fn passes(&self) -> u64 {
         1
     }
@@ -165,14 +196,14 @@ pub trait EndpointNet {
     }
 }
 
-/// A factored network with its labels and masks.
+/// A factored network with its label embeddings; applies the masks of the conditioning.
 pub struct FactoredNet<'a> {
     backbone: &'a dyn Factored,
     labels: Option<Labels>,
 }
 
 impl<'a> FactoredNet<'a> {
-    /// Puts a network and its labels together.
+    /// Combines a network with its label embeddings.
     pub fn new(backbone: &'a dyn Factored, labels: Option<Labels>) -> Self {
         Self { backbone, labels }
     }
@@ -188,18 +219,18 @@ impl<'a> FactoredNet<'a> {
         self.backbone.trunk(embedded, s, t, label)
     }
 
-    /// See [`Factored::unembed`]; masked.
+    /// See [`Factored::unembed`]; logits of classes that are not allowed are masked.
     pub fn unembed(&self, features: Tensor<3>, conditioning: &Conditioning) -> Tensor<3> {
         conditioning.mask_logits(self.backbone.unembed(features))
     }
 }
 
-/// Learned vectors of labels, `[labels + 1, width]`, the last row for a hidden label.
+/// Learned label embeddings, `[labels + 1, width]`; the last row stands for a hidden label.
 #[derive(Clone, Debug)]
 pub struct Labels(pub Tensor<2>);
 
 impl Labels {
-    /// The vectors of the labels of a batch; those of hidden labels where there are none.
+    /// Embeddings of the labels of a batch; those of hidden labels if `labels` is `None`.
     ///
     /// # Shapes
     /// - `labels`: `[batch]`

@@ -1,5 +1,19 @@
-//! What is fixed about the items of a batch before the network is asked: the sites and classes they have, labels, observed sites,
-//! constraints.
+//! Conditioning of a batch: the sites and classes that its items have, labels, observed sites and constraints.
+//!
+//! # Examples
+//! A padded graph: of three nodes and three pairs of nodes, the item has two nodes and one pair.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::conditioning::Conditioning;
+//! use pushforward::nn::{SiteShape, graph::GraphShape};
+//! use pushforward::node_pairs::ABSENT;
+//! use pushforward::tensor::to_host;
+//!
+//! let sites = SiteShape::graph(GraphShape { nodes: 3, node_classes: 2, edge_classes: 2 });
+//! let ids = [1, 0, ABSENT, 1, ABSENT, ABSENT];
+//! let conditioning = Conditioning::of_items(sites, &ids, &Tensor::<1>::zeros([1], &Device::flex()));
+//! assert_eq!(to_host(&conditioning.site_mask.unwrap()), [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+//! ```
 
 use std::ops::Range;
 
@@ -13,28 +27,29 @@ use crate::node_pairs::ABSENT;
 use crate::setting::{SettingError, fraction, require};
 use crate::tensor::{from_host, indices};
 
-/// What a model is told of an item beside its noised point.
+/// What a model is conditioned on.
 ///
-/// It is hidden from a share of the examples, so that the model also knows the law of all items: samples need not name a
-/// condition, and guidance has something to compare with (Ho and Salimans 2022, arXiv:2207.12598).
+/// The condition is dropped for a share of the training examples, so that the model also learns the unconditional
+/// distribution: for samples without a condition, and for classifier-free guidance (Ho and Salimans 2022,
+/// arXiv:2207.12598).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Condition {
     /// Nothing.
     #[default]
     None,
-    /// The label that the data set gives it.
+    /// The label of the item in the data set.
     Label {
         /// Share of the examples whose label is hidden.
         #[serde(default = "tenth")]
         dropout: f64,
     },
-    /// Its first sites, as many as a uniform draw from 1 to `longest` says; the network sees them as they are in the end.
+    /// The first sites of the item; their number is uniform on 1 to `longest`. The network gets them without noise.
     Prefix {
-        /// Share of the examples of which nothing is told.
+        /// Share of the examples without a prefix.
         #[serde(default = "tenth")]
         dropout: f64,
-        /// Most sites that are told; all but one, if absent.
+        /// Longest prefix in sites; all sites but one if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         longest: Option<usize>,
     },
@@ -48,7 +63,7 @@ impl Condition {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::None => Ok(()),
@@ -61,7 +76,8 @@ impl Condition {
     }
 }
 
-/// What is fixed about the items of a batch; empty for all but graphs, conditional models and constrained samples.
+/// Masks, labels, observed sites and constraints of a batch; all `None` except for graphs, conditional models and
+/// constrained samples.
 ///
 /// # Examples
 /// ```
@@ -77,28 +93,30 @@ impl Condition {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Conditioning {
-    /// Which sites an item has, `[batch, sites]`, one or zero.
+    /// One for the sites that an item has, zero for padding, `[batch, sites]`.
     pub site_mask: Option<Tensor<2>>,
-    /// Which classes a site has, `[1, sites, classes]`, one or zero.
+    /// One for the classes that a site has, zero for padding, `[1, sites, classes]`.
     pub class_mask: Option<Tensor<3>>,
-    /// Which classes a sample may take, `[1, sites, classes]`, one or zero. It masks logits and leaves the noise alone, which
-    /// stays what the network was trained on.
+    /// One for the classes that a sample may take, else zero, `[1, sites, classes]`. Masks logits but not the noise, so
+    /// that the noise has the distribution of training.
     pub constraint: Option<Tensor<3>>,
-    /// Noise on the diagonal of the edge matrix, `[batch, nodes, edge classes]`, as the published sampler of graphs has it at
-    /// time 0 and the published training never; only the published graph network takes it.
+    /// Noise on the diagonal of the edge matrix, `[batch, nodes, edge classes]`: the published sampler of graphs has it
+    /// at time 0, the published training does not. Only the published graph network takes it.
     pub diagonal_noise: Option<Tensor<3>>,
-    /// The label of every item, `[batch]`, for models with that condition; the number of labels where it is hidden.
+    /// Label of every item, `[batch]`, for models with label conditioning; the number of labels stands for a hidden
+    /// one.
     pub labels: Option<Tensor<1, Int>>,
-    /// The sites that the network sees as they are at time 1, whatever the point is there, and that end there: one-hot
-    /// vectors there and zeros elsewhere, `[batch, sites, classes]`, or one row for all. For models that are trained with such sites.
+    /// Observed sites: one-hot vectors there and zeros elsewhere, `[batch, sites, classes]`, or `[1, sites, classes]`
+    /// if they are the same for all items. The network gets them without noise at all times, and samples end there. For
+    /// models that are trained with observed sites.
     pub observed: Option<Tensor<3>>,
 }
 
-/// The logit of a masked class: finite, and zero after a softmax.
+/// Added to the logit of a masked class: finite, and the softmax is zero.
 const MASKED: f64 = -1e9;
 
 impl Conditioning {
-    /// For items of these numbers of nodes, where the sites are those of a graph.
+    /// The masks of graphs with the given numbers of nodes; no masks for data that are not graphs.
     pub fn of_sizes<const D: usize>(sites: SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
         let Some(graph) = sites.as_graph() else { return Self::default() };
         let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
@@ -106,18 +124,18 @@ impl Conditioning {
         Self { site_mask: Some(site_mask), class_mask: Some(graph.live(like)), ..Self::default() }
     }
 
-    /// For items as class indices, [`ABSENT`] where an item has no such site.
+    /// The masks of items as class indices, with [`ABSENT`] for sites that an item does not have.
     pub fn of_items<const D: usize>(sites: SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
         Self::of_sizes(sites, &node_counts(sites, ids), like)
     }
 
-    /// The same under a constraint.
+    /// The same with a constraint.
     #[must_use]
     pub fn with_constraint<const D: usize>(self, constraint: Option<&Constraint>, like: &Tensor<D>) -> Self {
         Self { constraint: constraint.map(|c| c.tensor(like)), ..self }
     }
 
-    /// The same of items that begin with these classes.
+    /// The same with a prefix: the first sites are observed and have these classes, in all items.
     #[must_use]
     pub fn with_prefix<const D: usize>(self, sites: SiteShape, prefix: &[u32], like: &Tensor<D>) -> Self {
         if prefix.is_empty() {
@@ -129,29 +147,29 @@ impl Conditioning {
         Self { observed: Some(from_host(&observed, [1, sites.count, classes], like)), ..self }
     }
 
-    /// The same without labels and observed sites: what classifier-free guidance compares with.
+    /// The same without labels and observed sites: the unconditional prediction of classifier-free guidance.
     pub(super) fn unconditional(&self) -> Self {
         Self { labels: None, observed: None, ..self.clone() }
     }
 
-    /// Items in another order, or several times.
+    /// Selects items by index, in any order and with repetitions.
     pub fn select(&self, items: &[u32]) -> Self {
         let pick = |device: &Device| indices(items, [items.len()], device);
         self.map_items(|x| x.clone().select(0, pick(&x.device())), |x| x.clone().select(0, pick(&x.device())))
     }
 
-    /// Some of the items.
+    /// Selects a range of items.
     pub fn slice(&self, items: Range<usize>) -> Self {
         self.map_items(|x| x.slice_dim(0, items.clone()), |x| x.slice_dim(0, items.clone()))
     }
 
-    /// Applies a selection of rows to everything that has one row an item.
+    /// Applies a selection of rows to all tensors that have one row per item.
     fn map_items(
         &self,
         matrix: impl Fn(Tensor<2>) -> Tensor<2>,
         vector: impl Fn(Tensor<1, Int>) -> Tensor<1, Int>,
     ) -> Self {
-        // Rows of three axes are selected as rows of two.
+        // Tensors of three axes are flattened to two for the selection.
         let rows = |x: Tensor<3>| {
             let [n, a, b] = x.dims();
             let x = matrix(x.reshape([n, a * b]));
@@ -168,7 +186,7 @@ impl Conditioning {
         }
     }
 
-    /// Zeroes the entries that an item does not have.
+    /// Sets the entries of sites and classes that an item does not have to zero.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
@@ -183,7 +201,7 @@ impl Conditioning {
         }
     }
 
-    /// What the network sees of a point: observed sites as they are at time 1.
+    /// Replaces observed sites of a point by their one-hot vectors: the input of the network.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
@@ -194,7 +212,8 @@ impl Conditioning {
         Dual { value: x.value + observed.clone(), tangent: x.tangent }
     }
 
-    /// Masks the logits of classes that a site does not have, may not take, or is observed not to have.
+    /// Masks the logits of classes that a site does not have, that the constraint forbids, or that differ from the
+    /// observed class.
     ///
     /// # Shapes
     /// - `z`, output: `[batch, sites, classes]`
@@ -208,7 +227,7 @@ impl Conditioning {
     }
 }
 
-/// Numbers of nodes of items of graphs; empty for items of other shapes.
+/// Number of nodes of every graph; empty for data that are not graphs.
 pub fn node_counts(sites: SiteShape, ids: &[u32]) -> Vec<usize> {
     let Some(graph) = sites.as_graph() else { return Vec::new() };
     ids.chunks(sites.count).map(|item| item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count()).collect()

@@ -1,4 +1,22 @@
-//! Settings of the family, as a recipe spells them.
+//! Settings of the family: the table `model` of a recipe.
+//!
+//! # Examples
+//! ```
+//! use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, SplitPoint};
+//! use pushforward::flow_map::interpolant::Source;
+//! use pushforward::flow_map::model::Skip;
+//! use pushforward::flow_map::network::NetworkConfig;
+//! use pushforward::nn::mlp::MlpConfig;
+//!
+//! let off_diagonal = OffDiagonal::Psd { split: SplitPoint::Midpoint };
+//! let objective = ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() };
+//! let mut config = FlowMapConfig::new(NetworkConfig::Mlp(MlpConfig::default()), objective);
+//! assert!(config.validate().is_ok());
+//! // The evidence skip is exact for Gaussian noise only.
+//! config.source = Source::Dirichlet { concentration: 1.0 };
+//! config.skip = Skip::Evidence { cap: 64.0 };
+//! assert_eq!(config.validate().unwrap_err().key, "skip");
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -13,30 +31,30 @@ use crate::flow_map::times::TimesConfig;
 use crate::nn::SiteShape;
 use crate::setting::{SettingError, fraction, not_negative, open_fraction, positive, require};
 
-/// A categorical flow map and how it is trained.
+/// Configuration of a categorical flow map and its training objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[serde(bound = "C: BackboneConfig")]
 pub struct FlowMapConfig<C = NetworkConfig> {
     /// The network.
     pub network: C,
-    /// What the last layer adds to the logits.
+    /// Term that is added to the logits of the network.
     #[serde(default)]
     pub skip: Skip,
     /// Distribution of the noise.
     #[serde(default)]
     pub source: Source,
-    /// Scale of the noise of pairs of nodes, for graphs. The published one is the root of one half: the mean of two standard
-    /// normal numbers, one for each order of the pair.
+    /// For graphs, scale of the noise of pairs of nodes. The published scale is `sqrt(1/2)`, the standard deviation of
+    /// the mean of two standard normal numbers, one for each order of the pair.
     #[serde(default = "one")]
     pub edge_noise: f64,
     /// The objective.
     #[serde(default)]
     pub objective: ObjectiveConfig,
-    /// The times that training visits.
+    /// Distributions of the times in training.
     #[serde(default)]
     pub times: TimesConfig,
-    /// What the model is told of an item.
+    /// What the model is conditioned on.
     #[serde(default)]
     pub condition: Condition,
 }
@@ -53,28 +71,29 @@ fn is_one(value: &f64) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectiveConfig {
-    /// Label smoothing of the diagonal's cross-entropy; undone in the teacher.
+    /// Label smoothing of the diagonal's cross-entropy, in [0, 1); undone in the teacher.
     pub smoothing: f64,
     /// The off-diagonal objective.
     pub off_diagonal: OffDiagonal,
-    /// Share of every batch that goes to the off-diagonal objective once it has started.
+    /// Share of every batch for the off-diagonal objective once it has started, in [0, 1).
     pub share: f64,
-    /// Factor of the off-diagonal objective.
+    /// Weight of the off-diagonal objective.
     pub lambda: f64,
-    /// Fraction of the run in which the diagonal is trained alone.
+    /// Fraction of the run, from its beginning, in which only the diagonal is trained.
     pub start: f64,
-    /// Whose predictions are the targets.
+    /// The model that predicts the targets.
     pub teacher: Teacher,
-    /// Divides the logits of the teacher's diagonal, whose velocity the jumps follow: below 1, few evaluations give sharper samples than
-    /// the data's law is, as low temperatures do for many. For the Lagrangian objectives: `csd`, `lsd`, `ecld` and `lsd-logit`.
+    /// Divisor of the logits of the teacher's diagonal, whose velocity the jumps follow. Below 1, samples with few
+    /// evaluations are sharper than the data distribution, like those of many evaluations at a low temperature. For the
+    /// Lagrangian objectives only: `csd`, `lsd`, `ecld` and `lsd-logit`.
     #[serde(skip_serializing_if = "is_one")]
     pub temperature: f64,
-    /// How off-diagonal examples are weighted.
+    /// Weights of off-diagonal examples.
     pub weighting: Weighting,
-    /// Whether some examples learn the one-step map directly.
+    /// Direct training of the one-step map on some examples; `None` for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_step: Option<OneStep>,
-    /// Factor of the mean over the pairs of a graph beside the mean over its nodes; for graphs only.
+    /// For graphs, weight of the mean loss over pairs of nodes, relative to the mean loss over nodes.
     pub edge_weight: f64,
 }
 
@@ -95,15 +114,21 @@ impl Default for ObjectiveConfig {
     }
 }
 
-/// Examples that learn the one-step map directly: their pair of times is (0, 1), and their target is where several jumps of the teacher's
-/// from the same noise end, as `KL(pi_{u,1}(X_{0,u}) || pi_{0,1})` (the semigroup identity for any number of jumps; at time 1 a jump ends in its
-/// endpoint). Lagrangian targets say nothing there, because a sample at time 1 is its own.
+/// Direct training of the one-step map: the pair of times is (0, 1), and the target is the end of several jumps of the
+/// teacher from the same noise.
+///
+/// ```text
+/// KL( pi_{u,1}(X_{0,u}) || pi_{0,1} )        u: the start of the teacher's last jump
+/// ```
+///
+/// This is the semigroup identity for any number of jumps; a jump to time 1 ends in its endpoint. Lagrangian targets
+/// have no information at (0, 1): at time 1 the teacher's endpoint is the student's own sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OneStep {
     /// Share of the off-diagonal examples.
     pub share: f64,
-    /// Jumps of the teacher, over steps of random lengths; at least 2.
+    /// Number of jumps of the teacher, over steps of random lengths; at least 2.
     #[serde(default = "two")]
     pub jumps: usize,
 }
@@ -120,44 +145,45 @@ pub enum OffDiagonal {
     None,
     /// Categorical self-distillation: the Lagrangian residual scaled by `1-t`.
     Csd {
-        /// Which parts carry gradient.
+        /// Where the gradient flows.
         #[serde(default)]
         gradient: GradientPath,
     },
     /// The unscaled Lagrangian residual.
     Lsd {
-        /// Floor of `1-t`.
+        /// Lower bound of the divisor `1-t`.
         #[serde(default = "lsd_floor")]
         floor: f64,
     },
     /// Endpoint-consistent Lagrangian distillation.
     Ecld {
-        /// Its published weights.
+        /// One of the published weightings.
         #[serde(default)]
         weights: EcldPreset,
     },
     /// Progressive self-distillation with KL: the semigroup identity.
     Psd {
-        /// Where the big jump is split.
+        /// Where the long jump is split into two.
         #[serde(default)]
         split: SplitPoint,
     },
     /// Lagrangian self-distillation in logits with KL.
     LsdLogit {
-        /// Floor of the logarithm's argument.
+        /// Lower bound of the argument of the logarithm.
         #[serde(default = "logit_floor")]
         floor: f64,
-        /// Which parts carry gradient.
+        /// Where the gradient flows.
         #[serde(default)]
         gradient: GradientPath,
     },
     /// Eulerian self-distillation in logits with KL.
     EsdLogit {
-        /// Floor of the correction factor.
+        /// Lower bound of the correction factor.
         #[serde(default = "logit_floor")]
         floor: f64,
     },
-    /// The unconstrained baseline: the network's output is a velocity, trained by squared error on and off the diagonal.
+    /// The unconstrained baseline: the network's output is a velocity, trained by squared error on and off the
+    /// diagonal.
     Naive,
 }
 
@@ -170,26 +196,26 @@ fn logit_floor() -> f64 {
 }
 
 impl Default for OffDiagonal {
-    /// ECLD with the paper's weights: the best few-step samples per minute on `echo` (see the log). Its minimiser is biased;
-    /// where calibrated probabilities matter more than sharp samples, take CSD with full gradient, or PSD.
+    /// ECLD with the paper's weights: the best few-step samples per minute on `echo` (see the log). Its minimiser is
+    /// biased; where calibrated probabilities matter more than sharp samples, take CSD with full gradient, or PSD.
     fn default() -> Self {
         Self::Ecld { weights: EcldPreset::default() }
     }
 }
 
 impl OffDiagonal {
-    /// Whether the targets are endpoints of the diagonal, on the simplex, where a jump ends.
+    /// Whether the target is the teacher's diagonal endpoint at the end of the jump.
     fn is_lagrangian(self) -> bool {
         matches!(self, Self::Csd { .. } | Self::Lsd { .. } | Self::Ecld { .. } | Self::LsdLogit { .. })
     }
 
-    /// What the network's output means under this objective.
+    /// Meaning of the network's output under this objective.
     pub fn parametrisation(self) -> Parametrisation {
         if self == Self::Naive { Parametrisation::Velocity } else { Parametrisation::Endpoint }
     }
 }
 
-/// Where PSD splits a jump from s to t, as the fraction `r` of the way.
+/// Where PSD splits a jump from s to t: at `u = s + r (t-s)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SplitPoint {
@@ -198,24 +224,25 @@ pub enum SplitPoint {
     Uniform,
     /// `r = 1/2`.
     Midpoint,
-    /// A third each of uniform, one half, and close to the start (`r = 10^(-2 u)`).
+    /// With probability 1/3 each: uniform, one half, or close to the start (`r = 10^(-2 v)`, `v` uniform on (0, 1)).
     Mixed,
 }
 
-/// Whose predictions are the targets of self-distillation. Teachers never use dropout.
+/// The model that predicts the targets of self-distillation. Teachers never use dropout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Teacher {
-    /// The network as it is.
+    /// The current weights.
     Online,
-    /// Its running average.
+    /// The exponential moving average of the weights.
     #[default]
     Ema,
-    /// The average stored in a checkpoint, frozen: the second of two stages. Its network must be the recipe's.
+    /// The averaged weights of a checkpoint, frozen: the second stage of two-stage training. The network must be the
+    /// recipe's.
     Frozen {
-        /// Path of the checkpoint or run folder; relative paths are taken from the working directory.
+        /// Path of the checkpoint or run folder; relative paths start at the working directory.
         checkpoint: String,
-        /// Whether training also starts from those weights.
+        /// Whether training also starts from these weights.
         #[serde(default = "yes")]
         initialise: bool,
     },
@@ -225,29 +252,29 @@ fn yes() -> bool {
     true
 }
 
-/// How off-diagonal examples are weighted.
+/// Weights of off-diagonal examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Weighting {
-    /// Equally.
+    /// Equal weights.
     #[default]
     Uniform,
-    /// By `(L + floor)^-power`, without gradient.
+    /// `(L + floor)^-power`, held constant in the gradient.
     Adaptive {
         /// Power of the weight.
         power: f64,
-        /// Keeps the weight bounded.
+        /// Bounds the weight where `L` is small.
         floor: f64,
     },
-    /// By a learned function of the pair of times, `exp(-w) L + w`.
+    /// `exp(-w) L + w` with a learned function `w` of the pair of times.
     Learned,
 }
 
 impl ObjectiveConfig {
-    /// Checks every setting against its range, and what goes together.
+    /// Checks every setting against its range, and combinations of settings.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         open_fraction("smoothing", self.smoothing)?;
         open_fraction("share", self.share)?;
@@ -269,7 +296,7 @@ impl ObjectiveConfig {
 }
 
 impl<C: BackboneConfig> FlowMapConfig<C> {
-    /// A network and an objective, and everything else as a recipe that is silent on it has it.
+    /// A network and an objective, with the defaults of a recipe for everything else.
     pub fn new(network: C, objective: ObjectiveConfig) -> Self {
         Self {
             network,
@@ -282,10 +309,10 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
         }
     }
 
-    /// The trainable model behind these settings, for data with this number of labels.
+    /// Configuration of the trainable model, for data with this number of labels.
     ///
     /// # Panics
-    /// If the model takes labels and there are none.
+    /// If the condition is a label and `labels` is `None`.
     pub fn model(&self, labels: Option<usize>) -> FlowMapModelConfig<C> {
         let labelled = matches!(self.condition, Condition::Label { .. });
         assert!(!labelled || labels.is_some(), "the condition is a label, and the data have none");
@@ -298,20 +325,20 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
         }
     }
 
-    /// The noise of training and samples.
+    /// The noise, for training and sampling.
     pub fn noise(&self) -> Noise {
         Noise { source: self.source, edge_scale: self.edge_noise }
     }
 
-    /// How items become points in training.
+    /// How items become noised points in training.
     pub fn batch(&self) -> BatchConfig {
         BatchConfig { noise: self.noise(), condition: self.condition, edge_weight: self.objective.edge_weight }
     }
 
-    /// Checks what types cannot express; keys are those of the table `model`.
+    /// Checks every setting against its range, and combinations of settings.
     ///
     /// # Errors
-    /// The key, what it may be and what was found.
+    /// Names the key, relative to the table `model`, its allowed values and the value found.
     pub fn validate(&self) -> Result<(), SettingError> {
         self.network.validate().map_err(|e| e.within("network"))?;
         self.objective.validate().map_err(|e| e.within("objective"))?;
@@ -342,10 +369,10 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
         }
     }
 
-    /// Checks that the model can be of such items, so that making it cannot panic; keys are those of the table `model`.
+    /// Checks that the model supports this shape of data; making the model does not panic afterwards.
     ///
     /// # Errors
-    /// The key, what it may be and what was found.
+    /// Names the key, relative to the table `model`, its allowed values and the value found.
     pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
         self.network.check(sites).map_err(|e| e.within("network"))?;
         let line = sites.as_graph().is_none() && sites.count >= 2;

@@ -1,8 +1,22 @@
 //! Constraints on samples: which classes every site may take.
 //!
-//! A constraint closes logits and nothing else: the noise of a constrained sample is that of a free one. Where one class is
-//! left, the endpoint is its one-hot vector whatever the network says, so every sampler keeps the site exactly and moves it
-//! along its interpolant, as in training. Infilling, inpainting, forbidden and required classes are all of this form.
+//! A constraint masks logits only: the noise of a constrained sample is that of an unconstrained one. Where
+//! one class is left, the endpoint is its one-hot vector for any network, so every sampler reproduces that class
+//! exactly and moves the site along its interpolant, as in training. Infilling, inpainting, forbidden and required
+//! classes all have this form.
+//!
+//! # Examples
+//! ```
+//! use pushforward::flow_map::constraint::{Constraint, ConstraintError};
+//! use pushforward::nn::SiteShape;
+//!
+//! // Three sites of four classes: the second is fixed, the first may not be 0.
+//! let constraint = Constraint::all(SiteShape::line(3, 4)).fix(1, 2)?.forbid(0, 0)?;
+//! assert!(constraint.permits(1, 2) && !constraint.permits(1, 3) && !constraint.permits(0, 0));
+//! assert_eq!(constraint.fixed().collect::<Vec<_>>(), [(1, 2)]);
+//! assert_eq!(constraint.fix(0, 0), Err(ConstraintError::Contradiction { site: 0 }));
+//! # Ok::<(), ConstraintError>(())
+//! ```
 
 use burn::tensor::Tensor;
 
@@ -10,7 +24,7 @@ use crate::nn::SiteShape;
 use crate::nn::graph::GraphShape;
 use crate::tensor::from_host;
 
-/// Which classes every site may take: at least one each.
+/// The set of allowed classes of every site; none is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Constraint {
     classes: usize,
@@ -19,10 +33,10 @@ pub struct Constraint {
     mask: Vec<bool>,
 }
 
-/// Why a constraint cannot be.
+/// Why a constraint is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConstraintError {
-    /// No class is left.
+    /// No class is left at a site.
     #[error(
         "the constraint contradicts itself: no class is left for site {site}; relax what is fixed or forbidden there"
     )]
@@ -51,7 +65,7 @@ pub enum ConstraintError {
 }
 
 impl Constraint {
-    /// Every class that a site has.
+    /// Allows every class that a site has.
     pub fn all(sites: SiteShape) -> Self {
         let graph = sites.as_graph();
         let mut allowed = Self { classes: sites.classes, graph, mask: Vec::new() };
@@ -71,16 +85,16 @@ impl Constraint {
         }
     }
 
-    /// Leaves a site no class but these.
+    /// Restricts a site to the given classes, on top of earlier constraints.
     ///
     /// # Errors
-    /// If there is no such site or class, or none of these was left.
+    /// If there is no such site or class, or no class is left.
     pub fn only(mut self, site: usize, classes: &[u32]) -> Result<Self, ConstraintError> {
         self.close(site, classes, |named| !named)?;
         Ok(self)
     }
 
-    /// Fixes a site.
+    /// Fixes the class of a site.
     ///
     /// # Errors
     /// As [`Constraint::only`].
@@ -88,7 +102,7 @@ impl Constraint {
         self.only(site, &[class])
     }
 
-    /// Closes a class at a site.
+    /// Forbids a class at a site.
     ///
     /// # Errors
     /// As [`Constraint::only`].
@@ -97,7 +111,7 @@ impl Constraint {
         Ok(self)
     }
 
-    /// Closes the classes of a site that are, or are not, among the named ones.
+    /// Forbids the classes of a site for which `closes(whether the class is named)` is true.
     fn close(&mut self, site: usize, named: &[u32], closes: impl Fn(bool) -> bool) -> Result<(), ConstraintError> {
         let count = self.sites();
         if site >= count {
@@ -117,7 +131,7 @@ impl Constraint {
         self.mask.len() / self.classes
     }
 
-    /// Number of classes of the site with the most.
+    /// Largest number of classes of a site.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -138,7 +152,7 @@ impl Constraint {
         self.mask[site * self.classes + class as usize]
     }
 
-    /// One where a class may be taken, zero where not.
+    /// The constraint as a tensor: one for allowed classes, zero for the others.
     ///
     /// # Shapes
     /// - output: `[1, sites, classes]`

@@ -1,7 +1,19 @@
-//! The straight path from the source to the data.
+//! The linear interpolant between source and data.
 //!
 //! ```text
 //! x_t = (1 - t) x_0 + t x_1
+//! ```
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::interpolant::interpolate;
+//! use pushforward::tensor::to_host;
+//!
+//! let noise = Tensor::<3>::from_data([[[3.0f32, -1.0]], [[3.0, -1.0]]], &Device::flex());
+//! let data = Tensor::<3>::from_data([[[0.0f32, 1.0]], [[0.0, 1.0]]], &Device::flex());
+//! // The first item at time 0, the second at time 0.5.
+//! assert_eq!(to_host(&interpolate(noise, data, &[0.0, 0.5])), [3.0, -1.0, 1.5, 0.0]);
 //! ```
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -16,17 +28,17 @@ use crate::tensor::from_host;
 
 /// The distribution of `x_0`, independent over sites.
 ///
-/// There is no atomic source (random vertices): finitely many inputs cannot be pushed to an arbitrary distribution by a
-/// deterministic map.
+/// There is no atomic source (random vertices of the simplex): a deterministic map cannot push a finite set of points
+/// forward to an arbitrary distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
     /// Standard normal in `R^K`, as in all published configurations.
     #[default]
     Gaussian,
-    /// Symmetric Dirichlet: points stay on the simplex at all times.
+    /// Symmetric Dirichlet: points lie on the simplex at all times.
     Dirichlet {
-        /// Concentration; 1 is uniform on the simplex.
+        /// Concentration, positive; 1 is uniform on the simplex.
         concentration: f64,
     },
 }
@@ -35,7 +47,7 @@ impl Source {
     /// Checks the concentration.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Gaussian => Ok(()),
@@ -43,13 +55,13 @@ impl Source {
         }
     }
 
-    /// Draws `sites` points of `classes` entries, row by row.
+    /// Draws `sites` points of `classes` entries each, in row-major order.
     pub fn draw(self, sites: usize, classes: usize, stream: &mut Stream) -> Vec<f32> {
         match self {
             Self::Gaussian => stream.normals(sites * classes),
             Self::Dirichlet { concentration } => (0..sites)
                 .flat_map(|_| {
-                    // Tiny concentrations can underflow to all zeros; the floor keeps the quotient a point of the simplex.
+                    // With tiny concentrations all draws can underflow to zero; the floor avoids 0/0.
                     let g: Vec<f64> = (0..classes).map(|_| stream.gamma(concentration).max(1e-300)).collect();
                     let sum: f64 = g.iter().sum();
                     g.into_iter().map(move |v| (v / sum) as f32)
@@ -59,12 +71,12 @@ impl Source {
     }
 }
 
-/// The noise of a model: its distribution, and its scale on the edges of graphs.
+/// The noise of a model: its distribution, and for graphs its scale on pairs of nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {
     /// The distribution of `x_0`.
     pub source: Source,
-    /// Factor of the noise of pairs of nodes.
+    /// Scale of the noise of pairs of nodes.
     pub edge_scale: f64,
 }
 
@@ -76,7 +88,7 @@ impl Default for Noise {
 }
 
 impl Noise {
-    /// Points of the source with the scale of the noise; zero where an item has no site or class.
+    /// Scales points of the source, and sets sites and classes that an item does not have to zero.
     ///
     /// # Shapes
     /// - `x0`, output: `[batch, sites, classes]`
@@ -94,7 +106,7 @@ impl Noise {
     }
 }
 
-/// Source points as a tensor.
+/// Host values of source points as a tensor outside any autodiff graph.
 ///
 /// # Shapes
 /// - output: `[batch, sites, classes]`
@@ -105,7 +117,7 @@ pub fn source_tensor(values: Vec<f32>, shape: [usize; 3], device: &Device) -> Te
     Tensor::from_data(TensorData::new(values, shape), &device.clone().without_autodiff())
 }
 
-/// The point of the path at every example's own time.
+/// The point `x_t` of the path; every example has its own time.
 ///
 /// # Shapes
 /// - `x0`, `x1`, output: `[batch, sites, classes]`

@@ -1,22 +1,50 @@
-//! A bound of the log-likelihood from the diagonal alone.
+//! A bound of the log-likelihood from the diagonal endpoints.
 //!
-//! With Gaussian source the noised point carries the same information as `y = r x_1 + noise`, `r = t/(1-t)`, and
+//! With a Gaussian source the noised point carries the same information as `y = r x_1 + noise`, `r = t/(1-t)`, and
 //!
 //! ```text
 //! -log p(x_1) <= int_0^inf r sum_d E || x_1d - pi_d(y, r) ||^2 dr
 //! ```
 //!
-//! with equality on average for the exact posterior (the I-MMSE relation of Guo, Shamai, Verdu 2005, arXiv:cs/0412108; the
-//! continuous-time limit of the variational bound of Kingma et al. 2021, arXiv:2107.00630). The integral is estimated by
-//! importance sampling over r with density `q(r) = 2 r a^2 / (r^2 + a^2)^2`, `a = sqrt(2 ln K)`, whose mass sits where one
-//! class starts to stand out of K and whose tail outweighs that of any prediction that is right in the end. The draws of an
-//! item are stratified, so a few give a small error.
+//! with equality on average for the exact posterior (the I-MMSE relation of Guo, Shamai, Verdu 2005, arXiv:cs/0412108;
+//! the continuous-time limit of the variational bound of Kingma et al. 2021, arXiv:2107.00630). The integral is
+//! estimated by importance sampling over r with density `q(r) = 2 r a^2 / (r^2 + a^2)^2`, `a = sqrt(2 ln K)`. Most
+//! of its mass is where the true class becomes recognisable among K, and its tail is heavier than that of the integrand
+//! of any predictor that is correct for large r. The draws of an item are stratified, so a few of them give a small
+//! error.
 //!
 //! For graphs the bound is that of a graph given its number of nodes.
 //!
-//! The bound holds for any predictor. Above `r* = 2 sqrt(ln(10^5 K))` the evidence of a site alone decides its class, and the
-//! predictor is the posterior under a uniform prior, `softmax(r y_d)`: its share of the integral is below 10^-4 nats a site,
-//! where a network's small errors would be weighted by r.
+//! The bound holds for any predictor. Above `r* = 2 sqrt(ln(10^5 K))` the evidence of a site alone determines its
+//! class, and the predictor is the posterior under a uniform prior, `softmax(r y_d)`, instead of the network, whose
+//! small errors would be multiplied by r. This part of the integral is below 10^-4 nats per site.
+//!
+//! # Examples
+//! With the evidence skip, a network of zero logits is the exact posterior of uniform data: the bound is `ln K` per
+//! site.
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::flow_map::backbone::Parametrisation;
+//! use pushforward::flow_map::likelihood::{BoundRequest, bound};
+//! use pushforward::flow_map::map::FlowMap;
+//! use pushforward::flow_map::model::{FlowMapModelConfig, Skip};
+//! use pushforward::flow_map::network::NetworkConfig;
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let (sites, device) = (SiteShape::line(1, 2), Device::flex());
+//! let config = FlowMapModelConfig {
+//!     network: NetworkConfig::Mlp(MlpConfig::default()),
+//!     skip: Skip::Evidence { cap: 64.0 },
+//!     parametrisation: Parametrisation::Endpoint,
+//!     learned_weight: false,
+//!     labels: None,
+//! };
+//! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let request = BoundRequest { draws: 256, ..BoundRequest::default() };
+//! let nats = bound(&FlowMap::new(&model), sites, &[0, 1, 1, 0], 0, &request, &device);
+//! assert!((nats.iter().sum::<f64>() / 4.0 - 2f64.ln()).abs() < 0.05);
+//! ```
 
 use burn::tensor::{Device, Int, Tensor, activation};
 
@@ -30,14 +58,14 @@ use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
 use crate::tensor::{indices, mask, one_hot, to_host};
 
-/// How the bound is estimated.
+/// Settings of the estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundRequest {
     /// Draws of r per item.
     pub draws: usize,
     /// Seed of the noise.
     pub seed: u64,
-    /// Network inputs that are computed together.
+    /// Number of points per network evaluation.
     pub batch: usize,
 }
 
@@ -47,12 +75,14 @@ impl Default for BoundRequest {
     }
 }
 
-/// Estimates of the bound in nats, one per item; unbiased, and independent over items, so their mean has the usual interval.
+/// Estimates of the bound in nats, one per item. They are unbiased and independent, so the standard error of their mean
+/// is the usual one.
 ///
-/// `first` is the index of the first item, which addresses its noise. The source must be Gaussian and the output an endpoint.
+/// `first` is the index of the first item: the noise of an item depends on the seed and its index only. The source must
+/// be Gaussian, and the output of the network an endpoint.
 ///
 /// # Panics
-/// If `ids` does not hold whole items.
+/// If the length of `ids` is not a multiple of the number of sites.
 pub fn bound<N: EndpointNet>(
     map: &FlowMap<'_, N>,
     sites: SiteShape,
@@ -116,8 +146,8 @@ fn proposal_scale(classes: usize) -> f64 {
     (2.0 * (classes as f64).ln()).sqrt().max(1.0)
 }
 
-/// The ratio `r*` from which on the evidence of a site decides its class: the probability that another class looks likelier
-/// is below `(K-1) Q(r / sqrt 2) < 10^-5`.
+/// The ratio `r*` above which the evidence of a site determines its class: the probability that another class has more
+/// evidence is at most `(K-1) Q(r / sqrt 2) < 10^-5`.
 fn decisive(classes: usize) -> f64 {
     2.0 * (1e5 * classes as f64).ln().sqrt()
 }

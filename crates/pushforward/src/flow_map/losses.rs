@@ -1,19 +1,36 @@
-//! Loss formulas, one function each, with no network in sight: logits in, one number per variable out.
+//! Loss formulas, one function each, on logits; no network is needed.
 //!
 //! ```text
 //! gamma = (t-s)/(1-s)   C = (1-t) gamma   pi = softmax(z)   dpi = d pi / dt at fixed x_s, s
 //! X = x_s + gamma (pi - x_s)              v_t(X) = (pi_tt(X) - X)/(1-t)              sg = stop-gradient
 //! ```
 //!
-//! The teacher's logits `z_tt` at `(X, t, t)` are constants; the student's logits `z` carry their time derivative as tangent.
-//! For the true map `pi = pi_tt - C dpi`, the residual of every Lagrangian objective (identity 7 of the derivation: with
-//! `X` as above, `(1-t) dX/dt - (pi_tt - X) = pi - pi_tt + C dpi`; no division).
+//! The teacher's logits `z_tt` at `(X, t, t)` are constants; the student's logits `z` carry their time derivative as
+//! tangent. For the true map `pi = pi_tt - C dpi`, the residual of every Lagrangian objective (identity 7 of the
+//! derivation: with `X` as above, `(1-t) dX/dt - (pi_tt - X) = pi - pi_tt + C dpi`; no division).
 //!
-//! References: Roos et al. 2026 (arXiv:2602.12233) for CSD and ECLD; Boffi et al. 2025 (arXiv:2505.18825) for LSD, PSD, ESD;
-//! Discrete Flow Maps (arXiv:2604.09784) for the KL forms.
+//! References: Roos et al. 2026 (arXiv:2602.12233) for CSD and ECLD; Boffi et al. 2025 (arXiv:2505.18825) for LSD, PSD,
+//! ESD; Discrete Flow Maps (arXiv:2604.09784) for the KL forms.
 //!
 //! # Shapes
-//! All functions: logits and points `[batch, sites, classes]`; result `[batch, sites]`.
+//! All functions: logits and points `[batch, sites, classes]`; result `[batch, sites]`, in nats for cross-entropy and
+//! KL.
+//!
+//! # Examples
+//! A network that does not depend on time and a teacher that agrees with it: the Lagrangian residual is zero.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::losses::{GradientPath, csd};
+//! use pushforward::flow_map::time::TimePairs;
+//! use pushforward::tensor::to_host;
+//!
+//! let z = Tensor::<3>::from_data([[[0.3f32, -0.2, 0.1]]], &Device::flex());
+//! let pairs = TimePairs { s: vec![0.2], t: vec![0.7] };
+//! let loss = csd(z.clone().into(), z.clone(), z.zeros_like(), &pairs, GradientPath::Full);
+//! assert_eq!(to_host(&loss), [0.0]);
+//! let other = csd(z.clone().into(), z.zeros_like(), z.zeros_like(), &pairs, GradientPath::Full);
+//! assert!(to_host(&other)[0] > 0.0);
+//! ```
 
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
@@ -21,11 +38,11 @@ use serde::{Deserialize, Serialize};
 use crate::dual::{Dual, cross_entropy, divergence, entropy, log_softmax, softmax};
 use crate::flow_map::time::{TimePairs, column, jump_weight, rate};
 
-/// Which parts of a residual the gradient flows through.
+/// Where the gradient of a residual flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GradientPath {
-    /// As published: the target is stopped.
+    /// As published: with a stop-gradient on the target.
     #[default]
     Published,
     /// Through every occurrence of the student.
@@ -41,9 +58,26 @@ fn squared(x: Tensor<3>) -> Tensor<2> {
     over_classes(x.clone() * x)
 }
 
-/// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data, optionally with label
-/// smoothing, target `(1 - smoothing) onehot(x_1) + smoothing / K`. Where not all sites have all classes, `open` is one for the
-/// classes that a site has, `[1, sites, classes]`, and `K` their number.
+/// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data.
+///
+/// With label smoothing the target is `(1 - smoothing) onehot(x_1) + smoothing / K`. If sites have different numbers of
+/// classes, `open` is one for the classes that a site has, `[1, sites, classes]`, and `K` is their number.
+///
+/// # Shapes
+/// - `z`: `[batch, sites, classes]`
+/// - `x1`, output: `[batch, sites]`
+///
+/// # Examples
+/// A uniform prediction has loss `ln K`, for any smoothing.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::flow_map::losses::vfm;
+/// use pushforward::tensor::{indices, to_host};
+///
+/// let device = Device::flex();
+/// let loss = vfm(Tensor::zeros([1, 2, 3], &device), indices(&[0, 2], [1, 2], &device), 0.1, None);
+/// assert!(to_host(&loss).iter().all(|nats| (nats - 3f64.ln()).abs() < 1e-6));
+/// ```
 pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tensor<3>>) -> Tensor<2> {
     let hit = cross_entropy(x1, z.clone());
     if smoothing == 0.0 {
@@ -63,8 +97,8 @@ pub fn vfm(z: Tensor<3>, x1: Tensor<2, Int>, smoothing: f64, open: Option<&Tenso
 /// || (1-t) dX - (pi_tt - sg X) ||^2       with (1-t) dX = (1-gamma)(pi - x_s) + C dpi
 /// ```
 ///
-/// Only `dX` carries gradient as published, so pi is reached with the factor `1 - gamma` and dpi with `C`: both vanish at
-/// `t = 1`, and the one-step map gets no direct gradient. [`GradientPath::Full`] is the same value written
+/// As published, the gradient flows through `dX` only: to pi with the factor `1 - gamma` and to dpi with `C`. Both are
+/// zero at `t = 1`, so the one-step map gets no direct gradient. [`GradientPath::Full`] has the same value, written as
 /// `|| pi - pi_tt + C dpi ||^2`.
 pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &TimePairs, path: GradientPath) -> Tensor<2> {
     let (pi, dpi) = endpoint(z);
@@ -82,7 +116,8 @@ pub fn csd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &TimePairs, path:
 
 /// Lagrangian self-distillation without time scaling: `|| dX - (pi_tt - sg X) / max(1-t, floor) ||^2`.
 ///
-/// With `floor = 0` the residual is [`csd`]'s over `(1-t)^2`, and rows with `t = 1`, where it is undefined, count zero.
+/// With `floor = 0` the loss is that of [`csd`] divided by `(1-t)^2`; examples with `t = 1`, where it is undefined,
+/// give 0.
 pub fn lsd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &TimePairs, floor: f64) -> Tensor<2> {
     let (pi, dpi) = endpoint(z);
     let gamma = pairs.column(&x_s, jump_weight);
@@ -102,15 +137,16 @@ pub fn lsd(z: Dual<3>, z_tt: Tensor<3>, x_s: Tensor<3>, pairs: &TimePairs, floor
 pub struct EcldWeights {
     /// Factor of the endpoint term.
     pub endpoint: f64,
-    /// Floor of `1 - t` in `w_t = (1-t)^-2`; `None` for `w_t = 1`.
+    /// Lower bound of `1 - t` in `w_t = (1-t)^-2`; `None` for `w_t = 1`.
     pub time_floor: Option<f64>,
     /// Factor of the drift term.
     pub drift: f64,
-    /// Power of gamma in the drift term.
+    /// Power of gamma in the drift term, `g = gamma^power`.
     pub gamma_power: i32,
-    /// Floor of `1 - s` inside the drift term's gamma; zero for the exact one.
+    /// Lower bound of `1 - s` in the gamma of the drift term; zero for the exact gamma.
     pub gamma_floor: f64,
-    /// Whether the drift is summed over sites while the endpoint term is a mean, which overweights it by their number.
+    /// Whether the drift term is summed over sites although the endpoint term is a mean: its weight is then multiplied
+    /// by the number of sites.
     pub drift_sums_sites: bool,
 }
 
@@ -132,7 +168,7 @@ pub enum EcldPreset {
 }
 
 impl EcldPreset {
-    /// The weights behind the name.
+    /// The weights that the name stands for.
     pub fn weights(self) -> EcldWeights {
         let paper = EcldWeights {
             endpoint: 4.0,
@@ -152,11 +188,11 @@ impl EcldPreset {
     }
 }
 
-/// The two terms of endpoint-consistent Lagrangian distillation, endpoint (as KL) and drift, weights included.
+/// The two terms of endpoint-consistent Lagrangian distillation, endpoint (as KL) and drift, each with its weight.
 ///
-/// An upper bound of `||dX - v||^2` up to its weights (Pinsker). Its minimiser is biased: the true map leaves both terms
-/// positive. The published codes report cross-entropy, larger by the teacher's entropy and of the same gradient;
-/// see [`teacher_entropy`].
+/// Up to the weights, their sum is an upper bound of `||dX - v||^2` (Pinsker's inequality). Its minimiser is biased:
+/// both terms are positive at the true map. The published codes report a cross-entropy instead of the KL; it is larger
+/// by the teacher's entropy ([`teacher_entropy`]) and has the same gradient.
 pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, weights: &EcldWeights) -> (Tensor<2>, Tensor<2>) {
     let logits = z.value.clone();
     let (_, dpi) = endpoint(z);
@@ -171,18 +207,33 @@ pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, weights: &EcldWeight
     (distance, squared(dpi) * g.squeeze_dim(2) * (weights.drift * sites))
 }
 
-/// Entropy of `softmax(z_tt)` per variable: what separates a cross-entropy to the teacher from the KL.
+/// Entropy of `softmax(z_tt)` per variable, in nats: the difference between the cross-entropy to the teacher and the
+/// KL.
 pub fn teacher_entropy(z_tt: Tensor<3>) -> Tensor<2> {
     entropy(softmax(z_tt))
 }
 
-/// Progressive (semigroup) self-distillation: `KL( a pi_su + b pi_ut || pi )`, no derivative.
+/// Progressive (semigroup) self-distillation: `KL( a pi_su + b pi_ut || pi )`; needs no derivative.
 ///
 /// ```text
 /// u = s + r (t-s)    b = (1-r)(1-s)/(1-u) = (1-r)/(1-r gamma)    a = 1 - b
 /// ```
 ///
-/// `pi_su` at `(x_s, s, u)` and `pi_ut` at `(X_{s,u}(x_s), u, t)` are the teacher's, as logits.
+/// The teacher's logits `z_su` at `(x_s, s, u)` and `z_ut` at `(X_{s,u}(x_s), u, t)` give `pi_su` and `pi_ut`; `r` has
+/// one value per example.
+///
+/// # Examples
+/// If both short jumps have the endpoint of the long one, the loss is zero.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::flow_map::losses::psd;
+/// use pushforward::flow_map::time::TimePairs;
+/// use pushforward::tensor::to_host;
+///
+/// let z = Tensor::<3>::from_data([[[0.3f32, -0.2, 0.1]]], &Device::flex());
+/// let pairs = TimePairs { s: vec![0.2], t: vec![0.7] };
+/// assert!(to_host(&psd(z.clone(), z.clone(), z, &pairs, &[0.5]))[0].abs() < 1e-6);
+/// ```
 pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &TimePairs, r: &[f64]) -> Tensor<2> {
     let b: Vec<f64> = pairs.map(jump_weight).iter().zip(r).map(|(&gamma, &r)| second_share(gamma, r)).collect();
     let b = column(&b, &z);
@@ -190,15 +241,16 @@ pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &TimePairs, r:
     divergence(target, z)
 }
 
-/// The share of the second of two jumps in the endpoint of both, `(1-r)/(1-r gamma)`.
+/// Weight `b = (1-r)/(1-r gamma)` of the second jump's endpoint in the endpoint of the composed jump.
 pub fn second_share(gamma: f64, r: f64) -> f64 {
     if r >= 1.0 { 0.0 } else { (1.0 - r) / (1.0 - r * gamma) }
 }
 
 /// Lagrangian self-distillation in logits: `KL( softmax(z_tt - log max(1 + C (dz - <pi, dz>), floor)) || pi )`.
 ///
-/// As published nothing flows through the derivative, so `z` may come from one forward pass without tangent and the tangent
-/// from another one without gradient. A floor makes the loss non-zero at the true map for unlikely classes.
+/// As published, no gradient flows through the derivative, so the value of `z` may come from a forward pass without
+/// tangent and the tangent from another pass without gradient. A positive `floor` makes the loss non-zero at the true
+/// map for unlikely classes.
 pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, floor: f64, path: GradientPath) -> Tensor<2> {
     let logits = z.value.clone();
     let dz = z.tangent_or_zeros();
@@ -218,8 +270,8 @@ pub fn lsd_logit(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, floor: f64, pat
 /// KL( sg[ gamma pi max(1 + Dz - <pi, Dz>, floor) + (1-gamma) pi_ss ] / norm || pi )
 /// ```
 ///
-/// The target is the semigroup's for an infinitesimal first jump. `z` carries `Dz` as tangent, taken along `(1-s, pi_ss - x)`
-/// on `(s, x)` with `t` fixed; it needs no gradient.
+/// The target is that of [`psd`] for an infinitesimal first jump. The tangent of `z` is `Dz`, the derivative along
+/// `(1-s, pi_ss - x)` in `(s, x)` with `t` fixed; it needs no gradient.
 pub fn esd_logit(z: Dual<3>, z_ss: Tensor<3>, pairs: &TimePairs, floor: f64) -> Tensor<2> {
     let logits = z.value.clone();
     let dz = z.tangent_or_zeros().detach();
@@ -232,19 +284,20 @@ pub fn esd_logit(z: Dual<3>, z_ss: Tensor<3>, pairs: &TimePairs, floor: f64) -> 
     divergence(target / norm, logits) // sg: nothing in the target is tracked
 }
 
-/// The unconstrained baseline's diagonal: `|| z - (x_1 - x_0) ||^2`, `z` read as a velocity.
+/// Diagonal objective of the unconstrained baseline: `|| z - (x_1 - x_0) ||^2`, where `z` is a velocity.
 pub fn naive_diagonal(z: Tensor<3>, x0: Tensor<3>, x1: Tensor<3>) -> Tensor<2> {
     squared(z - (x1 - x0))
 }
 
-/// The unconstrained baseline off the diagonal, `X = x + (t-s) z`: `|| z + (t-s) dz - sg z_tt ||^2`, logits read as velocities.
+/// The unconstrained baseline off the diagonal, `X = x + (t-s) z`: `|| z + (t-s) dz - sg z_tt ||^2`, logits read as
+/// velocities.
 pub fn naive(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs) -> Tensor<2> {
     let dz = z.tangent_or_zeros();
     let length = pairs.column(&z.value, |s, t| t - s);
     squared(z.value + dz * length - z_tt)
 }
 
-/// Endpoint and its derivative from logits with their derivative.
+/// The endpoint `pi = softmax(z)` and its derivative `dpi`, from logits with their derivative as tangent.
 pub fn endpoint(z: Dual<3>) -> (Tensor<3>, Tensor<3>) {
     let tangent = z.tangent_or_zeros();
     let pi = Dual::new(z.value, tangent).softmax();
@@ -253,16 +306,20 @@ pub fn endpoint(z: Dual<3>) -> (Tensor<3>, Tensor<3>) {
 }
 
 /// The jump `X = x + gamma (pi - x)`.
+///
+/// # Shapes
+/// - `x`, `pi`, output: `[batch, sites, classes]`
+/// - `gamma`: `[batch, 1, 1]`
 pub fn jump(x: Tensor<3>, pi: Tensor<3>, gamma: Tensor<3>) -> Tensor<3> {
     x.clone() + (pi - x) * gamma
 }
 
-/// `C = (1-t) gamma`, the weight of the endpoint's drift.
+/// `C = (1-t) gamma`, the weight of the drift `dpi` of the endpoint.
 pub fn drift_weight(s: f64, t: f64) -> f64 {
     (1.0 - t) * jump_weight(s, t)
 }
 
-/// `1 / max(1 - t, floor)`, zero where that is undefined.
+/// `1 / max(1 - t, floor)`; zero where it is undefined.
 fn floored_rate(t: f64, floor: f64) -> f64 {
     rate(t.min(1.0 - floor))
 }

@@ -1,4 +1,23 @@
-//! The flow map of a network: endpoints, velocities and jumps, with every network evaluation counted.
+//! The flow map of a network: endpoints, velocities and jumps. Counts network evaluations.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::{map::FlowMap, model::FlowMapModel};
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (sites, device) = (SiteShape::line(2, 3), Device::flex());
+//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites);
+//! let map = FlowMap::new(&model);
+//! let x = Tensor::<3>::ones([1, 2, 3], &device);
+//! // A jump of length zero is the identity; a jump to time 1 ends in the endpoint, here uniform.
+//! assert_eq!(to_host(&map.jump(x.clone(), &[0.4], &[0.4])), to_host(&x));
+//! assert!(to_host(&map.jump(x, &[0.4], &[1.0])).iter().all(|p| (p - 1.0 / 3.0).abs() < 1e-6));
+//! assert_eq!(map.evaluations(), 2);
+//! ```
 
 use std::cell::Cell;
 
@@ -13,7 +32,7 @@ use crate::flow_map::time::{column, jump_weight, rate};
 use crate::nn::Pass;
 use crate::tensor::vector;
 
-/// A network read as a flow map.
+/// The flow map that a network defines, with temperature and conditioning.
 #[derive(Debug)]
 pub struct FlowMap<'a, N> {
     net: &'a N,
@@ -23,32 +42,33 @@ pub struct FlowMap<'a, N> {
 }
 
 impl<'a, N: EndpointNet> FlowMap<'a, N> {
-    /// A map that has not been evaluated yet, at temperature one.
+    /// The unconditional map at temperature one, with no evaluations counted.
     pub fn new(net: &'a N) -> Self {
         Self { net, temperature: 1.0, conditioning: Conditioning::default(), evaluations: Cell::new(0) }
     }
 
-    /// The map of items of which something is known, not evaluated yet.
+    /// The same map under the given conditioning, with no evaluations counted.
     pub fn of(&self, conditioning: Conditioning) -> Self {
         Self { conditioning, evaluations: Cell::new(0), ..*self }
     }
 
-    /// The same with logits divided by a temperature; below one it sharpens endpoints. Velocities are not affected.
+    /// The same map with logits divided by a temperature; values below one sharpen endpoints. No effect on the velocity
+    /// parametrisation.
     ///
     /// # Panics
     /// If `temperature` is not positive.
     pub fn with_temperature(mut self, temperature: f64) -> Self {
-        assert!(temperature > 0.0, "a temperature is positive, found {temperature}");
+        assert!(temperature > 0.0, "the temperature must be positive, found {temperature}");
         self.temperature = temperature;
         self
     }
 
-    /// Evaluations of the network per batch so far.
+    /// Number of network evaluations so far (NFE per item).
     pub fn evaluations(&self) -> u64 {
         self.evaluations.get()
     }
 
-    /// The raw output of the network at every example's own times.
+    /// The raw output of the network; every example has its own pair of times.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
@@ -62,9 +82,15 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
             .value
     }
 
-    /// The endpoint `pi_{s,t}(x)`: where the straight continuation of the jump from s to t would arrive at time 1.
+    /// The endpoint `pi_{s,t}(x)`: the point at time 1 on the straight line from `x` at time s through the jump at time
+    /// t.
     ///
-    /// On the simplex for the endpoint parametrisation; `x + (1-s) z` for velocities.
+    /// `softmax(z / temperature)`, a point of the simplex per site, for the endpoint parametrisation; `x + (1-s) z` for
+    /// velocities.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, sites, classes]`
+    /// - `s`, `t`: one time per example
     pub fn endpoint(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let z = self.output(x, s, t);
         match self.net.parametrisation() {
@@ -76,13 +102,21 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
         }
     }
 
-    /// The jump `X_{s,t}(x)`.
+    /// The jump `X_{s,t}(x) = x + gamma(s,t) (pi_{s,t}(x) - x)`.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, sites, classes]`
+    /// - `s`, `t`: one time per example
     pub fn jump(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let pi = self.endpoint(&x, s, t);
         self.towards(x, pi, s, t)
     }
 
-    /// The convex step `x + gamma(s,t) (pi - x)` towards a given endpoint.
+    /// The convex step `x + gamma(s,t) (pi - x)` towards a given endpoint; no network evaluation.
+    ///
+    /// # Shapes
+    /// - `x`, `pi`, output: `[batch, sites, classes]`
+    /// - `s`, `t`: one time per example
     pub fn towards(&self, x: Tensor<3>, pi: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let gamma: Vec<f64> = s.iter().zip(t).map(|(&s, &t)| jump_weight(s, t)).collect();
         let gamma = column(&gamma, &x);
@@ -90,6 +124,10 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
     }
 
     /// The velocity `v_t(x) = (pi_{t,t}(x) - x) / (1-t)`; zero at `t = 1`.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, sites, classes]`
+    /// - `t`: one time per example
     pub fn velocity(&self, x: &Tensor<3>, t: &[f64]) -> Tensor<3> {
         let rates: Vec<f64> = t.iter().map(|&t| rate(t)).collect();
         (self.endpoint(x, t, t) - x.clone()) * column(&rates, x)

@@ -1,6 +1,7 @@
 //! Categorical flow maps (Roos et al. 2026, arXiv:2602.12233): few-step generation of categorical data.
 //!
-//! An item is `D` variables ("sites") of `K` classes; `x_1` holds their one-hot vectors, `x_0` noise from a source.
+//! An item is `D` variables ("sites") of `K` classes each; `x_1` is the item as one-hot vectors, `x_0` is noise drawn
+//! from a source distribution.
 //!
 //! ```text
 //! interpolant     x_t = (1-t) x_0 + t x_1                         interpolant.rs
@@ -11,13 +12,33 @@
 //! ```
 //!
 //! On the diagonal `s = t` the endpoint is trained to the posterior `E[x_1 | x_t]` by cross-entropy (variational flow
-//! matching, Eijkelboom et al. 2024); off the diagonal it is trained to agree with itself: one big jump must equal many
-//! small ones. Each off-diagonal objective is one variant of [`OffDiagonal`](config::OffDiagonal) and one function of
-//! [`losses`], which knows no network. Sampling is in [`sample`], the likelihood bound in [`likelihood`].
+//! matching, Eijkelboom et al. 2024); off the diagonal it is trained by self-distillation: one long jump must equal
+//! many short ones. Each off-diagonal objective is one variant of [`OffDiagonal`](config::OffDiagonal) and one function
+//! of [`losses`], which works on logits and needs no network. Sampling is in [`sample`], the likelihood bound in
+//! [`likelihood`].
 //!
 //! A sample can be constrained ([`constraint`]) and steered towards a reward ([`steer`]) without any training.
 //!
 //! Reading order: `time`, `interpolant`, `losses`, `map`, `objective`, `sample`, `likelihood`, `steer`.
+//!
+//! # Examples
+//! A network before training predicts a uniform endpoint everywhere. That is an exact flow map: two jumps equal one.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::{map::FlowMap, model::FlowMapModel};
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (sites, device) = (SiteShape::line(1, 2), Device::flex());
+//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites);
+//! let map = FlowMap::new(&model);
+//! let x = Tensor::<3>::from_data([[[3.0f32, -1.0]]], &device);
+//! let two = map.jump(map.jump(x.clone(), &[0.2], &[0.6]), &[0.6], &[0.8]);
+//! let one = map.jump(x, &[0.2], &[0.8]);
+//! assert!(to_host(&(one - two)).iter().all(|d| d.abs() < 1e-6));
+//! ```
 
 pub mod backbone;
 pub mod conditioning;

@@ -1,4 +1,30 @@
-//! The trainable model: a network with labels, observed sites, masks and what else is learned beside it.
+//! The trainable model: a network with label embeddings, observed sites, masks, the evidence skip and loss weights.
+//!
+//! # Examples
+//! Before training the logits of the built-in networks are zero; with the evidence skip they are `s / (1-s)^2 x`.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::backbone::Parametrisation;
+//! use pushforward::flow_map::map::FlowMap;
+//! use pushforward::flow_map::model::{FlowMapModelConfig, Skip};
+//! use pushforward::flow_map::network::NetworkConfig;
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (sites, device) = (SiteShape::line(1, 2), Device::flex());
+//! let config = FlowMapModelConfig {
+//!     network: NetworkConfig::Mlp(MlpConfig::default()),
+//!     skip: Skip::Evidence { cap: 64.0 },
+//!     parametrisation: Parametrisation::Endpoint,
+//!     learned_weight: false,
+//!     labels: None,
+//! };
+//! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let x = Tensor::<3>::from_data([[[1.0f32, -0.5]]], &device);
+//! let z = to_host(&FlowMap::new(&model).output(&x, &[0.5], &[0.5]));
+//! assert!((z[0] - 2.0).abs() < 1e-5 && (z[1] + 1.0).abs() < 1e-5);
+//! ```
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -13,19 +39,19 @@ use crate::nn::time_embedding::TimeFeatures;
 use crate::nn::{Fill, Pass, SiteShape, parameter};
 use crate::rng::Stream;
 
-/// What the last layer adds to the logits.
+/// A term that is added to the logits of the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Skip {
-    /// Nothing: the published networks.
+    /// No such term, as in the published networks.
     #[default]
     None,
     /// The evidence of a site's own noised vector under the Gaussian source, `min(s/(1-s)^2, cap) x`.
     ///
-    /// The posterior's logits are `log p(x_1 = k | other sites) + s x_k / (1-s)^2`, so the network is left with the first
-    /// part, which does not grow as s nears 1.
+    /// The logits of the posterior are `log p(x_1 = k | other sites) + s x_k / (1-s)^2`, so the network only has to
+    /// learn the first term, which stays bounded as s approaches 1.
     Evidence {
-        /// Largest factor; beyond about 64 the site is decided.
+        /// Upper bound of the factor of `x`; above about 64 the class of the site is certain.
         cap: f64,
     },
 }
@@ -34,7 +60,7 @@ impl Skip {
     fn add(self, z: Dual<3>, x: Dual<3>, s: Dual<1>) -> Dual<3> {
         let Self::Evidence { cap } = self else { return z };
         let [b, _, _] = z.dims();
-        // In r = s/(1-s) the factor is r (1 + r); r is capped instead, which also bounds the division.
+        // With r = s/(1-s) the factor is r (1 + r). The cap is applied to r, which also bounds the division.
         let r_max = 0.5 * ((1.0 + 4.0 * cap).sqrt() - 1.0);
         let s_max = r_max / (1.0 + r_max);
         let below = s.value.clone().detach().lower_equal_scalar(s_max);
@@ -58,43 +84,43 @@ impl Skip {
 pub struct FlowMapModelConfig<C = NetworkConfig> {
     /// The network.
     pub network: C,
-    /// What the last layer adds.
+    /// Term that is added to the logits.
     pub skip: Skip,
-    /// What the output means.
+    /// Meaning of the output.
     pub parametrisation: Parametrisation,
-    /// Whether the loss weight of the pairs of times is learned.
+    /// Whether the loss weight of pairs of times is learned ([`PairWeight`]).
     pub learned_weight: bool,
-    /// Number of labels of a model that takes labels.
+    /// Number of labels; `None` for a model without label conditioning.
     pub labels: Option<usize>,
 }
 
 impl<C: BackboneConfig> FlowMapModelConfig<C> {
-    /// Draws the weights.
+    /// Makes the model with random initial weights.
     ///
     /// # Panics
-    /// If the network does not fit the sites, or takes no labels.
+    /// If the network does not support this shape of data, or `labels` is set and the network cannot take labels.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> FlowMapModel<C::Network> {
         let network = self.network.init(sites, device, stream);
         let pair_weight = self.learned_weight.then(|| PairWeight::init(device, stream));
         let labels = self.labels.map(|labels| {
-            let width = network.label_width().expect("this network takes no labels");
+            let width = network.label_width().expect("a model with labels has a network that takes labels");
             parameter([labels + 1, width], Fill::Normal(LABEL_SCALE), device, stream)
         });
         FlowMapModel { network, pair_weight, labels, skip: self.skip, parametrisation: self.parametrisation, sites }
     }
 }
 
-/// Deviation of the initial vectors of labels: that of the embedded times.
+/// Standard deviation of initial label embeddings: about that of the embedded times, to which they are added.
 const LABEL_SCALE: f64 = 0.3;
 
-/// What training optimises: the network, the vectors of labels and, where it is learned, the loss weight of the pairs of times.
+/// The trained parameters: the network, the label embeddings and, if it is learned, the loss weight of pairs of times.
 #[derive(Module, Debug)]
 pub struct FlowMapModel<N: Module + Backbone = Network> {
     /// The network.
     pub network: N,
-    /// Log-variance of the off-diagonal loss at a pair of times.
+    /// Learned weight of the off-diagonal loss at a pair of times.
     pub pair_weight: Option<PairWeight>,
-    /// What is added to the embedded times for every label, the last row for a hidden one: `[labels + 1, width]`.
+    /// Label embeddings, added to the embedded times, `[labels + 1, width]`; the last row stands for a hidden label.
     pub labels: Option<Param<Tensor<2>>>,
     #[module(skip)]
     skip: Skip,
@@ -105,18 +131,18 @@ pub struct FlowMapModel<N: Module + Backbone = Network> {
 }
 
 impl<N: Backbone> FlowMapModel<N> {
-    /// A model of a network that was made by hand, for endpoints, without labels.
+    /// A model of the given network, with the endpoint parametrisation and without labels or skip.
     pub fn new(network: N, sites: SiteShape) -> Self {
         let (skip, parametrisation) = (Skip::None, Parametrisation::Endpoint);
         Self { network, pair_weight: None, labels: None, skip, parametrisation, sites }
     }
 
-    /// What the model computes on.
+    /// Shape of an item.
     pub fn sites(&self) -> SiteShape {
         self.sites
     }
 
-    /// Number of labels of a model that takes labels.
+    /// Number of labels; `None` for a model without label conditioning.
     pub fn label_count(&self) -> Option<usize> {
         self.labels.as_ref().map(|table| table.dims()[0] - 1)
     }
@@ -140,7 +166,7 @@ impl<N: Backbone> EndpointNet for FlowMapModel<N> {
         let z = self.skip.add(z, x, s);
         match self.parametrisation {
             Parametrisation::Endpoint => Dual { value: conditioning.mask_logits(z.value), tangent: z.tangent },
-            // A velocity is zero there, like the noise.
+            // Velocities of absent classes are zero, like their noise, so they need no mask.
             Parametrisation::Velocity => z,
         }
     }
@@ -158,8 +184,10 @@ impl<N: Backbone> EndpointNet for FlowMapModel<N> {
 
 /// The learned loss weight `exp(-w) L + w`, with `w(s, t)` linear in Fourier features of s and of t - s.
 ///
-/// At the optimum `exp(w)` is the mean loss at the pair, so every pair counts alike. Feed it divergences, which can reach
-/// zero; a cross-entropy would make it fit the target's entropy. Reference: Karras et al. 2024 (arXiv:2312.02696), eq. 21.
+/// At the optimum `exp(w)` is the mean loss at the pair, so all pairs have equal weight. `L` should be a divergence,
+/// which can reach zero; with a cross-entropy, `w` would mostly fit the entropy of the target.
+///
+/// Reference: Karras et al. 2024 (arXiv:2312.02696), eq. 21.
 #[derive(Module, Debug)]
 pub struct PairWeight {
     linear: Linear,
@@ -169,7 +197,7 @@ pub struct PairWeight {
 const WEIGHT_FEATURES: usize = 64;
 
 impl PairWeight {
-    /// Starts at weight one for every pair.
+    /// Weight one (`w = 0`) for every pair.
     pub fn init(device: &Device, stream: &mut Stream) -> Self {
         let zero = LinearConfig::new(2 * WEIGHT_FEATURES, 1).with_init(LinearInit::Zero);
         Self { linear: zero.init(device, stream) }

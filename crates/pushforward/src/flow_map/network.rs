@@ -1,4 +1,17 @@
-//! The built-in networks as one type: what a recipe spells under `model.network`.
+//! The built-in networks as one type: the table `model.network` of a recipe.
+//!
+//! # Examples
+//! The settings name what does not fit the data.
+//! ```
+//! use pushforward::flow_map::backbone::BackboneConfig;
+//! use pushforward::flow_map::network::NetworkConfig;
+//! use pushforward::nn::{SiteShape, dit::DitConfig, unet::UnetConfig};
+//!
+//! let text = SiteShape::line(16, 27);
+//! assert!(NetworkConfig::Dit(DitConfig::default()).check(text).is_ok());
+//! let error = NetworkConfig::Unet(UnetConfig::default()).check(text).unwrap_err();
+//! assert_eq!(error.to_string(), "kind = unet needs images: use dit or mlp");
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -16,34 +29,34 @@ use crate::nn::{Pass, SiteShape};
 use crate::rng::Stream;
 use crate::setting::{SettingError, require};
 
-/// Which network.
+/// Choice of network with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum NetworkConfig {
-    /// Transformer.
+    /// Diffusion transformer.
     Dit(DitConfig),
-    /// Convolutional, for images.
+    /// Convolutional U-net, for images.
     Unet(UnetConfig),
-    /// Perceptron, for small problems.
+    /// Multilayer perceptron, for small problems.
     Mlp(MlpConfig),
-    /// The published network for graphs.
+    /// The published network for graphs, on edge matrices.
     GraphTransformer(GraphTransformerConfig),
-    /// Our own network for graphs.
+    /// A transformer on nodes and unordered pairs of nodes, for graphs.
     PairTransformer(PairTransformerConfig),
 }
 
 /// A built-in network.
 #[derive(Module, Debug)]
 pub enum Network {
-    /// Transformer.
+    /// Diffusion transformer.
     Dit(Dit),
-    /// Convolutional.
+    /// Convolutional U-net.
     Unet(Unet),
-    /// Perceptron.
+    /// Multilayer perceptron.
     Mlp(Mlp),
-    /// The published network for graphs.
+    /// The published network for graphs, on edge matrices.
     GraphTransformer(GraphTransformer),
-    /// Our own network for graphs.
+    /// A transformer on nodes and unordered pairs of nodes.
     PairTransformer(PairTransformer),
 }
 
@@ -62,7 +75,7 @@ impl BackboneConfig for NetworkConfig {
 
     fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
         if sites.as_graph().is_some() && matches!(self, Self::Dit(_) | Self::Unet(_)) {
-            let problem = "must be pair-transformer or graph-transformer for graphs, or mlp, to which the order of nodes is part of a graph";
+            let problem = "must be pair-transformer or graph-transformer for graphs, or mlp if the order of nodes is part of the data";
             return Err(SettingError::new("kind", problem));
         }
         match self {
@@ -75,7 +88,7 @@ impl BackboneConfig for NetworkConfig {
     }
 
     /// # Panics
-    /// If the network does not fit the sites.
+    /// If the network does not support this shape of data; see [`BackboneConfig::check`].
     fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Network {
         match self {
             Self::GraphTransformer(config) => Network::GraphTransformer(config.init(graph(sites), device, stream)),
@@ -146,7 +159,7 @@ impl Backbone for Dit {
         Some(self.time.width())
     }
 
-    /// Where there are more classes than features, and a token is a site.
+    /// Only if there are more classes than features, so that it saves memory, and if every token is one site.
     fn factored(&self) -> Option<&dyn Factored> {
         let [token, width] = self.input.projection.weight.dims();
         (self.patch() == 1 && token > width).then_some(self)
@@ -178,7 +191,7 @@ impl Backbone for Unet {
 }
 
 impl Backbone for Mlp {
-    /// It reads all sites at once: entries that an item does not have are zeroed, whatever a jump has left there.
+    /// The first layer reads all sites, so entries that an item does not have are zeroed first: jumps change them.
     fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, inputs: &Inputs<'_>, _: &mut Pass<'_>) -> Dual<3> {
         self.forward(x.linear(|x| inputs.conditioning.mask(x)), s, t, inputs.label.clone())
     }

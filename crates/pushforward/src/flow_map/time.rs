@@ -1,4 +1,17 @@
 //! Times: jump weights, pairs `s <= t`, and grids for sampling.
+//!
+//! # Examples
+//! ```
+//! use pushforward::flow_map::time::{TimeGrid, jump_weight};
+//!
+//! // Two jumps cover as much of the way as one: (1 - gamma(s,u)) (1 - gamma(u,t)) = 1 - gamma(s,t).
+//! let (s, u, t) = (0.15, 0.4, 0.93);
+//! let rest = (1.0 - jump_weight(s, u)) * (1.0 - jump_weight(u, t));
+//! assert!((rest - (1.0 - jump_weight(s, t))).abs() < 1e-15);
+//! // A jump to time 1 ends in its endpoint.
+//! let last = TimeGrid::uniform(4).intervals().last();
+//! assert_eq!(last.map(|(s, t)| jump_weight(s, t)), Some(1.0));
+//! ```
 
 use burn::tensor::Tensor;
 
@@ -10,20 +23,20 @@ use crate::tensor::from_host;
 /// gamma(s, t) = (t - s) / (1 - s)        0 <= s <= t <= 1
 /// ```
 ///
-/// This and [`rate`] are the only places that divide by `1 - s`, in float64 on the host. Nothing is clamped: the published
-/// codes add 1e-8 (text) or stop at 0.05 (graphs), which is a different map near `s = 1`.
+/// Only this function and [`rate`] divide by `1 - s`, in float64 on the host. Nothing is clamped: the published codes
+/// add 1e-8 to the divisor (text) or bound it by 0.05 (graphs), which is a different map near `s = 1`.
 ///
 /// Reference: Roos et al. 2026, arXiv:2602.12233.
 pub fn jump_weight(s: f64, t: f64) -> f64 {
     if t <= s { 0.0 } else { (t - s) / (1.0 - s) }
 }
 
-/// The slope of [`jump_weight`] in `t`, `1 / (1 - s)`; zero at `s = 1`, where every jump is the identity.
+/// The derivative of [`jump_weight`] in `t`, `1 / (1 - s)`; zero at `s = 1`, where every jump is the identity.
 pub fn rate(s: f64) -> f64 {
     if s >= 1.0 { 0.0 } else { 1.0 / (1.0 - s) }
 }
 
-/// Times of every example of a batch, `s[i] <= t[i]`.
+/// One pair of times per example of a batch, `s[i] <= t[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimePairs {
     /// Start times.
@@ -38,12 +51,12 @@ impl TimePairs {
         Self { s: t.clone(), t }
     }
 
-    /// Pairs for which `f(s, t)` is computed.
+    /// `f(s, t)` of every example.
     pub fn map(&self, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         self.s.iter().zip(&self.t).map(|(&s, &t)| f(s, t)).collect()
     }
 
-    /// `f(s, t)` of every example as a column that broadcasts over sites and classes.
+    /// `f(s, t)` of every example as a tensor that broadcasts over sites and classes.
     ///
     /// # Shapes
     /// - output: `[batch, 1, 1]`
@@ -52,18 +65,21 @@ impl TimePairs {
     }
 }
 
-/// Host numbers, one per example, as a column that broadcasts over sites and classes.
+/// Host numbers, one per example, as a tensor that broadcasts over sites and classes.
+///
+/// # Shapes
+/// - output: `[batch, 1, 1]`
 pub fn column(values: &[f64], like: &Tensor<3>) -> Tensor<3> {
     from_host(values, [values.len(), 1, 1], like)
 }
 
-/// Why there is no such grid.
+/// Why a time grid is not possible.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TimeGridError {
     /// The times are out of order or range.
     #[error("a time grid increases strictly from 0 to 1, found {0:?}")]
     Times(Vec<f64>),
-    /// No network evaluation was granted.
+    /// The number of network evaluations is zero.
     #[error("a sample takes at least one network evaluation")]
     NoEvaluation,
     /// Heun's method cannot spend an even number of evaluations.
@@ -71,7 +87,7 @@ pub enum TimeGridError {
     EvenEvaluations(usize),
 }
 
-/// Increasing times from 0 to 1, the visits of a sampler.
+/// Increasing times from 0 to 1: the steps of a sampler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeGrid(Vec<f64>);
 
@@ -85,7 +101,7 @@ impl TimeGrid {
         Self((0..=steps).map(|i| i as f64 / steps as f64).collect())
     }
 
-    /// A grid of one's own.
+    /// A grid of the given times.
     ///
     /// # Errors
     /// If the times do not increase strictly from 0 to 1.
@@ -118,7 +134,7 @@ mod tests {
         assert_eq!(jump_weight(0.3, 1.0), 1.0);
         assert_eq!(jump_weight(1.0, 1.0), 0.0);
         assert!((jump_weight(0.2, 0.6) - 0.5).abs() < 1e-15);
-        // A jump in two parts leaves the same share of the way: (1-g(s,u)) (1-g(u,t)) = 1-g(s,t).
+        // Two jumps cover as much of the way as one: (1-g(s,u)) (1-g(u,t)) = 1-g(s,t).
         let (s, u, t) = (0.15, 0.4, 0.93);
         let rest = (1.0 - jump_weight(s, u)) * (1.0 - jump_weight(u, t));
         assert!((rest - (1.0 - jump_weight(s, t))).abs() < 1e-15);

@@ -1,4 +1,17 @@
-//! The times that training visits.
+//! Distributions of the times in training.
+//!
+//! # Examples
+//! ```
+//! use pushforward::flow_map::times::TimesConfig;
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let (config, mut random) = (TimesConfig::default(), stream(0, Purpose::Time, 0));
+//! // Antithetic: the second half of the times mirrors the first.
+//! let t = config.diagonal(6, 27, &mut random);
+//! assert!((0..3).all(|i| (t[i] + t[i + 3] - 1.0).abs() < 1e-12));
+//! let pairs = config.pairs(6, 27, &mut random);
+//! assert!(pairs.s.iter().zip(&pairs.t).all(|(s, t)| 0.0 <= *s && s <= t && *t <= 1.0));
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +20,7 @@ use crate::flow_map::warp::TimeWarp;
 use crate::rng::Stream;
 use crate::setting::{SettingError, fraction, require};
 
-/// The law of a single time or of one member of a pair.
+/// Distribution of a single time, or of the two times of a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "distribution", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TimeDistribution {
@@ -16,17 +29,17 @@ pub enum TimeDistribution {
     Uniform,
     /// `t` uniform on `[0, 1]` and `s` uniform on `[0, t]`: short early jumps are more frequent.
     UniformStart,
-    /// A logistic function of a normal number; pairs are two sorted draws.
+    /// The logistic function of a normal variable; pairs are two sorted draws.
     LogitNormal {
         /// Mean of the normal.
         mean: f64,
-        /// Its standard deviation.
+        /// Standard deviation of the normal.
         deviation: f64,
     },
 }
 
 impl TimeDistribution {
-    /// The time at which a uniform number `u` and a normal number `z` fall.
+    /// The time that belongs to a uniform number `u` or a normal number `z`, depending on the distribution.
     fn at(self, u: f64, z: f64) -> f64 {
         match self {
             Self::Uniform | Self::UniformStart => u,
@@ -47,16 +60,16 @@ impl TimeDistribution {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimesConfig {
-    /// Law of the diagonal times.
+    /// Distribution of the times of the diagonal objective.
     pub diagonal: TimeDistribution,
-    /// Law of the pairs `s < t` of the off-diagonal objective.
+    /// Distribution of the pairs `s <= t` of the off-diagonal objective.
     pub pairs: TimeDistribution,
-    /// Share of the pairs that are forced to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD, whose target
-    /// carries no information there and which then collapse to a single sample.
+    /// Share of the pairs that are set to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD: their target
+    /// has no information at that pair, and they then collapse to a single sample.
     pub boundary: f64,
-    /// The latest end time of the other pairs; below 1 it keeps the off-diagonal objective off the very end.
+    /// Largest end time of the other pairs; below 1 it excludes the end of the path from the off-diagonal objective.
     pub latest: f64,
-    /// Mirrored times: lower variance at no cost.
+    /// Antithetic times, `u` and `1 - u`: lower variance of the gradient at no cost.
     pub antithetic: bool,
     /// Reparametrisation of time for large vocabularies.
     pub warp: TimeWarp,
@@ -79,25 +92,25 @@ impl TimesConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         fraction("boundary", self.boundary)?;
         fraction("latest", self.latest)?;
         require(self.latest > 0.0, "latest", "is positive, found 0")
     }
 
-    /// `n` times on the diagonal, for variables of `classes` classes.
+    /// Draws `n` times on the diagonal; `classes` determines the warp.
     pub fn diagonal(&self, n: usize, classes: usize, stream: &mut Stream) -> Vec<f64> {
         let warp = self.warp.table(classes);
         self.diagonal.times(n, self.antithetic, stream).into_iter().map(|u| warp.time(u)).collect()
     }
 
-    /// `n` pairs off the diagonal, for variables of `classes` classes.
+    /// Draws `n` pairs off the diagonal; `classes` determines the warp.
     pub fn pairs(&self, n: usize, classes: usize, stream: &mut Stream) -> TimePairs {
         let warp = self.warp.table(classes);
         let first = self.pairs.times(n, self.antithetic, stream);
         let second = self.pairs.times(n, self.antithetic, stream);
-        // Where the boundary pairs stand must not follow the mirroring, so they take the last places.
+        // The boundary pairs replace the last pairs, so that their number does not depend on the mirroring.
         let forced = (self.boundary * n as f64 + stream.uniform()).floor() as usize;
         let (s, t) = first
             .into_iter()

@@ -1,14 +1,26 @@
 //! Reparametrisation of time for large vocabularies.
 //!
-//! With K classes and Gaussian noise, the chance that the largest entry of `x_t` is the true class stays near `1/K` and then
-//! rises within a short span of t, the later and shorter the larger K. Uniform times spend most of training outside that span.
-//! The warp makes the chance rise linearly in the warped time `u`, mixed with the identity so that no time is left out.
+//! With K classes and Gaussian noise, the probability that the largest entry of `x_t` is the true class stays near
+//! `1/K` and then rises within a short interval of t; the larger K, the later and shorter is the interval. With uniform
+//! times, most of training is spent outside of it. The warp makes the probability rise linearly in the warped time `u`;
+//! a mixture with the identity keeps every time in the training distribution.
 //!
 //! ```text
 //! p(t) = E_z[ Phi(z + t/(1-t))^(K-1) ]      u(t) = (1 - mix) t + mix (p(t) - 1/K) / (1 - 1/K)
 //! ```
 //!
 //! References: time warps in FMLM (arXiv:2602.16813) and Discrete Flow Maps (arXiv:2604.09784).
+//!
+//! # Examples
+//! ```
+//! use pushforward::flow_map::warp::TimeWarp;
+//!
+//! let warp = TimeWarp::Decoding { mix: 0.9 }.table(27);
+//! assert!(warp.time(0.0) < 1e-6 && warp.time(1.0) == 1.0);
+//! // More than half of the warped time lies in the second half of the path.
+//! assert!(warp.time(0.5) > 0.5);
+//! assert_eq!(TimeWarp::Identity.table(27).time(0.3), 0.3);
+//! ```
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,28 +29,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow_map::time::rate;
 
-/// Which reparametrisation.
+/// Reparametrisation of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TimeWarp {
     /// None.
     #[default]
     Identity,
-    /// Linear rise of the chance to decode the noised point correctly.
+    /// The probability that the noised point decodes to the true class rises linearly.
     Decoding {
-        /// Share of the decoding time; the rest is the identity.
+        /// Weight of that warp; the rest is the identity.
         mix: f64,
     },
 }
 
-/// Tables by mix (its bits) and number of classes.
+/// Tables by `mix` (its bits) and number of classes.
 type Tables = HashMap<(u64, usize), Arc<WarpTable>>;
 
-/// Nodes of a warp's table.
+/// Number of intervals of a table.
 const NODES: usize = 2048;
 
 impl TimeWarp {
-    /// The tabulated warp for variables of `classes` classes; computed once per process.
+    /// Table of the warp for variables of `classes` classes; computed once per process.
     pub fn table(self, classes: usize) -> Arc<WarpTable> {
         let TimeWarp::Decoding { mix } = self else { return Arc::new(WarpTable(Vec::new())) };
         static TABLES: OnceLock<Mutex<Tables>> = OnceLock::new();
@@ -61,7 +73,7 @@ impl TimeWarp {
 pub struct WarpTable(Vec<f64>);
 
 impl WarpTable {
-    /// The time whose warped time is `u`.
+    /// The inverse of the warp: the time `t` with `u(t) = u`.
     pub fn time(&self, u: f64) -> f64 {
         if self.0.is_empty() {
             return u;
@@ -73,7 +85,7 @@ impl WarpTable {
     }
 }
 
-/// The chance that the true class has the largest entry of `x_t`, by the trapezoidal rule.
+/// Probability `p(t)` that the true class has the largest entry of `x_t`, by the trapezoidal rule.
 fn decoding_chance(t: f64, classes: usize) -> f64 {
     if t >= 1.0 {
         return 1.0;
@@ -90,7 +102,7 @@ fn decoding_chance(t: f64, classes: usize) -> f64 {
         .sum()
 }
 
-/// The distribution function of the standard normal, by the continued fraction or series of its complement.
+/// Cumulative distribution function of the standard normal, by its power series.
 fn normal_cdf(x: f64) -> f64 {
     // Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/15 + ...), which converges for every x; beyond 8 it is 0 or 1 to rounding.
     if x.abs() > 8.0 {
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn two_classes_have_a_closed_form() {
-        // With two classes the difference of the entries is N(t, 2 (1-t)^2): the chance is Phi(r / sqrt 2).
+        // With two classes the difference of the entries is N(t, 2 (1-t)^2): the probability is Phi(r / sqrt 2).
         for t in [0.0, 0.2, 0.5, 0.8] {
             let wanted = normal_cdf(t / (1.0 - t) / std::f64::consts::SQRT_2);
             assert!((decoding_chance(t, 2) - wanted).abs() < 1e-9, "{t}");
@@ -128,7 +140,7 @@ mod tests {
             let p = (decoding_chance(t, 50_000) - 2e-5) / (1.0 - 2e-5);
             assert!((0.1 * t + 0.9 * p - u).abs() < 2e-3, "u {u}, t {t}");
         }
-        // Large vocabularies are decided late: the middle warped time lies beyond one half.
+        // Large vocabularies decode late: the middle of the warped time lies beyond one half.
         assert!(table.time(0.5) > 0.7);
         assert_eq!(TimeWarp::Identity.table(7).time(0.3), 0.3);
     }

@@ -15,7 +15,8 @@ use crate::kernels;
 use crate::setting::{SettingError, require};
 use crate::tensor::from_host;
 
-/// Refuses heads that do not divide the width into parts that are multiples of `part`: rotary positions turn features in pairs.
+/// Refuses heads that do not divide the width into parts that are multiples of `part`: rotary positions turn features
+/// in pairs.
 pub(super) fn check_heads(heads: usize, width: usize, part: usize) -> Result<(), SettingError> {
     let divides = heads > 0 && width.is_multiple_of(heads) && (width / heads).is_multiple_of(part);
     let parts = match part {
@@ -88,7 +89,8 @@ pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, node_mask: &T
     together(scores.mask_fill(absent, -1e30).softmax().matmul(v))
 }
 
-/// Queries, keys and values of every head: `[batch, positions, 3 width]` to three times `[batch, heads, positions, head_width]`.
+/// Queries, keys and values of every head: `[batch, positions, 3 width]` to three times `[batch, heads, positions,
+/// head_width]`.
 fn apart(qkv: &Dual<3>, heads: usize) -> [Dual<4>; 3] {
     let [b, n, packed] = qkv.dims();
     let (width, head) = (packed / 3, packed / 3 / heads);
@@ -107,7 +109,8 @@ fn together(heads: Dual<4>) -> Dual<3> {
 pub enum Positions {
     /// One after the other.
     Line,
-    /// Row by row on a grid with this many columns: the first half of every head turns with the row, the second with the column.
+    /// Row by row on a grid with this many columns: the first half of every head turns with the row, the second with
+    /// the column.
     Grid {
         /// Number of columns.
         columns: usize,

@@ -74,7 +74,8 @@ impl Default for DitConfig {
 pub enum InputMode {
     /// `W x / sqrt(K) + b`.
     Naive,
-    /// Scaled to unit root mean square at time s, then a small residual network, a modulation by the condition and an RMSNorm.
+    /// Scaled to unit root mean square at time s, then a small residual network, a modulation by the condition and an
+    /// RMSNorm.
     Rms,
 }
 

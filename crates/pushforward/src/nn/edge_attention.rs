@@ -143,8 +143,8 @@ impl EdgeAttention {
     }
 }
 
-/// A score for every feature of every pair of nodes, and the values that its softmax over the keys lets every node see. Both mean something
-/// where the nodes are there; the rest is for masks to clear.
+/// A score for every feature of every pair of nodes, and the values that its softmax over the keys lets every node see.
+/// Both mean something where the nodes are there; the rest is for masks to clear.
 ///
 /// # Shapes
 /// - queries, keys, values: `[batch, nodes, features]`

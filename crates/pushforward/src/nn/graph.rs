@@ -1,7 +1,9 @@
-//! Graphs as points: nodes and unordered pairs of nodes side by side in one tensor, and the way to matrices of edges and back.
+//! Graphs as points: nodes and unordered pairs of nodes side by side in one tensor, and the way to matrices of edges
+//! and back.
 //!
-//! A point of a graph is `[batch, N + N (N-1) / 2, K]`: nodes, then pairs row by row. Node and pair sites may have fewer classes
-//! than `K`; the rest of their entries is zero. An edge matrix made of pairs is symmetric, with a diagonal of zeros.
+//! A point of a graph is `[batch, N + N (N-1) / 2, K]`: nodes, then pairs row by row. Node and pair sites may have
+//! fewer classes than `K`; the rest of their entries is zero. An edge matrix made of pairs is symmetric, with a
+//! diagonal of zeros.
 
 use burn::tensor::{Int, Tensor};
 

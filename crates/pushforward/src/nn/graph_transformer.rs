@@ -1,6 +1,7 @@
 //! The graph transformer of the published molecule code, conditioned on a pair of times.
 //!
-//! Streams for nodes `X`, edges `E` and the whole graph `y`; attention has a score for every feature, shaped by the edges.
+//! Streams for nodes `X`, edges `E` and the whole graph `y`; attention has a score for every feature, shaped by the
+//! edges.
 //!
 //! ```text
 //! Y_ij = (q_i k_j / sqrt(df)) (1 + W_mul E_ij) + W_add E_ij                 feature by feature
@@ -10,7 +11,8 @@
 //! logits = MLP(X) + x, sym(MLP(E)) + e
 //! ```
 //!
-//! References: Vignac et al. 2023 (arXiv:2209.14734) for the network; Roos et al. 2026 (arXiv:2602.12233) for its use here.
+//! References: Vignac et al. 2023 (arXiv:2209.14734) for the network; Roos et al. 2026 (arXiv:2602.12233) for its use
+//! here.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -143,7 +143,8 @@ impl Linear {
         let inputs = dims[D - 1];
         let rows = dims[..D - 1].iter().product::<usize>();
         dims[D - 1] = self.weight.dims()[1];
-        // One matrix product over all rows: a batched one makes a weight gradient for every batch entry and then adds them.
+        // One matrix product over all rows: a batched one makes a weight gradient for every batch entry and then adds
+        // them.
         let apply = |v: Tensor<D>, bias: Option<Tensor<1>>| {
             linear(v.reshape([rows, inputs]), self.weight.val(), bias).reshape(dims)
         };

@@ -1,5 +1,5 @@
-//! Residual multilayer perceptron over all sites at once, conditioned on a pair of times: for small problems, and for graphs whose
-//! nodes have an order that means something.
+//! Residual multilayer perceptron over all sites at once, conditioned on a pair of times: for small problems, and for
+//! graphs whose nodes have an order that means something.
 //!
 //! ```text
 //! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out LayerNorm(h)

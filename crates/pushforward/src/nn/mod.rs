@@ -1,7 +1,8 @@
 //! Layers and networks, each written once on [`Dual`](crate::dual::Dual).
 //!
-//! Every layer is a Config/Module pair: `XConfig::init(&device, &mut stream)` draws the weights from a [`Stream`]
-//! and `X::forward` computes. A forward pass that needs randomness (dropout) or that must not have it gets it from [`Pass`].
+//! Every layer is a Config/Module pair: `XConfig::init(&device, &mut stream)` draws the weights from a [`Stream`] and
+//! `X::forward` computes. A forward pass that needs randomness (dropout) or that must not have it gets it from
+//! [`Pass`].
 
 pub mod attention;
 pub mod conv;

@@ -5,7 +5,8 @@
 //! dn = (dc - n mean(n dc)) / r                  (RMSNorm: c = x, no offset)
 //! ```
 //!
-//! References: Ba, Kiros, Hinton 2016 (arXiv:1607.06450); Zhang, Sennrich 2019 (arXiv:1910.07467); Wu, He 2018 (arXiv:1803.08494).
+//! References: Ba, Kiros, Hinton 2016 (arXiv:1607.06450); Zhang, Sennrich 2019 (arXiv:1910.07467); Wu, He 2018
+//! (arXiv:1803.08494).
 
 use burn::module::{Module, Param};
 use burn::tensor::module::layer_norm;
@@ -33,7 +34,8 @@ fn centre<const D: usize>(x: Dual<D>) -> Dual<D> {
     x.linear(|v| v.clone() - v.mean_dim(D - 1))
 }
 
-/// Normalisation over the last axis without weights: by the root mean square, of what is left of the mean where `centred`.
+/// Normalisation over the last axis without weights: by the root mean square, of what is left of the mean where
+/// `centred`.
 pub fn normalised<const D: usize>(x: Dual<D>, centred: bool, eps: f64) -> Dual<D> {
     if kernels::serve(&x.value) {
         return kernels::norm(x.into(), Affine::default(), centred, eps).into();

@@ -1,7 +1,8 @@
-//! A transformer on the nodes and the unordered pairs of a graph, conditioned on a pair of times: our own graph network.
+//! A transformer on the nodes and the unordered pairs of a graph, conditioned on a pair of times: our own graph
+//! network.
 //!
-//! Pairs count once, so edges cost half of an edge matrix and are symmetric without further ado; attention has one score a head,
-//! to which edges add; padding cannot change a result.
+//! Pairs count once, so edges cost half of an edge matrix and are symmetric without further ado; attention has one
+//! score a head, to which edges add; padding cannot change a result.
 //!
 //! ```text
 //! c = SiLU(emb(s)) + SiLU(emb(t-s)) + W n/N           n: number of nodes; AdaLN-zero modulation by c as in the DiT
@@ -12,12 +13,13 @@
 //! logits = W_x LN(h), W_e LN(e)                        modulated
 //! ```
 //!
-//! Without more, graphs that differ in the order of their nodes are alike to it. With `positions`, learned vectors `P` of the places
-//! of a node and a pair join, `h = W x + P_i` and `e = W x + P_ij`: where data come in an order that means something, such as that of
-//! canonical SMILES, there is one order of a graph to learn instead of all (Yan et al. 2023, arXiv:2307.01646).
+//! Without more, graphs that differ in the order of their nodes are alike to it. With `positions`, learned vectors `P`
+//! of the places of a node and a pair join, `h = W x + P_i` and `e = W x + P_ij`: where data come in an order that
+//! means something, such as that of canonical SMILES, there is one order of a graph to learn instead of all (Yan et al.
+//! 2023, arXiv:2307.01646).
 //!
-//! Optional structural features are powers of the random walk on the soft adjacency `a_ij = sum of e_ij over bonds`, clamped to
-//! `[0, 1]` (relative random-walk probabilities: Ma et al. 2023, arXiv:2305.17589).
+//! Optional structural features are powers of the random walk on the soft adjacency `a_ij = sum of e_ij over bonds`,
+//! clamped to `[0, 1]` (relative random-walk probabilities: Ma et al. 2023, arXiv:2305.17589).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -274,7 +276,8 @@ impl Around {
     }
 }
 
-/// Return probabilities of nodes and transition probabilities of pairs (both ways, their mean) for walks of 1 to `steps` steps.
+/// Return probabilities of nodes and transition probabilities of pairs (both ways, their mean) for walks of 1 to
+/// `steps` steps.
 fn walk_features(graph: GraphShape, pairs: &Dual<3>, around: &Around, steps: usize) -> (Dual<3>, Dual<3>) {
     let [b, _, k] = pairs.dims();
     let n = graph.nodes;

@@ -18,8 +18,8 @@ use crate::tensor::from_host;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeFeatures {
-    /// Cosines and sines of geometric frequencies from 1 down to 1e-4, unscaled time: the published text networks. Most of
-    /// them hardly move over `[0, 1]`.
+    /// Cosines and sines of geometric frequencies from 1 down to 1e-4, unscaled time: the published text networks. Most
+    /// of them hardly move over `[0, 1]`.
     #[default]
     Sinusoidal,
     /// Random frequencies of unit scale, fixed by the width.

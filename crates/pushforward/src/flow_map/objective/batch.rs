@@ -1,4 +1,4 @@
-//! Batches as objectives see them: items with their noise, labels, observed sites and weights.
+//! Batches of objectives: items with their noise, labels, observed sites and weights.
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
@@ -13,23 +13,23 @@ use crate::node_pairs::{ABSENT, pair_count};
 use crate::rng::Stream;
 use crate::tensor::{from_host, indices, one_hot};
 
-/// A batch of items as class indices, row by row.
+/// A batch of items as class indices.
 #[derive(Clone, Debug)]
 pub struct IdBatch {
-    /// `batch * sites` indices; [`ABSENT`] where an item has no such site.
+    /// `batch * sites` indices, item by item; [`ABSENT`] for sites that an item does not have.
     pub ids: Vec<u32>,
-    /// One label an item, for models with that condition.
+    /// One label per item, for models with label conditioning.
     pub labels: Option<Vec<u32>>,
 }
 
-/// How items become points.
+/// How items become noised points.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchConfig {
     /// The noise.
     pub noise: Noise,
-    /// What the model is told of an item.
+    /// What the model is conditioned on.
     pub condition: Condition,
-    /// Factor of the mean over the pairs of a graph beside the mean over its nodes.
+    /// For graphs, weight of the mean loss over pairs of nodes, relative to the mean loss over nodes.
     pub edge_weight: f64,
 }
 
@@ -40,27 +40,29 @@ impl Default for BatchConfig {
     }
 }
 
-/// The two ends of the paths of a batch.
+/// The two ends of the paths of a batch, noise and data, with the conditioning.
 #[derive(Clone, Debug)]
 pub struct NoisedBatch {
     /// The noise, `[batch, sites, classes]`.
     pub x0: Tensor<3>,
-    /// The data as one-hot vectors, `[batch, sites, classes]`; zero where an item has no site.
+    /// The data as one-hot vectors, `[batch, sites, classes]`; zero for sites that an item does not have.
     pub x1: Tensor<3>,
     /// The data as class indices, `[batch, sites]`.
     pub ids: Tensor<2, Int>,
-    /// What is fixed about the items.
+    /// Masks, labels and observed sites.
     pub conditioning: Conditioning,
-    /// Weights of the sites in an item's mean, `[batch, sites]`; equal ones where there are none.
+    /// Weights of the sites in the mean over an item, `[batch, sites]`; equal weights if `None`.
     weights: Option<Tensor<2>>,
 }
 
 impl NoisedBatch {
-    /// The batch with noise from the stream `source`. Labels and observed sites are hidden where draws of `hidden` say so; without that
-    /// stream labels are told and no site is observed.
+    /// Draws the noise of a batch from the stream `source`, and what is hidden of its conditions from `hidden`.
+    ///
+    /// If `hidden` is `None`, all labels are given to the model and no site is observed.
     ///
     /// # Panics
-    /// If the batch does not hold whole items, or labels are missing that the condition asks for.
+    /// If the length of the batch is not a multiple of the number of sites, or the condition is a label and labels are
+    /// missing or out of range.
     pub fn new<N: Backbone>(
         model: &FlowMapModel<N>,
         batch: &IdBatch,
@@ -103,12 +105,12 @@ impl NoisedBatch {
         self.x0.dims()[0]
     }
 
-    /// Whether there is no item.
+    /// Whether the batch has no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All but the last `n` items, and the last `n`; the first part is the whole batch where `n` is zero.
+    /// All but the last `n` items, and the last `n` items. If `n` is zero, both parts are the whole batch.
     pub fn split(self, n: usize) -> (Self, Self) {
         let first = self.len() - n;
         let part = |start: usize, length: usize| Self {
@@ -121,12 +123,12 @@ impl NoisedBatch {
         if n == 0 { (self.clone(), self) } else { (part(0, first), part(first, n)) }
     }
 
-    /// The points of the paths at every item's own time, `[batch, sites, classes]`.
+    /// The points `x_t`, `[batch, sites, classes]`; every item has its own time.
     pub fn at(&self, times: &[f64]) -> Tensor<3> {
         interpolate(self.x0.clone(), self.x1.clone(), times)
     }
 
-    /// The mean over the sites of every item.
+    /// The (weighted) mean over the sites of every item.
     ///
     /// # Shapes
     /// - `per_site`: `[batch, sites]`
@@ -139,7 +141,7 @@ impl NoisedBatch {
     }
 }
 
-/// The labels of a batch, some of them hidden.
+/// The labels of a batch; those hidden by label dropout are replaced by the number of labels.
 fn labels<N: Backbone>(
     model: &FlowMapModel<N>,
     batch: &IdBatch,
@@ -159,7 +161,7 @@ fn labels<N: Backbone>(
     }
 }
 
-/// One for the sites that are observed, a prefix of random length of every item, zero for the others.
+/// One for observed sites, a prefix of random length of every item, and zero for the others.
 fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut Stream) -> Vec<f64> {
     let mut item = || {
         let (told, length) = (hidden.uniform() >= dropout, 1 + hidden.below(longest));
@@ -168,7 +170,8 @@ fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut S
     (0..n).flat_map(|_| item()).collect()
 }
 
-/// Weights of the sites of graphs: the mean over the nodes and `edge_weight` times the mean over the pairs that are there.
+/// Weights of the sites of graphs: the mean over the nodes plus `edge_weight` times the mean over the pairs of nodes,
+/// without padding.
 fn site_weights(graph: GraphShape, nodes: &[usize], edge_weight: f64) -> Vec<f64> {
     let row = |&n: &usize| {
         let (node, pair) = (1.0 / n.max(1) as f64, edge_weight / pair_count(n).max(1) as f64);

@@ -1,4 +1,4 @@
-//! The training objective of a recipe: a diagonal and an off-diagonal term on two parts of every batch.
+//! The built-in training objective: a diagonal and an off-diagonal term, on two parts of every batch.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -18,7 +18,26 @@ use crate::rng::{Purpose, stream};
 use crate::tensor::vector;
 use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
-/// The objective of a recipe, for models of any [`Backbone`].
+/// The objective that [`ObjectiveConfig`] describes, for models of any [`Backbone`].
+///
+/// # Examples
+/// Before training every endpoint is uniform, so the validation loss is `ln K` per site.
+/// ```
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig};
+/// use pushforward::flow_map::network::NetworkConfig;
+/// use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
+/// use pushforward::nn::{SiteShape, mlp::MlpConfig};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let config = FlowMapConfig::new(NetworkConfig::Mlp(MlpConfig::default()), ObjectiveConfig::default());
+/// let model = config.model(None).init(SiteShape::line(2, 3), &Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// let objective = FlowMapObjective::new(config, None);
+/// let batch = IdBatch { ids: vec![0, 2, 1, 1], labels: None };
+/// let loss = to_host(&objective.validation(&model, &batch, 0, 0).per_example);
+/// assert!(loss.len() == 2 && loss.iter().all(|nats| (nats - 3f64.ln()).abs() < 1e-5));
+/// ```
 #[derive(Debug)]
 pub struct FlowMapObjective<N: Backbone = Network> {
     config: ObjectiveConfig,
@@ -31,22 +50,22 @@ impl<N: Backbone> FlowMapObjective<N> {
     /// The objective; `frozen` is the teacher of a two-stage run.
     ///
     /// # Panics
-    /// If the recipe asks for a frozen teacher and none is given.
+    /// If the settings have a frozen teacher and `frozen` is `None`.
     pub fn new<C: BackboneConfig<Network = N>>(config: FlowMapConfig<C>, frozen: Option<FlowMapModel<N>>) -> Self {
         let wants = matches!(config.objective.teacher, Teacher::Frozen { .. });
-        assert!(!wants || frozen.is_some(), "a frozen teacher was asked for and not given");
+        assert!(!wants || frozen.is_some(), "teacher = frozen needs the frozen model");
         let batch = config.batch();
         Self { config: config.objective, times: config.times, batch, frozen: frozen.map(|m| m.valid()) }
     }
 
-    /// The diagonal's cross-entropy (squared error for the naive baseline) of a batch under fixed noise and times, in a
-    /// deterministic pass: per example, mean over sites.
+    /// The diagonal loss of a batch under fixed noise and times, in a deterministic pass: cross-entropy in nats
+    /// (squared error for the naive baseline) per example, mean over sites.
     ///
     /// # Shapes
     /// - output: values `[batch]`, with the times that were drawn
     pub fn validation(&self, model: &FlowMapModel<N>, batch: &IdBatch, seed: u64, index: u64) -> Observed {
         let mut randomness = stream(seed, Purpose::Validation, index);
-        // Nothing is hidden: what is validated is the model as told.
+        // Without a stream for dropout of conditions: the conditional model is validated.
         let batch = NoisedBatch::new(model, batch, &self.batch, &mut randomness, None);
         let times = self.times.diagonal(batch.len(), model.sites().classes, &mut randomness);
         let values = self.diagonal(model, &batch, &times, &mut Pass::eval());
@@ -68,7 +87,7 @@ impl<N: Backbone> FlowMapObjective<N> {
         batch.over_sites(per_site)
     }
 
-    /// Whose predictions are the targets.
+    /// The model that predicts the targets.
     fn teacher(&self, step: &TrainStep<'_, FlowMapModel<N>>) -> FlowMapModel<N> {
         match (&self.config.teacher, &self.frozen) {
             (Teacher::Frozen { .. }, Some(frozen)) => frozen.clone(),
@@ -77,7 +96,7 @@ impl<N: Backbone> FlowMapObjective<N> {
         }
     }
 
-    /// The scalar to differentiate from per-example losses.
+    /// The weighted mean of per-example losses: the scalar to differentiate.
     fn weighted(&self, model: &FlowMapModel<N>, loss: Tensor<1>, pairs: &TimePairs) -> Tensor<1> {
         match (self.config.weighting, &model.pair_weight) {
             (Weighting::Adaptive { power, floor }, _) => {

@@ -1,8 +1,28 @@
-//! Training objectives: the one that recipes spell, and its parts for objectives of your own.
+//! Training objectives: the built-in one, and its parts for objectives of your own.
 //!
 //! An objective of your own implements [`Objective`](crate::train::objective::Objective) for
-//! [`FlowMapModel`](crate::flow_map::model::FlowMapModel): a [`NoisedBatch`] gives points at any time, [`TeacherView`] targets without a
-//! gradient, [`along_t`] logits with their derivative in t, and [`losses`](crate::flow_map::losses) the published formulas.
+//! [`FlowMapModel`](crate::flow_map::model::FlowMapModel): a [`NoisedBatch`] gives points at any time, [`TeacherView`]
+//! targets without a gradient, [`along_t`] logits with their derivative in t, and [`losses`](crate::flow_map::losses)
+//! the published formulas.
+//!
+//! # Examples
+//! At time 1 the points of a batch are its data.
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::flow_map::model::FlowMapModel;
+//! use pushforward::flow_map::objective::{BatchConfig, IdBatch, NoisedBatch};
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (sites, device) = (SiteShape::line(1, 3), Device::flex());
+//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let ids = IdBatch { ids: vec![2, 0], labels: None };
+//! let noise = &mut stream(0, Purpose::Source, 0);
+//! let batch = NoisedBatch::new(&FlowMapModel::new(network, sites), &ids, &BatchConfig::default(), noise, None);
+//! let x1 = to_host(&batch.at(&[1.0, 1.0]));
+//! assert!(x1.iter().zip([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]).all(|(x, one_hot)| (x - one_hot).abs() < 1e-6));
+//! ```
 
 mod batch;
 mod loss;

@@ -1,4 +1,4 @@
-//! The off-diagonal objectives: the points and logits that each of the formulas in [`losses`] takes.
+//! The off-diagonal objectives: computes the points and logits that the formulas in [`losses`] need.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -22,12 +22,12 @@ pub(super) struct Distillation<'a, N: Backbone> {
     pub(super) pairs: &'a TimePairs,
     /// The points at the start times.
     pub(super) x_s: Tensor<3>,
-    /// Divides the logits of the teacher's diagonal.
+    /// Divisor of the logits of the teacher's diagonal.
     pub(super) temperature: f64,
 }
 
 impl<N: Backbone> Distillation<'_, N> {
-    /// Per-example loss, `[batch]`, and `||d pi||` per example where the objective has a derivative.
+    /// Per-example loss, `[batch]`, and `||d pi||` per example, `[batch]`, if the objective uses a derivative.
     pub(super) fn loss(
         &self,
         objective: OffDiagonal,
@@ -57,7 +57,7 @@ impl<N: Backbone> Distillation<'_, N> {
             OffDiagonal::LsdLogit { floor, gradient } => {
                 let z = match gradient {
                     GradientPath::Full => self.student_along_t(pass),
-                    // The derivative needs no gradient: a pass without a graph gives it.
+                    // The derivative needs no gradient, so it is computed in a pass without autodiff graph.
                     GradientPath::Published => {
                         let conditioning = &self.batch.conditioning;
                         let still = self.student.valid();
@@ -87,7 +87,7 @@ impl<N: Backbone> Distillation<'_, N> {
         (self.batch.over_sites(per_site), derivative.and_then(|z| drift_norm(&z, self.batch)))
     }
 
-    /// The semigroup identity at a random time between the two.
+    /// The semigroup identity at a random time between s and t.
     fn progressive(&self, split: SplitPoint, pass: &mut Pass<'_>, randomness: &mut Stream) -> Tensor<2> {
         let (TimePairs { s, t }, x_s) = (self.pairs, &self.x_s);
         let r = split.draw(s.len(), randomness);
@@ -108,7 +108,7 @@ impl<N: Backbone> Distillation<'_, N> {
         along_t(self.student, self.x_s.clone(), self.pairs, &self.batch.conditioning, pass)
     }
 
-    /// The teacher's diagonal where the student's jump ends.
+    /// The teacher's diagonal logits at the end of the student's jump.
     fn teacher_at_end(&self, z: &Tensor<3>) -> Tensor<3> {
         let pi = softmax(z.clone().detach());
         let x_t = losses::jump(self.x_s.clone(), pi, self.pairs.column(&self.x_s, jump_weight));
@@ -116,7 +116,7 @@ impl<N: Backbone> Distillation<'_, N> {
     }
 }
 
-/// Per-example loss of the one-step map against `jumps` jumps of the teacher's from the same noise, `[batch]`.
+/// Per-example loss of the one-step map against `jumps` jumps of the teacher from the same noise, `[batch]`.
 pub(super) fn one_step<N: Backbone>(
     student: &FlowMapModel<N>,
     teacher: &TeacherView<'_, N>,
@@ -140,14 +140,14 @@ pub(super) fn one_step<N: Backbone>(
     batch.over_sites(divergence(target, z))
 }
 
-/// Times from 0 to 1 with `jumps` steps between them, each even step moved by less than half of its length.
+/// A grid from 0 to 1 of `jumps` steps; the inner times of a uniform grid are moved by at most 0.4 of its step.
 fn random_grid(jumps: usize, randomness: &mut Stream) -> Vec<f64> {
     let inner = (1..jumps).map(|k| (k as f64 + 0.8 * (randomness.uniform() - 0.5)) / jumps as f64);
     std::iter::once(0.0).chain(inner).chain(std::iter::once(1.0)).collect()
 }
 
 impl SplitPoint {
-    /// Fractions of the way, in (0, 1).
+    /// Draws `n` fractions `r`, in (0, 1).
     fn draw(self, n: usize, randomness: &mut Stream) -> Vec<f64> {
         let mut one = || match self {
             Self::Uniform => randomness.uniform(),

@@ -1,4 +1,4 @@
-//! The teacher of self-distillation, and derivatives of the student.
+//! The teacher of self-distillation, and derivatives of the student's logits.
 
 use burn::tensor::Tensor;
 
@@ -11,30 +11,30 @@ use crate::flow_map::time::TimePairs;
 use crate::nn::Pass;
 use crate::tensor::vector;
 
-/// A teacher: deterministic, without a graph, with label smoothing undone.
+/// A teacher: deterministic, outside any autodiff graph, with label smoothing undone.
 #[derive(Debug)]
 pub struct TeacherView<'a, N: Backbone> {
     /// The model, without gradients.
     pub model: &'a FlowMapModel<N>,
-    /// The items it is asked about.
+    /// The items, for their conditioning.
     pub batch: &'a NoisedBatch,
-    /// Label smoothing of the loss that the model was trained by.
+    /// Label smoothing of the loss that the model is trained with.
     pub smoothing: f64,
 }
 
 impl<N: Backbone> TeacherView<'_, N> {
-    /// Logits at points of the batch's items and every item's own times, outside any graph.
+    /// Logits outside any autodiff graph; every item has its own pair of times.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
     pub fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
         let z = logits(self.model, x.inner(), s, t, &self.batch.conditioning, &mut Pass::eval());
-        // Weights that track gradients must not make the target follow the student.
+        // Even if the weights track gradients, no gradient flows through the target.
         unsmooth(z.inner(), self.smoothing, self.batch.conditioning.class_mask.as_ref())
     }
 }
 
-/// Logits of the distribution that a prediction trained on smoothed labels stands for: `(pi - eps/K) / (1 - eps)`.
+/// Undoes label smoothing with `eps = smoothing`: the logits of `(pi - eps/K) / (1 - eps)`.
 fn unsmooth(z: Tensor<3>, smoothing: f64, class_mask: Option<&Tensor<3>>) -> Tensor<3> {
     if smoothing == 0.0 {
         return z;
@@ -49,7 +49,7 @@ fn unsmooth(z: Tensor<3>, smoothing: f64, class_mask: Option<&Tensor<3>>) -> Ten
     (pi / (1.0 - smoothing)).clamp_min(1e-12).log()
 }
 
-/// Logits of a model at every item's own times, without tangent.
+/// Logits of a model without tangent; every item has its own pair of times.
 ///
 /// # Shapes
 /// - `x`, output: `[batch, sites, classes]`
@@ -65,7 +65,7 @@ pub fn logits<N: Backbone>(
     model.logits(x.into(), s.into(), t.into(), conditioning, pass).value
 }
 
-/// Logits with their derivative in t at fixed x and s.
+/// Logits with their derivative in t at fixed x and s as tangent.
 ///
 /// # Shapes
 /// - `x`, output: `[batch, sites, classes]`
@@ -81,7 +81,9 @@ pub fn along_t<N: Backbone>(
     model.logits(x.into(), s.into(), t, conditioning, pass)
 }
 
-/// Logits with their derivative along `(1-s, pi_ss - x)` on `(s, x)`, `1-s` times the flow's own direction.
+/// Logits with their derivative along `(1-s, direction)` in `(s, x)` as tangent, in a pass without dropout.
+///
+/// With `direction = pi_ss - x` this is `1-s` times the derivative along the flow, `(1, v_s)`.
 ///
 /// # Shapes
 /// - `x`, `direction`, output: `[batch, sites, classes]`

@@ -1,4 +1,4 @@
-//! The items of a batch while they are made: their random streams, what is known of them, and their classes in the end.
+//! The items of a batch during sampling: their random streams, their conditioning, and their final classes.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{argmax, indices, to_host};
 
-/// The items of a batch, with their streams: of the source, and of whatever else is random.
+/// The items of a batch, each with two streams: one for the source, one for everything else that is random.
 pub(in crate::flow_map) struct SampleBatch {
     noise: Noise,
     pub(in crate::flow_map) sites: SiteShape,
@@ -54,7 +54,7 @@ impl SampleBatch {
         self.noise_of(0..self.streams.len(), device, fresh)
     }
 
-    /// The noise of some of the items.
+    /// The noise of a range of items: that of the source, or `fresh` noise.
     pub(in crate::flow_map) fn noise_of(&mut self, items: Range<usize>, device: &Device, fresh: bool) -> Tensor<3> {
         let (sites, source) = (self.sites, self.noise.source);
         let values = self.streams[items.clone()]
@@ -65,7 +65,7 @@ impl SampleBatch {
         self.noise.shape(x0, sites, &self.conditioning.slice(items))
     }
 
-    /// Numbers of the source's kind with the scale of the noise, nothing where an item has nothing.
+    /// Scales points of the source, and sets sites and classes that an item does not have to zero.
     pub(in crate::flow_map) fn scaled(&self, x0: Tensor<3>) -> Tensor<3> {
         self.noise.shape(x0, self.sites, &self.conditioning)
     }
@@ -78,12 +78,12 @@ impl SampleBatch {
         ids
     }
 
-    /// Which classes draws may take, on the host, for [`classes_of`](Self::classes_of).
+    /// The constraint on the host, for [`classes_of`](Self::classes_of); `None` if classes are not drawn.
     pub(in crate::flow_map) fn draw_mask(&self, last: LastStep) -> Option<Vec<f64>> {
         self.conditioning.constraint.as_ref().filter(|_| last == LastStep::Draw).map(to_host)
     }
 
-    /// Class indices of some of the items, absent sites not marked.
+    /// Class indices of a range of items; absent sites are not marked.
     pub(in crate::flow_map) fn classes_of(
         &mut self,
         items: Range<usize>,
@@ -102,7 +102,7 @@ impl SampleBatch {
         }
     }
 
-    /// Marks the sites that items do not have, for `copies` rows an item.
+    /// Marks sites that items do not have as [`ABSENT`], for `copies` rows per item.
     pub(in crate::flow_map) fn mark_absent(&self, ids: &mut [u32], copies: usize) {
         let Some(present) = &self.conditioning.site_mask else { return };
         let sites = self.sites.count;
@@ -114,14 +114,14 @@ impl SampleBatch {
     }
 }
 
-/// The labels that a request has for these items.
+/// The labels of a range of items; `None` if the request has no labels.
 fn labels(request: &SampleRequest, items: Range<u64>, device: &Device) -> Option<Tensor<1, Int>> {
     let all = request.labels.len() as u64;
     let labels: Vec<u32> = items.filter(|_| all > 0).map(|i| request.labels[(i % all) as usize]).collect();
     (all > 0).then(|| indices(&labels, [labels.len()], device))
 }
 
-/// A class for every site of an item, drawn with the probabilities of its endpoint among the allowed ones.
+/// Draws a class for every site of an item from its endpoint, among the allowed classes.
 pub(in crate::flow_map) fn draw_item(
     item: &[f64],
     open: Option<&[f64]>,
@@ -131,7 +131,7 @@ pub(in crate::flow_map) fn draw_item(
     let site = |(i, p): (usize, &[f64])| match open {
         None => draw(p, stream),
         Some(open) => {
-            // What an adaptive sampler leaves on a closed class is rounding.
+            // After an adaptive sampler, forbidden classes have probabilities of the size of rounding errors.
             let p: Vec<f64> = p.iter().zip(&open[i * classes..]).map(|(p, open)| p.max(0.0) * open).collect();
             draw(&p, stream)
         }
@@ -139,7 +139,7 @@ pub(in crate::flow_map) fn draw_item(
     item.chunks(classes).enumerate().map(site).collect()
 }
 
-/// A number of nodes drawn by how often each occurs.
+/// Draws a number of nodes; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
 fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
     let total: u64 = sizes.iter().sum();
     if total == 0 {
@@ -155,7 +155,7 @@ fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
     most
 }
 
-/// A class drawn with the given probabilities.
+/// Draws a class with the given unnormalised probabilities.
 fn draw(p: &[f64], stream: &mut Stream) -> u32 {
     let mut left = stream.uniform() * p.iter().sum::<f64>();
     let mut last = 0;

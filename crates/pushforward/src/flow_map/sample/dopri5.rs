@@ -1,7 +1,7 @@
-//! The Dormand-Prince 5(4) pair along the flow's velocity, with an own step size for every item.
+//! The Dormand-Prince 5(4) pair along the flow's velocity, with a separate step size for every item.
 //!
 //! In `tau = -log(1-t)` the velocity needs no division: `dx/dtau = pi_{t,t}(x) - x`. The integration ends at
-//! `t = 1 - 1e-3`, where one last jump to the endpoint finishes the item.
+//! `t = 1 - 1e-3`, from where a jump goes to the endpoint.
 //!
 //! Reference: Dormand, Prince 1980, J. Comput. Appl. Math. 6(1); step control as in Hairer, Norsett, Wanner 1993, II.4.
 
@@ -14,7 +14,7 @@ use crate::tensor::to_host;
 
 /// `tau` at `t = 1 - 1e-3`.
 const END: f64 = 6.907_755_278_982_137;
-/// Evaluations after which an item jumps to its endpoint from wherever it is.
+/// Maximum number of evaluations; an item that reaches it jumps to its endpoint from its current time.
 const MOST: u64 = 2000;
 
 const C: [f64; 7] = [0.0, 0.2, 0.3, 0.8, 8.0 / 9.0, 1.0, 1.0];
@@ -27,11 +27,11 @@ const A: [&[f64]; 7] = [
     &[9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0],
     &[35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0],
 ];
-/// Fifth-order weights less fourth-order ones.
+/// Fifth-order weights minus fourth-order weights.
 const E: [f64; 7] =
     [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0];
 
-/// Integrates every item from time 0 to 1; also the network evaluations that each needed.
+/// Integrates every item from time 0 to 1. Also returns the number of network evaluations of every item.
 pub(in crate::flow_map) fn integrate<N: EndpointNet>(
     map: &FlowMap<'_, N>,
     x: Tensor<3>,
@@ -50,7 +50,7 @@ pub(in crate::flow_map) fn integrate<N: EndpointNet>(
         if active.iter().all(|a| !a) {
             break;
         }
-        // Finished items take steps of length zero, which leave them as they are.
+        // Finished items take steps of length zero, which do not change them.
         let step: Vec<f64> = (0..n).map(|i| if active[i] { h[i].min(END - tau[i]) } else { 0.0 }).collect();
         let length = column(&step, &x);
         let mut slopes = vec![first.clone()];
@@ -81,7 +81,7 @@ pub(in crate::flow_map) fn integrate<N: EndpointNet>(
         }
         let taken = column(&(0..n).map(|i| f64::from(active[i] && accepted[i])).collect::<Vec<_>>(), &x);
         x = x.clone() + (next - x) * taken.clone();
-        // The last stage's slope is the first of the next step.
+        // First same as last: the slope of the last stage is the first of the next step.
         let last = slopes.pop().expect("seven stages");
         first = first.clone() + (last - first) * taken;
     }

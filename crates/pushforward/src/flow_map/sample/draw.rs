@@ -10,8 +10,8 @@ use crate::flow_map::sample::request::{Generator, SampleRequest, Sampler, Sample
 use crate::flow_map::sample::{dopri5, large_vocabulary};
 use crate::tensor::to_host;
 
-/// Draws a sample. `progress` is told the number of finished items and may stop the work by returning false; the items finished
-/// by then are returned.
+/// Draws a sample. `progress` is called with the number of finished items after every batch and stops the sampling by
+/// returning false; the items finished by then are returned.
 pub fn sample<N: EndpointNet>(
     generator: &Generator<'_, N>,
     request: &SampleRequest,
@@ -37,7 +37,7 @@ pub fn sample<N: EndpointNet>(
     out
 }
 
-/// Adds the items of a batch to the sample.
+/// Samples the items of a batch with their points in memory, and appends them to `out`.
 fn sample_points<N: EndpointNet>(
     net: &N,
     request: &SampleRequest,
@@ -56,7 +56,7 @@ fn sample_points<N: EndpointNet>(
     out.ids.extend(items.classes(end, request.last));
 }
 
-/// The points at time 1, and the evaluations of every item where they differ.
+/// The points at time 1, and the number of evaluations of every item if they differ.
 fn integrate<N: EndpointNet>(
     map: &FlowMap<'_, N>,
     request: &SampleRequest,

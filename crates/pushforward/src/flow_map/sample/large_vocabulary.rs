@@ -1,14 +1,40 @@
-//! Sampling without points: for vocabularies so large that `[batch, sites, classes]` numbers are not to be held.
+//! Sampling without points, for vocabularies so large that `[batch, sites, classes]` numbers do not fit into memory.
 //!
-//! A network that reads points through a linear map, `h = f(x W, s, t)`, and ends in one, asks of a point for nothing but `x W`. Jumps are
-//! convex, so they can be made there:
+//! A network with a linear first and last layer, `h = f(x W, s, t)`, depends on a point through `x W` only. Jumps are
+//! convex, so they can be made on these products:
 //!
 //! ```text
 //! X W = x W + gamma(s,t) (pi W - x W)        renoised: (1-t) x_0' W + t pi W
 //! ```
 //!
-//! Noise, logits and endpoints stand in memory for some items at a time, the products for all. The samples are those of the same request
-//! with points, up to rounding.
+//! Noise, logits and endpoints are in memory for a few items at a time, the products for the whole batch. The samples
+//! equal those of the same request with points, up to rounding.
+//!
+//! [`sample`](crate::flow_map::sample::sample) takes this path by itself for networks that are
+//! [factored](crate::flow_map::backbone::Backbone::factored), if the request does not ask for endpoints.
+//!
+//! # Examples
+//! The same classes with and without points in memory.
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::flow_map::backbone::EndpointNet;
+//! use pushforward::flow_map::model::FlowMapModel;
+//! use pushforward::flow_map::network::{Network, NetworkConfig};
+//! use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, sample};
+//! use pushforward::nn::{SiteShape, dit::DitConfig};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let (sites, device) = (SiteShape::line(3, 20), Device::flex());
+//! let config = DitConfig { width: 8, blocks: 1, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() };
+//! let network = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(Network::Dit(network), sites);
+//! assert!(model.factored().is_some()); // 20 classes, 8 features
+//! let generator = Generator::new(&model, sites, &device);
+//! let points = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(4, 2, 0) };
+//! let without = SampleRequest { endpoints: false, ..points.clone() };
+//! let ids = |request: &SampleRequest| sample(&generator, request, &mut |_| true).ids;
+//! assert_eq!(ids(&without), ids(&points));
+//! ```
 
 use burn::tensor::{Device, Tensor};
 
@@ -21,10 +47,10 @@ use crate::flow_map::sample::request::{SampleRequest, Sampler};
 use crate::flow_map::time::{column, jump_weight};
 use crate::tensor::vector;
 
-/// Numbers of points that stand in memory at a time, or one item.
+/// Maximum number of entries of points in memory at a time; at least one item.
 const NUMBERS: usize = 1 << 22;
 
-/// Whether a request can be met without points: they are not asked for, and steps are convex.
+/// Whether a request can be sampled without points: endpoints are not requested, and all steps are convex.
 pub(in crate::flow_map) fn serves(request: &SampleRequest) -> bool {
     !request.endpoints && matches!(request.sampler, Sampler::Map | Sampler::Euler | Sampler::Renoise)
 }
@@ -36,7 +62,7 @@ pub(in crate::flow_map) fn sample(
     mut items: SampleBatch,
     device: &Device,
 ) -> (Vec<u32>, u64) {
-    assert!(request.temperature > 0.0, "a temperature is positive, found {}", request.temperature);
+    assert!(request.temperature > 0.0, "the temperature must be positive, found {}", request.temperature);
     let n = items.streams.len();
     let group = (NUMBERS / (items.sites.count * items.sites.classes)).max(1);
     let groups = || (0..n).step_by(group).map(|first| first..n.min(first + group));
@@ -45,7 +71,7 @@ pub(in crate::flow_map) fn sample(
     };
     let open = items.draw_mask(request.last);
     let mut x = noise(&mut items, false);
-    // Known sites are seen as they will be in the end.
+    // The network gets observed sites as they are at time 1.
     let known =
         items.conditioning.observed.clone().map(|known| (known.clone().sum_dim(2).neg() + 1.0, net.embed(known)));
     let (mut ids, mut evaluations) = (Vec::new(), 0);

@@ -1,17 +1,37 @@
 //! Sampling: from noise to class indices, by the flow map or by integrating its velocity.
 //!
 //! ```text
-//! map      x <- x + gamma(s,t) (pi_{s,t}(x) - x)                       1 evaluation per step
-//! euler    x <- x + gamma(s,t) (pi_{s,s}(x) - x)                       1   (the map's step with the diagonal's endpoint)
+//! map      x <- x + gamma(s,t) (pi_{s,t}(x) - x)                       NFE: 1 per step
+//! euler    x <- x + gamma(s,t) (pi_{s,s}(x) - x)                       1 per step
 //! heun     mean of the slopes at both ends; the last step is Euler's   2 per step, less 1
-//! dopri5   adaptive, in tau = -log(1-t): dx/dtau = pi_{t,t}(x) - x     7 per trial step and item, less the shared ones
+//! dopri5   adaptive, in tau = -log(1-t): dx/dtau = pi_{t,t}(x) - x     6 per trial step and item, plus 2
 //! renoise  x_hat = pi_{s,1}(x);  x <- (1-t) x_0' + t x_hat             1 per step, fresh noise x_0'
 //! ```
 //!
-//! Graphs draw their number of nodes first, from `(seed, Size, i)`.
+//! The number of nodes of a graph is drawn first, from the stream `(seed, Size, i)`.
 //!
-//! Item i of a sample starts from the stream `(seed, Sample, i)` and is renoised from `(seed, Renoise, i)`, so it does not
-//! depend on the batch it is computed in.
+//! The noise of item i comes from the stream `(seed, Sample, i)`, and fresh noise and draws of classes from
+//! `(seed, Renoise, i)`, so an item does not depend on the batch that it is computed in.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::flow_map::model::FlowMapModel;
+//! use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, sample};
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let (sites, device) = (SiteShape::line(4, 3), Device::flex());
+//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites);
+//! let generator = Generator::new(&model, sites, &device);
+//! let request = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(5, 2, 0) };
+//! let all = sample(&generator, &request, &mut |_| true);
+//! assert_eq!(all.nfe, [2; 5]);
+//! // The last two items, alone: the same as among five.
+//! let last = sample(&generator, &SampleRequest { first: 3, count: 2, ..request }, &mut |_| true);
+//! assert_eq!(last.ids, all.ids[3 * 4..]);
+//! ```
 
 pub(in crate::flow_map) mod batch;
 mod dopri5;

@@ -1,4 +1,4 @@
-//! What to sample, and what comes of it.
+//! Requests for samples, and their results.
 
 use burn::tensor::Device;
 
@@ -7,7 +7,7 @@ use crate::flow_map::interpolant::Noise;
 use crate::flow_map::time::{TimeGrid, TimeGridError};
 use crate::nn::SiteShape;
 
-/// A network with all that samples start from.
+/// A network with the noise, shape and device that sampling needs.
 #[derive(Debug)]
 pub struct Generator<'a, N> {
     /// The network.
@@ -16,7 +16,7 @@ pub struct Generator<'a, N> {
     pub noise: Noise,
     /// Shape of an item.
     pub sites: SiteShape,
-    /// Where to compute.
+    /// Device of the computation.
     pub device: &'a Device,
 }
 
@@ -34,53 +34,54 @@ impl<'a, N> Generator<'a, N> {
         Self { net, noise: Noise::default(), sites, device }
     }
 
-    /// The same with noise of another kind.
+    /// The same with other noise.
     #[must_use]
     pub fn with_noise(self, noise: Noise) -> Self {
         Self { noise, ..self }
     }
 }
 
-/// How a sample is made.
+/// What to sample, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRequest {
     /// The method.
     pub sampler: Sampler,
-    /// Its steps; not used by the adaptive method.
+    /// Its time steps; not used by the adaptive method.
     pub grid: TimeGrid,
     /// Number of items.
     pub count: usize,
     /// Index of the first item.
     pub first: u64,
-    /// Items that are computed together.
+    /// Number of items per batch.
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
-    /// Divides the logits; below 1 it sharpens endpoints.
+    /// Divisor of the logits; values below 1 sharpen endpoints.
     pub temperature: f64,
-    /// How the last point becomes class indices.
+    /// How the final point becomes class indices.
     pub last: LastStep,
-    /// Whether the final points are kept: `sites * classes` numbers an item. Without them, [large
+    /// Whether the final points are kept: `sites * classes` numbers per item. Without them, [large
     /// vocabularies](crate::flow_map::sample::large_vocabulary) take little memory.
     pub endpoints: bool,
-    /// Which classes the items may take; all, if absent. Not for the unconstrained baseline.
+    /// Allowed classes of every site; all classes if absent. Not for the unconstrained baseline.
     pub constraint: Option<Constraint>,
-    /// Labels of the items of a model with that condition, over and over: item i has `labels[i % labels.len()]`. Hidden, if
-    /// empty.
+    /// Labels, for models with label conditioning; item i has `labels[i % labels.len()]`. Empty for unconditional
+    /// samples.
     pub labels: Vec<u32>,
     /// Weight of guidance; 1 for none. See [`guidance`](crate::flow_map::sample::guidance).
     pub guidance: f64,
-    /// How the items of a model trained on prefixes begin, as class indices.
+    /// For models trained on prefixes, the first classes of every item.
     pub prefix: Vec<u32>,
-    /// For graphs, how often an item has `n` nodes, for `n` from 0; empty for as many as there can be.
+    /// For graphs, `sizes[n]` is the relative frequency of items with `n` nodes; if empty, all items have the largest
+    /// size.
     pub sizes: Vec<u64>,
-    /// Leaves noise on the diagonal of the edge matrix at time 0, as the published sampler of graphs does and its training never
-    /// does; for comparison only, and for the published graph network only.
+    /// Noise on the diagonal of the edge matrix at time 0, as in the published sampler of graphs but not in its
+    /// training. For comparison only, and for the published graph network only.
     pub diagonal_noise: bool,
 }
 
 impl SampleRequest {
-    /// `count` items by the flow map in `steps` equal steps.
+    /// `count` items by `steps` jumps of equal length.
     pub fn map(count: usize, steps: usize, seed: u64) -> Self {
         Self {
             sampler: Sampler::Map,
@@ -102,7 +103,7 @@ impl SampleRequest {
     }
 }
 
-/// The methods.
+/// Sampling methods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sampler {
     /// Jumps of the flow map.
@@ -111,12 +112,12 @@ pub enum Sampler {
     Euler,
     /// Heun steps along the velocity.
     Heun,
-    /// Dormand-Prince steps of adaptive size along the velocity; the error is controlled for every item by itself.
+    /// Adaptive Dormand-Prince steps along the velocity; the error is controlled separately for every item.
     Dopri5 {
         /// Bound of the root-mean-square error of a step.
         tolerance: f64,
     },
-    /// Jumps to the end and fresh noise back to the next time.
+    /// Jumps to time 1, each followed by fresh noise back to the next time.
     Renoise,
 }
 
@@ -132,10 +133,11 @@ impl Sampler {
         }
     }
 
-    /// The grid that spends a given number of network evaluations per item; for the adaptive method any grid.
+    /// The uniform grid that takes the given number of network evaluations per item; the adaptive method ignores the
+    /// grid.
     ///
     /// # Errors
-    /// If the method cannot spend exactly that many.
+    /// If no grid takes exactly that many.
     pub fn grid(self, nfe: usize) -> Result<TimeGrid, TimeGridError> {
         match self {
             _ if nfe == 0 => Err(TimeGridError::NoEvaluation),
@@ -146,27 +148,27 @@ impl Sampler {
     }
 }
 
-/// How the last endpoint becomes class indices.
+/// How the final endpoint becomes class indices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LastStep {
     /// The most probable class of every site.
     #[default]
     Argmax,
-    /// A draw from the endpoint of every site (the item's own stream decides). Not for the unconstrained baseline.
+    /// A draw from the endpoint of every site, from the item's own stream. Not for the unconstrained baseline.
     Draw,
 }
 
 /// A finished sample.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// Class indices, item by item; [`ABSENT`](crate::node_pairs::ABSENT) where an item has no such site.
+    /// Class indices, item by item; [`ABSENT`](crate::node_pairs::ABSENT) for sites that an item does not have.
     pub ids: Vec<u32>,
-    /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation. Empty where they
-    /// were not asked for.
+    /// Final points, item by item, `classes` numbers per site; on the simplex for the endpoint parametrisation. Empty
+    /// if they were not requested.
     pub endpoints: Vec<f32>,
     /// Shape of an item.
     pub sites: SiteShape,
-    /// Network evaluations of every item, counted.
+    /// Number of network evaluations (NFE) of every item.
     pub nfe: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! The best of many samples, and samples drawn again by their reward: nothing is steered on the way.
+//! Best-of-n, and importance resampling of finished samples by their reward.
 
 use super::context::{Kept, SteerContext};
 use super::request::{Method, Population, SteerError};
@@ -8,7 +8,7 @@ use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::sample::{SampleRequest, Samples, sample};
 use crate::rng::{Purpose, stream};
 
-/// The kept particles of `count` populations from number `first` on.
+/// Runs `count` populations, numbered from `first`, and returns their kept particles.
 pub(super) fn run<N: EndpointNet>(
     context: &SteerContext<'_, N>,
     first: usize,
@@ -22,7 +22,7 @@ pub(super) fn run<N: EndpointNet>(
     Ok(pick(context, &samples, &rewards, first))
 }
 
-/// What is kept of populations of finished particles: the best, or a draw by reward where the method resamples.
+/// The kept particles of populations of finished particles: the best, or draws by reward if the method resamples.
 pub(super) fn pick<N>(context: &SteerContext<'_, N>, samples: &Samples, rewards: &[f64], first: usize) -> Vec<Kept> {
     let (particles, keep) = (context.request.particles, context.request.keep);
     let resamples = context.request.method == Method::Resample;
@@ -45,7 +45,7 @@ pub(super) fn pick<N>(context: &SteerContext<'_, N>, samples: &Samples, rewards:
     rewards.chunks(particles).enumerate().map(one).collect()
 }
 
-/// The particles of highest reward, best first, those that are out of the question left out.
+/// The particles of highest reward, best first, without those of reward minus infinity.
 fn best(rewards: &[f64], keep: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rewards.len()).filter(|&i| rewards[i] > f64::NEG_INFINITY).collect();
     order.sort_by(|&a, &b| rewards[b].total_cmp(&rewards[a]));
@@ -53,13 +53,13 @@ fn best(rewards: &[f64], keep: usize) -> Vec<usize> {
     order
 }
 
-/// Share of different ones.
+/// Share of distinct particles among the chosen ones.
 pub(super) fn distinct(chosen: &[usize]) -> f64 {
     let different: std::collections::BTreeSet<_> = chosen.iter().collect();
     different.len() as f64 / chosen.len().max(1) as f64
 }
 
-/// The chosen particles of a population that starts at a particle.
+/// The chosen particles of the population whose first particle has index `start`.
 pub(super) fn kept(samples: &Samples, rewards: &[f64], start: usize, chosen: &[usize], population: Population) -> Kept {
     let (sites, per_item) = (samples.sites.count, samples.sites.count * samples.sites.classes);
     let ids = chosen.iter().flat_map(|&i| samples.ids[(start + i) * sites..(start + i + 1) * sites].iter().copied());

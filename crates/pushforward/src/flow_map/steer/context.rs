@@ -1,10 +1,10 @@
-//! What the methods of steering share.
+//! Data that the methods of steering share.
 
 use crate::flow_map::sample::Generator;
 use crate::flow_map::steer::request::{Population, SteerRequest};
 use crate::flow_map::steer::reward::Reward;
 
-/// What all methods work with.
+/// Inputs of all methods.
 pub(super) struct SteerContext<'a, N> {
     pub(super) generator: Generator<'a, N>,
     pub(super) request: &'a SteerRequest,

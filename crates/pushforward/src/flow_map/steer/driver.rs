@@ -1,4 +1,4 @@
-//! Populations one after the other, by any of the methods.
+//! Runs populations, several at a time, by any of the methods.
 
 use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::sample::{Generator, Samples};
@@ -8,9 +8,10 @@ use crate::flow_map::steer::reward::Reward;
 use crate::flow_map::steer::smc::Kernel;
 use crate::flow_map::steer::{candidates, gradient, smc};
 
-/// Makes samples of high reward. `progress` is told the number of finished samples and may stop the work by returning false.
+/// Draws samples of high reward. `progress` is called with the number of finished samples and stops the work by
+/// returning false.
 ///
-/// An error after some samples are finished comes with these, in [`Steered::stopped`].
+/// If an error occurs after some samples are finished, these are returned, with the error in [`Steered::stopped`].
 ///
 /// # Errors
 /// See [`SteerError`].

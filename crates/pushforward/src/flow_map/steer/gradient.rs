@@ -1,13 +1,17 @@
-//! Look-ahead along the gradient, as in guided flow maps: few evaluations, and no weights.
+//! Gradient ascent on the reward of the predicted end, as in guided flow maps: few evaluations, and no weights.
 //!
 //! ```text
-//! x <- X_{s,t}( x + a grad_x r(pi_{s,1}(x)) )          moves before a jump: root-mean-squares of 1 - s together at most
+//! x <- X_{s,t}( x + a grad_x r(pi_{s,1}(x)) )
 //! ```
 //!
-//! Moved Gaussian noise, at s = 0, keeps its length: that is where nearly all of the noise is that the map was trained on.
+//! The root-mean-squares of all moves before a jump add up to at most `1 - s`, the scale of the noise.
 //!
-//! The exact look-ahead of a categorical flow is one-hot, so its reward is piecewise constant and has no gradient; what is
-//! followed is the smoothness of the learned endpoint. Rewards are reported of the finished items.
+//! At s = 0, moved Gaussian noise is rescaled to its length before the move: in many dimensions nearly all noise that
+//! the map is trained on has about this length.
+//!
+//! The exact look-ahead of a categorical flow is one-hot, so its reward is piecewise constant and has no gradient; the
+//! gradient used here is that of the learned endpoint, which is smooth. Reported rewards are those of the finished
+//! items.
 
 use burn::tensor::Tensor;
 
@@ -22,12 +26,12 @@ use crate::flow_map::sample::Samples;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::tensor::to_host;
 
-/// The length of every item's noise, `[batch, 1, 1]`.
+/// Euclidean norm of every item, `[batch, 1, 1]`.
 fn length(x: Tensor<3>) -> Tensor<3> {
     x.powi_scalar(2).sum_dim(2).sum_dim(1).sqrt().clamp_min(1e-12)
 }
 
-/// The kept particles of `count` populations from number `first` on.
+/// Runs `count` populations, numbered from `first`, and returns their kept particles.
 pub(super) fn run<N: EndpointNet>(
     context: &SteerContext<'_, N>,
     step: f64,
@@ -44,7 +48,7 @@ pub(super) fn run<N: EndpointNet>(
     for (s, t) in base.grid.intervals() {
         for _ in 0..rounds {
             let soft = context.soft(&x, &items.conditioning, s, true)?;
-            let slope = soft.gradient.expect("a gradient was asked for");
+            let slope = soft.gradient.expect("a gradient was requested");
             let moved = x.clone() + bounded(slope * step, (1.0 - s) / rounds as f64);
             let on_shell = s == 0.0 && context.generator.noise.source == Source::Gaussian;
             x = if on_shell { moved.clone() * (length(x) / length(moved)) } else { moved };

@@ -1,4 +1,4 @@
-//! What the map sees ahead of unfinished particles: predicted ends, the gradient of their reward, and items drawn from them.
+//! Look-ahead from unfinished particles: predicted endpoints, the gradient of their reward, and items drawn from them.
 
 use burn::tensor::Tensor;
 
@@ -10,7 +10,7 @@ use crate::flow_map::map::FlowMap;
 use crate::flow_map::sample::batch::{SampleBatch, draw_item};
 use crate::tensor::to_host;
 
-/// A predicted end, and the soft reward there with its gradient in the point.
+/// Predicted endpoints, their soft rewards, and the gradients of these with respect to the points.
 pub(super) struct Soft {
     pub(super) pi: Tensor<3>,
     pub(super) value: Vec<f64>,
@@ -22,7 +22,7 @@ impl<N: EndpointNet> SteerContext<'_, N> {
         FlowMap::new(self.generator.net).with_temperature(self.request.sample.temperature)
     }
 
-    /// Applies a function to as many particles at a time as the request computes together, and puts the results in a row.
+    /// Applies a function to batches of particles, of the batch size of the request, and collects the results.
     fn in_batches<T>(
         &self,
         x: &Tensor<3>,
@@ -38,17 +38,17 @@ impl<N: EndpointNet> SteerContext<'_, N> {
         (0..n).step_by(batch).map(part).collect()
     }
 
-    /// The endpoints `pi_{s,t}(x)`; one evaluation a particle.
+    /// The endpoints `pi_{s,t}(x)`; one evaluation per particle.
     pub(super) fn endpoints(&self, x: &Tensor<3>, conditioning: &Conditioning, s: f64, t: f64) -> Tensor<3> {
         Tensor::cat(self.in_batches(x, conditioning, |x, map, n| map.endpoint(&x, &vec![s; n], &vec![t; n])), 0)
     }
 
-    /// The jumps `X_{s,t}(x)`; one evaluation a particle.
+    /// The jumps `X_{s,t}(x)`; one evaluation per particle.
     pub(super) fn jumps(&self, x: &Tensor<3>, conditioning: &Conditioning, s: f64, t: f64) -> Tensor<3> {
         Tensor::cat(self.in_batches(x, conditioning, |x, map, n| map.jump(x, &vec![s; n], &vec![t; n])), 0)
     }
 
-    /// The soft reward of the predicted ends `pi_{s,1}(x)`; one evaluation a particle, and one more for the gradient.
+    /// The soft reward of the endpoints `pi_{s,1}(x)`; one evaluation per particle, and one more for the gradient.
     pub(super) fn soft(
         &self,
         x: &Tensor<3>,
@@ -63,7 +63,7 @@ impl<N: EndpointNet> SteerContext<'_, N> {
             let numbers = to_host(&value);
             let slope = gradient.then(|| {
                 let found = x.grad(&value.sum().backward());
-                // A reward that does not look at the point has no slope.
+                // A reward that does not depend on the point has no gradient in the graph: zero.
                 found.unwrap_or_else(|| x.clone().inner().zeros_like())
             });
             let pi = if gradient { pi.inner() } else { pi };
@@ -83,7 +83,7 @@ impl<N: EndpointNet> SteerContext<'_, N> {
 }
 
 impl SampleBatch {
-    /// `draws` items from the predicted end of every particle, from its own stream.
+    /// Draws `draws` items from the predicted endpoint of every particle, from its own stream.
     pub(super) fn draw(&mut self, pi: &Tensor<3>, draws: usize) -> Vec<u32> {
         let [_, sites, classes] = pi.dims();
         let open = self.conditioning.constraint.as_ref().map(to_host);
@@ -97,7 +97,7 @@ impl SampleBatch {
     }
 }
 
-/// A move of every particle whose root-mean-square over its sites and classes is at most `most`.
+/// Scales the move of every particle so that its root-mean-square over sites and classes is at most `most`.
 ///
 /// # Shapes
 /// - `step`, output: `[batch, sites, classes]`

@@ -1,36 +1,38 @@
-//! What to steer and how, and what comes of it.
+//! Requests for steered samples, and their results.
 
 use crate::flow_map::backbone::{EndpointNet, Parametrisation};
 use crate::flow_map::interpolant::Source;
 use crate::flow_map::sample::{Generator, SampleRequest, Sampler, Samples};
 use crate::flow_map::steer::reward::RewardError;
 
-/// How a reward is reached.
+/// Methods of steering.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
-    /// The best of every population.
+    /// The best of every population of finished samples.
     BestOf,
-    /// Samples drawn again in proportion to `e^r`; `Z` is the mean of `e^r`.
+    /// Importance resampling: finished samples are resampled in proportion to `e^r`; the estimate of `Z` is the mean of
+    /// `e^r`.
     Resample,
-    /// Moves along the gradient of the soft reward at the predicted end before every jump,
-    /// `x <- X_{s,t}(x + a grad_x r(pi_{s,1}(x)))`, and the best of every population. With one step and many rounds this is a
-    /// search for good noise under the one-step map.
+    /// Gradient ascent on the soft reward of the predicted endpoint before every jump, `x <- X_{s,t}(x + a grad_x
+    /// r(pi_{s,1}(x)))`, then the best of every population. With one step and many rounds this optimises the noise of
+    /// the one-step map.
     Gradient {
-        /// The factor `a`.
+        /// The step size `a`, not negative.
         step: f64,
-        /// Moves before every jump, at least 1. Their root-mean-squares add up to at most `1 - s`, the scale of the noise.
+        /// Moves before every jump, at least 1. Their root-mean-squares add up to at most `1 - s`, the scale of the
+        /// noise.
         rounds: usize,
     },
     /// Sequential Monte Carlo over the re-noising sampler.
     Smc(SmcSettings),
-    /// Sequential Monte Carlo over the diffusion along the flow, its noise moved up the gradient of the surrogate where the
-    /// surrogate is soft. Gaussian source only.
+    /// Sequential Monte Carlo over the diffusion along the flow. With [`Twist::Soft`] its noise is shifted along the
+    /// gradient of the twist. Gaussian source only.
     Tilt {
-        /// How fast the noise is drawn anew, above 0: a step leaves `((1-t) / (1-s))^churn` of its variance.
+        /// Rate at which noise is replaced, above 0: a step keeps the share `((1-t) / (1-s))^churn` of its variance.
         churn: f64,
-        /// Factor of the gradient in the drift; the weights correct for any.
+        /// Factor of the gradient in the shift, not negative; the weights are correct for any value.
         pull: f64,
-        /// Everything else.
+        /// The other settings.
         settings: SmcSettings,
     },
 }
@@ -51,16 +53,16 @@ impl Method {
 /// Settings of sequential Monte Carlo.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmcSettings {
-    /// What stands for the value of an unfinished item.
+    /// Estimate of the value of an unfinished item.
     pub twist: Twist,
-    /// What the re-noising sampler goes on with.
+    /// The point that the re-noising sampler noises again.
     pub renoise: RenoiseTarget,
-    /// Items drawn by [`Twist::Draws`], and from the last endpoint where the last classes are drawn; one is chosen by its
-    /// reward. At least 1.
+    /// Number of items drawn by [`Twist::Draws`], and from the final endpoint if the final classes are drawn; one is
+    /// chosen by its reward. At least 1.
     pub draws: usize,
-    /// The surrogate counts `t^power`, with `t` the end of the step.
+    /// The twist is multiplied by `t^tempering`, where `t` is the end of the step; not negative.
     pub tempering: f64,
-    /// Particles are resampled when the effective sample size falls below this share of them, 0 to 1.
+    /// Particles are resampled when the effective sample size falls below this share of their number, in [0, 1].
     pub threshold: f64,
 }
 
@@ -70,84 +72,85 @@ impl Default for SmcSettings {
     }
 }
 
-/// What stands for the value `log E[e^r | x_t]` of an unfinished item.
+/// Estimate of the value `log E[e^r | x_t]` of an unfinished item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twist {
-    /// The reward of the most probable classes of the predicted end: of the sample, if it ended here.
+    /// The reward of the most probable classes of the predicted endpoint.
     Mode,
-    /// Log-mean-exp of the reward of items drawn from the predicted end. With [`RenoiseTarget::Drawn`] the sampler goes on with one of
-    /// them, chosen by its reward.
+    /// Log-mean-exp of the rewards of items drawn from the predicted endpoint. With [`RenoiseTarget::Drawn`] one of
+    /// these items, chosen by its reward, is noised again.
     Draws,
-    /// The soft reward of the predicted end.
+    /// The soft reward of the predicted endpoint.
     Soft,
 }
 
-/// Which predicted end is noised again: a choice of the law that is tilted.
+/// The point that the re-noising sampler noises again. It determines the distribution that is tilted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenoiseTarget {
-    /// Classes drawn site by site, as training noises them. Exact where sites are independent or the endpoint is sharp; where it
-    /// is neither, drawing tears sites apart.
+    /// Classes drawn from the endpoint site by site, as in training. Exact if sites are independent or the endpoint is
+    /// almost one-hot; otherwise the draws lose the dependence between sites.
     Drawn,
-    /// The endpoint itself, as [`Sampler::Renoise`] does.
+    /// The endpoint itself, as in [`Sampler::Renoise`].
     Mean,
 }
 
-/// What to make.
+/// A request for steered samples.
 #[derive(Clone, Debug)]
 pub struct SteerRequest {
-    /// Number of samples, their seed, times, batch and last step; the sampler of [`Method::BestOf`] and [`Method::Resample`].
+    /// Number of samples, seed, times, batch and last step; also the sampler of [`Method::BestOf`] and
+    /// [`Method::Resample`].
     pub sample: SampleRequest,
-    /// How.
+    /// The method.
     pub method: Method,
-    /// Particles of a population.
+    /// Number of particles of a population.
     pub particles: usize,
-    /// Samples that a population gives, at most its particles.
+    /// Number of samples that a population gives, at most `particles`.
     pub keep: usize,
 }
 
-/// What was made.
+/// Steered samples.
 #[derive(Clone, Debug)]
 pub struct Steered {
-    /// The samples, with the network evaluations that each cost: those of all particles, shared among the samples kept.
+    /// The samples. The NFE of each is that of all particles of its population, divided by the number of samples kept.
     pub samples: Samples,
-    /// Their rewards, of the finished items.
+    /// Rewards of the samples, evaluated on the finished items.
     pub rewards: Vec<f64>,
-    /// The populations, in order.
+    /// Statistics of the populations, in order.
     pub populations: Vec<Population>,
-    /// Why it ended early, where it did; what was finished is here.
+    /// The error that ended the work early, if any.
     pub stopped: Option<SteerError>,
 }
 
-/// What became of a population.
+/// Statistics of a population.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Population {
     /// Effective sample size after every step, before resampling.
     pub ess: Vec<f64>,
-    /// How often particles were resampled.
+    /// Number of resampling steps.
     pub resampled: usize,
-    /// Estimate of `log Z`, where the method has one; minus infinity where no particle has weight.
+    /// Estimate of `log Z`, if the method has one; minus infinity if all weights are zero.
     pub log_z: Option<f64>,
-    /// Different particles among the samples kept, as a share of these.
+    /// Share of distinct particles among the samples kept.
     pub distinct: f64,
-    /// Network evaluations a particle, backward passes included.
+    /// Network evaluations per particle, including backward passes.
     pub nfe: u64,
 }
 
 /// Why steering is not possible.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SteerError {
-    /// The reward.
+    /// The reward failed.
     #[error(transparent)]
     Reward(#[from] RewardError),
-    /// No soft reward.
-    #[error("this reward has no gradient: use the method best-of, resample or smc, or a tilt without a soft surrogate")]
+    /// The reward has no soft version.
+    #[error("this reward has no gradient: use the method best-of, resample or smc, or a tilt without a soft twist")]
     NoGradient,
-    /// Nothing has weight.
+    /// All weights are zero.
     #[error(
-        "no particle of any population has weight: the reward of every item is minus infinity. Use more particles, or a reward that falls off instead of excluding"
+        "all weights are zero: the reward of every item is minus infinity. Use more particles, or a reward with finite values instead of minus infinity"
     )]
     NoWeight,
-    /// A setting is out of range, or does not fit the model.
+    /// A setting is out of range, or not possible with this model.
     #[error("{0}")]
     Request(String),
     /// The caller asked to stop.
@@ -155,12 +158,12 @@ pub enum SteerError {
     Interrupted,
 }
 
-/// Checks the ranges of a request, and that the network can do it.
+/// Checks the ranges of a request, and that the method is possible with the network.
 pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &SteerRequest) -> Result<(), SteerError> {
     let refuse = |what: String| Err(SteerError::Request(what));
     let (particles, keep) = (request.particles, request.keep);
     if particles == 0 || keep == 0 || request.sample.count == 0 {
-        return refuse("steering takes at least one sample, one particle, and one sample kept of a population".into());
+        return refuse("the numbers of samples, of particles and of samples kept must be at least 1".into());
     }
     if keep > particles {
         return refuse(format!("a population of {particles} particles cannot give {keep} samples: use more particles"));
@@ -176,24 +179,24 @@ pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &Stee
         Method::Smc(settings) | Method::Tilt { settings, .. } => settings,
         Method::Gradient { step, rounds } if !(step.is_finite() && step >= 0.0) || rounds == 0 => {
             return refuse(format!(
-                "the step along the gradient is not negative, and there is at least one round, found {step} and {rounds}"
+                "the gradient step must not be negative and the rounds must be at least 1, found {step} and {rounds}"
             ));
         }
         _ => SmcSettings::default(),
     };
     if settings.draws == 0 {
-        return refuse("at least one item is drawn from an endpoint".into());
+        return refuse("the number of draws must be at least 1".into());
     }
     let tempering = settings.tempering;
     if !((0.0..=1.0).contains(&settings.threshold) && tempering.is_finite() && tempering >= 0.0) {
-        return refuse("the threshold of resampling lies in [0, 1], and the power of tempering is not negative".into());
+        return refuse("the resampling threshold must lie in [0, 1], and the tempering must not be negative".into());
     }
     if let Method::Tilt { churn, pull, .. } = request.method {
         if generator.noise.source != Source::Gaussian {
             return refuse("tilting needs the Gaussian source: use smc".into());
         }
         if !(churn > 0.0 && churn.is_finite() && pull.is_finite() && pull >= 0.0) {
-            return refuse("the churn is positive, and the pull is not negative".into());
+            return refuse("the churn must be positive, and the pull must not be negative".into());
         }
     }
     if matches!(request.method, Method::Smc(_) | Method::Gradient { .. } | Method::Tilt { .. })
@@ -202,7 +205,7 @@ pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &Stee
         return refuse("noise on the diagonal is for plain samples only".into());
     }
     if matches!(request.method, Method::Smc(_)) && !matches!(request.sample.sampler, Sampler::Renoise | Sampler::Map) {
-        return refuse("smc has a sampler of its own, re-noising: leave the sampler out".into());
+        return refuse("smc always re-noises: remove the sampler from the request".into());
     }
     Ok(())
 }

@@ -1,19 +1,19 @@
-//! What samples are steered towards.
+//! Rewards, the targets of steering.
 
 use burn::tensor::Tensor;
 
-/// A score of finished items, in nats: the law of the samples is tilted by `exp(reward)`.
+/// A score of finished items, in nats: the distribution of the samples is tilted by `exp(reward)`.
 pub trait Reward {
-    /// One number per item, the higher the better; minus infinity where an item is out of the question.
+    /// One number per item, the higher the better; minus infinity excludes an item.
     ///
-    /// `ids` holds whole items, [`ABSENT`](crate::node_pairs::ABSENT) where an item has no such site.
+    /// `ids` holds whole items, with [`ABSENT`](crate::node_pairs::ABSENT) for sites that an item does not have.
     ///
     /// # Errors
     /// If the items cannot be scored.
     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError>;
 
-    /// A differentiable score of points of the simplex that agrees with [`Reward::score`] at its corners, or comes near; none
-    /// where there is no such thing.
+    /// A differentiable score of points of the simplex that agrees with [`Reward::score`] at one-hot points, exactly or
+    /// approximately; `None` if there is no such score.
     ///
     /// # Shapes
     /// - `pi`: `[batch, sites, classes]`
@@ -23,31 +23,31 @@ pub trait Reward {
     }
 }
 
-/// Why items have no reward.
+/// Why the reward of items could not be computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RewardError {
-    /// The answer has another length.
+    /// The number of scores differs from the number of items.
     #[error("{asked} items were scored, and the reward answered with {answered} numbers: one number an item is needed")]
     Count {
-        /// Items.
+        /// Number of items.
         asked: usize,
-        /// Numbers.
+        /// Number of scores.
         answered: usize,
     },
-    /// Not a number, or plus infinity.
+    /// A score is NaN or plus infinity.
     #[error("the reward of item {item} is {value}: it has to be a number or minus infinity")]
     Value {
-        /// Place among the items scored together.
+        /// Index among the items scored together.
         item: usize,
-        /// What was answered.
+        /// The score.
         value: f64,
     },
-    /// Whatever else went wrong.
+    /// Any other failure.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Scores of whole items that are numbers, one each.
+/// Scores of items, checked: one per item, none NaN or plus infinity.
 pub(super) fn checked(reward: &dyn Reward, ids: &[u32], sites: usize) -> Result<Vec<f64>, RewardError> {
     let (values, asked) = (reward.score(ids)?, ids.len() / sites);
     if values.len() != asked {

@@ -1,4 +1,4 @@
-//! Sequential Monte Carlo with a surrogate of the value, over two samplers whose own law is tilted.
+//! Twisted sequential Monte Carlo over two samplers. The target is the tilted distribution of the sampler.
 //!
 //! ```text
 //! renoise   x' = (1-t) noise + t end,   end = onehot(a), a ~ pi_{s,1}(x) class by class, or end = pi_{s,1}(x)
@@ -6,19 +6,20 @@
 //!           X(x) = x + gamma(s,t) (pi_{s,s}(x) - x),   1 - c = (1 - gamma(s,t))^churn
 //! ```
 //!
-//! In small steps the second is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, `e_t = churn (1-t) / 2`, which has
-//! the marginals of the flow.
+//! For small steps the second sampler is the diffusion of drift `v + e_t score` and noise `sqrt(2 e_t)`, with
+//! `e_t = churn (1-t) / 2`; it has the marginals of the flow.
 //!
-//! A particle's weight so far stands for `e^V` of where it is, so a step multiplies it by `e^{V(x') - C(x)}`, with `C` what the
-//! weight stood for when it left. At the end `V = r`, and all but the rewards cancels: any surrogate is right.
+//! Let `V` be the twist. A step multiplies the weight of a particle by `e^{V(x') - C(x)}`, where `C` is the log-twist
+//! that its weight includes from the previous step. At the end `V = r`, and the product over all steps is `e^r`: the
+//! result is correct for any twist.
 //!
-//! With `m` draws `a_j` of the predicted end, `V = log( (1/m) sum_j e^{b r(a_j)} )` with the tempering `b`; the particle goes on
-//! with one of them, chosen with probability in proportion to `e^{b r(a_j)}`, after which `C = b r(a_j)`: the choice is an
-//! importance sampling of the plain draw, and `e^V / e^{b r(a_j)}` is its weight. Before the end rewards below [`FLOOR`] count as
-//! that, so that a path to a good end is never cut off.
+//! With `m` draws `a_j` of the predicted endpoint and the tempering `b`, `V = log( (1/m) sum_j e^{b r(a_j)} )`. The
+//! particle continues with one of the draws, chosen with probability proportional to `e^{b r(a_j)}`, and then `C = b
+//! r(a_j)`: the choice is importance sampling of the plain draw, with weight `e^V / e^{b r(a_j)}`. Before the end,
+//! rewards are bounded below by [`FLOOR`], so that a particle that can still reach a good end keeps some weight.
 //!
-//! The diffusion moves its noise by `d = pull sigma^2 grad V` where the surrogate has a gradient; its weight is that of one
-//! Gaussian against the other, exactly, not in the limit of small steps.
+//! If the twist has a gradient, the diffusion shifts its noise by `d = pull sigma^2 grad V`; the weight is the ratio of
+//! the two Gaussian densities. It is exact for steps of any length.
 
 use burn::tensor::{Int, Tensor};
 
@@ -38,38 +39,38 @@ use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{indices, one_hot, to_host};
 
-/// The least that a reward counts before the end, in nats.
+/// Lower bound of rewards before the end, in nats.
 pub(super) const FLOOR: f64 = -50.0;
 
-/// The sampler whose law is tilted.
+/// The sampler whose distribution is tilted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kernel {
     Renoise,
     Diffuse { churn: f64, pull: f64 },
 }
 
-/// Populations side by side.
+/// The particles of several populations, concatenated.
 struct Particles {
     items: SampleBatch,
     x: Tensor<3>,
     /// Log-weights since the last resampling.
     weights: Vec<f64>,
-    /// What the weights stand for.
+    /// The log-twist that the weights include.
     log_twist: Vec<f64>,
     populations: Vec<(Population, Stream)>,
 }
 
-/// What is seen ahead of the particles in one step.
+/// The look-ahead of all particles in one step.
 struct Ahead {
     pi: Tensor<3>,
     value: Vec<f64>,
     gradient: Option<Tensor<3>>,
-    /// Items, as many for every particle, and their tempered rewards.
+    /// Drawn items, the same number for every particle, and their tempered rewards.
     drawn: Vec<u32>,
     rewards: Vec<f64>,
 }
 
-/// The kept particles of `count` populations from number `first` on.
+/// Runs `count` populations, numbered from `first`, and returns their kept particles.
 pub(super) fn run<N: EndpointNet>(
     context: &SteerContext<'_, N>,
     settings: SmcSettings,
@@ -151,7 +152,8 @@ impl Particles {
         }
     }
 
-    /// Resamples the populations whose effective size has fallen, with all that belongs to a particle.
+    /// Resamples the populations whose effective sample size is below the threshold: points, look-ahead and
+    /// conditioning. Streams stay with their position, so that copies of a particle diverge.
     fn resample<N>(&mut self, context: &SteerContext<'_, N>, settings: SmcSettings, ahead: &mut Ahead) {
         let particles = context.request.particles;
         let mut order: Vec<u32> = (0..self.weights.len() as u32).collect();
@@ -185,7 +187,7 @@ impl Particles {
         ahead.rewards = rows(ahead.rewards.len() / order.len()).map(|i| ahead.rewards[i]).collect();
     }
 
-    /// One of the drawn items of every particle, chosen by its reward; the carried value becomes that reward.
+    /// Chooses one of the drawn items of every particle by its reward, and sets the log-twist to that reward.
     fn choose(&mut self, ahead: &Ahead, sites: usize) -> Vec<u32> {
         let m = ahead.rewards.len() / self.weights.len();
         let mut chosen = Vec::with_capacity(self.weights.len() * sites);
@@ -246,7 +248,7 @@ impl Particles {
         self.log_twist.iter_mut().zip(to_host(&ratio)).for_each(|(c, r)| *c -= r);
     }
 
-    /// The samples that the populations give.
+    /// The kept particles of all populations.
     fn finish<N: EndpointNet>(mut self, context: &SteerContext<'_, N>, ahead: &Ahead) -> Vec<Kept> {
         let (particles, keep) = (context.request.particles, context.request.keep);
         let ids = self.choose(ahead, context.generator.sites.count);

@@ -1,12 +1,23 @@
-//! Weights of particles, as logarithms: how many they are worth, their mean, and which particles live on.
+//! Log-weights of particles: effective sample size, mean weight, and resampling.
 //!
 //! ```text
-//! ESS = (sum_i w_i)^2 / sum_i w_i^2                      1 to N; 0 where no particle has weight
+//! ESS = (sum_i w_i)^2 / sum_i w_i^2                      1 to N; 0 if all weights are zero
 //! log mean w = log( (1/N) sum_i w_i )
-//! systematic: particle i lives on floor(n w_i / sum w) or one time more, n w_i / sum w on average
+//! systematic: particle i is chosen floor(n w_i / sum w) times or once more, n w_i / sum w times on average
 //! ```
 //!
 //! Kong, Liu, Wong 1994 for the effective sample size; Kitagawa 1996 for systematic resampling.
+//!
+//! # Examples
+//! Three equal weights and one of zero.
+//! ```
+//! use pushforward::flow_map::steer::weights::{effective_size, log_mean_exp, systematic};
+//!
+//! let log_weights = [2.0, 2.0, f64::NEG_INFINITY, 2.0];
+//! assert_eq!(effective_size(&log_weights), 3.0);
+//! assert!((log_mean_exp(&log_weights) - (2.0 + 0.75f64.ln())).abs() < 1e-12);
+//! assert_eq!(systematic(&log_weights, 6, 0.5), [0, 0, 1, 1, 3, 3]);
+//! ```
 
 /// Effective sample size of weights `exp(log_weights)`.
 pub fn effective_size(log_weights: &[f64]) -> f64 {
@@ -15,7 +26,7 @@ pub fn effective_size(log_weights: &[f64]) -> f64 {
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
-/// Logarithm of the mean weight; minus infinity where no particle has weight.
+/// Logarithm of the mean weight; minus infinity if all weights are zero.
 pub fn log_mean_exp(log_weights: &[f64]) -> f64 {
     let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if top == f64::NEG_INFINITY {
@@ -24,11 +35,12 @@ pub fn log_mean_exp(log_weights: &[f64]) -> f64 {
     top + (relative(log_weights).iter().sum::<f64>() / log_weights.len() as f64).ln()
 }
 
-/// `count` particles by systematic resampling with one uniform number, in order; none where no particle has weight.
+/// Indices of `count` particles by systematic resampling with one uniform number in [0, 1), in increasing order; empty
+/// if all weights are zero.
 pub fn systematic(log_weights: &[f64], count: usize, uniform: f64) -> Vec<usize> {
     let w = relative(log_weights);
     let total: f64 = w.iter().sum();
-    // Rounding must not carry the last point past the last particle that has weight.
+    // Rounding must not move the last point past the last particle of positive weight.
     let Some(last) = w.iter().rposition(|&w| w > 0.0) else { return Vec::new() };
     let (mut particle, mut passed) = (0, w[0]);
     let place = |i: usize| (i as f64 + uniform) * total / count as f64;
@@ -43,7 +55,7 @@ pub fn systematic(log_weights: &[f64], count: usize, uniform: f64) -> Vec<usize>
         .collect()
 }
 
-/// One particle, drawn in proportion to its weight; none where no particle has weight.
+/// Index of one particle, drawn in proportion to its weight; `None` if all weights are zero.
 pub fn choose(log_weights: &[f64], uniform: f64) -> Option<usize> {
     systematic(log_weights, 1, uniform).first().copied()
 }
