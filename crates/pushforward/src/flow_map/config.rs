@@ -122,7 +122,7 @@ impl Default for ObjectiveConfig {
 /// ```
 ///
 /// This is the semigroup identity for any number of jumps; a jump to time 1 ends in its endpoint. Lagrangian targets
-/// have no information at (0, 1): at time 1 the teacher's endpoint is the student's own sample.
+/// have no information at (0, 1): at time 1 every point is its own endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OneStep {

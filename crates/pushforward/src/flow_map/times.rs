@@ -110,7 +110,7 @@ impl TimesConfig {
         let warp = self.warp.table(classes);
         let first = self.pairs.times(n, self.antithetic, stream);
         let second = self.pairs.times(n, self.antithetic, stream);
-        // The boundary pairs replace the last pairs, so that their number does not depend on the mirroring.
+        // The boundary pairs replace the last pairs, so that their choice does not depend on the mirrored draws.
         let forced = (self.boundary * n as f64 + stream.uniform()).floor() as usize;
         let (s, t) = first
             .into_iter()

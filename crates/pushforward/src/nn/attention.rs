@@ -1,4 +1,4 @@
-//! Multi-head attention with key masks, and rotary positions.
+//! Multi-head attention with key masks, and rotary position embeddings.
 //!
 //! ```text
 //! S = Q K^T / sqrt(d)   P = softmax(S)   O = P V
@@ -6,6 +6,18 @@
 //! ```
 //!
 //! References: Vaswani et al. 2017 (arXiv:1706.03762); Su et al. 2021 (arXiv:2104.09864).
+//!
+//! # Examples
+//! With zero queries, attention is the mean of the values.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::attention::attention;
+//! use pushforward::tensor::to_host;
+//!
+//! let v = Tensor::<4>::from_data([[[[1.0f32], [2.0], [6.0]]]], &Device::flex());
+//! let out = attention(v.zeros_like().into(), v.clone().into(), v.into(), None);
+//! assert!(to_host(&out.value).iter().all(|mean| (mean - 3.0).abs() < 1e-5));
+//! ```
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
@@ -15,8 +27,8 @@ use crate::kernels;
 use crate::setting::{SettingError, require};
 use crate::tensor::from_host;
 
-/// Refuses heads that do not divide the width into parts that are multiples of `part`: rotary positions turn features
-/// in pairs.
+/// Requires that the heads divide the width into parts that are multiples of `part`. Rotary positions need pairs of
+/// features.
 pub(super) fn check_heads(heads: usize, width: usize, part: usize) -> Result<(), SettingError> {
     let divides = heads > 0 && width.is_multiple_of(heads) && (width / heads).is_multiple_of(part);
     let parts = match part {
@@ -42,16 +54,16 @@ pub fn attention(q: Dual<4>, k: Dual<4>, v: Dual<4>, keys: Option<Tensor<2, Bool
     }
     let mut scores = q.matmul(k.linear(|k| k.swap_dims(2, 3))).scale(1.0 / (width as f64).sqrt());
     if let Some(drop) = drop {
-        // Far below every score, and finite, so that no row can turn into 0/0.
+        // Far below every score, but finite: minus infinity could give NaN.
         scores = scores.mask_fill(drop, -1e30);
     }
     scores.softmax().matmul(v)
 }
 
-/// Attention of every head among positions that turn with `rotary`.
+/// Self-attention of every head, with rotary position embeddings.
 ///
 /// # Shapes
-/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
+/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values concatenated, each head by head
 /// - output: `[batch, positions, width]`
 ///
 /// # Panics
@@ -64,16 +76,16 @@ pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
     together(attention(rotary.forward(q), rotary.forward(k), v, None))
 }
 
-/// Attention of every head with a number added to every score, among positions that are there.
+/// Self-attention of every head with a bias added to the scores, among unmasked positions.
 ///
 /// ```text
 /// S = Q K^T / sqrt(d) + bias
 /// ```
 ///
 /// # Shapes
-/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values, each head by head
+/// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values concatenated, each head by head
 /// - `bias`: `[batch, heads, positions, positions]`, rows are queries
-/// - `node_mask`: `[batch, positions]`, one where a position is there and zero elsewhere; at least one per row
+/// - `node_mask`: `[batch, positions]`, one for positions that exist and zero for padding; at least one per row
 /// - output: `[batch, positions, width]`
 ///
 /// # Panics
@@ -98,26 +110,39 @@ fn apart(qkv: &Dual<3>, heads: usize) -> [Dual<4>; 3] {
         .map(|i| qkv.clone().linear(|v| v.narrow(2, i * width, width).reshape([b, n, heads, head]).swap_dims(1, 2)))
 }
 
-/// The heads of every position side by side: `[batch, heads, positions, head_width]` to `[batch, positions, width]`.
+/// Concatenates the heads of every position: `[batch, heads, positions, head_width]` to `[batch, positions, width]`.
 fn together(heads: Dual<4>) -> Dual<3> {
     let [b, count, n, head] = heads.dims();
     heads.linear(|v| v.swap_dims(1, 2).reshape([b, n, count * head]))
 }
 
-/// Where tokens lie, for rotary position embeddings.
+/// Positions of tokens, for rotary position embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions {
-    /// One after the other.
+    /// A sequence.
     Line,
-    /// Row by row on a grid with this many columns: the first half of every head turns with the row, the second with
-    /// the column.
+    /// Row by row on a grid: the first half of the features of every head is rotated by the row, the second half by the
+    /// column.
     Grid {
         /// Number of columns.
         columns: usize,
     },
 }
 
-/// Cosines and sines of the rotation angles.
+/// Cosines and sines of the rotation angles of rotary position embeddings.
+///
+/// # Examples
+/// Position 0 is not rotated, and rotations keep the length.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::nn::attention::{Positions, Rotary};
+/// use pushforward::tensor::to_host;
+///
+/// let x = Tensor::<4>::from_data([[[[3.0f32, 4.0], [3.0, 4.0]]]], &Device::flex());
+/// let y = to_host(&Rotary::new(Positions::Line, 2, 2, &x).forward(x.into()).value);
+/// assert_eq!(y[..2], [3.0, 4.0]);
+/// assert!(y[2] != 3.0 && (y[2].hypot(y[3]) - 5.0).abs() < 1e-5);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Rotary {
     /// Cosines, then sines: `[2, 1, tokens, width / 2]`.
@@ -141,7 +166,7 @@ impl Rotary {
                     angles.extend((0..half).map(|i| angle(token, i, width)));
                 }
                 Positions::Grid { columns } => {
-                    assert!(width.is_multiple_of(4), "rotary grid positions need a head width in fours, found {width}");
+                    assert!(width.is_multiple_of(4), "rotary grids need a head width divisible by 4, found {width}");
                     let quarter = half / 2;
                     angles.extend((0..quarter).map(|i| angle(token / columns, i, half)));
                     angles.extend((0..quarter).map(|i| angle(token % columns, i, half)));
@@ -152,7 +177,8 @@ impl Rotary {
         Self { rotary_table: from_host(&both.collect::<Vec<_>>(), [2, 1, tokens, half], like) }
     }
 
-    /// Turns `(a, b) -> (a cos - b sin, b cos + a sin)`, with `a` the first half of the head and `b` the second.
+    /// Rotates `(a, b) -> (a cos - b sin, b cos + a sin)`, with `a` the first half of the features of a head and `b`
+    /// the second.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, heads, tokens, width]`

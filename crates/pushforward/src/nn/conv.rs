@@ -1,4 +1,18 @@
-//! Convolution of images, and changes of resolution.
+//! Convolutions of images, and changes of resolution.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
+//! use pushforward::rng::{Purpose, stream};
+//!
+//! let (device, mut random) = (Device::flex(), stream(0, Purpose::Init, 0));
+//! let image = Tensor::<4>::ones([1, 2, 4, 4], &device);
+//! let halve = Conv2dConfig { inputs: 2, outputs: 3, kernel: 3, stride: 2, padding: 1 }.init(&device, &mut random);
+//! let small = halve.forward(image.into());
+//! assert_eq!(small.dims(), [1, 3, 2, 2]);
+//! assert_eq!(ConvTranspose2d::init(3, 2, &device, &mut random).forward(small).dims(), [1, 2, 4, 4]);
+//! ```
 
 use burn::module::{Module, Param};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
@@ -18,19 +32,19 @@ pub struct Conv2dConfig {
     pub outputs: usize,
     /// Side of the kernel.
     pub kernel: usize,
-    /// Step between applications.
+    /// Stride.
     pub stride: usize,
-    /// Zeros added on every side.
+    /// Zero padding on every side.
     pub padding: usize,
 }
 
 impl Conv2dConfig {
-    /// A convolution that keeps the resolution (odd kernels).
+    /// A convolution that keeps the resolution, for odd kernels.
     pub fn same(inputs: usize, outputs: usize, kernel: usize) -> Self {
         Self { inputs, outputs, kernel, stride: 1, padding: kernel / 2 }
     }
 
-    /// Weights and offsets uniform in `+-1/sqrt(inputs kernel^2)`.
+    /// Makes the layer, with weights and biases uniform in `+-1/sqrt(inputs kernel^2)`.
     pub fn init(&self, device: &Device, stream: &mut Stream) -> Conv2d {
         let bound = Fill::Uniform(1.0 / ((self.inputs * self.kernel * self.kernel) as f64).sqrt());
         Conv2d {
@@ -41,7 +55,7 @@ impl Conv2dConfig {
         }
     }
 
-    /// The same with everything zero: the layer starts as the zero map.
+    /// Makes the layer with all parameters zero, so that it starts as the zero map.
     pub fn init_zero(&self, device: &Device, stream: &mut Stream) -> Conv2d {
         let shape = [self.outputs, self.inputs, self.kernel, self.kernel];
         Conv2d {
@@ -67,6 +81,8 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
+    /// Applies the convolution.
+    ///
     /// # Shapes
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, (height + 2 padding - kernel) / stride + 1, ...]`
@@ -94,7 +110,7 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// Weights and offsets uniform in `+-1/sqrt(16 outputs)`, the bound of the published codes' library.
+    /// Makes the layer, with weights and biases uniform in `+-1/sqrt(16 outputs)`, as in PyTorch.
     pub fn init(inputs: usize, outputs: usize, device: &Device, stream: &mut Stream) -> Self {
         let bound = Fill::Uniform(0.25 / (outputs as f64).sqrt());
         Self {
@@ -103,6 +119,8 @@ impl ConvTranspose2d {
         }
     }
 
+    /// Applies the transposed convolution.
+    ///
     /// # Shapes
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, 2 height, 2 width]`

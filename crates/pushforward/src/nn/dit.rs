@@ -9,6 +9,22 @@
 //! h = h + gate' MLP ( LayerNorm(h) (1 + scale') + shift' )
 //! logits = W_out( LayerNorm(h) (1 + scale'') + shift'' ) + b_out
 //! ```
+//!
+//! # Examples
+//! The last layer starts at zero, so before training every endpoint is uniform.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::{Pass, SiteShape, dit::DitConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let device = Device::flex();
+//! let config = DitConfig { width: 8, blocks: 1, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() };
+//! let net = config.init(SiteShape::line(3, 5), &device, &mut stream(0, Purpose::Init, 0));
+//! let (x, time) = (Tensor::<3>::ones([2, 3, 5], &device), Tensor::<1>::zeros([2], &device));
+//! let z = net.forward(x.into(), time.clone().into(), time.into(), None, &mut Pass::eval());
+//! assert_eq!(to_host(&z.value), [0.0; 2 * 3 * 5]);
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -33,21 +49,21 @@ pub struct DitConfig {
     pub width: usize,
     /// Number of transformer blocks.
     pub blocks: usize,
-    /// Attention heads; they divide the width into even parts.
+    /// Number of attention heads; the width of a head must be even, for images a multiple of 4.
     pub heads: usize,
-    /// Width of the condition on the times.
+    /// Width of the conditioning vector (embedded times and labels).
     pub cond: usize,
-    /// Hidden width of the feed-forward layers over the width of the trunk.
+    /// Hidden width of the feed-forward layers, as a multiple of the width of the trunk.
     pub expansion: usize,
     /// Dropout on both branches of a block, in training passes.
     pub dropout: f64,
-    /// How a point enters the trunk.
+    /// Embedding of the points.
     pub input: InputMode,
-    /// Features of the times.
+    /// Kind of time features.
     pub time: TimeFeatures,
-    /// Number of those features.
+    /// Number of time features.
     pub time_width: usize,
-    /// Side of the square patches that images are cut into; 1 for text.
+    /// Side of the square patches of images; 1 for text.
     pub patch: usize,
 }
 
@@ -68,22 +84,22 @@ impl Default for DitConfig {
     }
 }
 
-/// How a point `x_s` of `R^K` per site becomes a vector of the trunk.
+/// Embedding of the point `x_s`, a vector of `R^K` per site, into the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InputMode {
     /// `W x / sqrt(K) + b`.
     Naive,
-    /// Scaled to unit root mean square at time s, then a small residual network, a modulation by the condition and an
-    /// RMSNorm.
+    /// `x` scaled so that its expected squared norm is one at every time s, then a linear map, a residual network with
+    /// factor 0.1, a modulation by the conditioning vector, and RMSNorm.
     Rms,
 }
 
 impl DitConfig {
-    /// Checks the settings by themselves.
+    /// Checks the settings on their own, without the shape of the data.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         check_heads(self.heads, self.width, 2)
     }
@@ -91,23 +107,23 @@ impl DitConfig {
     /// Checks the settings against the shape of an item.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
         let p = self.patch;
         let Some([h, w]) = sites.grid() else {
             self.validate()?;
-            return require(p == 1, "patch", format_args!("must be 1 for data that are no images, found {p}"));
+            return require(p == 1, "patch", format_args!("must be 1 for data that are not images, found {p}"));
         };
         let divides = p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p);
         require(divides, "patch", format_args!("must divide the image of {h} x {w} pixels, found {p}"))?;
-        // Half of a head's features turn with the row and half with the column, in pairs.
+        // Half of the features of a head are rotated by the row and half by the column, in pairs.
         check_heads(self.heads, self.width, 4)
     }
 
-    /// Draws the weights for points of the given shape.
+    /// Makes the network with random initial weights, for items of the given shape.
     ///
     /// # Panics
-    /// If the settings do not fit; see [`DitConfig::check`].
+    /// If [`DitConfig::check`] fails.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Dit {
         if let Err(problem) = self.check(sites) {
             panic!("{problem}");
@@ -131,17 +147,17 @@ impl DitConfig {
 /// The transformer, made by [`DitConfig::init`].
 #[derive(Module, Debug)]
 pub struct Dit {
-    /// Embeds points.
+    /// Embedding of points.
     pub input: InputEmbedding,
-    /// Embeds the pair of times.
+    /// Embedding of the pair of times.
     pub time: PairEmbedding,
     /// The blocks.
     pub blocks: Vec<Block>,
     /// Final normalisation.
     pub norm: LayerNorm,
-    /// Final shift and scale.
+    /// Shift and scale of the final normalisation.
     pub modulation: Modulation,
-    /// Logits.
+    /// Map to logits.
     pub output: Linear,
     #[module(skip)]
     sites: SiteShape,
@@ -157,7 +173,7 @@ impl Dit {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
-    /// - `class`: `[batch, cond]`, what is added to the embedded times
+    /// - `class`: `[batch, cond]`, added to the embedded times
     /// - output: `[batch, sites, classes]`
     pub fn forward(
         &self,
@@ -174,7 +190,7 @@ impl Dit {
         logits.linear(|z| self.paste(z))
     }
 
-    /// What the last layer sees of embedded tokens.
+    /// The input of the last layer, from embedded tokens.
     ///
     /// # Shapes
     /// - `h`, output: `[batch, tokens, width]`
@@ -193,7 +209,7 @@ impl Dit {
         self.norm.forward_modulated(h, shift, scale)
     }
 
-    /// The products of points with the first layer's weights, all that the network asks of them.
+    /// The products of points with the weights of the first layer. The network depends on points through these only.
     ///
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
@@ -202,7 +218,7 @@ impl Dit {
         self.input.projection.product(self.cut(x).into()).value
     }
 
-    /// What the last layer sees of points that were [embedded](Self::embed).
+    /// The input of the last layer, from [embedded](Self::embed) points, in a pass without dropout.
     ///
     /// # Shapes
     /// - `embedded`, output: `[batch, tokens, width]`
@@ -214,7 +230,7 @@ impl Dit {
         self.features(h, cond, &mut Pass::eval()).value
     }
 
-    /// Logits of what [`trunk_of`](Self::trunk_of) gives.
+    /// Logits from the output of [`trunk_of`](Self::trunk_of).
     ///
     /// # Shapes
     /// - `features`: `[batch, tokens, width]`
@@ -247,18 +263,18 @@ impl Dit {
     }
 }
 
-/// Embeds the points of all tokens.
+/// Embedding of points; see [`InputMode`].
 #[derive(Module, Debug)]
 pub struct InputEmbedding {
     /// `[token, width]`
     pub projection: Linear,
-    /// The rest of the `rms` mode.
+    /// The remaining layers of the `rms` mode.
     pub refine: Option<Refine>,
     #[module(skip)]
     classes: usize,
 }
 
-/// Residual network, modulation and normalisation of the `rms` input mode.
+/// Residual network, modulation and normalisation of [`InputMode::Rms`].
 #[derive(Module, Debug)]
 pub struct Refine {
     /// `[width, 2 width]`
@@ -294,7 +310,8 @@ impl InputEmbedding {
         self.refined(self.projection.forward(self.scaled(x, s)), cond)
     }
 
-    /// The same for points whose product with the weights is known: the scale is one number an item.
+    /// The same, from the products of points with the weights: the scale is one number per item, so it commutes with
+    /// the product.
     fn forward_read(&self, read: Dual<3>, s: Dual<1>, cond: Dual<2>) -> Dual<3> {
         let h = self.scaled(read, s);
         let h = match &self.projection.bias {
@@ -321,7 +338,7 @@ impl InputEmbedding {
     }
 }
 
-/// One over the root mean square of a noised one-hot vector, up to `1/sqrt(K)`: `(s^2 + (1-s)^2 K + 1e-6)^(-1/2)`.
+/// One over the root of the expected squared norm of a noised one-hot vector: `(s^2 + (1-s)^2 K + 1e-6)^(-1/2)`.
 fn inverse_rms(s: Dual<1>, k: f64) -> Dual<1> {
     let square = move |s: Tensor<1>| {
         let rest = s.clone().neg() + 1.0;
@@ -352,7 +369,7 @@ pub struct Block {
     pub mlp_first: Linear,
     /// `[expansion * width, width]`
     pub mlp_second: Linear,
-    /// Six vectors from the condition.
+    /// Shift, scale and gate of both branches.
     pub modulation: Modulation,
     dropout: Dropout,
     #[module(skip)]
@@ -375,13 +392,15 @@ impl Block {
         }
     }
 
+    /// Applies the block.
+    ///
     /// # Shapes
     /// - `x`, output: `[batch, tokens, width]`
     /// - `cond`: `[batch, cond]`
     pub fn forward(&self, x: Dual<3>, cond: Dual<2>, rotary: &Rotary, pass: &mut Pass<'_>) -> Dual<3> {
         let [shift_a, scale_a, gate_a, shift_m, scale_m, gate_m] = self.modulation.forward(cond);
         let h = self.norm_attention.forward_modulated(x.clone(), shift_a, scale_a);
-        // A mask on the branch commutes with its gate.
+        // Dropout before the gate: both are elementwise products, so the order does not matter.
         let x = gated(x, self.dropout.forward(self.attend(h, rotary), pass), gate_a);
         let h = self.norm_mlp.forward_modulated(x.clone(), shift_m, scale_m);
         let h = self.mlp_second.forward(self.mlp_first.forward_gelu(h));

@@ -1,4 +1,18 @@
 //! Dropout whose mask comes from a stream and is the same for a value and its tangent.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::{Pass, dropout::Dropout};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (dropout, x) = (Dropout::new(0.5), Tensor::<1>::ones([100], &Device::flex()));
+//! assert_eq!(to_host(&dropout.forward(x.clone().into(), &mut Pass::eval()).value), [1.0; 100]);
+//! let mut random = stream(0, Purpose::Dropout, 0);
+//! let y = to_host(&dropout.forward(x.into(), &mut Pass::train(&mut random)).value);
+//! assert!(y.contains(&0.0) && y.contains(&2.0) && y.iter().all(|v| *v == 0.0 || *v == 2.0));
+//! ```
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -7,7 +21,7 @@ use super::Pass;
 use crate::dual::Dual;
 use crate::tensor::from_host;
 
-/// Zeroes entries with a given probability and rescales the others, in training passes only.
+/// Sets entries to zero with probability `p` and divides the others by `1 - p`, in training passes only.
 #[derive(Module, Debug)]
 pub struct Dropout {
     #[module(skip)]

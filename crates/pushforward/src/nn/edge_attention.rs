@@ -1,6 +1,21 @@
-//! Attention of the published graph network: a score for every feature, shaped by the edges.
+//! Attention of the published graph network: every feature has its own scores, which depend on the edges.
 //!
 //! The equations are in [`graph_transformer`](super::graph_transformer).
+//!
+//! # Examples
+//! With zero queries and edges all scores are zero, and every node gets the mean of the values.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::edge_attention::edge_attention;
+//! use pushforward::tensor::to_host;
+//!
+//! let v = Tensor::<3>::from_data([[[1.0f32], [3.0]]], &Device::flex());
+//! let (q, edges) = (v.zeros_like(), Tensor::<4>::zeros([1, 2, 2, 1], &Device::flex()));
+//! let edges = [edges.clone().into(), edges.into()];
+//! let (scores, out) = edge_attention([q.into(), v.clone().into(), v.into()], edges, None);
+//! assert_eq!(to_host(&scores.value), [0.0; 4]);
+//! assert!(to_host(&out.value).iter().all(|mean| (mean - 2.0).abs() < 1e-6));
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -14,11 +29,11 @@ use crate::dual::Dual;
 use crate::kernels;
 use crate::rng::Stream;
 
-/// Which nodes and edges are there.
+/// Masks of nodes and edges; `None` if nothing is padding.
 pub(super) struct Mask {
     /// `[batch, nodes, 1]`
     nodes: Option<Tensor<3>>,
-    /// `[batch, nodes, nodes, 1]`; the diagonal counts as there.
+    /// `[batch, nodes, nodes, 1]`; includes the diagonal.
     edges: Option<Tensor<4>>,
 }
 
@@ -46,7 +61,7 @@ impl Mask {
     }
 }
 
-/// Attention with a score for every feature, and the updates that all three streams get from it.
+/// Attention with separate scores for every feature, and the updates of the node, edge and graph streams.
 #[derive(Module, Debug)]
 pub struct EdgeAttention {
     /// Queries.
@@ -55,29 +70,29 @@ pub struct EdgeAttention {
     pub k: Linear,
     /// Values.
     pub v: Linear,
-    /// What edges add to the scores.
+    /// From edges, term added to the scores.
     pub e_add: Linear,
-    /// What edges multiply them by, less one.
+    /// From edges, factor of the scores minus one.
     pub e_mul: Linear,
-    /// What the graph adds to the new edges.
+    /// From the graph, term added to the edge update.
     pub y_e_add: Linear,
-    /// What it multiplies them by, less one.
+    /// From the graph, factor of the edge update minus one.
     pub y_e_mul: Linear,
-    /// What the graph adds to the new nodes.
+    /// From the graph, term added to the node update.
     pub y_x_add: Linear,
-    /// What it multiplies them by, less one.
+    /// From the graph, factor of the node update minus one.
     pub y_x_mul: Linear,
-    /// The graph's own part of its update.
+    /// From the graph to its update.
     pub y_y: Linear,
-    /// From pooled nodes.
+    /// From pooled nodes to the graph update.
     pub x_y: Linear,
-    /// From pooled edges.
+    /// From pooled edges to the graph update.
     pub e_y: Linear,
-    /// New nodes.
+    /// Output map of the node update.
     pub x_out: Linear,
-    /// New edges.
+    /// Output map of the edge update.
     pub e_out: Linear,
-    /// New graph.
+    /// Output map of the graph update.
     pub y_out: TwoLayers,
     #[module(skip)]
     head: usize,
@@ -123,7 +138,7 @@ impl EdgeAttention {
         let node_mask = mask.nodes.as_ref().map(|nodes| nodes.clone().reshape([b, n]));
         let (scores, seen) = edge_attention([q, k, v], [mul, add], node_mask.as_ref());
 
-        // What the graph makes of it: `add + (1 + mul) h`.
+        // Modulation by the graph: `add + (1 + mul) h`.
         let shaped = |h: Dual<3>, add: &Linear, mul: &Linear| {
             let [add, mul] = [add, mul].map(|map| map.forward(y.clone()).linear(|v| v.reshape([b, 1, width])));
             modulate(h, add, mul)
@@ -143,13 +158,19 @@ impl EdgeAttention {
     }
 }
 
-/// A score for every feature of every pair of nodes, and the values that its softmax over the keys lets every node see.
-/// Both mean something where the nodes are there; the rest is for masks to clear.
+/// Scores `Y` of every feature of every pair of nodes, and the values averaged with the softmax of the scores over the
+/// keys.
+///
+/// ```text
+/// Y_ij = q_i k_j (1 + mul_ij) + add_ij        out_i = sum_j softmax_j(Y_ij) v_j        feature by feature
+/// ```
+///
+/// Masked nodes are excluded from the softmax. The outputs at masked nodes are arbitrary; the caller masks them.
 ///
 /// # Shapes
-/// - queries, keys, values: `[batch, nodes, features]`
-/// - what edges multiply the scores by, less one, and add to them: `[batch, nodes, nodes, features]`
-/// - `node_mask`: `[batch, nodes]`, 1 for nodes that are seen
+/// - `q`, `k`, `v`: `[batch, nodes, features]`
+/// - `mul`, `add`: `[batch, nodes, nodes, features]`
+/// - `node_mask`: `[batch, nodes]`, one for nodes that exist and zero for padding
 /// - output: `[batch, nodes, nodes, features]`, `[batch, nodes, features]`
 pub fn edge_attention(
     [q, k, v]: [Dual<3>; 3],

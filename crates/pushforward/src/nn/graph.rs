@@ -1,9 +1,21 @@
-//! Graphs as points: nodes and unordered pairs of nodes side by side in one tensor, and the way to matrices of edges
-//! and back.
+//! Graphs as points: nodes and unordered pairs of nodes in one tensor, and the conversion to and from edge matrices.
 //!
-//! A point of a graph is `[batch, N + N (N-1) / 2, K]`: nodes, then pairs row by row. Node and pair sites may have
-//! fewer classes than `K`; the rest of their entries is zero. An edge matrix made of pairs is symmetric, with a
-//! diagonal of zeros.
+//! A point of a graph is `[batch, N + N (N-1) / 2, K]`: nodes, then pairs in row-major order. Node and pair sites may
+//! have fewer than `K` classes; their other entries are zero. Edge matrices made of pairs are symmetric with a zero
+//! diagonal.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::graph::GraphShape;
+//! use pushforward::tensor::to_host;
+//!
+//! let graph = GraphShape { nodes: 3, node_classes: 2, edge_classes: 1 };
+//! let pairs = Tensor::<3>::from_data([[[1.0f32], [2.0], [3.0]]], &Device::flex()); // (0,1), (0,2), (1,2)
+//! let matrix = graph.matrix(pairs.clone().into());
+//! assert_eq!(to_host(&matrix.value), [0.0, 1.0, 2.0, 1.0, 0.0, 3.0, 2.0, 3.0, 0.0]);
+//! assert_eq!(to_host(&graph.upper(matrix).value), to_host(&pairs));
+//! ```
 
 use burn::tensor::{Int, Tensor};
 
@@ -14,11 +26,11 @@ use crate::tensor::{from_host, indices};
 /// Sizes of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphShape {
-    /// Most nodes.
+    /// Largest number of nodes.
     pub nodes: usize,
-    /// Classes of a node.
+    /// Number of classes of a node.
     pub node_classes: usize,
-    /// Classes of a pair.
+    /// Number of classes of a pair.
     pub edge_classes: usize,
 }
 
@@ -28,13 +40,13 @@ impl GraphShape {
         pair_count(self.nodes)
     }
 
-    /// Which sites a graph of `node_mask` nodes has, one for one that it has and zero for the others.
+    /// Mask of the sites of a graph with `node_mask` nodes: one for sites that it has, zero for padding.
     pub fn sites_of(&self, node_mask: usize) -> impl Iterator<Item = f64> {
         let exists = move |i: usize| f64::from(u8::from(i < node_mask));
         (0..self.nodes).map(exists).chain(in_order(self.nodes).map(move |(_, j)| exists(j)))
     }
 
-    /// One for every class that a site has, zero for the entries that it has not.
+    /// Mask of the classes: one for every class that a site has, zero for the other entries.
     ///
     /// # Shapes
     /// - output: `[1, sites, classes]`
@@ -46,7 +58,7 @@ impl GraphShape {
         from_host(&values, [1, self.nodes + self.pairs(), k], like)
     }
 
-    /// Takes a point apart into its nodes and pairs.
+    /// Splits a point into its nodes and pairs.
     ///
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
@@ -58,7 +70,7 @@ impl GraphShape {
         (part(0, self.nodes, self.node_classes), part(self.nodes, self.pairs(), self.edge_classes))
     }
 
-    /// The inverse of [`split`](Self::split); entries that a site does not have are zero.
+    /// The inverse of [`split`](Self::split); entries of classes that a site does not have are zero.
     pub fn join(&self, nodes: Dual<3>, pairs: Dual<3>) -> Dual<3> {
         let k = self.node_classes.max(self.edge_classes);
         let wide = |x: Dual<3>| {
@@ -71,7 +83,7 @@ impl GraphShape {
         Dual::cat(vec![wide(nodes), wide(pairs)], 1)
     }
 
-    /// Pairs as a matrix of edges, symmetric and with a diagonal of zeros.
+    /// The edge matrix of pairs, symmetric with a zero diagonal.
     ///
     /// # Shapes
     /// - `pairs`: `[batch, pairs, features]`
@@ -90,7 +102,8 @@ impl GraphShape {
         })
     }
 
-    /// The mean of both entries of every pair in a matrix of edges.
+    /// The mean of the two entries of every pair in an edge matrix; the inverse of [`matrix`](Self::matrix) for
+    /// symmetric ones.
     ///
     /// # Shapes
     /// - `edges`: `[batch, nodes, nodes, features]`
@@ -109,10 +122,10 @@ impl GraphShape {
         })
     }
 
-    /// Which pairs touch which nodes.
+    /// Incidence matrix of nodes and pairs.
     ///
     /// # Shapes
-    /// - output: `[1, nodes, pairs]`, one where the node is an end of the pair
+    /// - output: `[1, nodes, pairs]`, one where the node is an end of the pair and zero elsewhere
     pub fn incidence<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
         let mut values = vec![0.0; self.nodes * self.pairs()];
         for (place, (i, j)) in in_order(self.nodes).enumerate() {

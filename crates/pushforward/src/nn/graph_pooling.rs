@@ -1,10 +1,24 @@
-//! Summaries of a set: mean, minimum, maximum and standard deviation (Corso et al. 2020, arXiv:2004.05718).
+//! Pooling of a set: mean, minimum, maximum and standard deviation (Corso et al. 2020, arXiv:2004.05718).
 //!
 //! ```text
-//! d mean = mean(dx)    d min = dx at the least    d max = dx at the largest    d std = sum((x - m) dx) / ((n-1) std)
+//! d mean = mean(dx)    d min = dx at argmin x    d max = dx at argmax x    d std = sum((x - m) dx) / ((n-1) std)
 //! ```
 //!
-//! The standard deviation is that of a sample, `n - 1`, and its derivative is zero where it is zero.
+//! The standard deviation has the divisor `n - 1`; where it is zero, its derivative is taken as zero.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::graph_pooling::{Pooling, pool};
+//! use pushforward::tensor::to_host;
+//!
+//! // Two entries, 1 and 3, and padding.
+//! let device = Device::flex();
+//! let x = Tensor::<3>::from_data([[[1.0f32], [3.0], [0.0]]], &device);
+//! let mask = Tensor::<3>::from_data([[[1.0f32], [1.0], [0.0]]], &device);
+//! let pooled = to_host(&pool(x.into(), Some(&mask), Pooling::Masked).value);
+//! assert!(pooled.iter().zip([2.0, 1.0, 3.0, 2f64.sqrt()]).all(|(a, b)| (a - b).abs() < 1e-6));
+//! ```
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -12,22 +26,22 @@ use serde::{Deserialize, Serialize};
 use crate::dual::Dual;
 use crate::kernels;
 
-/// Which entries a summary sees.
+/// The entries that are pooled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// Those that are there: how far a graph is padded does not matter.
+    /// Without padding.
     #[default]
     Masked,
-    /// All of them, padding included, as published.
+    /// With padding, as published.
     Padded,
 }
 
-/// The four summaries side by side.
+/// Mean, minimum, maximum and standard deviation over the entries, concatenated.
 ///
 /// # Shapes
-/// - `x`: `[batch, entries, features]`; absent entries are zero
-/// - `node_mask`: `[batch, entries, 1]`, one where there is an entry; at least one per row
+/// - `x`: `[batch, entries, features]`; padding is zero
+/// - `node_mask`: `[batch, entries, 1]`, one for entries that exist and zero for padding; at least one per row
 /// - output: `[batch, 4 features]`
 pub fn pool(x: Dual<3>, node_mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {
     let [b, n, features] = x.dims();
@@ -44,7 +58,7 @@ pub fn pool(x: Dual<3>, node_mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual
         None => x,
     };
     let mean = x.clone().linear(|x| keep(x).sum_dim(1) / counts.clone());
-    // Entries that are not there must be neither the least nor the largest.
+    // Padding must be neither the minimum nor the maximum.
     let outside = |side: f64| match node_mask {
         Some(node_mask) => x.value.clone().detach() + (node_mask.clone().neg() + 1.0) * side,
         None => x.value.clone().detach(),
@@ -57,7 +71,7 @@ pub fn pool(x: Dual<3>, node_mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual
     let variance = centred.clone() * centred;
     let variance = variance.linear(|v| v.sum_dim(1) / degrees.clone());
     let flat = variance.value.clone().detach().lower_equal_scalar(0.0);
-    // A root of one stands in where the variance is zero, so that neither derivative meets a quotient by zero.
+    // Where the variance is zero it is replaced by one before the root, so that no derivative divides by zero.
     let safe = variance.mask_fill(flat.clone(), 1.0);
     let deviation = safe.elementwise(Tensor::sqrt, |v| v.sqrt().recip() * 0.5).mask_fill(flat, 0.0);
     Dual::cat(vec![mean, least, largest, deviation], 2).linear(|v| v.reshape([b, 4 * features]))

@@ -1,7 +1,7 @@
 //! The graph transformer of the published molecule code, conditioned on a pair of times.
 //!
-//! Streams for nodes `X`, edges `E` and the whole graph `y`; attention has a score for every feature, shaped by the
-//! edges.
+//! Streams for nodes `X`, edges `E` and the whole graph `y`. In the attention every feature has its own scores, which
+//! depend on the edges.
 //!
 //! ```text
 //! Y_ij = (q_i k_j / sqrt(df)) (1 + W_mul E_ij) + W_add E_ij                 feature by feature
@@ -13,6 +13,29 @@
 //!
 //! References: Vignac et al. 2023 (arXiv:2209.14734) for the network; Roos et al. 2026 (arXiv:2602.12233) for its use
 //! here.
+//!
+//! # Examples
+//! Swapping the two nodes of a graph swaps their logits and leaves those of the pair as they are.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::graph_transformer::GraphTransformerConfig;
+//! use pushforward::nn::{Pass, graph::GraphShape};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let widths = [8; 3];
+//! let (layers, heads, feed_forward, outer) = (1, 2, widths, widths);
+//! let config = GraphTransformerConfig { layers, widths, feed_forward, outer, heads, ..Default::default() };
+//! let graph = GraphShape { nodes: 2, node_classes: 2, edge_classes: 2 };
+//! let net = config.init(graph, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! let logits = |nodes: [[f32; 2]; 2]| {
+//!     let x = Tensor::<3>::from_data([[nodes[0], nodes[1], [0.5, 0.0]]], &Device::flex());
+//!     let t = Tensor::<1>::full([1], 0.5, &Device::flex());
+//!     to_host(&net.forward(x.into(), t.clone().into(), t.into(), None, None, &mut Pass::eval()).value)
+//! };
+//! let (a, b) = (logits([[1.0, 0.0], [0.3, 2.0]]), logits([[0.3, 2.0], [1.0, 0.0]]));
+//! assert!([0, 1, 2, 3, 4, 5].iter().zip([2, 3, 0, 1, 4, 5]).all(|(&i, j)| (a[i] - b[j]).abs() < 1e-4));
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -40,43 +63,43 @@ pub struct GraphTransformerConfig {
     pub layers: usize,
     /// Widths of the node, edge and graph streams.
     pub widths: [usize; 3],
-    /// Hidden widths of the feed-forward layers of the three streams. The published constructor makes the last one 2048
-    /// whatever its presets say.
+    /// Hidden widths of the feed-forward layers of the three streams. The published constructor sets the last one to
+    /// 2048, regardless of its presets.
     pub feed_forward: [usize; 3],
-    /// Hidden widths of the networks at the input and the output, and of the embedding of the times.
+    /// Hidden widths of the node and edge networks at input and output, and of the time embedding.
     pub outer: [usize; 3],
-    /// Attention heads: the scores are over the root of the width of a head.
+    /// Number of attention heads. It only sets the scale of the scores, one over the root of the width of a head.
     pub heads: usize,
     /// Dropout on the branches of a layer, in training passes.
     pub dropout: f64,
-    /// How nodes and the graph are normalised; edges always by their root mean square.
+    /// Normalisation of the node and graph streams; that of edges is always RMSNorm.
     pub norm: GraphNorm,
-    /// How the times enter.
+    /// Embedding of the times.
     pub time: GraphTime,
-    /// Which entries the pooling sees.
+    /// The entries that are pooled.
     pub pooling: Pooling,
 }
 
-/// How a stream is normalised, without weights.
+/// Normalisation of a stream, without learned weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GraphNorm {
-    /// By the root mean square.
+    /// RMSNorm.
     #[default]
     Rms,
-    /// By mean and standard deviation.
+    /// LayerNorm.
     Layer,
 }
 
-/// How the start time and the length of the jump enter the graph stream.
+/// Embedding of the start time and the length of the jump into the graph stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GraphTime {
-    /// Features of both, side by side, through a network with two rectifiers.
+    /// The features of both, concatenated, and two linear layers with ReLU.
     #[default]
     Concat,
-    /// Features of both through linear maps of normalised weights, added, and a SiLU, each keeping magnitudes
-    /// (Karras et al. 2024, arXiv:2312.02696).
+    /// The features of both through linear maps with normalised weights, added, and a SiLU; each operation preserves
+    /// magnitudes (Karras et al. 2024, arXiv:2312.02696).
     Sum,
 }
 
@@ -101,10 +124,10 @@ impl Default for GraphTransformerConfig {
 const TIME_FEATURES: usize = 128;
 
 impl GraphTransformerConfig {
-    /// Checks the settings by themselves.
+    /// Checks the settings on their own, without the shape of the data.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         check_heads(self.heads, self.widths[0], 1)
     }
@@ -112,16 +135,16 @@ impl GraphTransformerConfig {
     /// Checks the settings against the shape of a graph.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn check(&self, graph: GraphShape) -> Result<(), SettingError> {
         self.validate()?;
         require(graph.nodes >= 2, "kind", "needs graphs of at least 2 nodes")
     }
 
-    /// Draws the weights.
+    /// Makes the network with random initial weights.
     ///
     /// # Panics
-    /// If the heads do not divide the node width.
+    /// If [`GraphTransformerConfig::check`] fails.
     pub fn init(&self, graph: GraphShape, device: &Device, stream: &mut Stream) -> GraphTransformer {
         let [dx, de, dy] = self.widths;
         let [hx, he, hy] = self.outer;
@@ -154,17 +177,17 @@ impl GraphTransformerConfig {
 /// The network, made by [`GraphTransformerConfig::init`].
 #[derive(Module, Debug)]
 pub struct GraphTransformer {
-    /// Embeds the times into the graph stream.
+    /// Embedding of the times into the graph stream.
     pub time: TimeEncoder,
-    /// Embeds nodes.
+    /// Embedding of nodes.
     pub nodes_in: TwoLayers,
-    /// Embeds edges.
+    /// Embedding of edges.
     pub edges_in: TwoLayers,
     /// The layers.
     pub layers: Vec<Layer>,
-    /// Logits of nodes.
+    /// Map to logits of nodes.
     pub nodes_out: TwoLayers,
-    /// Logits of edges.
+    /// Map to logits of edges.
     pub edges_out: TwoLayers,
     #[module(skip)]
     graph: GraphShape,
@@ -173,13 +196,13 @@ pub struct GraphTransformer {
 impl GraphTransformer {
     /// Logits of the endpoint; zero for classes that a site does not have.
     ///
-    /// `diagonal` is what stands on the diagonal of the edge matrix, where a graph has nothing: noise there is what the
-    /// published sampler starts from, unlike the published training.
+    /// `diagonal` is added to the diagonal of the edge matrix, which is zero otherwise. The published sampler starts
+    /// from noise there, unlike the published training.
     ///
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
-    /// - `node_mask`: `[batch, nodes]`, one where there is a node
+    /// - `node_mask`: `[batch, nodes]`, one for nodes that exist and zero for padding
     /// - `diagonal`: `[batch, nodes, edge_classes]`
     /// - output: `[batch, sites, classes]`
     pub fn forward(
@@ -213,7 +236,7 @@ impl GraphTransformer {
     }
 }
 
-/// Embeds the times.
+/// Embedding of the times.
 #[derive(Module, Debug)]
 pub enum TimeEncoder {
     /// [`GraphTime::Concat`].
@@ -222,12 +245,12 @@ pub enum TimeEncoder {
     Sum(TimeSum),
 }
 
-/// The two maps of [`GraphTime::Sum`].
+/// The two linear maps of [`GraphTime::Sum`].
 #[derive(Module, Debug)]
 pub struct TimeSum {
-    /// Of the start time.
+    /// For the start time.
     pub start: Linear,
-    /// Of the length of the jump.
+    /// For the length of the jump.
     pub length: Linear,
 }
 
@@ -246,7 +269,7 @@ impl TimeEncoder {
     }
 }
 
-/// A linear map whose outputs have the magnitude of its inputs: every column of the weights is brought to unit length.
+/// A magnitude-preserving linear map: every column of the weights is normalised to unit length.
 fn keeping(map: &Linear, x: Dual<2>) -> Dual<2> {
     let w = map.weight.val();
     let norm = (w.clone() * w.clone()).sum_dim(0).sqrt() + 1e-4 * (w.dims()[0] as f64).sqrt();

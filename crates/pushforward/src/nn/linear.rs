@@ -3,6 +3,22 @@
 //! ```text
 //! y = x W + b        W: [inputs, outputs]
 //! ```
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::linear::{LinearConfig, LinearInit};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (device, mut random) = (Device::flex(), stream(0, Purpose::Init, 0));
+//! let x = Tensor::<2>::ones([4, 3], &device);
+//! let zero = LinearConfig::new(3, 2).with_init(LinearInit::Zero).init(&device, &mut random);
+//! assert_eq!(to_host(&zero.forward(x.clone().into()).value), [0.0; 4 * 2]);
+//! // Default weights are within 1/sqrt(inputs), so three of them add up to at most sqrt(3).
+//! let y = LinearConfig::new(3, 2).without_bias().init(&device, &mut random).forward(x.into());
+//! assert!(to_host(&y.value).iter().all(|v| v.abs() <= 3f64.sqrt()));
+//! ```
 
 use burn::module::{Module, Param};
 use burn::tensor::module::linear;
@@ -20,44 +36,44 @@ pub struct LinearConfig {
     pub inputs: usize,
     /// Width of the output.
     pub outputs: usize,
-    /// Whether an offset is added.
+    /// Whether a bias is added.
     pub bias: bool,
     /// Initial weights.
     pub init: LinearInit,
 }
 
-/// Initial weights of a [`Linear`] layer; offsets start at zero except for [`LinearInit::Default`].
+/// Initial weights of a [`Linear`] layer; biases start at zero except for [`LinearInit::Default`].
 #[derive(Clone, Copy, Debug)]
 pub enum LinearInit {
-    /// Weights and offsets uniform in `+-1/sqrt(inputs)`.
+    /// Weights and biases uniform in `+-1/sqrt(inputs)`.
     Default,
-    /// Glorot-uniform weights, zero offsets.
+    /// Weights uniform in `+-sqrt(6/(inputs + outputs))` (Glorot and Bengio 2010).
     Glorot,
-    /// Normal weights of this standard deviation.
+    /// Normal weights of the given standard deviation.
     Normal(f64),
-    /// Everything zero: the layer starts as the zero map.
+    /// Zero weights: the layer starts as the zero map.
     Zero,
 }
 
 impl LinearConfig {
-    /// A layer with offset and default initialisation.
+    /// A layer with bias and default initialisation.
     pub fn new(inputs: usize, outputs: usize) -> Self {
         Self { inputs, outputs, bias: true, init: LinearInit::Default }
     }
 
-    /// Without offset.
+    /// The same without bias.
     pub fn without_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// With other initial weights.
+    /// The same with other initial weights.
     pub fn with_init(mut self, init: LinearInit) -> Self {
         self.init = init;
         self
     }
 
-    /// Draws the weights.
+    /// Makes the layer with random initial weights.
     pub fn init(&self, device: &Device, stream: &mut Stream) -> Linear {
         let bound = 1.0 / (self.inputs as f64).sqrt();
         let (weight, bias) = match self.init {
@@ -94,7 +110,7 @@ impl Linear {
         if self.served(&x) { self.fused(x, self.offset(), None) } else { self.composed(x, self.offset()) }
     }
 
-    /// `x W`, without the offset.
+    /// `x W`, without the bias.
     pub fn product<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         if self.served(&x) { self.fused(x, None, None) } else { self.composed(x, None) }
     }
@@ -143,7 +159,7 @@ impl Linear {
         let inputs = dims[D - 1];
         let rows = dims[..D - 1].iter().product::<usize>();
         dims[D - 1] = self.weight.dims()[1];
-        // One matrix product over all rows: a batched one makes a weight gradient for every batch entry and then adds
+        // One matrix product over all rows: a batched one computes a weight gradient for every batch entry and adds
         // them.
         let apply = |v: Tensor<D>, bias: Option<Tensor<1>>| {
             linear(v.reshape([rows, inputs]), self.weight.val(), bias).reshape(dims)

@@ -1,8 +1,25 @@
 //! Residual multilayer perceptron over all sites at once, conditioned on a pair of times: for small problems, and for
-//! graphs whose nodes have an order that means something.
+//! graphs whose order of nodes is part of the data.
 //!
 //! ```text
-//! h = W_in x / sqrt(K) + b      h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )      logits = W_out LayerNorm(h)
+//! h = W_in x / sqrt(K) + b
+//! h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )
+//! logits = W_out LayerNorm(h)
+//! ```
+//!
+//! # Examples
+//! The last layer starts at zero, so before training every endpoint is uniform.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let device = Device::flex();
+//! let net = MlpConfig::default().init(SiteShape::line(3, 5), &device, &mut stream(0, Purpose::Init, 0));
+//! let (x, time) = (Tensor::<3>::ones([2, 3, 5], &device), Tensor::<1>::zeros([2], &device));
+//! let z = net.forward(x.into(), time.clone().into(), time.into(), None);
+//! assert_eq!(to_host(&z.value), [0.0; 2 * 3 * 5]);
 //! ```
 
 use burn::module::Module;
@@ -25,9 +42,9 @@ pub struct MlpConfig {
     pub width: usize,
     /// Number of residual blocks.
     pub blocks: usize,
-    /// Features of the times.
+    /// Kind of time features.
     pub time: TimeFeatures,
-    /// Number of those features.
+    /// Number of time features.
     pub time_width: usize,
 }
 
@@ -38,7 +55,7 @@ impl Default for MlpConfig {
 }
 
 impl MlpConfig {
-    /// Draws the weights for points of the given shape.
+    /// Makes the network with random initial weights, for items of the given shape.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Mlp {
         let (width, flat) = (self.width, sites.count * sites.classes);
         Mlp {
@@ -64,7 +81,7 @@ impl MlpConfig {
 pub struct Mlp {
     /// `[sites * classes, width]`
     pub input: Linear,
-    /// Embeds the pair of times.
+    /// Embedding of the pair of times.
     pub time: PairEmbedding,
     /// The residual blocks.
     pub blocks: Vec<MlpBlock>,
@@ -85,7 +102,7 @@ pub struct MlpBlock {
     pub first: Linear,
     /// `[2 width, width]`
     pub second: Linear,
-    /// Shift, scale and gate from the condition.
+    /// Shift, scale and gate from the conditioning vector.
     pub modulation: Modulation,
 }
 
@@ -95,7 +112,7 @@ impl Mlp {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
-    /// - `class`: `[batch, width]`, what is added to the embedded times
+    /// - `class`: `[batch, width]`, added to the embedded times
     /// - output: `[batch, sites, classes]`
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, classes] = x.dims();

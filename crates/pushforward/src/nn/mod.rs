@@ -1,8 +1,25 @@
 //! Layers and networks, each written once on [`Dual`](crate::dual::Dual).
 //!
-//! Every layer is a Config/Module pair: `XConfig::init(&device, &mut stream)` draws the weights from a [`Stream`] and
-//! `X::forward` computes. A forward pass that needs randomness (dropout) or that must not have it gets it from
-//! [`Pass`].
+//! Most layers are a Config/Module pair: `XConfig::init(&device, &mut stream)` draws the initial weights from a
+//! [`Stream`], and `X::forward` computes. [`Pass`] says whether dropout is active, and holds its stream.
+//!
+//! # Examples
+//! A layer acts on a value and its tangent at once.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::dual::Dual;
+//! use pushforward::nn::LinearConfig;
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let device = Device::flex();
+//! let layer = LinearConfig::new(2, 3).without_bias().init(&device, &mut stream(0, Purpose::Init, 0));
+//! let x = Tensor::<2>::from_data([[1.0f32, -2.0]], &device);
+//! // Along the direction x itself, the derivative of a linear map is its value.
+//! let y = layer.forward(Dual::new(x.clone(), x));
+//! assert_eq!(y.dims(), [1, 3]);
+//! assert_eq!(to_host(&y.tangent_or_zeros()), to_host(&y.value));
+//! ```
 
 pub mod attention;
 pub mod conv;
@@ -31,30 +48,40 @@ pub use self::norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use self::time_embedding::{PairEmbedding, TimeFeatures};
 use crate::rng::Stream;
 
-/// What a network computes on: how many categorical variables, of how many classes, and how they lie.
+/// Shape of an item: the number of categorical variables ("sites"), their classes, and their arrangement.
+///
+/// # Examples
+/// ```
+/// use pushforward::nn::{SiteShape, graph::GraphShape};
+///
+/// assert_eq!(SiteShape::image([4, 3], 2).count, 12);
+/// // Four nodes and six unordered pairs; padded to the larger number of classes.
+/// let graph = SiteShape::graph(GraphShape { nodes: 4, node_classes: 2, edge_classes: 3 });
+/// assert_eq!((graph.count, graph.classes), (10, 3));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SiteShape {
-    /// Number of variables.
+    /// Number of sites.
     pub count: usize,
-    /// Classes of each; of those with the most, where they differ.
+    /// Number of classes of a site; the largest number if sites differ.
     pub classes: usize,
-    /// How they lie.
+    /// Arrangement of the sites.
     pub arrangement: Arrangement,
 }
 
-/// How sites lie.
+/// Arrangement of sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrangement {
-    /// One after the other.
+    /// A sequence.
     Line,
-    /// The pixels of an image of this height and width, row by row.
+    /// The pixels of an image of the given height and width, in row-major order.
     Grid([usize; 2]),
     /// The nodes of a graph, then its unordered pairs of nodes.
     Graph(GraphShape),
 }
 
 impl SiteShape {
-    /// Sites one after the other.
+    /// A sequence of sites.
     pub const fn line(count: usize, classes: usize) -> Self {
         Self { count, classes, arrangement: Arrangement::Line }
     }
@@ -70,18 +97,18 @@ impl SiteShape {
         Self { count: graph.nodes + graph.pairs(), classes, arrangement: Arrangement::Graph(graph) }
     }
 
-    /// Height and width, for images.
+    /// Height and width; `None` if the sites are not an image.
     pub fn grid(&self) -> Option<[usize; 2]> {
         if let Arrangement::Grid(grid) = self.arrangement { Some(grid) } else { None }
     }
 
-    /// The graph, for graphs.
+    /// Shape of the graph; `None` if the sites are not a graph.
     pub fn as_graph(&self) -> Option<GraphShape> {
         if let Arrangement::Graph(graph) = self.arrangement { Some(graph) } else { None }
     }
 }
 
-/// How a forward pass is meant: with dropout drawn from a stream, or without.
+/// Mode of a forward pass: with dropout drawn from a stream, or without.
 #[derive(Debug)]
 pub struct Pass<'a> {
     stream: Option<&'a mut Stream>,
@@ -99,10 +126,10 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// How the entries of a new parameter are drawn.
+/// Distribution of the entries of a new parameter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fill {
-    /// All equal.
+    /// A constant.
     Constant(f64),
     /// Uniform in `[-bound, bound]`.
     Uniform(f64),
@@ -110,7 +137,7 @@ pub(crate) enum Fill {
     Normal(f64),
 }
 
-/// A new trainable parameter. All randomness of initial weights passes through here.
+/// A new trainable parameter. The only source of random initial weights.
 pub(crate) fn parameter<const D: usize>(
     shape: [usize; D],
     fill: Fill,

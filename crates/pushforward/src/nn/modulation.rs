@@ -4,7 +4,24 @@
 //! [shift, scale, gate, ...] = W cond + b      modulate(h) = h (1 + scale) + shift      gated(x, h) = x + gate h
 //! ```
 //!
-//! With `W = b = 0` at the start every block is the identity. Reference: Peebles, Xie 2023 (arXiv:2212.09748).
+//! `W` and `b` start at zero, so that every gated block starts as the identity.
+//!
+//! Reference: Peebles, Xie 2023 (arXiv:2212.09748).
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::{Modulation, gated, modulate};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let device = Device::flex();
+//! let modulation = Modulation::init(4, 3, 2, &device, &mut stream(0, Purpose::Init, 0));
+//! let [shift, scale, gate] = modulation.forward(Tensor::<2>::ones([1, 4], &device).into());
+//! let x = Tensor::<3>::from_data([[[1.0f32, -2.0]]], &device);
+//! assert_eq!(to_host(&modulate(x.clone().into(), shift, scale).value), to_host(&x));
+//! assert_eq!(to_host(&gated(x.clone().into(), (x.clone() * 5.0).into(), gate).value), to_host(&x));
+//! ```
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -24,22 +41,22 @@ pub struct Modulation {
 }
 
 impl Modulation {
-    /// Starts as zero.
+    /// Makes the layer, with zero weights.
     pub fn init(cond: usize, parts: usize, features: usize, device: &Device, stream: &mut Stream) -> Self {
         let linear = LinearConfig::new(cond, parts * features).with_init(LinearInit::Zero).init(device, stream);
         Self { linear, parts }
     }
 
-    /// As many vectors as it was made with, each broadcast over positions.
+    /// The vectors `[shift, scale, ...]`, each of which broadcasts over positions.
     ///
     /// # Shapes
     /// - `cond`: `[batch, cond]`
     /// - output: `N` times `[batch, 1, features]`
     ///
     /// # Panics
-    /// If it was made with another number of parts.
+    /// If `N` is not the number of parts that the layer was made with.
     pub fn forward<const N: usize>(&self, cond: Dual<2>) -> [Dual<3>; N] {
-        assert_eq!(N, self.parts, "the parts of a modulation");
+        assert_eq!(N, self.parts, "a modulation is applied with the number of parts it was made with");
         let [b, _] = cond.dims();
         let all = self.linear.forward(cond);
         if kernels::serve(&all.value) {

@@ -2,11 +2,27 @@
 //!
 //! ```text
 //! c = x - mean(x)   r = sqrt(mean(c^2) + eps)   n = c / r   y = w n + b
-//! dn = (dc - n mean(n dc)) / r                  (RMSNorm: c = x, no offset)
+//! dn = (dc - n mean(n dc)) / r                  (RMSNorm: c = x, no bias)
 //! ```
 //!
 //! References: Ba, Kiros, Hinton 2016 (arXiv:1607.06450); Zhang, Sennrich 2019 (arXiv:1910.07467); Wu, He 2018
 //! (arXiv:1803.08494).
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::{LayerNorm, RmsNorm};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let (device, mut random) = (Device::flex(), stream(0, Purpose::Init, 0));
+//! let x = Tensor::<2>::from_data([[1.0f32, 7.0]], &device);
+//! let y = to_host(&LayerNorm::init(2, &device, &mut random).forward(x.clone().into()).value);
+//! assert!((y[0] + 1.0).abs() < 1e-4 && (y[1] - 1.0).abs() < 1e-4);
+//! // The root mean square of 1 and 7 is 5.
+//! let y = to_host(&RmsNorm::init(2, 0.0, &device, &mut random).forward(x.into()).value);
+//! assert!((y[0] - 0.2).abs() < 1e-6 && (y[1] - 1.4).abs() < 1e-6);
+//! ```
 
 use burn::module::{Module, Param};
 use burn::tensor::module::layer_norm;
@@ -18,7 +34,7 @@ use crate::dual::Dual;
 use crate::kernels::{self, Affine, ValueTangent};
 use crate::rng::Stream;
 
-/// Divides by the root mean square over the last axis, and its tangent. `x` is centred already where that is wanted.
+/// Divides by the root mean square over the last axis. For LayerNorm, `x` is centred by the caller.
 fn normalise<const D: usize>(x: Dual<D>, eps: f64) -> Dual<D> {
     let r = ((x.value.clone() * x.value.clone()).mean_dim(D - 1) + eps).sqrt();
     let n = x.value / r.clone();
@@ -34,8 +50,7 @@ fn centre<const D: usize>(x: Dual<D>) -> Dual<D> {
     x.linear(|v| v.clone() - v.mean_dim(D - 1))
 }
 
-/// Normalisation over the last axis without weights: by the root mean square, of what is left of the mean where
-/// `centred`.
+/// Normalisation over the last axis without learned weights: LayerNorm if `centred`, else RMSNorm.
 pub fn normalised<const D: usize>(x: Dual<D>, centred: bool, eps: f64) -> Dual<D> {
     if kernels::serve(&x.value) {
         return kernels::norm(x.into(), Affine::default(), centred, eps).into();
@@ -43,7 +58,7 @@ pub fn normalised<const D: usize>(x: Dual<D>, centred: bool, eps: f64) -> Dual<D
     normalise(if centred { centre(x) } else { x }, eps)
 }
 
-/// Layer normalisation over the last axis with learned weight and offset.
+/// Layer normalisation over the last axis with learned weight and bias.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     /// `[features]`
@@ -55,7 +70,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Weight one, offset zero, `eps = 1e-5`.
+    /// Makes the layer: weight one, bias zero, `eps = 1e-5`.
     pub fn init(features: usize, device: &Device, stream: &mut Stream) -> Self {
         Self {
             weight: parameter([features], Fill::Constant(1.0), device, stream),
@@ -108,7 +123,7 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// Weight one.
+    /// Makes the layer: weight one.
     pub fn init(features: usize, eps: f64, device: &Device, stream: &mut Stream) -> Self {
         Self { weight: parameter([features], Fill::Constant(1.0), device, stream), eps }
     }
@@ -123,7 +138,7 @@ impl RmsNorm {
     }
 }
 
-/// Group normalisation of images with learned weight and offset per channel.
+/// Group normalisation of images with learned weight and bias per channel.
 #[derive(Module, Debug)]
 pub struct GroupNorm {
     /// `[channels]`
@@ -137,7 +152,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Weight one, offset zero, `eps = 1e-5`.
+    /// Makes the layer: weight one, bias zero, `eps = 1e-5`.
     ///
     /// # Panics
     /// If `groups` does not divide `channels`.
@@ -154,14 +169,14 @@ impl GroupNorm {
         }
     }
 
-    /// Normalises every group of channels over its channels and pixels.
+    /// Normalises every group of channels over its channels and positions.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, channels, height, width]`
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
         let [b, c, h, w] = x.dims();
         if kernels::serve(&x.value) && kernels::serve(&self.weight.val()) {
-            // Every group of an image is a row whose weights and offsets are a modulation of its own.
+            // Every group of an image becomes a row; weights and biases per channel are passed as a modulation.
             let row = [b * self.groups, 1, c / self.groups * h * w];
             let spread = |v: Tensor<1>| v.reshape([1, c, 1]).expand([b, c, h * w]).reshape(row);
             let modulation = Some([(spread(self.bias.val()), None), (spread(self.weight.val() - 1.0), None)]);

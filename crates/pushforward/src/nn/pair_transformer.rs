@@ -1,11 +1,10 @@
-//! A transformer on the nodes and the unordered pairs of a graph, conditioned on a pair of times: our own graph
-//! network.
+//! A transformer on the nodes and the unordered pairs of nodes of a graph, conditioned on a pair of times.
 //!
-//! Pairs count once, so edges cost half of an edge matrix and are symmetric without further ado; attention has one
-//! score a head, to which edges add; padding cannot change a result.
+//! Every unordered pair is stored once, so edges take half the cost of an edge matrix and are symmetric by
+//! construction. Pairs add a bias to the attention scores of each head. Padding does not change the result.
 //!
 //! ```text
-//! c = SiLU(emb(s)) + SiLU(emb(t-s)) + W n/N           n: number of nodes; AdaLN-zero modulation by c as in the DiT
+//! c = SiLU(emb(s)) + SiLU(emb(t-s)) + W n/N           n of N nodes exist; adaLN-zero modulation by c, see dit
 //! m = LN(h) (1 + scale) + shift                        p = LN(e)
 //! h = h + gate  W_o [ Attn(m; bias = W_b p),  sum of p over the pairs of a node ]
 //! h = h + gate' MLP( LN(h) (1 + scale') + shift' )
@@ -13,13 +12,31 @@
 //! logits = W_x LN(h), W_e LN(e)                        modulated
 //! ```
 //!
-//! Without more, graphs that differ in the order of their nodes are alike to it. With `positions`, learned vectors `P`
-//! of the places of a node and a pair join, `h = W x + P_i` and `e = W x + P_ij`: where data come in an order that
-//! means something, such as that of canonical SMILES, there is one order of a graph to learn instead of all (Yan et al.
+//! By default the network is equivariant to permutations of the nodes. With `positions` it adds learned position
+//! embeddings `P` of nodes and pairs, `h = W x + P_i` and `e = W x + P_ij`. If the order of nodes in the data is
+//! canonical, as in canonical SMILES, the network then has to learn one order of each graph instead of all (Yan et al.
 //! 2023, arXiv:2307.01646).
 //!
 //! Optional structural features are powers of the random walk on the soft adjacency `a_ij = sum of e_ij over bonds`,
 //! clamped to `[0, 1]` (relative random-walk probabilities: Ma et al. 2023, arXiv:2305.17589).
+//!
+//! # Examples
+//! The last layers start at zero, so before training every endpoint is uniform.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::pair_transformer::PairTransformerConfig;
+//! use pushforward::nn::{Pass, graph::GraphShape};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let config = PairTransformerConfig { width: 8, pair_width: 4, blocks: 1, heads: 2, cond: 8, ..Default::default() };
+//! let graph = GraphShape { nodes: 3, node_classes: 2, edge_classes: 2 };
+//! let (device, mut random) = (Device::flex(), stream(0, Purpose::Init, 0));
+//! let net = config.init(graph, &device, &mut random);
+//! let (x, time) = (Tensor::<3>::ones([1, 3 + 3, 2], &device), Tensor::<1>::zeros([1], &device));
+//! let z = net.forward(x.into(), time.clone().into(), time.into(), None, None, &mut Pass::eval());
+//! assert_eq!(to_host(&z.value), [0.0; 6 * 2]);
+//! ```
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -41,27 +58,27 @@ use crate::setting::{SettingError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PairTransformerConfig {
-    /// Width of nodes.
+    /// Width of the node stream.
     pub width: usize,
-    /// Width of pairs.
+    /// Width of the pair stream.
     pub pair_width: usize,
     /// Number of blocks.
     pub blocks: usize,
-    /// Attention heads; they divide the width.
+    /// Number of attention heads; must divide the width.
     pub heads: usize,
-    /// Width of the condition on the times.
+    /// Width of the conditioning vector (embedded times, labels and number of nodes).
     pub cond: usize,
-    /// Hidden width of the feed-forward layers over the width of their stream.
+    /// Hidden width of the feed-forward layers, as a multiple of the width of their stream.
     pub expansion: usize,
     /// Dropout on all branches, in training passes.
     pub dropout: f64,
-    /// Features of the times.
+    /// Kind of time features.
     pub time: TimeFeatures,
-    /// Number of those features.
+    /// Number of time features.
     pub time_width: usize,
-    /// Powers of the random walk among the features of pairs and nodes; 0 for none.
+    /// Number of powers of the random walk that are added to the features of nodes and pairs; 0 for none.
     pub walk: usize,
-    /// Whether the order of nodes is part of a graph.
+    /// Whether nodes and pairs have position embeddings: for data with a canonical order of nodes.
     pub positions: bool,
 }
 
@@ -84,10 +101,10 @@ impl Default for PairTransformerConfig {
 }
 
 impl PairTransformerConfig {
-    /// Checks the settings by themselves.
+    /// Checks the settings on their own, without the shape of the data.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         check_heads(self.heads, self.width, 1)
     }
@@ -95,16 +112,16 @@ impl PairTransformerConfig {
     /// Checks the settings against the shape of a graph.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn check(&self, graph: GraphShape) -> Result<(), SettingError> {
         self.validate()?;
         require(graph.nodes >= 2, "kind", "needs graphs of at least 2 nodes")
     }
 
-    /// Draws the weights.
+    /// Makes the network with random initial weights.
     ///
     /// # Panics
-    /// If the heads do not divide the width.
+    /// If [`PairTransformerConfig::check`] fails.
     pub fn init(&self, graph: GraphShape, device: &Device, stream: &mut Stream) -> PairTransformer {
         let (width, pair_width) = (self.width, self.pair_width);
         if let Err(problem) = self.check(graph) {
@@ -134,19 +151,19 @@ impl PairTransformerConfig {
     }
 }
 
-/// Deviation of the numbers that stand for a place at first.
+/// Standard deviation of initial position embeddings.
 const PLACE_SCALE: f64 = 0.3;
 
 /// The network, made by [`PairTransformerConfig::init`].
 #[derive(Module, Debug)]
 pub struct PairTransformer {
-    /// Embeds nodes.
+    /// Embedding of nodes.
     pub nodes_in: Linear,
-    /// Embeds pairs.
+    /// Embedding of pairs.
     pub pairs_in: Linear,
-    /// Embeds the pair of times.
+    /// Embedding of the pair of times.
     pub time: PairEmbedding,
-    /// Embeds the share of nodes that are there.
+    /// Embedding of the relative number of nodes, `n/N`.
     pub size: Linear,
     /// The blocks.
     pub blocks: Vec<PairBlock>,
@@ -154,17 +171,17 @@ pub struct PairTransformer {
     pub norm: LayerNorm,
     /// Final normalisation of pairs.
     pub pair_norm: LayerNorm,
-    /// Its shift and scale.
+    /// Shift and scale of the final normalisation of nodes.
     pub modulation: Modulation,
-    /// Its shift and scale.
+    /// Shift and scale of the final normalisation of pairs.
     pub pair_modulation: Modulation,
-    /// Logits of nodes.
+    /// Map to logits of nodes.
     pub nodes_out: Linear,
-    /// Logits of pairs.
+    /// Map to logits of pairs.
     pub pairs_out: Linear,
-    /// What the places of nodes add: `[1, nodes, width]`.
+    /// Position embeddings of nodes, `[1, nodes, width]`.
     pub node_places: Option<Param<Tensor<3>>>,
-    /// What the places of pairs add: `[1, pairs, pair_width]`.
+    /// Position embeddings of pairs, `[1, pairs, pair_width]`.
     pub pair_places: Option<Param<Tensor<3>>>,
     #[module(skip)]
     graph: GraphShape,
@@ -178,8 +195,8 @@ impl PairTransformer {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - `s`, `t`: `[batch]`
-    /// - `class`: `[batch, cond]`, what is added to the embedded times
-    /// - `node_mask`: `[batch, nodes]`, one where there is a node
+    /// - `class`: `[batch, cond]`, added to the embedded times
+    /// - `node_mask`: `[batch, nodes]`, one for nodes that exist and zero for padding
     /// - output: `[batch, sites, classes]`
     pub fn forward(
         &self,
@@ -219,7 +236,7 @@ impl PairTransformer {
     }
 }
 
-/// Adds what places stand for.
+/// Adds position embeddings, if there are any.
 fn placed(x: Dual<3>, places: Option<&Param<Tensor<3>>>) -> Dual<3> {
     match places {
         Some(places) => Dual { value: x.value + places.val(), tangent: x.tangent },
@@ -227,17 +244,17 @@ fn placed(x: Dual<3>, places: Option<&Param<Tensor<3>>>) -> Dual<3> {
     }
 }
 
-/// How nodes and pairs of a batch lie to each other.
+/// Incidence of the nodes and pairs of a batch.
 #[derive(Clone, Debug)]
 struct Around {
     graph: GraphShape,
-    /// `[batch, nodes]`, one where there is a node.
+    /// `[batch, nodes]`, one for nodes that exist and zero for padding.
     node_mask: Tensor<2>,
-    /// `[batch, nodes, pairs]`, one where the node is an end of a pair that is there.
+    /// `[batch, nodes, pairs]`, one if the node is an end of the pair and the pair exists.
     incidence: Tensor<3>,
-    /// `[batch, pairs, nodes]`
+    /// `[batch, pairs, nodes]`, one if the node is an end of the pair.
     ends: Tensor<3>,
-    /// One for every cell of the matrix that stands for a pair: `[1, pairs, nodes * nodes]`.
+    /// `[1, pairs, nodes * nodes]`, one if the entry of the edge matrix belongs to the pair.
     cells: Tensor<3>,
 }
 
@@ -245,7 +262,7 @@ impl Around {
     fn new(graph: GraphShape, node_mask: Tensor<2>) -> Self {
         let [b, n] = node_mask.dims();
         let incidence = graph.incidence(&node_mask);
-        // Of the ends of a pair that is there both are there.
+        // A pair exists if both of its ends exist.
         let ends = incidence.clone().swap_dims(1, 2);
         let count = ends.clone().expand([b, graph.pairs(), n]).matmul(node_mask.clone().reshape([b, n, 1]));
         let there = count.greater_scalar(1.5).float().cast(node_mask.dtype());
@@ -276,8 +293,8 @@ impl Around {
     }
 }
 
-/// Return probabilities of nodes and transition probabilities of pairs (both ways, their mean) for walks of 1 to
-/// `steps` steps.
+/// Return probabilities of nodes, and transition probabilities of pairs (mean of both directions), for random walks of
+/// 1 to `steps` steps.
 fn walk_features(graph: GraphShape, pairs: &Dual<3>, around: &Around, steps: usize) -> (Dual<3>, Dual<3>) {
     let [b, _, k] = pairs.dims();
     let n = graph.nodes;
@@ -303,7 +320,7 @@ fn walk_features(graph: GraphShape, pairs: &Dual<3>, around: &Around, steps: usi
     (Dual::cat(on_nodes, 2), Dual::cat(on_pairs, 2))
 }
 
-/// One block.
+/// One block of the network.
 #[derive(Module, Debug)]
 pub struct PairBlock {
     /// Normalisation of nodes before attention.
@@ -312,9 +329,9 @@ pub struct PairBlock {
     pub qkv: Linear,
     /// Normalisation of pairs before attention.
     pub norm_bias: LayerNorm,
-    /// What pairs add to the scores: `[pair_width, heads]`.
+    /// From pairs to biases of the attention scores, `[pair_width, heads]`.
     pub bias: Linear,
-    /// From attention and summed pairs: `[width + pair_width, width]`.
+    /// From the attention output and the sums over pairs, `[width + pair_width, width]`.
     pub attention_output: Linear,
     /// Normalisation of nodes before the feed-forward layers.
     pub norm_mlp: LayerNorm,
@@ -324,15 +341,15 @@ pub struct PairBlock {
     pub mlp_second: Linear,
     /// Normalisation of pairs before their feed-forward layers.
     pub norm_pairs: LayerNorm,
-    /// What the ends of a pair add: `[width, expansion * pair_width]`.
+    /// From the two nodes of a pair, `[width, expansion * pair_width]`.
     pub ends: Linear,
     /// `[pair_width, expansion * pair_width]`
     pub pair_first: Linear,
     /// `[expansion * pair_width, pair_width]`
     pub pair_second: Linear,
-    /// Six vectors for nodes.
+    /// Shift, scale and gate of both branches of the nodes.
     pub modulation: Modulation,
-    /// Three vectors for pairs.
+    /// Shift, scale and gate of the branch of the pairs.
     pub pair_modulation: Modulation,
     dropout: Dropout,
     #[module(skip)]

@@ -4,6 +4,18 @@
 //! sinusoidal: [cos(a f_k), sin(a f_k)],  f_k = max_period^(-k/half)            (Vaswani et al. 2017)
 //! Fourier:    sqrt(2) cos(2 pi (f_k a + p_k)),  f_k ~ N(0,1), p_k ~ U(0,1)      (Karras et al. 2024, arXiv:2312.02696)
 //! ```
+//!
+//! # Examples
+//! Sinusoidal features are pairs of a cosine and a sine, so their squares add up to half of their number.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::TimeFeatures;
+//! use pushforward::tensor::to_host;
+//!
+//! let times = Tensor::<1>::from_data([0.0f32, 0.4, 1.0], &Device::flex());
+//! let features = to_host(&TimeFeatures::Sinusoidal.features(times.into(), 8).value);
+//! assert!(features.chunks(8).all(|row| (row.iter().map(|v| v * v).sum::<f64>() - 4.0).abs() < 1e-5));
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -14,15 +26,15 @@ use crate::dual::Dual;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::from_host;
 
-/// Which features of the time a [`TimeEmbedding`] sees.
+/// Kind of time features, the input of a [`TimeEmbedding`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeFeatures {
-    /// Cosines and sines of geometric frequencies from 1 down to 1e-4, unscaled time: the published text networks. Most
-    /// of them hardly move over `[0, 1]`.
+    /// Cosines and sines of frequencies from 1 down to 1e-4 in geometric progression, of the unscaled time, as in the
+    /// published text networks. Most of them are almost constant on `[0, 1]`.
     #[default]
     Sinusoidal,
-    /// Random frequencies of unit scale, fixed by the width.
+    /// Random frequencies of unit scale; they depend on the width only, so they need not be stored.
     Fourier,
 }
 
@@ -74,7 +86,7 @@ pub struct TimeEmbedding {
 }
 
 impl TimeEmbedding {
-    /// Embeds into `width` numbers through `features` features.
+    /// Makes the embedding into `width` numbers, from `features` time features.
     pub fn init(kind: TimeFeatures, features: usize, width: usize, device: &Device, stream: &mut Stream) -> Self {
         Self {
             first: LinearConfig::new(features, width).init(device, stream),
@@ -83,6 +95,8 @@ impl TimeEmbedding {
         }
     }
 
+    /// Embeds every time.
+    ///
     /// # Shapes
     /// - `a`: `[batch]`
     /// - output: `[batch, width]`
@@ -92,17 +106,17 @@ impl TimeEmbedding {
     }
 }
 
-/// The condition of a network on a pair of times: `SiLU(emb_s(s)) + SiLU(emb_dt(t - s))`.
+/// Embedding of a pair of times: `SiLU(emb_s(s)) + SiLU(emb_dt(t - s))`.
 #[derive(Module, Debug)]
 pub struct PairEmbedding {
-    /// Embeds the start time.
+    /// Embedding of the start time.
     pub start: TimeEmbedding,
-    /// Embeds the length of the jump.
+    /// Embedding of the length of the jump.
     pub length: TimeEmbedding,
 }
 
 impl PairEmbedding {
-    /// Both embeddings of the same kind and size.
+    /// Makes both embeddings, of the same kind and size.
     pub fn init(kind: TimeFeatures, features: usize, width: usize, device: &Device, stream: &mut Stream) -> Self {
         Self {
             start: TimeEmbedding::init(kind, features, width, device, stream),
@@ -115,6 +129,8 @@ impl PairEmbedding {
         self.start.second.weight.dims()[1]
     }
 
+    /// Embeds every pair of times.
+    ///
     /// # Shapes
     /// - `s`, `t`: `[batch]`
     /// - output: `[batch, width]`
@@ -123,7 +139,7 @@ impl PairEmbedding {
         self.start.forward(s).silu() + self.length.forward(length).silu()
     }
 
-    /// The same with what else the network is told, such as the class of every item.
+    /// The same plus another conditioning vector, such as the label embedding of every item.
     ///
     /// # Shapes
     /// - `s`, `t`: `[batch]`

@@ -1,7 +1,26 @@
 //! Small convolutional U-net over categorical images, conditioned on a pair of times.
 //!
-//! Residual blocks with GroupNorm and SiLU, modulated by the times; strided convolutions down, transposed convolutions
-//! up, skip connections by concatenation (Ronneberger et al. 2015, arXiv:1505.04597; Ho et al. 2020, arXiv:2006.11239).
+//! Residual blocks with GroupNorm and SiLU, modulated by the embedded times; strided convolutions down, transposed
+//! convolutions up, skip connections by concatenation (Ronneberger et al. 2015, arXiv:1505.04597; Ho et al. 2020,
+//! arXiv:2006.11239).
+//!
+//! # Examples
+//! The last layer starts at zero, so before training every endpoint is uniform.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::nn::{Pass, SiteShape, unet::UnetConfig};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let config = UnetConfig { channels: 4, multipliers: vec![1, 2], groups: 2, time_width: 8, ..UnetConfig::default() };
+//! let (sites, device) = (SiteShape::image([4, 6], 2), Device::flex());
+//! let net = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let (x, time) = (Tensor::<3>::ones([1, 4 * 6, 2], &device), Tensor::<1>::zeros([1], &device));
+//! let z = net.forward(x.into(), time.clone().into(), time.into(), None, &mut Pass::eval());
+//! assert_eq!(to_host(&z.value), [0.0; 4 * 6 * 2]);
+//! // The image must be divisible by the lowest resolution.
+//! assert_eq!(config.check(SiteShape::image([4, 5], 2)).unwrap_err().key, "multipliers");
+//! ```
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -23,15 +42,15 @@ use crate::setting::{SettingError, require};
 pub struct UnetConfig {
     /// Channels at full resolution.
     pub channels: usize,
-    /// Channels of every resolution over `channels`; each entry after the first halves the resolution.
+    /// Channels at every resolution, as multiples of `channels`; each entry after the first halves the resolution.
     pub multipliers: Vec<usize>,
-    /// Groups of the normalisations; they divide every channel count.
+    /// Groups of the normalisations; must divide every number of channels.
     pub groups: usize,
     /// Dropout inside the residual blocks, in training passes.
     pub dropout: f64,
-    /// Features of the times.
+    /// Kind of time features.
     pub time: TimeFeatures,
-    /// Number of those features.
+    /// Number of time features.
     pub time_width: usize,
 }
 
@@ -49,15 +68,15 @@ impl Default for UnetConfig {
 }
 
 impl UnetConfig {
-    /// Width of the condition on times.
+    /// Width of the conditioning vector (embedded times and labels).
     pub fn cond(&self) -> usize {
         4 * self.channels
     }
 
-    /// Checks the settings by themselves.
+    /// Checks the settings on their own, without the shape of the data.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         require(!self.multipliers.is_empty(), "multipliers", "name at least one resolution, found []")?;
         let divides = |m: &usize| *m > 0 && (m * self.channels).is_multiple_of(self.groups);
@@ -68,7 +87,7 @@ impl UnetConfig {
     /// Checks the settings against the shape of an item.
     ///
     /// # Errors
-    /// The key and what it may be.
+    /// Names the key and its allowed values.
     pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
         self.validate()?;
         let Some([h, w]) = sites.grid() else {
@@ -80,15 +99,15 @@ impl UnetConfig {
         require(halves, "multipliers", problem)
     }
 
-    /// Draws the weights for images of the given shape.
+    /// Makes the network with random initial weights, for images of the given shape.
     ///
     /// # Panics
-    /// If the settings do not fit; see [`UnetConfig::check`].
+    /// If [`UnetConfig::check`] fails.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Unet {
         if let Err(problem) = self.check(sites) {
             panic!("{problem}");
         }
-        let grid = sites.grid().expect("it was checked");
+        let grid = sites.grid().expect("check requires an image");
         let widths: Vec<usize> = self.multipliers.iter().map(|m| m * self.channels).collect();
         let cond = self.cond();
         let mut res = |inputs, outputs| ResBlock::init(self, inputs, outputs, cond, device, stream);
@@ -119,23 +138,23 @@ impl UnetConfig {
 /// The network, made by [`UnetConfig::init`].
 #[derive(Module, Debug)]
 pub struct Unet {
-    /// Embeds the pair of times.
+    /// Embedding of the pair of times.
     pub time: PairEmbedding,
     /// First convolution.
     pub input: Conv2d,
-    /// A block at every resolution on the way down.
+    /// Encoder blocks, one per resolution.
     pub down: Vec<ResBlock>,
-    /// Halvings of the resolution.
+    /// Convolutions that halve the resolution.
     pub halve: Vec<Conv2d>,
-    /// The block at the bottom.
+    /// Block at the lowest resolution, between encoder and decoder.
     pub middle: ResBlock,
-    /// A block at every resolution on the way up.
+    /// Decoder blocks, one per resolution.
     pub up: Vec<ResBlock>,
-    /// Doublings of the resolution.
+    /// Transposed convolutions that double the resolution.
     pub double: Vec<ConvTranspose2d>,
     /// Final normalisation.
     pub norm: GroupNorm,
-    /// Logits.
+    /// Map to logits.
     pub output: Conv2d,
     #[module(skip)]
     grid: [usize; 2],
@@ -147,7 +166,7 @@ impl Unet {
     /// # Shapes
     /// - `x`: `[batch, height * width, classes]`
     /// - `s`, `t`: `[batch]`
-    /// - `class`: `[batch, cond]`, what is added to the embedded times
+    /// - `class`: `[batch, cond]`, added to the embedded times
     /// - output: `[batch, height * width, classes]`
     pub fn forward(
         &self,
@@ -184,7 +203,7 @@ impl Unet {
     }
 }
 
-/// A residual block whose middle is modulated by the times.
+/// A residual block that is modulated by the conditioning vector after its second normalisation.
 #[derive(Module, Debug)]
 pub struct ResBlock {
     norm_first: GroupNorm,

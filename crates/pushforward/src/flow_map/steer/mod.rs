@@ -18,8 +18,8 @@
 //! The final classes are drawn or the most probable ones, as the sample request says; `p` is then the distribution of
 //! that sampler.
 //!
-//! [`Method::Smc`] and [`Method::Tilt`] use a [`Twist`], an estimate of the value `log E[e^r | x_t]` of unfinished items.
-//! The weights are correct for any twist; how many particles are needed depends on its quality.
+//! [`Method::Smc`] and [`Method::Tilt`] use a [`Twist`], an estimate of the value `log E[e^r | x_t]` of unfinished
+//! items. The weights are correct for any twist; how many particles are needed depends on its quality.
 //!
 //! References: Del Moral, Doucet, Jasra 2006 (sequential Monte Carlo samplers; the estimate of Z is unbiased); Wu et
 //! al. 2023 (arXiv:2306.17775, twisting); Sabour et al. 2025 (arXiv:2511.22688, tilting along flow maps); Eyring et al.
