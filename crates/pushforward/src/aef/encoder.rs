@@ -4,7 +4,7 @@
 //! ```
 //! use pushforward::aef::ImageShape;
 //! use pushforward::aef::encoder::{Encoder, ScaleConfig};
-//! use pushforward::aef::network::{ImageNetworkConfig, MlpConfig};
+//! use pushforward::aef::network::{ImageNetworkConfig, ImageNetworks, MlpConfig};
 //! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::rng::{Purpose, stream};
 //! use pushforward::tensor::to_host;

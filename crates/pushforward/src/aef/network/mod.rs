@@ -5,7 +5,7 @@
 //! # Examples
 //! ```
 //! use pushforward::aef::ImageShape;
-//! use pushforward::aef::network::{ConvConfig, DecoderNet, EncoderNet, ImageNetworkConfig};
+//! use pushforward::aef::network::{ConvConfig, DecoderNet, EncoderNet, ImageNetworkConfig, ImageNetworks};
 //! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::rng::{Purpose, stream};
 //!
