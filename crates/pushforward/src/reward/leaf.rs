@@ -3,10 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::error::SpecError;
-#[cfg(feature = "chem")]
 use super::facts::Facts;
-#[cfg(not(feature = "chem"))]
-use super::no_chem::Facts;
 use super::parse::{Argument, constant};
 use crate::data::{DataConfig, Schema};
 use crate::metrics::kneser_ney::KneserNey;

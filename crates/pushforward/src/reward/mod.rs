@@ -39,14 +39,12 @@
 //! ```
 
 mod error;
-#[cfg(feature = "chem")]
+#[cfg_attr(not(feature = "chem"), path = "no_facts.rs")]
 mod facts;
 mod image;
 mod leaf;
-#[cfg(feature = "chem")]
+#[cfg_attr(not(feature = "chem"), path = "no_molecule.rs")]
 mod molecule;
-#[cfg(not(feature = "chem"))]
-mod no_chem;
 mod parse;
 mod site;
 mod spec;

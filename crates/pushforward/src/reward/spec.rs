@@ -3,16 +3,11 @@
 use burn::tensor::Tensor;
 
 use super::error::SpecError;
-#[cfg(feature = "chem")]
 use super::facts::Facts;
 use super::leaf::{Context, Items, Leaf, misfit};
-#[cfg(feature = "chem")]
-use super::molecule;
-#[cfg(not(feature = "chem"))]
-use super::no_chem::{self as molecule, Facts};
 use super::parse::{Argument, Expr, parse};
 use super::site::site;
-use super::{image, text};
+use super::{image, molecule, text};
 use crate::data::Layout;
 use crate::flow_map::steer::{Reward, RewardError};
 use crate::tensor::from_host;
