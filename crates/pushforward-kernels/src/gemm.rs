@@ -44,6 +44,11 @@ impl<'a> Factor<'a> {
         precision.parts().is_some_and(amx::serves)
     }
 
+    /// Whether factors of this precision are multiplied as the float32 numbers that they are.
+    pub(super) fn is_plain(precision: Precision) -> bool {
+        precision != Precision::Bf16 && !Self::in_tiles(precision)
+    }
+
     /// Packs `depth` rows of `columns` numbers.
     ///
     /// # Panics
@@ -81,8 +86,7 @@ impl<'a> Factor<'a> {
     pub(super) fn in_place(b: Matrix<'a>, depth: usize, columns: usize, precision: Precision) -> Self {
         // Tiles read whole registers, even if fewer columns are used.
         let whole = columns.next_multiple_of(LANES);
-        let other = precision == Precision::Bf16 || Self::in_tiles(precision);
-        if other || b.column != 1 || (whole > columns && b.row < whole) || !b.holds(depth, whole) {
+        if !Self::is_plain(precision) || b.column != 1 || (whole > columns && b.row < whole) || !b.holds(depth, whole) {
             return Self::packed(b, depth, columns, precision);
         }
         Self { depth, columns, packing: Packing::Rows(b.data, b.row) }

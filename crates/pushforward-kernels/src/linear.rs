@@ -163,11 +163,12 @@ fn forward(
     let zeros = vec![0.0; if activation.is_some() && bias.is_none() { outputs } else { 0 }];
     let bias = bias.as_ref().map_or(zeros.as_slice(), slice);
     let w = Matrix::rows(slice(&weight), outputs);
-    // For a few rows, packing the weights does not pay.
-    let few = rows * (1 + usize::from(dx.is_some())) <= 32;
+    // For a few rows, packing float32 weights does not pay, and changes no bit. Weights of another precision are always
+    // packed: an item must not depend on how many others are computed with it.
+    let few = rows * (1 + usize::from(dx.is_some())) <= 32 && Factor::is_plain(precision);
     let (place, packing);
     let w = if few {
-        place = Factor::in_place(w, inputs, outputs, Precision::F32);
+        place = Factor::in_place(w, inputs, outputs, precision);
         &place
     } else {
         packing = weights(&weight, false, precision);

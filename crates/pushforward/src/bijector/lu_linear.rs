@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::map::{Bijector, constant_ladj};
 use super::permutation::Permutation;
 use super::triangular::{factorise, inverse_lower, random_orthogonal};
+use crate::nn::linear::exact_product;
 use crate::rng::Stream;
 
 /// `z = P L U x` for the channels of every position, with a fixed permutation `P`, `L` lower triangular with ones on
@@ -114,7 +115,7 @@ impl LuLinear {
         let ladj = constant_ladj(0.0, &x) + self.log_diagonal.val().sum() * (sign * positions as f64);
         // One matrix product over all rows, so that the matrix has one gradient instead of one per example.
         let rows = x.reshape([batch, c, positions]).swap_dims(1, 2).reshape([batch * positions, c]);
-        let y = rows.matmul(matrix.transpose());
+        let y = exact_product(rows, matrix.transpose());
         (y.reshape([batch, positions, c]).swap_dims(1, 2).reshape([batch, features]), ladj)
     }
 

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::lu_linear::LinearStart;
 use super::map::{Bijector, check_features, constant_ladj};
 use super::triangular::inverse_lower;
+use crate::nn::linear::exact_product;
 use crate::rng::Stream;
 use crate::tensor::from_host;
 
@@ -114,8 +115,9 @@ impl Orthogonal {
         let half = Tensor::<2>::eye(reflections, &v.device().without_autodiff()).cast(v.dtype()) * 0.5;
         let s_transposed = v.clone().matmul(v.clone().transpose()).tril(-1) + half;
         let ladj = constant_ladj(0.0, &x);
-        let along = x.clone().matmul(v.clone().transpose()).matmul(core(inverse_lower(s_transposed)));
-        (x - along.matmul(v), ladj)
+        let along = exact_product(x.clone(), v.clone().transpose());
+        let along = exact_product(along, core(inverse_lower(s_transposed)));
+        (x - exact_product(along, v), ladj)
     }
 }
 

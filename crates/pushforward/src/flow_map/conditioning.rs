@@ -201,6 +201,20 @@ impl Conditioning {
         }
     }
 
+    /// Root-mean-square over the sites and classes that an item has.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - output: `[batch, 1, 1]`
+    pub(super) fn root_mean_square(&self, x: Tensor<3>) -> Tensor<3> {
+        let squared = x.clone() * x;
+        if self.site_mask.is_none() && self.class_mask.is_none() {
+            return squared.mean_dim(2).mean_dim(1).sqrt();
+        }
+        let present = self.mask(squared.ones_like()).sum_dim(2).sum_dim(1).clamp_min(1.0);
+        (self.mask(squared).sum_dim(2).sum_dim(1) / present).sqrt()
+    }
+
     /// Replaces observed sites of a point by their one-hot vectors: the input of the network.
     ///
     /// # Shapes
@@ -212,14 +226,37 @@ impl Conditioning {
         Dual { value: x.value + observed.clone(), tangent: x.tangent }
     }
 
+    /// Masks the logits of classes that a site does not have.
+    pub(super) fn mask_classes(&self, z: Tensor<3>) -> Tensor<3> {
+        match &self.class_mask {
+            Some(mask) => z + (mask.clone().neg() + 1.0) * MASKED,
+            None => z,
+        }
+    }
+
+    /// One for the classes that a site can have in the data: those it has at all, and at observed sites the observed
+    /// one, `[1 or batch, sites, classes]`. `None` if these are all classes.
+    pub(super) fn possible_classes(&self) -> Option<Tensor<3>> {
+        let Some(observed) = &self.observed else { return self.class_mask.clone() };
+        let free = observed.clone().sum_dim(2).neg() + 1.0;
+        let elsewhere = match &self.class_mask {
+            Some(mask) => mask.clone() * free,
+            None => observed.ones_like() * free,
+        };
+        Some(elsewhere + observed.clone())
+    }
+
     /// Masks the logits of classes that a site does not have, that the constraint forbids, or that differ from the
     /// observed class.
     ///
     /// # Shapes
     /// - `z`, output: `[batch, sites, classes]`
     pub fn mask_logits(&self, z: Tensor<3>) -> Tensor<3> {
-        let masked = |z: Tensor<3>, mask: &Tensor<3>| z + (mask.clone().neg() + 1.0) * MASKED;
-        let z = [&self.class_mask, &self.constraint].into_iter().flatten().fold(z, masked);
+        let z = self.mask_classes(z);
+        let z = match &self.constraint {
+            Some(constraint) => z + (constraint.clone().neg() + 1.0) * MASKED,
+            None => z,
+        };
         match &self.observed {
             Some(observed) => z + (observed.clone().sum_dim(2) - observed.clone()) * MASKED,
             None => z,
@@ -231,4 +268,21 @@ impl Conditioning {
 pub fn node_counts(sites: SiteShape, ids: &[u32]) -> Vec<usize> {
     let Some(graph) = sites.as_graph() else { return Vec::new() };
     ids.chunks(sites.count).map(|item| item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::graph::GraphShape;
+    use crate::tensor::to_host;
+
+    #[test]
+    fn absent_sites_and_classes_do_not_count() {
+        let sites = SiteShape::graph(GraphShape { nodes: 3, node_classes: 1, edge_classes: 2 });
+        let like = Tensor::<1>::zeros([1], &Device::flex());
+        let conditioning = Conditioning::of_sizes(sites, &[2, 3], &like);
+        let x = Tensor::<3>::full([2, 6, 2], 3.0, &Device::flex());
+        assert_eq!(to_host(&conditioning.root_mean_square(x.clone())), [3.0, 3.0]);
+        assert_eq!(to_host(&Conditioning::default().root_mean_square(x)), [3.0, 3.0]);
+    }
 }

@@ -71,7 +71,8 @@ fn is_one(value: &f64) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectiveConfig {
-    /// Label smoothing of the diagonal's cross-entropy, in [0, 1); undone in the teacher.
+    /// Label smoothing of the diagonal's cross-entropy, in [0, 1). Only this loss sees it: everywhere else the
+    /// model gives the posterior without it.
     pub smoothing: f64,
     /// The off-diagonal objective.
     pub off_diagonal: OffDiagonal,
@@ -322,6 +323,7 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
             parametrisation: self.objective.off_diagonal.parametrisation(),
             learned_weight: self.objective.weighting == Weighting::Learned,
             labels: labels.filter(|_| labelled),
+            smoothing: self.objective.smoothing,
         }
     }
 

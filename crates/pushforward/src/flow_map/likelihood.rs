@@ -39,6 +39,7 @@
 //!     parametrisation: Parametrisation::Endpoint,
 //!     learned_weight: false,
 //!     labels: None,
+//!     smoothing: 0.0,
 //! };
 //! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
 //! let request = BoundRequest { draws: 256, ..BoundRequest::default() };

@@ -61,7 +61,8 @@ fn squared(x: Tensor<3>) -> Tensor<2> {
 /// Diagonal objective, variational flow matching: cross-entropy of `softmax(z)` to the data.
 ///
 /// With label smoothing the target is `(1 - smoothing) onehot(x_1) + smoothing / K`. If sites have different numbers of
-/// classes, `open` is one for the classes that a site has, `[1, sites, classes]`, and `K` is their number.
+/// classes, `open` is one for the classes that a site can have, `[1 or batch, sites, classes]`, and `K` is their
+/// number; other classes have the logits of masked ones.
 ///
 /// # Shapes
 /// - `z`: `[batch, sites, classes]`

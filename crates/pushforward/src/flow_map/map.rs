@@ -63,6 +63,10 @@ impl<'a, N: EndpointNet> FlowMap<'a, N> {
         self
     }
 
+    pub(super) fn conditioning(&self) -> &Conditioning {
+        &self.conditioning
+    }
+
     /// Number of network evaluations so far (NFE per item).
     pub fn evaluations(&self) -> u64 {
         self.evaluations.get()

@@ -52,6 +52,7 @@ pub mod model;
 pub mod network;
 pub mod objective;
 pub mod sample;
+mod smoothing;
 pub mod steer;
 pub mod time;
 pub mod times;

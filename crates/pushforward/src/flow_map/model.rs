@@ -17,8 +17,7 @@
 //!     network: NetworkConfig::Mlp(MlpConfig::default()),
 //!     skip: Skip::Evidence { cap: 64.0 },
 //!     parametrisation: Parametrisation::Endpoint,
-//!     learned_weight: false,
-//!     labels: None,
+//! X
 //! };
 //! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
 //! let x = Tensor::<3>::from_data([[[1.0f32, -0.5]]], &device);
@@ -34,6 +33,7 @@ use crate::dual::Dual;
 use crate::flow_map::backbone::{Backbone, BackboneConfig, EndpointNet, FactoredNet, Inputs, Labels, Parametrisation};
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::network::{Network, NetworkConfig};
+use crate::flow_map::smoothing;
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
 use crate::nn::time_embedding::TimeFeatures;
 use crate::nn::{Fill, Pass, SiteShape, parameter};
@@ -92,6 +92,8 @@ pub struct FlowMapModelConfig<C = NetworkConfig> {
     pub learned_weight: bool,
     /// Number of labels; `None` for a model without label conditioning.
     pub labels: Option<usize>,
+    /// Label smoothing of the loss that trains the diagonal, in [0, 1); 0 for none.
+    pub smoothing: f64,
 }
 
 impl<C: BackboneConfig> FlowMapModelConfig<C> {
@@ -106,7 +108,8 @@ impl<C: BackboneConfig> FlowMapModelConfig<C> {
             let width = network.label_width().expect("a model with labels has a network that takes labels");
             parameter([labels + 1, width], Fill::Normal(LABEL_SCALE), device, stream)
         });
-        FlowMapModel { network, pair_weight, labels, skip: self.skip, parametrisation: self.parametrisation, sites }
+        let Self { skip, parametrisation, smoothing, .. } = *self;
+        FlowMapModel { network, pair_weight, labels, skip, parametrisation, smoothing, sites }
     }
 }
 
@@ -127,6 +130,8 @@ pub struct FlowMapModel<N: Module + Backbone = Network> {
     #[module(skip)]
     parametrisation: Parametrisation,
     #[module(skip)]
+    smoothing: f64,
+    #[module(skip)]
     sites: SiteShape,
 }
 
@@ -134,7 +139,7 @@ impl<N: Backbone> FlowMapModel<N> {
     /// A model of the given network, with the endpoint parametrisation and without labels or skip.
     pub fn new(network: N, sites: SiteShape) -> Self {
         let (skip, parametrisation) = (Skip::None, Parametrisation::Endpoint);
-        Self { network, pair_weight: None, labels: None, skip, parametrisation, sites }
+        Self { network, pair_weight: None, labels: None, skip, parametrisation, smoothing: 0.0, sites }
     }
 
     /// Shape of an item.
@@ -152,8 +157,16 @@ impl<N: Backbone> FlowMapModel<N> {
     }
 }
 
-impl<N: Backbone> EndpointNet for FlowMapModel<N> {
-    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, conditioning: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
+impl<N: Backbone> FlowMapModel<N> {
+    /// The output of the network with the evidence skip, before any mask.
+    fn unmasked(
+        &self,
+        x: Dual<3>,
+        s: Dual<1>,
+        t: Dual<1>,
+        conditioning: &Conditioning,
+        pass: &mut Pass<'_>,
+    ) -> Dual<3> {
         let node_mask = self.sites.as_graph().and_then(|graph| {
             let mask = conditioning.site_mask.clone()?;
             Some(mask.slice_dim(1, 0..graph.nodes))
@@ -163,12 +176,45 @@ impl<N: Backbone> EndpointNet for FlowMapModel<N> {
         let x = conditioning.show_observed(x);
         let inputs = Inputs { label, node_mask, conditioning };
         let z = self.network.forward(x.clone(), s.clone(), t, &inputs, pass);
-        let z = self.skip.add(z, x, s);
+        self.skip.add(z, x, s)
+    }
+
+    /// The logits as the losses see them: at `s = t` those of the smoothed posterior, if the diagonal is trained with
+    /// [label smoothing](crate::flow_map::config::ObjectiveConfig::smoothing).
+    ///
+    /// # Shapes
+    /// As [`EndpointNet::logits`].
+    pub fn trained_logits(
+        &self,
+        x: Dual<3>,
+        s: Dual<1>,
+        t: Dual<1>,
+        conditioning: &Conditioning,
+        pass: &mut Pass<'_>,
+    ) -> Dual<3> {
+        self.masked(self.unmasked(x, s, t, conditioning, pass), conditioning)
+    }
+
+    fn masked(&self, z: Dual<3>, conditioning: &Conditioning) -> Dual<3> {
         match self.parametrisation {
             Parametrisation::Endpoint => Dual { value: conditioning.mask_logits(z.value), tangent: z.tangent },
             // Velocities of absent classes are zero, like their noise, so they need no mask.
             Parametrisation::Velocity => z,
         }
+    }
+}
+
+impl<N: Backbone> EndpointNet for FlowMapModel<N> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, conditioning: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
+        if self.smoothing == 0.0 || self.parametrisation == Parametrisation::Velocity {
+            return self.trained_logits(x, s, t, conditioning, pass);
+        }
+        let diagonal = s.value.clone().detach().equal(t.value.clone().detach());
+        let z = self.unmasked(x, s, t, conditioning, pass);
+        // The smoothed share was dealt to all classes of a site, whatever the sample may take of them.
+        let live = conditioning.class_mask.as_ref();
+        let z = Dual { value: conditioning.mask_classes(z.value), tangent: z.tangent };
+        self.masked(smoothing::undo(z, self.smoothing, diagonal, live), conditioning)
     }
 
     fn parametrisation(&self) -> Parametrisation {
@@ -176,7 +222,8 @@ impl<N: Backbone> EndpointNet for FlowMapModel<N> {
     }
 
     fn factored(&self) -> Option<FactoredNet<'_>> {
-        let plain = self.skip == Skip::None && self.parametrisation == Parametrisation::Endpoint;
+        let endpoint = self.parametrisation == Parametrisation::Endpoint;
+        let plain = self.skip == Skip::None && endpoint && self.smoothing == 0.0;
         let backbone = self.network.factored().filter(|_| plain)?;
         Some(FactoredNet::new(backbone, self.label_vectors()))
     }

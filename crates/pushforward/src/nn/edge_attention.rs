@@ -130,6 +130,10 @@ impl EdgeAttention {
         }
     }
 
+    pub(super) fn pooling(&self) -> Pooling {
+        self.pooling
+    }
+
     pub(super) fn forward(&self, x: Dual<3>, e: Dual<4>, y: Dual<2>, mask: &Mask) -> (Dual<3>, Dual<4>, Dual<2>) {
         let [b, n, width] = x.dims();
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|map| map.forward(x.clone()));

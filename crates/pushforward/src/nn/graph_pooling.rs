@@ -33,14 +33,15 @@ pub enum Pooling {
     /// Without padding.
     #[default]
     Masked,
-    /// With padding, as published.
+    /// With padding, as published: zeros before the first layer, and what the layers make of it later, so that logits
+    /// depend on the number of nodes that graphs are padded to.
     Padded,
 }
 
 /// Mean, minimum, maximum and standard deviation over the entries, concatenated.
 ///
 /// # Shapes
-/// - `x`: `[batch, entries, features]`; padding is zero
+/// - `x`: `[batch, entries, features]`
 /// - `node_mask`: `[batch, entries, 1]`, one for entries that exist and zero for padding; at least one per row
 /// - output: `[batch, 4 features]`
 pub fn pool(x: Dual<3>, node_mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {

@@ -47,7 +47,7 @@ use super::dropout::Dropout;
 use super::edge_attention::{EdgeAttention, Mask};
 use super::graph::GraphShape;
 use super::graph_pooling::Pooling;
-use super::linear::{Linear, LinearConfig};
+use super::linear::{Linear, LinearConfig, exact_product};
 use super::norm::normalised;
 use super::time_embedding::TimeFeatures;
 use super::two_layers::TwoLayers;
@@ -274,7 +274,7 @@ fn keeping(map: &Linear, x: Dual<2>) -> Dual<2> {
     let w = map.weight.val();
     let norm = (w.clone() * w.clone()).sum_dim(0).sqrt() + 1e-4 * (w.dims()[0] as f64).sqrt();
     let w = w / norm;
-    x.linear(|x| x.matmul(w.clone()))
+    x.linear(|x| exact_product(x, w.clone()))
 }
 
 /// One layer.
@@ -322,7 +322,11 @@ impl Layer {
         let x = normalised(x.clone() + self.branch(&self.nodes, x, pass), self.centred, EPS);
         let e = normalised(e.clone() + self.branch(&self.edges, e, pass), false, EPS);
         let y = normalised(y.clone() + self.branch(&self.graph, y, pass), self.centred, EPS);
-        (mask.nodes(x), mask.edges(e), y)
+        match self.attention.pooling() {
+            Pooling::Masked => (mask.nodes(x), mask.edges(e), y),
+            // As published: the next layer pools what residuals and norms left in the padding.
+            Pooling::Padded => (x, e, y),
+        }
     }
 
     fn branch<const D: usize>(&self, net: &TwoLayers, x: Dual<D>, pass: &mut Pass<'_>) -> Dual<D> {

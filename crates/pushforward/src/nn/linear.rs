@@ -26,7 +26,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Fill, parameter};
 use crate::dual::Dual;
-use crate::kernels::{self, Activation};
+use crate::kernels::{self, Activation, Precision};
 use crate::rng::Stream;
 
 /// Configuration of a [`Linear`] layer.
@@ -89,6 +89,22 @@ impl LinearConfig {
             bias: self.bias.then(|| parameter([self.outputs], bias, device, stream)),
         }
     }
+}
+
+/// `x W` in float32, whatever the precision of networks: for bijectors, whose inverse must undo them.
+///
+/// A row of the result does not depend on the number of rows.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - `weight`: `[inputs, outputs]`
+/// - output: `[rows, outputs]`
+pub(crate) fn exact_product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    if kernels::serve(&x) && kernels::serve(&weight) {
+        let _precision = Precision::F32.scope();
+        return kernels::linear((x, None), weight, None, None).0;
+    }
+    x.matmul(weight)
 }
 
 /// An affine map over the last axis, made by [`LinearConfig::init`].

@@ -34,6 +34,11 @@ pub trait Objective<M> {
     /// Data of one call.
     type Batch;
 
+    /// Name of the term whose gradient PCGrad never changes; by default the first term of a step.
+    fn main_term(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The loss of one batch.
     fn loss(&self, step: &TrainStep<'_, M>, batch: &Self::Batch) -> LossParts;
 }
@@ -41,7 +46,7 @@ pub trait Objective<M> {
 /// A loss as a sum of terms, and further quantities to log.
 pub struct LossParts {
     /// The terms; their sum is minimised. With PCGrad ([`pcgrad`](super::gradients::pcgrad)), the gradients of all
-    /// terms but the first lose their component against the first term's gradient.
+    /// terms but the [main one](Objective::main_term) lose their component against its gradient.
     pub terms: Vec<LossTerm>,
     /// Further quantities for the metrics file. They are read back on logging steps only.
     pub observed: Vec<Observed>,

@@ -141,9 +141,11 @@ impl<M: Module> Run<M> {
         }
         let scale = 1.0 / config.accumulate as f64;
         let loss = loss_sum * scale;
-        let mut sums = sums.into_iter().map(|(_, gradients)| gradients);
-        let first = sums.next().expect("at least one term");
-        let later = sums.map(|later| pcgrad(&first, later)).reduce(|sum, later| sum + later).unwrap_or_default();
+        // A step without the main term has no conflict.
+        let main = objective.main_term().map_or(Some(0), |main| sums.iter().position(|(name, _)| *name == main));
+        let first = main.map(|main| sums.remove(main).1).unwrap_or_default();
+        let project = |(_, later)| if first.0.is_empty() { later } else { pcgrad(&first, later) };
+        let later = sums.into_iter().map(project).reduce(|sum, later| sum + later).unwrap_or_default();
         ((first + later).scale(scale), micros, loss)
     }
 

@@ -53,6 +53,7 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
             parametrisation: Parametrisation::Endpoint,
             learned_weight: false,
             labels: None,
+            smoothing: 0.0,
         };
         let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
         let net = cast_module(model.valid(), DType::F32);

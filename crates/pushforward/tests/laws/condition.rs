@@ -41,6 +41,7 @@ fn model(network: &NetworkConfig, sites: SiteShape, parametrisation: Parametrisa
         parametrisation,
         learned_weight: false,
         labels: Some(LABELS),
+        smoothing: 0.0,
     };
     let model = config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
     cast_module(randomise(model), DType::F32)

@@ -47,6 +47,7 @@ pub(crate) fn model(network: &NetworkConfig, sites: SiteShape, skip: Skip, learn
         parametrisation: Parametrisation::Endpoint,
         learned_weight,
         labels: None,
+        smoothing: 0.0,
     };
     randomise(config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }

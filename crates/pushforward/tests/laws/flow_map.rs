@@ -33,8 +33,14 @@ fn network() -> FlowMapModel {
 }
 
 fn network_for(parametrisation: Parametrisation) -> FlowMapModel {
-    let config =
-        FlowMapModelConfig { network: dit(), skip: Skip::None, parametrisation, learned_weight: false, labels: None };
+    let config = FlowMapModelConfig {
+        network: dit(),
+        skip: Skip::None,
+        parametrisation,
+        learned_weight: false,
+        labels: None,
+        smoothing: 0.0,
+    };
     randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }
 
@@ -176,6 +182,7 @@ fn evidence(network: NetworkConfig, cap: f64) -> FlowMapModel {
         parametrisation: Parametrisation::Endpoint,
         learned_weight: false,
         labels: None,
+        smoothing: 0.0,
     };
     cast_module(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)), precision(&device()))
 }

@@ -28,7 +28,7 @@ use pushforward::train::objective::{Objective, TrainStep};
 use super::dual::{check_tangent, randomise};
 use crate::support::{close, device, numbers, precision, tolerance};
 
-const GRAPH: GraphShape = GraphShape { nodes: 5, node_classes: 3, edge_classes: 4 };
+pub(crate) const GRAPH: GraphShape = GraphShape { nodes: 5, node_classes: 3, edge_classes: 4 };
 
 fn published() -> GraphTransformerConfig {
     GraphTransformerConfig {
@@ -60,7 +60,7 @@ fn with_places() -> PairTransformerConfig {
     PairTransformerConfig { positions: true, ..own(0) }
 }
 
-fn networks() -> Vec<(&'static str, NetworkConfig)> {
+pub(crate) fn networks() -> Vec<(&'static str, NetworkConfig)> {
     vec![
         ("published", NetworkConfig::GraphTransformer(published())),
         ("own", NetworkConfig::PairTransformer(own(0))),

@@ -40,7 +40,8 @@ fn network(input: InputMode, width: usize) -> NetworkConfig {
 
 fn model(network: NetworkConfig, skip: Skip, sites: SiteShape) -> FlowMapModel {
     let parametrisation = Parametrisation::Endpoint;
-    let model = FlowMapModelConfig { network, skip, parametrisation, learned_weight: false, labels: Some(3) };
+    let model =
+        FlowMapModelConfig { network, skip, parametrisation, learned_weight: false, labels: Some(3), smoothing: 0.0 };
     let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     cast_module(model.valid(), DType::F32)
 }

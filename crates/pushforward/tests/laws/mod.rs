@@ -2,6 +2,7 @@
 
 mod aef;
 mod allowed;
+mod batch_size;
 mod bijector;
 mod condition;
 mod distillation;

@@ -2,21 +2,28 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
+use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::config::{
     FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, Weighting,
 };
+use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
+use pushforward::flow_map::map::FlowMap;
 use pushforward::flow_map::model::{FlowMapModel, Skip};
 use pushforward::flow_map::network::{Network, NetworkConfig};
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
+use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler, sample};
+use pushforward::flow_map::time::TimeGrid;
 use pushforward::flow_map::times::TimesConfig;
 use pushforward::nn::SiteShape;
 use pushforward::nn::mlp::MlpConfig;
+use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, to_host};
-use pushforward::train::objective::{LossParts, Objective, TrainStep};
+use pushforward::train::objective::{LossParts, LossTerm, Objective, TrainStep};
 
 use super::distillation::{model, moved, networks};
-use crate::support::{close, tracked};
+use super::dual::randomise;
+use crate::support::{close, device, tracked};
 
 /// Every off-diagonal objective, each with a setting of its own.
 pub(crate) fn objectives() -> Vec<OffDiagonal> {
@@ -148,9 +155,11 @@ fn no_gradient_reaches_the_teacher() {
     assert!(sizes(&teacher, &total(&parts).backward()).iter().all(|v| *v == 0.0));
 }
 
-/// A perceptron with the given constant logits.
-fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig) -> FlowMapModel {
-    let mut model = trained(network, sites, false);
+/// A perceptron with the given constant logits, trained with label smoothing.
+fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig, smoothing: f64) -> FlowMapModel {
+    let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
+    let model = config.model(None).init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
+    let mut model = cast_module(randomise(model), DType::F32);
     let Network::Mlp(mlp) = &mut model.network else { panic!("the network is a perceptron") };
     let weight = mlp.output.weight.val().detach().zeros_like();
     mlp.output.weight = Param::from_tensor(weight);
@@ -159,25 +168,99 @@ fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig) -> FlowMapMode
     model
 }
 
+const EPS: f64 = 0.1;
+
+/// Logits that a perfect diagonal has after training with label smoothing.
+fn smoothed(q: [f64; 3]) -> [f64; 3] {
+    q.map(|q| ((1.0 - EPS) * q + EPS / 3.0).ln())
+}
+
 #[test]
 fn label_smoothing_is_undone_in_the_teacher() {
     let (network, sites) = mlp();
-    let (q, smoothing) = ([0.7, 0.25, 0.05], 0.1);
-    let student = constant(&q.map(f64::ln), sites, &network);
-    let teacher = constant(&q.map(|q| ((1.0 - smoothing) * q + smoothing / 3.0).ln()), sites, &network);
+    let q = [0.7, 0.25, 0.05];
+    let student = constant(&q.map(f64::ln), sites, &network, EPS);
     let distance = |smoothing: f64| {
         let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
+        let teacher = constant(&smoothed(q), sites, &network, smoothing);
         to_host(&loss(&config, &student, &teacher.valid()).terms[1].values.per_example)
     };
-    assert!(distance(smoothing).iter().all(|v| v.abs() < 1e-6), "{:?}", distance(smoothing));
+    assert!(distance(EPS).iter().all(|v| v.abs() < 1e-6), "{:?}", distance(EPS));
     assert!(distance(0.0).iter().all(|v| *v > 1e-3), "{:?}", distance(0.0));
+}
+
+/// The bound, validation and draws of a perfect model are those of a perfect model without smoothing.
+#[test]
+fn label_smoothing_is_undone_for_whoever_asks() {
+    let (network, sites) = mlp();
+    let q = [0.7, 0.299, 0.001];
+    let (with, without) =
+        (constant(&smoothed(q), sites, &network, EPS).valid(), constant(&q.map(f64::ln), sites, &network, 0.0).valid());
+    let items = batch(sites, 8);
+    let [a, b] = [(&with, EPS), (&without, 0.0)].map(|(model, smoothing)| {
+        let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
+        let validation = FlowMapObjective::new(config, None).validation(model, &items, 0, 0);
+        let bound = bound(&FlowMap::new(model), sites, &items.ids, 0, &BoundRequest::default(), &device());
+        let request = SampleRequest {
+            sampler: Sampler::Euler,
+            grid: TimeGrid::uniform(4),
+            last: LastStep::Draw,
+            ..SampleRequest::map(500, 4, 0)
+        };
+        let samples = sample(&Generator::new(model, sites, &device()), &request, &mut |_| true);
+        (to_host(&validation.per_example), bound, samples.ids)
+    });
+    let off = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs() / b).fold(0.0, f64::max);
+    assert!(off(&a.0, &b.0) < 1e-3 && off(&a.1, &b.1) < 1e-4, "{a:?} {b:?}");
+    let rare = a.2.iter().filter(|&&id| id == 2).count();
+    assert!(rare < 10, "of 1000 sites, {rare} have a class of probability 0.001");
+}
+
+/// Known sites have one class, to which the smoothed share goes, too.
+#[test]
+fn label_smoothing_spares_known_sites() {
+    let (network, sites) = mlp();
+    let objective = ObjectiveConfig { smoothing: EPS, ..from_the_start(OffDiagonal::None) };
+    let mut config = config(network.clone(), objective);
+    config.condition = Condition::Prefix { dropout: 0.0, longest: Some(1) };
+    let model = constant(&[0.0; 3], sites, &network, EPS);
+    let found = to_host(&loss(&config, &model, &model.valid()).terms[0].values.per_example);
+    // One of the two sites is known; the other has ln 3.
+    assert!(found.iter().all(|nats| (nats - 3f64.ln() / 2.0).abs() < 1e-5), "{found:?}");
+}
+
+#[test]
+fn single_examples_are_dealt_to_all_terms() {
+    let (network, sites) = mlp();
+    let one_step = Some(OneStep { share: 0.5, jumps: 2 });
+    let objective = ObjectiveConfig { share: 0.5, one_step, ..from_the_start(OffDiagonal::default()) };
+    let objective = FlowMapObjective::new(config(network.clone(), objective), None);
+    let model = trained(&network, sites, false);
+    let names = (0..8).map(|index| {
+        let step = TrainStep { model: &model, ema: &model.valid(), seed: 5, index, step: 3, steps: 10 };
+        let mut terms = objective.loss(&step, &batch(sites, 1)).terms;
+        assert_eq!(terms.len(), 1);
+        let LossTerm { loss, values } = terms.remove(0);
+        // Over the run every term has the weight that it has in a batch with examples of all.
+        let expected = if values.name == "diagonal" { 2.0 } else { 4.0 };
+        let (loss, value) = (to_host(&loss)[0], to_host(&values.per_example)[0]);
+        assert!((loss / value - expected).abs() < 1e-5, "{}: {loss} {value}", values.name);
+        values.name
+    });
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["diagonal", "diagonal", "diagonal", "diagonal", "distillation", "distillation", "one_step", "one_step"]
+    );
 }
 
 #[test]
 fn the_one_step_map_follows_jumps_of_the_teacher() {
     let (network, sites) = mlp();
     let (p, q) = ([0.7, 0.25, 0.05], [0.2, 0.3, 0.5]);
-    let (student, teacher) = (constant(&q.map(f64::ln), sites, &network), constant(&p.map(f64::ln), sites, &network));
+    let (student, teacher) =
+        (constant(&q.map(f64::ln), sites, &network, 0.0), constant(&p.map(f64::ln), sites, &network, 0.0));
     let parts = |share: f64| {
         let one_step = Some(OneStep { share, jumps: 3 });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };

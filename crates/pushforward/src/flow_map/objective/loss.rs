@@ -4,13 +4,13 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::flow_map::backbone::{Backbone, BackboneConfig, EndpointNet};
-use crate::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Teacher, Weighting};
+use crate::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, Teacher, Weighting};
 use crate::flow_map::losses;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::Network;
 use crate::flow_map::objective::batch::{BatchConfig, IdBatch, NoisedBatch};
 use crate::flow_map::objective::off_diagonal::{Distillation, one_step};
-use crate::flow_map::objective::teacher::TeacherView;
+use crate::flow_map::objective::teacher::{TeacherView, logits};
 use crate::flow_map::time::TimePairs;
 use crate::flow_map::times::TimesConfig;
 use crate::nn::Pass;
@@ -68,20 +68,26 @@ impl<N: Backbone> FlowMapObjective<N> {
         // Without a stream for dropout of conditions: the conditional model is validated.
         let batch = NoisedBatch::new(model, batch, &self.batch, &mut randomness, None);
         let times = self.times.diagonal(batch.len(), model.sites().classes, &mut randomness);
-        let values = self.diagonal(model, &batch, &times, &mut Pass::eval());
+        let x_t = batch.at(&times);
+        let t = vector(&times, &x_t);
+        // The posterior itself is validated: with label smoothing the training loss has a floor above zero.
+        let z = model.logits(x_t.into(), t.clone().into(), t.into(), &batch.conditioning, &mut Pass::eval()).value;
+        let values = self.diagonal_loss(z, &batch, 0.0);
         Observed { name: "diagonal", per_example: values, times }
     }
 
-    /// Per-example diagonal loss, `[batch]`.
+    /// Per-example diagonal loss of the model in training, `[batch]`.
     fn diagonal(&self, model: &FlowMapModel<N>, batch: &NoisedBatch, times: &[f64], pass: &mut Pass<'_>) -> Tensor<1> {
-        let x_t = batch.at(times);
-        let t = vector(times, &x_t);
-        let z = model.logits(x_t.into(), t.clone().into(), t.into(), &batch.conditioning, pass).value;
+        let z = logits(model, batch.at(times), times, times, &batch.conditioning, pass);
+        self.diagonal_loss(z, batch, self.config.smoothing)
+    }
+
+    fn diagonal_loss(&self, z: Tensor<3>, batch: &NoisedBatch, smoothing: f64) -> Tensor<1> {
         let per_site = match self.config.off_diagonal {
             OffDiagonal::Naive => losses::naive_diagonal(z, batch.x0.clone(), batch.x1.clone()),
             _ => {
-                let class_mask = batch.conditioning.class_mask.as_ref();
-                losses::vfm(z, batch.ids.clone(), self.config.smoothing, class_mask)
+                let possible = batch.conditioning.possible_classes();
+                losses::vfm(z, batch.ids.clone(), smoothing, possible.as_ref())
             }
         };
         batch.over_sites(per_site)
@@ -96,24 +102,46 @@ impl<N: Backbone> FlowMapObjective<N> {
         }
     }
 
-    /// The weighted mean of per-example losses: the scalar to differentiate.
+    /// The weighted per-example losses, to be averaged and differentiated.
     fn weighted(&self, model: &FlowMapModel<N>, loss: Tensor<1>, pairs: &TimePairs) -> Tensor<1> {
         match (self.config.weighting, &model.pair_weight) {
             (Weighting::Adaptive { power, floor }, _) => {
                 let weight = (loss.clone().detach() + floor).powf_scalar(-power); // sg
-                (loss * weight).mean()
+                loss * weight
             }
             (Weighting::Learned, Some(pair_weight)) => {
                 let w = pair_weight.forward(vector(&pairs.s, &loss), vector(&pairs.t, &loss));
-                (loss * w.clone().neg().exp() + w).mean()
+                loss * w.clone().neg().exp() + w
             }
-            _ => loss.mean(),
+            _ => loss,
         }
     }
 }
 
+/// Numbers of off-diagonal items and of one-step items among them in micro-batch `index` of `n` items.
+///
+/// The items of a run are dealt over its micro-batches: after any number of them each count is that of its share,
+/// rounded. With a share of one half and one item, every other micro-batch is on the diagonal.
+fn deal(index: u64, n: usize, [share, one_step]: [f64; 2]) -> (usize, usize) {
+    let off_before = |index: u64| (share * n as f64 * index as f64).round();
+    let one_step_before = |index: u64| (one_step * off_before(index)).round();
+    let off = off_before(index + 1) - off_before(index);
+    ((off as usize).min(n), (one_step_before(index + 1) - one_step_before(index)).min(off) as usize)
+}
+
+/// The sum over the examples, divided by the number that a micro-batch has on average.
+fn mean_of(values: Tensor<1>, expected: f64) -> Tensor<1> {
+    let n = values.dims()[0] as f64;
+    let mean = values.mean();
+    if n == expected { mean } else { mean * (n / expected) }
+}
+
 impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
     type Batch = IdBatch;
+
+    fn main_term(&self) -> Option<&'static str> {
+        Some("diagonal")
+    }
 
     fn loss(&self, step: &TrainStep<'_, FlowMapModel<N>>, batch: &IdBatch) -> LossParts {
         let (config, classes) = (&self.config, step.model.sites().classes);
@@ -123,26 +151,28 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         let batch = NoisedBatch::new(step.model, batch, &self.batch, &mut open(Purpose::Source), Some(&mut hidden));
         let progress = step.step as f64 / step.steps.max(1) as f64;
         let active = config.off_diagonal != OffDiagonal::None && config.share > 0.0 && progress >= config.start;
-        let off = if active { ((config.share * batch.len() as f64).round() as usize).min(batch.len()) } else { 0 };
-        let (share, jumps) = config.one_step.map_or((0.0, 0), |one_step| (one_step.share, one_step.jumps));
-        let one_step_items = (share * off as f64).round() as usize;
+        let n = batch.len();
+        let one_step_config = config.one_step.unwrap_or(OneStep { share: 0.0, jumps: 0 });
+        let shares = [if active { config.share } else { 0.0 }, one_step_config.share];
+        let (off, one_step_items) = deal(step.index, n, shares);
         let (on_diagonal, rest) = batch.split(off);
         let mut parts = LossParts { terms: Vec::new(), observed: Vec::new() };
         if !on_diagonal.is_empty() {
             let t = self.times.diagonal(on_diagonal.len(), classes, &mut times);
             let values = self.diagonal(step.model, &on_diagonal, &t, &mut Pass::train(&mut dropout));
-            parts.terms.push(LossTerm { loss: values.clone().mean(), values: Observed::new("diagonal", values, t) });
+            let loss = mean_of(values.clone(), n as f64 * (1.0 - shares[0]));
+            parts.terms.push(LossTerm { loss, values: Observed::new("diagonal", values, t) });
         }
         if off == 0 {
             return parts;
         }
-        let teacher = self.teacher(step);
-        let view = |batch| TeacherView { model: &teacher, batch, smoothing: config.smoothing };
+        let (teacher, expected) = (self.teacher(step), n as f64 * shares[0]);
+        let view = |batch| TeacherView { model: &teacher, batch };
         let (off_diagonal, ends) = rest.split(one_step_items);
         if one_step_items > 0 {
             let mut pass = Pass::train(&mut dropout);
-            let values = one_step(step.model, &view(&ends), jumps, &mut pass, &mut times);
-            let loss = values.clone().mean() * config.lambda;
+            let values = one_step(step.model, &view(&ends), one_step_config.jumps, &mut pass, &mut times);
+            let loss = mean_of(values.clone(), expected * shares[1]) * config.lambda;
             parts.terms.push(LossTerm { loss, values: Observed::new("one_step", values, vec![1.0; one_step_items]) });
         }
         if off > one_step_items {
@@ -157,10 +187,35 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
             };
             let mut pass = Pass::train(&mut dropout);
             let (values, norm) = distillation.loss(config.off_diagonal, &mut pass, &mut times);
-            let loss = self.weighted(step.model, values.clone(), &pairs) * config.lambda;
+            let weighted = self.weighted(step.model, values.clone(), &pairs);
+            let loss = mean_of(weighted, expected * (1.0 - shares[1])) * config.lambda;
             parts.terms.push(LossTerm { loss, values: Observed::new("distillation", values, pairs.t.clone()) });
             parts.observed.extend(norm.map(|n| Observed { name: "derivative_norm", per_example: n, times: pairs.t }));
         }
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deal;
+
+    #[test]
+    fn shares_hold_over_micro_batches_of_any_size() {
+        for n in [1, 2, 3, 7, 64] {
+            for shares in [[0.5, 0.0], [0.25, 0.3], [0.1, 1.0], [1.0, 0.5], [0.0, 0.5], [0.6180339887, 0.25]] {
+                let (mut off, mut one_step) = (0, 0);
+                for index in 0..200u64 {
+                    let found = deal(index, n, shares);
+                    assert!(found.0 <= n && found.1 <= found.0, "{n} {shares:?} {index}: {found:?}");
+                    (off, one_step) = (off + found.0, one_step + found.1);
+                    let wanted = shares[0] * n as f64 * (index + 1) as f64;
+                    assert!((off as f64 - wanted).abs() <= 0.5 + 1e-6, "{n} {shares:?} {index}: {off}");
+                    assert!((one_step as f64 - shares[1] * wanted).abs() <= 1.0 + 1e-6, "{n} {shares:?}: {one_step}");
+                }
+            }
+        }
+        // Whole numbers are the same in every micro-batch.
+        assert!((0..50).all(|index| deal(index, 512, [0.25, 0.5]) == (128, 64)));
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::dual::{Dual, softmax};
+use crate::dual::Dual;
 use crate::flow_map::backbone::{Backbone, EndpointNet};
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::model::FlowMapModel;
@@ -11,15 +11,13 @@ use crate::flow_map::time::TimePairs;
 use crate::nn::Pass;
 use crate::tensor::vector;
 
-/// A teacher: deterministic, outside any autodiff graph, with label smoothing undone.
+/// A teacher: deterministic, and outside any autodiff graph.
 #[derive(Debug)]
 pub struct TeacherView<'a, N: Backbone> {
     /// The model, without gradients.
     pub model: &'a FlowMapModel<N>,
     /// The items, for their conditioning.
     pub batch: &'a NoisedBatch,
-    /// Label smoothing of the loss that the model is trained with.
-    pub smoothing: f64,
 }
 
 impl<N: Backbone> TeacherView<'_, N> {
@@ -28,28 +26,15 @@ impl<N: Backbone> TeacherView<'_, N> {
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
     pub fn logits(&self, x: Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
-        let z = logits(self.model, x.inner(), s, t, &self.batch.conditioning, &mut Pass::eval());
+        let x = x.inner();
+        let (s, t) = (vector(s, &x), vector(t, &x));
+        let z = self.model.logits(x.into(), s.into(), t.into(), &self.batch.conditioning, &mut Pass::eval());
         // Even if the weights track gradients, no gradient flows through the target.
-        unsmooth(z.inner(), self.smoothing, self.batch.conditioning.class_mask.as_ref())
+        z.value.inner()
     }
 }
 
-/// Undoes label smoothing with `eps = smoothing`: the logits of `(pi - eps/K) / (1 - eps)`.
-fn unsmooth(z: Tensor<3>, smoothing: f64, class_mask: Option<&Tensor<3>>) -> Tensor<3> {
-    if smoothing == 0.0 {
-        return z;
-    }
-    let pi = match class_mask {
-        Some(mask) => softmax(z) - mask.clone() / mask.clone().sum_dim(2) * smoothing,
-        None => {
-            let classes = z.dims()[2] as f64;
-            softmax(z) - smoothing / classes
-        }
-    };
-    (pi / (1.0 - smoothing)).clamp_min(1e-12).log()
-}
-
-/// Logits of a model without tangent; every item has its own pair of times.
+/// The student's logits without tangent; every item has its own pair of times.
 ///
 /// # Shapes
 /// - `x`, output: `[batch, sites, classes]`
@@ -62,10 +47,10 @@ pub fn logits<N: Backbone>(
     pass: &mut Pass<'_>,
 ) -> Tensor<3> {
     let (s, t) = (vector(s, &x), vector(t, &x));
-    model.logits(x.into(), s.into(), t.into(), conditioning, pass).value
+    model.trained_logits(x.into(), s.into(), t.into(), conditioning, pass).value
 }
 
-/// Logits with their derivative in t at fixed x and s as tangent.
+/// The student's logits with their derivative in t at fixed x and s as tangent.
 ///
 /// # Shapes
 /// - `x`, output: `[batch, sites, classes]`
@@ -78,10 +63,10 @@ pub fn along_t<N: Backbone>(
 ) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
     let t = Dual::new(t.clone(), t.ones_like());
-    model.logits(x.into(), s.into(), t, conditioning, pass)
+    model.trained_logits(x.into(), s.into(), t, conditioning, pass)
 }
 
-/// Logits with their derivative along `(1-s, direction)` in `(s, x)` as tangent, in a pass without dropout.
+/// The student's logits with their derivative along `(1-s, direction)` in `(s, x)` as tangent, in a pass without dropout.
 ///
 /// With `direction = pi_ss - x` this is `1-s` times the derivative along the flow, `(1, v_s)`.
 ///
@@ -96,5 +81,5 @@ pub fn along_flow<N: Backbone>(
 ) -> Dual<3> {
     let (s, t) = (vector(&pairs.s, &x), vector(&pairs.t, &x));
     let ds = s.clone().neg() + 1.0;
-    model.logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), conditioning, &mut Pass::eval())
+    model.trained_logits(Dual::new(x, direction), Dual::new(s, ds), t.into(), conditioning, &mut Pass::eval())
 }

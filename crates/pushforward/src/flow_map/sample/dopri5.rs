@@ -69,7 +69,7 @@ pub(in crate::flow_map) fn integrate<N: EndpointNet>(
             error = error + k.clone() * *e;
         }
         let error = error * length;
-        let error = to_host(&(error.clone() * error).mean_dim(2).mean_dim(1).sqrt());
+        let error = to_host(&map.conditioning().root_mean_square(error));
         let accepted: Vec<bool> = (0..n).map(|i| error[i] <= tolerance).collect();
         for i in (0..n).filter(|&i| active[i]) {
             evaluations[i] += 6;

@@ -49,7 +49,7 @@ pub(super) fn run<N: EndpointNet>(
         for _ in 0..rounds {
             let soft = context.soft(&x, &items.conditioning, s, true)?;
             let slope = soft.gradient.expect("a gradient was requested");
-            let moved = x.clone() + bounded(slope * step, (1.0 - s) / rounds as f64);
+            let moved = x.clone() + bounded(slope * step, &items.conditioning, (1.0 - s) / rounds as f64);
             let on_shell = s == 0.0 && context.generator.noise.source == Source::Gaussian;
             x = if on_shell { moved.clone() * (length(x) / length(moved)) } else { moved };
         }

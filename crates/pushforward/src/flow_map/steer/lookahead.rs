@@ -97,12 +97,13 @@ impl SampleBatch {
     }
 }
 
-/// Scales the move of every particle so that its root-mean-square over sites and classes is at most `most`.
+/// Scales the move of every particle so that its root-mean-square over the sites and classes that the item has is at
+/// most `most`.
 ///
 /// # Shapes
 /// - `step`, output: `[batch, sites, classes]`
-pub(super) fn bounded(step: Tensor<3>, most: f64) -> Tensor<3> {
-    let size = step.clone().powi_scalar(2).mean_dim(2).mean_dim(1).sqrt();
+pub(super) fn bounded(step: Tensor<3>, conditioning: &Conditioning, most: f64) -> Tensor<3> {
+    let size = conditioning.root_mean_square(step.clone());
     let factor = (size.clamp_min(1e-12).recip() * most).clamp_max(1.0);
     step * factor
 }

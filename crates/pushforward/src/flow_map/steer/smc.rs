@@ -240,7 +240,7 @@ impl Particles {
         self.log_twist = ahead.value;
         let Some(slope) = ahead.gradient else { return };
         // With S the covariance of the noise, d = S k, and the weight is exp(-k (d + 2 fresh) / 2).
-        let k = bounded(slope * (pull * sigma), 1.0) / sigma;
+        let k = bounded(slope * (pull * sigma), &self.items.conditioning, 1.0) / sigma;
         let scaled = self.items.scaled(self.items.scaled(k.clone()));
         let moved = scaled * (sigma * sigma);
         let ratio = (k * (moved.clone() + fresh * 2.0)).sum_dim(2).sum_dim(1) * -0.5;
