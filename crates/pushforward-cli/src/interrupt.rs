@@ -1,35 +1,53 @@
 //! Ctrl-C: the first one stops the program at the next step, the second one at once.
 //!
 //! SIGTERM and SIGHUP count as Ctrl-C, so that a job killed by a scheduler or a closed terminal also writes its
-//! checkpoint.
+//! checkpoint. A program that was stopped ends with the exit code that shells report for its signal, 128 plus the
+//! number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::printer::Printer;
 
-/// Exit code of a program stopped by an interrupt, as shells report it: 128 plus the signal's number.
-const EXIT_INTERRUPTED: i32 = 130;
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The first signal; 0 if there was none.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Installs the handler; call once, early.
 ///
 /// # Errors
 /// The handler cannot be installed. The program can continue: an interrupt then ends it at once.
 pub(crate) fn install(printer: Printer) -> anyhow::Result<()> {
-    ctrlc::set_handler(move || {
-        if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            process::exit(EXIT_INTERRUPTED);
+    listen(move |signal| {
+        if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
+            process::exit(128 + signal);
         }
         printer.note("\nstopping after this step (press Ctrl-C again to stop at once)");
-    })?;
+    })
+}
+
+#[cfg(unix)]
+fn listen(mut on_signal: impl FnMut(i32) + Send + 'static) -> anyhow::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::spawn(move || signals.forever().for_each(&mut on_signal));
     Ok(())
+}
+
+#[cfg(not(unix))]
+fn listen(mut on_signal: impl FnMut(i32) + Send + 'static) -> anyhow::Result<()> {
+    const SIGINT: i32 = 2;
+    Ok(ctrlc::set_handler(move || on_signal(SIGINT))?)
 }
 
 /// Whether the program has been interrupted.
 pub(crate) fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::SeqCst)
+    SIGNAL.load(Ordering::SeqCst) != 0
+}
+
+/// The exit code of a program that was interrupted.
+pub(crate) fn exit_code() -> Option<u8> {
+    let signal = SIGNAL.load(Ordering::SeqCst);
+    (signal != 0).then(|| u8::try_from(128 + signal).unwrap_or(u8::MAX))
 }
 
 #[cfg(all(test, unix))]
@@ -87,20 +105,20 @@ mod tests {
     }
 
     #[test]
-    fn first_interrupt_sets_the_flag_and_second_exits_with_130() {
-        for signal in ["INT", "TERM"] {
+    fn the_first_signal_sets_the_flag_and_the_second_ends_the_program() {
+        for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
             let mut listener = Listener::start();
             listener.wait_for("ready");
             listener.signal(signal);
             listener.wait_for("interrupted");
             assert!(listener.child.try_wait().unwrap().is_none(), "the first {signal} must not end the program");
             listener.signal(signal);
-            assert_eq!(listener.child.wait().unwrap().code(), Some(130), "second {signal}");
+            assert_eq!(listener.child.wait().unwrap().code(), Some(code), "second {signal}");
         }
     }
 
     #[test]
     fn nothing_is_interrupted_at_first() {
-        assert!(!interrupted());
+        assert!(!interrupted() && exit_code().is_none());
     }
 }

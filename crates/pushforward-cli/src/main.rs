@@ -42,10 +42,12 @@ fn main() -> ExitCode {
     process::prepare();
     let cli = Cli::parse();
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
-    match run(&cli, printer) {
+    let code = match run(&cli, printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(&printer),
-    }
+    };
+    // What was stopped is not finished: `train && eval` does not go on.
+    interrupt::exit_code().map_or(code, ExitCode::from)
 }
 
 fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {

@@ -51,7 +51,33 @@ impl Printer {
 
 /// Writes to stderr. If that fails, nothing can be reported, so the error is ignored.
 fn say(text: &str) {
-    let _ = write_line(&mut io::stderr().lock(), text);
+    let _ = write_line(&mut io::stderr().lock(), &harmless(text));
+}
+
+/// Characters that are kept at the beginning and at the end of a long message.
+const KEPT: [usize; 2] = [3000, 1000];
+
+/// A message that may quote files and arguments: control characters are written as escapes, so that what is quoted
+/// cannot steer the terminal, and the middle of a long message is left out.
+fn harmless(text: &str) -> String {
+    let mut shown: Vec<char> = Vec::with_capacity(text.len().min(2 * (KEPT[0] + KEPT[1])));
+    let mut omitted = 0;
+    for c in text.chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+        if shown.len() > KEPT[0] + 2 * KEPT[1] {
+            omitted += shown.drain(KEPT[0]..KEPT[0] + KEPT[1]).len();
+        }
+    }
+    if omitted == 0 {
+        return shown.into_iter().collect();
+    }
+    let (start, end) = shown.split_at(KEPT[0]);
+    let [start, end]: [String; 2] = [start, end].map(|part| part.iter().collect());
+    format!("{start} [... {omitted} characters ...] {end}")
 }
 
 fn write_line(out: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -99,6 +125,15 @@ mod tests {
         write_line(&mut out, "a").unwrap();
         write_line(&mut out, "b\n").unwrap();
         assert_eq!(out, b"a\nb\n");
+    }
+
+    #[test]
+    fn what_is_quoted_cannot_steer_the_terminal_or_fill_it() {
+        assert_eq!(harmless("a\tb\n\u{e9}"), "a\tb\n\u{e9}");
+        assert_eq!(harmless("\u{1b}[31mred\r\0"), "\\u{1b}[31mred\\r\\u{0}");
+        let long = harmless(&format!("start {} end", "x".repeat(1_000_000)));
+        assert!(long.starts_with("start x") && long.ends_with("x end") && long.len() < 7000, "{}", long.len());
+        assert!(long.contains("characters ..."));
     }
 
     #[test]

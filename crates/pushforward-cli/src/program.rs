@@ -4,13 +4,16 @@
 //! again; a batch that fails twice is bisected down to the item that makes it fail, whose reward is then minus
 //! infinity, as for an answer that is not a number. Too many of these, or a program that has never answered, end the
 //! run with what is known.
+//!
+//! A line that nothing asked for ends the run at once: every later answer would belong to another item. Lines are
+//! limited in length and number, and the program is ended together with the programs that it has started.
 
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pushforward::flow_map::steer::RewardError;
 
@@ -18,6 +21,14 @@ use pushforward::flow_map::steer::RewardError;
 const MOST_UNANSWERED: usize = 16;
 /// Maximum number of bytes of the program's stderr that are reported.
 const COMPLAINT: usize = 400;
+/// Maximum number of bytes of an answer.
+const LONGEST_ANSWER: usize = 1 << 16;
+/// Answers that wait to be read; a program that writes more waits in turn.
+const WAITING: usize = 1024;
+/// Longest time between two looks at a program that is being waited for.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Time that stderr is waited for after the end of a program, in which what it started may still hold the pipe.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// A program that scores items.
 pub(crate) struct Program {
@@ -33,7 +44,15 @@ struct Running {
     child: Child,
     /// Lines of its standard output.
     answers: Receiver<String>,
-    complaints: Option<JoinHandle<String>>,
+    complaints: JoinHandle<String>,
+}
+
+/// Why a batch was not scored.
+enum Problem {
+    /// The program may do better when it is started again.
+    Failed(String),
+    /// Its answers cannot be told apart any more.
+    Surplus(String),
 }
 
 impl Program {
@@ -56,24 +75,48 @@ impl Program {
 
     /// Rewards, one per line.
     pub(crate) fn score(&self, lines: &[String]) -> Result<Vec<f64>, RewardError> {
-        let first = self.ask(lines);
-        let again = first.or_else(|_| self.ask(lines));
-        match again {
+        let retried = match self.ask(lines) {
+            Err(Problem::Failed(_)) => self.ask(lines),
+            other => other,
+        };
+        match retried {
             Ok(values) => Ok(values),
-            Err(problem) if !self.has_answered.get() => {
+            Err(Problem::Surplus(problem)) => Err(RewardError::Failed(problem)),
+            Err(Problem::Failed(problem)) if !self.has_answered.get() => {
                 Err(RewardError::Failed(format!("the program `{}` has given no answer: {problem}", self.command)))
             }
-            Err(problem) if lines.len() == 1 => {
+            Err(Problem::Failed(problem)) if lines.len() == 1 => {
                 self.miss(problem)?;
                 Ok(vec![f64::NEG_INFINITY])
             }
-            Err(_) => {
+            Err(Problem::Failed(_)) => {
                 let (left, right) = lines.split_at(lines.len() / 2);
                 let mut values = self.score(left)?;
                 values.extend(self.score(right)?);
                 Ok(values)
             }
         }
+    }
+
+    /// Ends the program after its last answer.
+    ///
+    /// # Errors
+    /// If it wrote a line that nothing asked for.
+    pub(crate) fn finish(&self) -> Result<(), RewardError> {
+        let Some(mut running) = self.running.borrow_mut().take() else { return Ok(()) };
+        running.child.stdin = None;
+        let surplus = running.answers.recv_timeout(self.timeout.min(Duration::from_secs(1))).ok();
+        running.kill();
+        surplus.map_or(Ok(()), |line| Err(RewardError::Failed(self.surplus(&line))))
+    }
+
+    fn surplus(&self, line: &str) -> String {
+        format!(
+            "the program `{}` wrote a line more than it was asked for, {}: it must answer each line of its input with \
+             exactly one line, and print nothing else (messages belong to stderr)",
+            self.command,
+            excerpt(line)
+        )
     }
 
     /// Counts an item without an answer.
@@ -89,19 +132,23 @@ impl Program {
     }
 
     /// Asks once; a failure stops the program.
-    fn ask(&self, lines: &[String]) -> Result<Vec<f64>, String> {
+    fn ask(&self, lines: &[String]) -> Result<Vec<f64>, Problem> {
         let mut slot = self.running.borrow_mut();
         let mut running = match slot.take() {
             Some(running) => running,
-            None => Running::start(&self.command)?,
+            None => Running::start(&self.command).map_err(Problem::Failed)?,
         };
+        if let Ok(line) = running.answers.try_recv() {
+            running.kill();
+            return Err(Problem::Surplus(self.surplus(&line)));
+        }
         let mut answers = Vec::with_capacity(lines.len());
         let exchanged = running.exchange(lines, self.timeout, &mut answers);
         let number = |answer: &String| answer.trim().parse::<f64>().ok().filter(|v| !v.is_nan() && *v < f64::INFINITY);
         self.has_answered.set(self.has_answered.get() || answers.iter().any(|a| number(a).is_some()));
         match exchanged {
             Ok(()) => *slot = Some(running),
-            Err(problem) => return Err(running.end(problem)),
+            Err(problem) => return Err(Problem::Failed(running.end(problem))),
         }
         drop(slot);
         let mut values = Vec::with_capacity(answers.len());
@@ -109,8 +156,8 @@ impl Program {
             values.push(match number(&answer) {
                 Some(value) => value,
                 None => {
-                    let shown: String = answer.chars().take(80).collect();
-                    self.miss(format!("it answered {shown:?}")).map_err(|e| e.to_string())?;
+                    let told = self.miss(format!("it answered {}", excerpt(&answer)));
+                    told.map_err(|e| Problem::Failed(e.to_string()))?;
                     f64::NEG_INFINITY
                 }
             });
@@ -123,10 +170,15 @@ impl Drop for Program {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.borrow_mut().take() {
             // Killed without waiting for it to end by itself, since its answers are no longer needed.
-            let _ = running.child.kill();
-            let _ = running.child.wait();
+            running.kill();
         }
     }
+}
+
+/// The beginning of a line, with quotes and escapes.
+fn excerpt(line: &str) -> String {
+    let shown: String = line.chars().take(80).collect();
+    format!("{shown:?}")
 }
 
 impl Running {
@@ -134,12 +186,15 @@ impl Running {
         let mut shell = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
         shell.args([if cfg!(windows) { "/C" } else { "-c" }, command]);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A process group, to be ended with everything that the program starts.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         let mut child = shell.spawn().map_err(|e| format!("it cannot be started: {e}"))?;
         let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let (send, answers) = channel();
+        let (send, answers) = sync_channel(WAITING);
         thread::spawn(move || {
-            let lines = output.into_iter().flat_map(|o| BufReader::new(o).lines()).map_while(Result::ok);
-            for line in lines {
+            let mut output = output.map(BufReader::new);
+            while let Some(line) = output.as_mut().and_then(|output| read_line(output)) {
                 if send.send(line).is_err() {
                     break;
                 }
@@ -156,7 +211,7 @@ impl Running {
             }
             String::from_utf8_lossy(&text).trim().to_owned()
         });
-        Ok(Self { child, answers, complaints: Some(complaints) })
+        Ok(Self { child, answers, complaints })
     }
 
     /// Writes all lines and reads as many answers.
@@ -165,46 +220,87 @@ impl Running {
         let mut input = self.child.stdin.take().ok_or("its input is gone")?;
         // In a thread of its own: a program that answers before it has read everything could otherwise deadlock on full
         // pipes.
-        let writer = thread::spawn(move || {
+        let mut writer = Some(thread::spawn(move || {
             let written = input.write_all(text.as_bytes()).and_then(|()| input.flush());
             written.map(|()| input)
-        });
-        while answers.len() < lines.len() {
-            match self.answers.recv_timeout(timeout) {
-                Ok(answer) => answers.push(answer),
-                Err(RecvTimeoutError::Timeout) => {
-                    let (n, of) = (answers.len(), lines.len());
-                    return Err(format!(
-                        "it gave {n} of {of} answers and then none for {} s (does it flush its output?)",
-                        timeout.as_secs_f64()
-                    ));
+        }));
+        let mut deadline = Instant::now() + timeout;
+        while answers.len() < lines.len() || writer.is_some() {
+            if writer.as_ref().is_some_and(JoinHandle::is_finished) {
+                self.child.stdin = Some(joined(writer.take())?);
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let (n, of, seconds) = (answers.len(), lines.len(), timeout.as_secs_f64());
+                return Err(if n < of {
+                    format!("it gave {n} of {of} answers and then none for {seconds} s (does it flush its output?)")
+                } else {
+                    format!("it gave all answers, but did not read all of its input for {seconds} s")
+                });
+            }
+            if answers.len() == lines.len() {
+                thread::sleep(GLANCE.min(left));
+                continue;
+            }
+            match self.answers.recv_timeout(GLANCE.min(left)) {
+                Ok(answer) => {
+                    answers.push(answer);
+                    deadline = Instant::now() + timeout;
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(format!("it ended after {} of {} answers", answers.len(), lines.len()));
                 }
             }
         }
-        let written = writer.join().map_err(|_| "its input failed".to_owned())?;
-        self.child.stdin = Some(written.map_err(|e| format!("it does not read its input: {e}"))?);
         Ok(())
+    }
+
+    /// Ends the program and what it has started.
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        if let Some(group) = rustix::process::Pid::from_raw(self.child.id() as i32) {
+            // Fails if the whole group has ended.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Stops the program; returns the problem with its exit status and its stderr.
     fn end(mut self, problem: String) -> String {
         let by_itself = self.child.try_wait().ok().flatten();
-        let _ = self.child.kill();
+        self.kill();
         let status = by_itself.or_else(|| self.child.wait().ok().filter(|s| s.code().is_some()));
         let mut told = problem;
         if let Some(status) = status {
             told += &format!(" ({status})");
         }
-        // Grandchildren may hold the pipe open, so stderr is awaited only if the program ended by itself.
-        let said = self.complaints.take().filter(|c| by_itself.is_some() || c.is_finished());
-        if let Some(said) = said.and_then(|c| c.join().ok()).filter(|said| !said.is_empty()) {
+        // What left the process group may hold the pipe open.
+        let until = Instant::now() + LAST_WORDS;
+        while !self.complaints.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if self.complaints.is_finished()
+            && let Some(said) = self.complaints.join().ok().filter(|said| !said.is_empty())
+        {
             told += &format!("; it said: {said}");
         }
         told
     }
+}
+
+fn joined(writer: Option<JoinHandle<std::io::Result<ChildStdin>>>) -> Result<ChildStdin, String> {
+    let written = writer.and_then(|writer| writer.join().ok()).ok_or("its input failed")?;
+    written.map_err(|e| format!("it does not read its input: {e}"))
+}
+
+/// The next line, or the first part of one that is too long to be an answer; `None` at the end.
+fn read_line(output: &mut impl std::io::BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    let n = output.take(LONGEST_ANSWER as u64).read_until(b'\n', &mut line).ok()?;
+    (n > 0).then(|| String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
 }
 
 #[cfg(all(test, unix))]
@@ -265,5 +361,53 @@ mod tests {
         assert!(message("cat > /dev/null; sleep 5").contains("flush"), "a silent one");
         let wrong = ask("while read -r line; do echo x; done", 100).0.unwrap_err().to_string();
         assert!(wrong.contains("without a number") || wrong.contains("no answer"), "{wrong}");
+    }
+
+    #[test]
+    fn a_line_that_nothing_asked_for_ends_the_run() {
+        let banner = "echo ready; while read -r line; do echo 1; done";
+        let program = Program::new(banner, Duration::from_secs(20));
+        // The last answer of the first batch may still be on its way when the batch is complete.
+        let found = program.score(&lines(3)).and_then(|_| program.score(&lines(3))).and_then(|_| program.finish());
+        let message = found.unwrap_err().to_string();
+        assert!(message.contains("a line more") && message.contains("exactly one line"), "{message}");
+        // Once more with a single batch.
+        let program = Program::new(banner, Duration::from_secs(20));
+        let found = program.score(&lines(3)).and_then(|_| program.finish());
+        assert!(found.unwrap_err().to_string().contains("a line more"));
+        let tidy = Program::new("while read -r line; do echo 1; done", Duration::from_secs(20));
+        assert!(tidy.score(&lines(3)).and_then(|_| tidy.finish()).is_ok());
+    }
+
+    #[test]
+    fn endless_output_takes_no_memory() {
+        for endless in ["yes", "cat /dev/zero"] {
+            let program = Program::new(endless, Duration::from_secs(5));
+            let found = program.score(&lines(40)).and_then(|_| program.score(&lines(2)));
+            assert!(found.is_err(), "{endless}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_waited_for_beyond_the_timeout() {
+        let start = Instant::now();
+        let (found, _) = ask("sleep 60 & exit 0", 2);
+        assert!(found.is_err());
+        let (found, _) = ask("exec <&-; sleep 60", 20_000);
+        assert!(found.is_err());
+        let (found, _) = ask("i=0; while [ $i -lt 20000 ]; do echo 1; i=$((i+1)); done; sleep 60", 20_000);
+        assert!(found.is_err());
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn what_the_program_started_ends_with_it() {
+        let mark = tempfile::NamedTempFile::new().unwrap();
+        let command = format!("(while :; do date > '{}'; sleep 0.05; done) & cat > /dev/null", mark.path().display());
+        assert!(ask(&command, 1).0.is_err());
+        thread::sleep(Duration::from_millis(200));
+        std::fs::write(mark.path(), "").unwrap();
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(std::fs::read_to_string(mark.path()).unwrap(), "");
     }
 }

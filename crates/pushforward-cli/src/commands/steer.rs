@@ -104,6 +104,7 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     });
     bar.finish();
     let steered = steered.map_err(failure)?;
+    total.program.as_ref().map_or(Ok(()), Program::finish).or_run()?;
     let rewards: Vec<f64> = steered.rewards.iter().map(|r| r / args.strength).collect();
     let opinion = |judge: &Spec<'_>| Ok([judge.score(&before.ids)?, judge.score(&steered.samples.ids)?]);
     let judged =

@@ -23,9 +23,16 @@ use chematic::smiles::{RdkitSmilesError, RdkitSmilesParams};
 
 use super::molecule::Molecule;
 
+/// Longest SMILES or SMARTS that is read, in bytes: the time for canonical names grows with the cube of the number of
+/// atoms, and the parsers of the chemistry library recurse.
+pub const LONGEST: usize = 2048;
+
 /// Why a text or a graph is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// The text is longer than [`LONGEST`].
+    #[error("{0} characters: the longest SMILES that is read has {LONGEST}")]
+    TooLong(usize),
     /// The text is not a SMILES.
     #[error("not a SMILES: {0}")]
     Unparsable(String),
@@ -56,6 +63,7 @@ impl Refusal {
     /// The reason without details, for counting.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::TooLong(_) => "too long",
             Self::Unparsable(_) => "not a SMILES",
             Self::Unsound(_) => "does not sanitise",
             Self::Unsupported(_) => "not supported",
@@ -158,6 +166,9 @@ pub fn canonical_text(text: &str) -> Result<String, Refusal> {
 }
 
 pub(super) fn parse(text: &str) -> Result<chematic::core::Molecule, Refusal> {
+    if text.len() > LONGEST {
+        return Err(Refusal::TooLong(text.len()));
+    }
     if let Some(place) = loose_bond(text) {
         return Err(Refusal::Unparsable(format!("the bond at position {place} is not followed by an atom")));
     }
@@ -206,6 +217,7 @@ mod tests {
     #[test]
     fn refusals_name_their_reason() {
         for (text, reason) in [
+            ("C".repeat(LONGEST + 1).as_str(), "too long"),
             ("C1CC", "not a SMILES"),
             ("Qq", "not a SMILES"),
             ("C-(N)C", "not a SMILES"),

@@ -14,6 +14,7 @@
 use chematic::smarts as kit;
 
 use super::properties::Perceived;
+use super::smiles::LONGEST;
 
 /// A compiled SMARTS pattern.
 pub struct Pattern(kit::QueryMolecule);
@@ -24,6 +25,9 @@ impl Pattern {
     /// # Errors
     /// A description of what is wrong if the text is not a SMARTS pattern.
     pub fn of(smarts: &str) -> Result<Self, String> {
+        if smarts.len() > LONGEST {
+            return Err(format!("a SMARTS of {} characters: the longest that is read has {LONGEST}", smarts.len()));
+        }
         kit::parse_smarts(smarts).map(Self).map_err(|e| format!("{smarts:?} is not a SMARTS: {e}"))
     }
 }
@@ -53,6 +57,7 @@ mod tests {
             assert_eq!(Perceived::of(smiles).unwrap().contains(&pattern), expected, "{smiles} {smarts}");
         }
         assert!(Pattern::of("c1ccc").is_err() || Pattern::of("[").is_err());
+        assert!(Pattern::of(&"!".repeat(100_000)).is_err_and(|problem| problem.contains("100000 characters")));
         assert!(Pattern::of("[").err().unwrap().contains("is not a SMARTS"));
     }
 }

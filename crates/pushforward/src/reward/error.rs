@@ -13,6 +13,14 @@ pub enum SpecError {
         /// What was found.
         found: String,
     },
+    /// The expression is nested too deeply or has too many parts.
+    #[error("the reward has more than {most} {what}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
     /// There is no reward of that name for this kind of data.
     #[error("there is no reward {name:?} for {kind}: the choices are {choices}")]
     Unknown {

@@ -30,15 +30,22 @@ pub(super) enum Argument {
 
 /// Parses a whole specification.
 pub(super) fn parse(text: &str) -> Result<Expr, SpecError> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, depth: 0, parts: 0 };
     let expr = reader.sum()?;
     reader.skip();
     if reader.at < text.len() { Err(reader.unexpected("an operator or the end")) } else { Ok(expr) }
 }
 
+/// Deepest nesting of parentheses, arguments and signs: the parser and whoever walks an expression recurse.
+const DEEPEST: usize = 100;
+/// Most numbers and names of an expression. Sums and products are nested to the left, one level a term.
+const MOST_PARTS: usize = 1000;
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    depth: usize,
+    parts: usize,
 }
 
 impl Reader<'_> {
@@ -84,6 +91,20 @@ impl Reader<'_> {
     }
 
     fn factor(&mut self) -> Result<Expr, SpecError> {
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return Err(SpecError::TooLarge { what: "parts", most: MOST_PARTS });
+        }
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(SpecError::TooLarge { what: "levels of parentheses and signs", most: DEEPEST });
+        }
+        let found = self.inner_factor();
+        self.depth -= 1;
+        found
+    }
+
+    fn inner_factor(&mut self) -> Result<Expr, SpecError> {
         if self.take("-") {
             return Ok(Expr::Negative(Box::new(self.factor()?)));
         }
@@ -199,6 +220,16 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
+        for (text, what) in [
+            ("(".repeat(20_000), "levels"),
+            ("-".repeat(20_000), "levels"),
+            ("window(".repeat(20_000), "levels"),
+            (vec!["1"; 30_000].join("*"), "parts"),
+            (vec!["qed"; 30_000].join("+"), "parts"),
+        ] {
+            assert!(matches!(parse(&text), Err(SpecError::TooLarge { what: w, .. }) if w.starts_with(what)), "{what}");
+        }
+        assert!(parse(&format!("{}1{}", "(".repeat(90), ")".repeat(90))).is_ok());
         assert!(parse("contains(\"a)").is_err() && parse("window(a, b..c)").is_err() && parse("").is_err());
     }
 }
