@@ -25,8 +25,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(not(all(feature = "chem", feature = "images")))]
-mod absent;
 mod config;
 mod dataset;
 mod epoch_sampler;
@@ -35,7 +33,7 @@ mod files;
 pub mod graph;
 pub mod images;
 mod memory;
-#[cfg(feature = "chem")]
+#[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
 mod schema;
 pub mod synthetic;
