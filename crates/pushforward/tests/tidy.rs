@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// one is placed on purpose; a module may only use modules listed before it, so that dependencies are acyclic.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("rng", &[]),
+    ("hash", &[]),
     ("setting", &[]),
     ("tensor", &[]),
     ("params", &[]),
@@ -21,8 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nn", &["tensor", "dual", "node_pairs", "rng", "setting"]),
     ("bijector", &["nn", "dual", "tensor", "rng", "setting"]),
     ("chem", &[]),
-    ("data", &["chem", "node_pairs", "rng"]),
-    ("metrics", &["rng"]),
+    ("data", &["chem", "hash", "node_pairs", "rng"]),
+    ("metrics", &["hash", "rng"]),
     ("train", &["params", "rng", "setting"]),
     ("flow_map", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
@@ -36,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "data",
             "dual",
             "flow_map",
+            "hash",
             "metrics",
             "nn",
             "node_pairs",

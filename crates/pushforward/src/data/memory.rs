@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::dataset::{Dataset, ExampleKey, Splits};
 use super::error::DataError;
-use super::files::sha256_bytes;
 use super::schema::{Layout, Schema};
+use crate::hash::sha256;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
 
@@ -86,7 +86,7 @@ impl InMemory {
             train: part(train),
             validation: part(validation),
             test: part(test),
-            sha256: sha256_bytes(&bytes),
+            sha256: sha256([bytes]),
             refused: Vec::new(),
         })
     }

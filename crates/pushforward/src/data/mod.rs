@@ -43,7 +43,6 @@ pub use self::config::{DataConfig, ExternalConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
-pub(crate) use self::files::sha256_bytes;
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};
 pub use self::memory::InMemory;

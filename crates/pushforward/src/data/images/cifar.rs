@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::DataError;
 use crate::data::files::{self, Source};
 use crate::data::images::raw::{RawImages, RawSplits};
+use crate::hash::sha256;
 
 /// The six files of the set, the test file last.
 pub const FILES: [&str; 6] = [
@@ -88,7 +89,7 @@ fn read(dirs: &[PathBuf], records: usize, validation: usize, split_seed: Option<
     let (train, test) = sources.split_at(FILES.len() - 1);
     let (mut train, test) = (images(train, records)?, images(test, records)?);
     let validation = train.hold_out(validation, split_seed)?;
-    Ok(RawSplits { name: "cifar10".into(), train, validation, test, sha256: files::sha256(&sources) })
+    Ok(RawSplits { name: "cifar10".into(), train, validation, test, sha256: sha256(&sources) })
 }
 
 fn images(sources: &[Source], records: usize) -> Result<RawImages, DataError> {

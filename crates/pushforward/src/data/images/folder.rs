@@ -23,6 +23,7 @@ use crate::data::images::grey::Pixels;
 use crate::data::images::pictures::{self, Crop, Resize, ResizeFilter};
 use crate::data::images::raw;
 use crate::data::{DataError, RawImages, RawSplits, files};
+use crate::hash::sha256;
 
 /// Longest side of an image.
 const LONGEST: usize = 4096;
@@ -147,7 +148,7 @@ impl FolderConfig {
         let [train, validation, test] = &parts;
         let (train, validation, test) = (read(train)?, read(validation)?, read(test)?);
         let sums: String = sums.iter().map(|(name, hash)| format!("{hash}  {}\n", name.to_string_lossy())).collect();
-        let sha256 = files::sha256_bytes(sums.as_bytes());
+        let sha256 = sha256([sums]);
         Ok(RawSplits { name: "image-folder".into(), train, validation, test, sha256 })
     }
 

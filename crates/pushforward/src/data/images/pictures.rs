@@ -30,7 +30,8 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, RawImages, files};
+use crate::data::{DataError, RawImages};
+use crate::hash::sha256;
 
 /// Number of files decoded in parallel before their pixels are concatenated.
 const BLOCK: usize = 256;
@@ -217,7 +218,7 @@ fn read(
         .and_then(|image| fit(image, [height, width], resize))
         .map_err(told(path))?;
     let planes = (0..channels).flat_map(|c| image.as_bytes().iter().skip(c).step_by(channels)).copied().collect();
-    Ok((planes, files::sha256_bytes(&bytes)))
+    Ok((planes, sha256([bytes])))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {

@@ -25,8 +25,9 @@ use crate::chem::fingerprint::{Fingerprint, WORDS};
 use crate::chem::properties::DESCRIPTORS;
 use crate::chem::{Molecule, Perceived, Properties, Verdict, check};
 use crate::data::graph::GraphLayout;
-use crate::data::{DataConfig, Dataset, Splits, sha256_bytes};
+use crate::data::{DataConfig, Dataset, Splits};
 use crate::flow_map::sample::Samples;
+use crate::hash::sha256;
 use crate::metrics::divergence::total_variation;
 use crate::metrics::frechet::{Moments, frechet};
 use crate::metrics::graph_stats::{Graph, Statistic};
@@ -305,7 +306,7 @@ fn scales(descriptors: &[f64]) -> Vec<f64> {
 
 /// Hash of the list of descriptors.
 fn list_hash() -> String {
-    sha256_bytes(DESCRIPTORS.join("\n").as_bytes())
+    sha256([DESCRIPTORS.join("\n")])
 }
 
 #[cfg(test)]

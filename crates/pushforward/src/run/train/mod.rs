@@ -15,9 +15,10 @@ use self::session::Session;
 pub use self::session::{Event, Preview, TrainOptions};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
+use crate::hash;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
-use crate::run::load::{LABELS_KEY, SCHEMA_KEY, hash};
+use crate::run::load::{LABELS_KEY, SCHEMA_KEY};
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
@@ -146,7 +147,7 @@ fn split<M>(outcome: Outcome<M>) -> (M, End) {
 fn last_checkpoint(folder: Option<&Path>) -> Result<(PathBuf, String), TrainRunError> {
     let Some(folder) = folder else { return Ok((PathBuf::new(), String::new())) };
     let path = checkpoint::folder(folder).join(LAST);
-    match hash(&path) {
+    match hash::sha256_file(&path) {
         Ok(sha256) => Ok((path, sha256)),
         Err(source) => Err(TrainError::from(CheckpointError::Read { path, source }).into()),
     }
