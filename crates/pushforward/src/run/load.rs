@@ -106,19 +106,8 @@ pub fn load<C: BackboneConfig>(
     };
     let model = build(&recipe.model, &schema, labels, stored, &path, device)?;
     let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
-    let run = RunInfo {
-        name: recipe.name,
-        description: recipe.description,
-        seed: recipe.seed,
-        data: recipe.data,
-        eval: recipe.eval,
-        recipe: file.recipe,
-        schema,
-        provenance: file.provenance,
-        step: file.step,
-        path,
-        sha256,
-    };
+    let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);
+    let run = RunInfo { step: file.step, path, sha256, ..unsaved };
     Ok(Loaded { model, run })
 }
 

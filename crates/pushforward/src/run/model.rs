@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
-use crate::run::recipe::EvalConfig;
+use crate::run::recipe::{EvalConfig, Recipe};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 
 /// A model of any family, for inference (no gradients).
@@ -135,6 +135,28 @@ fn wrong(run: &RunInfo, found: &'static str, wanted: &'static str, purpose: &'st
 }
 
 impl RunInfo {
+    /// The run of a recipe, whose TOML is `text`, before its first step and without a checkpoint.
+    pub(super) fn unsaved<C: BackboneConfig>(
+        recipe: &Recipe<C>,
+        text: String,
+        schema: Schema,
+        provenance: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            name: recipe.name.clone(),
+            description: recipe.description.clone(),
+            seed: recipe.seed,
+            data: recipe.data.clone(),
+            eval: recipe.eval.clone(),
+            recipe: text,
+            schema,
+            provenance,
+            step: 0,
+            path: PathBuf::new(),
+            sha256: String::new(),
+        }
+    }
+
     /// The entries of a report that identify the model.
     pub fn identity(&self) -> serde_json::Value {
         serde_json::json!({

@@ -113,19 +113,7 @@ pub fn train<C: BackboneConfig>(
         _ => return Err(TrainRunError::DataForm { name: data.name().to_owned() }),
     };
     let (path, sha256) = last_checkpoint(folder.as_deref())?;
-    let run = RunInfo {
-        name: recipe.name.clone(),
-        description: recipe.description.clone(),
-        seed: recipe.seed,
-        data: recipe.data.clone(),
-        eval: recipe.eval.clone(),
-        recipe: text,
-        schema,
-        provenance,
-        step: end.step,
-        path,
-        sha256,
-    };
+    let run = RunInfo { step: end.step, path, sha256, ..RunInfo::unsaved(recipe, text, schema, provenance) };
     let loaded = Loaded { model, run };
     Ok(Trained { loaded, reason: end.reason, best_validation: end.best_validation, seconds: end.seconds })
 }
