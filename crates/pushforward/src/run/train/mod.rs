@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::TrainRunError;
 use self::session::Session;
-pub use self::session::{Event, Preview, TrainOptions};
+pub use self::session::{Event, TrainOptions};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
 use crate::hash;

@@ -6,7 +6,8 @@ use crate::aef::config::AefConfig;
 use crate::aef::marginal::{self, LogDensities, MarginalRequest};
 use crate::aef::model::DrawRequest;
 use crate::aef::{AefModel, ImageShape};
-use crate::run::trained::{PREVIEW_COUNT, RequestError};
+use crate::run::preview::Preview;
+use crate::run::trained::RequestError;
 
 /// A trained autoencoder within flows, or one of its baselines.
 ///
@@ -88,6 +89,6 @@ impl TrainedAef {
 
 /// A request for a few preview images, with deviations or without.
 pub fn preview_request(seed: u64, deviations: bool) -> DrawRequest {
-    let count = PREVIEW_COUNT;
+    let count = Preview::COUNT;
     DrawRequest { count, first: 0, temperature: 1.0, deviations, seed, batch: count }
 }
