@@ -48,7 +48,7 @@ impl TrainedAef {
     /// Draws images in data space, `count * n` values; see [`AefModel::sample`].
     ///
     /// # Errors
-    /// If the model has no prior, or the temperature is negative or not finite.
+    /// If the model has no prior, the temperature is negative or not finite, or `batch` is 0.
     pub fn draw(
         &self,
         request: &DrawRequest,
@@ -61,6 +61,9 @@ impl TrainedAef {
         }
         if !(request.temperature.is_finite() && request.temperature >= 0.0) {
             return Err(RequestError(format!("the temperature is not negative, found {}", request.temperature)));
+        }
+        if request.batch == 0 {
+            return Err(RequestError("`batch`, the number of images per pass, is at least 1".into()));
         }
         Ok(self.net.sample(self.shape, self.config.latent, request, &self.device, progress))
     }
