@@ -186,8 +186,8 @@ fn fetch_file(
         unpack(&target, file.kind, folder)?;
         return Ok(Fetched { path, how: How::Unpacked });
     }
-    let mut tell = |received, total| on_progress(Progress { file: file.name, received, total });
-    let arrived = download(&request, &mut tell).map_err(|error| match error {
+    let mut on_bytes = |received, total| on_progress(Progress { file: file.name, received, total });
+    let arrived = download(&request, &mut on_bytes).map_err(|error| match error {
         DownloadError::Mirrors(problems) => {
             // The file itself may be present with the right size and wrong content.
             let lacks = |other: &&RemoteFile| other.name == file.name || !is_in_place(other, folder);

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     match run(&cli, printer) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(&printer),
+        Err(failure) => failure.print(&printer),
     }
 }
 

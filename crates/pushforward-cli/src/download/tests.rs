@@ -190,7 +190,7 @@ fn compressed_files_are_kept_compressed() {
 }
 
 #[test]
-fn wrong_content_is_deleted_and_told() {
+fn wrong_content_is_deleted_and_reported() {
     let mut other = content();
     other[5] ^= 1;
     let (case, server) = (Case::new(), Server::start(vec![Reply::File(other)]));

@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn what_is_not_a_set_is_refused() {
         let schema = Schema { sites: 2, classes: 2, layout: Layout::Table };
-        let told = |ids: Vec<u32>| InMemory::new(schema.clone(), ids).unwrap_err().to_string();
-        assert!(told(vec![0, 1, 1]).contains("3 class indices are not whole items of 2 sites"));
-        assert!(told(vec![0, 1, 1, 2]).contains("item 1 has class 2 at site 1"));
+        let error_of = |ids: Vec<u32>| InMemory::new(schema.clone(), ids).unwrap_err().to_string();
+        assert!(error_of(vec![0, 1, 1]).contains("3 class indices are not whole items of 2 sites"));
+        assert!(error_of(vec![0, 1, 1, 2]).contains("item 1 has class 2 at site 1"));
         assert!(items(5).with_labels(vec![0]).unwrap_err().to_string().contains("1 labels for 5 items"));
         assert!(items(2).split("rows", 0).is_err());
     }

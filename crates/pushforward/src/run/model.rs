@@ -103,7 +103,7 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
     pub fn flow_map(self, purpose: &'static str) -> Result<Loaded<TrainedFlowMap<C>>, WrongFamily> {
         match self.model {
             Model::FlowMap(model) => Ok(Loaded { model, run: self.run }),
-            other => Err(wrong(&self.run, other.family(), FLOW_MAP, purpose)),
+            other => Err(wrong_family(&self.run, other.family(), FLOW_MAP, purpose)),
         }
     }
 
@@ -114,7 +114,7 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
     pub fn aef(self, purpose: &'static str) -> Result<Loaded<TrainedAef>, WrongFamily> {
         match self.model {
             Model::Aef(model) => Ok(Loaded { model, run: self.run }),
-            other => Err(wrong(&self.run, other.family(), AEF, purpose)),
+            other => Err(wrong_family(&self.run, other.family(), AEF, purpose)),
         }
     }
 
@@ -125,12 +125,12 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
     pub fn classifier(self, purpose: &'static str) -> Result<Loaded<TrainedClassifier>, WrongFamily> {
         match self.model {
             Model::Classifier(model) => Ok(Loaded { model, run: self.run }),
-            other => Err(wrong(&self.run, other.family(), CLASSIFIER, purpose)),
+            other => Err(wrong_family(&self.run, other.family(), CLASSIFIER, purpose)),
         }
     }
 }
 
-fn wrong(run: &RunInfo, found: &'static str, wanted: &'static str, purpose: &'static str) -> WrongFamily {
+fn wrong_family(run: &RunInfo, found: &'static str, wanted: &'static str, purpose: &'static str) -> WrongFamily {
     WrongFamily { path: run.path.display().to_string(), found, wanted, purpose }
 }
 

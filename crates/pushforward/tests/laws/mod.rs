@@ -1,9 +1,9 @@
 //! Mathematical identities, checked in float64.
 
 mod aef;
-mod allowed;
 mod bijector;
 mod condition;
+mod constraints;
 mod distillation;
 mod dual;
 mod flow_map;

@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn damage_is_named_with_its_place() {
-        let told = |bytes: Vec<u8>| images(&[Source::of("x.bin", bytes)], 2).unwrap_err().to_string();
+        let error_of = |bytes: Vec<u8>| images(&[Source::of("x.bin", bytes)], 2).unwrap_err().to_string();
         let good = records(0);
         let mut label = good.clone();
         label[RECORD] = 10;
@@ -175,7 +175,7 @@ mod tests {
             ([&good[..], &[0]].concat(), ["byte 6146", "the end of the file", "more bytes"]),
             (label, ["byte 3073", "a label from 0 to 9", "10 in record 1"]),
         ] {
-            let message = told(bytes);
+            let message = error_of(bytes);
             assert!(message.starts_with("x.bin, ") && parts.iter().all(|part| message.contains(part)), "{message}");
         }
     }
