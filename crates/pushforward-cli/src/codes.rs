@@ -143,7 +143,7 @@ mod tests {
         Codes { origin, z: vec![0.1, 2.0, 3.0, 4.0], z0: vec![5.0; 4], deviations: (0..6).map(|i| i as f32).collect() }
     }
 
-    fn told(codes: &Codes, d: usize, m: usize) -> String {
+    fn error_of(codes: &Codes, d: usize, m: usize) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), codes.to_bytes().unwrap()).unwrap();
         match Codes::read(file.path(), d, m).unwrap_err() {
@@ -181,7 +181,7 @@ mod tests {
             (Codes { z: vec![0.0, 1.0, f32::NAN, 0.0], ..codes() }, 2, 3, "the tensor `z` holds NaN in row 1"),
             (Codes { z: Vec::new(), z0: Vec::new(), ..codes() }, 2, 3, "neither a tensor `z` nor `z0`"),
         ] {
-            let message = told(&codes, d, m);
+            let message = error_of(&codes, d, m);
             assert!(message.contains(part), "{message}");
         }
     }

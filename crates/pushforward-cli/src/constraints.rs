@@ -33,7 +33,7 @@ impl Constraints {
             constraint = mask(constraint, path, schema)?;
         }
         if let Some(smiles) = &args.fix {
-            let layout = molecular(schema).ok_or_else(|| misfit("--fix", "molecules"))?;
+            let layout = molecular(schema).ok_or_else(|| other_layout("--fix", "molecules"))?;
             (constraint, sizes) = scaffold(constraint, smiles, layout)?;
         }
         if let Some(classes) = &args.forbid {
@@ -54,7 +54,7 @@ impl Constraints {
     }
 }
 
-fn misfit(option: &str, kind: &str) -> Failure {
+fn other_layout(option: &str, kind: &str) -> Failure {
     Failure::request(format!("{option} is for models of {kind}")).hint("use --require SITE:CLASSES")
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn characters(schema: &Schema) -> Option<&Vocabulary> {
 }
 
 fn infill(constraint: Constraint, text: &str, schema: &Schema) -> Result<Constraint, Failure> {
-    let vocabulary = characters(schema).ok_or_else(|| misfit("--infill", "text by characters"))?;
+    let vocabulary = characters(schema).ok_or_else(|| other_layout("--infill", "text by characters"))?;
     let length = text.chars().count();
     if length > schema.sites {
         return Err(Failure::request(format!("--infill has {length} symbols, and an item has {}", schema.sites)));
@@ -79,7 +79,7 @@ fn infill(constraint: Constraint, text: &str, schema: &Schema) -> Result<Constra
 }
 
 fn mask(constraint: Constraint, path: &Path, schema: &Schema) -> Result<Constraint, Failure> {
-    let Layout::Image { height, width } = schema.layout else { return Err(misfit("--mask", "images")) };
+    let Layout::Image { height, width } = schema.layout else { return Err(other_layout("--mask", "images")) };
     let picture = image::open(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
     let has_alpha = picture.color().has_alpha();
     let picture = picture.to_luma_alpha8();

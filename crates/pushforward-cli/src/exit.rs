@@ -54,7 +54,7 @@ impl Failure {
     }
 
     /// Prints the error, its causes and its hints on stderr; returns the exit code for `main`.
-    pub(crate) fn tell(&self, printer: &Printer) -> ExitCode {
+    pub(crate) fn print(&self, printer: &Printer) -> ExitCode {
         printer.error(&self.text());
         ExitCode::from(self.code())
     }

@@ -186,8 +186,8 @@ fn fetch_file(
         unpack(&target, file.kind, folder)?;
         return Ok(Fetched { path, how: How::Unpacked });
     }
-    let mut tell = |received, total| on_progress(Progress { file: file.name, received, total });
-    let arrived = download(&request, &mut tell).map_err(|error| match error {
+    let mut on_bytes = |received, total| on_progress(Progress { file: file.name, received, total });
+    let arrived = download(&request, &mut on_bytes).map_err(|error| match error {
         DownloadError::Mirrors(problems) => {
             // The file itself may be present with the right size and wrong content.
             let lacks = |other: &&RemoteFile| other.name == file.name || !is_in_place(other, folder);
@@ -241,9 +241,10 @@ fn has_size(path: &Path, bytes: Option<u64>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pushforward::hash;
+
     use super::*;
     use crate::archive::tests::{tar_gz, zip_of};
-    use crate::files::sha256_hex;
     use crate::printer::Printer;
     use crate::sources::{Member, SOURCES, find};
     use crate::test_server::{Reply, Server, closed_port, connection};
@@ -262,7 +263,7 @@ mod tests {
     }
 
     fn file(name: &'static str, content: &[u8], kind: Kind) -> RemoteFile {
-        let sha256 = sha256_hex(&mut &content[..]).unwrap();
+        let sha256 = hash::sha256([content]);
         RemoteFile { name, bytes: Some(content.len() as u64), sha256: Some(sha256.leak()), kind }
     }
 
@@ -322,7 +323,7 @@ mod tests {
         let message = run(source, data.path()).unwrap_err().to_string();
         assert!(message.contains("cannot download b.gz of toy: no mirror can be reached"), "{message}");
         assert!(message.contains(&folder.display().to_string()), "{message}");
-        let b = sha256_hex(&mut &b"three"[..]).unwrap();
+        let b = hash::sha256([b"three"]);
         assert!(message.contains(&format!("\n  b.gz (5 bytes, SHA-256 {b})\n  c.gz (1 bytes")), "{message}");
         assert!(!message.contains("\n  a.gz"), "what is there need not be brought: {message}");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing half-written is left");
@@ -334,7 +335,7 @@ mod tests {
         let source = source(&[&server.base], vec![plain("a.gz", b"one")]);
         let data = tempfile::tempdir().unwrap();
         let message = run(source, data.path()).unwrap_err().to_string();
-        let (expected, found) = (sha256_hex(&mut &b"one"[..]).unwrap(), sha256_hex(&mut &b"eno"[..]).unwrap());
+        let (expected, found) = (hash::sha256([b"one"]), hash::sha256([b"eno"]));
         assert!(message.contains(&format!("has SHA-256 {found}, expected {expected}")), "{message}");
         assert!(message.contains("no mirror delivered it"), "{message}");
     }

@@ -4,10 +4,8 @@
 //! a full disk leaves the old file or none, but never a partial one.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 /// Folders that every run directory holds.
 const RUN_FOLDERS: [&str; 2] = ["checkpoints", "samples"];
@@ -136,21 +134,6 @@ pub(crate) fn open_run_dir(path: &Path) -> Result<(), FilesError> {
     create_run_folders(path)
 }
 
-/// SHA-256 of the rest of `reader`, in lower-case hexadecimal.
-///
-/// # Errors
-/// Errors of reading.
-pub(crate) fn sha256_hex(reader: &mut impl Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0u8; 1 << 16];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-}
-
 fn create_run_folders(path: &Path) -> Result<(), FilesError> {
     for name in RUN_FOLDERS {
         let folder = path.join(name);
@@ -241,12 +224,5 @@ mod tests {
         fs::write(folder.path().join(RUN_RECIPE), b"").unwrap();
         open_run_dir(folder.path()).unwrap();
         assert!(folder.path().join("checkpoints").is_dir());
-    }
-
-    #[test]
-    fn sha256_of_a_known_string() {
-        // FIPS 180-4, the one-block example.
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256_hex(&mut &b"abc"[..]).unwrap(), expected);
     }
 }

@@ -46,7 +46,7 @@ impl Format {
         }
     }
 
-    fn told_by(self, path: &Path) -> bool {
+    fn matches(self, path: &Path) -> bool {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
         match self {
             Self::Stdout => path == Path::new("-"),
@@ -73,7 +73,7 @@ impl<'a> Target<'a> {
         // Folders first: their names may have an ending.
         let format = [Format::Folder, Format::Stdout, Format::Png, Format::Safetensors, Format::Jsonl]
             .into_iter()
-            .find(|format| format.told_by(path))
+            .find(|format| format.matches(path))
             .filter(|format| possible.contains(format));
         let Some(format) = format else {
             let list: Vec<&str> = possible.iter().map(|format| format.spelled()).collect();
@@ -90,12 +90,12 @@ impl<'a> Target<'a> {
     /// Writes a file of this format.
     pub(crate) fn write(self, bytes: &[u8], printer: Printer) -> Result<(), Failure> {
         write_atomic(self.path, bytes).or_run()?;
-        self.tell(printer);
+        self.print_path(printer);
         Ok(())
     }
 
     /// Prints the path: as the result, or as a note if the result is JSON.
-    fn tell(self, printer: Printer) {
+    fn print_path(self, printer: Printer) {
         let path = self.path.display().to_string();
         if printer.json { printer.note(&path) } else { printer.result(&path) }
     }
@@ -134,7 +134,7 @@ impl Images<'_> {
             }
             Format::Folder => {
                 self.fill(target.path).or_run()?;
-                target.tell(printer);
+                target.print_path(printer);
                 Ok(())
             }
         }

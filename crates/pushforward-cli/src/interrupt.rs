@@ -65,12 +65,12 @@ mod tests {
         let printer = Printer::default();
         install(printer).unwrap();
         printer.result("ready");
-        let mut told = false;
+        let mut reported = false;
         // Long enough for the parent's signals, short enough not to outlive a failed parent for long.
         for _ in 0..500 {
-            if interrupted() && !told {
+            if interrupted() && !reported {
                 printer.result("interrupted");
-                told = true;
+                reported = true;
             }
             sleep(Duration::from_millis(10));
         }

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     let code = match run(&cli, printer) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(&printer),
+        Err(failure) => failure.print(&printer),
     };
     // What was stopped is not finished: `train && eval` does not go on.
     interrupt::exit_code().map_or(code, ExitCode::from)

@@ -10,7 +10,7 @@ use pushforward::data::{Layout, Schema};
 use crate::molecule_pictures::{Formulas, MOST};
 
 /// Molecules with their verdicts.
-pub(crate) struct Judged(Vec<(Molecule, Verdict)>);
+pub(crate) struct CheckedMolecules(Vec<(Molecule, Verdict)>);
 
 /// The layout of a schema if its items are molecules.
 pub(crate) fn molecular(schema: &Schema) -> Option<&GraphLayout> {
@@ -20,16 +20,16 @@ pub(crate) fn molecular(schema: &Schema) -> Option<&GraphLayout> {
     }
 }
 
-impl Judged {
+impl CheckedMolecules {
     /// Checks the validity of items; `None` if they are not molecules.
     pub(crate) fn new(ids: &[u32], schema: &Schema) -> Option<Self> {
         let layout = molecular(schema)?;
-        let judge = |row: &[u32]| {
+        let checked = |row: &[u32]| {
             let molecule = layout.molecule(row);
             let verdict = check(&molecule);
             (molecule, verdict)
         };
-        Some(Self(ids.chunks(schema.sites).map(judge).collect()))
+        Some(Self(ids.chunks(schema.sites).map(checked).collect()))
     }
 
     /// One line per item: its canonical SMILES, or its verdict if it is not valid.
@@ -107,21 +107,21 @@ mod tests {
 
     use super::*;
 
-    fn judged() -> Judged {
+    fn molecules() -> CheckedMolecules {
         let node_classes = ["C", "F"].map(|e| NodeClass { element: e.into(), charge: 0 }).to_vec();
         let layout = GraphLayout { nodes: 2, node_classes, edge_classes: 4, sizes: vec![0; 3] };
         let schema = Schema { sites: 3, classes: 4, layout: Layout::Graph(layout) };
         let absent = ABSENT;
         let ids = [[0, 1, 1], [1, 1, 2], [0, 1, 0], [absent, absent, absent], [0, absent, absent]];
-        Judged::new(ids.as_flattened(), &schema).unwrap()
+        CheckedMolecules::new(ids.as_flattened(), &schema).unwrap()
     }
 
     #[test]
     fn every_item_is_accounted_for() {
-        let judged = judged();
-        assert_eq!(judged.smi(), "CF sample-00000\nC sample-00004\n");
-        assert_eq!(judged.summary(), "2 of 5 are valid molecules");
-        let csv = judged.csv();
+        let molecules = molecules();
+        assert_eq!(molecules.smi(), "CF sample-00000\nC sample-00004\n");
+        assert_eq!(molecules.summary(), "2 of 5 are valid molecules");
+        let csv = molecules.csv();
         let rows: Vec<&str> = csv.lines().collect();
         assert_eq!(rows[0], "sample,verdict,smiles,weight,logp,tpsa,qed,rings,problem");
         assert!(rows[1].starts_with("0,valid,CF,34.0330,"), "{}", rows[1]);
@@ -129,8 +129,8 @@ mod tests {
         assert!(rows[3].starts_with("2,fragments,C,16.0430,"), "{}", rows[3]);
         assert_eq!(rows[4], "3,invalid,,,,,,,no atoms");
         assert!(rows.iter().all(|row| row.matches(',').count() == 8));
-        assert_eq!(judged.lines()[2], "(fragments; the largest is C)");
-        assert!(judged.formulas().unwrap().svg().matches("<title>").count() == 2);
+        assert_eq!(molecules.lines()[2], "(fragments; the largest is C)");
+        assert!(molecules.formulas().unwrap().svg().matches("<title>").count() == 2);
         assert_eq!(quoted("a, \"b\""), "\"a, \"\"b\"\"\"");
     }
 }

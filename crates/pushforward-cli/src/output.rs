@@ -14,7 +14,7 @@ use safetensors::{Dtype, serialize};
 
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
-use crate::molecule_files::{Judged, molecular};
+use crate::molecule_files::{CheckedMolecules, molecular};
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
 
@@ -33,8 +33,8 @@ pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
 
 /// Items as lines of text: the decoded symbols, canonical SMILES, or class indices with spaces.
 pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
-    if let Some(judged) = Judged::new(ids, schema) {
-        return judged.lines();
+    if let Some(molecules) = CheckedMolecules::new(ids, schema) {
+        return molecules.lines();
     }
     let line = |item: &[u32]| match &schema.layout {
         Layout::Text { vocabulary } => vocabulary.decode(item).replace('\n', "\u{23ce}"),
@@ -102,7 +102,7 @@ pub(crate) struct Sketch {
 impl Sketch {
     /// Items under a name without ending.
     pub(crate) fn new(name: &str, ids: &[u32], schema: &Schema) -> Self {
-        let formulas = Judged::new(ids, schema).and_then(|judged| judged.formulas());
+        let formulas = CheckedMolecules::new(ids, schema).and_then(|molecules| molecules.formulas());
         if let Some((bytes, size)) = formulas.and_then(|f| Some((f.png()?, f.pixels()))) {
             return Self { name: format!("{name}.png"), bytes, size: Some(size) };
         }
@@ -165,14 +165,14 @@ pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<()
 
 /// Molecules in a format that is specific to them.
 fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
-    let judged = Judged::new(ids, schema).expect("the schema is of molecules");
+    let molecules = CheckedMolecules::new(ids, schema).expect("the schema is of molecules");
     let formulas = || {
         let nothing = || Failure::Run(anyhow::anyhow!("no sample is a valid molecule, so there is nothing to draw"));
-        judged.formulas().ok_or_else(nothing)
+        molecules.formulas().ok_or_else(nothing)
     };
     Ok(match ending {
-        "smi" => judged.smi().into_bytes(),
-        "csv" => judged.csv().into_bytes(),
+        "smi" => molecules.smi().into_bytes(),
+        "csv" => molecules.csv().into_bytes(),
         "svg" => formulas()?.svg().into_bytes(),
         _ => formulas()?
             .png()
@@ -197,13 +197,13 @@ pub(crate) fn objects(ids: &[u32], schema: &Schema) -> Vec<String> {
 }
 
 fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
-    if let Some(judged) = Judged::new(ids, schema) {
+    if let Some(molecules) = CheckedMolecules::new(ids, schema) {
         let object = |(item, (verdict, smiles)): (&[u32], (&str, Option<&str>))| {
             // Absent sites are `null`.
             let ids: Vec<Option<u32>> = item.iter().map(|&id| (id != ABSENT).then_some(id)).collect();
             serde_json::json!({"smiles": smiles, "verdict": verdict, "ids": ids})
         };
-        return ids.chunks(schema.sites).zip(judged.verdicts()).map(object).collect();
+        return ids.chunks(schema.sites).zip(molecules.verdicts()).map(object).collect();
     }
     let object = |(item, text): (&[u32], String)| match schema.layout {
         Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),

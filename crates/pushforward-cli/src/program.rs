@@ -75,8 +75,8 @@ impl Program {
 
     /// Rewards, one per line.
     pub(crate) fn score(&self, lines: &[String]) -> Result<Vec<f64>, RewardError> {
-        let retried = match self.ask(lines) {
-            Err(Problem::Failed(_)) => self.ask(lines),
+        let retried = match self.request(lines) {
+            Err(Problem::Failed(_)) => self.request(lines),
             other => other,
         };
         match retried {
@@ -122,17 +122,17 @@ impl Program {
     /// Counts an item without an answer.
     fn miss(&self, problem: String) -> Result<(), RewardError> {
         self.unanswered.set(self.unanswered.get() + 1);
-        let told = format!(
+        let message = format!(
             "the program `{}` has left {} items without a number; the last time {problem}",
             self.command,
             self.unanswered.get()
         );
         *self.last_problem.borrow_mut() = problem;
-        if self.unanswered.get() > MOST_UNANSWERED { Err(RewardError::Failed(told)) } else { Ok(()) }
+        if self.unanswered.get() > MOST_UNANSWERED { Err(RewardError::Failed(message)) } else { Ok(()) }
     }
 
-    /// Asks once; a failure stops the program.
-    fn ask(&self, lines: &[String]) -> Result<Vec<f64>, Problem> {
+    /// Requests the rewards once; a failure stops the program.
+    fn request(&self, lines: &[String]) -> Result<Vec<f64>, Problem> {
         let mut slot = self.running.borrow_mut();
         let mut running = match slot.take() {
             Some(running) => running,
@@ -273,9 +273,9 @@ impl Running {
         let by_itself = self.child.try_wait().ok().flatten();
         self.kill();
         let status = by_itself.or_else(|| self.child.wait().ok().filter(|s| s.code().is_some()));
-        let mut told = problem;
+        let mut message = problem;
         if let Some(status) = status {
-            told += &format!(" ({status})");
+            message += &format!(" ({status})");
         }
         // What left the process group may hold the pipe open.
         let until = Instant::now() + LAST_WORDS;
@@ -285,9 +285,9 @@ impl Running {
         if self.complaints.is_finished()
             && let Some(said) = self.complaints.join().ok().filter(|said| !said.is_empty())
         {
-            told += &format!("; it said: {said}");
+            message += &format!("; it said: {said}");
         }
-        told
+        message
     }
 }
 
@@ -311,7 +311,7 @@ mod tests {
         (0..n).map(|i| format!("{{\"n\": {i}}}")).collect()
     }
 
-    fn ask(command: &str, n: usize) -> (Result<Vec<f64>, RewardError>, usize) {
+    fn request(command: &str, n: usize) -> (Result<Vec<f64>, RewardError>, usize) {
         let program = Program::new(command, Duration::from_millis(700));
         let found = program.score(&lines(n));
         (found, program.unanswered().0)
@@ -329,16 +329,16 @@ mod tests {
     #[test]
     fn bad_answers_cost_their_item_only() {
         let (values, unanswered) =
-            ask("while read -r line; do case \"$line\" in *1}) echo nonsense;; *) echo 2;; esac; done", 3);
+            request("while read -r line; do case \"$line\" in *1}) echo nonsense;; *) echo 2;; esac; done", 3);
         assert_eq!((values.unwrap(), unanswered), (vec![2.0, f64::NEG_INFINITY, 2.0], 1));
-        let (values, _) = ask("while read -r line; do echo nan; done", 2);
+        let (values, _) = request("while read -r line; do echo nan; done", 2);
         assert_eq!(values.unwrap(), [f64::NEG_INFINITY; 2]);
     }
 
     #[test]
     fn the_item_that_kills_it_is_found() {
         let (values, unanswered) =
-            ask("while read -r line; do case \"$line\" in *5}) exit 3;; *) echo 1;; esac; done", 8);
+            request("while read -r line; do case \"$line\" in *5}) exit 3;; *) echo 1;; esac; done", 8);
         let values = values.unwrap();
         assert_eq!(values.iter().filter(|v| **v == 1.0).count(), 7);
         assert_eq!((values[5], unanswered), (f64::NEG_INFINITY, 1));
@@ -347,19 +347,19 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_started_again() {
         let (values, unanswered) =
-            ask("while read -r line; do case \"$line\" in *2}) sleep 5;; *) echo 1;; esac; done", 4);
+            request("while read -r line; do case \"$line\" in *2}) sleep 5;; *) echo 1;; esac; done", 4);
         assert_eq!((values.unwrap()[2], unanswered), (f64::NEG_INFINITY, 1));
     }
 
     #[test]
     fn a_program_that_never_answers_says_why() {
-        let message = |command| ask(command, 2).0.unwrap_err().to_string();
+        let message = |command| request(command, 2).0.unwrap_err().to_string();
         let missing = message("no-such-program-anywhere");
         assert!(missing.contains("has given no answer") && missing.contains("127"), "{missing}");
         let dead = message("echo broken model >&2; exit 4");
         assert!(dead.contains("broken model") && dead.contains("4"), "{dead}");
         assert!(message("cat > /dev/null; sleep 5").contains("flush"), "a silent one");
-        let wrong = ask("while read -r line; do echo x; done", 100).0.unwrap_err().to_string();
+        let wrong = request("while read -r line; do echo x; done", 100).0.unwrap_err().to_string();
         assert!(wrong.contains("without a number") || wrong.contains("no answer"), "{wrong}");
     }
 
@@ -391,11 +391,11 @@ mod tests {
     #[test]
     fn nothing_is_waited_for_beyond_the_timeout() {
         let start = Instant::now();
-        let (found, _) = ask("sleep 60 & exit 0", 2);
+        let (found, _) = request("sleep 60 & exit 0", 2);
         assert!(found.is_err());
-        let (found, _) = ask("exec <&-; sleep 60", 20_000);
+        let (found, _) = request("exec <&-; sleep 60", 20_000);
         assert!(found.is_err());
-        let (found, _) = ask("i=0; while [ $i -lt 20000 ]; do echo 1; i=$((i+1)); done; sleep 60", 20_000);
+        let (found, _) = request("i=0; while [ $i -lt 20000 ]; do echo 1; i=$((i+1)); done; sleep 60", 20_000);
         assert!(found.is_err());
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
@@ -404,7 +404,7 @@ mod tests {
     fn what_the_program_started_ends_with_it() {
         let mark = tempfile::NamedTempFile::new().unwrap();
         let command = format!("(while :; do date > '{}'; sleep 0.05; done) & cat > /dev/null", mark.path().display());
-        assert!(ask(&command, 1).0.is_err());
+        assert!(request(&command, 1).0.is_err());
         thread::sleep(Duration::from_millis(200));
         std::fs::write(mark.path(), "").unwrap();
         thread::sleep(Duration::from_millis(300));

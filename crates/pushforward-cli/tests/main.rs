@@ -99,8 +99,8 @@ fn a_run_leaves_what_every_other_command_needs() {
     let dir = workplace();
     let out = train(dir.path(), 40, "run", &[]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let told = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(told.contains("kl_true_joint") && told.contains("NFE 1"), "{told}");
+    let output = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(output.contains("kl_true_joint") && output.contains("NFE 1"), "{output}");
     for file in
         ["recipe.toml", "metrics.jsonl", "report.json", "samples/final-nfe1.txt", "checkpoints/last.safetensors"]
     {
@@ -136,7 +136,7 @@ fn molecules_are_described_with_what_was_refused() {
     let chains: String = (1..=30).map(|n| format!("{}O chain {n}\n", "C".repeat(n))).collect();
     std::fs::write(dir.path().join("chains.smi"), chains + "CC(C)(C)(C)C\n[Na+].[Cl-]\nC[N+](=O)[O-]\n")
         .expect("written");
-    let told = succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]);
+    let output = succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]);
     for part in [
         "molecules: graph of up to 31 nodes",
         "accepted 31 of 33",
@@ -144,10 +144,10 @@ fn molecules_are_described_with_what_was_refused() {
         "1  not one component",
         "atoms C O N+1 O-1",
     ] {
-        assert!(told.contains(part), "{part}\n{told}");
+        assert!(output.contains(part), "{part}\n{output}");
     }
-    assert!(told.lines().last().is_some_and(|line| line.starts_with("CC")), "{told}");
-    assert_eq!(succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]), told);
+    assert!(output.lines().last().is_some_and(|line| line.starts_with("CC")), "{output}");
+    assert_eq!(succeed(dir.path(), &["data", "info", "chains.smi", "--data-dir", "."]), output);
     let small = succeed(dir.path(), &["data", "info", "small-molecules"]);
     assert!(small.contains("accepted 5452"), "{small}");
     assert!(refuse(dir.path(), &["data", "info", "qm9", "--data-dir", "."], 2).contains("data fetch qm9"));
@@ -160,8 +160,8 @@ fn an_interrupted_and_resumed_run_equals_an_uninterrupted_one() {
     // The schedule follows the length of the run, so the first part has the whole length and is stopped by time.
     let stopped = train(dir.path(), 300, "parts", &["--no-eval", "--max-minutes", "0.003"]);
     assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
-    let told = String::from_utf8_lossy(&stopped.stderr).into_owned();
-    assert!(told.contains("--resume"), "{told}");
+    let output = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert!(output.contains("--resume"), "{output}");
     succeed(dir.path(), &["train", "--resume", "parts", "--no-eval", "--device", "cpu"]);
     for name in ["last.safetensors", "best.safetensors"] {
         assert!(weights(dir.path(), "whole", name) == weights(dir.path(), "parts", name), "{name} differs");
@@ -232,14 +232,18 @@ fn broken_checkpoints_are_told_apart() {
     assert!(train(dir.path(), 10, "run", &["--no-eval"]).status.success());
     let good = weights(dir.path(), "run", "last.safetensors");
     let path = dir.path().join("broken.safetensors");
-    let told = |bytes: &[u8]| {
+    let output = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("a file");
         refuse(dir.path(), &["sample", "broken.safetensors"], 2)
     };
     let mut oversized = good.clone();
     oversized[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    let messages =
-        [told(&good[..good.len() / 2]), told(&[]), told(&oversized), told(b"not a checkpoint at all, but long enough")];
+    let messages = [
+        output(&good[..good.len() / 2]),
+        output(&[]),
+        output(&oversized),
+        output(b"not a checkpoint at all, but long enough"),
+    ];
     for (i, message) in messages.iter().enumerate() {
         assert!(message.contains("broken.safetensors"), "{message}");
         assert!(!messages[..i].contains(message), "two kinds of damage read the same: {message}");

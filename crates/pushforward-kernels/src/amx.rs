@@ -98,7 +98,7 @@ impl Panels {
         run(depth * columns / 4, pieces, |(i, out)| {
             let first = i * BLOCK;
             // SAFETY: the caller's entries, room for the whole depth, and the processor has AVX-512.
-            unsafe { lay_out(b.from(first, 0), [BLOCK.min(columns - first), depth], parts, out, true) };
+            unsafe { pack(b.from(first, 0), [BLOCK.min(columns - first), depth], parts, out, true) };
         });
         Self { lines, depth, columns, parts }
     }
@@ -160,7 +160,7 @@ unsafe fn multiply_on(unit: Unit, out: *mut f32, width: usize, m: usize, a: Matr
     for row in (0..m).step_by(BLOCK) {
         let rows = BLOCK.min(m - row);
         // SAFETY: the caller's entries, and room for the whole depth.
-        unsafe { lay_out(a.from(row, 0), [rows, b.depth], b.parts, &mut strip, false) };
+        unsafe { pack(a.from(row, 0), [rows, b.depth], b.parts, &mut strip, false) };
         for (column, panel) in (0..b.columns).step_by(BLOCK).zip(b.lines.chunks(size.max(1)).chain([&[][..]])) {
             let columns = BLOCK.min(b.columns - column);
             let whole = rows == BLOCK && columns == BLOCK;
@@ -247,17 +247,11 @@ unsafe fn square(
 /// # Safety
 /// `lines` rows of `depth` numbers lie in the slice of `x`, and the processor has AVX512-BF16.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16")]
-unsafe fn lay_out(
-    x: Matrix<'_>,
-    [lines, depth]: [usize; 2],
-    parts: usize,
-    out: &mut [MaybeUninit<Line>],
-    second: bool,
-) {
+unsafe fn pack(x: Matrix<'_>, [lines, depth]: [usize; 2], parts: usize, out: &mut [MaybeUninit<Line>], second: bool) {
     assert!(x.row == 1 || x.column == 1, "numbers side by side along the depth or across it");
     // Numbers contiguous along the depth give tiles of lines, numbers contiguous across it tiles of pairs; if the
     // factor needs the other kind, the tile is transposed.
-    let turned = (x.column == 1) == second;
+    let transposed = (x.column == 1) == second;
     let mut own = [const { MaybeUninit::<Line>::uninit() }; 2 * SIDE];
     let blocks = out.chunks_exact_mut(parts * 2 * SIDE).zip((0..depth).step_by(BLOCK));
     for (out, first) in blocks {
@@ -268,13 +262,13 @@ unsafe fn lay_out(
             // SAFETY: the caller's numbers, and room for a tile of every part.
             unsafe {
                 let tiles = [0, parts - 1].map(|part| out.as_mut_ptr().add(place(part)));
-                let to = if turned { [0, SIDE].map(|row| own.as_mut_ptr().add(row)) } else { tiles };
+                let to = if transposed { [0, SIDE].map(|row| own.as_mut_ptr().add(row)) } else { tiles };
                 if x.column == 1 {
                     along(start, size, x.row, to, parts);
                 } else {
                     across(start, size, x.column, to, parts);
                 }
-                if turned {
+                if transposed {
                     (0..parts).for_each(|part| transpose(to[part], tiles[part]));
                 }
             }

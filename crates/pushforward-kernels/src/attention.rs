@@ -219,7 +219,7 @@ impl<'a> Layout<'a> {
                 } else {
                     let half = self.head / 2;
                     let [cos, sin] = [self.cos, self.sin].map(|x| &x[position * half..][..half]);
-                    turn(row, out, cos, sin, scale);
+                    rotate(row, out, cos, sin, scale);
                 }
             }
             // SAFETY: both branches write every row.
@@ -244,7 +244,7 @@ impl<'a> Layout<'a> {
                 } else {
                     let half = self.head / 2;
                     let [cos, sin] = [self.cos, self.sin].map(|x| &x[position * half..][..half]);
-                    turn_back(row, out, cos, sin, scale);
+                    rotate_back(row, out, cos, sin, scale);
                 }
             }
         }
@@ -477,7 +477,7 @@ simd! {
 }
 simd! {
     /// `(a, b) -> (a cos - b sin, b cos + a sin)` of the halves of a row.
-    fn turn(row: &[f32], out: &mut [Slot], cos: &[f32], sin: &[f32], scale: f32) {
+    fn rotate(row: &[f32], out: &mut [Slot], cos: &[f32], sin: &[f32], scale: f32) {
         let half = cos.len();
         let (a, b) = (&row[..half], &row[half..2 * half]);
         let (first, second) = out.split_at_mut(half);
@@ -489,8 +489,8 @@ simd! {
     }
 }
 simd! {
-    /// The transpose of `turn`.
-    fn turn_back(row: &[f32], out: &mut [Slot], cos: &[f32], sin: &[f32], scale: f32) {
+    /// The transpose of `rotate`.
+    fn rotate_back(row: &[f32], out: &mut [Slot], cos: &[f32], sin: &[f32], scale: f32) {
         let half = cos.len();
         let (a, b) = (&row[..half], &row[half..2 * half]);
         let (first, second) = out.split_at_mut(half);

@@ -228,24 +228,24 @@ impl Geometry {
     }
 
     /// Width of a padded image.
-    fn framed(&self) -> usize {
+    fn padded_width(&self) -> usize {
         self.image[1] + 2 * self.padding
     }
 
     /// Buffer for a padded image, channels last, filled with zeros.
     fn room(&self) -> Vec<f32> {
-        vec![0.0; (self.image[0] + 2 * self.padding) * self.framed() * self.channels]
+        vec![0.0; (self.image[0] + 2 * self.padding) * self.padded_width() * self.channels]
     }
 
     /// Range of a line of the image within the padded image.
     fn inside(&self, line: usize) -> Range<usize> {
-        let start = ((line + self.padding) * self.framed() + self.padding) * self.channels;
+        let start = ((line + self.padding) * self.padded_width() + self.padding) * self.channels;
         start..start + self.image[1] * self.channels
     }
 
     /// Range of a line of a patch within the padded image.
     fn seen(&self, [row, column]: [usize; 2], line: usize) -> Range<usize> {
-        let start = ((row * self.stride + line) * self.framed() + column * self.stride) * self.channels;
+        let start = ((row * self.stride + line) * self.padded_width() + column * self.stride) * self.channels;
         start..start + self.line()
     }
 
@@ -275,12 +275,12 @@ impl Geometry {
         let (image, grid) = (self.channels * self.pixels(), self.grid * positions);
         let jobs = pieces(images, share * image).zip(pieces_mut(&mut out, share * grid));
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(images, out)| {
-            let (mut framed, mut patches, mut lifted) = (self.room(), Vec::new(), slots(grid));
+            let (mut padded, mut patches, mut lifted) = (self.room(), Vec::new(), slots(grid));
             for (image, out) in images.chunks(image).zip(out.chunks_mut(grid)) {
-                frame(self, image, &mut framed);
+                pad(self, image, &mut padded);
                 for rows in self.stretches(patch) {
                     patches.clear();
-                    unfold(self, &framed, rows.clone(), 0..self.kernel, &mut patches);
+                    unfold(self, &padded, rows.clone(), 0..self.kernel, &mut patches);
                     let (m, start) = (rows.len() * self.places[1], rows.start * self.places[1] * self.grid);
                     let lifted = &mut lifted[start..][..m * self.grid];
                     add_to_rows(filled(lifted, m, Matrix::rows(&patches, patch), &weight), bias);
@@ -304,19 +304,19 @@ impl Geometry {
         let share = self.batch.div_ceil(SHARES).max(1);
         let jobs = pieces(grids, share * grid).zip(pieces_mut(&mut out, share * image));
         run(self.work(), jobs.take(self.batch.div_ceil(share)), |(grids, out)| {
-            let (mut framed, mut patches) = (self.room(), Vec::new());
+            let (mut padded, mut patches) = (self.room(), Vec::new());
             for (grid, out) in grids.chunks(grid).zip(out.chunks_mut(image)) {
                 match bias {
-                    [] => framed.fill(0.0),
-                    _ => framed.chunks_exact_mut(bias.len()).for_each(|pixel| pixel.copy_from_slice(bias)),
+                    [] => padded.fill(0.0),
+                    _ => padded.chunks_exact_mut(bias.len()).for_each(|pixel| pixel.copy_from_slice(bias)),
                 }
                 for rows in self.stretches(patch) {
                     let (m, start) = (rows.len() * self.places[1], rows.start * self.places[1]);
                     patches.resize(m * patch, Slot::uninit());
                     let grid = Matrix::rows(grid, positions).transposed().from(start, 0);
-                    fold(self, filled(&mut patches, m, grid, &weight), rows, &mut framed);
+                    fold(self, filled(&mut patches, m, grid, &weight), rows, &mut padded);
                 }
-                unframe(self, &framed, out);
+                unpad(self, &padded, out);
             }
         });
         // SAFETY: there is a job for every batch entry, and it writes all pixels of all channels.
@@ -341,20 +341,20 @@ impl Geometry {
             let mut patches = Vec::new();
             for (images, grids) in images.chunks(bunch * image).zip(grids.chunks(bunch * grid)) {
                 rooms.truncate(images.len() / image);
-                rooms.iter_mut().zip(images.chunks_exact(image)).for_each(|(room, image)| frame(self, image, room));
-                let turned = transpose_each(grids, [self.grid, positions]);
+                rooms.iter_mut().zip(images.chunks_exact(image)).for_each(|(room, image)| pad(self, image, room));
+                let transposed_grids = transpose_each(grids, [self.grid, positions]);
                 for first in (0..self.kernel).step_by(lines) {
                     let lines = first..self.kernel.min(first + lines);
                     let width = lines.len() * self.line();
                     // A few rows at a time for a single image, all rows for several.
                     for rows in self.stretches(width * rooms.len()) {
                         patches.clear();
-                        for framed in &rooms {
-                            unfold(self, framed, rows.clone(), lines.clone(), &mut patches);
+                        for padded in &rooms {
+                            unfold(self, padded, rows.clone(), lines.clone(), &mut patches);
                         }
                         let start = rows.start * self.places[1] * self.grid;
                         let depth = patches.len() / width;
-                        let grid = Matrix::rows(&turned[start..], self.grid).transposed();
+                        let grid = Matrix::rows(&transposed_grids[start..], self.grid).transposed();
                         let patches = Factor::in_place(Matrix::rows(&patches, width), depth, width, self.precision);
                         gemm_add(&mut sum[first * self.line()..], patch, self.grid, grid, &patches);
                     }
@@ -368,12 +368,12 @@ impl Geometry {
 }
 
 /// Copies an image, channels last, into its padded buffer; a few channels at a time, each read as a sequential stream.
-fn frame(g: &Geometry, image: &[f32], framed: &mut [f32]) {
+fn pad(g: &Geometry, image: &[f32], padded: &mut [f32]) {
     for first in (0..g.channels).step_by(TOGETHER) {
         let channels = TOGETHER.min(g.channels - first);
         for line in 0..g.image[0] {
             let from = &image[first * g.pixels() + line * g.image[1]..];
-            let out = &mut framed[g.inside(line)][first..];
+            let out = &mut padded[g.inside(line)][first..];
             let sizes = [channels, g.image[1]];
             transpose((from, g.pixels()), sizes, (out, g.channels), |out, x| *out = x);
         }
@@ -381,32 +381,32 @@ fn frame(g: &Geometry, image: &[f32], framed: &mut [f32]) {
 }
 
 /// The pixels of a padded image, without the padding.
-fn unframe(g: &Geometry, framed: &[f32], image: &mut [Slot]) {
+fn unpad(g: &Geometry, padded: &[f32], image: &mut [Slot]) {
     for line in 0..g.image[0] {
-        let (from, out) = (&framed[g.inside(line)], &mut image[line * g.image[1]..]);
+        let (from, out) = (&padded[g.inside(line)], &mut image[line * g.image[1]..]);
         transpose((from, g.channels), [g.image[1], g.channels], (out, g.pixels()), put);
     }
 }
 
 simd! {
     /// The given lines of the patches at the given rows of the grid.
-    fn unfold(g: &Geometry, framed: &[f32], rows: Range<usize>, lines: Range<usize>, out: &mut Vec<f32>) {
+    fn unfold(g: &Geometry, padded: &[f32], rows: Range<usize>, lines: Range<usize>, out: &mut Vec<f32>) {
         out.reserve(rows.len() * g.places[1] * lines.len() * g.line());
         for row in rows {
             for column in 0..g.places[1] {
-                lines.clone().for_each(|line| out.extend_from_slice(&framed[g.seen([row, column], line)]));
+                lines.clone().for_each(|line| out.extend_from_slice(&padded[g.seen([row, column], line)]));
             }
         }
     }
 }
 simd! {
     /// The transpose of `unfold`: adds patches up at their pixels of the padded image.
-    fn fold(g: &Geometry, patches: &[f32], rows: Range<usize>, framed: &mut [f32]) {
+    fn fold(g: &Geometry, patches: &[f32], rows: Range<usize>, padded: &mut [f32]) {
         let mut lines = patches.chunks_exact(g.line());
         for row in rows {
             for column in 0..g.places[1] {
                 for (line, from) in (&mut lines).take(g.kernel).enumerate() {
-                    framed[g.seen([row, column], line)].iter_mut().zip(from).for_each(|(out, x)| *out += x);
+                    padded[g.seen([row, column], line)].iter_mut().zip(from).for_each(|(out, x)| *out += x);
                 }
             }
         }

@@ -24,7 +24,7 @@ use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 ///
 /// # Shapes
 /// - `x`: `[batch, entries, features]`
-/// - `node_mask`: `[batch, entries, 1]`, 1 for entries of the set, at least one per row, and 0 for padding
+/// - `mask`: `[batch, entries, 1]`, 1 for entries of the set, at least one per row, and 0 for padding
 /// - output: `[batch, 4 features]`
 ///
 /// # Panics
@@ -37,20 +37,20 @@ use super::{ValueTangent, contiguous, first_two, optional, pair, slice, tensor};
 ///
 /// let device = Device::flex();
 /// let x = Tensor::<3>::from_floats([[[1.0], [3.0], [2.0], [99.0]]], &device);
-/// let node_mask = Tensor::from_floats([[[1.0], [1.0], [1.0], [0.0]]], &device);
-/// let (y, _) = summaries((x, None), Some(node_mask));
+/// let mask = Tensor::from_floats([[[1.0], [1.0], [1.0], [0.0]]], &device);
+/// let (y, _) = summaries((x, None), Some(mask));
 /// assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [2.0, 1.0, 3.0, 1.0]);
 /// ```
-pub fn summaries((x, dx): ValueTangent<3>, node_mask: Option<Tensor<3>>) -> ValueTangent<2> {
+pub fn summaries((x, dx): ValueTangent<3>, mask: Option<Tensor<3>>) -> ValueTangent<2> {
     let [b, n, f] = x.dims();
     assert!(n > 0 && f > 0, "summaries of {n} entries of {f} features");
     if let Some(dx) = &dx {
         assert_eq!(dx.dims(), x.dims(), "a tangent has the shape of its value");
     }
-    if let Some(node_mask) = &node_mask {
-        assert_eq!(node_mask.dims(), [b, n, 1], "which entries of a set are there");
+    if let Some(mask) = &mask {
+        assert_eq!(mask.dims(), [b, n, 1], "the mask of the entries of a set is [batch, entries, 1]");
     }
-    pair(Dispatch::summarised(x.into_dispatch(), maybe(dx), maybe(node_mask)))
+    pair(Dispatch::summarised(x.into_dispatch(), maybe(dx), maybe(mask)))
 }
 
 /// Summaries as operations of a backend.
@@ -60,13 +60,13 @@ pub(super) trait PoolingOps: Backend {
     fn summarised(
         x: FloatTensor<Self>,
         #[extension_type] dx: Maybe<Self>,
-        #[extension_type] node_mask: Maybe<Self>,
+        #[extension_type] mask: Maybe<Self>,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>);
 }
 
 impl PoolingOps for Flex {
-    fn summarised(x: FlexTensor, dx: Maybe<Self>, node_mask: Maybe<Self>) -> (FlexTensor, Option<FlexTensor>) {
-        let inputs = [Some(x), dx.into_option(), node_mask.into_option()];
+    fn summarised(x: FlexTensor, dx: Maybe<Self>, mask: Maybe<Self>) -> (FlexTensor, Option<FlexTensor>) {
+        let inputs = [Some(x), dx.into_option(), mask.into_option()];
         first_two(forward(inputs.map(|x| x.map(contiguous))).0)
     }
 }
@@ -75,9 +75,9 @@ impl<C: CheckpointStrategy> PoolingOps for Autodiff<Flex, C> {
     fn summarised(
         x: FloatTensor<Self>,
         dx: Maybe<Self>,
-        node_mask: Maybe<Self>,
+        mask: Maybe<Self>,
     ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
-        let inputs = [Some(x), dx.into_option(), node_mask.into_option()];
+        let inputs = [Some(x), dx.into_option(), mask.into_option()];
         first_two(operation::<C, _, 3>(inputs, |inputs, _| forward(inputs), backward))
     }
 }
@@ -103,9 +103,7 @@ fn forward(inputs: [Option<FlexTensor>; 3]) -> (Vec<FlexTensor>, Kept) {
         .zip(pieces_mut(&mut out, 4 * f).zip(pieces_mut(&mut dout, 4 * f)))
         .zip(pieces_mut(&mut numbers, KEPT * f))
         .take(b);
-    run(b * n * f, jobs, |((((x, dx), node_mask), (out, dout)), numbers)| {
-        summarise([x, dx], node_mask, out, dout, numbers)
-    });
+    run(b * n * f, jobs, |((((x, dx), mask), (out, dout)), numbers)| summarise([x, dx], mask, out, dout, numbers));
     // SAFETY: a job for every set writes all of its summaries.
     let done = |buffer: Vec<Slot>| tensor(unsafe { written(buffer) }, [b, 4 * f].into());
     let outputs = std::iter::once(done(out)).chain(dual.then(|| done(dout))).collect();
@@ -127,11 +125,11 @@ fn backward(kept: Kept, gradients: Vec<Option<FlexTensor>>, wanted: [bool; 3]) -
         .zip(pieces(slice(&g), 4 * f).zip(pieces(optional(&h), 4 * f)))
         .zip(pieces_mut(&mut gx, n * f).zip(pieces_mut(&mut gdx, n * f)))
         .take(b);
-    run(b * n * f, jobs, |((((x, dx), (node_mask, numbers)), (g, h)), (gx, gdx))| {
+    run(b * n * f, jobs, |((((x, dx), (mask, numbers)), (g, h)), (gx, gdx))| {
         if h.is_empty() {
-            value_gradients(x, node_mask, numbers, g, gx);
+            value_gradients(x, mask, numbers, g, gx);
         } else {
-            dual_gradients([x, dx], node_mask, numbers, [g, h], gx, gdx);
+            dual_gradients([x, dx], mask, numbers, [g, h], gx, gdx);
         }
     });
     // SAFETY: a job for every set writes the gradients of all of its entries.
@@ -146,14 +144,14 @@ fn sizes(x: &FlexTensor) -> [usize; 3] {
 
 /// Whether an entry is unmasked; always true without a mask.
 #[inline(always)]
-fn there(node_mask: &[f32], i: usize) -> bool {
-    node_mask.get(i).is_none_or(|p| *p > 0.5)
+fn exists(mask: &[f32], i: usize) -> bool {
+    mask.get(i).is_none_or(|p| *p > 0.5)
 }
 
 /// Number of unmasked entries among `n`.
 #[inline(always)]
-fn count(node_mask: &[f32], n: usize) -> f32 {
-    (0..n).filter(|i| there(node_mask, *i)).count() as f32
+fn count(mask: &[f32], n: usize) -> f32 {
+    (0..n).filter(|i| exists(mask, *i)).count() as f32
 }
 
 /// Parts of equal length.
@@ -164,11 +162,11 @@ fn parts<const N: usize>(x: &[f32]) -> [&[f32]; N] {
 }
 
 simd! {
-    fn summarise(xs: [&[f32]; 2], node_mask: &[f32], out: &mut [Slot], dout: &mut [Slot], numbers: &mut [f32]) {
+    fn summarise(xs: [&[f32]; 2], mask: &[f32], out: &mut [Slot], dout: &mut [Slot], numbers: &mut [f32]) {
         let f = out.len() / 4;
-        let rows = || xs[0].chunks_exact(f).enumerate().filter(|(i, _)| there(node_mask, *i));
-        let tangents = || xs[1].chunks_exact(f).enumerate().filter(|(i, _)| there(node_mask, *i));
-        let count = count(node_mask, xs[0].len() / f);
+        let rows = || xs[0].chunks_exact(f).enumerate().filter(|(i, _)| exists(mask, *i));
+        let tangents = || xs[1].chunks_exact(f).enumerate().filter(|(i, _)| exists(mask, *i));
+        let count = count(mask, xs[0].len() / f);
         let (mean, rest) = numbers.split_at_mut(f);
         let (dmean, rest) = rest.split_at_mut(f);
         let (slope, rest) = rest.split_at_mut(f);
@@ -243,13 +241,13 @@ fn four(out: &mut [Slot], f: usize) -> [&mut [Slot]; 4] {
 }
 
 simd! {
-    fn value_gradients(x: &[f32], node_mask: &[f32], numbers: &[f32], g: &[f32], gx: &mut [Slot]) {
+    fn value_gradients(x: &[f32], mask: &[f32], numbers: &[f32], g: &[f32], gx: &mut [Slot]) {
         let f = g.len() / 4;
         let [mean, _, slope, _, least, largest] = parts::<KEPT>(numbers);
         let [gm, gmin, gmax, gs] = parts::<4>(g);
-        let share = 1.0 / count(node_mask, x.len() / f);
+        let share = 1.0 / count(mask, x.len() / f);
         for (i, (x, gx)) in x.chunks_exact(f).zip(gx.chunks_exact_mut(f)).enumerate() {
-            if !there(node_mask, i) {
+            if !exists(mask, i) {
                 gx.fill(Slot::new(0.0));
                 continue;
             }
@@ -263,17 +261,17 @@ simd! {
 }
 simd! {
     fn dual_gradients(
-        xs: [&[f32]; 2], node_mask: &[f32], numbers: &[f32], upstream: [&[f32]; 2], gx: &mut [Slot], gdx: &mut [Slot],
+        xs: [&[f32]; 2], mask: &[f32], numbers: &[f32], upstream: [&[f32]; 2], gx: &mut [Slot], gdx: &mut [Slot],
     ) {
         let f = upstream[0].len() / 4;
         let [mean, dmean, slope, bend, least, largest] = parts::<KEPT>(numbers);
         let [gm, gmin, gmax, gs] = parts::<4>(upstream[0]);
         let [hm, hmin, hmax, hs] = parts::<4>(upstream[1]);
-        let share = 1.0 / count(node_mask, xs[0].len() / f);
+        let share = 1.0 / count(mask, xs[0].len() / f);
         let rows = xs[0].chunks_exact(f).zip(xs[1].chunks_exact(f));
         let out = gx.chunks_exact_mut(f).zip(gdx.chunks_exact_mut(f));
         for (i, ((x, dx), (gx, gdx))) in rows.zip(out).enumerate() {
-            if !there(node_mask, i) {
+            if !exists(mask, i) {
                 gx.fill(Slot::new(0.0));
                 gdx.fill(Slot::new(0.0));
                 continue;

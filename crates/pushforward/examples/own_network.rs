@@ -3,7 +3,8 @@
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 use std::{error::Error, ops::ControlFlow, path::Path};
 
-use pushforward::data::synthetic::checker::{empirical, kl, table};
+use pushforward::data::synthetic::checker::{empirical, table};
+use pushforward::metrics::divergence::kl;
 use pushforward::nn::{LayerNorm, Modulation, PairEmbedding, TimeFeatures, gated};
 use pushforward::prelude::*;
 use serde::{Deserialize, Serialize};

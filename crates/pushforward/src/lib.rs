@@ -43,6 +43,7 @@ pub mod data;
 pub mod device;
 pub mod dual;
 pub mod flow_map;
+pub mod hash;
 pub mod metrics;
 pub mod nn;
 pub mod node_pairs;

@@ -26,4 +26,4 @@ pub use crate::run::{
 };
 pub use crate::setting::SettingError;
 pub use crate::train::objective::{LossParts, Objective, TrainStep};
-pub use crate::train::{TrainConfig, TrainRequest};
+pub use crate::train::{Progress, TrainConfig, TrainRequest};

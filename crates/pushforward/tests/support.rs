@@ -61,7 +61,11 @@ impl Fixtures {
     }
 
     /// Another folder of fixtures of the same form.
+    ///
+    /// # Panics
+    /// If there is no such folder: with a misspelt one, every golden test would be skipped.
     pub(crate) fn named(root: PathBuf) -> Self {
+        assert!(root.is_dir(), "PUSHFORWARD_GOLDEN names {}, which is not a folder", root.display());
         Self { root, named: true }
     }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// one is placed on purpose; a module may only use modules listed before it, so that dependencies are acyclic.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("rng", &[]),
+    ("hash", &[]),
     ("setting", &[]),
     ("tensor", &[]),
     ("params", &[]),
@@ -21,8 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nn", &["tensor", "dual", "node_pairs", "rng", "setting"]),
     ("bijector", &["nn", "dual", "tensor", "rng", "setting"]),
     ("chem", &[]),
-    ("data", &["chem", "node_pairs", "rng"]),
-    ("metrics", &["rng"]),
+    ("data", &["chem", "hash", "node_pairs", "rng"]),
+    ("metrics", &["hash", "rng"]),
     ("train", &["params", "rng", "setting"]),
     ("flow_map", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
@@ -36,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "data",
             "dual",
             "flow_map",
+            "hash",
             "metrics",
             "nn",
             "node_pairs",
@@ -129,7 +131,7 @@ fn leaves(tree: &str, prefix: &[String], found: &mut Vec<(ModulePath, String)>) 
 struct Graph {
     files: BTreeMap<ModulePath, String>,
     /// Re-exports of each `mod.rs`, by name.
-    passed_on: BTreeMap<ModulePath, BTreeMap<String, ModulePath>>,
+    reexports: BTreeMap<ModulePath, BTreeMap<String, ModulePath>>,
     edges: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -137,13 +139,13 @@ impl Graph {
     fn read(sources: &BTreeMap<String, String>) -> Self {
         let files: BTreeMap<ModulePath, String> =
             sources.keys().map(|file| (module_path(file), file.clone())).collect();
-        let mut graph = Self { files, passed_on: BTreeMap::new(), edges: BTreeMap::new() };
+        let mut graph = Self { files, reexports: BTreeMap::new(), edges: BTreeMap::new() };
         let texts: Vec<(String, String)> = sources.iter().map(|(file, text)| (file.clone(), code(text))).collect();
         for (file, text) in &texts {
             let here = module_path(file);
             for (path, name) in statements(text, true) {
                 if let Some(target) = graph.absolute(&path, &here) {
-                    graph.passed_on.entry(here.clone()).or_default().insert(name, target);
+                    graph.reexports.entry(here.clone()).or_default().insert(name, target);
                 }
             }
         }
@@ -185,8 +187,8 @@ impl Graph {
     fn file_of(&self, path: &[String], depth: usize) -> Option<String> {
         let length = (0..=path.len()).rev().find(|&n| self.files.contains_key(&path[..n]))?;
         let (module, rest) = path.split_at(length);
-        let passed = rest.first().and_then(|name| self.passed_on.get(module)?.get(name));
-        match passed.filter(|_| depth < 8) {
+        let reexported = rest.first().and_then(|name| self.reexports.get(module)?.get(name));
+        match reexported.filter(|_| depth < 8) {
             Some(target) => self.file_of(&[target, &rest[1..]].concat(), depth + 1),
             None if module.is_empty() => None,
             None => self.files.get(module).cloned(),
@@ -227,17 +229,17 @@ impl Graph {
     }
 
     /// Groups of files with cyclic dependencies.
-    fn circles(&self) -> Vec<Vec<&String>> {
+    fn cycles(&self) -> Vec<Vec<&String>> {
         let reached: BTreeMap<&String, BTreeSet<&String>> =
             self.edges.keys().map(|file| (file, self.reach(file))).collect();
-        let mut circles: Vec<Vec<&String>> = reached
+        let mut cycles: Vec<Vec<&String>> = reached
             .iter()
             .filter(|(file, seen)| seen.contains(*file))
             .map(|(file, seen)| seen.iter().copied().filter(|other| reached[other].contains(*file)).collect())
             .collect();
-        circles.sort();
-        circles.dedup();
-        circles
+        cycles.sort();
+        cycles.dedup();
+        cycles
     }
 }
 
@@ -292,17 +294,17 @@ fn no_arrow_between_modules_runs_up() {
 }
 
 #[test]
-fn no_files_use_each_other_in_a_circle() {
+fn no_files_use_each_other_in_a_cycle() {
     for root in [crate_root(), crate_root().join("../../pushforward-kernels/src")] {
         let graph = Graph::read(&sources(&root));
         assert!(graph.edges.values().map(BTreeSet::len).sum::<usize>() > 50, "the graph was read");
-        let circles = graph.circles();
-        assert!(circles.is_empty(), "{circles:#?}");
+        let cycles = graph.cycles();
+        assert!(cycles.is_empty(), "{cycles:#?}");
     }
 }
 
 #[test]
-fn circles_are_found() {
+fn cycles_are_found() {
     let sources = [
         ("lib.rs", "mod a;\nmod b;"),
         ("a/mod.rs", "mod one;\nmod two;\npub use self::two::Two;\nfn f() { one::g() }"),
@@ -314,8 +316,8 @@ fn circles_are_found() {
         ),
     ];
     let graph = Graph::read(&sources.map(|(file, text)| (file.to_owned(), text.to_owned())).into());
-    let circles = graph.circles();
-    assert_eq!(circles, [["a/two.rs", "b.rs"]]);
+    let cycles = graph.cycles();
+    assert_eq!(cycles, [["a/two.rs", "b.rs"]]);
     assert!(graph.edges["a/mod.rs"].contains("a/one.rs") && !graph.edges["a/mod.rs"].contains("a/two.rs"));
 }
 

@@ -14,7 +14,7 @@ use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
-use crate::molecule_files::Judged;
+use crate::molecule_files::CheckedMolecules;
 use crate::output;
 use crate::printer::Printer;
 use crate::progress::StageBar;
@@ -123,8 +123,8 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         }
         None => printer.result(&output::sketch(&samples.ids, &loaded.run.schema)),
     }
-    if let Some(judged) = Judged::new(&samples.ids, &loaded.run.schema) {
-        printer.note(&judged.summary());
+    if let Some(molecules) = CheckedMolecules::new(&samples.ids, &loaded.run.schema) {
+        printer.note(&molecules.summary());
     }
     let adaptive = if matches!(method, Sampler::Dopri5 { .. }) { " on average" } else { "" };
     printer.note(&format!(

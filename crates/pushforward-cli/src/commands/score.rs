@@ -52,11 +52,11 @@ pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
         let loaded = loaded.flow_map("score items").or_request()?;
         (score_items(args, &loaded, printer)?, loaded.run)
     };
-    tell(args, &run, &scores, target, printer)
+    report(args, &run, &scores, target, printer)
 }
 
 /// Writes and prints the results.
-fn tell(
+fn report(
     args: &ScoreArgs,
     run: &RunInfo,
     scores: &Scores,

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
-    let judge_classifier =
+    let second_classifier =
         args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
     let scorer = scorer(args, &loaded)?;
     let context = Context {
@@ -90,8 +90,8 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
         strength: args.strength,
         loaded: &loaded,
     };
-    let second = Context { classifier: judge_classifier.as_ref().or(classifier.as_ref()), ..context };
-    let judge = args.judge.as_deref().map(|text| Spec::new(text, second)).transpose().or_request()?;
+    let second_context = Context { classifier: second_classifier.as_ref().or(classifier.as_ref()), ..context };
+    let second_reward = args.judge.as_deref().map(|text| Spec::new(text, second_context)).transpose().or_request()?;
     let request = request(args, Constraints::of(&args.constraints, &loaded.run.schema)?, prefix);
     let mut bar = StageBar::new(printer);
     let plain =
@@ -106,11 +106,14 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let steered = steered.map_err(failure)?;
     total.program.as_ref().map_or(Ok(()), Program::finish).or_run()?;
     let rewards: Vec<f64> = steered.rewards.iter().map(|r| r / args.strength).collect();
-    let opinion = |judge: &Spec<'_>| Ok([judge.score(&before.ids)?, judge.score(&steered.samples.ids)?]);
-    let judged =
-        judge.as_ref().map(opinion).transpose().map_err(|e: RewardError| failure(SteerError::from(e).into()))?;
-    let result = Outcome { args, loaded: &loaded, before, before_rewards, steered, rewards, judged };
-    result.tell(&total, printer)?;
+    let score_both = |spec: &Spec<'_>| Ok([spec.score(&before.ids)?, spec.score(&steered.samples.ids)?]);
+    let second_rewards = second_reward
+        .as_ref()
+        .map(score_both)
+        .transpose()
+        .map_err(|e: RewardError| failure(SteerError::from(e).into()))?;
+    let result = Outcome { args, loaded: &loaded, before, before_rewards, steered, rewards, second_rewards };
+    result.print(&total, printer)?;
     let stopped = result.steered.stopped.clone();
     stopped.map_or(Ok(()), |error| {
         let done = result.rewards.len();
@@ -187,12 +190,13 @@ struct Outcome<'a> {
     before_rewards: Vec<f64>,
     steered: Steered,
     rewards: Vec<f64>,
-    /// The second opinion before and after.
-    judged: Option<[Vec<f64>; 2]>,
+    /// Rewards of the second opinion (`--judge`), before and after.
+    second_rewards: Option<[Vec<f64>; 2]>,
 }
 
 impl Outcome<'_> {
-    fn tell(&self, total: &Total<'_>, printer: Printer) -> Result<(), Failure> {
+    /// Writes the files that were asked for and prints the results.
+    fn print(&self, total: &Total<'_>, printer: Printer) -> Result<(), Failure> {
         let (args, schema) = (self.args, &self.loaded.run.schema);
         if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
             output::save(&self.steered.samples, schema, path)?;
@@ -201,9 +205,13 @@ impl Outcome<'_> {
         if let Some(folder) = &args.pictures {
             self.pictures(folder, printer)?;
         }
-        let barren = self.steered.populations.iter().filter(|p| p.log_z == Some(f64::NEG_INFINITY)).count();
-        if barren > 0 {
-            printer.warn(&format!("{barren} populations had no particle of any weight and gave no samples"));
+        let weightless = self.steered.populations.iter().filter(|p| p.log_z == Some(f64::NEG_INFINITY)).count();
+        if weightless > 0 {
+            printer.warn(&format!(
+                "{weightless} of {} populations gave no samples: the reward of every particle was minus infinity; take \
+                 more --particles or a smaller --strength, or give bad samples a finite reward",
+                self.steered.populations.len()
+            ));
         }
         let (unanswered, problem) = total.program.as_ref().map_or((0, String::new()), Program::unanswered);
         if unanswered > 0 {
@@ -266,7 +274,7 @@ impl Outcome<'_> {
             }
         };
         sides(["reward_mean", "satisfied"], [&self.before_rewards, &self.rewards], args.target);
-        if let Some([before, after]) = &self.judged {
+        if let Some([before, after]) = &self.second_rewards {
             sides(["judge_mean", "judge_satisfied"], [before, after], args.judge_target);
         }
         let rows = [

@@ -11,8 +11,8 @@ use pushforward::run::{
     self, Data, Event, Loaded, Model, Preview, Recipe, TrainOptions, Trained, TrainedAef, TrainedClassifier,
     TrainedFlowMap, checkpoint_file, preview_request,
 };
-use pushforward::train::EndReason;
 use pushforward::train::checkpoint::Resume;
+use pushforward::train::{EndReason, Progress};
 
 use super::{eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request};
 use crate::args::TrainArgs;
@@ -100,23 +100,23 @@ impl Run {
             None => Goal::Steps(config.steps),
         };
         let per_step = (config.batch as u64 * config.accumulate) as f64;
-        let (mut bar, mut log, mut trouble) = (None, None, None);
+        let (mut bar, mut log, mut error) = (None, None, None);
         let trained = run::train(&self.recipe, &self.data, options, &mut |event| {
-            let told = match event {
+            let reported = match event {
                 Event::Start { parameters, examples } => self.start(resumed_at, parameters, examples).map(|opened| {
                     bar = Some(TrainBar::new(goal, printer));
                     log = Some(opened);
                 }),
                 other => {
                     let (bar, log) = (bar.as_mut().expect("the run has started"), log.as_mut().expect("likewise"));
-                    self.tell(other, bar, log, per_step, &schema)
+                    self.report(other, bar, log, per_step, &schema)
                 }
             };
-            match told {
+            match reported {
                 Ok(()) if !interrupted() => ControlFlow::Continue(()),
                 Ok(()) => ControlFlow::Break(()),
                 Err(failure) => {
-                    trouble = Some(failure);
+                    error = Some(failure);
                     ControlFlow::Break(())
                 }
             }
@@ -124,7 +124,7 @@ impl Run {
         if let Some(bar) = bar {
             bar.finish();
         }
-        if let Some(failure) = trouble {
+        if let Some(failure) = error {
             return Err(failure);
         }
         let trained = trained?;
@@ -153,7 +153,8 @@ impl Run {
         RunLog::open(&self.folder, resumed_at.unwrap_or(0))
     }
 
-    fn tell(
+    /// Passes an event on to the progress bar, the log and the folder of the run.
+    fn report(
         &self,
         event: Event<'_>,
         bar: &mut TrainBar,
@@ -162,11 +163,11 @@ impl Run {
         schema: &pushforward::data::Schema,
     ) -> Result<(), Failure> {
         match event {
-            Event::Step(report) => {
+            Event::Progress(Progress::Step(report)) => {
                 bar.update(report.step, report.loss, report.examples_per_second / per_step);
                 if report.details.is_some() { log.step(report) } else { Ok(()) }
             }
-            Event::Validation { step, values, best } => {
+            Event::Progress(Progress::Validation { step, values, best }) => {
                 let list: Vec<String> = values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
                 let mark = if best { " (best)" } else { "" };
                 bar.note(&format!("step {step}: validation {}{mark}", list.join(", ")));
@@ -182,7 +183,7 @@ impl Run {
                 sketch.save(&self.folder)?;
                 log.sketch(step, &sketch)
             }
-            Event::Start { .. } | Event::Checkpoint { .. } => Ok(()),
+            Event::Start { .. } | Event::Progress(Progress::Checkpoint { .. }) => Ok(()),
         }
     }
 

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::HumanCount;
+use pushforward::hash::sha256_of;
 
 use crate::archive::check_content;
-use crate::files::{FilesError, sha256_hex};
+use crate::files::FilesError;
 use crate::sources::Content;
 
 /// Tries at one mirror, each resuming the last one.
@@ -165,7 +166,7 @@ pub(crate) fn verify(request: &Request, file: &mut (impl Read + Seek)) -> io::Re
     if let Some(expected) = request.bytes.filter(|expected| *expected != found) {
         return Ok(Err(Problem::Size { expected, found }));
     }
-    let found = sha256_hex(file)?;
+    let found = sha256_of(file)?;
     if let Some(expected) = request.sha256.filter(|expected| *expected != found) {
         return Ok(Err(Problem::Checksum { expected: expected.to_string(), found }));
     }

@@ -1,5 +1,7 @@
 //! Downloads from a server of this process: whole, resumed, broken off, damaged.
 
+use pushforward::hash;
+
 use super::*;
 use crate::test_server::{Reply, Server, closed_port, connection};
 
@@ -22,7 +24,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let sha256 = sha256_hex(&mut &content()[..]).unwrap();
+        let sha256 = hash::sha256([content()]);
         Self { folder: tempfile::tempdir().unwrap(), bytes: Some(300_000), sha256: Some(sha256) }
     }
 
@@ -188,7 +190,7 @@ fn compressed_files_are_kept_compressed() {
 }
 
 #[test]
-fn wrong_content_is_deleted_and_told() {
+fn wrong_content_is_deleted_and_reported() {
     let mut other = content();
     other[5] ^= 1;
     let (case, server) = (Case::new(), Server::start(vec![Reply::File(other)]));

@@ -113,8 +113,8 @@ fn images_go_through_the_model_into_pictures_and_tables() {
     train(dir.path(), "run", &[]);
     pictures(&path("in"));
     // Tiles of 64 pixels with lines of 2 around them.
-    let told = succeed(dir.path(), &["reconstruct", "run", "-n", "5", "--out", "pairs.png"]);
-    assert!(told.contains("reconstruction_mse") && told.contains('[') && told.contains("pairs.png"), "{told}");
+    let output = succeed(dir.path(), &["reconstruct", "run", "-n", "5", "--out", "pairs.png"]);
+    assert!(output.contains("reconstruction_mse") && output.contains('[') && output.contains("pairs.png"), "{output}");
     assert_eq!(size("pairs.png"), (5 * 66 + 2, 2 * 66 + 2));
     succeed(dir.path(), &["reconstruct", "run", "-n", "40", "--out", "pairs.safetensors"]);
     let both = ["originals", "reconstructions"].map(|name| (name.to_owned(), vec![40, 1, 16, 16]));

@@ -86,7 +86,7 @@ fn constraints_hold_and_contradictions_are_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_program_of_the_users_own_is_asked_and_its_failures_are_told() {
+fn a_program_of_the_users_own_is_asked_and_its_failures_are_reported() {
     let place = workplace();
     let folder = place.path();
     model(folder);
@@ -97,6 +97,13 @@ fn a_program_of_the_users_own_is_asked_and_its_failures_are_told() {
     let some = "while read -r line; do case \"$line\" in *'[3,'*) echo what;; *) echo 1;; esac; done";
     let out = run(folder, &["steer", "run", "--program", some, "--method", "best-of", "-n", "4", "--json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    // Populations of one particle, every other one of which has the reward minus infinity.
+    let half = "i=0; while read -r line; do i=$((i+1)); if [ $((i % 2)) = 0 ]; then echo 1; else echo -inf; fi; done";
+    let args = ["steer", "run", "--program", half, "--method", "resample", "--particles", "1", "-n", "4", "--json"];
+    let out = run(folder, &args);
+    let warning = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success() && warning.contains("2 of 4 populations gave no samples"), "{warning}");
+    assert!(warning.contains("minus infinity; take more --particles"), "{warning}");
     let dead = refuse(folder, &["steer", "run", "--program", "echo no model >&2; exit 3", "--timeout", "5"], 1);
     assert!(dead.contains("has given no answer") && dead.contains("no model"), "{dead}");
     // Ends for good in the middle: what was finished is written, and the exit code says that it is not all.
@@ -104,8 +111,8 @@ fn a_program_of_the_users_own_is_asked_and_its_failures_are_told() {
                 if [ $i -gt 120 ]; then touch burnt; exit 9; fi; echo 1; done";
     let args =
         ["steer", "run", "--program", fuse, "--method", "best-of", "-n", "40", "--batch", "16", "--out", "part.csv"];
-    let told = refuse(folder, &args, 1);
-    assert!(told.contains("samples were finished and are kept"), "{told}");
+    let message = refuse(folder, &args, 1);
+    assert!(message.contains("samples were finished and are kept"), "{message}");
     let rows = fs::read_to_string(folder.join("part.csv")).expect("the finished samples").lines().count();
     assert!((2..41).contains(&rows), "{rows}");
 }

@@ -98,14 +98,14 @@ pub struct Expansion {
 
 /// The encoder's output for a batch, from which latents are drawn.
 #[derive(Clone, Debug)]
-pub struct Belief {
+pub struct LatentDistribution {
     mean: Tensor<2>,
     scale: Tensor<2>,
     /// `W h + b` of an expansion.
     core: Option<Tensor<2>>,
 }
 
-impl Belief {
+impl LatentDistribution {
     /// Every row repeated `times` times, the copies of a row next to each other.
     #[must_use]
     pub fn repeat(self, times: usize) -> Self {
@@ -168,25 +168,25 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     }
 
     /// The encoder's output.
-    pub fn belief(&self, h: Tensor<2>) -> Belief {
+    pub fn latent_distribution(&self, h: Tensor<2>) -> LatentDistribution {
         let core = match &self.recognition {
             Recognition::Expansion(expansion) => Some(expansion.map.forward(h.clone().into()).value),
             Recognition::Posterior(_) => None,
         };
         let (mean, scale) = self.encoder.forward(h);
-        Belief { mean, scale, core }
+        LatentDistribution { mean, scale, core }
     }
 
     /// The latent for noise `xi` times the scale `noise`.
     ///
     /// # Shapes
     /// - `xi`: `[batch, d]`
-    pub fn draw(&self, belief: Belief, xi: Tensor<2>, noise: f64) -> Draw {
-        let Belief { mean, scale, core } = belief;
+    pub fn draw(&self, distribution: LatentDistribution, xi: Tensor<2>, noise: f64) -> Draw {
+        let LatentDistribution { mean, scale, core } = distribution;
         let affine = row_sum(scale.clone().log());
         match &self.recognition {
             Recognition::Expansion(expansion) => {
-                let w = core.expect("the belief of an expansion has a core") + xi * noise;
+                let w = core.expect("the distribution of an expansion has a core") + xi * noise;
                 let (w, ladj) = expansion.core.forward_and_ladj(w);
                 Draw { z: mean + scale * w, log_volume: ladj + affine }
             }
@@ -205,9 +205,9 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
 
     /// The code of an image: the latent at noise zero.
     pub fn code(&self, h: Tensor<2>) -> Tensor<2> {
-        let belief = self.belief(h);
-        let xi = belief.mean.zeros_like();
-        self.draw(belief, xi, 0.0).z
+        let distribution = self.latent_distribution(h);
+        let xi = distribution.mean.zeros_like();
+        self.draw(distribution, xi, 0.0).z
     }
 
     /// `log p(z)` in nats.
@@ -223,7 +223,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     pub fn bound(&self, images: &Prepared, xi: Tensor<2>) -> Bound {
         let (k, noise) = (self.draws, self.noise());
         let [batch, d] = [images.h.dims()[0], xi.dims()[1]];
-        let draw = self.draw(self.belief(images.h.clone()).repeat(k), xi.clone(), noise);
+        let draw = self.draw(self.latent_distribution(images.h.clone()).repeat(k), xi.clone(), noise);
         let output = self.decoder.forward(draw.z.clone());
         let joint = output.log_density(&repeat_images(images, k)) + self.log_prior(draw.z.clone());
         let value = match &self.recognition {
@@ -271,10 +271,10 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     /// Sets all data-dependent initial parameters from a batch `x`, `[batch, n]`, with noise `xi`, `[batch, d]`.
     pub fn initialise(&mut self, x: Tensor<2>, xi: Tensor<2>) {
         let h = self.preprocessing.initialise(x);
-        let Belief { mean, scale, core } = self.belief(h);
+        let LatentDistribution { mean, scale, core } = self.latent_distribution(h);
         let z = match &mut self.recognition {
             Recognition::Expansion(expansion) => {
-                let w = core.expect("the belief of an expansion has a core") + xi * expansion.noise;
+                let w = core.expect("the distribution of an expansion has a core") + xi * expansion.noise;
                 mean + scale * expansion.core.initialise(w)
             }
             Recognition::Posterior(flow) => flow.initialise_inverse(mean + scale * xi),

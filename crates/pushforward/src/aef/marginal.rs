@@ -169,13 +169,13 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
                 (from_host(&z, [batch * k, d], &images.h), log_proposal)
             }
             (None, Proposal::Recognition { noise: scale }) => {
-                let belief = model.belief(images.h.clone());
+                let distribution = model.latent_distribution(images.h.clone());
                 let d = model.code(images.h.clone().narrow(0, 0, 1)).dims()[1];
                 let scale = scale.unwrap_or_else(|| model.noise());
                 assert!(scale > 0.0, "recognition without noise proposes a single point: set a scale of the noise");
                 let xi: Vec<f64> = noise.iter_mut().flat_map(|s| s.normals(k * d)).map(f64::from).collect();
                 let xi = from_host(&xi, [batch * k, d], &images.h);
-                let draw = model.draw(belief.repeat(k), xi.clone(), scale);
+                let draw = model.draw(distribution.repeat(k), xi.clone(), scale);
                 let log_q = to_host(&model.log_recognition(&draw, xi, scale));
                 (draw.z, log_q)
             }

@@ -64,6 +64,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
     /// # Panics
     /// If the number of pixels is not a multiple of `count`, or `count` is 0.
     pub fn images(&self, pixels: &[f32], count: usize) -> Tensor<2> {
+        assert!(count > 0, "axis 0 of the images: {} pixels are of at least 1 image, not of 0", pixels.len());
         let n = pixels.len() / count;
         assert_eq!(pixels.len(), count * n, "{count} images of one size have a multiple of {count} pixels");
         from_f32(pixels, [count, n], &self.preprocessing().norm.shift.val())
@@ -218,6 +219,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Vec<f32> {
         assert!(self.generates(), "an autoencoder has no prior to draw from");
+        assert!(request.batch > 0, "`batch`, the number of images per pass, is at least 1, found 0");
         let n = shape.numel();
         let d = if matches!(self, Self::Flow(_)) { n } else { latent };
         let m = if request.deviations { self.deviations(n, d) } else { 0 };

@@ -27,6 +27,7 @@ use crate::tensor::to_host;
 /// If `x` has no rows.
 pub fn principal_axes(x: &Tensor<2>, count: usize) -> Vec<Vec<f64>> {
     let [batch, n] = x.dims();
+    assert!(batch > 0, "axis 0 of `x`: principal axes need at least 1 row, found 0");
     let mut rows = to_host(x);
     for column in 0..n {
         let mean = (0..batch).map(|i| rows[i * n + column]).sum::<f64>() / batch as f64;
@@ -53,6 +54,12 @@ pub fn principal_axes(x: &Tensor<2>, count: usize) -> Vec<Vec<f64>> {
 mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
+
+    #[test]
+    #[should_panic(expected = "axis 0 of `x`: principal axes need at least 1 row, found 0")]
+    fn no_rows_have_no_axes() {
+        principal_axes(&Tensor::zeros([0, 3], &Device::flex()), 1);
+    }
 
     #[test]
     fn axes_of_points_on_a_plane() {

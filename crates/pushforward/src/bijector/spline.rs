@@ -83,7 +83,7 @@ impl Knots {
 }
 
 impl Piece {
-    fn bend(&self) -> Tensor<2> {
+    fn slope_excess(&self) -> Tensor<2> {
         self.right.clone() + self.left.clone() - self.s.clone() * 2.0
     }
 
@@ -91,7 +91,7 @@ impl Piece {
     fn at(&self, u: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let rest = u.clone().neg() + 1.0;
         let q = u.clone() * rest.clone();
-        let below = self.s.clone() + self.bend() * q.clone();
+        let below = self.s.clone() + self.slope_excess() * q.clone();
         let above = self.h.clone() * (self.s.clone() * u.clone() * u.clone() + self.left.clone() * q.clone());
         let rise =
             self.right.clone() * u.clone() * u + self.s.clone() * q * 2.0 + self.left.clone() * rest.clone() * rest;
@@ -102,7 +102,7 @@ impl Piece {
     /// The fraction of the piece where the spline takes the value `y`.
     fn solve(&self, y: Tensor<2>) -> Tensor<2> {
         let v = y - self.y.clone();
-        let vr = v.clone() * self.bend();
+        let vr = v.clone() * self.slope_excess();
         let a = self.h.clone() * (self.s.clone() - self.left.clone()) + vr.clone();
         let b = self.h.clone() * self.left.clone() - vr;
         let c = (self.s.clone() * v).neg();

@@ -168,13 +168,17 @@ impl Classifier {
     }
 }
 
-/// The mean grey level of every pixel, `sum_k x_k k / (K-1)`; `K` is at least 2.
+/// The mean grey level of every pixel, `sum_k x_k k / (K-1)`.
 ///
 /// # Shapes
 /// - `x`: `[batch, sites, classes]`
 /// - output: `[batch, sites]`
+///
+/// # Panics
+/// If there are fewer than 2 classes.
 pub fn grey(x: Tensor<3>) -> Tensor<2> {
     let classes = x.dims()[2];
+    assert!(classes > 1, "axis 2 of `x`: grey levels need at least 2 classes, found {classes}");
     let levels: Vec<f64> = (0..classes).map(|k| k as f64 / (classes - 1) as f64).collect();
     let levels = from_host(&levels, [1, 1, classes], &x);
     (x * levels).sum_dim(2).squeeze_dim(2)
@@ -222,6 +226,12 @@ mod tests {
     #[should_panic(expected = "this classifier is for 4 x 4 pixels")]
     fn another_size_is_refused() {
         classifier([4, 4]).features(Tensor::zeros([1, 15], &Device::flex()));
+    }
+
+    #[test]
+    #[should_panic(expected = "axis 2 of `x`: grey levels need at least 2 classes, found 1")]
+    fn images_of_one_class_have_no_grey_levels() {
+        grey(Tensor::ones([2, 4, 1], &Device::flex()));
     }
 
     #[test]

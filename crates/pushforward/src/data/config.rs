@@ -4,18 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(not(feature = "images"))]
-use crate::data::absent::FolderConfig;
-#[cfg(not(feature = "chem"))]
-use crate::data::absent::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
 use crate::data::dataset::Splits;
 use crate::data::error::DataError;
-#[cfg(feature = "images")]
 use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
-#[cfg(feature = "chem")]
-use crate::data::molecules::{files::MoleculeConfig, files::SmilesFileConfig, small::SmallMoleculeConfig};
+use crate::data::molecules::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::data::text::corpus as text;
 

@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest as _, Sha256};
 
 use super::DataError;
+use crate::hash::sha256;
 
 /// The folders that may hold a set: the one the recipe names, else `<data_dir>/<folder>` and the data folder itself.
 pub(crate) fn folders(path: Option<&Path>, folder: &str, data_dir: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -37,6 +37,13 @@ pub(crate) fn find(set: &str, name: &str, dirs: &[PathBuf]) -> Result<PathBuf, D
 pub(crate) struct Source {
     path: PathBuf,
     bytes: Vec<u8>,
+}
+
+/// The bytes as stored, for hashes.
+impl AsRef<[u8]> for Source {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Source {
@@ -70,26 +77,10 @@ impl Source {
     }
 }
 
-/// SHA-256 of the concatenated stored bytes of `sources`, in hexadecimal.
-pub(crate) fn sha256<'a>(sources: impl IntoIterator<Item = &'a Source>) -> String {
-    let mut hash = Sha256::new();
-    sources.into_iter().for_each(|source| hash.update(&source.bytes));
-    hex(&hash.finalize())
-}
-
-/// SHA-256 of `bytes`, in hexadecimal.
-pub(crate) fn sha256_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// SHA-256 of the description of a synthetic set: name, settings as JSON and seed.
 pub(crate) fn sha256_made(name: &str, settings: &impl serde::Serialize, seed: u64) -> String {
     let settings = serde_json::to_string(settings).expect("settings can be serialised");
-    sha256_bytes(format!("{name} {settings} seed {seed}").as_bytes())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256([format!("{name} {settings} seed {seed}")])
 }
 
 /// The decompressed content of a [`Source`], read from the front.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::dataset::{Dataset, ExampleKey, Splits};
 use super::error::DataError;
-use super::files::sha256_bytes;
 use super::schema::{Layout, Schema};
+use crate::hash::sha256;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
 
@@ -86,7 +86,7 @@ impl InMemory {
             train: part(train),
             validation: part(validation),
             test: part(test),
-            sha256: sha256_bytes(&bytes),
+            sha256: sha256([bytes]),
             refused: Vec::new(),
         })
     }
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn what_is_not_a_set_is_refused() {
         let schema = Schema { sites: 2, classes: 2, layout: Layout::Table };
-        let told = |ids: Vec<u32>| InMemory::new(schema.clone(), ids).unwrap_err().to_string();
-        assert!(told(vec![0, 1, 1]).contains("3 class indices are not whole items of 2 sites"));
-        assert!(told(vec![0, 1, 1, 2]).contains("item 1 has class 2 at site 1"));
+        let error_of = |ids: Vec<u32>| InMemory::new(schema.clone(), ids).unwrap_err().to_string();
+        assert!(error_of(vec![0, 1, 1]).contains("3 class indices are not whole items of 2 sites"));
+        assert!(error_of(vec![0, 1, 1, 2]).contains("item 1 has class 2 at site 1"));
         assert!(items(5).with_labels(vec![0]).unwrap_err().to_string().contains("1 labels for 5 items"));
         assert!(items(2).split("rows", 0).is_err());
     }

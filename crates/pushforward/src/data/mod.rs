@@ -25,8 +25,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(not(all(feature = "chem", feature = "images")))]
-mod absent;
 mod config;
 mod dataset;
 mod epoch_sampler;
@@ -35,7 +33,7 @@ mod files;
 pub mod graph;
 pub mod images;
 mod memory;
-#[cfg(feature = "chem")]
+#[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
 mod schema;
 pub mod synthetic;
@@ -45,7 +43,6 @@ pub use self::config::{DataConfig, ExternalConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
-pub(crate) use self::files::sha256_bytes;
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};
 pub use self::memory::InMemory;

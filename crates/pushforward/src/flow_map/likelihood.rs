@@ -129,7 +129,7 @@ fn batch_bound<N: EndpointNet>(
     let t: Vec<f64> = r.iter().map(|r| r / (1.0 + r)).collect();
     let weight = column(&t, &noise);
     let x_t = noise.clone() + (x1.clone() - noise) * weight;
-    let decided: Vec<bool> = r.iter().map(|&r| r > decisive(sites.classes)).collect();
+    let decided: Vec<bool> = r.iter().map(|&r| r > decisive_ratio(sites.classes)).collect();
     let decided = mask(&decided, [rows, 1, 1], device).expand([rows, sites.count, sites.classes]);
     // r y = r x_t / (1-t) = x_t r (1+r)
     let evidence: Vec<f64> = r.iter().map(|r| r * (1.0 + r)).collect();
@@ -149,7 +149,7 @@ fn proposal_scale(classes: usize) -> f64 {
 
 /// The ratio `r*` above which the evidence of a site determines its class: the probability that another class has more
 /// evidence is at most `(K-1) Q(r / sqrt 2) < 10^-5`.
-fn decisive(classes: usize) -> f64 {
+fn decisive_ratio(classes: usize) -> f64 {
     2.0 * (1e5 * classes as f64).ln().sqrt()
 }
 

@@ -30,9 +30,9 @@
 //! # Ok::<(), pushforward::metrics::kneser_ney::KneserNeyError>(())
 //! ```
 
+use crate::hash;
 use crate::metrics::discounting::{Interpolated, Table, interpolate, left_neighbours, ring_tables};
 use crate::metrics::interval::{Estimate, ratio_of_sums};
-use sha2::{Digest as _, Sha256};
 
 /// Default order for characters.
 pub const DEFAULT_ORDER: usize = 6;
@@ -278,21 +278,19 @@ impl KneserNey {
     }
 
     fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update((self.vocabulary as u64).to_le_bytes());
-        let mut numbers = |values: &[f64]| values.iter().for_each(|v| hash.update(v.to_le_bytes()));
-        numbers(&[self.occurrence_root, self.continuation_root]);
-        for level in &self.levels {
-            for values in [&level.occurrence, &level.continuation, &level.occurrence_left, &level.continuation_left] {
-                numbers(values);
-            }
-        }
-        self.levels.iter().flat_map(|level| &level.keys).for_each(|key| hash.update(key.to_le_bytes()));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let roots = [self.occurrence_root, self.continuation_root];
+        let numbers = roots.iter().chain(self.levels.iter().flat_map(Level::values)).map(|value| value.to_le_bytes());
+        let keys = self.levels.iter().flat_map(|level| &level.keys).map(|key| key.to_le_bytes());
+        hash::sha256(std::iter::once((self.vocabulary as u64).to_le_bytes()).chain(numbers).chain(keys))
     }
 }
 
 impl Level {
+    /// All numbers of the level, in the order in which they are hashed.
+    fn values(&self) -> impl Iterator<Item = &f64> {
+        [&self.occurrence, &self.continuation, &self.occurrence_left, &self.continuation_left].into_iter().flatten()
+    }
+
     /// Index of an n-gram that exists because the text is circular.
     fn expect(&self, key: u64) -> usize {
         self.keys.binary_search(&key).expect("in a circular text every suffix of an n-gram occurs")

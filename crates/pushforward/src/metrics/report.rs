@@ -296,6 +296,7 @@ fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 mod tests {
     use super::*;
     use crate::metrics::interval::fraction;
+    use crate::rng::{Purpose, stream};
     use serde_json::json;
 
     fn report() -> Report {
@@ -352,6 +353,19 @@ mod tests {
         let infinite = Row::new("kl_true_joint", "nats", f64::INFINITY).ci95([1.0, f64::INFINITY]);
         let read: Row = serde_json::from_str(&serde_json::to_string(&infinite).unwrap()).unwrap();
         assert!(read.value.is_nan() && read.ci95.is_none());
+    }
+
+    #[test]
+    fn numbers_are_read_bit_for_bit() {
+        let mut report = Report::default();
+        let mut noise = stream(0, Purpose::Metric, 0);
+        for power in -20..20 {
+            for _ in 0..50 {
+                report.push(Row::new("x", "nats", noise.uniform() * 10f64.powi(power)));
+            }
+        }
+        let bits = |report: &Report| report.rows.iter().map(|row| row.value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&serde_json::from_str(&report.to_json()).unwrap()), bits(&report));
     }
 
     #[test]

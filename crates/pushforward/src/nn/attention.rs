@@ -72,7 +72,7 @@ pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
     if kernels::serve(&qkv.value) && kernels::serve(&rotary.rotary_table) {
         return kernels::attention(qkv.into(), heads, None, Some(rotary.rotary_table.clone()), None).into();
     }
-    let [q, k, v] = apart(&qkv, heads);
+    let [q, k, v] = split_heads(&qkv, heads);
     together(attention(rotary.forward(q), rotary.forward(k), v, None))
 }
 
@@ -85,25 +85,25 @@ pub fn self_attention(qkv: Dual<3>, heads: usize, rotary: &Rotary) -> Dual<3> {
 /// # Shapes
 /// - `qkv`: `[batch, positions, 3 width]`: queries, keys and values concatenated, each head by head
 /// - `bias`: `[batch, heads, positions, positions]`, rows are queries
-/// - `node_mask`: `[batch, positions]`, one for positions that exist and zero for padding; at least one per row
+/// - `mask`: `[batch, positions]`, one for positions that exist and zero for padding; at least one per row
 /// - output: `[batch, positions, width]`
 ///
 /// # Panics
 /// If the heads do not divide the width.
-pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, node_mask: &Tensor<2>) -> Dual<3> {
-    if kernels::serve(&qkv.value) && kernels::serve(&bias.value) && kernels::serve(node_mask) {
-        return kernels::attention(qkv.into(), heads, Some(bias.into()), None, Some(node_mask.clone())).into();
+pub fn biased_attention(qkv: Dual<3>, bias: Dual<4>, heads: usize, mask: &Tensor<2>) -> Dual<3> {
+    if kernels::serve(&qkv.value) && kernels::serve(&bias.value) && kernels::serve(mask) {
+        return kernels::attention(qkv.into(), heads, Some(bias.into()), None, Some(mask.clone())).into();
     }
-    let [q, k, v] = apart(&qkv, heads);
+    let [q, k, v] = split_heads(&qkv, heads);
     let [b, heads, n, head] = q.dims();
     let scores = q.matmul(k.linear(|k| k.swap_dims(2, 3))).scale(1.0 / (head as f64).sqrt()) + bias;
-    let absent = node_mask.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
+    let absent = mask.clone().lower_scalar(0.5).reshape([b, 1, 1, n]).expand([b, heads, n, n]);
     together(scores.mask_fill(absent, -1e30).softmax().matmul(v))
 }
 
 /// Queries, keys and values of every head: `[batch, positions, 3 width]` to three times `[batch, heads, positions,
 /// head_width]`.
-fn apart(qkv: &Dual<3>, heads: usize) -> [Dual<4>; 3] {
+fn split_heads(qkv: &Dual<3>, heads: usize) -> [Dual<4>; 3] {
     let [b, n, packed] = qkv.dims();
     let (width, head) = (packed / 3, packed / 3 / heads);
     [0, 1, 2]

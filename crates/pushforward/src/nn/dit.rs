@@ -184,10 +184,10 @@ impl Dit {
         pass: &mut Pass<'_>,
     ) -> Dual<3> {
         let cond = self.time.forward_with(s.clone(), t, class);
-        let tokens = x.linear(|x| self.cut(x));
+        let tokens = x.linear(|x| self.patchify(x));
         let h = self.input.forward(tokens, s, cond.clone());
         let logits = self.output.forward(self.features(h, cond, pass));
-        logits.linear(|z| self.paste(z))
+        logits.linear(|z| self.unpatchify(z))
     }
 
     /// The input of the last layer, from embedded tokens.
@@ -215,7 +215,7 @@ impl Dit {
     /// - `x`: `[batch, sites, classes]`
     /// - output: `[batch, tokens, width]`
     pub fn embed(&self, x: Tensor<3>) -> Tensor<3> {
-        self.input.projection.product(self.cut(x).into()).value
+        self.input.projection.product(self.patchify(x).into()).value
     }
 
     /// The input of the last layer, from [embedded](Self::embed) points, in a pass without dropout.
@@ -236,7 +236,7 @@ impl Dit {
     /// - `features`: `[batch, tokens, width]`
     /// - output: `[batch, sites, classes]`
     pub fn unembed(&self, features: Tensor<3>) -> Tensor<3> {
-        self.paste(self.output.forward(features.into()).value)
+        self.unpatchify(self.output.forward(features.into()).value)
     }
 
     /// Side of the patches.
@@ -245,7 +245,7 @@ impl Dit {
     }
 
     /// Sites to patches: `[batch, sites, classes]` to `[batch, tokens, patch^2 classes]`.
-    fn cut(&self, x: Tensor<3>) -> Tensor<3> {
+    fn patchify(&self, x: Tensor<3>) -> Tensor<3> {
         let Some([h, w]) = self.sites.grid().filter(|_| self.patch > 1) else { return x };
         let (p, k) = (self.patch, self.sites.classes);
         x.reshape([0, (h / p) as i32, p as i32, (w / p) as i32, p as i32, k as i32])
@@ -253,8 +253,8 @@ impl Dit {
             .reshape([0, ((h / p) * (w / p)) as i32, (p * p * k) as i32])
     }
 
-    /// The inverse of `cut`.
-    fn paste(&self, x: Tensor<3>) -> Tensor<3> {
+    /// The inverse of `patchify`.
+    fn unpatchify(&self, x: Tensor<3>) -> Tensor<3> {
         let Some([h, w]) = self.sites.grid().filter(|_| self.patch > 1) else { return x };
         let (p, k) = (self.patch, self.sites.classes);
         x.reshape([0, (h / p) as i32, (w / p) as i32, p as i32, p as i32, k as i32])

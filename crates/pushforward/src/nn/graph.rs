@@ -40,9 +40,9 @@ impl GraphShape {
         pair_count(self.nodes)
     }
 
-    /// Mask of the sites of a graph with `node_mask` nodes: one for sites that it has, zero for padding.
-    pub fn sites_of(&self, node_mask: usize) -> impl Iterator<Item = f64> {
-        let exists = move |i: usize| f64::from(u8::from(i < node_mask));
+    /// Mask of the sites of a graph with `node_count` nodes: one for sites that it has, zero for padding.
+    pub fn sites_of(&self, node_count: usize) -> impl Iterator<Item = f64> {
+        let exists = move |i: usize| f64::from(u8::from(i < node_count));
         (0..self.nodes).map(exists).chain(in_order(self.nodes).map(move |(_, j)| exists(j)))
     }
 

@@ -42,26 +42,26 @@ pub enum Pooling {
 ///
 /// # Shapes
 /// - `x`: `[batch, entries, features]`
-/// - `node_mask`: `[batch, entries, 1]`, one for entries that exist and zero for padding; at least one per row
+/// - `mask`: `[batch, entries, 1]`, one for entries that exist and zero for padding; at least one per row
 /// - output: `[batch, 4 features]`
-pub fn pool(x: Dual<3>, node_mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {
+pub fn pool(x: Dual<3>, mask: Option<&Tensor<3>>, pooling: Pooling) -> Dual<2> {
     let [b, n, features] = x.dims();
-    let node_mask = node_mask.filter(|_| pooling == Pooling::Masked);
+    let mask = mask.filter(|_| pooling == Pooling::Masked);
     if kernels::serve(&x.value) {
-        return kernels::summaries(x.into(), node_mask.cloned()).into();
+        return kernels::summaries(x.into(), mask.cloned()).into();
     }
-    let counts: Tensor<3> = match node_mask {
-        Some(node_mask) => node_mask.clone().sum_dim(1),
+    let counts: Tensor<3> = match mask {
+        Some(mask) => mask.clone().sum_dim(1),
         None => Tensor::full([b, 1, 1], n as f64, (&x.value.device(), x.value.dtype())),
     };
-    let keep = |x: Tensor<3>| match node_mask {
-        Some(node_mask) => x * node_mask.clone(),
+    let keep = |x: Tensor<3>| match mask {
+        Some(mask) => x * mask.clone(),
         None => x,
     };
     let mean = x.clone().linear(|x| keep(x).sum_dim(1) / counts.clone());
     // Padding must be neither the minimum nor the maximum.
-    let outside = |side: f64| match node_mask {
-        Some(node_mask) => x.value.clone().detach() + (node_mask.clone().neg() + 1.0) * side,
+    let outside = |side: f64| match mask {
+        Some(mask) => x.value.clone().detach() + (mask.clone().neg() + 1.0) * side,
         None => x.value.clone().detach(),
     };
     let at = |index: Tensor<3, burn::tensor::Int>| x.clone().linear(|x| x.gather(1, index.clone()));

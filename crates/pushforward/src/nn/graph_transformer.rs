@@ -262,7 +262,7 @@ impl TimeEncoder {
         match self {
             Self::Concat(net) => net.forward_relu(Dual::cat(vec![s, length], 1)),
             Self::Sum(sum) => {
-                let sum = keeping(&sum.start, s) + keeping(&sum.length, length);
+                let sum = magnitude_preserving(&sum.start, s) + magnitude_preserving(&sum.length, length);
                 sum.scale(std::f64::consts::FRAC_1_SQRT_2).silu().scale(1.0 / 0.596)
             }
         }
@@ -270,7 +270,7 @@ impl TimeEncoder {
 }
 
 /// A magnitude-preserving linear map: every column of the weights is normalised to unit length.
-fn keeping(map: &Linear, x: Dual<2>) -> Dual<2> {
+fn magnitude_preserving(map: &Linear, x: Dual<2>) -> Dual<2> {
     let w = map.weight.val();
     let norm = (w.clone() * w.clone()).sum_dim(0).sqrt() + 1e-4 * (w.dims()[0] as f64).sqrt();
     let w = w / norm;

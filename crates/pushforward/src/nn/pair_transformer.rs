@@ -223,8 +223,8 @@ impl PairTransformer {
         }
         let share = node_mask.mean_dim(1);
         let cond = self.time.forward_with(s, t, class) + self.size.forward(share.into());
-        let mut h = placed(self.nodes_in.forward(nodes), self.node_places.as_ref());
-        let mut e = placed(self.pairs_in.forward(pairs), self.pair_places.as_ref());
+        let mut h = with_positions(self.nodes_in.forward(nodes), self.node_places.as_ref());
+        let mut e = with_positions(self.pairs_in.forward(pairs), self.pair_places.as_ref());
         for block in &self.blocks {
             (h, e) = block.forward(h, e, cond.clone(), &around, pass);
         }
@@ -237,7 +237,7 @@ impl PairTransformer {
 }
 
 /// Adds position embeddings, if there are any.
-fn placed(x: Dual<3>, places: Option<&Param<Tensor<3>>>) -> Dual<3> {
+fn with_positions(x: Dual<3>, places: Option<&Param<Tensor<3>>>) -> Dual<3> {
     match places {
         Some(places) => Dual { value: x.value + places.val(), tangent: x.tangent },
         None => x,

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::error::SpecError;
-use super::leaf::{Context, Items, Leaf, bare, misfit, quoted, whole};
+use super::leaf::{Context, Items, Leaf, argument_error, bare, quoted, whole};
 use super::parse::Argument;
 use crate::classifier::Classifier;
 use crate::classifier::network::grey;
@@ -47,37 +47,43 @@ fn class<'a>(label: u64, context: Context<'a>) -> Result<Box<dyn Leaf + 'a>, Spe
         if matches!(context.data, DataConfig::Glyphs(_)) {
             return match label < glyphs::CLASSES {
                 true => Ok(Box::new(Template { label: label as u32 })),
-                false => Err(misfit("class", format!("the labels are 0 to {}", glyphs::CLASSES - 1))),
+                false => Err(argument_error("class", format!("the labels are 0 to {}", glyphs::CLASSES - 1))),
             };
         }
-        return Err(misfit("class", "a classifier of these images is needed: train one and give it".into()));
+        return Err(argument_error("class", "a classifier of these images is needed: train one and give it".into()));
     };
     let net = &loaded.model.net;
     let grid = site_shape(context.schema).grid();
     if Some(net.grid()) != grid {
-        return Err(misfit(
+        return Err(argument_error(
             "class",
             format!("the classifier is for images of {:?}, these are of {grid:?}", net.grid()),
         ));
     }
     if label >= net.labels() {
-        return Err(misfit("class", format!("the labels are 0 to {}", net.labels() - 1)));
+        return Err(argument_error("class", format!("the labels are 0 to {}", net.labels() - 1)));
     }
     Ok(Box::new(Class { net, label, classes: context.schema.classes }))
 }
 
 #[cfg(not(feature = "images"))]
 fn read(_: &str, _: [usize; 2]) -> Result<Vec<f64>, SpecError> {
-    Err(misfit("similar", "this build cannot read picture files; build the library with its feature `images`".into()))
+    Err(argument_error(
+        "similar",
+        "this build cannot read picture files; build the library with its feature `images`".into(),
+    ))
 }
 
 /// Grey levels, 0 to 1, of a picture file that has the size of the images.
 #[cfg(feature = "images")]
 fn read(path: &str, [height, width]: [usize; 2]) -> Result<Vec<f64>, SpecError> {
-    let picture = ::image::open(path).map_err(|e| misfit("similar", format!("{path}: {e}")))?.to_luma8();
+    let picture = ::image::open(path).map_err(|e| argument_error("similar", format!("{path}: {e}")))?.to_luma8();
     let found = [picture.height() as usize, picture.width() as usize];
     if found != [height, width] {
-        return Err(misfit("similar", format!("{path} is {found:?} pixels, the images are {:?}", [height, width])));
+        return Err(argument_error(
+            "similar",
+            format!("{path} is {found:?} pixels, the images are {:?}", [height, width]),
+        ));
     }
     Ok(picture.into_raw().into_iter().map(|v| f64::from(v) / 255.0).collect())
 }

@@ -62,7 +62,7 @@ impl<'a> Items<'a> {
     }
 }
 
-pub(super) fn misfit(name: &str, problem: String) -> SpecError {
+pub(super) fn argument_error(name: &str, problem: String) -> SpecError {
     SpecError::Argument { name: name.to_owned(), problem }
 }
 
@@ -73,18 +73,18 @@ pub(super) fn whole(name: &str, arguments: &[Argument]) -> Result<u64, SpecError
         _ => None,
     };
     let whole = value.filter(|v| *v >= 0.0 && v.fract() == 0.0 && *v < 1e15);
-    whole.map(|v| v as u64).ok_or_else(|| misfit(name, format!("write {name}(N) with a whole number N")))
+    whole.map(|v| v as u64).ok_or_else(|| argument_error(name, format!("write {name}(N) with a whole number N")))
 }
 
 /// Parses the arguments of a reward that takes one quoted text.
 pub(super) fn quoted<'t>(name: &str, arguments: &'t [Argument]) -> Result<&'t str, SpecError> {
     match arguments {
         [Argument::Text(text)] if !text.is_empty() => Ok(text),
-        _ => Err(misfit(name, format!("write {name}(\"..\") with a text in quotation marks"))),
+        _ => Err(argument_error(name, format!("write {name}(\"..\") with a text in quotation marks"))),
     }
 }
 
 /// Checks that a reward has no arguments.
 pub(super) fn bare(name: &str, arguments: &[Argument]) -> Result<(), SpecError> {
-    if arguments.is_empty() { Ok(()) } else { Err(misfit(name, format!("write {name} without brackets"))) }
+    if arguments.is_empty() { Ok(()) } else { Err(argument_error(name, format!("write {name} without brackets"))) }
 }

@@ -1,7 +1,7 @@
 //! Rewards of molecules.
 
 use super::error::SpecError;
-use super::leaf::{Context, Items, Leaf, bare, misfit, quoted};
+use super::leaf::{Context, Items, Leaf, argument_error, bare, quoted};
 use super::parse::Argument;
 use crate::chem::fingerprint::Fingerprint;
 use crate::chem::substructure::Pattern;
@@ -24,13 +24,13 @@ pub(super) fn leaf<'a>(
     }
     Ok(Some(match name {
         "substructure" => {
-            let pattern = Pattern::of(quoted(name, arguments)?).map_err(|e| misfit(name, e))?;
+            let pattern = Pattern::of(quoted(name, arguments)?).map_err(|e| argument_error(name, e))?;
             Box::new(OfMolecule(move |m: &Perceived| f64::from(u8::from(m.contains(&pattern)))))
         }
         "tanimoto" => {
             let wanted = quoted(name, arguments)?;
             let target: Fingerprint =
-                Perceived::of(wanted).map_err(|e| misfit(name, format!("{wanted:?}: {e}")))?.fingerprint();
+                Perceived::of(wanted).map_err(|e| argument_error(name, format!("{wanted:?}: {e}")))?.fingerprint();
             Box::new(OfMolecule(move |m: &Perceived| tanimoto(&m.fingerprint(), &target)))
         }
         _ => {

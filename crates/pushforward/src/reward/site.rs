@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::error::SpecError;
-use super::leaf::{Items, Leaf, misfit};
+use super::leaf::{Items, Leaf, argument_error};
 use super::parse::{Argument, constant};
 use crate::data::Schema;
 
@@ -16,7 +16,7 @@ pub(super) struct Site {
 
 /// Reads the arguments of `site`.
 pub(super) fn site(arguments: &[Argument], schema: &Schema) -> Result<Site, SpecError> {
-    let problem = || misfit("site", "write site(I, K) or site(I, A..B) with whole numbers".into());
+    let problem = || argument_error("site", "write site(I, K) or site(I, A..B) with whole numbers".into());
     let (place, [low, high]) = match arguments {
         [Argument::Value(place), Argument::Value(class)] => {
             (constant(place), constant(class).map(|c| [c; 2]).ok_or_else(problem)?)
@@ -26,10 +26,16 @@ pub(super) fn site(arguments: &[Argument], schema: &Schema) -> Result<Site, Spec
     };
     let place = place.filter(|p| *p >= 0.0 && p.fract() == 0.0).ok_or_else(problem)?;
     if place >= schema.sites as f64 {
-        return Err(misfit("site", format!("there is no site {place}: items have sites 0 to {}", schema.sites - 1)));
+        return Err(argument_error(
+            "site",
+            format!("there is no site {place}: items have sites 0 to {}", schema.sites - 1),
+        ));
     }
     if !(0.0 <= low && low <= high && high < schema.classes as f64) {
-        return Err(misfit("site", format!("the classes are 0 to {}, found {low}..{high}", schema.classes - 1)));
+        return Err(argument_error(
+            "site",
+            format!("the classes are 0 to {}, found {low}..{high}", schema.classes - 1),
+        ));
     }
     Ok(Site { site: place as usize, low: low as u32, high: high as u32 })
 }

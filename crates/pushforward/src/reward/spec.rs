@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::error::SpecError;
 use super::facts::Facts;
-use super::leaf::{Context, Items, Leaf, misfit};
+use super::leaf::{Context, Items, Leaf, argument_error};
 use super::parse::{Argument, Expr, parse};
 use super::site::site;
 use super::{image, molecule, text};
@@ -157,7 +157,7 @@ fn compile<'a>(expr: &Expr, context: Context<'a>) -> Result<Node<'a>, SpecError>
             [Argument::Value(inner), Argument::Range(low, high)] if low <= high => {
                 Node::Window { inner: boxed(inner)?, low: *low, high: *high }
             }
-            _ => return Err(misfit(name, "write window(REWARD, A..B) with A not above B".into())),
+            _ => return Err(argument_error(name, "write window(REWARD, A..B) with A not above B".into())),
         },
         Expr::Call { name, arguments } if name == "site" => Node::Leaf(Box::new(site(arguments, context.schema)?)),
         Expr::Call { name, arguments } => {

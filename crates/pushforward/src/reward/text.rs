@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use regex::Regex;
 
 use super::error::SpecError;
-use super::leaf::{Context, Items, Leaf, bare, misfit, quoted, whole};
+use super::leaf::{Context, Items, Leaf, argument_error, bare, quoted, whole};
 use super::parse::Argument;
 use crate::data::synthetic::{echo, sums};
 use crate::data::{DataConfig, Layout, Vocabulary};
@@ -28,7 +28,7 @@ pub(super) fn leaf<'a>(
     context: Context<'a>,
 ) -> Result<Option<Box<dyn Leaf + 'a>>, SpecError> {
     let Layout::Text { vocabulary } = &context.schema.layout else { return Ok(None) };
-    let encode = |text: &str| vocabulary.encode(text).map_err(|e| misfit(name, e.to_string()));
+    let encode = |text: &str| vocabulary.encode(text).map_err(|e| argument_error(name, e.to_string()));
     Ok(Some(match name {
         "contains" => {
             let text = quoted(name, arguments)?.to_owned();
@@ -37,12 +37,15 @@ pub(super) fn leaf<'a>(
                 Vocabulary::Tokenizer(_) => None,
             };
             if pattern.as_ref().is_some_and(|p| p.len() > context.schema.sites) {
-                return Err(misfit(name, format!("{text:?} is longer than an item, {} symbols", context.schema.sites)));
+                return Err(argument_error(
+                    name,
+                    format!("{text:?} is longer than an item, {} symbols", context.schema.sites),
+                ));
             }
             Box::new(Contains { vocabulary, text, pattern })
         }
         "matches" => {
-            let pattern = Regex::new(quoted(name, arguments)?).map_err(|e| misfit(name, e.to_string()))?;
+            let pattern = Regex::new(quoted(name, arguments)?).map_err(|e| argument_error(name, e.to_string()))?;
             Box::new(OfText { vocabulary, rule: Box::new(move |text| f64::from(u8::from(pattern.is_match(text)))) })
         }
         "charset" => {
@@ -55,7 +58,7 @@ pub(super) fn leaf<'a>(
         }
         "ngram" => {
             bare(name, arguments)?;
-            let needed = || misfit(name, "an n-gram model of the training text is needed".into());
+            let needed = || argument_error(name, "an n-gram model of the training text is needed".into());
             Box::new(Ngram(context.scorer.ok_or_else(needed)?))
         }
         "result" if matches!(context.data, DataConfig::Sums(_)) => {

@@ -68,6 +68,8 @@ pub fn image_shape(schema: &Schema) -> Result<ImageShape, SettingError> {
 /// let text = "name = 'c'\ndata = { set = 'glyphs' }\nmodel = { family = 'classifier' }";
 /// let recipe: Recipe = Recipe::parse(text, "here", &[])?;
 /// assert!(check(&recipe.model, &image_schema([1, 16, 16])).is_ok());
+/// let blank = Schema { classes: 1, ..image_schema([1, 16, 16]) };
+/// assert!(check(&recipe.model, &blank).unwrap_err().to_string().contains("at least 2 classes"));
 /// let table = Schema { sites: 4, classes: 3, layout: Layout::Table };
 /// assert_eq!(check(&recipe.model, &table).unwrap_err().key, "model.family");
 /// # Ok::<(), pushforward::run::RecipeError>(())
@@ -77,6 +79,10 @@ pub fn check<C: BackboneConfig>(model: &ModelConfig<C>, schema: &Schema) -> Resu
     match model {
         ModelConfig::FlowMap(config) => config.check(sites).map_err(|e| e.within("model")),
         ModelConfig::Aef(config) => config.check(image_shape(schema)?),
+        ModelConfig::Classifier(_) if sites.grid().is_some() && sites.classes < 2 => Err(SettingError::new(
+            "model.family",
+            format!("= classifier: grey levels need at least 2 classes, and the data have {}", sites.classes),
+        )),
         ModelConfig::Classifier(_) if sites.grid().is_some() => Ok(()),
         ModelConfig::Classifier(_) => {
             Err(SettingError::new("model.family", "= classifier: a classifier needs a set of labelled images"))

@@ -1,14 +1,13 @@
 //! Models from checkpoints.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use sha2::{Digest as _, Sha256};
 
 use crate::data::Schema;
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::conditioning::Condition;
+use crate::hash;
 use crate::params::{self, StateDict};
 use crate::rng::{Purpose, stream};
 use crate::run::check::{check, image_shape, site_shape};
@@ -106,20 +105,9 @@ pub fn load<C: BackboneConfig>(
         WeightSet::Raw => &file.raw,
     };
     let model = build(&recipe.model, &schema, labels, stored, &path, device)?;
-    let sha256 = hash(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
-    let run = RunInfo {
-        name: recipe.name,
-        description: recipe.description,
-        seed: recipe.seed,
-        data: recipe.data,
-        eval: recipe.eval,
-        recipe: file.recipe,
-        schema,
-        provenance: file.provenance,
-        step: file.step,
-        path,
-        sha256,
-    };
+    let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+    let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);
+    let run = RunInfo { step: file.step, path, sha256, ..unsaved };
     Ok(Loaded { model, run })
 }
 
@@ -158,16 +146,4 @@ fn build<C: BackboneConfig>(
             Model::Classifier(TrainedClassifier { config: config.clone(), net })
         }
     })
-}
-
-/// SHA-256 of a file, lowercase hex.
-pub(super) fn hash(path: &Path) -> std::io::Result<String> {
-    let (mut file, mut hasher, mut buffer) = (std::fs::File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

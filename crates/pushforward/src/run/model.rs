@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
-use crate::run::recipe::EvalConfig;
+use crate::run::recipe::{EvalConfig, Recipe};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 
 /// A model of any family, for inference (no gradients).
@@ -103,7 +103,7 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
     pub fn flow_map(self, purpose: &'static str) -> Result<Loaded<TrainedFlowMap<C>>, WrongFamily> {
         match self.model {
             Model::FlowMap(model) => Ok(Loaded { model, run: self.run }),
-            other => Err(wrong(&self.run, other.family(), FLOW_MAP, purpose)),
+            other => Err(wrong_family(&self.run, other.family(), FLOW_MAP, purpose)),
         }
     }
 
@@ -114,7 +114,7 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
     pub fn aef(self, purpose: &'static str) -> Result<Loaded<TrainedAef>, WrongFamily> {
         match self.model {
             Model::Aef(model) => Ok(Loaded { model, run: self.run }),
-            other => Err(wrong(&self.run, other.family(), AEF, purpose)),
+            other => Err(wrong_family(&self.run, other.family(), AEF, purpose)),
         }
     }
 
@@ -125,16 +125,38 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
     pub fn classifier(self, purpose: &'static str) -> Result<Loaded<TrainedClassifier>, WrongFamily> {
         match self.model {
             Model::Classifier(model) => Ok(Loaded { model, run: self.run }),
-            other => Err(wrong(&self.run, other.family(), CLASSIFIER, purpose)),
+            other => Err(wrong_family(&self.run, other.family(), CLASSIFIER, purpose)),
         }
     }
 }
 
-fn wrong(run: &RunInfo, found: &'static str, wanted: &'static str, purpose: &'static str) -> WrongFamily {
+fn wrong_family(run: &RunInfo, found: &'static str, wanted: &'static str, purpose: &'static str) -> WrongFamily {
     WrongFamily { path: run.path.display().to_string(), found, wanted, purpose }
 }
 
 impl RunInfo {
+    /// The run of a recipe, whose TOML is `text`, before its first step and without a checkpoint.
+    pub(super) fn unsaved<C: BackboneConfig>(
+        recipe: &Recipe<C>,
+        text: String,
+        schema: Schema,
+        provenance: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            name: recipe.name.clone(),
+            description: recipe.description.clone(),
+            seed: recipe.seed,
+            data: recipe.data.clone(),
+            eval: recipe.eval.clone(),
+            recipe: text,
+            schema,
+            provenance,
+            step: 0,
+            path: PathBuf::new(),
+            sha256: String::new(),
+        }
+    }
+
     /// The entries of a report that identify the model.
     pub fn identity(&self) -> serde_json::Value {
         serde_json::json!({

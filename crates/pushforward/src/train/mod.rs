@@ -63,5 +63,5 @@ mod training;
 pub use self::config::{ConfigError, TrainConfig};
 pub use self::error::TrainError;
 pub use self::report::{Details, NonFinite, StepReport, TIME_BUCKETS};
-pub use self::request::{EndReason, Event, Outcome, RunFolder, TrainRequest, Validate};
+pub use self::request::{EndReason, Event, Outcome, Progress, RunFolder, TrainRequest, Validate};
 pub use self::training::train;

@@ -65,25 +65,19 @@ pub struct RunFolder {
     pub provenance: BTreeMap<String, String>,
 }
 
-/// An event of a training run.
-pub enum Event<'a, M> {
+/// What a run reports of its progress, whatever its model.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
     /// An optimiser step was taken.
     Step(&'a StepReport),
     /// The averaged weights were validated.
     Validation {
         /// Optimiser steps taken.
         step: u64,
-        /// Values that the validation function returned.
+        /// Names and values, as the validation function returned them; the first one is the validation loss.
         values: &'a [(String, f64)],
         /// Whether the validation loss is the lowest so far.
         best: bool,
-    },
-    /// A sample is due, see [`TrainConfig::sample_every`].
-    Sample {
-        /// Optimiser steps taken.
-        step: u64,
-        /// The averaged weights, without gradients.
-        ema: &'a M,
     },
     /// A file was written.
     Checkpoint {
@@ -91,6 +85,19 @@ pub enum Event<'a, M> {
         step: u64,
         /// The file.
         path: &'a Path,
+    },
+}
+
+/// An event of a training run.
+pub enum Event<'a, M> {
+    /// The run goes on as reported.
+    Progress(Progress<'a>),
+    /// A sample is due, see [`TrainConfig::sample_every`].
+    Sample {
+        /// Optimiser steps taken.
+        step: u64,
+        /// The averaged weights, without gradients.
+        ema: &'a M,
     },
 }
 

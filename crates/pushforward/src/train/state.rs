@@ -13,7 +13,7 @@ use super::error::TrainError;
 use super::gradients::{Gradients, pcgrad};
 use super::optim::AdamWOptimizer;
 use super::report::Micro;
-use super::request::{Event, RunFolder};
+use super::request::{Event, Progress, RunFolder};
 use crate::params::{self, StateDict};
 use crate::train::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
 use crate::train::objective::{LossTerm, Objective, TrainStep};
@@ -210,7 +210,7 @@ impl<M: Module> Run<M> {
                     Checkpoint { format: FORMAT, step: self.step, recipe, provenance, ema, raw: raw.clone() };
                 checkpoint.save(&path)?;
             }
-            stop |= on_event(Event::Checkpoint { step: self.step, path: &path }).is_break();
+            stop |= on_event(Event::Progress(Progress::Checkpoint { step: self.step, path: &path })).is_break();
             self.last_good = Some(path);
         }
         Ok(stop)

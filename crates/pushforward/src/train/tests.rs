@@ -116,7 +116,7 @@ fn resumed_equals_uninterrupted(pcgrad: bool) {
         };
         let mut losses = Vec::new();
         let outcome = train(request, &mut |event| match event {
-            Event::Step(report) => {
+            Event::Progress(Progress::Step(report)) => {
                 losses.push((report.step, report.loss.to_bits(), report.grad_norm.to_bits(), report.lr.to_bits()));
                 if report.step == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
@@ -210,7 +210,7 @@ fn a_non_finite_loss_names_term_example_and_bucket() {
     let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, settings) };
     let mut steps = 0;
     let error = train(request, &mut |event| {
-        steps += u64::from(matches!(event, Event::Step(_)));
+        steps += u64::from(matches!(event, Event::Progress(Progress::Step(_))));
         ControlFlow::Continue(())
     })
     .expect_err("the loss of micro-batch 7 is NaN");
@@ -242,7 +242,7 @@ fn logging_steps_report_terms_buckets_and_stats() {
     let toy = Toy::default();
     let mut logged = Vec::new();
     train(request(&toy, config(11)), &mut |event| {
-        if let Event::Step(StepReport { step, loss, details: Some(details), .. }) = event {
+        if let Event::Progress(Progress::Step(StepReport { step, loss, details: Some(details), .. })) = event {
             logged.push(*step);
             let names = |list: &[(String, f64)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
             assert_eq!(names(&details.terms), ["fit", "second"]);
@@ -280,7 +280,7 @@ fn stops_for_patience_and_for_the_clock() {
     let mut rates = Vec::new();
     let budget = TrainConfig { minutes: Some(0.003), steps: 1, warmup: 0, ..config(1) };
     let outcome = train(request(&toy, budget), &mut |event| {
-        if let Event::Step(report) = event {
+        if let Event::Progress(Progress::Step(report)) = event {
             rates.push(report.lr);
         }
         ControlFlow::Continue(())
@@ -316,7 +316,7 @@ fn files_are_written_when_due() {
     let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, settings) };
     let outcome = train(request, &mut |event| {
         match event {
-            Event::Checkpoint { step, path } => {
+            Event::Progress(Progress::Checkpoint { step, path }) => {
                 written.push((step, path.file_name().expect("a file").to_string_lossy().into_owned()));
             }
             Event::Sample { step, ema } => {

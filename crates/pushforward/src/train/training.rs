@@ -6,11 +6,12 @@ use std::time::Instant;
 use burn::module::Module;
 
 use super::checkpoint::{self, BEST, LAST, RESUME};
+use super::config::TrainConfig;
 use super::error::TrainError;
 use super::gradients::{clip, grad_norm};
 use super::objective::Objective;
 use super::report::{NonFinite, Rate, StepReport, details, first_non_finite};
-use super::request::{EndReason, Event, Outcome, TrainRequest};
+use super::request::{EndReason, Event, Outcome, Progress, TrainRequest};
 use super::state::Run;
 use crate::params;
 
@@ -45,54 +46,23 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
     let mut stop = false;
 
     let reason = loop {
-        let elapsed = run.seconds_before + start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
         let progress = match config.minutes {
-            Some(minutes) => elapsed / (60.0 * minutes),
+            Some(minutes) => (run.seconds_before + seconds) / (60.0 * minutes),
             None => run.step as f64 / config.steps as f64,
         };
-        if progress >= 1.0 {
-            break EndReason::Finished;
-        }
-        if config.patience.is_some_and(|patience| run.stale_validations >= patience) {
-            break EndReason::Patience;
-        }
-        if stop {
-            break EndReason::Stopped;
-        }
-        if max_minutes.is_some_and(|minutes| start.elapsed().as_secs_f64() >= 60.0 * minutes) {
-            break EndReason::TimeLimit;
+        let reasons = [
+            (EndReason::Finished, progress >= 1.0),
+            (EndReason::Patience, config.patience.is_some_and(|patience| run.stale_validations >= patience)),
+            (EndReason::Stopped, stop),
+            (EndReason::TimeLimit, max_minutes.is_some_and(|minutes| seconds >= 60.0 * minutes)),
+        ];
+        if let Some((reason, _)) = reasons.into_iter().find(|(_, applies)| *applies) {
+            break reason;
         }
 
-        let step_start = Instant::now();
-        let (gradients, micros, loss) = run.accumulate_gradients(objective, batch, &config, progress);
-        let failed = |place| TrainError::NonFinite { step: run.step + 1, place, checkpoint: run.last_good.clone() };
-        if !loss.is_finite() {
-            return Err(failed(first_non_finite(&micros)));
-        }
-        let norm = grad_norm(&gradients);
-        if !norm.is_finite() {
-            let parameter = gradients.first_non_finite().map(|index| params::flat(&run.model)[index].name.clone());
-            return Err(failed(NonFinite::Gradient { parameter }));
-        }
-        let lr = config.lr * config.schedule.factor(run.step, config.warmup, progress);
-        run.update(lr, clip(gradients, norm, config.clip.unwrap_or(f64::INFINITY)));
-        rate.add(config.batch as u64 * config.accumulate, step_start.elapsed().as_secs_f64());
-
-        let log = run.step == 1 || due(run.step, config.log_every);
-        let report = StepReport {
-            step: run.step,
-            loss,
-            lr,
-            grad_norm: norm,
-            seconds: run.seconds_before + start.elapsed().as_secs_f64(),
-            examples_per_second: rate.examples_per_second(),
-            details: log.then(|| details(&micros)),
-        };
-        if log {
-            rate = Rate::default();
-        }
-        drop(micros);
-        stop |= on_event(Event::Step(&report)).is_break();
+        let report = step(&mut run, objective, batch, &config, progress, start, &mut rate)?;
+        stop |= on_event(Event::Progress(Progress::Step(&report))).is_break();
 
         let mut files = Vec::new();
         if let Some(validate) = validate.filter(|_| due(run.step, config.validate_every)) {
@@ -101,7 +71,8 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
             if best {
                 files.push(BEST.to_owned());
             }
-            stop |= on_event(Event::Validation { step: run.step, values: &values, best }).is_break();
+            stop |=
+                on_event(Event::Progress(Progress::Validation { step: run.step, values: &values, best })).is_break();
         }
         if due(run.step, config.keep_every) {
             files.push(checkpoint::step_file(run.step));
@@ -126,6 +97,47 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
         best_validation: run.best_validation,
         seconds: run.seconds_before + start.elapsed().as_secs_f64(),
     })
+}
+
+/// Takes an optimiser step; `progress` is the share of the run that lies behind it.
+fn step<M: Module, O: Objective<M> + Sync>(
+    run: &mut Run<M>,
+    objective: &O,
+    batch: &(dyn Fn(u64) -> O::Batch + Sync),
+    config: &TrainConfig,
+    progress: f64,
+    start: Instant,
+    rate: &mut Rate,
+) -> Result<StepReport, TrainError> {
+    let step_start = Instant::now();
+    let (gradients, micros, loss) = run.accumulate_gradients(objective, batch, config, progress);
+    let failed = |place| TrainError::NonFinite { step: run.step + 1, place, checkpoint: run.last_good.clone() };
+    if !loss.is_finite() {
+        return Err(failed(first_non_finite(&micros)));
+    }
+    let norm = grad_norm(&gradients);
+    if !norm.is_finite() {
+        let parameter = gradients.first_non_finite().map(|index| params::flat(&run.model)[index].name.clone());
+        return Err(failed(NonFinite::Gradient { parameter }));
+    }
+    let lr = config.lr * config.schedule.factor(run.step, config.warmup, progress);
+    run.update(lr, clip(gradients, norm, config.clip.unwrap_or(f64::INFINITY)));
+    rate.add(config.batch as u64 * config.accumulate, step_start.elapsed().as_secs_f64());
+
+    let log = run.step == 1 || due(run.step, config.log_every);
+    let report = StepReport {
+        step: run.step,
+        loss,
+        lr,
+        grad_norm: norm,
+        seconds: run.seconds_before + start.elapsed().as_secs_f64(),
+        examples_per_second: rate.examples_per_second(),
+        details: log.then(|| details(&micros)),
+    };
+    if log {
+        *rate = Rate::default();
+    }
+    Ok(report)
 }
 
 /// Whether an action with the period `every` (0 for never) is due at `step`.

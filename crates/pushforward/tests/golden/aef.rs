@@ -263,9 +263,9 @@ fn expansions_match_the_published_code() {
     for case in cases("linear_tiny") {
         let AefModel::Latent(model) = &case.model else { panic!("an expansion is a latent model") };
         let images = case.images();
-        let belief = model.belief(images.h.clone());
+        let distribution = model.latent_distribution(images.h.clone());
         let zeros = case.rows("out.z").zeros_like();
-        let draw = model.draw(belief, zeros.clone(), 0.0);
+        let draw = model.draw(distribution, zeros.clone(), 0.0);
         case.check("out.z", &draw.z, 1e-8);
         case.check("out.z0", &model.prior.forward_and_ladj(draw.z.clone()).0, 1e-8);
         let deviations = model.deviations(&images, draw.z.clone()).expect("a Gaussian has deviations");
@@ -281,13 +281,13 @@ fn expansions_match_the_published_code() {
         let std = case.g.scalar(&format!("{}.is.std", case.group));
         let noise = case.noise("is.noise");
         let weights = noise.iter().map(|xi| {
-            let draw = model.draw(model.belief(images.h.clone()), xi.clone(), std);
+            let draw = model.draw(model.latent_distribution(images.h.clone()), xi.clone(), std);
             let joint = model.decoder.forward(draw.z.clone()).log_density(&images) + model.log_prior(draw.z.clone());
             to_host(&(joint - model.log_recognition(&draw, xi.clone(), std)))
         });
         case.check_estimates(weights.collect(), "is.nll", false);
         let weights = noise.iter().map(|xi| {
-            let draw = model.draw(model.belief(images.h.clone()), xi.clone(), std);
+            let draw = model.draw(model.latent_distribution(images.h.clone()), xi.clone(), std);
             let joint = model.decoder.forward(draw.z.clone()).log_density(&images) + model.log_prior(draw.z.clone());
             to_host(&(joint - model.log_recognition(&draw, xi.clone(), std)))
         });
@@ -301,7 +301,7 @@ fn variational_autoencoders_match_the_published_code() {
     for case in cases("vae_tiny") {
         let AefModel::Latent(model) = &case.model else { panic!("a VAE is a latent model") };
         let (images, xi) = (case.images(), case.rows("in.noise"));
-        let draw = model.draw(model.belief(images.h.clone()), xi.clone(), 1.0);
+        let draw = model.draw(model.latent_distribution(images.h.clone()), xi.clone(), 1.0);
         case.check("out.z", &draw.z, 1e-8);
         case.check("out.z_prior", &model.prior.forward_and_ladj(draw.z.clone()).0, 1e-8);
         case.check("out.log_prior", &model.log_prior(draw.z.clone()), 1e-8);
@@ -311,7 +311,7 @@ fn variational_autoencoders_match_the_published_code() {
         let z = case.model.from_base(case.rows("sample.z0"));
         case.check("sample.x_mean", &case.model.decode(z, None), 1e-8);
         let weights = case.noise("iw.noise").into_iter().map(|xi| {
-            let draw = model.draw(model.belief(images.h.clone()), xi.clone(), 1.0);
+            let draw = model.draw(model.latent_distribution(images.h.clone()), xi.clone(), 1.0);
             let joint = model.decoder.forward(draw.z.clone()).log_density(&images) + model.log_prior(draw.z.clone());
             to_host(&(joint - model.log_recognition(&draw, xi, 1.0)))
         });

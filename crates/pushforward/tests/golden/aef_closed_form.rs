@@ -134,7 +134,7 @@ fn a_partition_is_a_vae_on_its_shell() {
     );
     let shell_images = plain(tensor(&shell));
     let core_tensor = tensor(&core);
-    let draw = vae.draw(vae.belief(shell_images.h.clone()), core_tensor.clone(), 1.0);
+    let draw = vae.draw(vae.latent_distribution(shell_images.h.clone()), core_tensor.clone(), 1.0);
     close("the same latent", &to_host(&draw.z), &to_host(&encoding.z), tolerance(1e-12));
     let conditional = linear(&columns(&rows(&p["cond_w"])), &numbers(&p["cond_b"]));
     let mean = conditional.forward(shell_images.h.clone().into()).value;
@@ -247,7 +247,7 @@ fn importance_sampling_finds_the_marginal_and_misses_it_by_ln_k_as_published() {
         .iter()
         .map(|xi| {
             let xi = tracked(xi, [x.len(), 1]);
-            let draw = model.draw(model.belief(images.h.clone()), xi.clone(), std);
+            let draw = model.draw(model.latent_distribution(images.h.clone()), xi.clone(), std);
             let joint = model.decoder.forward(draw.z.clone()).log_density(&images) + model.log_prior(draw.z.clone());
             to_host(&(joint - model.log_recognition(&draw, xi, std)))
         })

@@ -88,6 +88,13 @@ fn a_named_folder_may_lack_a_fixture() {
 }
 
 #[test]
+#[should_panic(expected = "PUSHFORWARD_GOLDEN names")]
+fn a_named_folder_exists() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Fixtures::named(folder.path().join("misspelt"));
+}
+
+#[test]
 #[should_panic(expected = "the repository lacks its fixture flow_map/nothing")]
 fn the_repositorys_folder_may_not() {
     Fixtures::own().tensors("flow_map/nothing");

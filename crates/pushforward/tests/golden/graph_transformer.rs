@@ -153,7 +153,7 @@ struct Case {
     net: GraphTransformer,
     graph: GraphShape,
     pairs: TimePairs,
-    site_mask: Tensor<2>,
+    node_mask: Tensor<2>,
     /// Weights of the sites of every graph: one over its nodes, and one over its pairs.
     weights: [Tensor<2>; 2],
     x0: Tensor<3>,
@@ -169,8 +169,8 @@ impl Case {
         let pairs = TimePairs { s: g.values(&name("in.s")), t: g.values(&name("in.t")) };
         let point = |x: &str, e: &str| point(&g, graph, &name(x), &name(e));
         let (x0, x1, x_s) = (point("in.x0", "in.e0"), point("in.x1", "in.e1"), point("in.x_s", "in.e_s"));
-        let site_mask: Tensor<2> = g.tensor(&name("in.node_mask"));
-        let sizes: Vec<usize> = to_host(&site_mask).chunks(nodes).map(|row| row.iter().sum::<f64>() as usize).collect();
+        let node_mask: Tensor<2> = g.tensor(&name("in.node_mask"));
+        let sizes: Vec<usize> = to_host(&node_mask).chunks(nodes).map(|row| row.iter().sum::<f64>() as usize).collect();
         let weights = [true, false].map(|of_nodes| {
             let values: Vec<f64> = sizes
                 .iter()
@@ -185,7 +185,7 @@ impl Case {
                 .collect();
             from_host(&values, [batch, nodes + graph.pairs()], &x0)
         });
-        Self { g, group, net, graph, pairs, site_mask, weights, x0, x1, x_s }
+        Self { g, group, net, graph, pairs, node_mask, weights, x0, x1, x_s }
     }
 
     fn check(&self, name: &str, found: &[f64], relative: f64) {
@@ -196,7 +196,7 @@ impl Case {
     /// Compares a point with stored nodes and edge matrices, at unmasked nodes and pairs.
     fn check_point(&self, nodes: &str, edges: &str, found: Dual<3>, relative: f64) {
         let (x, e) = self.graph.split(found);
-        let mask: Tensor<3> = self.site_mask.clone().unsqueeze_dim(2);
+        let mask: Tensor<3> = self.node_mask.clone().unsqueeze_dim(2);
         let there = mask.clone().unsqueeze_dim::<4>(2) * mask.clone().unsqueeze_dim::<4>(1);
         let stored = |name: &str| format!("{}.{name}", self.group);
         let wanted = self.g.tensor::<3>(&stored(nodes)) * mask.clone();
@@ -208,7 +208,7 @@ impl Case {
 
     fn at(&self, x: &Tensor<3>, s: &[f64], t: Dual<1>, diagonal: Option<&Tensor<3>>) -> Dual<3> {
         let s = vector(s, x).into();
-        self.net.forward(x.clone().into(), s, t, Some(&self.site_mask), diagonal, &mut Pass::eval())
+        self.net.forward(x.clone().into(), s, t, Some(&self.node_mask), diagonal, &mut Pass::eval())
     }
 
     fn plain(&self, x: &Tensor<3>, s: &[f64], t: &[f64]) -> Tensor<3> {
@@ -374,12 +374,12 @@ fn deep_networks_on_padded_graphs() {
         let name = |rest: &str| format!("{group}.{rest}");
         let (net, graph) = network(&g, &group, &config);
         let x_s = point(&g, graph, &name("in.x_s"), &name("in.e_s"));
-        let site_mask: Tensor<2> = g.tensor(&name("in.node_mask"));
+        let node_mask: Tensor<2> = g.tensor(&name("in.node_mask"));
         let (s, t) = (vector(&g.values(&name("in.s")), &x_s), vector(&g.values(&name("in.t")), &x_s));
         let t = Dual::new(t.clone(), t.ones_like());
-        let z = net.forward(x_s.into(), s.into(), t, Some(&site_mask), None, &mut Pass::eval());
-        assert!(to_host(&site_mask).contains(&0.0), "{group} has a padded graph");
-        let nodes: Tensor<3> = site_mask.unsqueeze_dim(2);
+        let z = net.forward(x_s.into(), s.into(), t, Some(&node_mask), None, &mut Pass::eval());
+        assert!(to_host(&node_mask).contains(&0.0), "{group} has a padded graph");
+        let nodes: Tensor<3> = node_mask.unsqueeze_dim(2);
         let pairs = nodes.clone().unsqueeze_dim::<4>(2) * nodes.clone().unsqueeze_dim::<4>(1);
         let tangent = z.tangent.clone().expect("a tangent in t");
         for (found, kind, relative) in [(z.value, "logits", 1e-9), (tangent, "dlogits", 1e-6)] {

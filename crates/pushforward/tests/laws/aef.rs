@@ -1,7 +1,7 @@
 //! Identities of the autoencoders: invertibility, log-determinants, total mass, inputs of the encoder, bounds, and the
 //! divergence of the published objective of the expansion.
 
-use burn::module::Param;
+use burn::module::{Module as _, Param};
 use burn::tensor::Tensor;
 use pushforward::aef::config::{AEF_EPSILON, AefConfig, Variant};
 use pushforward::aef::encoder::ScaleConfig;
@@ -14,6 +14,7 @@ use pushforward::aef::{AefModel, AefObjective, ImageShape};
 use pushforward::bijector::{FlowConfig, MafConfig};
 use pushforward::metrics::bits_per_dim::bits_per_dim_dequantised;
 use pushforward::rng::{Purpose, stream};
+use pushforward::run::TrainedAef;
 use pushforward::tensor::{cast_module, from_host, to_host};
 
 use crate::aef_nets::plain;
@@ -338,4 +339,27 @@ fn a_uniform_density_has_eight_bits() {
     let k = 128f64.ln();
     let hidden = bits_per_dim_dequantised(k, 784, 256) - 8.0;
     assert!((hidden - 0.008_928_571_428_571_428).abs() < 1e-12, "{hidden}");
+}
+
+#[test]
+#[should_panic(expected = "axis 0 of the images: 16 pixels are of at least 1 image, not of 0")]
+fn no_images_have_no_pixels() {
+    model(&config(Variant::Center), SHAPE).images(&[0.5; 16], 0);
+}
+
+#[test]
+fn a_request_of_no_images_per_pass_is_an_error() {
+    let request = DrawRequest { count: 1, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 0 };
+    let config = config(Variant::Center);
+    let net = model(&config, SHAPE).valid();
+    let model = TrainedAef { config, net, shape: SHAPE, device: device() };
+    let error = model.draw(&request, &mut |_| true).expect_err("there is no pass of no images");
+    assert!(error.to_string().contains("`batch`, the number of images per pass, is at least 1"), "{error}");
+}
+
+#[test]
+#[should_panic(expected = "`batch`, the number of images per pass, is at least 1, found 0")]
+fn no_images_per_pass_are_refused() {
+    let request = DrawRequest { count: 1, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 0 };
+    model(&config(Variant::Center), SHAPE).sample(SHAPE, 2, &request, &device(), &mut |_| true);
 }

@@ -58,7 +58,7 @@ fn logits(net: &impl EndpointNet, sites: SiteShape, conditioning: &Conditioning)
     to_host(&net.logits(like.clone().into(), time(0.3), time(0.8), conditioning, &mut Pass::eval()).value)
 }
 
-fn told(labels: [u32; 2]) -> Conditioning {
+fn labelled(labels: [u32; 2]) -> Conditioning {
     Conditioning { labels: Some(indices(&labels, [2], &device())), ..Conditioning::default() }
 }
 
@@ -72,13 +72,13 @@ fn every_network_hears_the_label_and_a_hidden_one_is_the_last() {
     for (kind, network, sites) in kinds {
         let net = model(&network, sites, Parametrisation::Endpoint).valid();
         assert_eq!(net.label_count(), Some(LABELS));
-        let (a, b) = (logits(&net, sites, &told([0, 2])), logits(&net, sites, &told([1, 2])));
+        let (a, b) = (logits(&net, sites, &labelled([0, 2])), logits(&net, sites, &labelled([1, 2])));
         let half = a.len() / 2;
         assert_ne!(a[..half], b[..half], "{kind}: the label of the first item");
         assert_eq!(a[half..], b[half..], "{kind}: the second item is another");
         assert_eq!(
             logits(&net, sites, &Conditioning::default()),
-            logits(&net, sites, &told([LABELS as u32; 2])),
+            logits(&net, sites, &labelled([LABELS as u32; 2])),
             "{kind}"
         );
     }
@@ -89,13 +89,13 @@ fn guidance_extrapolates_from_the_hidden_condition_or_from_a_weaker_model() {
     let (network, sites) = mlp();
     let net = model(&network, sites, Parametrisation::Endpoint).valid();
     let weak = cast_module(randomise(moved(&network, sites)), DType::F32).valid();
-    let (with, without) = (logits(&net, sites, &told([0, 1])), logits(&net, sites, &Conditioning::default()));
-    let theirs = logits(&weak, sites, &told([0, 1]));
+    let (with, without) = (logits(&net, sites, &labelled([0, 1])), logits(&net, sites, &Conditioning::default()));
+    let theirs = logits(&weak, sites, &labelled([0, 1]));
     for w in [0.4, 1.0, 3.0] {
         for (weaker, from) in [(None, &without), (Some(&weak), &theirs)] {
             let guided = Guided::new(&net, weaker, w);
             assert_eq!(guided.passes(), 2);
-            let found = logits(&guided, sites, &told([0, 1]));
+            let found = logits(&guided, sites, &labelled([0, 1]));
             for ((f, s), b) in found.iter().zip(&with).zip(from) {
                 assert!((f - (b + w * (s - b))).abs() < 1e-5, "{w}");
             }
@@ -208,7 +208,7 @@ fn every_objective_trains_under_every_condition() {
             let loss = parts.terms.iter().map(|t| t.loss.clone()).reduce(|a, b| a + b).expect("a loss has terms");
             let grads = loss.backward();
             let table = model.labels.as_ref().expect("the model has labels").val();
-            let slope = to_host(&table.grad(&grads).expect("labels are told or hidden"));
+            let slope = to_host(&table.grad(&grads).expect("labels are labelled or hidden"));
             assert!(slope.iter().all(|v| v.is_finite()), "{off_diagonal:?}");
             let rows = slope.chunks(slope.len() / (LABELS + 1)).map(|row| row.iter().any(|v| *v != 0.0));
             let reached: Vec<bool> = rows.collect();

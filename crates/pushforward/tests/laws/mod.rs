@@ -1,10 +1,10 @@
 //! Mathematical identities, checked in float64.
 
 mod aef;
-mod allowed;
 mod batch_size;
 mod bijector;
 mod condition;
+mod constraints;
 mod distillation;
 mod dual;
 mod flow_map;

@@ -229,12 +229,12 @@ fn lower_temperature_sharpens_endpoints() {
 #[test]
 fn progress_may_stop_the_work() {
     let net = random();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let request = SampleRequest { batch: 3, ..request(Sampler::Map, 1) };
     let config = config(OffDiagonal::default());
     let samples = sample(&Generator::new(&net, SITES, &device()).with_noise(config.noise()), &request, &mut |done| {
-        told.push(done);
+        reported.push(done);
         done < 6
     });
-    assert_eq!((told, samples.items().count(), samples.nfe.len()), (vec![3, 6], 6, 6));
+    assert_eq!((reported, samples.items().count(), samples.nfe.len()), (vec![3, 6], 6, 6));
 }

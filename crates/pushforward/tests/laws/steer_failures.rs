@@ -62,13 +62,13 @@ fn what_was_finished_survives_a_reward_that_dies() {
             .expect("three are finished");
     assert_eq!(found.rewards, [1.0; 3]);
     assert_eq!(found.stopped, Some(SteerError::Reward(RewardError::Failed("gone".into()))));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let halted =
         steer(&Generator::new(&Coins, COINS, &device()).with_noise(config.noise()), &wanted, &Odd, &mut |done| {
-            told.push(done);
+            reported.push(done);
             done < 2
         });
-    assert_eq!((halted.expect("two are finished").stopped, told), (Some(SteerError::Interrupted), vec![1, 2]));
+    assert_eq!((halted.expect("two are finished").stopped, reported), (Some(SteerError::Interrupted), vec![1, 2]));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::DataError;
 use crate::data::files::{self, Source};
 use crate::data::images::raw::{RawImages, RawSplits};
+use crate::hash::sha256;
 
 /// The six files of the set, the test file last.
 pub const FILES: [&str; 6] = [
@@ -88,7 +89,7 @@ fn read(dirs: &[PathBuf], records: usize, validation: usize, split_seed: Option<
     let (train, test) = sources.split_at(FILES.len() - 1);
     let (mut train, test) = (images(train, records)?, images(test, records)?);
     let validation = train.hold_out(validation, split_seed)?;
-    Ok(RawSplits { name: "cifar10".into(), train, validation, test, sha256: files::sha256(&sources) })
+    Ok(RawSplits { name: "cifar10".into(), train, validation, test, sha256: sha256(&sources) })
 }
 
 fn images(sources: &[Source], records: usize) -> Result<RawImages, DataError> {
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn damage_is_named_with_its_place() {
-        let told = |bytes: Vec<u8>| images(&[Source::of("x.bin", bytes)], 2).unwrap_err().to_string();
+        let error_of = |bytes: Vec<u8>| images(&[Source::of("x.bin", bytes)], 2).unwrap_err().to_string();
         let good = records(0);
         let mut label = good.clone();
         label[RECORD] = 10;
@@ -174,7 +175,7 @@ mod tests {
             ([&good[..], &[0]].concat(), ["byte 6146", "the end of the file", "more bytes"]),
             (label, ["byte 3073", "a label from 0 to 9", "10 in record 1"]),
         ] {
-            let message = told(bytes);
+            let message = error_of(bytes);
             assert!(message.starts_with("x.bin, ") && parts.iter().all(|part| message.contains(part)), "{message}");
         }
     }

@@ -23,6 +23,7 @@ use crate::data::images::grey::Pixels;
 use crate::data::images::pictures::{self, Crop, Resize, ResizeFilter};
 use crate::data::images::raw;
 use crate::data::{DataError, RawImages, RawSplits, files};
+use crate::hash::sha256;
 
 /// Longest side of an image.
 const LONGEST: usize = 4096;
@@ -147,7 +148,7 @@ impl FolderConfig {
         let [train, validation, test] = &parts;
         let (train, validation, test) = (read(train)?, read(validation)?, read(test)?);
         let sums: String = sums.iter().map(|(name, hash)| format!("{hash}  {}\n", name.to_string_lossy())).collect();
-        let sha256 = files::sha256_bytes(sums.as_bytes());
+        let sha256 = sha256([sums]);
         Ok(RawSplits { name: "image-folder".into(), train, validation, test, sha256 })
     }
 
@@ -271,7 +272,7 @@ mod tests {
         [&raw.train, &raw.validation, &raw.test].map(numbers)
     }
 
-    fn told(dir: &tempfile::TempDir, settings: &str) -> String {
+    fn error_of(dir: &tempfile::TempDir, settings: &str) -> String {
         config(settings).raw(dir.path(), 0).unwrap_err().to_string()
     }
 
@@ -311,13 +312,13 @@ mod tests {
             ("00.png 0\n01.png 1\n", "no file the number 2 (test)"),
         ] {
             write(text);
-            let message = told(&dir, list);
+            let message = error_of(&dir, list);
             assert!(message.contains(expected), "{message}");
         }
         write("00.png 0\n9.png 1\n8.png 2\n");
-        let message = told(&dir, list);
+        let message = error_of(&dir, list);
         assert!(message.contains("line 2 of") && message.contains("(nor 1 others)"), "{message}");
-        assert!(told(&dir, "split = { list = 'nowhere.txt' }").contains("nowhere.txt"));
+        assert!(error_of(&dir, "split = { list = 'nowhere.txt' }").contains("nowhere.txt"));
     }
 
     #[test]
@@ -343,15 +344,15 @@ mod tests {
             ("split = { random = { test = 0.0 } }", "shares above 0"),
             ("split = { random = { validation = 0.6, test = 0.4 } }", "leave images to train on"),
         ] {
-            let message = told(&dir, settings);
+            let message = error_of(&dir, settings);
             assert!(message.contains(part), "{message}");
         }
         assert!(parts(&dir, "").iter().all(|part| part.len() == 1));
         std::fs::remove_file(dir.path().join("set/00.png")).unwrap();
-        assert!(told(&dir, "").contains("2 images are too few"));
+        assert!(error_of(&dir, "").contains("2 images are too few"));
         std::fs::write(dir.path().join("set/01.png"), b"broken").unwrap();
         std::fs::write(dir.path().join("set/03.png"), b"broken").unwrap();
-        assert!(told(&dir, "").contains(".png: "));
+        assert!(error_of(&dir, "").contains(".png: "));
         let elsewhere = |text: &str| toml::from_str::<DataConfig>(text).unwrap().raw(dir.path(), 0).unwrap_err();
         let message = elsewhere("set = 'image-folder'\npath = 'set'\nsize = [0, 9]").to_string();
         assert!(message.contains("[0, 9]") && message.contains("4096"), "{message}");

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::data::DataError;
 use crate::data::files::{self, Source};
 use crate::data::images::raw::{RawImages, RawSplits};
+use crate::hash::sha256;
 
 /// The four files of a set of the family, without the `.gz` of the published files.
 pub const FILES: [&str; 4] =
@@ -64,7 +65,7 @@ pub(crate) fn mnist_family(
         return Err(sources[2].open().malformed(8, format!("images of {expected} as in the training file"), found));
     }
     let validation = train.hold_out(validation, split_seed)?;
-    Ok(RawSplits { name: name.to_owned(), train, validation, test, sha256: files::sha256(&sources) })
+    Ok(RawSplits { name: name.to_owned(), train, validation, test, sha256: sha256(&sources) })
 }
 
 fn images(images: &Source, labels: &Source) -> Result<RawImages, DataError> {

@@ -10,7 +10,7 @@
 
 pub mod cifar;
 pub mod continuous;
-#[cfg(feature = "images")]
+#[cfg_attr(not(feature = "images"), path = "no_folder.rs")]
 pub mod folder;
 pub mod grey;
 pub mod idx;

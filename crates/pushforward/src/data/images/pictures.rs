@@ -30,7 +30,8 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, RawImages, files};
+use crate::data::{DataError, RawImages};
+use crate::hash::sha256;
 
 /// Number of files decoded in parallel before their pixels are concatenated.
 const BLOCK: usize = 256;
@@ -136,7 +137,7 @@ pub fn load(path: &Path, shape: [usize; 3], resize: Option<Resize>) -> Result<Na
 pub fn survey(path: &Path) -> Result<Vec<(String, usize)>, DataError> {
     let kind = |path: &PathBuf| {
         let bytes = bytes(path)?;
-        open(&bytes).map(|(decoder, orientation)| describe(&decoder, orientation)).map_err(told(path))
+        open(&bytes).map(|(decoder, orientation)| describe(&decoder, orientation)).map_err(picture_error(path))
     };
     let mut kinds = BTreeMap::new();
     for block in paths(path)?.chunks(BLOCK) {
@@ -215,16 +216,16 @@ fn read(
     let image = decode(&bytes)
         .and_then(|image| with_channels(&image, channels))
         .and_then(|image| fit(image, [height, width], resize))
-        .map_err(told(path))?;
+        .map_err(picture_error(path))?;
     let planes = (0..channels).flat_map(|c| image.as_bytes().iter().skip(c).step_by(channels)).copied().collect();
-    Ok((planes, files::sha256_bytes(&bytes)))
+    Ok((planes, sha256([bytes])))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })
 }
 
-fn told(path: &Path) -> impl Fn(String) -> DataError {
+fn picture_error(path: &Path) -> impl Fn(String) -> DataError {
     move |problem| DataError::Picture { path: path.to_owned(), problem }
 }
 

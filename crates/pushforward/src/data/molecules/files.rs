@@ -32,6 +32,7 @@ use crate::data::molecules::rows::Packed;
 use crate::data::molecules::set::{MoleculeParts, classes, splits};
 use crate::data::molecules::{prepared, smiles_file};
 use crate::data::{DataError, Splits};
+use crate::hash::sha256;
 use crate::rng::{Purpose, stream};
 
 /// Largest `max_atoms` of a recipe.
@@ -225,7 +226,7 @@ impl MoleculeConfig {
         }
         let charges = self.charges.unwrap_or(known.charges);
         let source = Source::read(file)?;
-        let sha256 = files::sha256([&source]);
+        let sha256 = sha256([&source]);
         let choice =
             Choice { charges, max_atoms, elements: symbols, column: column.map(Into::into), limit: self.limit };
         let kept = prepared::place(data_dir, known.name, &sha256, &choice);

@@ -21,3 +21,6 @@ mod rows;
 mod set;
 pub mod small;
 mod smiles_file;
+
+pub use self::files::{MoleculeConfig, SmilesFileConfig};
+pub use self::small::SmallMoleculeConfig;

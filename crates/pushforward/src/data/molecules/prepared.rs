@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chem::smiles::read_kekulised;
 use crate::chem::{Molecule, read};
-use crate::data::files;
+use crate::hash;
 
 /// Version of the cache; incremented whenever its format or the reading of molecules changes.
 const FORMAT: u32 = 1;
@@ -47,7 +47,7 @@ struct Header {
 /// Path of the cache of a source.
 pub(super) fn place(data_dir: &Path, set: &str, sha256: &str, settings: &impl Serialize) -> PathBuf {
     let settings = serde_json::to_string(settings).expect("settings can be serialised");
-    let key = files::sha256_bytes(format!("{FORMAT} {sha256} {settings}").as_bytes());
+    let key = hash::sha256([format!("{FORMAT} {sha256} {settings}")]);
     data_dir.join("prepared").join(format!("{set}-{}.smi", &key[..16]))
 }
 
@@ -75,7 +75,7 @@ pub(super) fn load(path: &Path) -> Option<Prepared> {
     let text = fs::read_to_string(path).ok()?;
     let (header, body) = text.split_once('\n')?;
     let header: Header = serde_json::from_str(header).ok()?;
-    if header.format != FORMAT || header.sha256 != files::sha256_bytes(body.as_bytes()) {
+    if header.format != FORMAT || header.sha256 != hash::sha256([body]) {
         return None;
     }
     let item = |line: &str| {
@@ -98,7 +98,7 @@ pub(super) fn store(prepared: &Prepared, path: &Path) -> std::io::Result<()> {
         format: FORMAT,
         molecules: prepared.items.len(),
         refused: prepared.refused.clone(),
-        sha256: files::sha256_bytes(body.as_bytes()),
+        sha256: hash::sha256([&body]),
     };
     let header = serde_json::to_string(&header).expect("a header can be serialised");
     if let Some(folder) = path.parent() {

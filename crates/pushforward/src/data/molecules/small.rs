@@ -126,7 +126,7 @@ fn members(most: usize, kinds: &[Kind]) -> (Vec<(String, Molecule)>, BTreeMap<St
     let (mut found, mut refused) = (Vec::new(), BTreeMap::new());
     for size in 1..=most {
         let graphs: Vec<&Growing> = layer.iter().collect();
-        let judged: Vec<(Molecule, Verdict)> = graphs
+        let checked: Vec<(Molecule, Verdict)> = graphs
             .par_iter()
             .map(|graph| {
                 let molecule = graph.molecule(kinds);
@@ -135,7 +135,7 @@ fn members(most: usize, kinds: &[Kind]) -> (Vec<(String, Molecule)>, BTreeMap<St
             })
             .collect();
         let mut named = BTreeMap::new();
-        for (molecule, verdict) in judged {
+        for (molecule, verdict) in checked {
             match verdict {
                 Verdict::Valid(smiles) => {
                     // The two Kekule forms of an aromatic ring are one molecule; the first is kept.

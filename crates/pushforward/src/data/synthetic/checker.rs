@@ -13,7 +13,8 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::data::synthetic::checker::{entropy, kl, posterior, table};
+//! use pushforward::data::synthetic::checker::{entropy, posterior, table};
+//! use pushforward::metrics::divergence::kl;
 //! let joint = table();
 //! assert!((joint.iter().sum::<f64>() - 1.0).abs() < 1e-12);
 //! assert!((entropy() + kl(&joint, &[1.0 / 256.0; 256]) - 256f64.ln()).abs() < 1e-12);
@@ -142,15 +143,6 @@ pub fn empirical(pairs: &[u32], pseudo: f64) -> Vec<f64> {
     counts
 }
 
-/// `KL(p || q)` of two tables in nats; infinite if `q` is zero anywhere that `p` is not.
-///
-/// # Panics
-/// If the tables differ in size.
-pub fn kl(p: &[f64], q: &[f64]) -> f64 {
-    assert_eq!(p.len(), q.len(), "tables of {} and {} cells", p.len(), q.len());
-    p.iter().zip(q).filter(|(p, _)| **p > 0.0).map(|(p, q)| p * (p / q).ln()).sum()
-}
-
 /// Log-posterior of a pair with joint table `joint` given both noisy sites, `x_t = (1 - t) x0 + t onehot(x1)` with
 /// Gaussian `x0`: `log J[a, b] + t (x[0, a] + x[1, b]) / (1 - t)^2`, normalised.
 ///
@@ -197,6 +189,7 @@ mod tests {
 
     use super::*;
     use crate::data::synthetic::echo::EchoConfig;
+    use crate::metrics::divergence::kl;
 
     #[test]
     fn the_table_is_as_described() {

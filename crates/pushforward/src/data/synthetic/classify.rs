@@ -3,10 +3,10 @@
 //! Every digit is drawn in a grid of poses. Two images are compared with a tolerance of one pixel,
 //!
 //! ```text
-//! d(A, B) = |A \ grow(B)| + |B \ grow(A)| + |A xor B| / 4,
+//! d(A, B) = |A \ dilate(B)| + |B \ dilate(A)| + |A xor B| / 4,
 //! ```
 //!
-//! where `grow` adds the four neighbours of every pixel: a stroke that is half a pixel off costs little, one in the
+//! where `dilate` adds the four neighbours of every pixel: a stroke that is half a pixel off costs little, one in the
 //! wrong place costs all its pixels. The image has the class of the nearest template.
 
 use std::sync::LazyLock;
@@ -37,13 +37,13 @@ pub const VALID_DISTANCE: f32 = 6.0;
 pub fn classify(image: &[u32]) -> Match {
     assert_eq!(image.len(), PIXELS, "a glyph has {PIXELS} pixels, not {}", image.len());
     let image = Bits::of(|i| image[i] != 0);
-    let grown = image.grow();
+    let dilated = image.dilate();
     let (mut class, mut quarters) = (0, u32::MAX);
     for template in TEMPLATES.iter() {
         // For most templates the first term alone exceeds the best distance.
-        let outside = 4 * image.without(&template.grown);
+        let outside = 4 * image.without(&template.dilated);
         if outside < quarters {
-            let distance = outside + 4 * template.ink.without(&grown) + image.differ(&template.ink);
+            let distance = outside + 4 * template.ink.without(&dilated) + image.differ(&template.ink);
             if distance < quarters {
                 (class, quarters) = (template.class, distance);
             }
@@ -76,7 +76,7 @@ impl Bits {
     }
 
     /// The set with the four neighbours of every pixel.
-    fn grow(&self) -> Self {
+    fn dilate(&self) -> Self {
         Self::of(|i| {
             let (row, column) = (i / SIDE, i % SIDE);
             self.get(i)
@@ -102,7 +102,7 @@ impl Bits {
 struct Template {
     class: u32,
     ink: Bits,
-    grown: Bits,
+    dilated: Bits,
 }
 
 /// Every digit in every pose of the grid.
@@ -112,7 +112,7 @@ static TEMPLATES: LazyLock<Vec<Template>> = LazyLock::new(|| {
         .map(|(class, pose)| {
             let cover = strokes::draw(class, &pose);
             let ink = Bits::of(|i| cover[i] >= 0.5);
-            Template { class: class as u32, ink, grown: ink.grow() }
+            Template { class: class as u32, ink, dilated: ink.dilate() }
         })
         .collect()
 });

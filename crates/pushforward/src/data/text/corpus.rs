@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::files::{self, Source};
 use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, Tokens, Vocabulary};
+use crate::hash::sha256;
 
 /// Settings of `text8`, and of any file of its form: one line of `a` to `z` and spaces, plain or gzipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl Text8Config {
         let source = Source::read(file)?;
         let mut ids = letters(&source)?;
         ids.shrink_to_fit();
-        cut("text8", Ids::Narrow(ids), Vocabulary::text8(), self.length, files::sha256([&source]))
+        cut("text8", Ids::Narrow(ids), Vocabulary::text8(), self.length, sha256([&source]))
     }
 }
 
@@ -86,7 +87,7 @@ impl TextConfig {
             symbols.dedup();
             let vocabulary = Vocabulary::Characters(symbols);
             let ids = Ids::new(vocabulary.encode(&text)?, vocabulary.size());
-            return cut("text", ids, vocabulary, self.length, files::sha256([&source]));
+            return cut("text", ids, vocabulary, self.length, sha256([&source]));
         };
         let file = files::existing("tokenizer", tokenizer, data_dir)?;
         let json = Source::read(file.clone())?;
@@ -107,7 +108,7 @@ impl TextConfig {
             }
         }
         let ids = Ids::new(ids, vocabulary.size());
-        cut("text", ids, vocabulary, self.length, files::sha256([&source, &json]))
+        cut("text", ids, vocabulary, self.length, sha256([&source, &json]))
     }
 }
 

@@ -110,9 +110,14 @@ impl NoisedBatch {
         self.len() == 0
     }
 
-    /// All but the last `n` items, and the last `n` items. If `n` is zero, both parts are the whole batch.
+    /// All but the last `n` items, and the last `n` items.
+    ///
+    /// # Panics
+    /// If there are fewer than `n` items.
     pub fn split(self, n: usize) -> (Self, Self) {
-        let first = self.len() - n;
+        let length = self.len();
+        assert!(n <= length, "axis 0 of the batch: {n} items cannot be split off {length}");
+        let first = length - n;
         let part = |start: usize, length: usize| Self {
             x0: self.x0.clone().slice_dim(0, start..start + length),
             x1: self.x1.clone().slice_dim(0, start..start + length),
@@ -120,7 +125,11 @@ impl NoisedBatch {
             conditioning: self.conditioning.slice(start..start + length),
             weights: self.weights.clone().map(|w| w.slice_dim(0, start..start + length)),
         };
-        if n == 0 { (self.clone(), self) } else { (part(0, first), part(first, n)) }
+        if n == 0 {
+            let none = part(0, 0);
+            return (self, none);
+        }
+        (part(0, first), part(first, n))
     }
 
     /// The points `x_t`, `[batch, sites, classes]`; every item has its own time.
@@ -164,8 +173,8 @@ fn labels<N: Backbone>(
 /// One for observed sites, a prefix of random length of every item, and zero for the others.
 fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut Stream) -> Vec<f64> {
     let mut item = || {
-        let (told, length) = (hidden.uniform() >= dropout, 1 + hidden.below(longest));
-        (0..sites).map(move |i| f64::from(u8::from(told && i < length)))
+        let (shown, length) = (hidden.uniform() >= dropout, 1 + hidden.below(longest));
+        (0..sites).map(move |i| f64::from(u8::from(shown && i < length)))
     };
     (0..n).flat_map(|_| item()).collect()
 }
@@ -178,4 +187,52 @@ fn site_weights(graph: GraphShape, nodes: &[usize], edge_weight: f64) -> Vec<f64
         graph.sites_of(n).enumerate().map(move |(i, there)| there * if i < graph.nodes { node } else { pair })
     };
     nodes.iter().flat_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::nn::SiteShape;
+    use crate::nn::mlp::MlpConfig;
+    use crate::rng::{Purpose, stream};
+    use crate::tensor::to_host;
+
+    /// Three items of four classes or of a graph of two nodes, each with an observed prefix.
+    fn batch(sites: SiteShape) -> NoisedBatch {
+        let network = MlpConfig::default().init(sites, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+        let ids = IdBatch { ids: (0..3 * sites.count as u32).map(|i| i % 2).collect(), labels: None };
+        let config = BatchConfig { condition: Condition::Prefix { dropout: 0.0, longest: None }, ..Default::default() };
+        let mut noise = stream(0, Purpose::Source, 0);
+        let hidden = &mut stream(0, Purpose::Condition, 0);
+        NoisedBatch::new(&FlowMapModel::new(network, sites), &ids, &config, &mut noise, Some(hidden))
+    }
+
+    fn numbers(batch: &NoisedBatch) -> [Vec<f64>; 4] {
+        let observed = batch.conditioning.observed.as_ref().expect("prefixes are observed");
+        let weights = batch.weights.as_ref().map_or_else(Vec::new, to_host);
+        [to_host(&batch.x0), to_host(&batch.x1), to_host(observed), weights]
+    }
+
+    #[test]
+    fn the_parts_of_a_split_are_the_batch_for_every_size() {
+        let graph = GraphShape { nodes: 2, node_classes: 2, edge_classes: 2 };
+        for sites in [SiteShape::line(2, 4), SiteShape::graph(graph)] {
+            let whole = batch(sites);
+            for n in 0..=3 {
+                let (first, last) = whole.clone().split(n);
+                assert_eq!((first.len(), last.len()), (3 - n, n));
+                let joined: Vec<Vec<f64>> =
+                    numbers(&first).into_iter().zip(numbers(&last)).map(|(a, b)| [a, b].concat()).collect();
+                assert_eq!(joined, numbers(&whole), "the last {n} split off");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "axis 0 of the batch: 4 items cannot be split off 3")]
+    fn no_more_items_are_split_off_than_there_are() {
+        batch(SiteShape::line(2, 4)).split(4);
+    }
 }

@@ -82,7 +82,7 @@ pub(super) fn run<N: EndpointNet>(
     let mut all = Particles::new(context, first, count);
     for (s, t) in base.grid.intervals() {
         let last = t >= 1.0;
-        let mut ahead = all.look(context, settings, kernel, s, t)?;
+        let mut ahead = all.look_ahead(context, settings, kernel, s, t)?;
         for (i, value) in ahead.value.iter().enumerate() {
             all.weights[i] += value - all.log_twist[i];
         }
@@ -112,7 +112,7 @@ impl Particles {
         Self { items, x, weights: vec![0.0; n], log_twist: vec![0.0; n], populations }
     }
 
-    fn look<N: EndpointNet>(
+    fn look_ahead<N: EndpointNet>(
         &mut self,
         context: &SteerContext<'_, N>,
         settings: SmcSettings,

@@ -29,8 +29,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use safetensors::SafeTensors;
 
-use crate::data::sha256_bytes;
 use crate::dual::Dual;
+use crate::hash::sha256;
 use crate::kernels::Precision;
 use crate::nn::linear::Linear;
 
@@ -121,7 +121,7 @@ impl ChemNet {
                 convolution("convolution_2.weight", CHANNELS)?,
             ],
             lstms: [lstm("lstm_1", CHANNELS, HIDDEN[0])?, lstm("lstm_2", HIDDEN[0], HIDDEN[1])?],
-            sha256: sha256_bytes(&bytes),
+            sha256: sha256([&bytes]),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::data::images::continuous::quantize;
 use crate::data::{ContinuousImages, ContinuousSplits, ExampleKey};
 use crate::metrics::bits_per_dim::bits_per_dim_dequantised;
 use crate::metrics::frechet::{Moments, frechet, kid};
-use crate::metrics::interval;
+use crate::metrics::interval::{self, Estimate};
 use crate::metrics::report::{Report, Row};
 use crate::nn::SiteShape;
 use crate::rng::{Purpose, stream};
@@ -55,82 +55,113 @@ pub fn evaluate_images(
     request: &ImageEvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
-    let TrainedAef { config, net, shape, .. } = &loaded.model;
+    let TrainedAef { net, shape, .. } = &loaded.model;
     if splits.test.shape() != [shape.channels, shape.height, shape.width] {
         let problem = format!("the model is of {shape} images and the data are {:?}", splits.test.shape());
         return Err(RequestError(problem).into());
     }
+    if request.batch == 0 {
+        return Err(RequestError("`batch`, the number of images computed together, is at least 1".into()).into());
+    }
     let mut report = Report::new(loaded.run.identity());
-    let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
-    let n = shape.numel();
+    let measured = measure(loaded, splits, request, progress)?;
+    measured.rows(loaded, splits, request).into_iter().for_each(|row| report.push(row));
+    if let Some(features) = features
+        && net.generates()
+        && request.samples > 1
+    {
+        for row in distances(loaded, splits, features.classifier()?, request, progress)? {
+            report.push(row);
+        }
+    }
+    Ok(report)
+}
+
+/// Measurements of held-out images, image by image; empty where the model has none.
+#[derive(Default)]
+struct Measured {
+    /// Negative log-densities, nats.
+    nll: Vec<f64>,
+    /// Standard errors of importance-sampled log-densities, nats.
+    log_density_errors: Vec<f64>,
+    /// Mean squared errors of reconstructions.
+    squared_errors: Vec<f64>,
+    /// The published objective of the expansion, nats.
+    extended_nll: Vec<f64>,
+}
+
+/// Measures the first held-out images.
+fn measure(
+    loaded: &Loaded<TrainedAef>,
+    splits: &ContinuousSplits,
+    request: &ImageEvalRequest,
+    progress: &mut Progress<'_>,
+) -> Result<Measured, EvalError> {
+    let TrainedAef { config, net, .. } = &loaded.model;
     let count = request.images.min(splits.test.len());
-    let (mut nats, mut errors, mut missed, mut objective) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let has_density = !matches!(net, AefModel::Autoencoder(_));
     let marginal = MarginalRequest { draws: request.draws, seed: request.seed, ..MarginalRequest::default() };
+    let mut measured = Measured::default();
     for start in (0..count).step_by(request.batch) {
         let items = request.batch.min(count - start);
         let pixels = held_out(&splits.test, start, items);
-        if has_density {
+        if has_density(net) {
             let found = loaded.model.log_densities(&pixels, start as u64, &marginal)?;
-            nats.extend(found.values.iter().map(|v| -v));
-            errors.extend(found.errors);
+            measured.nll.extend(found.values.iter().map(|v| -v));
+            measured.log_density_errors.extend(found.errors);
         }
         let x = net.images(&pixels, items);
         let images = net.prepare(x.clone());
         let mut noise = stream(request.seed, Purpose::Validation, start as u64);
         let loss = AefObjective { latent: config.latent }.of(net, &images, &mut noise);
         if loss.kind == LossKind::ExtendedNll {
-            objective.extend(to_host(&loss.values));
+            measured.extended_nll.extend(to_host(&loss.values));
         }
         if !matches!(net, AefModel::Flow(_)) {
             let miss = net.decode(net.encode(x.clone()).z, None) - x;
-            missed.extend(to_host(&(miss.clone() * miss).mean_dim(1).squeeze_dim::<1>(1)));
+            measured.squared_errors.extend(to_host(&(miss.clone() * miss).mean_dim(1).squeeze_dim::<1>(1)));
         }
         if !progress("likelihood", start + items, count) {
             return Err(EvalError::Interrupted);
         }
     }
-    if has_density {
-        let estimator = if is_exact(net) { "exact".to_owned() } else { format!("importance-{}", request.draws) };
-        let nll = interval::mean(&nats);
-        let bits = nll.map(|nats| bits_per_dim_dequantised(nats, n, LEVELS));
-        for row in [Row::estimate("bits_per_dim", "bits/dim", bits), Row::estimate("nll", "nats", nll)] {
-            report.push(
-                row.seed(request.seed)
-                    .dtype(dtype(&loaded.model.device))
-                    .estimator(&estimator)
-                    .reference(&reference.0, reference.1),
-            );
+    Ok(measured)
+}
+
+/// A deterministic autoencoder has none.
+fn has_density(net: &AefModel) -> bool {
+    !matches!(net, AefModel::Autoencoder(_))
+}
+
+impl Measured {
+    /// The rows of a report.
+    fn rows(&self, loaded: &Loaded<TrainedAef>, splits: &ContinuousSplits, request: &ImageEvalRequest) -> Vec<Row> {
+        let net = &loaded.model.net;
+        let reference = format!("{}/test", splits.name);
+        let row = |name: &str, unit: &str, estimate: Estimate| {
+            Row::estimate(name, unit, estimate).reference(&reference, &splits.sha256)
+        };
+        let mut rows = Vec::new();
+        if has_density(net) {
+            let estimator = if is_exact(net) { "exact".to_owned() } else { format!("importance-{}", request.draws) };
+            let nll = interval::mean(&self.nll);
+            let bits = nll.map(|nats| bits_per_dim_dequantised(nats, loaded.model.shape.numel(), LEVELS));
+            for row in [row("bits_per_dim", "bits/dim", bits), row("nll", "nats", nll)] {
+                rows.push(row.seed(request.seed).dtype(dtype(&loaded.model.device)).estimator(&estimator));
+            }
+            if !is_exact(net) {
+                let error = interval::mean(&self.log_density_errors);
+                rows.push(row("log_density_error", "nats", error).estimator(&estimator));
+            }
         }
-        if !is_exact(net) {
-            let error = interval::mean(&errors);
-            report.push(
-                Row::estimate("log_density_error", "nats", error)
-                    .estimator(&estimator)
-                    .reference(&reference.0, reference.1),
-            );
+        for (name, unit, values) in
+            [("extended_nll", "nats", &self.extended_nll), ("reconstruction_mse", "squared", &self.squared_errors)]
+        {
+            if !values.is_empty() {
+                rows.push(row(name, unit, interval::mean(values)));
+            }
         }
+        rows
     }
-    if !objective.is_empty() {
-        report.push(
-            Row::estimate("extended_nll", "nats", interval::mean(&objective)).reference(&reference.0, reference.1),
-        );
-    }
-    if !missed.is_empty() {
-        report.push(
-            Row::estimate("reconstruction_mse", "squared", interval::mean(&missed))
-                .reference(&reference.0, reference.1),
-        );
-    }
-    if let Some(features) = features
-        && net.generates()
-        && request.samples > 1
-    {
-        for row in look(loaded, splits, features.classifier()?, request, progress)? {
-            report.push(row);
-        }
-    }
-    Ok(report)
 }
 
 /// Held-out images `start..start + items`, dequantised.
@@ -139,7 +170,7 @@ fn held_out(images: &ContinuousImages, start: usize, items: usize) -> Vec<f32> {
 }
 
 /// Fréchet and kernel distances between samples and held-out images, with deviations and without.
-fn look(
+fn distances(
     loaded: &Loaded<TrainedAef>,
     splits: &ContinuousSplits,
     features: &Loaded<TrainedClassifier>,
@@ -192,4 +223,35 @@ fn look(
         }
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::run::{Data, Recipe, TrainOptions, train};
+
+    #[test]
+    fn no_images_computed_together_are_an_error() {
+        let text = "name = 'tiny'\ndata = { set = 'glyphs' }\n[model]\nfamily = 'aef'\nvariant = 'center'\nlatent = 2\n\
+                    network = { kind = 'mlp', width = 4 }";
+        let recipe: Recipe = Recipe::parse(text, "tiny", &["train.steps=1".into()]).unwrap();
+        let data = Data::load(&recipe, Path::new("unused")).unwrap();
+        let options = TrainOptions::new(Device::flex());
+        let trained = train(&recipe, &data, options, &mut |_| ControlFlow::Continue(())).unwrap();
+        let loaded = trained.loaded.aef("evaluate").unwrap();
+        let Data::Continuous(splits) = &data else { panic!("an autoencoder is trained on continuous images") };
+        let request = ImageEvalRequest { images: 3, draws: 1, samples: 0, seed: 0, batch: 2 };
+        let names = |request| {
+            let report = evaluate_images(&loaded, splits, None, request, &mut |_, _, _| true)?;
+            Ok::<_, EvalError>(report.rows.into_iter().map(|row| row.metric).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&request).unwrap(), ["bits_per_dim", "nll", "reconstruction_mse"]);
+        let error = names(&ImageEvalRequest { batch: 0, ..request }).unwrap_err().to_string();
+        assert!(error.contains("`batch`, the number of images computed together, is at least 1"), "{error}");
+    }
 }

@@ -25,8 +25,9 @@ use crate::chem::fingerprint::{Fingerprint, WORDS};
 use crate::chem::properties::DESCRIPTORS;
 use crate::chem::{Molecule, Perceived, Properties, Verdict, check};
 use crate::data::graph::GraphLayout;
-use crate::data::{DataConfig, Dataset, Splits, sha256_bytes};
+use crate::data::{DataConfig, Dataset, Splits};
 use crate::flow_map::sample::Samples;
+use crate::hash::sha256;
 use crate::metrics::divergence::total_variation;
 use crate::metrics::frechet::{Moments, frechet};
 use crate::metrics::graph_stats::{Graph, Statistic};
@@ -97,8 +98,8 @@ impl<'a> MoleculeMetrics<'a> {
         let enumerated = matches!(data, DataConfig::SmallMolecules(_));
         let held_out = || [&splits.validation, &splits.test].into_iter().flat_map(|p| smiles(p.as_ref())).collect();
         let rows = items(splits.train.as_ref(), REFERENCE_ITEMS);
-        let judged = judge(layout, &rows);
-        let valid = strictly_valid(&judged);
+        let checked = check_rows(layout, &rows);
+        let valid = strictly_valid(&checked);
         let reference = Profile::of(layout, &valid);
         let chemnet = chemnet.map(|net| (net, chemnet_moments(net, &valid)));
         let scales = scales(&reference.descriptors);
@@ -118,10 +119,10 @@ impl<'a> MoleculeMetrics<'a> {
 
     /// All metrics of samples, rows of class indices; sample i was conditioned on `labels[i % labels.len()]`.
     fn rows_of(&self, ids: &[u32], labels: &[u32]) -> Vec<Row> {
-        let judged = judge(&self.layout, ids);
-        let mut rows = self.counts(&judged);
-        rows.extend(self.label_accuracy(&judged, labels));
-        let valid = strictly_valid(&judged);
+        let checked = check_rows(&self.layout, ids);
+        let mut rows = self.counts(&checked);
+        rows.extend(self.label_accuracy(&checked, labels));
+        let valid = strictly_valid(&checked);
         rows.extend(self.distances(&Profile::of(&self.layout, &valid)));
         rows.extend(self.chemnet_distance(&valid));
         rows
@@ -137,8 +138,8 @@ impl<'a> MoleculeMetrics<'a> {
     }
 
     /// Fraction of the strictly valid molecules that have the label they were conditioned on; `None` without labels.
-    fn label_accuracy(&self, judged: &[(Molecule, Verdict)], labels: &[u32]) -> Option<Row> {
-        let pairs = judged.iter().zip(labels.iter().cycle());
+    fn label_accuracy(&self, checked: &[(Molecule, Verdict)], labels: &[u32]) -> Option<Row> {
+        let pairs = checked.iter().zip(labels.iter().cycle());
         let found: Vec<bool> = pairs
             .filter_map(|((_, verdict), label)| Some(self.labeller.label_of(verdict.strict()?) == Some(*label)))
             .collect();
@@ -147,10 +148,10 @@ impl<'a> MoleculeMetrics<'a> {
         (!labels.is_empty()).then(|| row.estimator("of the label asked for / strictly valid"))
     }
 
-    fn counts(&self, judged: &[(Molecule, Verdict)]) -> Vec<Row> {
-        let samples = judged.len();
-        let strict: Vec<&str> = judged.iter().filter_map(|(_, v)| v.strict()).collect();
-        let largest: Vec<&str> = judged.iter().filter_map(|(_, v)| v.largest_fragment()).collect();
+    fn counts(&self, checked: &[(Molecule, Verdict)]) -> Vec<Row> {
+        let samples = checked.len();
+        let strict: Vec<&str> = checked.iter().filter_map(|(_, v)| v.strict()).collect();
+        let largest: Vec<&str> = checked.iter().filter_map(|(_, v)| v.largest_fragment()).collect();
         let fraction = |metric, of, n| Row::estimate(metric, "fraction", interval::fraction(of, n));
         let mut rows = vec![
             fraction("validity_strict", strict.len(), samples).estimator("one component that sanitises / samples"),
@@ -269,8 +270,8 @@ impl Profile {
     }
 }
 
-/// The verdict on every row.
-fn judge(layout: &GraphLayout, ids: &[u32]) -> Vec<(Molecule, Verdict)> {
+/// The molecule of every row, and whether it is valid.
+fn check_rows(layout: &GraphLayout, ids: &[u32]) -> Vec<(Molecule, Verdict)> {
     ids.par_chunks(layout.sites())
         .map(|row| {
             let molecule = layout.molecule(row);
@@ -280,8 +281,8 @@ fn judge(layout: &GraphLayout, ids: &[u32]) -> Vec<(Molecule, Verdict)> {
         .collect()
 }
 
-fn strictly_valid(judged: &[(Molecule, Verdict)]) -> Vec<(&Molecule, &str)> {
-    judged.iter().filter_map(|(molecule, verdict)| verdict.strict().map(|smiles| (molecule, smiles))).collect()
+fn strictly_valid(checked: &[(Molecule, Verdict)]) -> Vec<(&Molecule, &str)> {
+    checked.iter().filter_map(|(molecule, verdict)| verdict.strict().map(|smiles| (molecule, smiles))).collect()
 }
 
 fn shares(counts: &[f64]) -> Vec<f64> {
@@ -305,7 +306,7 @@ fn scales(descriptors: &[f64]) -> Vec<f64> {
 
 /// Hash of the list of descriptors.
 fn list_hash() -> String {
-    sha256_bytes(DESCRIPTORS.join("\n").as_bytes())
+    sha256([DESCRIPTORS.join("\n")])
 }
 
 #[cfg(test)]
@@ -314,7 +315,7 @@ mod tests {
     use crate::data::Layout;
     use crate::data::graph::ABSENT;
 
-    fn judge_of(atoms: usize) -> (MoleculeMetrics<'static>, Splits) {
+    fn metrics_of(atoms: usize) -> (MoleculeMetrics<'static>, Splits) {
         let config: DataConfig = toml::from_str(&format!("set = 'small-molecules'\natoms = {atoms}")).unwrap();
         let splits = config.load(std::path::Path::new("unused"), 0).unwrap();
         let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
@@ -331,8 +332,8 @@ mod tests {
 
     #[test]
     fn the_training_part_is_valid_known_and_at_distance_zero() {
-        let (judge, splits) = judge_of(4);
-        let rows = judge.rows_of(&items(splits.train.as_ref(), usize::MAX), &[]);
+        let (metrics, splits) = metrics_of(4);
+        let rows = metrics.rows_of(&items(splits.train.as_ref(), usize::MAX), &[]);
         assert_eq!(value(&rows, "validity_strict", ""), 1.0);
         assert_eq!(value(&rows, "uniqueness", "strictly"), 1.0);
         assert_eq!(value(&rows, "novelty", "strictly"), 0.0);
@@ -344,7 +345,7 @@ mod tests {
         }
         assert!(value(&rows, "frechet", "").abs() < 1e-6);
         assert!((value(&rows, "scaffold_similarity", "") - 1.0).abs() < 1e-12);
-        let rows = judge.rows_of(&items(splits.test.as_ref(), usize::MAX), &[]);
+        let rows = metrics.rows_of(&items(splits.test.as_ref(), usize::MAX), &[]);
         assert_eq!(value(&rows, "novelty", "strictly"), 1.0);
         assert_eq!(value(&rows, "coverage_held_out", ""), splits.test.len() as f64 / (all - splits.train.len()) as f64);
         assert!(value(&rows, "frechet", "") > 1e-6);
@@ -353,7 +354,7 @@ mod tests {
 
     #[test]
     fn fractions_have_their_denominators() {
-        let (judge, splits) = judge_of(3);
+        let (metrics, splits) = metrics_of(3);
         let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
         let class = |symbol: &str| layout.node_classes.iter().position(|c| c.element == symbol).unwrap() as u32;
         let (c, f) = (class("C"), class("F"));
@@ -366,20 +367,20 @@ mod tests {
             [f, c, absent, 2, absent, absent],
             [absent, absent, absent, absent, absent, absent],
         ];
-        let rows = judge.counts(&super::judge(layout, samples.as_flattened()));
+        let rows = metrics.counts(&check_rows(layout, samples.as_flattened()));
         assert_eq!(value(&rows, "validity_strict", ""), 2.0 / 5.0);
         assert_eq!(value(&rows, "validity_largest_fragment", ""), 3.0 / 5.0);
         assert_eq!(value(&rows, "uniqueness", "strictly"), 1.0 / 2.0);
         assert_eq!(value(&rows, "uniqueness", "largest"), 2.0 / 3.0);
-        let novel = if judge.train.contains("CCC") { 0.0 } else { 1.0 };
+        let novel = if metrics.train.contains("CCC") { 0.0 } else { 1.0 };
         assert_eq!(value(&rows, "novelty", "strictly"), novel);
         assert_eq!(value(&rows, "valid_unique_novel", ""), novel / 5.0);
     }
 
     #[test]
     fn nothing_valid_is_no_panic() {
-        let (judge, splits) = judge_of(3);
-        let rows = judge.rows_of(&vec![ABSENT; splits.schema().sites * 4], &[]);
+        let (metrics, splits) = metrics_of(3);
+        let rows = metrics.rows_of(&vec![ABSENT; splits.schema().sites * 4], &[]);
         assert_eq!(value(&rows, "validity_strict", ""), 0.0);
         assert!(value(&rows, "frechet", "").is_nan() && value(&rows, "uniqueness", "strictly").is_nan());
     }

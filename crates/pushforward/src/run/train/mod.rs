@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::TrainRunError;
 use self::session::Session;
-pub use self::session::{Event, Preview, TrainOptions};
+pub use self::session::{Event, TrainOptions};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
+use crate::hash;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
-use crate::run::load::{LABELS_KEY, SCHEMA_KEY, hash};
+use crate::run::load::{LABELS_KEY, SCHEMA_KEY};
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
@@ -112,19 +113,7 @@ pub fn train<C: BackboneConfig>(
         _ => return Err(TrainRunError::DataForm { name: data.name().to_owned() }),
     };
     let (path, sha256) = last_checkpoint(folder.as_deref())?;
-    let run = RunInfo {
-        name: recipe.name.clone(),
-        description: recipe.description.clone(),
-        seed: recipe.seed,
-        data: recipe.data.clone(),
-        eval: recipe.eval.clone(),
-        recipe: text,
-        schema,
-        provenance,
-        step: end.step,
-        path,
-        sha256,
-    };
+    let run = RunInfo { step: end.step, path, sha256, ..RunInfo::unsaved(recipe, text, schema, provenance) };
     let loaded = Loaded { model, run };
     Ok(Trained { loaded, reason: end.reason, best_validation: end.best_validation, seconds: end.seconds })
 }
@@ -146,7 +135,7 @@ fn split<M>(outcome: Outcome<M>) -> (M, End) {
 fn last_checkpoint(folder: Option<&Path>) -> Result<(PathBuf, String), TrainRunError> {
     let Some(folder) = folder else { return Ok((PathBuf::new(), String::new())) };
     let path = checkpoint::folder(folder).join(LAST);
-    match hash(&path) {
+    match hash::sha256_file(&path) {
         Ok(sha256) => Ok((path, sha256)),
         Err(source) => Err(TrainError::from(CheckpointError::Read { path, source }).into()),
     }

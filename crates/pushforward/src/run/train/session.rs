@@ -1,19 +1,18 @@
 //! Part of a training run that all families share: connects the training loop to the caller's events.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::aef::ImageShape;
 use crate::params;
 use crate::rng::{Purpose, Stream, stream};
+use crate::run::preview::Preview;
 use crate::run::train::error::TrainRunError;
-use crate::run::trained::PREVIEW_COUNT;
 use crate::train::checkpoint::Resume;
 use crate::train::objective::Objective;
-use crate::train::{self, Outcome, RunFolder, StepReport, TrainConfig, TrainRequest, Validate};
+use crate::train::{self, Outcome, Progress, RunFolder, TrainConfig, TrainRequest, Validate};
 
 /// Progress of a run, for its caller.
 #[derive(Debug)]
@@ -25,17 +24,8 @@ pub enum Event<'a> {
         /// Number of training examples.
         examples: usize,
     },
-    /// An optimiser step was taken.
-    Step(&'a StepReport),
-    /// The averaged weights were validated.
-    Validation {
-        /// Optimiser steps taken.
-        step: u64,
-        /// Names and values; the first one is the validation loss.
-        values: &'a [(String, f64)],
-        /// Whether the validation loss is the lowest so far.
-        best: bool,
-    },
+    /// What the training loop reports: steps, validations and checkpoints.
+    Progress(Progress<'a>),
     /// Samples of the averaged weights.
     Preview {
         /// Optimiser steps taken.
@@ -43,37 +33,6 @@ pub enum Event<'a> {
         /// The samples.
         preview: &'a Preview,
     },
-    /// A checkpoint was written.
-    Checkpoint {
-        /// Optimiser steps taken.
-        step: u64,
-        /// The file.
-        path: &'a Path,
-    },
-}
-
-/// A few samples for inspection.
-#[derive(Clone, Debug)]
-pub enum Preview {
-    /// Items of categorical variables.
-    Items {
-        /// Network evaluations per item.
-        nfe: usize,
-        /// Class indices, item by item.
-        ids: Vec<u32>,
-    },
-    /// Images.
-    Images {
-        /// Pixels in `[0, 1]`, image by image.
-        pixels: Vec<f32>,
-        /// Shape of an image.
-        shape: ImageShape,
-    },
-}
-
-impl Preview {
-    /// Number of items.
-    pub const COUNT: usize = PREVIEW_COUNT;
 }
 
 /// Options of a run that are not part of its recipe.
@@ -144,9 +103,7 @@ impl Session<'_> {
         };
         let on_event = &mut self.on_event;
         let outcome = train::train(request, &mut |event| match event {
-            train::Event::Step(report) => on_event(Event::Step(report)),
-            train::Event::Validation { step, values, best } => on_event(Event::Validation { step, values, best }),
-            train::Event::Checkpoint { step, path } => on_event(Event::Checkpoint { step, path }),
+            train::Event::Progress(progress) => on_event(Event::Progress(progress)),
             train::Event::Sample { step, ema } => {
                 preview(ema).iter().try_for_each(|preview| on_event(Event::Preview { step, preview }))
             }

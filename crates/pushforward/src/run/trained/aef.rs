@@ -6,7 +6,8 @@ use crate::aef::config::AefConfig;
 use crate::aef::marginal::{self, LogDensities, MarginalRequest};
 use crate::aef::model::DrawRequest;
 use crate::aef::{AefModel, ImageShape};
-use crate::run::trained::{PREVIEW_COUNT, RequestError};
+use crate::run::preview::Preview;
+use crate::run::trained::RequestError;
 
 /// A trained autoencoder within flows, or one of its baselines.
 ///
@@ -47,7 +48,7 @@ impl TrainedAef {
     /// Draws images in data space, `count * n` values; see [`AefModel::sample`].
     ///
     /// # Errors
-    /// If the model has no prior, or the temperature is negative or not finite.
+    /// If the model has no prior, the temperature is negative or not finite, or `batch` is 0.
     pub fn draw(
         &self,
         request: &DrawRequest,
@@ -60,6 +61,9 @@ impl TrainedAef {
         }
         if !(request.temperature.is_finite() && request.temperature >= 0.0) {
             return Err(RequestError(format!("the temperature is not negative, found {}", request.temperature)));
+        }
+        if request.batch == 0 {
+            return Err(RequestError("`batch`, the number of images per pass, is at least 1".into()));
         }
         Ok(self.net.sample(self.shape, self.config.latent, request, &self.device, progress))
     }
@@ -88,6 +92,6 @@ impl TrainedAef {
 
 /// A request for a few preview images, with deviations or without.
 pub fn preview_request(seed: u64, deviations: bool) -> DrawRequest {
-    let count = PREVIEW_COUNT;
+    let count = Preview::COUNT;
     DrawRequest { count, first: 0, temperature: 1.0, deviations, seed, batch: count }
 }

@@ -8,9 +8,6 @@ pub use self::aef::{TrainedAef, preview_request};
 pub use self::classifier::TrainedClassifier;
 pub use self::flow_map::{SteerFailure, TrainedFlowMap};
 
-/// Number of items of a preview.
-pub(super) const PREVIEW_COUNT: usize = 64;
-
 /// Why a model cannot serve a request, with what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -57,8 +57,8 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
         };
         let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
         let net = cast_module(model.valid(), DType::F32);
-        let allowed = Constraint::all(sites).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
-        let allowed = allowed.expect("a constraint that can be kept");
+        let constraint = Constraint::all(sites).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
+        let constraint = constraint.expect("a constraint that can be kept");
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
         for sampler in
             [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
@@ -66,7 +66,7 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
             for last in [LastStep::Argmax, LastStep::Draw] {
                 let grid = sampler.grid(3).expect("three evaluations");
                 let request = SampleRequest { sampler, grid, last, ..SampleRequest::map(12, 1, 3) };
-                let bound = SampleRequest { constraint: Some(allowed.clone()), ..request.clone() };
+                let bound = SampleRequest { constraint: Some(constraint.clone()), ..request.clone() };
                 let kept = |request| {
                     sample(&Generator::new(&net, sites, &device()).with_noise(config.noise()), &request, &mut |_| true)
                         .ids
@@ -94,9 +94,9 @@ impl EndpointNet for Flat {
 #[test]
 fn a_fixed_site_moves_along_its_interpolant_and_its_noise_is_that_of_a_free_one() {
     let sites = SiteShape::line(2, 3);
-    let allowed = Constraint::all(sites).fix(0, 1).expect("a class that exists");
+    let constraint = Constraint::all(sites).fix(0, 1).expect("a class that exists");
     let noise = |i| source_tensor(stream(5, Purpose::Sample, i).normals(6), [1, 2, 3], &device());
-    let conditioning = Conditioning::default().with_constraint(Some(&allowed), &noise(0));
+    let conditioning = Conditioning::default().with_constraint(Some(&constraint), &noise(0));
     assert_eq!(to_host(&conditioning.mask(noise(0))), to_host(&noise(0)));
     let map = FlowMap::new(&Flat).of(conditioning);
     let hot = from_host(&[0.0, 1.0, 0.0], [1, 1, 3], &noise(0));
