@@ -123,6 +123,16 @@ impl DataDirArgs {
     }
 }
 
+/// Where the data of a run are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunDataArgs {
+    #[command(flatten)]
+    pub(crate) place: DataDirArgs,
+    /// Go on if the files of the data have changed since the training.
+    #[arg(long)]
+    pub(crate) other_data: bool,
+}
+
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
@@ -283,7 +293,7 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
-    pub(crate) data: DataDirArgs,
+    pub(crate) data: RunDataArgs,
 }
 
 #[derive(Args, Debug)]
@@ -329,7 +339,7 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
-    pub(crate) data: DataDirArgs,
+    pub(crate) data: RunDataArgs,
 }
 
 #[derive(Args, Debug)]

@@ -25,6 +25,5 @@ pub(crate) fn conditioned(
     }
     let weak = run::load(path, WeightSet::Ema, &loaded.model.device).or_request()?;
     let weak = weak.flow_map("guide another model").or_request()?;
-    let model = loaded.model.guided_by(weak.model).or_request()?;
-    Ok((Loaded { model, run: loaded.run }, prefix))
+    Ok((loaded.guided_by(weak).or_request()?, prefix))
 }

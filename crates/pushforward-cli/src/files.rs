@@ -7,11 +7,16 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::lock::{LOCK, LockError, RunLock};
+
 /// Folders that every run directory holds.
 const RUN_FOLDERS: [&str; 2] = ["checkpoints", "samples"];
 
 /// The file that marks a run directory: the resolved recipe.
 pub(crate) const RUN_RECIPE: &str = "recipe.toml";
+
+/// Beginning of the names of temporary files.
+const PARTIAL: &str = ".partial-";
 
 /// Errors of files and run directories.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +88,7 @@ pub(crate) fn write_atomic_with(
 
 fn write_beside(path: &Path, folder: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
+    builder.prefix(PARTIAL);
     // A temporary file is private by default and would stay so after the rename: request the permissions of an ordinary
     // new file, which the umask narrows.
     #[cfg(unix)]
@@ -107,31 +112,71 @@ pub(crate) fn free_run_dir(name: &str) -> PathBuf {
     std::iter::once(base).chain(numbered).find(|path| !path.exists()).expect("there are endless numbers")
 }
 
-/// Creates a new run directory with its folders. An empty folder is accepted, any other refused.
+/// Creates a new run directory with its folders, and locks it. An empty folder is accepted, and one whose run ended
+/// before its first checkpoint, which starts again from the beginning; any other is refused.
 ///
 /// # Errors
-/// [`FilesError::RunExists`] if the folder is not empty.
-pub(crate) fn create_run_dir(path: &Path) -> Result<(), FilesError> {
+/// [`FilesError::RunExists`] if the folder holds anything else.
+pub(crate) fn create_run_dir(path: &Path) -> Result<RunLock, LockError> {
     if path.is_file() {
-        return Err(FilesError::NotAFolder { path: path.to_path_buf() });
+        return Err(FilesError::NotAFolder { path: path.to_path_buf() }.into());
     }
+    // Looked at before the lock is made, too, so that a foreign folder stays as it is.
+    let mine = begun_in_vain(path)?;
     fs::create_dir_all(path).map_err(FilesError::io("create the folder", path))?;
-    if let Some(entry) = fs::read_dir(path).map_err(FilesError::io("read", path))?.next() {
-        let found = entry.map_err(FilesError::io("read", path))?.file_name().to_string_lossy().into_owned();
-        return Err(FilesError::RunExists { path: path.to_path_buf(), found });
+    let lock = RunLock::of(path)?;
+    let mine = if mine.is_empty() { begun_in_vain(path)? } else { mine };
+    for entry in mine.into_iter().filter(|name| name != LOCK) {
+        let entry = path.join(entry);
+        let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        removed.map_err(FilesError::io("remove", &entry))?;
     }
-    create_run_folders(path)
+    create_run_folders(path)?;
+    Ok(lock)
 }
 
-/// Checks that a run directory can be resumed, and creates those of its folders that are missing.
+/// The entries of a folder that holds nothing, or a run without any checkpoint.
+///
+/// # Errors
+/// [`FilesError::RunExists`] if it holds anything else.
+fn begun_in_vain(path: &Path) -> Result<Vec<String>, FilesError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let names = |folder: &Path| -> Result<Vec<String>, FilesError> {
+        let entries = fs::read_dir(folder).map_err(FilesError::io("read", folder))?;
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect::<Result<_, _>>().map_err(FilesError::io("read", folder))
+    };
+    let found = names(path)?;
+    let ours = |name: &String| {
+        RUN_FOLDERS.contains(&name.as_str())
+            || [RUN_RECIPE, LOCK, "metrics.jsonl", "tensorboard"].contains(&name.as_str())
+            || name.starts_with(PARTIAL)
+    };
+    let checkpoints = path.join(RUN_FOLDERS[0]);
+    let saved = if checkpoints.is_dir() { names(&checkpoints)? } else { Vec::new() };
+    let foreign = found.iter().find(|name| !ours(name)).cloned();
+    let saved = saved.into_iter().find(|name| !name.starts_with('.'));
+    // Without a recipe, files of these names are someone else's.
+    let nameless = found.iter().find(|name| *name != LOCK && !found.contains(&RUN_RECIPE.to_owned())).cloned();
+    match foreign.or(saved).or(nameless) {
+        Some(found) => Err(FilesError::RunExists { path: path.to_path_buf(), found }),
+        None => Ok(found),
+    }
+}
+
+/// Locks a run directory that can be resumed, and creates those of its folders that are missing.
 ///
 /// # Errors
 /// [`FilesError::NotARun`] if the folder is absent or has no recipe.
-pub(crate) fn open_run_dir(path: &Path) -> Result<(), FilesError> {
+pub(crate) fn open_run_dir(path: &Path) -> Result<RunLock, LockError> {
     if !path.join(RUN_RECIPE).is_file() {
-        return Err(FilesError::NotARun { path: path.to_path_buf() });
+        return Err(FilesError::NotARun { path: path.to_path_buf() }.into());
     }
-    create_run_folders(path)
+    let lock = RunLock::of(path)?;
+    create_run_folders(path)?;
+    Ok(lock)
 }
 
 fn create_run_folders(path: &Path) -> Result<(), FilesError> {
@@ -199,8 +244,17 @@ mod tests {
     fn run_dir_is_made_once_and_then_refused() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("runs/first");
-        create_run_dir(&run).unwrap();
-        assert_eq!(names(&run), ["checkpoints", "samples"]);
+        let lock = create_run_dir(&run).unwrap();
+        assert_eq!(names(&run), ["checkpoints", "lock", "samples"]);
+        fs::write(run.join(RUN_RECIPE), b"").unwrap();
+        assert!(matches!(create_run_dir(&run), Err(LockError::Held { .. })));
+        drop(lock);
+        // A run that ended before its first checkpoint starts again.
+        fs::write(run.join("metrics.jsonl"), b"{}").unwrap();
+        drop(create_run_dir(&run).unwrap());
+        assert_eq!(names(&run), ["checkpoints", "lock", "samples"]);
+        fs::write(run.join(RUN_RECIPE), b"").unwrap();
+        fs::write(run.join("checkpoints/last.safetensors"), b"").unwrap();
         let message = create_run_dir(&run).unwrap_err().to_string();
         assert!(
             message.contains("not empty") && message.contains("--resume") && message.contains("--out"),
@@ -214,15 +268,17 @@ mod tests {
         create_run_dir(folder.path()).unwrap();
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();
-        assert!(matches!(create_run_dir(&file), Err(FilesError::NotAFolder { .. })));
+        assert!(matches!(create_run_dir(&file), Err(LockError::Files(FilesError::NotAFolder { .. }))));
+        let message = create_run_dir(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("it holds file"), "a file of someone else: {message}");
     }
 
     #[test]
     fn only_a_folder_with_a_recipe_can_be_resumed() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(open_run_dir(folder.path()), Err(FilesError::NotARun { .. })));
+        assert!(matches!(open_run_dir(folder.path()), Err(LockError::Files(FilesError::NotARun { .. }))));
         fs::write(folder.path().join(RUN_RECIPE), b"").unwrap();
-        open_run_dir(folder.path()).unwrap();
+        let _lock = open_run_dir(folder.path()).unwrap();
         assert!(folder.path().join("checkpoints").is_dir());
     }
 }

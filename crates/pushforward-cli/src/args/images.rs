@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use pushforward::data::images::pictures::ResizeFilter;
 
-use super::{DataDirArgs, DeviceArgs};
+use super::{DeviceArgs, RunDataArgs};
 
 /// How images are read and computed.
 #[derive(Args, Clone, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct ImageArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
-    pub(crate) data: DataDirArgs,
+    pub(crate) data: RunDataArgs,
 }
 
 /// Which images.

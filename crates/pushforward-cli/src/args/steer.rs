@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConditionArgs, ConstraintArgs, DataDirArgs, DeviceArgs};
+use super::{ConditionArgs, ConstraintArgs, DeviceArgs, RunDataArgs};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodName {
@@ -143,5 +143,5 @@ pub(crate) struct SteerArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
-    pub(crate) data: DataDirArgs,
+    pub(crate) data: RunDataArgs,
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
     check_reconstructs(net)?;
     let scorer = args.features.as_ref().map(|path| load_classifier(path, &how.device)).transpose()?;
     let describer = scorer.as_ref().map(|loaded| Describer::new(loaded, shape)).transpose()?;
-    let images = Images::of(&loaded, shape, &args.source)?;
+    let images = Images::of(&loaded, shape, &args.source, printer)?;
     let n = shape.numel();
     let (measures, rows) = if args.noise == 0.0 {
         // Without added noise there is no clean image to compare with.

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &EncodeArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, how.raw, &how.device)?.aef("encode images").or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
-    let images = Images::of(&loaded, shape, &args.source)?;
+    let images = Images::of(&loaded, shape, &args.source, printer)?;
     let mut codes = Codes::default();
     in_batches(images.len(), how.batch, printer, |range| {
         let start = range.start;

@@ -53,7 +53,7 @@ fn images(
     request.samples = args.count.unwrap_or(request.samples);
     request.images = args.images.unwrap_or(request.images);
     request.draws = args.draws.unwrap_or(request.draws).max(1);
-    let splits = load_images(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
+    let splits = load_images(&loaded.run, &args.data, printer)?;
     measure_images(loaded, &splits, features, &request, printer)
 }
 
@@ -82,6 +82,6 @@ fn items(
     request.sample.count = args.count.unwrap_or(request.sample.count);
     request.repeats = args.repeats.unwrap_or(1);
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
-    let splits = load_data(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
+    let splits = load_data(&loaded.run, &args.data, printer)?;
     measure(&loaded, &splits, features, &request, printer)
 }

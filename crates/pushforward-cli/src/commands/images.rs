@@ -14,7 +14,7 @@ use pushforward::run::{Loaded, TrainedAef};
 use pushforward::tensor::to_host;
 
 use super::load_images;
-use crate::args::{ImageArgs, SourceArgs};
+use crate::args::{ImageArgs, RunDataArgs, SourceArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
 use crate::printer::Printer;
@@ -31,8 +31,8 @@ pub(super) struct Wanted<'a> {
     pub(super) items: Option<usize>,
     /// Filter for resizing pictures of another size; `None` refuses them.
     pub(super) resize: Option<ResizeFilter>,
-    /// Folder of the data sets.
-    pub(super) data_dir: &'a Path,
+    /// Where the data of the run are.
+    pub(super) data: &'a RunDataArgs,
 }
 
 /// Images as the model sees them: dequantised, and those of the test split with the noise of the recipe.
@@ -47,21 +47,31 @@ pub(super) struct Images {
 
 impl Images {
     /// The images of a command with the common source arguments.
-    pub(super) fn of(loaded: &Loaded<TrainedAef>, shape: ImageShape, source: &SourceArgs) -> Result<Self, Failure> {
+    pub(super) fn of(
+        loaded: &Loaded<TrainedAef>,
+        shape: ImageShape,
+        source: &SourceArgs,
+        printer: Printer,
+    ) -> Result<Self, Failure> {
         let SourceArgs { images, items, how: ImageArgs { resize, data, .. } } = source;
-        let (path, data_dir) = (images.as_deref(), &data.folder());
-        Self::load(loaded, shape, &Wanted { path, items: *items, resize: *resize, data_dir })
+        let wanted = Wanted { path: images.as_deref(), items: *items, resize: *resize, data };
+        Self::load(loaded, shape, &wanted, printer)
     }
 
     /// Reads the images.
-    pub(super) fn load(loaded: &Loaded<TrainedAef>, shape: ImageShape, wanted: &Wanted<'_>) -> Result<Self, Failure> {
+    pub(super) fn load(
+        loaded: &Loaded<TrainedAef>,
+        shape: ImageShape,
+        wanted: &Wanted<'_>,
+        printer: Printer,
+    ) -> Result<Self, Failure> {
         if wanted.items == Some(0) {
             return Err(Failure::request("-n is at least 1"));
         }
         let size = [shape.channels, shape.height, shape.width];
         let most = wanted.items.unwrap_or(usize::MAX);
         let Some(path) = wanted.path else {
-            let splits = load_images(&loaded.run.data, wanted.data_dir, loaded.run.seed)?;
+            let splits = load_images(&loaded.run, wanted.data, printer)?;
             if splits.test.shape() != size {
                 let problem = format!("the model is of {shape} images and its data are now {:?}", splits.test.shape());
                 return Err(Failure::request(problem));

@@ -7,7 +7,7 @@ use pushforward::run::{Loaded, TrainedAef};
 
 use super::images::{Images, Wanted, in_batches, numbers, pixels, tensor};
 use super::load_model;
-use crate::args::InterpolateArgs;
+use crate::args::{ImageArgs, InterpolateArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{self, IMAGES, Target};
 use crate::printer::Printer;
@@ -22,8 +22,8 @@ pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failur
         .or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
-    let mut both = end(&args.from, &loaded, shape, args)?;
-    both.extend(end(&args.to, &loaded, shape, args)?);
+    let mut both = end(&args.from, &loaded, shape, args, printer)?;
+    both.extend(end(&args.to, &loaded, shape, args, printer)?);
     let code = net.encode(tensor(net, both, shape.numel()));
     if args.deviations && code.deviations.is_none() {
         return Err(Failure::request("this model keeps no deviations; leave --deviations out"));
@@ -53,12 +53,13 @@ fn end(
     loaded: &Loaded<TrainedAef>,
     shape: ImageShape,
     args: &InterpolateArgs,
+    printer: Printer,
 ) -> Result<Vec<f32>, Failure> {
-    let data_dir = &args.images.data.folder();
-    let wanted = Wanted { path: None, items: Some(usize::MAX), resize: args.images.resize, data_dir };
+    let ImageArgs { resize, data, .. } = &args.images;
+    let wanted = Wanted { path: None, items: Some(usize::MAX), resize: *resize, data };
     let path = Path::new(text);
     if path.exists() {
-        let images = Images::load(loaded, shape, &Wanted { path: Some(path), ..wanted })?;
+        let images = Images::load(loaded, shape, &Wanted { path: Some(path), ..wanted }, printer)?;
         if images.len() != 1 {
             return Err(Failure::request(format!("{text} holds {} images, and one is wanted", images.len()))
                 .hint("name one picture"));
@@ -68,7 +69,7 @@ fn end(
     let Ok(index) = text.parse::<usize>() else {
         return Err(Failure::request(format!("{text} is neither a picture nor the number of an image")));
     };
-    let images = Images::load(loaded, shape, &wanted)?;
+    let images = Images::load(loaded, shape, &wanted, printer)?;
     if index >= images.len() {
         return Err(Failure::request(format!("there is no image {index} in a test split of {}", images.len())));
     }

@@ -26,9 +26,11 @@ use pushforward::run::evaluate::chemnet::ChemNet;
 use pushforward::run::evaluate::{
     EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images, metrics_for,
 };
-use pushforward::run::{self, EvalConfig, Loaded, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet};
+use pushforward::run::{
+    self, Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet,
+};
 
-use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
+use crate::args::{DeviceArgs, RunDataArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
 use crate::printer::Printer;
@@ -51,14 +53,37 @@ fn load_classifier(path: &Path, device: &DeviceArgs) -> Result<Loaded<TrainedCla
     loaded.classifier("describe images").map_err(|_| EvalError::Features(path.display().to_string())).or_request()
 }
 
-/// Loads the data of a recipe.
-fn load_data(config: &DataConfig, folder: &Path, seed: u64) -> Result<Splits, Failure> {
-    config.load(folder, seed).or_request()
+/// Loads the data of a run for a model of categorical variables.
+fn load_data(run: &RunInfo, args: &RunDataArgs, printer: Printer) -> Result<Splits, Failure> {
+    let splits = run.data.load(&args.place.folder(), run.seed).or_request()?;
+    let data = Data::from(splits);
+    same_data(run, &data, args, printer)?;
+    let Data::Categorical(splits) = data else { unreachable!("made of such data") };
+    Ok(splits)
 }
 
-/// Loads the images of a recipe, for models of continuous images.
-fn load_images(config: &DataConfig, folder: &Path, seed: u64) -> Result<ContinuousSplits, Failure> {
-    config.continuous(folder, seed).or_request()
+/// Loads the data of a run for a model of continuous images.
+fn load_images(run: &RunInfo, args: &RunDataArgs, printer: Printer) -> Result<ContinuousSplits, Failure> {
+    let splits = run.data.continuous(&args.place.folder(), run.seed).or_request()?;
+    let data = Data::from(splits);
+    same_data(run, &data, args, printer)?;
+    let Data::Continuous(splits) = data else { unreachable!("made of such data") };
+    Ok(splits)
+}
+
+/// Refuses data of another schema, and changed files unless the user goes on with them.
+fn same_data(run: &RunInfo, data: &Data, args: &RunDataArgs, printer: Printer) -> Result<(), Failure> {
+    match run.same_data(data) {
+        Ok(()) => Ok(()),
+        Err(changed @ OtherData::Hash { .. }) if args.other_data => {
+            printer.warn(&changed.to_string());
+            Ok(())
+        }
+        Err(changed @ OtherData::Hash { .. }) => {
+            Err(Failure::Request(changed.into()).hint("--other-data goes on with the changed data"))
+        }
+        Err(other) => Err(Failure::Request(other.into())),
+    }
 }
 
 /// Refuses options that do not apply to this kind of model. `theirs` names the kind that they apply to.

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failur
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     check_reconstructs(net)?;
-    let images = Images::of(&loaded, shape, &args.source)?;
+    let images = Images::of(&loaded, shape, &args.source, printer)?;
     let n = shape.numel();
     let mut rows = Rows::new(target, shape, &["originals", "reconstructions"]);
     let mut errors = Vec::with_capacity(images.len());

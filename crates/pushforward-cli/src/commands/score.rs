@@ -119,7 +119,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
     }
     let (request, estimator, how) = estimator(args, loaded, net)?;
     let (path, items, resize) = (args.file.as_deref(), args.items, args.resize);
-    let images = Images::load(loaded, shape, &Wanted { path, items, resize, data_dir: &args.data.folder() })?;
+    let images = Images::load(loaded, shape, &Wanted { path, items, resize, data: &args.data }, printer)?;
     let (mut nats, mut errors) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
     in_batches(images.len(), BATCH, printer, |range| {
         let first = range.start as u64;
@@ -197,7 +197,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     let ids = match &args.file {
         Some(path) => read(path, schema, args.items.unwrap_or(usize::MAX))?,
         None => {
-            let splits = load_data(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
+            let splits = load_data(&loaded.run, &args.data, printer)?;
             items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
         }
     };

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
     let second_classifier =
         args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
-    let scorer = scorer(args, &loaded)?;
+    let scorer = scorer(args, &loaded, printer)?;
     let context = Context {
         schema: &loaded.run.schema,
         data: &loaded.run.data,
@@ -131,13 +131,13 @@ fn failure(error: SteerFailure) -> Failure {
 }
 
 /// The n-gram model of the training text, if the reward needs it.
-fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>) -> Result<Option<KneserNey>, Failure> {
+fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -> Result<Option<KneserNey>, Failure> {
     let specs = [&args.reward, &args.judge].into_iter().flatten();
     let wanted = specs.map(|text| Spec::asks_for(text, "ngram")).collect::<Result<Vec<bool>, _>>().or_request()?;
     if !wanted.contains(&true) {
         return Ok(None);
     }
-    let splits = load_data(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
+    let splits = load_data(&loaded.run, &args.data, printer)?;
     let train = items(splits.train.as_ref(), usize::MAX);
     let name = format!("{}/train", splits.name);
     KneserNey::train(&name, &train, splits.schema().classes, loaded.run.eval.ngram_order).map(Some).or_request()

@@ -4,25 +4,24 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::ValueEnum as _;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
 use pushforward::run::{
     self, Data, Event, Loaded, Model, Preview, Recipe, TrainOptions, Trained, TrainedAef, TrainedClassifier,
     TrainedFlowMap, checkpoint_file, preview_request,
 };
-use pushforward::train::checkpoint::Resume;
 use pushforward::train::{EndReason, Progress};
 
 use super::{eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request};
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
-use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, open_run_dir, write_atomic};
+use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, write_atomic};
 use crate::interrupt::interrupted;
+use crate::lock::RunLock;
 use crate::output::{self, Sketch};
-use crate::presets::text_of;
 use crate::printer::Printer;
 use crate::progress::{Goal, TrainBar, human_duration};
+use crate::resume::{announce, recipe};
 use crate::run_log::RunLog;
 
 pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
@@ -30,7 +29,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         return Err(Failure::request("--max-minutes is positive"));
     }
     let device = open_device(&args.device)?;
-    let (recipe, resume) = recipe(args)?;
+    let (recipe, resume, lock) = recipe(args)?;
     recipe.train.precision.set();
     // Loaded before the training, so that a wrong path is reported at once.
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         ..TrainOptions::new(device)
     };
     let run = Run { recipe, data, folder, features, printer };
-    let trained = run.train(options)?;
+    let trained = run.train(options, lock)?;
     if args.no_eval || trained.reason == EndReason::Stopped {
         return Ok(());
     }
@@ -58,26 +57,6 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         Model::Aef(model) => run.finish_aef(&Loaded { model, run: trained.loaded.run }),
         Model::Classifier(model) => run.finish_classifier(&model),
     }
-}
-
-/// The recipe, and the state of an interrupted run.
-fn recipe(args: &TrainArgs) -> Result<(Recipe, Option<Resume>), Failure> {
-    let mut overrides = args.overrides.clone();
-    if let Some(precision) = args.device.precision.and_then(|name| name.to_possible_value()) {
-        overrides.push(format!("train.precision={}", precision.get_name()));
-    }
-    let Some(folder) = &args.resume else {
-        let (text, origin) = text_of(&args.recipe)?;
-        return Ok((Recipe::parse(&text, &origin, &overrides).or_request()?, None));
-    };
-    open_run_dir(folder).or_request()?;
-    let (recipe, resume) = run::resume(folder, &overrides).map_err(|error| match error {
-        run::ResumeError::Changed => {
-            Failure::Request(error.into()).hint("start a new run with another --out for other settings")
-        }
-        _ => Failure::Request(error.into()),
-    })?;
-    Ok((recipe, Some(resume)))
 }
 
 /// A run with its outputs.
@@ -92,9 +71,12 @@ struct Run {
 
 impl Run {
     /// Trains, reporting progress and writing the files of the run.
-    fn train(&self, options: TrainOptions) -> Result<Trained, Failure> {
+    fn train(&self, options: TrainOptions, mut lock: Option<RunLock>) -> Result<Trained, Failure> {
         let (config, printer, schema) = (&self.recipe.train, self.printer, self.data.schema());
         let resumed_at = options.resume.as_ref().map(|resume| resume.step);
+        if let Some(resume) = &options.resume {
+            announce(resume, &self.recipe, printer);
+        }
         let goal = match config.minutes {
             Some(minutes) => Goal::Time(Duration::from_secs_f64(60.0 * minutes)),
             None => Goal::Steps(config.steps),
@@ -103,10 +85,12 @@ impl Run {
         let (mut bar, mut log, mut error) = (None, None, None);
         let trained = run::train(&self.recipe, &self.data, options, &mut |event| {
             let reported = match event {
-                Event::Start { parameters, examples } => self.start(resumed_at, parameters, examples).map(|opened| {
-                    bar = Some(TrainBar::new(goal, printer));
-                    log = Some(opened);
-                }),
+                Event::Start { parameters, examples } => {
+                    self.start(resumed_at, parameters, examples, &mut lock).map(|opened| {
+                        bar = Some(TrainBar::new(goal, printer));
+                        log = Some(opened);
+                    })
+                }
                 other => {
                     let (bar, log) = (bar.as_mut().expect("the run has started"), log.as_mut().expect("likewise"));
                     self.report(other, bar, log, per_step, &schema)
@@ -129,11 +113,15 @@ impl Run {
         }
         let trained = trained?;
         let time = human_duration(Duration::from_secs_f64(trained.seconds));
-        let (folder, step) = (self.folder.display(), trained.loaded.run.step);
+        let (folder, step) = (self.folder.display(), trained.steps);
         match trained.reason {
             EndReason::Finished => printer.note(&format!("trained {step} steps in {time}")),
             EndReason::Patience => {
-                printer.note(&format!("stopped early after {step} steps and {time}: validation no longer falls"))
+                let best = trained.loaded.run.step;
+                printer.note(&format!(
+                    "stopped early after {step} steps and {time}: validation no longer falls; the model is that of \
+                     step {best}, the best one"
+                ))
             }
             EndReason::Stopped | EndReason::TimeLimit => printer.note(&format!(
                 "stopped after {step} steps and {time}; go on with: pushforward train --resume {folder}"
@@ -142,10 +130,16 @@ impl Run {
         Ok(trained)
     }
 
-    /// Creates the folder of a new run, and opens its log files.
-    fn start(&self, resumed_at: Option<u64>, parameters: usize, examples: usize) -> Result<RunLog, Failure> {
+    /// Creates and locks the folder of a new run, and opens its log files.
+    fn start(
+        &self,
+        resumed_at: Option<u64>,
+        parameters: usize,
+        examples: usize,
+        lock: &mut Option<RunLock>,
+    ) -> Result<RunLog, Failure> {
         if resumed_at.is_none() {
-            create_run_dir(&self.folder).or_request()?;
+            *lock = Some(create_run_dir(&self.folder).or_request()?);
             write_atomic(&self.folder.join(RUN_RECIPE), self.recipe.to_toml().as_bytes()).or_run()?;
         }
         let (name, folder) = (&self.recipe.name, self.folder.display());

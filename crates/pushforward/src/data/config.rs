@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Splits;
 use crate::data::error::DataError;
+use crate::data::files;
 use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
@@ -119,6 +120,43 @@ impl DataConfig {
             Self::Qm9(config) | Self::Zinc250k(config) => config.files(self.name()),
             Self::Molecules(config) => config.files(),
         }
+    }
+
+    /// The paths in the settings, with their keys.
+    fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        fn optional(path: &mut Option<PathBuf>) -> Vec<(&'static str, &mut PathBuf)> {
+            path.iter_mut().map(|path| ("path", path)).collect()
+        }
+        match self {
+            Self::Glyphs(_)
+            | Self::Echo(_)
+            | Self::Sums(_)
+            | Self::Checker(_)
+            | Self::SmallMolecules(_)
+            | Self::External(_) => Vec::new(),
+            Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => optional(&mut config.path),
+            Self::Cifar10(config) => optional(&mut config.path),
+            Self::ImageFolder(config) => config.paths_mut(),
+            Self::Text8(config) => optional(&mut config.path),
+            Self::Text(config) => std::iter::once(("path", &mut config.path))
+                .chain(config.tokenizer.iter_mut().map(|tokenizer| ("tokenizer", tokenizer)))
+                .collect(),
+            Self::Qm9(config) | Self::Zinc250k(config) => config.paths_mut(),
+            Self::Molecules(config) => config.paths_mut(),
+        }
+    }
+
+    /// Makes the paths in the settings absolute, so that they mean the same from any folder. A relative path is looked
+    /// for as it is and, failing that, in the data folder.
+    ///
+    /// # Errors
+    /// If a path does not exist in either place.
+    pub fn make_paths_absolute(&mut self, data_dir: &Path) -> Result<(), DataError> {
+        for (key, path) in self.paths_mut() {
+            let found = files::existing(key, path, data_dir)?;
+            *path = std::path::absolute(&found).map_err(|source| DataError::Read { path: found, source })?;
+        }
+        Ok(())
     }
 
     /// Whether the files of the set are in the data folder, under any of their names. Their content is not checked.

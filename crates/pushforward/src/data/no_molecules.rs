@@ -28,6 +28,10 @@ macro_rules! without_values {
 without_values!(MoleculeConfig SmallMoleculeConfig SmilesFileConfig);
 
 impl MoleculeConfig {
+    pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        match *self {}
+    }
+
     pub(crate) fn files(&self, _: &str) -> Vec<PathBuf> {
         match *self {}
     }
@@ -52,6 +56,10 @@ impl SmallMoleculeConfig {
 }
 
 impl SmilesFileConfig {
+    pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        match *self {}
+    }
+
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         match *self {}
     }

@@ -15,7 +15,7 @@ use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::setting::SettingError;
-use crate::train::checkpoint::{self, Checkpoint, CheckpointError, LAST};
+use crate::train::checkpoint::{Checkpoint, CheckpointError, chosen_file};
 
 /// Which weights of a checkpoint to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,10 +61,14 @@ pub enum LoadError {
 
 /// Provenance key of the data's [`Schema`], as JSON.
 pub const SCHEMA_KEY: &str = "schema";
+/// Provenance key of the name of the data.
+pub(super) const DATA_KEY: &str = "data";
+/// Provenance key of the SHA-256 of the data's files.
+pub(super) const HASH_KEY: &str = "data_sha256";
 /// Provenance key of the number of class labels.
 pub(super) const LABELS_KEY: &str = "labels";
 
-/// The checkpoint file of a path: the latest one of a run folder, or the path itself.
+/// The checkpoint file of a path: [that of a run folder](chosen_file), or the path itself.
 ///
 /// # Examples
 /// ```
@@ -76,10 +80,10 @@ pub(super) const LABELS_KEY: &str = "labels";
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn checkpoint_file(path: &Path) -> PathBuf {
-    if path.is_dir() { checkpoint::folder(path).join(LAST) } else { path.to_path_buf() }
+    if path.is_dir() { chosen_file(path) } else { path.to_path_buf() }
 }
 
-/// Loads a model from a checkpoint, or from the latest one of a run folder. `C` is the configuration type of a flow
+/// Loads a model from a checkpoint, or from [that of a run folder](chosen_file). `C` is the configuration type of a flow
 /// map's network: [`NetworkConfig`](crate::flow_map::network::NetworkConfig) unless the model was trained with a
 /// network of your own. The page of [this module](crate::run) has an example.
 ///

@@ -47,6 +47,7 @@ mod model;
 mod preview;
 mod recipe;
 mod resume;
+mod same_data;
 mod train;
 mod trained;
 
@@ -58,5 +59,6 @@ pub use self::model::{Loaded, Model, RunInfo, WrongFamily};
 pub use self::preview::Preview;
 pub use self::recipe::{EvalConfig, ModelConfig, Recipe, RecipeError};
 pub use self::resume::{ResumeError, resume};
+pub use self::same_data::OtherData;
 pub use self::train::{Event, TrainOptions, TrainRunError, Trained, train};
 pub use self::trained::{RequestError, SteerFailure, TrainedAef, TrainedClassifier, TrainedFlowMap, preview_request};

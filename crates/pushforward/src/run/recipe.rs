@@ -15,16 +15,16 @@
 //! Every key has a default except the data set and the network; an unknown key is an error that names the nearest valid one.
 //! Overrides are written `train.lr=1e-3`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
-use crate::data::DataConfig;
+use crate::data::{DataConfig, DataError};
 use crate::flow_map::backbone::BackboneConfig;
-use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::config::{FlowMapConfig, Teacher};
 use crate::flow_map::network::NetworkConfig;
 use crate::setting::{SettingError, require};
 use crate::train::TrainConfig;
@@ -174,6 +174,24 @@ impl<C: BackboneConfig> Recipe<C> {
     /// The resolved recipe, every default spelled out.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe holds only tables, arrays, strings and numbers")
+    }
+
+    /// Makes the paths of data, classifier and teacher absolute, so that the recipe means the same from any folder.
+    ///
+    /// # Errors
+    /// If the data do not exist; see [`DataConfig::make_paths_absolute`].
+    pub fn make_paths_absolute(&mut self, data_dir: &Path) -> Result<(), DataError> {
+        self.data.make_paths_absolute(data_dir)?;
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        if let Some(features) = &mut self.eval.features {
+            *features = absolute(features);
+        }
+        if let ModelConfig::FlowMap(config) = &mut self.model
+            && let Teacher::Frozen { checkpoint, .. } = &mut config.objective.teacher
+        {
+            *checkpoint = absolute(Path::new(&*checkpoint)).display().to_string();
+        }
+        Ok(())
     }
 
     /// Checks ranges, and settings against each other.

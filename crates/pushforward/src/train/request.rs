@@ -119,8 +119,11 @@ pub enum EndReason {
 pub struct Outcome<M> {
     /// The trained weights, with gradients.
     pub model: M,
-    /// The averaged weights, without gradients; the trained weights if the run keeps no average.
+    /// The averaged weights, without gradients; the trained weights if the run keeps no average. Those of the lowest
+    /// validation loss if the run may stop early (`patience`), of the last step otherwise.
     pub ema: M,
+    /// Optimiser steps after which `ema` was taken.
+    pub ema_step: u64,
     /// Optimiser steps taken.
     pub step: u64,
     /// Why it ended.

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use burn::module::Module;
 
-use super::checkpoint::{self, BEST, LAST, RESUME};
+use super::checkpoint::{self, BEST, Checkpoint, LAST, RESUME};
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::gradients::{clip, grad_norm};
 use super::objective::Objective;
 use super::report::{NonFinite, Rate, StepReport, details, first_non_finite};
-use super::request::{EndReason, Event, Outcome, Progress, TrainRequest};
+use super::request::{EndReason, Event, Outcome, Progress, RunFolder, TrainRequest};
 use super::state::Run;
 use crate::params;
 
@@ -44,6 +44,8 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
     }
     let mut rate = Rate::default();
     let mut stop = false;
+    // Only where the run may go on far past its best step.
+    let mut best_weights: Option<(u64, M)> = None;
 
     let reason = loop {
         let seconds = start.elapsed().as_secs_f64();
@@ -70,6 +72,7 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
             let best = run.record_validation(&values);
             if best {
                 files.push(BEST.to_owned());
+                best_weights = config.patience.map(|_| (run.step, run.averaged()));
             }
             stop |=
                 on_event(Event::Progress(Progress::Validation { step: run.step, values: &values, best })).is_break();
@@ -89,14 +92,27 @@ pub fn train<M: Module, O: Objective<M> + Sync>(
     if saved_step != Some(run.step) {
         run.save(folder.as_ref(), &[LAST.to_owned(), RESUME.to_owned()], start, on_event)?;
     }
+    if config.patience.is_some() && best_weights.is_none() && run.best_validation.is_some() {
+        best_weights = saved_best(&run, folder.as_ref())?;
+    }
+    let (ema_step, ema) = best_weights.unwrap_or_else(|| (run.step, run.averaged()));
     Ok(Outcome {
-        ema: run.averaged(),
+        ema,
+        ema_step,
         model: run.model,
         step: run.step,
         reason,
         best_validation: run.best_validation,
         seconds: run.seconds_before + start.elapsed().as_secs_f64(),
     })
+}
+
+/// The best weights of a run that was resumed and has not become better since.
+fn saved_best<M: Module>(run: &Run<M>, folder: Option<&RunFolder>) -> Result<Option<(u64, M)>, TrainError> {
+    let path = folder.map(|folder| checkpoint::folder(&folder.path).join(BEST)).filter(|path| path.exists());
+    let Some(path) = path else { return Ok(None) };
+    let best = Checkpoint::load(&path)?;
+    Ok(Some((best.step, params::load(run.averaged(), &best.ema)?)))
 }
 
 /// Takes an optimiser step; `progress` is the share of the run that lies behind it.

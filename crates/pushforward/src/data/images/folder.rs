@@ -117,6 +117,14 @@ impl FolderConfig {
         (self.flip, self.noise)
     }
 
+    pub(in crate::data) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let list = match &mut self.split {
+            FolderSplit::List(list) => Some(("split.list", list)),
+            FolderSplit::Random(_) => None,
+        };
+        std::iter::once(("path", &mut self.path)).chain(list).collect()
+    }
+
     pub(in crate::data) fn files(&self) -> Vec<PathBuf> {
         let list = match &self.split {
             FolderSplit::List(list) => Some(list.clone()),

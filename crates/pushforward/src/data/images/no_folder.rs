@@ -23,6 +23,10 @@ impl TryFrom<IgnoredAny> for FolderConfig {
 }
 
 impl FolderConfig {
+    pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        match *self {}
+    }
+
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         match *self {}
     }

@@ -183,6 +183,10 @@ impl MoleculeConfig {
     }
 
     /// The file named in the recipe, or else the one that `data fetch` stores.
+    pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        self.path.iter_mut().map(|path| ("path", path)).collect()
+    }
+
     pub(crate) fn files(&self, set: &str) -> Vec<PathBuf> {
         let known = if set == QM9.name { &QM9 } else { &ZINC250K };
         let fetched = || Path::new(known.folder).join(known.names[known.names.len() - 1]);
@@ -284,6 +288,10 @@ impl MoleculeConfig {
 }
 
 impl SmilesFileConfig {
+    pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        vec![("path", &mut self.path)]
+    }
+
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::params::ParamsError;
 use crate::run::load::LoadError;
+use crate::run::same_data::OtherData;
 use crate::setting::SettingError;
 use crate::train::TrainError;
 
@@ -13,6 +14,9 @@ pub enum TrainRunError {
     /// The model configuration does not fit the data.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// The data of a resumed run have changed.
+    #[error("the run cannot be resumed: {0}")]
+    OtherData(#[from] OtherData),
     /// The data are not in the form that the model family takes.
     #[error("{name} was opened for another family: open it with `Data::load` and the recipe")]
     DataForm {
@@ -31,6 +35,9 @@ pub enum TrainRunError {
     /// The frozen teacher was trained on other data.
     #[error("the teacher {0} was trained on other data")]
     TeacherData(PathBuf),
+    /// The labels of the frozen teacher mean something else.
+    #[error("the labels of the teacher {0} mean something else: a frozen teacher has the recipe's data.label")]
+    TeacherLabels(PathBuf),
     /// The frozen teacher's configuration differs from the recipe's.
     #[error(
         "the teacher {0} has another network, skip, source or condition than the recipe: a frozen teacher must match"

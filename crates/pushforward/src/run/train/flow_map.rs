@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use crate::data::{Batches, Schema, Splits};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::conditioning::Condition;
@@ -16,8 +14,9 @@ use crate::params;
 use crate::run::check::site_shape;
 use crate::run::held_out::{items, labels_of};
 use crate::run::load::{WeightSet, load};
-use crate::run::model::Model;
+use crate::run::model::{Model, RunInfo};
 use crate::run::preview::Preview;
+use crate::run::same_data::same_labels;
 use crate::run::train::error::TrainRunError;
 use crate::run::train::session::Session;
 use crate::run::trained::flow_map::{TrainedFlowMap, preview_request};
@@ -42,7 +41,7 @@ pub(super) fn train<C: BackboneConfig>(
     let mut net = config.model(labels).init(sites, &device.clone().autodiff(), &mut session.init());
     let mut frozen = None;
     if let Teacher::Frozen { checkpoint, initialise } = &config.objective.teacher {
-        let teacher = teacher(Path::new(checkpoint), config, splits.schema(), &device)?;
+        let teacher = teacher(Path::new(checkpoint), session, config, splits.schema())?;
         if *initialise {
             // Only the network is copied: the teacher may have been trained without a learned loss weight.
             let weights = params::collect(&teacher.network).into_iter().collect();
@@ -109,14 +108,18 @@ impl Validation {
 /// Loads the frozen teacher, a model trained beforehand on the same data with the same network.
 fn teacher<C: BackboneConfig>(
     path: &Path,
+    session: &Session<'_>,
     ours: &FlowMapConfig<C>,
     schema: &Schema,
-    device: &Device,
 ) -> Result<FlowMapModel<C::Network>, TrainRunError> {
-    let loaded = load::<C>(path, WeightSet::Ema, device)?;
-    let path = loaded.run.path;
-    if loaded.run.schema != *schema {
+    let loaded = load::<C>(path, WeightSet::Ema, &session.device)?;
+    let RunInfo { path, data, provenance, schema: theirs, .. } = loaded.run;
+    if theirs != *schema {
         return Err(TrainRunError::TeacherData(path));
+    }
+    let labelled = matches!(ours.condition, Condition::Label { .. });
+    if labelled && !same_labels((&data, &provenance), (&session.data, &session.provenance)) {
+        return Err(TrainRunError::TeacherLabels(path));
     }
     match loaded.model {
         Model::FlowMap(TrainedFlowMap { config, net, .. })

@@ -18,18 +18,22 @@ use crate::flow_map::network::NetworkConfig;
 use crate::hash;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
-use crate::run::load::{LABELS_KEY, SCHEMA_KEY};
+use crate::run::load::{DATA_KEY, HASH_KEY, LABELS_KEY, SCHEMA_KEY};
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
+use crate::run::same_data::same_data;
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
-use crate::train::checkpoint::{self, CheckpointError, LAST};
+use crate::train::checkpoint::{CheckpointError, chosen_file};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
 
 /// Result of a training run.
 #[derive(Debug)]
 pub struct Trained<C: BackboneConfig = NetworkConfig> {
-    /// The model, with the averaged weights after the last step.
+    /// The model, with the averaged weights: those of the lowest validation loss if the run may stop early
+    /// (`train.patience`), of the last step otherwise. `loaded.run.step` says which.
     pub loaded: Loaded<Model<C>>,
+    /// Optimiser steps taken.
+    pub steps: u64,
     /// Why the run ended.
     pub reason: EndReason,
     /// Lowest validation loss.
@@ -73,12 +77,16 @@ pub fn train<C: BackboneConfig>(
 ) -> Result<Trained<C>, TrainRunError> {
     let (schema, labels) = (data.schema(), data.label_count());
     check(&recipe.model, &schema)?;
+    if let Some(resume) = &options.resume {
+        let known = resume.provenance.get(SCHEMA_KEY).and_then(|text| serde_json::from_str(text).ok());
+        same_data(known.as_ref().unwrap_or(&schema), &resume.provenance, data)?;
+    }
     let mut provenance = BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("device".to_owned(), options.device_name),
         ("dtype".to_owned(), recipe.train.precision.on(&options.device).name().to_owned()),
-        ("data".to_owned(), data.name().to_owned()),
-        ("data_sha256".to_owned(), data.sha256().to_owned()),
+        (DATA_KEY.to_owned(), data.name().to_owned()),
+        (HASH_KEY.to_owned(), data.sha256().to_owned()),
         (SCHEMA_KEY.to_owned(), serde_json::to_string(&schema).expect("a schema holds names and numbers")),
     ]);
     provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));
@@ -88,6 +96,8 @@ pub fn train<C: BackboneConfig>(
         seed: recipe.seed,
         config: recipe.train.clone(),
         device: options.device.clone(),
+        data: recipe.data.clone(),
+        provenance: provenance.clone(),
         preview_nfe: recipe.eval.nfe.clone(),
         examples: data.train_len(),
         folder: folder.clone().map(|path| RunFolder { path, recipe: text.clone(), provenance: provenance.clone() }),
@@ -112,14 +122,16 @@ pub fn train<C: BackboneConfig>(
         }
         _ => return Err(TrainRunError::DataForm { name: data.name().to_owned() }),
     };
-    let (path, sha256) = last_checkpoint(folder.as_deref())?;
-    let run = RunInfo { step: end.step, path, sha256, ..RunInfo::unsaved(recipe, text, schema, provenance) };
+    let (path, sha256) = checkpoint_of(folder.as_deref())?;
+    let run = RunInfo { step: end.ema_step, path, sha256, ..RunInfo::unsaved(recipe, text, schema, provenance) };
     let loaded = Loaded { model, run };
-    Ok(Trained { loaded, reason: end.reason, best_validation: end.best_validation, seconds: end.seconds })
+    let End { step: steps, reason, best_validation, seconds, .. } = end;
+    Ok(Trained { loaded, steps, reason, best_validation, seconds })
 }
 
 /// How a run ended: the part of [`Outcome`] that does not depend on the model.
 struct End {
+    ema_step: u64,
     step: u64,
     reason: EndReason,
     best_validation: Option<f64>,
@@ -127,14 +139,14 @@ struct End {
 }
 
 fn split<M>(outcome: Outcome<M>) -> (M, End) {
-    let Outcome { ema, step, reason, best_validation, seconds, .. } = outcome;
-    (ema, End { step, reason, best_validation, seconds })
+    let Outcome { ema, ema_step, step, reason, best_validation, seconds, .. } = outcome;
+    (ema, End { ema_step, step, reason, best_validation, seconds })
 }
 
-/// Path and SHA-256 of the latest checkpoint of a run folder; both empty without a folder.
-fn last_checkpoint(folder: Option<&Path>) -> Result<(PathBuf, String), TrainRunError> {
+/// Path and SHA-256 of the checkpoint of a run folder; both empty without a folder.
+fn checkpoint_of(folder: Option<&Path>) -> Result<(PathBuf, String), TrainRunError> {
     let Some(folder) = folder else { return Ok((PathBuf::new(), String::new())) };
-    let path = checkpoint::folder(folder).join(LAST);
+    let path = chosen_file(folder);
     match hash::sha256_file(&path) {
         Ok(sha256) => Ok((path, sha256)),
         Err(source) => Err(TrainError::from(CheckpointError::Read { path, source }).into()),

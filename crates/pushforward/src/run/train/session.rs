@@ -1,11 +1,13 @@
 //! Part of a training run that all families share: connects the training loop to the caller's events.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
 
+use crate::data::DataConfig;
 use crate::params;
 use crate::rng::{Purpose, Stream, stream};
 use crate::run::preview::Preview;
@@ -64,6 +66,9 @@ pub(super) struct Session<'a> {
     pub(super) seed: u64,
     pub(super) config: TrainConfig,
     pub(super) device: Device,
+    /// Data of the recipe, and their provenance.
+    pub(super) data: DataConfig,
+    pub(super) provenance: BTreeMap<String, String>,
     pub(super) preview_nfe: Vec<usize>,
     pub(super) examples: usize,
     pub(super) folder: Option<RunFolder>,

@@ -127,14 +127,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// The same model with a weaker one for guidance, such as an early checkpoint or a smaller network.
     ///
     /// # Errors
-    /// If data, source, condition or parametrisation of the two models differ.
+    /// If schema, source, condition, number of labels or parametrisation of the two models differ.
     pub fn guided_by(self, weak: Self) -> Result<Self, RequestError> {
         let kind = |model: &Self| {
-            (model.parametrisation(), std::mem::discriminant(&model.config.condition), model.config.noise())
+            let condition = std::mem::discriminant(&model.config.condition);
+            (model.parametrisation(), condition, model.net.label_count(), model.config.noise())
         };
         if self.schema != weak.schema || kind(&self) != kind(&weak) {
             return refuse(
-                "a model guides only models of the same data, source, condition and kind of output: use another \
+                "a model guides only models of the same data, source, condition, labels and kind of output: use another \
                  checkpoint for guidance",
             );
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
@@ -171,6 +171,22 @@ pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, StateDict), Check
         tensors.insert(name, data);
     }
     Ok((header, tensors))
+}
+
+/// The recipe inside a file of weights, without reading its tensors.
+pub(super) fn read_recipe(path: &Path) -> Result<String, CheckpointError> {
+    let unread = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.to_path_buf() },
+        _ => CheckpointError::Read { path: path.to_path_buf(), source },
+    };
+    let mut file = File::open(path).map_err(unread)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(LENGTH_BYTES as u64).read_to_end(&mut bytes).map_err(unread)?;
+    if let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() {
+        let length = u64::from_le_bytes(*length).min(MAX_HEADER_BYTES);
+        file.take(length).read_to_end(&mut bytes).map_err(unread)?;
+    }
+    Ok(own_header(path, &header_json(path, &bytes)?, Kind::Weights)?.recipe)
 }
 
 /// The JSON object at the start of a safetensors file.

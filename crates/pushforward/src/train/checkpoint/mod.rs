@@ -101,6 +101,26 @@ pub fn folder(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
+/// The file of a run folder with the run's model: the best one of a run that may stop early (`train.patience`), which
+/// may have gone on far past it, and the latest one of all other runs.
+///
+/// # Examples
+/// ```
+/// use pushforward::train::checkpoint::{LAST, chosen_file, folder};
+/// let run = tempfile::tempdir()?;
+/// assert_eq!(chosen_file(run.path()), folder(run.path()).join(LAST));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn chosen_file(run: &Path) -> PathBuf {
+    let [best, last] = [BEST, LAST].map(|name| folder(run).join(name));
+    let may_stop_early = |recipe: String| {
+        let table: Option<toml::Table> = recipe.parse().ok();
+        table.is_some_and(|table| table.get("train").is_some_and(|train| train.get("patience").is_some()))
+    };
+    // A file that cannot be read is reported by whoever loads it.
+    if best.exists() && file::read_recipe(&last).is_ok_and(may_stop_early) { best } else { last }
+}
+
 impl Checkpoint {
     /// Writes the file; replaces an older one atomically.
     ///
