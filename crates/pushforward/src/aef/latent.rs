@@ -298,7 +298,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
 /// # Shapes
 /// - `x`: `[batch, n]`
 /// - output: `[batch * times, n]`
-pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
+pub(super) fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
     if times == 1 {
         return x;
     }
@@ -307,7 +307,7 @@ pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
 }
 
 /// Every image repeated `times` times, the copies of an image next to each other.
-pub fn repeat_images(images: &Prepared, times: usize) -> Prepared {
+pub(super) fn repeat_images(images: &Prepared, times: usize) -> Prepared {
     let batch = images.ladj.dims()[0];
     let ladj = repeat_rows(images.ladj.clone().reshape([batch, 1]), times);
     Prepared {

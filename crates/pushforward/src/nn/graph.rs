@@ -126,7 +126,7 @@ impl GraphShape {
     ///
     /// # Shapes
     /// - output: `[1, nodes, pairs]`, one where the node is an end of the pair and zero elsewhere
-    pub fn incidence<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
+    pub(super) fn incidence<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
         let mut values = vec![0.0; self.nodes * self.pairs()];
         for (place, (i, j)) in in_order(self.nodes).enumerate() {
             values[i * self.pairs() + place] = 1.0;

@@ -94,7 +94,7 @@ impl Dataset for PairSet {
 }
 
 /// Whether the pair lies on an even block of the board.
-pub fn on_pattern(a: u32, b: u32) -> bool {
+fn on_pattern(a: u32, b: u32) -> bool {
     (a as usize / BLOCK + b as usize / BLOCK).is_multiple_of(2)
 }
 
