@@ -24,6 +24,19 @@ use crate::node_pairs::{in_order, pair_count, pair_index};
 use crate::tensor::{from_host, indices};
 
 /// Sizes of a graph.
+///
+/// # Examples
+/// Two nodes of three classes and one pair of two classes, in a point of three classes.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::nn::graph::GraphShape;
+/// use pushforward::tensor::to_host;
+///
+/// let graph = GraphShape { nodes: 2, node_classes: 3, edge_classes: 2 };
+/// assert_eq!(graph.sites_of(1).collect::<Vec<_>>(), [1.0, 0.0, 0.0]); // a single node has no pair
+/// let classes = graph.live(&Tensor::<1>::zeros([1], &Device::flex()));
+/// assert_eq!(to_host(&classes), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphShape {
     /// Largest number of nodes.
