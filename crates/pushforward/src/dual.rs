@@ -22,6 +22,33 @@
 //! assert_eq!(to_host(&square.value), [9.0]);
 //! assert_eq!(to_host(&square.tangent_or_zeros()), [6.0]);
 //! ```
+//!
+//! Operations of a network, against the rules of differentiation.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor, activation::sigmoid};
+//! use pushforward::dual::{Dual, log_softmax, softmax_tangent};
+//! use pushforward::tensor::{mask, to_host};
+//!
+//! let row = |row: [f32; 2]| Tensor::<2>::from_data([row], &Device::flex());
+//! let close = |a: &Tensor<2>, b: &Tensor<2>| to_host(&(a.clone() - b.clone())).iter().all(|d| d.abs() < 1e-6);
+//! let x = Dual::new(row([0.5, -1.0]), row([1.0, 2.0]));
+//! let weights = Tensor::<2>::from_data([[2.0f32, 0.0], [1.0, 1.0]], &Device::flex());
+//! let y = x.clone().matmul(weights.into());
+//! assert_eq!((to_host(&y.value), to_host(&y.tangent_or_zeros())), (vec![0.0, -1.0], vec![4.0, 2.0]));
+//!
+//! // A function of your own is given with its derivative; the product rule gives that of `x sigmoid(x)`.
+//! let slope = |x: Tensor<2>| sigmoid(x.clone()) * (sigmoid(x).neg() + 1.0);
+//! let product = x.clone().elementwise(sigmoid, slope) * x.clone();
+//! let silu = x.silu();
+//! assert!(close(&silu.value, &product.value) && close(&silu.tangent_or_zeros(), &product.tangent_or_zeros()));
+//!
+//! let pi = y.clone().softmax();
+//! assert!(close(&pi.value, &log_softmax(y.value.clone()).exp()));
+//! assert!(close(&pi.tangent_or_zeros(), &softmax_tangent(pi.value.clone(), y.tangent_or_zeros())));
+//! // Without its second class, the first has probability one, whatever the logits.
+//! let alone = y.mask_fill(mask(&[false, true], [1, 2], &Device::flex()), -1e9).softmax();
+//! assert!(close(&alone.value, &row([1.0, 0.0])) && close(&alone.tangent_or_zeros(), &row([0.0, 0.0])));
+//! ```
 
 use burn::tensor::{Bool, Int, Tensor, activation};
 

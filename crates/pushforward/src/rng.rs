@@ -11,6 +11,10 @@
 //! let numbers = |index| stream(0, Purpose::Sample, index).normals(3);
 //! assert_eq!(numbers(7), numbers(7));
 //! assert_ne!(numbers(7), numbers(8));
+//! let mut order = [0, 1, 2, 3, 4];
+//! stream(0, Purpose::Order, 0).shuffle(&mut order);
+//! order.sort();
+//! assert_eq!(order, [0, 1, 2, 3, 4]);
 //! ```
 
 use rand::{Rng as _, RngExt as _, SeedableRng as _};

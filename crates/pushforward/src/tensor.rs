@@ -10,6 +10,20 @@
 //! assert_eq!(to_host(&hot)[..3], [0.0, 0.0, 1.0]);
 //! assert_eq!(argmax(hot), ids);
 //! ```
+//!
+//! A layer in double precision, for derivatives by finite differences.
+//! ```
+//! use pushforward::burn::tensor::{DType, Device};
+//! use pushforward::nn::linear::LinearConfig;
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::{cast_module, scalar, vector};
+//!
+//! let layer = LinearConfig::new(1, 1).init(&Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! let layer = cast_module(layer, DType::F64);
+//! let x = vector(&[1.0 / 3.0], &layer.weight.val());
+//! assert_eq!(scalar(&x), 1.0 / 3.0);
+//! assert_eq!(layer.forward(x.into()).value.dtype(), DType::F64);
+//! ```
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};

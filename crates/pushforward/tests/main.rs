@@ -5,5 +5,6 @@ mod chemistry;
 mod golden;
 mod laws;
 mod old_checkpoints;
+mod public_names;
 mod support;
 mod tidy;

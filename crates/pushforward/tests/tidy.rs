@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const MOST_LINES: usize = 500;
 
 /// Sources below a folder by path from it, with their text.
-fn sources(root: &Path) -> BTreeMap<String, String> {
+pub(crate) fn sources(root: &Path) -> BTreeMap<String, String> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a source folder") {
             let path = entry.expect("an entry").path();
@@ -73,16 +73,16 @@ fn sources(root: &Path) -> BTreeMap<String, String> {
     found.iter().map(|p| (name(p), fs::read_to_string(p).expect("UTF-8"))).collect()
 }
 
-fn crate_root() -> PathBuf {
+pub(crate) fn crate_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn library() -> BTreeMap<String, String> {
+pub(crate) fn library() -> BTreeMap<String, String> {
     sources(&crate_root())
 }
 
 /// The code of a file before its tests, without comments and strings: tests may use whatever they like.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().expect("splitting gives at least one part");
     text.lines().map(|line| line.split("//").next().expect("a part")).collect::<Vec<_>>().join("\n")
 }
@@ -268,7 +268,7 @@ fn statements(text: &str, public: bool) -> Vec<(ModulePath, String)> {
 }
 
 /// Files of tests.
-fn is_test(file: &str) -> bool {
+pub(crate) fn is_test(file: &str) -> bool {
     file.ends_with("tests.rs") || file.ends_with("toy.rs") || file.ends_with("testing.rs")
 }
 

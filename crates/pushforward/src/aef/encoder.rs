@@ -3,6 +3,7 @@
 //! # Examples
 //! ```
 //! use pushforward::aef::ImageShape;
+//! use pushforward::aef::config::AEF_EPSILON;
 //! use pushforward::aef::encoder::{Encoder, ScaleConfig};
 //! use pushforward::aef::network::{ImageNetworkConfig, ImageNetworks, MlpConfig};
 //! use pushforward::burn::tensor::{Device, Tensor};
@@ -12,7 +13,7 @@
 //! let (shape, device) = (ImageShape { channels: 1, height: 3, width: 3 }, Device::flex());
 //! let config = ImageNetworkConfig::Mlp(MlpConfig { width: 8, layers: 1 });
 //! let net = config.encoder(shape, 2 * 2, &device, &mut stream(0, Purpose::Init, 0));
-//! let encoder = Encoder::new(net, ScaleConfig::Bounded { limit: 0.5 }, 1e-5, shape);
+//! let encoder = Encoder::new(net, ScaleConfig::Bounded { limit: 0.5 }, AEF_EPSILON, shape);
 //! let (mean, scale) = encoder.forward(Tensor::full([1, 9], 100.0, &device));
 //! assert_eq!((mean.dims(), scale.dims()), ([1, 2], [1, 2]));
 //! assert!(to_host(&scale).iter().all(|s| s.ln().abs() <= 0.5 + 1e-6));

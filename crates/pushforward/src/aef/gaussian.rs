@@ -2,13 +2,16 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::aef::gaussian::{LN_2PI, log_normal};
+//! use pushforward::aef::gaussian::{LN_2PI, log_normal, log_standard, row_sum};
 //! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::tensor::scalar;
 //!
 //! let row = |value| Tensor::<2>::full([1, 3], value, &Device::flex());
 //! let at_the_mean = scalar(&log_normal(row(1.5), row(1.5), row(2.0)));
 //! assert!((at_the_mean + 3.0 * (2f64.ln() + 0.5 * LN_2PI)).abs() < 1e-5);
+//! // Scaling by 2 is a change of variables: log N(x; m, s^2) = log N((x - m) / s; 0, I) - sum log s.
+//! let standard = log_standard((row(0.5) - row(1.5)) / row(2.0)) - row_sum(row(2.0).log());
+//! assert!((scalar(&standard) - scalar(&log_normal(row(0.5), row(1.5), row(2.0)))).abs() < 1e-5);
 //! ```
 
 use burn::tensor::Tensor;

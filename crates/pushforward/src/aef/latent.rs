@@ -30,7 +30,7 @@
 //! use pushforward::aef::{AefModel, ImageShape};
 //! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::rng::{Purpose, stream};
-//! use pushforward::tensor::to_host;
+//! use pushforward::tensor::{scalar, to_host};
 //!
 //! let text = "variant = 'vae'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = 'none' }";
 //! let config: AefConfig = toml::from_str(text)?;
@@ -43,6 +43,13 @@
 //! let z = vae.code(images.h.clone());
 //! let deviations = vae.deviations(&images, z.clone());
 //! assert!(to_host(&(vae.decode(z, deviations) - x)).iter().all(|error| error.abs() < 1e-4));
+//!
+//! // The bound from its parts, for one draw of the noise.
+//! let xi = Tensor::<2>::from_data([[0.3f32, -1.2]], &Device::flex());
+//! let draw = vae.draw(vae.belief(images.h.clone()), xi.clone(), vae.noise());
+//! let joint = vae.decoder.forward(draw.z.clone()).log_density(&images) + vae.log_prior(draw.z.clone());
+//! let bound = joint - vae.log_recognition(&draw, xi.clone(), vae.noise());
+//! assert!((scalar(&vae.bound(&images, xi).value) - scalar(&bound)).abs() < 1e-4);
 //! # Ok::<(), toml::de::Error>(())
 //! ```
 
@@ -298,7 +305,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
 /// # Shapes
 /// - `x`: `[batch, n]`
 /// - output: `[batch * times, n]`
-pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
+pub(super) fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
     if times == 1 {
         return x;
     }
@@ -307,7 +314,7 @@ pub fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
 }
 
 /// Every image repeated `times` times, the copies of an image next to each other.
-pub fn repeat_images(images: &Prepared, times: usize) -> Prepared {
+pub(super) fn repeat_images(images: &Prepared, times: usize) -> Prepared {
     let batch = images.ladj.dims()[0];
     let ladj = repeat_rows(images.ladj.clone().reshape([batch, 1]), times);
     Prepared {

@@ -17,7 +17,8 @@
 //! let split = CoreShell::new(&[2, 0], 3);
 //! let x = Tensor::<2>::from_data([[1.0f32, 2.0, 3.0]], &Device::flex());
 //! assert_eq!(to_host(&split.core(x.clone())), [3.0, 1.0]);
-//! assert_eq!(to_host(&split.join(split.core(x.clone()), split.shell(x))), [1.0, 2.0, 3.0]);
+//! assert_eq!(to_host(&split.join(split.core(x.clone()), split.shell(x.clone()))), [1.0, 2.0, 3.0]);
+//! assert_eq!(to_host(&split.embed(split.shell(x))), [0.0, 2.0, 0.0]);
 //! ```
 
 use burn::tensor::{Device, Int, Tensor};

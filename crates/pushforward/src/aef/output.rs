@@ -287,7 +287,7 @@ impl Logistics {
     ///
     /// # Shapes
     /// - `u`, output: `[batch, n]`
-    pub fn quantile(&self, u: Tensor<2>) -> Tensor<2> {
+    pub(super) fn quantile(&self, u: Tensor<2>) -> Tensor<2> {
         let [batch, n] = u.dims();
         let (mut low, mut high) = (u.zeros_like(), u.ones_like());
         // 2^-20 is less than a thousandth of a bin.

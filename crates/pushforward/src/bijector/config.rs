@@ -202,7 +202,7 @@ impl FlowConfig {
     ///
     /// # Errors
     /// Names the setting that is out of range or does not fit, and its allowed values.
-    pub fn validate_for(&self, features: usize) -> Result<(), SettingError> {
+    pub(crate) fn validate_for(&self, features: usize) -> Result<(), SettingError> {
         self.validate()?;
         at_least_one("features", features)?;
         match self {
@@ -223,7 +223,7 @@ impl FlowConfig {
     /// [`Bijector::assume_initialised`](super::Bijector::assume_initialised) instead.
     ///
     /// # Panics
-    /// If a setting is out of range or does not fit the features (see [`FlowConfig::validate_for`]).
+    /// If a setting is out of range or does not fit the features (see [`FlowConfig::validate`]).
     pub fn init(&self, features: usize, device: &Device, stream: &mut Stream) -> Flow {
         if let Err(problem) = self.validate_for(features) {
             panic!("{problem}");

@@ -126,6 +126,19 @@ impl<T: Bijector> Flow<T> {
 
     /// The same from a batch `z` mapped by `inverse`, for flows that training uses in that direction.
     ///
+    /// # Examples
+    /// ```
+    /// use pushforward::bijector::{ActNorm, Flow, FlowStep, Transform};
+    /// use pushforward::burn::tensor::{Device, Tensor};
+    /// use pushforward::tensor::to_host;
+    ///
+    /// let mut flow = Flow { steps: vec![FlowStep::new(Transform::ActNorm(ActNorm::init(1, &Device::flex())))] };
+    /// let z = Tensor::<2>::from_data([[1.0f32], [3.0], [5.0]], &Device::flex());
+    /// // The images of the batch have mean 0 and standard deviation 1.
+    /// let x = to_host(&flow.initialise_inverse(z));
+    /// assert!(x.iter().zip([-1.0, 0.0, 1.0]).all(|(x, exact)| (x - exact).abs() < 1e-4));
+    /// ```
+    ///
     /// # Shapes
     /// - `z`, output: `[batch, features]`
     pub fn initialise_inverse(&mut self, z: Tensor<2>) -> Tensor<2> {

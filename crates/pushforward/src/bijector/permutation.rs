@@ -22,6 +22,24 @@ use crate::rng::Stream;
 /// assert_eq!(to_host(&z), [3.0, 1.0, 2.0]);
 /// assert_eq!(to_host(&ladj), [0.0]);
 /// ```
+///
+/// Common orders; a random one needs a stream of random numbers.
+/// ```
+/// use pushforward::bijector::{Bijector, Permutation};
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_data([[0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]], &device);
+/// let apply = |order: Permutation| to_host(&order.forward_and_ladj(x.clone()).0);
+/// assert_eq!(apply(Permutation::reverse(8, &device)), [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
+/// // An image of 2 x 4 pixels, row by row: its upper left pixels are 0 and 2.
+/// assert_eq!(apply(Permutation::squeeze([1, 2, 4], &device)), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+/// let random = Permutation::shuffle(8, &device, &mut stream(0, Purpose::Init, 0));
+/// let (z, _) = random.forward_and_ladj(x.clone());
+/// assert_eq!(to_host(&random.inverse_and_ladj(z).0), to_host(&x));
+/// ```
 #[derive(Module, Debug)]
 pub struct Permutation {
     /// `[features]`

@@ -5,11 +5,15 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::chem::{drawing::draw, read};
+//! use pushforward::chem::drawing::{BOND, draw};
+//! use pushforward::chem::read;
 //! let drawing = draw(&read("CC#N")?.molecule);
 //! // A single and a triple bond; only the nitrogen has a letter.
 //! assert_eq!(drawing.lines.len(), 1 + 3);
 //! assert_eq!(drawing.labels.iter().map(|label| label.symbol).collect::<Vec<_>>(), ["N"]);
+//! let ethane = draw(&read("CC")?.molecule);
+//! let ([a, b], [c, d]) = (ethane.lines[0].from, ethane.lines[0].to);
+//! assert!(((c - a).hypot(d - b) - BOND).abs() < 1e-6);
 //! # Ok::<(), pushforward::chem::Refusal>(())
 //! ```
 

@@ -10,12 +10,14 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::chem::Perceived;
+//! use pushforward::chem::{Perceived, Properties};
 //! let ethanol = Perceived::of("CCO")?;
 //! // RDKit: MolWt 46.069, TPSA 20.23.
 //! let properties = ethanol.properties();
 //! assert!((properties.weight - 46.069).abs() < 1e-3 && (properties.tpsa - 20.23).abs() < 1e-9);
 //! assert_eq!(properties.rings, 0.0);
+//! let mut rows = Properties::NAMES.into_iter().zip(properties.values()).zip(Properties::UNITS);
+//! assert_eq!(rows.nth(2), Some((("tpsa", properties.tpsa), "square angstrom")));
 //! # Ok::<(), pushforward::chem::Refusal>(())
 //! ```
 

@@ -79,6 +79,9 @@ pub trait Dataset: Send + Sync {
 /// assert_eq!(key.stream().uniform(), key.stream().uniform());
 /// let next = ExampleKey { epoch: 4, ..key };
 /// assert_ne!(key.stream().uniform(), next.stream().uniform());
+/// let neighbour = ExampleKey { index: 8, ..key };
+/// assert_ne!(key.stream().uniform(), neighbour.stream().uniform());
+/// assert_eq!(key.epoch_stream().uniform(), neighbour.epoch_stream().uniform());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExampleKey {

@@ -101,11 +101,6 @@ impl Batches {
         Self { dataset, order }
     }
 
-    /// The data set.
-    pub fn dataset(&self) -> &Arc<dyn Dataset> {
-        &self.dataset
-    }
-
     /// Batch number `index` of the run.
     ///
     /// # Shapes

@@ -209,18 +209,24 @@ impl<'a> FactoredNet<'a> {
     }
 
     /// See [`Factored::embed`].
-    pub fn embed(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn embed(&self, x: Tensor<3>) -> Tensor<3> {
         self.backbone.embed(x)
     }
 
     /// See [`Factored::trunk`].
-    pub fn trunk(&self, embedded: Tensor<3>, s: Tensor<1>, t: Tensor<1>, conditioning: &Conditioning) -> Tensor<3> {
+    pub(super) fn trunk(
+        &self,
+        embedded: Tensor<3>,
+        s: Tensor<1>,
+        t: Tensor<1>,
+        conditioning: &Conditioning,
+    ) -> Tensor<3> {
         let label = self.labels.as_ref().map(|labels| labels.select(embedded.dims()[0], conditioning.labels.as_ref()));
         self.backbone.trunk(embedded, s, t, label)
     }
 
     /// See [`Factored::unembed`]; logits of classes that are not allowed are masked.
-    pub fn unembed(&self, features: Tensor<3>, conditioning: &Conditioning) -> Tensor<3> {
+    pub(super) fn unembed(&self, features: Tensor<3>, conditioning: &Conditioning) -> Tensor<3> {
         conditioning.mask_logits(self.backbone.unembed(features))
     }
 }
@@ -235,7 +241,7 @@ impl Labels {
     /// # Shapes
     /// - `labels`: `[batch]`
     /// - output: `[batch, width]`
-    pub fn select(&self, batch: usize, labels: Option<&Tensor<1, Int>>) -> Tensor<2> {
+    pub(super) fn select(&self, batch: usize, labels: Option<&Tensor<1, Int>>) -> Tensor<2> {
         let [rows, _] = self.0.dims();
         let hidden = || indices(&vec![rows as u32 - 1; batch], [batch], &self.0.device());
         self.0.clone().select(0, labels.cloned().unwrap_or_else(hidden))

@@ -4,15 +4,21 @@
 //! A padded graph: of three nodes and three pairs of nodes, the item has two nodes and one pair.
 //! ```
 //! use pushforward::burn::tensor::{Device, Tensor};
-//! use pushforward::flow_map::conditioning::Conditioning;
+//! use pushforward::flow_map::conditioning::{Conditioning, node_counts};
 //! use pushforward::nn::{SiteShape, graph::GraphShape};
 //! use pushforward::node_pairs::ABSENT;
 //! use pushforward::tensor::to_host;
 //!
 //! let sites = SiteShape::graph(GraphShape { nodes: 3, node_classes: 2, edge_classes: 2 });
 //! let ids = [1, 0, ABSENT, 1, ABSENT, ABSENT];
-//! let conditioning = Conditioning::of_items(sites, &ids, &Tensor::<1>::zeros([1], &Device::flex()));
-//! assert_eq!(to_host(&conditioning.site_mask.unwrap()), [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+//! let like = Tensor::<1>::zeros([1], &Device::flex());
+//! let site_mask = |conditioning: Conditioning| to_host(&conditioning.site_mask.unwrap());
+//! let item = site_mask(Conditioning::of_items(sites, &ids, &like));
+//! assert_eq!((node_counts(sites, &ids), &item[..]), (vec![2], &[1.0, 1.0, 0.0, 1.0, 0.0, 0.0][..]));
+//! // A batch of two new graphs: the first is like the item, the second has all three nodes.
+//! let batch = Conditioning::of_sizes(sites, &[2, 3], &like);
+//! assert_eq!(site_mask(batch.slice(0..1)), item);
+//! assert_eq!(site_mask(batch.select(&[1, 1])), [1.0; 2 * 6]);
 //! ```
 
 use std::ops::Range;
@@ -82,14 +88,16 @@ impl Condition {
 /// # Examples
 /// ```
 /// use pushforward::burn::tensor::{Device, Tensor};
-/// use pushforward::flow_map::conditioning::Conditioning;
+/// use pushforward::flow_map::{conditioning::Conditioning, constraint::Constraint};
 /// use pushforward::nn::SiteShape;
 ///
-/// let x = Tensor::<3>::zeros([2, 3, 4], &Device::flex());
-/// // Both items begin with class 1.
-/// let conditioning = Conditioning::default().with_prefix(SiteShape::line(3, 4), &[1], &x);
+/// let (x, sites) = (Tensor::<3>::zeros([2, 3, 4], &Device::flex()), SiteShape::line(3, 4));
+/// // Both items begin with class 1, and do not end with class 0.
+/// let ends = Constraint::all(sites).forbid(2, 0)?;
+/// let conditioning = Conditioning::default().with_prefix(sites, &[1], &x).with_constraint(Some(&ends), &x);
 /// let logits: Vec<f32> = conditioning.mask_logits(x).into_data().iter().collect();
-/// assert!(logits[0] < -1e8 && logits[1] == 0.0 && logits[4] == 0.0);
+/// assert!(logits[0] < -1e8 && logits[1] == 0.0 && logits[4] == 0.0 && logits[8] < -1e8 && logits[9] == 0.0);
+/// # Ok::<(), pushforward::flow_map::constraint::ConstraintError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Conditioning {

@@ -7,10 +7,10 @@
 //! # Examples
 //! ```
 //! use pushforward::burn::tensor::{Device, Tensor};
-//! use pushforward::flow_map::interpolant::interpolate;
+//! use pushforward::flow_map::interpolant::{interpolate, source_tensor};
 //! use pushforward::tensor::to_host;
 //!
-//! let noise = Tensor::<3>::from_data([[[3.0f32, -1.0]], [[3.0, -1.0]]], &Device::flex());
+//! let noise = source_tensor(vec![3.0, -1.0, 3.0, -1.0], [2, 1, 2], &Device::flex());
 //! let data = Tensor::<3>::from_data([[[0.0f32, 1.0]], [[0.0, 1.0]]], &Device::flex());
 //! // The first item at time 0, the second at time 0.5.
 //! assert_eq!(to_host(&interpolate(noise, data, &[0.0, 0.5])), [3.0, -1.0, 1.5, 0.0]);

@@ -31,6 +31,27 @@
 //! let other = csd(z.clone().into(), z.zeros_like(), z.zeros_like(), &pairs, GradientPath::Full);
 //! assert!(to_host(&other)[0] > 0.0);
 //! ```
+//!
+//! So are the losses in logits and that of the unconstrained baseline.
+//! ```
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::flow_map::losses::{GradientPath, drift_weight, esd_logit, lsd_logit, naive, naive_diagonal};
+//! use pushforward::flow_map::time::TimePairs;
+//! use pushforward::tensor::to_host;
+//!
+//! let z = Tensor::<3>::from_data([[[0.3f32, -0.2, 0.1]]], &Device::flex());
+//! let pairs = TimePairs { s: vec![0.2], t: vec![0.7] };
+//! let nats = [
+//!     lsd_logit(z.clone().into(), z.clone(), &pairs, 0.0, GradientPath::Published),
+//!     esd_logit(z.clone().into(), z.clone(), &pairs, 0.0),
+//! ];
+//! assert!(nats.iter().all(|loss| to_host(loss)[0].abs() < 1e-6));
+//! assert_eq!(to_host(&naive(z.clone().into(), z.clone(), &pairs)), [0.0]);
+//! // The velocity of a straight line from `x_0 = -z` to `x_1 = z` is `2 z`.
+//! assert_eq!(to_host(&naive_diagonal(z.clone() * 2.0, z.clone().neg(), z)), [0.0]);
+//! // The one-step map learns nothing from the drift of the endpoint.
+//! assert_eq!(drift_weight(0.0, 1.0), 0.0);
+//! ```
 
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
@@ -194,6 +215,22 @@ impl EcldPreset {
 /// Up to the weights, their sum is an upper bound of `||dX - v||^2` (Pinsker's inequality). Its minimiser is biased:
 /// both terms are positive at the true map. The published codes report a cross-entropy instead of the KL; it is larger
 /// by the teacher's entropy ([`teacher_entropy`]) and has the same gradient.
+///
+/// # Examples
+/// The cross-entropy of any teacher to a uniform student is `ln K`.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::flow_map::losses::{EcldPreset, EcldWeights, ecld, teacher_entropy};
+/// use pushforward::flow_map::time::TimePairs;
+/// use pushforward::tensor::to_host;
+///
+/// let z_tt = Tensor::<3>::from_data([[[2.0f32, -1.0, 0.5]]], &Device::flex());
+/// let pairs = TimePairs { s: vec![0.2], t: vec![0.7] };
+/// let weights = EcldWeights { endpoint: 1.0, ..EcldPreset::Paper.weights() };
+/// let (kl, drift) = ecld(z_tt.zeros_like().into(), z_tt.clone(), &pairs, &weights);
+/// assert!((to_host(&(kl + teacher_entropy(z_tt)))[0] - 3f64.ln()).abs() < 1e-6);
+/// assert_eq!(to_host(&drift), [0.0]); // the student does not depend on time
+/// ```
 pub fn ecld(z: Dual<3>, z_tt: Tensor<3>, pairs: &TimePairs, weights: &EcldWeights) -> (Tensor<2>, Tensor<2>) {
     let logits = z.value.clone();
     let (_, dpi) = endpoint(z);
@@ -243,6 +280,16 @@ pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &TimePairs, r:
 }
 
 /// Weight `b = (1-r)/(1-r gamma)` of the second jump's endpoint in the endpoint of the composed jump.
+///
+/// # Examples
+/// The second jump, from u to t, moves a point by the same part of its endpoint as the composed one.
+/// ```
+/// use pushforward::flow_map::{losses::second_share, time::jump_weight};
+///
+/// let (s, u, t) = (0.2, 0.45, 0.7); // r = 1/2
+/// let gamma = jump_weight(s, t);
+/// assert!((gamma * second_share(gamma, 0.5) - jump_weight(u, t)).abs() < 1e-12);
+/// ```
 pub fn second_share(gamma: f64, r: f64) -> f64 {
     if r >= 1.0 { 0.0 } else { (1.0 - r) / (1.0 - r * gamma) }
 }

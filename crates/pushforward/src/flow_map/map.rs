@@ -33,6 +33,25 @@ use crate::nn::Pass;
 use crate::tensor::vector;
 
 /// The flow map that a network defines, with temperature and conditioning.
+///
+/// # Examples
+/// A network of your own whose logits are the point itself, at temperature 1/2.
+/// ```
+/// use pushforward::dual::softmax;
+/// use pushforward::flow_map::{conditioning::Conditioning, map::FlowMap};
+/// use pushforward::prelude::*;
+/// use pushforward::tensor::to_host;
+///
+/// struct Itself;
+/// impl EndpointNet for Itself {
+///     fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+///         x
+///     }
+/// }
+/// let x = Tensor::<3>::from_data([[[0.5f32, -1.0]]], &Device::flex());
+/// let endpoint = FlowMap::new(&Itself).with_temperature(0.5).endpoint(&x, &[0.0], &[1.0]);
+/// assert_eq!(to_host(&endpoint), to_host(&softmax(x * 2.0)));
+/// ```
 #[derive(Debug)]
 pub struct FlowMap<'a, N> {
     net: &'a N,

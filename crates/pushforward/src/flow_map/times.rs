@@ -2,7 +2,7 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::flow_map::times::TimesConfig;
+//! use pushforward::flow_map::times::{TimeDistribution, TimesConfig};
 //! use pushforward::rng::{Purpose, stream};
 //!
 //! let (config, mut random) = (TimesConfig::default(), stream(0, Purpose::Time, 0));
@@ -11,6 +11,10 @@
 //! assert!((0..3).all(|i| (t[i] + t[i + 3] - 1.0).abs() < 1e-12));
 //! let pairs = config.pairs(6, 27, &mut random);
 //! assert!(pairs.s.iter().zip(&pairs.t).all(|(s, t)| 0.0 <= *s && s <= t && *t <= 1.0));
+//! // Most times near the data: their median is 1 / (1 + e^-2) = 0.88.
+//! let late = TimeDistribution::LogitNormal { mean: 2.0, deviation: 0.5 };
+//! let t = TimesConfig { diagonal: late, ..config }.diagonal(100, 27, &mut random);
+//! assert_eq!(t.iter().filter(|t| **t > 0.8808).count(), 50);
 //! ```
 
 use serde::{Deserialize, Serialize};

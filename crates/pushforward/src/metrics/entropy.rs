@@ -28,11 +28,11 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::metrics::entropy::{joint, joint_counts, of_probabilities, pooled, unigram};
+//! use pushforward::metrics::entropy::{joint, joint_counts, mean_unigram, of_probabilities, pooled, unigram};
 //! assert!((of_probabilities(&[0.25; 4]) - 4f64.ln()).abs() < 1e-12);
 //! // Each sequence repeats one token, which only the entropy per sequence shows.
 //! let sequences = [[0u32, 0], [1, 1]];
-//! assert_eq!((unigram(&sequences[0]), unigram(&sequences[1])), (0.0, 0.0));
+//! assert_eq!((unigram(&sequences[0]), mean_unigram(&sequences).value), (0.0, 0.0));
 //! assert!((pooled(&sequences) - 2f64.ln()).abs() < 1e-12);
 //! assert!(joint(&joint_counts(&sequences)).plug_in <= 2f64.ln());
 //! ```

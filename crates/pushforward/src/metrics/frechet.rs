@@ -12,12 +12,14 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::metrics::frechet::{Moments, frechet};
+//! use pushforward::metrics::frechet::{Moments, frechet, frechet_ridged};
 //! // Diagonal Gaussians: |m1 - m2|^2 + sum (s1 - s2)^2 = 9 + (1 - 2)^2.
 //! let a = Moments::from_parts(100, vec![0.0, 0.0], &[1.0, 0.0, 0.0, 1.0]);
 //! let b = Moments::from_parts(100, vec![3.0, 0.0], &[4.0, 0.0, 0.0, 1.0]);
 //! assert!((frechet(&a, &b) - 10.0).abs() < 1e-9);
 //! assert!(frechet(&a, &a) < 1e-9);
+//! // With 1 added to all variances: 9 + (sqrt 2 - sqrt 5)^2.
+//! assert!((frechet_ridged(&a, &b, 1.0) - 9.0 - (2f64.sqrt() - 5f64.sqrt()).powi(2)).abs() < 1e-9);
 //! ```
 
 use faer::{Mat, MatRef, Side};

@@ -24,6 +24,9 @@
 //! // All degrees are 1 in one graph and 2 in the other: total variation 1.
 //! let mmd = Statistic::Degree.mmd(&describe(&edge), &describe(&triangle));
 //! assert!((mmd - (2.0 - 2.0 * (-0.5f64).exp())).abs() < 1e-12);
+//! // Every statistic tells the two apart.
+//! let apart = |statistic: Statistic| statistic.mmd(&[statistic.describe(&edge)], &[statistic.describe(&triangle)]);
+//! assert!(Statistic::ALL.into_iter().all(|statistic| apart(statistic) > 1e-3));
 //! ```
 
 use faer::{Mat, Side};

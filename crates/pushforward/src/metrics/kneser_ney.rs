@@ -20,14 +20,19 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::metrics::kneser_ney::KneserNey;
+//! use pushforward::metrics::kneser_ney::{DEFAULT_ORDER, KneserNey, KneserNeyError, MAX_ORDER};
 //! let text: Vec<u32> = (0..200).map(|i| i % 4).collect();
-//! let model = KneserNey::train("cycle", &text, 5, 3)?;
+//! let model = KneserNey::train("cycle", &text, 5, DEFAULT_ORDER)?;
 //! // Token 4 never occurs and still has mass; the distribution sums to one.
 //! let p: Vec<f64> = (0..5).map(|token| model.probability(&[0, 1], token)).collect();
 //! assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
 //! assert!(p[2] > 0.9 && p[4] > 0.0);
-//! # Ok::<(), pushforward::metrics::kneser_ney::KneserNeyError>(())
+//! // The perplexity is the exponential of the cross-entropy.
+//! let (nats, perplexity) = (model.nats_per_token(&[&text]), model.perplexity(&[&text]));
+//! assert!((perplexity.value - nats.value.exp()).abs() < 1e-12);
+//! let order = MAX_ORDER + 1;
+//! assert_eq!(KneserNey::train("too long", &text, 5, order).err(), Some(KneserNeyError::Order { order }));
+//! # Ok::<(), KneserNeyError>(())
 //! ```
 
 use crate::hash;

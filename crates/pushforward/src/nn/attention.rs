@@ -11,12 +11,24 @@
 //! With zero queries, attention is the mean of the values.
 //! ```
 //! use pushforward::burn::tensor::{Device, Tensor};
-//! use pushforward::nn::attention::attention;
+//! use pushforward::nn::attention::{Positions, Rotary, attention, biased_attention, self_attention};
 //! use pushforward::tensor::to_host;
 //!
 //! let v = Tensor::<4>::from_data([[[[1.0f32], [2.0], [6.0]]]], &Device::flex());
 //! let out = attention(v.zeros_like().into(), v.clone().into(), v.into(), None);
 //! assert!(to_host(&out.value).iter().all(|mean| (mean - 3.0).abs() < 1e-5));
+//!
+//! // One head of width 2, in the packed form of a layer: zero queries and keys, values 2 and 6.
+//! let qkv = Tensor::<3>::from_data([[[0.0f32, 0.0, 0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0, 6.0, 6.0]]], &Device::flex());
+//! let out = self_attention(qkv.clone().into(), 1, &Rotary::new(Positions::Line, 2, 2, &qkv));
+//! assert!(to_host(&out.value).iter().all(|mean| (mean - 4.0).abs() < 1e-5));
+//! // A bias of ln 3 towards the first position gives it a weight of 3/4; a mask can leave it alone.
+//! let bias = Tensor::<4>::from_data([[[[3f32.ln(), 0.0], [3f32.ln(), 0.0]]]], &Device::flex());
+//! for (mask, expected) in [([[1.0f32, 1.0]], 3.0), ([[1.0, 0.0]], 2.0)] {
+//!     let mask = Tensor::<2>::from_data(mask, &Device::flex());
+//!     let out = biased_attention(qkv.clone().into(), bias.clone().into(), 1, &mask);
+//!     assert!((to_host(&out.value)[0] - expected).abs() < 1e-5);
+//! }
 //! ```
 
 use burn::tensor::ops::AttentionModuleOptions;

@@ -5,13 +5,17 @@
 //! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::nn::conv::{Conv2dConfig, ConvTranspose2d};
 //! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
 //!
 //! let (device, mut random) = (Device::flex(), stream(0, Purpose::Init, 0));
 //! let image = Tensor::<4>::ones([1, 2, 4, 4], &device);
 //! let halve = Conv2dConfig { inputs: 2, outputs: 3, kernel: 3, stride: 2, padding: 1 }.init(&device, &mut random);
-//! let small = halve.forward(image.into());
+//! let small = halve.forward(image.clone().into());
 //! assert_eq!(small.dims(), [1, 3, 2, 2]);
 //! assert_eq!(ConvTranspose2d::init(3, 2, &device, &mut random).forward(small).dims(), [1, 2, 4, 4]);
+//! // The last layer of a residual branch, which is the zero map at first.
+//! let last = Conv2dConfig::same(2, 2, 3).init_zero(&device, &mut random);
+//! assert_eq!(to_host(&last.forward(image.into()).value), [0.0; 2 * 4 * 4]);
 //! ```
 
 use burn::module::{Module, Param};

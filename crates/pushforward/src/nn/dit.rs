@@ -214,7 +214,7 @@ impl Dit {
     /// # Shapes
     /// - `x`: `[batch, sites, classes]`
     /// - output: `[batch, tokens, width]`
-    pub fn embed(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn embed(&self, x: Tensor<3>) -> Tensor<3> {
         self.input.projection.product(self.patchify(x).into()).value
     }
 
@@ -224,7 +224,13 @@ impl Dit {
     /// - `embedded`, output: `[batch, tokens, width]`
     /// - `s`, `t`: `[batch]`
     /// - `class`: `[batch, cond]`
-    pub fn trunk_of(&self, embedded: Tensor<3>, s: Tensor<1>, t: Tensor<1>, class: Option<Tensor<2>>) -> Tensor<3> {
+    pub(crate) fn trunk_of(
+        &self,
+        embedded: Tensor<3>,
+        s: Tensor<1>,
+        t: Tensor<1>,
+        class: Option<Tensor<2>>,
+    ) -> Tensor<3> {
         let cond = self.time.forward_with(s.clone().into(), t.into(), class);
         let h = self.input.forward_read(embedded.into(), s.into(), cond.clone());
         self.features(h, cond, &mut Pass::eval()).value
@@ -235,12 +241,12 @@ impl Dit {
     /// # Shapes
     /// - `features`: `[batch, tokens, width]`
     /// - output: `[batch, sites, classes]`
-    pub fn unembed(&self, features: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn unembed(&self, features: Tensor<3>) -> Tensor<3> {
         self.unpatchify(self.output.forward(features.into()).value)
     }
 
     /// Side of the patches.
-    pub fn patch(&self) -> usize {
+    pub(crate) fn patch(&self) -> usize {
         self.patch
     }
 

@@ -24,6 +24,19 @@ use crate::node_pairs::{in_order, pair_count, pair_index};
 use crate::tensor::{from_host, indices};
 
 /// Sizes of a graph.
+///
+/// # Examples
+/// Two nodes of three classes and one pair of two classes, in a point of three classes.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::nn::graph::GraphShape;
+/// use pushforward::tensor::to_host;
+///
+/// let graph = GraphShape { nodes: 2, node_classes: 3, edge_classes: 2 };
+/// assert_eq!(graph.sites_of(1).collect::<Vec<_>>(), [1.0, 0.0, 0.0]); // a single node has no pair
+/// let classes = graph.live(&Tensor::<1>::zeros([1], &Device::flex()));
+/// assert_eq!(to_host(&classes), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphShape {
     /// Largest number of nodes.
@@ -126,7 +139,7 @@ impl GraphShape {
     ///
     /// # Shapes
     /// - output: `[1, nodes, pairs]`, one where the node is an end of the pair and zero elsewhere
-    pub fn incidence<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
+    pub(super) fn incidence<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
         let mut values = vec![0.0; self.nodes * self.pairs()];
         for (place, (i, j)) in in_order(self.nodes).enumerate() {
             values[i * self.pairs() + place] = 1.0;

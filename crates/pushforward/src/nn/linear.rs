@@ -108,6 +108,22 @@ pub(crate) fn exact_product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 }
 
 /// An affine map over the last axis, made by [`LinearConfig::init`].
+///
+/// # Examples
+/// The hidden layers of a network with their activation, in one pass over memory on the CPU.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::nn::LinearConfig;
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let layer = LinearConfig::new(3, 4).init(&Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// let x = Tensor::<2>::ones([2, 3], &Device::flex());
+/// let linear = layer.forward(x.clone().into());
+/// let relu = layer.forward_relu(x.clone().into()).value - linear.clone().relu().value;
+/// let gelu = layer.forward_gelu(x.into()).value - linear.gelu().value;
+/// assert!(to_host(&(relu.abs() + gelu.abs())).iter().all(|difference| *difference < 1e-6));
+/// ```
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[inputs, outputs]`

@@ -103,7 +103,7 @@ impl SiteShape {
     }
 
     /// Shape of the graph; `None` if the sites are not a graph.
-    pub fn as_graph(&self) -> Option<GraphShape> {
+    pub(crate) fn as_graph(&self) -> Option<GraphShape> {
         if let Arrangement::Graph(graph) = self.arrangement { Some(graph) } else { None }
     }
 }

@@ -51,7 +51,7 @@ fn centre<const D: usize>(x: Dual<D>) -> Dual<D> {
 }
 
 /// Normalisation over the last axis without learned weights: LayerNorm if `centred`, else RMSNorm.
-pub fn normalised<const D: usize>(x: Dual<D>, centred: bool, eps: f64) -> Dual<D> {
+pub(super) fn normalised<const D: usize>(x: Dual<D>, centred: bool, eps: f64) -> Dual<D> {
     if kernels::serve(&x.value) {
         return kernels::norm(x.into(), Affine::default(), centred, eps).into();
     }

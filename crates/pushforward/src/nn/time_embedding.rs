@@ -107,6 +107,23 @@ impl TimeEmbedding {
 }
 
 /// Embedding of a pair of times: `SiLU(emb_s(s)) + SiLU(emb_dt(t - s))`.
+///
+/// # Examples
+/// With the embedding of a label, as in [`Inputs::label`](crate::flow_map::backbone::Inputs::label).
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::nn::{PairEmbedding, TimeFeatures};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+///
+/// let device = Device::flex();
+/// let times = PairEmbedding::init(TimeFeatures::Fourier, 8, 4, &device, &mut stream(0, Purpose::Init, 0));
+/// let at = |time| Tensor::<1>::full([1], time, &device);
+/// let label = Tensor::<2>::ones([1, 4], &device);
+/// let both = times.forward_with(at(0.2).into(), at(0.7).into(), Some(label)).value;
+/// let alone = times.forward(at(0.2).into(), at(0.7).into()).value;
+/// assert!(to_host(&(both - alone)).iter().all(|label| (label - 1.0).abs() < 1e-6));
+/// ```
 #[derive(Module, Debug)]
 pub struct PairEmbedding {
     /// Embedding of the start time.

@@ -73,7 +73,7 @@ impl Data {
     }
 
     /// Number of training examples.
-    pub fn train_len(&self) -> usize {
+    pub(super) fn train_len(&self) -> usize {
         match self {
             Self::Categorical(splits) => splits.train.len(),
             Self::Continuous(splits) => splits.train.len(),

@@ -34,7 +34,7 @@ pub fn items(set: &dyn Dataset, n: usize) -> Vec<u32> {
 ///
 /// # Panics
 /// If the set has no labels.
-pub fn labels_of(set: &dyn Dataset, n: usize) -> Vec<u32> {
+pub(super) fn labels_of(set: &dyn Dataset, n: usize) -> Vec<u32> {
     let n = n.min(set.len());
     (0..n).map(|i| set.label(i * set.len() / n).expect("the set has labels")).collect()
 }

@@ -53,7 +53,7 @@ mod trained;
 
 pub use self::check::{check, image_schema, image_shape, site_shape};
 pub use self::data::Data;
-pub use self::held_out::{items, labels_of};
+pub use self::held_out::items;
 pub use self::load::{LoadError, SCHEMA_KEY, WeightSet, checkpoint_file, load};
 pub use self::model::{Loaded, Model, RunInfo, WrongFamily};
 pub use self::preview::Preview;

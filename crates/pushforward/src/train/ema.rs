@@ -21,6 +21,7 @@
 //! ema.update(&weights);
 //! let mean = (start.weight.val().inner() + weights.weight.val().inner()) * 0.5;
 //! assert!((to_host(&ema.model().weight.val())[0] - to_host(&mean)[0]).abs() < 1e-6);
+//! assert_eq!(ema.updates(), 1); // saved with the average, because the warm-up depends on it
 //! ```
 
 use burn::module::Module;

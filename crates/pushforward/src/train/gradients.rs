@@ -47,10 +47,10 @@ impl Gradients {
     }
 
     /// Position of the first parameter whose gradient has an infinite or NaN element.
-    pub fn first_non_finite(&self) -> Option<usize> {
-        self.0.iter().position(|g| {
-            g.as_ref().is_some_and(|g| g.clone().into_data().iter::<f32>().any(|value| !value.is_finite()))
-        })
+    pub(super) fn first_non_finite(&self) -> Option<usize> {
+        // As f64, which has the numbers of every precision: 1e39 is finite but no f32.
+        let broken = |g: &Tensor<1>| g.to_data().iter::<f64>().any(|value| !value.is_finite());
+        self.0.iter().position(|g| g.as_ref().is_some_and(broken))
     }
 }
 
@@ -172,6 +172,13 @@ mod tests {
         assert_eq!(values(&pcgrad(&first, agreeing.clone())), values(&agreeing));
         let zero = gradients(&[&[0.0, 0.0], &[0.0, 0.0]]);
         assert_eq!(values(&pcgrad(&zero, agreeing.clone())), values(&agreeing));
+    }
+
+    #[test]
+    fn large_numbers_of_double_precision_are_finite() {
+        let wide = |v: f64| Some(Tensor::from_data([v], (&Device::flex(), burn::tensor::DType::F64)));
+        assert_eq!(Gradients(vec![None, wide(1e39)]).first_non_finite(), None);
+        assert_eq!(Gradients(vec![None, wide(1e39), wide(f64::INFINITY)]).first_non_finite(), Some(2));
     }
 
     #[test]

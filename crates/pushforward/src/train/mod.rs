@@ -62,6 +62,6 @@ mod training;
 
 pub use self::config::{ConfigError, TrainConfig};
 pub use self::error::TrainError;
-pub use self::report::{Details, NonFinite, StepReport, TIME_BUCKETS};
+pub use self::report::{Details, NonFinite, StepReport};
 pub use self::request::{EndReason, Event, Outcome, Progress, RunFolder, TrainRequest, Validate};
 pub use self::training::train;

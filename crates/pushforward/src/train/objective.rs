@@ -4,11 +4,15 @@
 //! ```
 //! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::tensor::scalar;
-//! use pushforward::train::objective::LossParts;
+//! use pushforward::train::objective::{LossParts, Observed};
 //!
 //! let per_example = Tensor::<1>::from_data([1.0f32, 3.0], &Device::flex().autodiff());
-//! let parts = LossParts::mean("squared_error", per_example, Vec::new());
+//! let error = Observed::new("error", per_example.clone().sqrt(), Vec::new());
+//! let mut parts = LossParts::mean("squared_error", per_example, Vec::new());
 //! assert_eq!(scalar(&parts.terms[0].loss), 2.0);
+//! // Logged as a mean over examples, without a gradient.
+//! parts.observed.push(error);
+//! assert!(!parts.observed[0].per_example.is_require_grad());
 //! ```
 
 use burn::tensor::Tensor;

@@ -27,9 +27,14 @@
 //! let before = to_host(&layer.weight.val());
 //! let loss = (layer.weight.val() * Tensor::<2>::from_data([[100.0f32], [-0.01]], &device)).sum();
 //! let gradients = Gradients::of(&loss, &layer);
-//! let layer = AdamWOptimizer::new(TrainConfig::default().adamw()).step(0.1, layer, gradients);
+//! let mut optimizer = AdamWOptimizer::new(TrainConfig::default().adamw());
+//! let layer = optimizer.step(0.1, layer, gradients);
 //! let after = to_host(&layer.weight.val());
 //! assert!((after[0] - before[0] + 0.1).abs() < 1e-4 && (after[1] - before[1] - 0.1).abs() < 1e-4);
+//! // Another process goes on from the moments.
+//! let mut restored = AdamWOptimizer::new(TrainConfig::default().adamw());
+//! restored.restore(&optimizer.moments(), &layer).expect("moments of this layer");
+//! assert_eq!(restored.moments(), optimizer.moments());
 //! ```
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use crate::train::objective::{LossParts, Observed};
 
 /// Number of equal intervals of the time axis for which a run reports the mean of every term.
-pub const TIME_BUCKETS: usize = 5;
+const TIME_BUCKETS: usize = 5;
 
 /// Report of an optimiser step.
 #[derive(Clone, Debug, PartialEq)]

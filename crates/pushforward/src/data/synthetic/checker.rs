@@ -95,7 +95,7 @@ impl Dataset for PairSet {
 }
 
 /// Whether the pair lies on an even block of the board.
-pub fn on_pattern(a: u32, b: u32) -> bool {
+fn on_pattern(a: u32, b: u32) -> bool {
     (a as usize / BLOCK + b as usize / BLOCK).is_multiple_of(2)
 }
 
@@ -153,6 +153,18 @@ pub fn empirical(pairs: &[u32], pseudo: f64) -> Vec<f64> {
 ///
 /// # Panics
 /// If the sizes do not fit or `t` is not in `[0, 1)`.
+///
+/// # Examples
+/// Two dependent bits. At time 0 the noisy sites say nothing; later, one site tells about the other.
+/// ```
+/// use pushforward::data::synthetic::checker::{log_posterior, posterior};
+///
+/// let (joint, x) = ([0.4, 0.1, 0.1, 0.4], [1.0, 0.0, 0.5, 0.5]);
+/// let at_0 = log_posterior(&joint, &x, 0.0);
+/// assert!(at_0.iter().zip(joint).all(|(log, p)| (log.exp() - p).abs() < 1e-12));
+/// let marginals = posterior(&joint, &x, 0.5);
+/// assert!(marginals[0] > 0.8 && marginals[2] > 0.6);
+/// ```
 pub fn log_posterior(joint: &[f64], x: &[f64], t: f64) -> Vec<f64> {
     let classes = x.len() / 2;
     assert_eq!(x.len(), 2 * classes, "x has {} entries, which is odd", x.len());

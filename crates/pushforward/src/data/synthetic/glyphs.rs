@@ -7,8 +7,9 @@
 //! let test = DataConfig::Glyphs(glyphs::GlyphConfig::default()).load(Path::new("unused"), 0)?.test;
 //! let mut image = vec![0; 16 * 16];
 //! test.write(ExampleKey { seed: 0, epoch: 0, index: 3 }, &mut image);
-//! assert!(glyphs::is_valid(&image));
-//! assert_eq!(Some(glyphs::classify(&image).class), test.label(3));
+//! let found = glyphs::classify(&image);
+//! assert_eq!(Some(found.class), test.label(3));
+//! assert!(glyphs::is_valid(&image) && found.distance <= glyphs::VALID_DISTANCE);
 //! # Ok::<(), pushforward::data::DataError>(())
 //! ```
 

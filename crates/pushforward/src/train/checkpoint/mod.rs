@@ -92,7 +92,7 @@ pub struct Resume {
 }
 
 /// File name of the weights that are kept from `step`.
-pub fn step_file(step: u64) -> String {
+pub(super) fn step_file(step: u64) -> String {
     format!("step-{step:08}.safetensors")
 }
 
