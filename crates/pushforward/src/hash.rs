@@ -39,7 +39,7 @@ pub fn sha256_of(reader: &mut impl Read) -> io::Result<String> {
 ///
 /// # Errors
 /// If the file cannot be opened or read.
-pub fn sha256_file(path: &Path) -> io::Result<String> {
+pub(crate) fn sha256_file(path: &Path) -> io::Result<String> {
     sha256_of(&mut std::fs::File::open(path)?)
 }
 

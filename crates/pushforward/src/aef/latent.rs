@@ -46,7 +46,7 @@
 //!
 //! // The bound from its parts, for one draw of the noise.
 //! let xi = Tensor::<2>::from_data([[0.3f32, -1.2]], &Device::flex());
-//! let draw = vae.draw(vae.belief(images.h.clone()), xi.clone(), vae.noise());
+//! let draw = vae.draw(vae.latent_distribution(images.h.clone()), xi.clone(), vae.noise());
 //! let joint = vae.decoder.forward(draw.z.clone()).log_density(&images) + vae.log_prior(draw.z.clone());
 //! let bound = joint - vae.log_recognition(&draw, xi.clone(), vae.noise());
 //! assert!((scalar(&vae.bound(&images, xi).value) - scalar(&bound)).abs() < 1e-4);

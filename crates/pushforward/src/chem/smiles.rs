@@ -25,12 +25,12 @@ use super::molecule::Molecule;
 
 /// Longest SMILES or SMARTS that is read, in bytes: the time for canonical names grows with the cube of the number of
 /// atoms, and the parsers of the chemistry library recurse.
-pub const LONGEST: usize = 2048;
+pub(super) const LONGEST: usize = 2048;
 
 /// Why a text or a graph is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The text is longer than [`LONGEST`].
+    /// The text has more than 2048 bytes.
     #[error("{0} characters: the longest SMILES that is read has {LONGEST}")]
     TooLong(usize),
     /// The text is not a SMILES.

@@ -17,7 +17,9 @@
 //!     network: NetworkConfig::Mlp(MlpConfig::default()),
 //!     skip: Skip::Evidence { cap: 64.0 },
 //!     parametrisation: Parametrisation::Endpoint,
-//! X
+//!     learned_weight: false,
+//!     labels: None,
+//!     smoothing: 0.0,
 //! };
 //! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
 //! let x = Tensor::<3>::from_data([[[1.0f32, -0.5]]], &device);
@@ -184,7 +186,7 @@ impl<N: Backbone> FlowMapModel<N> {
     ///
     /// # Shapes
     /// As [`EndpointNet::logits`].
-    pub fn trained_logits(
+    pub(super) fn trained_logits(
         &self,
         x: Dual<3>,
         s: Dual<1>,

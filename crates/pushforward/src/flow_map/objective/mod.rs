@@ -29,7 +29,7 @@
 //! // A new network has a uniform endpoint at all times, so it already agrees with itself.
 //! let pairs = TimePairs { s: vec![0.2, 0.0], t: vec![0.7, 0.5] };
 //! let x_s = batch.at(&pairs.s);
-//! let teacher = TeacherView { model: &model, batch: &batch, smoothing: 0.0 };
+//! let teacher = TeacherView { model: &model, batch: &batch };
 //! let z_tt = teacher.logits(x_s.clone(), &pairs.t, &pairs.t);
 //! let z = along_t(&model, x_s.clone(), &pairs, &batch.conditioning, &mut Pass::eval());
 //! assert_eq!(to_host(&csd(z, z_tt, x_s, &pairs, GradientPath::Full)), [0.0, 0.0]);
