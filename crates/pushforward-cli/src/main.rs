@@ -18,6 +18,7 @@ mod lock;
 mod molecule_files;
 mod molecule_pictures;
 mod output;
+mod panics;
 mod picture;
 mod presets;
 mod preview;
@@ -42,6 +43,7 @@ use crate::printer::Printer;
 
 fn main() -> ExitCode {
     process::prepare();
+    panics::hide_caught();
     let cli = Cli::parse();
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     let code = match run(&cli, printer) {

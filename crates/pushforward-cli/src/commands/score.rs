@@ -6,7 +6,7 @@ use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
 use pushforward::data::images::idx::Idx;
-use pushforward::data::{Layout, Schema};
+use pushforward::data::{Layout, Schema, read_text};
 use pushforward::flow_map::likelihood::BoundRequest;
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
@@ -232,8 +232,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
 fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> {
     match &schema.layout {
         Layout::Text { vocabulary } => {
-            let text =
-                std::fs::read_to_string(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
+            let text = read_text(path).or_request()?;
             let mut ids = Vec::new();
             for (number, line) in text.lines().filter(|l| !l.is_empty()).take(most).enumerate() {
                 let item = vocabulary

@@ -35,14 +35,18 @@ pub mod images;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
+mod plain_text;
 mod schema;
 pub mod synthetic;
+#[cfg(feature = "chem")]
+mod table;
 pub mod text;
 
 pub use self::config::{DataConfig, ExternalConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
+pub use self::files::{Folders, read_text};
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};
 pub use self::memory::InMemory;

@@ -57,7 +57,7 @@ pub use self::held_out::items;
 pub use self::load::{LoadError, SCHEMA_KEY, WeightSet, checkpoint_file, load};
 pub use self::model::{Loaded, Model, RunInfo, WrongFamily};
 pub use self::preview::Preview;
-pub use self::recipe::{EvalConfig, ModelConfig, Recipe, RecipeError};
+pub use self::recipe::{EvalConfig, ModelConfig, Recipe, RecipeError, with_overrides};
 pub use self::resume::{ResumeError, resume};
 pub use self::same_data::OtherData;
 pub use self::train::{Event, TrainOptions, TrainRunError, Trained, train};

@@ -232,6 +232,28 @@ fn upgrade(table: &mut Table) -> bool {
 /// Keys whose value decides which other keys their table has; changing one empties the table.
 const TAGS: [&str; 5] = ["kind", "distribution", "law", "set", "family"];
 
+/// Parses settings and applies overrides as those of a recipe, such as `data.column=smiles`.
+///
+/// # Errors
+/// If the text is not TOML, or an override is not of that form.
+///
+/// # Examples
+/// ```
+/// use pushforward::run::with_overrides;
+/// let table = with_overrides("data = { set = 'text' }", &["data.path=a.txt".into()])?;
+/// assert_eq!(table["data"]["path"].as_str(), Some("a.txt"));
+/// # Ok::<(), pushforward::run::RecipeError>(())
+/// ```
+pub fn with_overrides(text: &str, overrides: &[String]) -> Result<Table, RecipeError> {
+    let origin = "the settings".to_owned();
+    let mut table: Table =
+        toml::from_str(text).map_err(|e| RecipeError::Parse { origin, message: explain(&e.to_string()) })?;
+    for text in overrides {
+        set(&mut table, text).map_err(|problem| RecipeError::Override { text: text.clone(), problem })?;
+    }
+    Ok(table)
+}
+
 /// Applies one override.
 fn set(table: &mut Table, text: &str) -> Result<(), String> {
     let (path, value) = text.split_once('=').ok_or("there is no '='")?;
