@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use pushforward::data::read_bytes;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,7 @@ impl Codes {
             Failure::request(format!("{}: {problem}", path.display()))
                 .hint("give a .safetensors file that `pushforward encode` wrote with the same model")
         };
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
+        let bytes = read_bytes(path).or_request()?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|e| refuse(format!("the file is truncated or no safetensors file ({e})")))?;
         let mut codes = Self::default();

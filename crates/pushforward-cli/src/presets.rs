@@ -1,5 +1,9 @@
 //! The recipes that come with the program.
 
+use std::path::Path;
+
+use pushforward::data::read_text;
+
 use crate::exit::Failure;
 
 /// Name and text of every preset.
@@ -39,7 +43,7 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
     if let Some((_, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) {
         return Ok(((*text).to_owned(), format!("preset {name}")));
     }
-    std::fs::read_to_string(name).map(|text| (text, name.to_owned())).map_err(|error| {
+    read_text(Path::new(name)).map(|text| (text, name.to_owned())).map_err(|error| {
         let names: Vec<&str> = PRESETS.iter().map(|(n, _)| *n).collect();
         Failure::request(format!("there is no preset `{name}`, and no recipe file of that name can be read ({error})"))
             .hint(format!("the presets are {}", names.join(", ")))

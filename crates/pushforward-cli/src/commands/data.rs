@@ -138,7 +138,8 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
     let mut settings = Table::new();
     if is_file && !chosen && !pictures::is_picture(path) {
         let by_name = [".smi", ".smiles", ".csv"].iter().any(|ending| plain.ends_with(ending));
-        let molecules = by_name || is_smiles_file(path);
+        // A pipe can be read only once.
+        let molecules = by_name || (path.is_file() && is_smiles_file(path));
         if molecules && !by_name {
             printer.note("the lines read as molecules; --set data.set=text reads them as text");
         }

@@ -135,3 +135,56 @@ fn a_set_decides_its_network() {
     let message = refuse(dir.path(), &[&["train", "glyphs"], &own[..], &small].concat(), 2);
     assert!(message.contains("made for images") && message.contains("pushforward train small-molecules"), "{message}");
 }
+
+#[cfg(unix)]
+#[test]
+fn files_without_an_end_and_damaged_tokenizers_are_errors() {
+    let dir = workplace();
+    for args in [
+        vec!["data", "info", "/dev/zero"],
+        vec!["data", "info", "/dev/zero", "--set", "data.set=molecules"],
+        vec!["train", "--set", "data.set=text", "--set", "data.path=/dev/zero", "--out", "run"],
+        vec!["train", "/dev/zero"],
+    ] {
+        let message = refuse(dir.path(), &args, 2);
+        assert!(message.contains("/dev/zero") && message.contains("more than"), "{message}");
+    }
+    fs::write(dir.path().join("t.txt"), "to be or not to be\n".repeat(100)).expect("written");
+    let model = r#""model": {"type": "WordLevel", "unk_token": "to", "vocab": {"to": 0, "be": 1, "or": 2, "not": 3}}"#;
+    let tokenizer = |normalizer: &str| {
+        let head = r#"{"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"}"#;
+        let text = format!(r#"{head}, "normalizer": {normalizer}, "decoder": null, "post_processor": null, {model}}}"#);
+        fs::write(dir.path().join("t.json"), text).expect("written");
+    };
+    let info = ["data", "info", "t.txt", "--set", "data.tokenizer=t.json", "--set", "data.length=8"];
+    tokenizer("null");
+    assert!(says(dir.path(), &[&info[..], &["--set", "data.most_lost=0.5"]].concat()).contains("loses 400 of 1300"));
+    assert!(refuse(dir.path(), &info, 2).contains("5.00 % may be lost"));
+    // A panic of the library is an error, and nothing else is said.
+    tokenizer(r#"{"type": "Precompiled", "precompiled_charsmap": "AAAA"}"#);
+    let message = refuse(dir.path(), &info, 2);
+    assert!(message.starts_with("error: tokenizer: ") && message.contains("t.json"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+#[test]
+fn items_to_score_are_read_by_the_rule_of_all_texts() {
+    let dir = workplace();
+    fs::write(dir.path().join("t.txt"), "abcdefg\n".repeat(100)).expect("written");
+    let text = "name = 't'\ndata = { set = 'text', path = 't.txt', length = 7 }\n[model]\nfamily = 'flow-map'\n\
+                network = { kind = 'mlp', width = 8 }\n[train]\nsteps = 2\nbatch = 4\n";
+    fs::write(dir.path().join("r.toml"), format!("\u{feff}{}", text.replace('\n', "\r\n"))).expect("written");
+    succeed(dir.path(), &["train", "r.toml", "--out", "run", "--no-eval", "--device", "cpu"]);
+    let score = |content: &str| {
+        fs::write(dir.path().join("items.txt"), content).expect("written");
+        succeed(dir.path(), &["score", "run", "items.txt", "--draws", "2"])
+    };
+    let plain = score("abcdefg\ngfedcba\n");
+    for other in ["\u{feff}abcdefg\ngfedcba\n", "abcdefg\r\ngfedcba\r\n", "abcdefg\rgfedcba\r"] {
+        assert_eq!(score(other), plain, "{other:?}");
+    }
+    fs::write(dir.path().join("items.txt"), "abcdefg\nab\0defg\n").expect("written");
+    assert!(refuse(dir.path(), &["score", "run", "items.txt"], 2).contains("line 2"));
+    fs::write(dir.path().join("none.idx"), [0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28]).expect("written");
+    assert!(run(dir.path(), &["data", "info", "none.idx"]).status.code() == Some(2));
+}

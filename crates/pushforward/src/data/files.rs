@@ -16,7 +16,7 @@ const LARGEST: u64 = 2 << 30;
 const LARGEST_STREAM: u64 = 256 << 20;
 /// A gzipped file may hold so many bytes, and so many more per byte of its own: data shrink by a factor of 2 to 50, a
 /// file made to fill the memory by 1,000.
-const INFLATED: [u64; 2] = [64 << 20, 200];
+const INFLATED: [u64; 2] = [64 << 20, 100];
 
 /// Where the files of data sets are looked for, and where what takes long to read is kept for the next time. A path
 /// stands for a data folder without such a place.
@@ -112,7 +112,13 @@ impl Source {
         let mut content = self.open();
         let text = String::from_utf8(content.take(u64::MAX)?).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();
-            content.malformed(offset as u64, "UTF-8 text", format!("byte {:#04x}", error.as_bytes()[offset]))
+            let wide = [[0xff, 0xfe], [0xfe, 0xff]].iter().any(|mark| error.as_bytes().starts_with(mark));
+            let found = if wide {
+                "UTF-16; convert it to UTF-8".to_owned()
+            } else {
+                format!("byte {:#04x}", error.as_bytes()[offset])
+            };
+            content.malformed(offset as u64, "UTF-8 text", found)
         })?;
         PlainText::of(text).map_err(|line| plain_text::nul(&self.path, line))
     }
@@ -145,6 +151,14 @@ pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
         return Err(DataError::TooLarge { path: path.to_owned(), what: "the file has", most });
     }
     Ok(bytes)
+}
+
+/// Reads a file as it is.
+///
+/// # Errors
+/// If it cannot be read, or is larger than 2 GiB, or than 256 MiB and a pipe or a device.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
+    bytes(path, LARGEST)
 }
 
 /// Reads a text file, plain or gzipped, by the rule that all text files are read by: UTF-8, a byte order mark is

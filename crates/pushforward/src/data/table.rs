@@ -69,6 +69,37 @@ impl Table {
         Ok(Self { delimiter, rows, comments })
     }
 
+    /// Checks that no quoted field holds whole rows, which its quotes, meant for two fields, would swallow: lines with as
+    /// many fields as the first row, whose field in a column is `like` those of the column.
+    ///
+    /// # Errors
+    /// The line where such a field opens.
+    pub(crate) fn check_swallowed(
+        &self,
+        column: usize,
+        like: impl Fn(&str) -> bool,
+        path: &Path,
+    ) -> Result<(), DataError> {
+        let (Delimiter::Character(delimiter), Some(first)) = (self.delimiter, self.rows.first()) else { return Ok(()) };
+        for row in &self.rows {
+            let mut line = row.line;
+            for field in &row.fields {
+                let lines = field.split('\n').skip(1);
+                let swallowed = lines.filter(|line| {
+                    let fields: Vec<&str> = line.split(char::from(delimiter)).collect();
+                    fields.len() == first.fields.len() && like(fields[column.min(fields.len() - 1)].trim())
+                });
+                let swallowed = swallowed.count();
+                if swallowed > 0 {
+                    let found = format!("{swallowed} lines that look like rows before the next quote");
+                    return Err(unclosed(path, line, found));
+                }
+                line += field.matches('\n').count() as u64;
+            }
+        }
+        Ok(())
+    }
+
     /// The largest number of fields of a row.
     pub(crate) fn width(&self) -> usize {
         self.rows.iter().map(|row| row.fields.len()).max().unwrap_or(0)
@@ -164,7 +195,6 @@ fn fields(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Result<Vec
             rows.push(Row { line, fields });
         }
     }
-    check_swallowed(&rows, delimiter, path)?;
     Ok(rows)
 }
 
@@ -175,15 +205,19 @@ enum Place {
     Closed,
 }
 
-/// Checks that every quoted field ends where a field may end.
-fn check_quotes(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Result<(), DataError> {
-    let malformed = |line, found: String| DataError::Malformed {
+/// The error of a quote that opens in a line.
+fn unclosed(path: &Path, line: u64, found: String) -> DataError {
+    DataError::Malformed {
         path: path.to_owned(),
         place: "line",
         offset: line,
         expected: "a closing quote for the field that opens here with \"".into(),
         found,
-    };
+    }
+}
+
+/// Checks that every quoted field ends where a field may end.
+fn check_quotes(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Result<(), DataError> {
     let (mut place, mut line, mut opened) = (Place::Start, first_line, first_line);
     for byte in body.bytes() {
         let ends = byte == delimiter || byte == b'\n';
@@ -195,42 +229,18 @@ fn check_quotes(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Resu
             Place::Quoted if byte == b'"' => Place::Closed,
             Place::Closed if byte == b'"' => Place::Quoted,
             Place::Quoted => Place::Quoted,
-            Place::Closed if !ends => return Err(malformed(opened, format!("text after the quote in line {line}"))),
+            Place::Closed if !ends => {
+                return Err(unclosed(path, opened, format!("text after the quote in line {line}")));
+            }
             _ if ends => Place::Start,
             _ => Place::Bare,
         };
         line += u64::from(byte == b'\n');
     }
     match place {
-        Place::Quoted => Err(malformed(opened, format!("none up to the end of the file in line {line}"))),
+        Place::Quoted => Err(unclosed(path, opened, format!("none up to the end of the file in line {line}"))),
         _ => Ok(()),
     }
-}
-
-/// Refuses a quoted field that holds lines which look like rows: its quotes belong to two fields.
-fn check_swallowed(rows: &[Row], delimiter: u8, path: &Path) -> Result<(), DataError> {
-    let Some(first) = rows.first().filter(|row| row.fields.len() > 1) else { return Ok(()) };
-    for row in rows {
-        let mut line = row.line;
-        for field in &row.fields {
-            let lines: Vec<&str> = field.split('\n').collect();
-            let inner = lines.iter().skip(1).take(lines.len().saturating_sub(2));
-            let like_rows =
-                inner.filter(|text| text.bytes().filter(|&b| b == delimiter).count() + 1 == first.fields.len());
-            let swallowed = like_rows.count();
-            if swallowed > 0 {
-                return Err(DataError::Malformed {
-                    path: path.to_owned(),
-                    place: "line",
-                    offset: line,
-                    expected: "a closing quote for the field that opens here with \"".into(),
-                    found: format!("{swallowed} lines with as many fields as the first row before the next quote"),
-                });
-            }
-            line += lines.len() as u64 - 1;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -281,7 +291,6 @@ mod tests {
         for (text, line) in [
             ("a,b\n1,\"2\n3,4\n5,6\n", 2),
             ("a,b\n1,2\n3,\"4\n5,6\n7,\"8\"\n", 3),
-            ("a,b\n1,2\n\"3,4\n5,6\n7\",8\n", 3),
             ("# note\n\na\tb\n1\t2\n\"3\t4\n", 5),
             ("\"smiles\n\"C\"\n", 1),
         ] {
@@ -291,6 +300,14 @@ mod tests {
                 "{text:?} {message}"
             );
         }
+        // Quotes that were meant for two fields.
+        for (text, line) in [("a,b\n1,2\n\"3,4\n5,6\n7\",8\n", 3), ("a,b\n1,\"2\n3,4\"\n", 2)] {
+            let swallowed = read(text).check_swallowed(0, |field| field.parse::<u8>().is_ok(), Path::new("t.csv"));
+            let message = swallowed.unwrap_err().to_string();
+            assert!(message.contains(&format!("line {line}:")) && message.contains("look like rows"), "{message}");
+        }
+        let remarks = read("a,b\n1,\"first,\nsecond, third\nfourth\"\n");
+        assert!(remarks.check_swallowed(0, |field| field.parse::<u8>().is_ok(), Path::new("t.csv")).is_ok());
         // An inch sign within a field is no quote.
         assert_eq!(rows("a,b\n5\",2\n")[1], row(2, &["5\"", "2"]));
     }

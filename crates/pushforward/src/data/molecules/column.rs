@@ -57,6 +57,7 @@ pub(super) fn texts(text: &str, path: &Path, column: Option<&str>, part: Option<
         Some(column) => named(&table, column, "column")?,
         None => choose(&table, path)?,
     };
+    table.check_swallowed(chosen.column, |field| atoms(field).is_some(), path)?;
     let suggestion = part.is_none().then(|| split_column(&table)).flatten();
     let part = part.map(|part| named(&table, part, "split").map(|found| found.column)).transpose()?;
     let mut notes = Vec::new();
@@ -254,9 +255,13 @@ fn different(table: &Table, column: usize) -> usize {
     fields.filter(|field| !field.is_empty()).collect::<BTreeSet<_>>().len()
 }
 
-/// Number of atoms of a field that reads as a molecule, also of one that the sets refuse for what it is.
+/// Number of atoms of a field that reads as a molecule, also of one that the sets refuse for what it is. A long one
+/// counts as a single atom, which decides nothing: reading it takes long.
 fn atoms(field: &str) -> Option<usize> {
     let text = without_extension(field).ok()?;
+    if text.len() > 400 {
+        return Some(1);
+    }
     if text.is_empty() || text.parse::<f64>().is_ok() {
         return None;
     }

@@ -69,6 +69,9 @@ pub struct TextConfig {
 /// Most different characters of a text without a tokenizer.
 const MOST_CHARACTERS: usize = 1 << 16;
 
+/// Most tokens of a line per byte: some tokenizers add bytes, and those of damaged files add without end.
+const MOST_PER_BYTE: usize = 8;
+
 fn default_length() -> usize {
     256
 }
@@ -128,19 +131,23 @@ impl TextConfig {
             return Err(DataError::Setting { key: "most_lost", problem: "a share, 0 to 1".into() });
         }
         let json = Source::read(file.clone())?;
-        let tokens = Tokens::try_from(json.text()?.text).map_err(|error| match error {
-            DataError::Tokenizer { problem } => {
-                DataError::Tokenizer { problem: format!("{}: {problem}", file.display()) }
-            }
+        let fail = |problem: String| DataError::Tokenizer { problem: format!("{}: {problem}", file.display()) };
+        let named = |error| match error {
+            DataError::Tokenizer { problem } => fail(problem),
             other => other,
-        })?;
+        };
+        let tokens = Tokens::try_from(json.text()?.text).map_err(named)?;
         let vocabulary = Vocabulary::Tokenizer(tokens);
         let (mut ids, mut lost) = (Vec::new(), 0);
         for line in text.split_inclusive('\n') {
             // Without an end token, the line break is kept as the separator of documents.
             let document = if vocabulary.end().is_some() { line.trim_end_matches('\n') } else { line };
             if !document.is_empty() {
-                let (encoded, missing) = vocabulary.encode_counting(document)?;
+                let (encoded, missing) = vocabulary.encode_counting(document).map_err(named)?;
+                if encoded.len() > 64 + MOST_PER_BYTE * document.len() {
+                    let (tokens, bytes) = (encoded.len(), document.len());
+                    return Err(fail(format!("{tokens} tokens for a line of {bytes} bytes; the file is damaged")));
+                }
                 ids.extend(encoded);
                 ids.extend(vocabulary.end());
                 lost += missing;
@@ -153,12 +160,10 @@ impl TextConfig {
             100.0 * share
         );
         if let Some(most) = self.most_lost.filter(|&most| share > most) {
-            let problem = format!(
-                "{}: {said}; at most {:.2} % may be lost (data.most_lost); use a tokenizer made for such text",
-                file.display(),
-                100.0 * most
-            );
-            return Err(DataError::Tokenizer { problem });
+            let most = 100.0 * most;
+            return Err(fail(format!(
+                "{said}; at most {most:.2} % may be lost (data.most_lost); use a tokenizer made for such text"
+            )));
         }
         let ids = Ids::new(ids, vocabulary.size());
         let mut splits = cut("text", ids, vocabulary, self.length, sha256([source, &json]))?;
@@ -409,6 +414,12 @@ mod tests {
         assert!(message.contains("t.json") && message.contains("22.22 %") && message.contains("5.00 %"), "{message}");
         config.most_lost = Some(0.25);
         assert!(config.load(dir.path()).is_ok());
+        // A normalizer that makes a text of its own.
+        let normalizer = format!(r#""normalizer": {{"type": "Prepend", "prepend": "{}"}}"#, "a ".repeat(1000));
+        std::fs::write(dir.path().join("t.json"), tiny_tokenizer().replace("\"normalizer\":null", &normalizer))
+            .unwrap();
+        let message = config.load(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("t.json") && message.contains("for a line of 23 bytes"), "{message}");
     }
 
     #[test]

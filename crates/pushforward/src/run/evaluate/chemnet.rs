@@ -29,6 +29,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use safetensors::SafeTensors;
 
+use crate::data::read_bytes;
 use crate::dual::Dual;
 use crate::hash::sha256;
 use crate::kernels::Precision;
@@ -87,7 +88,7 @@ impl ChemNet {
     /// If the file cannot be read, or lacks a tensor, or one has another shape.
     pub fn open(path: &Path) -> Result<Self, ChemNetError> {
         let fail = |problem: String| ChemNetError { file: path.display().to_string(), problem };
-        let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        let bytes = read_bytes(path).map_err(|e| fail(e.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
         let numbers = |name: &str, shape: &[usize]| -> Result<Vec<f32>, ChemNetError> {
             let view = file.tensor(name).map_err(|_| fail(format!("there is no tensor {name}")))?;
