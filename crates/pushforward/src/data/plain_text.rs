@@ -55,7 +55,7 @@ pub(crate) fn unusual(symbols: &[char]) -> Option<String> {
     let shown: Vec<String> = found.iter().take(20).map(|&c| format!("U+{:04X}", u32::from(c))).collect();
     let more =
         if found.len() > shown.len() { format!(" and {} more", found.len() - shown.len()) } else { String::new() };
-    (!found.is_empty()).then(|| format!("unusual symbols of the vocabulary: {}{more}", shown.join(", ")))
+    (!found.is_empty()).then(|| format!("unusual symbols of the text: {}{more}", shown.join(", ")))
 }
 
 /// The error of a NUL.

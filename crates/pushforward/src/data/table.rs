@@ -111,7 +111,9 @@ impl Table {
 fn skip_comments(text: &str) -> (&str, &str, usize) {
     let (mut start, mut comments, mut last) = (0, 0, 0);
     for line in text.split_inclusive('\n') {
-        if line.starts_with('#') {
+        // Spreadsheets may name their delimiter in a line of its own.
+        let names_delimiter = line.trim_end().len() == 5 && line.to_lowercase().starts_with("sep=");
+        if line.starts_with('#') || names_delimiter {
             (comments, last) = (comments + 1, start);
         } else if !line.trim().is_empty() {
             break;
@@ -283,6 +285,7 @@ mod tests {
         assert_eq!(rows(text), expected);
         assert_eq!(rows("#smiles\tid\nC\t1\n"), [row(1, &["smiles", "id"]), row(2, &["C", "1"])]);
         assert_eq!(rows("\"smiles\"\n\"C\"\n"), [row(1, &["smiles"]), row(2, &["C"])]);
+        assert_eq!(rows("sep=;\na;b\n1;2\n"), [row(2, &["a", "b"]), row(3, &["1", "2"])]);
         assert!(rows("").is_empty());
     }
 

@@ -94,12 +94,14 @@ impl TextConfig {
     pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
         let source = Source::read(files::existing("path", &self.path, data_dir)?)?;
         let PlainText { text, notes } = source.text()?;
+        let symbols: Vec<char> = text.chars().collect::<BTreeSet<char>>().into_iter().collect();
+        let unusual = unusual(&symbols);
         let splits = match &self.tokenizer {
-            None => self.characters(&source, &text),
+            None => self.characters(&source, &text, symbols),
             Some(tokenizer) => self.tokens(&source, &text, files::existing("tokenizer", tokenizer, data_dir)?),
         };
         splits.map(|mut splits| {
-            splits.notes.splice(..0, notes);
+            splits.notes.splice(..0, notes.into_iter().chain(unusual));
             splits
         })
     }
@@ -109,8 +111,7 @@ impl TextConfig {
     }
 
     /// Every character is a symbol.
-    fn characters(&self, source: &Source, text: &str) -> Result<Splits, DataError> {
-        let symbols: Vec<char> = text.chars().collect::<BTreeSet<char>>().into_iter().collect();
+    fn characters(&self, source: &Source, text: &str, symbols: Vec<char>) -> Result<Splits, DataError> {
         if symbols.len() > MOST_CHARACTERS {
             let problem = format!(
                 "{} different characters, at most {MOST_CHARACTERS} are possible as classes; give a `tokenizer`",
@@ -118,12 +119,9 @@ impl TextConfig {
             );
             return Err(DataError::Rows { path: source.path().to_owned(), problem });
         }
-        let unusual = unusual(&symbols);
         let vocabulary = Vocabulary::Characters(symbols);
         let ids = Ids::new(vocabulary.encode(text)?, vocabulary.size());
-        let mut splits = cut("text", ids, vocabulary, self.length, sha256([source]))?;
-        splits.notes.extend(unusual);
-        Ok(splits)
+        cut("text", ids, vocabulary, self.length, sha256([source]))
     }
 
     fn tokens(&self, source: &Source, text: &str, file: PathBuf) -> Result<Splits, DataError> {
@@ -391,7 +389,7 @@ mod tests {
             assert_eq!(splits.notes.len(), 1, "{name}");
         }
         let odd = of("odd", plain.replace("not", "n\u{7}t\u{feff}")).unwrap();
-        assert_eq!(odd.notes, ["unusual symbols of the vocabulary: U+0007, U+FEFF"]);
+        assert_eq!(odd.notes, ["unusual symbols of the text: U+0007, U+FEFF"]);
         let message = of("nul", plain.replace("not", "n\0t")).unwrap_err().to_string();
         assert!(message.contains("line 1") && message.contains("U+0000"), "{message}");
         let many: String = (0..70_000).filter_map(|i| char::from_u32(0x1_0000 + i)).collect();

@@ -192,6 +192,19 @@ fn copies_and_stereoisomers_stand_in_one_part() {
 }
 
 #[test]
+fn a_column_that_could_say_the_part_is_pointed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (1..=30).map(|n| format!("{},{}\n", "C".repeat(n), ["train", "test"][n % 2])).collect();
+    std::fs::write(dir.path().join("m.csv"), format!("SMILES,SPLIT\n{rows}")).unwrap();
+    let splits = load("set = 'molecules'\npath = 'm.csv'", dir.path()).unwrap();
+    assert!(splits.notes.iter().any(|note| note.contains("column = \"SPLIT\"")), "{:?}", splits.notes);
+    let splits = load("set = 'molecules'\npath = 'm.csv'\nsplit = { column = 'SPLIT' }", dir.path()).unwrap();
+    assert!(!splits.notes.iter().any(|note| note.contains("SPLIT")), "{:?}", splits.notes);
+    // Validation molecules come from the training part.
+    assert_eq!([&splits.train, &splits.validation, &splits.test].map(|part| part.len()), [14, 1, 15]);
+}
+
+#[test]
 fn a_column_or_files_say_the_part() {
     let dir = tempfile::tempdir().unwrap();
     let mut table = "SMILES,SPLIT\n".to_owned();
