@@ -9,6 +9,7 @@ use pushforward::flow_map::constraint::{Constraint, ConstraintError};
 use pushforward::run::site_shape;
 
 use crate::args::ConstraintArgs;
+use crate::escapes;
 use crate::exit::{Failure, OrFail as _};
 use crate::molecule_files::molecular;
 
@@ -67,12 +68,13 @@ pub(crate) fn characters(schema: &Schema) -> Option<&Vocabulary> {
 
 fn infill(constraint: Constraint, text: &str, schema: &Schema) -> Result<Constraint, Failure> {
     let vocabulary = characters(schema).ok_or_else(|| other_layout("--infill", "text by characters"))?;
-    let length = text.chars().count();
+    let symbols = escapes::characters(text).map_err(|e| Failure::request(format!("--infill: {e}")))?;
+    let length = symbols.len();
     if length > schema.sites {
         return Err(Failure::request(format!("--infill has {length} symbols, and an item has {}", schema.sites)));
     }
-    let fixed = text.chars().enumerate().filter(|(_, c)| *c != BLANK);
-    fixed.into_iter().try_fold(constraint, |constraint, (site, c)| {
+    let fixed = symbols.into_iter().enumerate().filter(|(_, symbol)| *symbol != (BLANK, false));
+    fixed.into_iter().try_fold(constraint, |constraint, (site, (c, _))| {
         let class = vocabulary.encode(&c.to_string()).or_request()?;
         constraint.fix(site, class[0]).or_request()
     })
@@ -134,7 +136,7 @@ fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Resul
 /// Class indices by name.
 fn named(text: &str, schema: &Schema) -> Result<Vec<u32>, Failure> {
     if let Some(vocabulary) = characters(schema) {
-        return vocabulary.encode(text).or_request();
+        return vocabulary.encode(&escapes::unescape(text).map_err(Failure::request)?).or_request();
     }
     let layout = molecular(schema);
     let one = |name: &str| {

@@ -8,11 +8,13 @@ mod commands;
 mod conditions;
 mod constraints;
 mod download;
+mod escapes;
 mod exit;
 mod fetch;
 mod files;
 mod image_files;
 mod interrupt;
+mod item_files;
 mod letters;
 mod lock;
 mod molecule_files;
@@ -31,6 +33,7 @@ mod sources;
 mod tensorboard;
 #[cfg(test)]
 mod test_server;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@ use pushforward::flow_map::sample::Samples;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
+use crate::escapes::escape;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::molecule_files::{CheckedMolecules, molecular};
@@ -31,13 +32,18 @@ pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
     Some(ids.chunks(schema.sites).map(tile).collect())
 }
 
-/// Items as lines of text: the decoded symbols, canonical SMILES, or class indices with spaces.
+/// Items as lines for the screen: as [`texts`], with a sign in place of a line break.
 pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
+    texts(ids, schema).into_iter().map(|text| text.replace('\n', "\u{23ce}")).collect()
+}
+
+/// Items as text: the decoded symbols, canonical SMILES, or class indices with spaces.
+fn texts(ids: &[u32], schema: &Schema) -> Vec<String> {
     if let Some(molecules) = CheckedMolecules::new(ids, schema) {
         return molecules.lines();
     }
     let line = |item: &[u32]| match &schema.layout {
-        Layout::Text { vocabulary } => vocabulary.decode(item).replace('\n', "\u{23ce}"),
+        Layout::Text { vocabulary } => vocabulary.decode(item),
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
             item.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
         }
@@ -150,7 +156,10 @@ pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<()
             return Err(Failure::request(format!("only molecules can be written as .{ending}"))
                 .hint("use .png, .txt, .jsonl, .csv or .safetensors"));
         }
-        "txt" => (lines(&samples.ids, schema).join("\n") + "\n").into_bytes(),
+        "txt" => {
+            let lines: String = texts(&samples.ids, schema).iter().map(|text| escape(text) + "\n").collect();
+            lines.into_bytes()
+        }
         "jsonl" => jsonl(samples, schema).into_bytes(),
         "csv" => csv(samples, schema).into_bytes(),
         "safetensors" => tensors(samples)?,
@@ -209,14 +218,19 @@ fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
         Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item}),
     };
-    ids.chunks(schema.sites).zip(lines(ids, schema)).map(object).collect()
+    ids.chunks(schema.sites).zip(texts(ids, schema)).map(object).collect()
 }
 
 fn csv(samples: &Samples, schema: &Schema) -> String {
-    let header: Vec<String> = (0..schema.sites).map(|i| format!("site_{i}")).collect();
+    let is_text = matches!(schema.layout, Layout::Text { .. });
+    let sites = (0..schema.sites).map(|i| format!("site_{i}"));
+    let header: Vec<String> = is_text.then(|| "text".to_owned()).into_iter().chain(sites).collect();
+    let texts = if is_text { texts(&samples.ids, schema) } else { Vec::new() };
     let mut out = header.join(",") + "\n";
-    for item in samples.items() {
-        let row: Vec<String> = item.iter().map(u32::to_string).collect();
+    for (i, item) in samples.items().enumerate() {
+        // A quoted cell may hold line breaks.
+        let text = texts.get(i).map(|text| format!("\"{}\"", text.replace('"', "\"\"")));
+        let row: Vec<String> = text.into_iter().chain(item.iter().map(u32::to_string)).collect();
         writeln!(out, "{}", row.join(",")).expect("a string takes every line");
     }
     out

@@ -163,7 +163,9 @@ fn measure(
     let result = metrics_for(&loaded.run.data, splits, features, order, &mut progress)
         .and_then(|metrics| evaluate(loaded, splits, metrics.as_ref(), request, &mut progress));
     bar.finish();
-    result.map_err(eval_failure)
+    let report = result.map_err(eval_failure)?;
+    report.remarks.iter().for_each(|remark| printer.warn(remark));
+    Ok(report)
 }
 
 fn eval_failure(error: EvalError) -> Failure {

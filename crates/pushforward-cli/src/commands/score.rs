@@ -1,12 +1,9 @@
 //! `pushforward score`
 
-use std::path::Path;
-
 use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
-use pushforward::data::images::idx::Idx;
-use pushforward::data::{Layout, Schema};
+use pushforward::data::Layout;
 use pushforward::flow_map::likelihood::BoundRequest;
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
@@ -16,6 +13,7 @@ use super::{load_data, load_model, refuse};
 use crate::args::{EstimatorName, ScoreArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{Format, Target};
+use crate::item_files;
 use crate::output;
 use crate::printer::Printer;
 
@@ -35,8 +33,10 @@ struct Scores {
     /// Description of the numbers for the user.
     meaning: String,
     unit: &'static str,
-    /// Converts nats to the unit.
-    convert: Box<dyn Fn(f64) -> f64>,
+    /// Number of dimensions or characters of every item.
+    sizes: Vec<usize>,
+    /// Converts nats of a number of dimensions or characters to the unit.
+    convert: fn(f64, usize) -> f64,
 }
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
@@ -73,7 +73,9 @@ fn report(
         target.write(lines.as_bytes(), printer)?;
     }
     let mean = interval::mean(&scores.nats);
-    let value = mean.map(|v| (scores.convert)(v));
+    // The rate of all items together: of texts that differ in length, longer ones count more.
+    let sizes: Vec<f64> = scores.sizes.iter().map(|&size| size as f64).collect();
+    let value = interval::ratio_of_sums(&scores.nats, &sizes).map(|rate| (scores.convert)(rate, 1));
     let unit = scores.unit;
     let report = serde_json::json!({
         "model": run.identity(),
@@ -88,7 +90,7 @@ fn report(
         for &i in &order {
             let nats = scores.nats[i];
             let error = scores.errors.as_ref().map_or(String::new(), |errors| format!(" +- {:<8.3}", errors[i]));
-            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", (scores.convert)(nats), scores.names[i]);
+            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", scores.value(i), scores.names[i]);
         }
         let [low, high] = value.ci95.unwrap_or([f64::NAN; 2]);
         let (meaning, n) = (&scores.meaning, scores.nats.len());
@@ -101,9 +103,14 @@ fn report(
 }
 
 impl Scores {
+    /// An item's number in the unit of the scores.
+    fn value(&self, i: usize) -> f64 {
+        (self.convert)(self.nats[i], self.sizes[i])
+    }
+
     fn item(&self, i: usize) -> serde_json::Value {
         let nats = self.nats[i];
-        let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": (self.convert)(nats)});
+        let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": self.value(i)});
         if let Some(errors) = &self.errors {
             item["standard_error"] = errors[i].into();
         }
@@ -128,7 +135,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
         errors.extend(found.errors);
         Ok(())
     })?;
-    let n = shape.numel();
+    let (n, count) = (shape.numel(), images.len());
     Ok(Scores {
         names: images.names,
         nats,
@@ -136,7 +143,8 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
         meaning: format!("-log p of uniformly dequantised images, {how}"),
         estimator,
         unit: "bits/dim",
-        convert: Box::new(move |nats| bits_per_dim::bits_per_dim_dequantised(nats, n, LEVELS)),
+        sizes: vec![n; count],
+        convert: |nats, n| bits_per_dim::bits_per_dim_dequantised(nats, n, LEVELS),
     })
 }
 
@@ -195,7 +203,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     refuse(&given, "autoencoders", loaded)?;
     let schema = &loaded.run.schema;
     let ids = match &args.file {
-        Some(path) => read(path, schema, args.items.unwrap_or(usize::MAX))?,
+        Some(path) => item_files::read(path, schema, args.items.unwrap_or(usize::MAX))?,
         None => {
             let splits = load_data(&loaded.run, &args.data, printer)?;
             items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
@@ -209,9 +217,11 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         nats.extend(loaded.model.bound(part, range.start as u64, &request).or_request()?);
         Ok(())
     })?;
-    let (unit, per_site): (_, fn(f64, usize) -> f64) = match schema.layout {
-        Layout::Text { .. } => ("bits/char", bits_per_dim::bits_per_character),
-        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => ("bits/dim", bits_per_dim::bits_per_dim),
+    let (unit, sizes) = match &schema.layout {
+        Layout::Text { vocabulary } => {
+            ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
+        }
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => ("bits/dim", vec![sites; nats.len()]),
     };
     let names = match schema.layout {
         Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
@@ -224,52 +234,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         estimator: format!("importance-r-{draws}"),
         meaning: "upper bound of -log p".into(),
         unit,
-        convert: Box::new(move |nats| per_site(nats, sites)),
+        sizes,
+        convert: bits_per_dim::bits_per_dim,
     })
-}
-
-/// Reads items from a file of the user.
-fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> {
-    match &schema.layout {
-        Layout::Text { vocabulary } => {
-            let text =
-                std::fs::read_to_string(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
-            let mut ids = Vec::new();
-            for (number, line) in text.lines().filter(|l| !l.is_empty()).take(most).enumerate() {
-                let item = vocabulary
-                    .encode(line)
-                    .map_err(|e| Failure::request(format!("{}, line {}: {e}", path.display(), number + 1)))?;
-                if item.len() != schema.sites {
-                    return Err(Failure::request(format!(
-                        "{}, line {}: {} symbols, the model has {}",
-                        path.display(),
-                        number + 1,
-                        item.len(),
-                        schema.sites
-                    )));
-                }
-                ids.extend(item);
-            }
-            if ids.is_empty() {
-                return Err(Failure::request(format!("{} holds no items", path.display())));
-            }
-            Ok(ids)
-        }
-        Layout::Image { height, width } => {
-            let file = Idx::read(path).or_request()?;
-            let found = file.dims.get(1..).unwrap_or_default();
-            if found != [*height, *width] {
-                return Err(Failure::request(format!(
-                    "{} holds images of shape {found:?}, the model has {height} x {width}",
-                    path.display()
-                )));
-            }
-            let levels = schema.classes as u32;
-            let pixels = file.data.iter().take(most.saturating_mul(height * width));
-            Ok(pixels.map(|&v| (u32::from(v) * levels / 256).min(levels - 1)).collect())
-        }
-        Layout::Table | Layout::Graph(_) => {
-            Err(Failure::request("items of a table or graph are scored from the test split: leave DATA out"))
-        }
-    }
 }

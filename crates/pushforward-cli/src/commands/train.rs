@@ -159,7 +159,9 @@ impl Run {
         match event {
             Event::Progress(Progress::Step(report)) => {
                 bar.update(report.step, report.loss, report.examples_per_second / per_step);
-                if report.details.is_some() { log.step(report) } else { Ok(()) }
+                let Some(details) = &report.details else { return Ok(()) };
+                bar.watch(report.step, details);
+                log.step(report)
             }
             Event::Progress(Progress::Validation { step, values, best }) => {
                 let list: Vec<String> = values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();

@@ -27,6 +27,9 @@ pub struct Report {
     pub model: serde_json::Value,
     /// One row per number.
     pub rows: Vec<Row>,
+    /// What someone who reads the numbers should know, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// One measured number.
@@ -82,7 +85,7 @@ pub struct Source {
 impl Report {
     /// An empty report on a model.
     pub fn new(model: serde_json::Value) -> Self {
-        Self { model, rows: Vec::new() }
+        Self { model, rows: Vec::new(), remarks: Vec::new() }
     }
 
     /// Adds a row.

@@ -32,6 +32,7 @@ mod images;
 mod metrics;
 #[cfg(feature = "chem")]
 mod molecules;
+mod remarks;
 mod request;
 mod synthetic;
 mod text;
