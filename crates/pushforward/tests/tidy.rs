@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("data", &["chem", "hash", "node_pairs", "rng"]),
     ("metrics", &["hash", "rng"]),
     ("train", &["params", "rng", "setting"]),
-    ("flow_map", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train"]),
+    ("flow_map", &["nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
     ("classifier", &["nn", "dual", "tensor", "rng", "setting", "train", "data"]),
     (

@@ -4,7 +4,7 @@ use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
 use pushforward::data::Layout;
-use pushforward::flow_map::likelihood::BoundRequest;
+use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
 
@@ -194,6 +194,43 @@ fn estimator(
     Ok((request, format!("importance-{draws}-{label}"), how))
 }
 
+/// Fewest and most draws of an item that are chosen without --draws.
+const DRAWS: [usize; 2] = [32, 512];
+/// Items that tell how many draws are needed.
+const PILOT: usize = 16;
+/// Largest standard error of an item, relative to the deviation between items, that is aimed at.
+const DECIDED: f64 = 0.25;
+
+/// The request of the bound. The number of draws is the same for all items: a number that followed the errors of each
+/// would make the mean too low, because an item whose rare large terms were not drawn seems certain.
+fn bound_request(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, ids: &[u32]) -> Result<BoundRequest, Failure> {
+    let [fewest, most] = DRAWS;
+    let draws = args.draws.unwrap_or(fewest);
+    let request = BoundRequest { draws, seed: args.seed, noise: ItemNoise::Content, ..BoundRequest::default() };
+    let sites = loaded.run.schema.sites;
+    let pilot = &ids[..ids.len().min(PILOT * sites)];
+    if args.draws.is_some() || pilot.len() < 2 * sites {
+        return Ok(request);
+    }
+    let found = loaded.model.bound(pilot, 0, &request).or_request()?;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (variance, centre) = (mean(&found.errors.iter().map(|e| e * e).collect::<Vec<_>>()), mean(&found.values));
+    let between = mean(&found.values.iter().map(|v| (v - centre).powi(2)).collect::<Vec<_>>()) - variance;
+    // The variance of an estimate falls with the number of draws.
+    let factor = if between > 0.0 { variance / (DECIDED * DECIDED * between) } else { f64::INFINITY };
+    let wanted = (draws as f64 * factor).min(most as f64) as usize;
+    Ok(BoundRequest { draws: wanted.next_power_of_two().clamp(fewest, most), ..request })
+}
+
+/// Share of neighbours in the order of the values that differ by less than the standard error of their difference.
+fn undecided(values: &[f64], errors: &[f64]) -> f64 {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    let close =
+        order.windows(2).filter(|pair| values[pair[0]] - values[pair[1]] < errors[pair[0]].hypot(errors[pair[1]]));
+    close.count() as f64 / (values.len().max(2) - 1) as f64
+}
+
 fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -> Result<Scores, Failure> {
     let given = [
         ("--estimator", args.estimator.is_some()),
@@ -209,14 +246,24 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
             items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
         }
     };
-    let draws = args.draws.unwrap_or(32);
-    let request = BoundRequest { draws, seed: args.seed, batch: 256 };
-    let (mut nats, sites) = (Vec::new(), schema.sites);
+    let request = bound_request(args, loaded, &ids)?;
+    let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
     in_batches(ids.len() / sites, BATCH, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
-        nats.extend(loaded.model.bound(part, range.start as u64, &request).or_request()?);
+        let found = loaded.model.bound(part, range.start as u64, &request).or_request()?;
+        nats.extend(found.values);
+        errors.extend(found.errors);
         Ok(())
     })?;
+    let undecided = undecided(&nats, &errors);
+    if args.sort && undecided > 0.1 {
+        printer.warn(&format!(
+            "{:.0} % of neighbours in this order differ by less than the standard error of their difference: raise \
+             --draws (now {}) for an order that does not depend on the seed",
+            100.0 * undecided,
+            request.draws
+        ));
+    }
     let (unit, sizes) = match &schema.layout {
         Layout::Text { vocabulary } => {
             ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
@@ -230,8 +277,8 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     Ok(Scores {
         names,
         nats,
-        errors: None,
-        estimator: format!("importance-r-{draws}"),
+        errors: Some(errors),
+        estimator: format!("importance-r-{}", request.draws),
         meaning: "upper bound of -log p".into(),
         unit,
         sizes,

@@ -109,12 +109,17 @@ fn bound_rows<C: BackboneConfig>(
 ) -> Result<(Vec<Row>, Option<String>), EvalError> {
     let sites = splits.schema().sites;
     let ids = items(splits.test.as_ref(), request.bound_items);
-    let bound = BoundRequest { draws: request.bound_draws, seed: request.sample.seed, batch: request.sample.batch };
+    let bound = BoundRequest {
+        draws: request.bound_draws,
+        seed: request.sample.seed,
+        batch: request.sample.batch,
+        ..BoundRequest::default()
+    };
     let mut nats = Vec::new();
     let total = ids.len() / sites;
     for part in ids.chunks(64 * sites) {
         match loaded.model.bound(part, nats.len() as u64, &bound) {
-            Ok(values) => nats.extend(values),
+            Ok(bounds) => nats.extend(bounds.values),
             // A model without a likelihood bound still has metrics of samples.
             Err(RequestError(_)) => return Ok((Vec::new(), None)),
         }

@@ -7,7 +7,7 @@ use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
 use crate::flow_map::conditioning::Condition;
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::interpolant::Noise;
-use crate::flow_map::likelihood::{self, BoundRequest};
+use crate::flow_map::likelihood::{self, BoundRequest, Bounds};
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
@@ -108,7 +108,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Errors
     /// If the bound does not hold for the model (a source other than the standard Gaussian, velocity prediction), or
     /// the items are not of its schema.
-    pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
+    pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Bounds, RequestError> {
         if self.config.noise() != Noise::default() {
             return refuse("the likelihood bound holds for the standard Gaussian source only");
         }
