@@ -172,6 +172,7 @@ impl From<ConstraintError> for Failure {
 #[cfg(test)]
 mod tests {
     use pushforward::data::Vocabulary;
+    use pushforward::rng::{Purpose, stream};
 
     use super::*;
 
@@ -221,5 +222,44 @@ mod tests {
         let found = mask(free(&schema), &path, &schema).unwrap();
         assert_eq!(found.fixed().collect::<Vec<_>>(), [(0, 0), (2, 1)]);
         assert!(mask(free(&text()), &path, &text()).is_err());
+    }
+
+    #[test]
+    fn any_text_gives_a_constraint_or_an_error() {
+        const PARTS: [&str; 18] = [
+            "a",
+            "b",
+            " ",
+            "_",
+            "\\",
+            "\\n",
+            "C",
+            "O",
+            "=O",
+            "c1",
+            "(",
+            ")",
+            "+1",
+            ",",
+            ":",
+            "99999999999999999999",
+            "-1",
+            "\u{1f600}",
+        ];
+        for index in 0..3000 {
+            let mut random = stream(0, Purpose::Metric, index);
+            let mut text = || (0..random.below(6)).map(|_| PARTS[random.below(PARTS.len())]).collect::<String>();
+            for schema in [self::text(), graph()] {
+                let args = ConstraintArgs {
+                    infill: Some(text()),
+                    forbid: Some(text()),
+                    require: vec![format!("{}:{}", text(), text())],
+                    ..ConstraintArgs::default()
+                };
+                let _ = Constraints::of(&args, &schema);
+                let _ = Constraints::of(&ConstraintArgs { fix: Some(text()), ..ConstraintArgs::default() }, &schema);
+                let _ = Constraints::of(&ConstraintArgs { forbid: Some(text()), ..ConstraintArgs::default() }, &schema);
+            }
+        }
     }
 }

@@ -30,9 +30,10 @@ impl ConditionArgs {
 }
 
 /// Constraints on samples, for any flow map.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConstraintArgs {
-    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item.
+    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item. `\n`, `\t`, `\_` and `\\` are a line break, a tab,
+    /// an underscore and a backslash.
     #[arg(long, value_name = "TEXT")]
     pub(crate) infill: Option<String>,
     /// Picture whose black and white pixels are kept; what is transparent, or grey between 64 and 191, is filled.
