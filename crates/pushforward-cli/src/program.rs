@@ -194,7 +194,7 @@ impl Running {
         let (send, answers) = sync_channel(WAITING);
         thread::spawn(move || {
             let mut output = output.map(BufReader::new);
-            while let Some(line) = output.as_mut().and_then(|output| read_line(output)) {
+            while let Some(line) = output.as_mut().and_then(read_line) {
                 if send.send(line).is_err() {
                     break;
                 }

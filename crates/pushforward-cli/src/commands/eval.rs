@@ -49,10 +49,10 @@ fn images(
         ("what samples are told", !args.condition.is_empty()),
     ];
     refuse(&options, "flow maps", loaded)?;
-    let mut request = image_eval_request(&loaded.run.eval, args.sampler.seed, args.sampler.batch.max(1));
+    let mut request = image_eval_request(&loaded.run.eval, args.sampler.seed, args.sampler.batch);
     request.samples = args.count.unwrap_or(request.samples);
     request.images = args.images.unwrap_or(request.images);
-    request.draws = args.draws.unwrap_or(request.draws).max(1);
+    request.draws = args.draws.unwrap_or(request.draws);
     let splits = load_images(&loaded.run.data, &args.data.folder(), loaded.run.seed)?;
     measure_images(loaded, &splits, features, &request, printer)
 }
@@ -66,9 +66,9 @@ fn items(
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let sample = SampleRequest {
-        sampler: sampler(&args.sampler)?,
+        sampler: sampler(&args.sampler),
         temperature: args.sampler.temperature.unwrap_or(1.0),
-        batch: args.sampler.batch.max(1),
+        batch: args.sampler.batch,
         diagonal_noise: args.sampler.diagonal_noise,
         labels: args.condition.labels.clone(),
         prefix,

@@ -73,16 +73,15 @@ fn refuse<M>(given: &[(&str, bool)], theirs: &str, loaded: &Loaded<M>) -> Result
 }
 
 /// The sampler of a request.
-fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
+fn sampler(args: &SamplerArgs) -> Sampler {
     let tolerance = args.tolerance.unwrap_or(1e-3);
-    Ok(match args.sampler.unwrap_or(SamplerName::Map) {
+    match args.sampler.unwrap_or(SamplerName::Map) {
         SamplerName::Map => Sampler::Map,
         SamplerName::Euler => Sampler::Euler,
         SamplerName::Heun => Sampler::Heun,
         SamplerName::Renoise => Sampler::Renoise,
-        SamplerName::Dopri5 if tolerance > 0.0 => Sampler::Dopri5 { tolerance },
-        SamplerName::Dopri5 => return Err(Failure::request(format!("--tolerance is positive, found {tolerance}"))),
-    })
+        SamplerName::Dopri5 => Sampler::Dopri5 { tolerance },
+    }
 }
 
 /// Default request of samples.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
+use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
@@ -20,9 +21,6 @@ use crate::printer::Printer;
 use crate::progress::StageBar;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
-    if args.count == 0 || args.sampler.batch == 0 {
-        return Err(Failure::request("-n and --batch are at least 1"));
-    }
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     if matches!(loaded.model, Model::Aef(_)) {
         images(args, &loaded.aef("draw images").or_request()?, printer)
@@ -73,10 +71,27 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
     Ok(())
 }
 
+/// Numbers of nodes of the samples: with --nodes, all graphs have that size.
+fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Result<Vec<u64>, Failure> {
+    let Some(n) = nodes else { return Ok(constraints.sizes.clone()) };
+    let Layout::Graph(graph) = &schema.layout else {
+        return Err(Failure::request("--nodes is for models of graphs").hint("leave it out"));
+    };
+    if n > graph.nodes {
+        return Err(Failure::request(format!("the graphs of this model have at most {} nodes", graph.nodes)));
+    }
+    if n < constraints.nodes {
+        let needed = constraints.nodes;
+        return Err(Failure::request(format!("--nodes {n} has no room for the {needed} nodes that are constrained"))
+            .hint(format!("give --nodes {needed} or more")));
+    }
+    Ok((0..=n).map(|i| u64::from(i == n)).collect())
+}
+
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
-    let method = sampler(&args.sampler)?;
+    let method = sampler(&args.sampler);
     let grid = match &args.grid {
         Some(times) => TimeGrid::new(times.clone()),
         None => method.grid(args.nfe.unwrap_or(1)),
@@ -84,6 +99,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let grid = grid.map_err(Failure::request)?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -101,8 +117,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
             .as_ref()
             .is_some_and(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
-        // With --nodes, all graphs have that size.
-        sizes: args.nodes.map_or(constraints.sizes, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
+        sizes,
         diagonal_noise: args.sampler.diagonal_noise,
     };
     let mut bar = StageBar::new(printer);

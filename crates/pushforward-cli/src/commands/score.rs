@@ -40,9 +40,6 @@ struct Scores {
 }
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
-    if args.items == Some(0) || args.draws == Some(0) {
-        return Err(Failure::request("--items and --draws are at least 1"));
-    }
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device)?;
     let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
@@ -146,7 +143,7 @@ fn estimator(
     loaded: &Loaded<TrainedAef>,
     net: &AefModel,
 ) -> Result<(MarginalRequest, String, String), Failure> {
-    let draws = args.draws.unwrap_or(loaded.run.eval.draws).max(1);
+    let draws = args.draws.unwrap_or(loaded.run.eval.draws);
     let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
     let given = [
         ("--estimator", args.estimator.is_some()),
@@ -167,9 +164,6 @@ fn estimator(
             .hint("use --estimator recognition, which a VAE was published with"));
     }
     if name != EstimatorName::GaussNewton {
-        if args.noise_scale.is_some_and(|s| !(s.is_finite() && s > 0.0)) {
-            return Err(Failure::request("--noise-scale is positive"));
-        }
         if args.noise_scale.is_none() && model.noise() == 0.0 {
             return Err(Failure::request("a model without noise recognises a single latent: give --noise-scale")
                 .hint("published for 28 x 28 images, latent 2 to 32: 2, 0.1, 0.01, 0.005, 0.0005"));

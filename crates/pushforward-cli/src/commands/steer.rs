@@ -66,12 +66,6 @@ impl Reward for Total<'_> {
 }
 
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
-    if [args.strength, args.timeout].iter().any(|v| !v.is_finite() || *v <= 0.0) {
-        return Err(Failure::request("--strength and --timeout are positive numbers"));
-    }
-    if args.nfe == 0 || args.batch == 0 {
-        return Err(Failure::request("--nfe and --batch are at least 1"));
-    }
     let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;

@@ -26,9 +26,6 @@ use crate::progress::{Goal, TrainBar, human_duration};
 use crate::run_log::RunLog;
 
 pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
-    if args.max_minutes.is_some_and(|m| !(m.is_finite() && m > 0.0)) {
-        return Err(Failure::request("--max-minutes is positive"));
-    }
     let device = open_device(&args.device)?;
     let (recipe, resume) = recipe(args)?;
     recipe.train.precision.set();

@@ -53,6 +53,12 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     request: &EvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
+    if request.sample.count == 0 {
+        return Err(RequestError("the number of samples to measure is at least 1, found 0".into()).into());
+    }
+    if request.bound_items > 0 && request.bound_draws == 0 {
+        return Err(RequestError("the likelihood bound takes at least 1 draw per item, found 0".into()).into());
+    }
     let mut report = Report::new(loaded.run.identity());
     for row in metrics.held_out(request.sample.count) {
         report.push(Row { sampler: Some("held-out data".into()), ..row });
