@@ -14,6 +14,7 @@ mod files;
 mod image_files;
 mod interrupt;
 mod letters;
+mod memory;
 mod molecule_files;
 mod molecule_pictures;
 mod output;

@@ -1,7 +1,8 @@
 //! `pushforward inspect`
 
 use pushforward::aef::config::Variant;
-use pushforward::run::{ModelConfig, Recipe, SCHEMA_KEY, checkpoint_file, image_shape};
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::run::{LoadError, ModelConfig, Recipe, RecipeError, SCHEMA_KEY, Stored, checkpoint_file, image_shape};
 use pushforward::train::checkpoint::Checkpoint;
 
 use crate::args::InspectArgs;
@@ -11,13 +12,18 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     let path = checkpoint_file(&args.model);
     let file = Checkpoint::load(&path).or_request()?;
+    match Stored::<NetworkConfig>::of(&file, &path) {
+        // A recipe of another version is shown as it is.
+        Ok(_) | Err(LoadError::Recipe { source: RecipeError::Parse { .. }, .. }) => {}
+        Err(error) => return Err(Failure::Request(error.into())),
+    }
     let shapes: Vec<(&String, Vec<usize>)> =
         file.ema.iter().map(|(name, data)| (name, data.shape().to_vec())).collect();
     let count = |shape: &Vec<usize>| shape.iter().product::<usize>();
     let parameters: usize = shapes.iter().map(|(_, shape)| count(shape)).sum();
     let about = about(&file);
     let value = serde_json::json!({
-        "path": path,
+        "path": path.display().to_string(),
         "about": about,
         "format": file.format,
         "step": file.step,

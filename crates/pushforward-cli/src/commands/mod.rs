@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
 use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
+use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
 use pushforward::metrics::report::Report;
@@ -31,6 +32,7 @@ use pushforward::run::{self, EvalConfig, Loaded, TrainedAef, TrainedClassifier, 
 use crate::args::{DeviceArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
+use crate::memory::check_samples;
 use crate::printer::Printer;
 
 /// Opens the device of a request and sets the precision of all following computations.
@@ -121,6 +123,8 @@ fn measure(
     request: &EvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
+    let points = loaded.model.net.factored().is_none();
+    check_samples(request.sample.count, request.sample.batch, points, splits.schema())?;
     let images = matches!(splits.schema().layout, Layout::Image { .. });
     if images && features.is_none() && !matches!(loaded.run.data, DataConfig::Glyphs(_)) {
         printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance and no class balance; train one (see `pushforward presets`) and pass --features");
@@ -163,6 +167,7 @@ fn measure_images(
     if features.is_none() {
         printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance; train one (see `pushforward presets`) and pass --features");
     }
+    check_samples(request.samples, request.batch, false, &loaded.run.schema)?;
     let mut bar = crate::progress::StageBar::new(printer);
     let result = evaluate_images(loaded, splits, features, request, &mut |stage, done, total| {
         bar.update(stage, done, total);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
 use pushforward::data::{Layout, Schema};
+use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
@@ -15,6 +16,7 @@ use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
+use crate::memory::check_samples;
 use crate::molecule_files::CheckedMolecules;
 use crate::output;
 use crate::printer::Printer;
@@ -53,6 +55,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         seed,
         batch,
     };
+    check_samples(args.count, batch, false, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
     let pixels = loaded.model.draw(&request, &mut |done| {
         bar.update("images", done, args.count);
@@ -120,6 +123,9 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         sizes,
         diagonal_noise: args.sampler.diagonal_noise,
     };
+    let points = request.endpoints || loaded.model.net.factored().is_none();
+    let together = if request.endpoints { args.count } else { args.sampler.batch };
+    check_samples(args.count, together, points, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
     let samples = loaded.model.sample(&request, &mut |done| {
         bar.update("samples", done, args.count);

@@ -24,6 +24,7 @@ use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::interrupt::interrupted;
+use crate::memory::check_samples;
 use crate::output::{self, Sketch};
 use crate::printer::Printer;
 use crate::program::Program;
@@ -87,6 +88,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let second_context = Context { classifier: second_classifier.as_ref().or(classifier.as_ref()), ..context };
     let second_reward = args.judge.as_deref().map(|text| Spec::new(text, second_context)).transpose().or_request()?;
     let request = request(args, Constraints::of(&args.constraints, &loaded.run.schema)?, prefix);
+    // Every population is drawn whole; its particles are computed `--batch` at a time.
+    let together = args.batch.max(args.particles);
+    check_samples(args.count.max(together), together, true, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
     let plain =
         SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };

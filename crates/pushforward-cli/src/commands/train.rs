@@ -42,6 +42,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         folder: Some(folder.clone()),
         resume,
         max_minutes: args.max_minutes,
+        memory: crate::memory::available(),
         workers,
         ..TrainOptions::new(device)
     };

@@ -43,6 +43,7 @@
 
 pub mod baseline;
 pub mod config;
+mod count;
 pub mod encoder;
 pub mod gaussian;
 pub mod latent;

@@ -35,7 +35,9 @@ pub mod images;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
+mod ranges;
 mod schema;
+mod schema_check;
 pub mod synthetic;
 pub mod text;
 

@@ -26,7 +26,8 @@ use crate::data::DataConfig;
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::network::NetworkConfig;
-use crate::setting::{SettingError, require};
+use crate::metrics::kneser_ney::MAX_ORDER;
+use crate::setting::{DEPTH, ITEMS, STEPS, SettingError, require, size};
 use crate::train::TrainConfig;
 
 /// Configuration of a run: data, model, training and evaluation.
@@ -122,6 +123,19 @@ impl Default for EvalConfig {
     }
 }
 
+impl EvalConfig {
+    fn validate(&self) -> Result<(), SettingError> {
+        size("nfe", self.nfe.len(), 0..=DEPTH)?;
+        self.nfe.iter().try_for_each(|&nfe| size("nfe", nfe, 1..=STEPS))?;
+        for (key, items) in [("samples", self.samples), ("bound_items", self.bound_items), ("images", self.images)] {
+            size(key, items, 0..=ITEMS)?;
+        }
+        size("bound_draws", self.bound_draws, 1..=ITEMS)?;
+        size("draws", self.draws, 1..=ITEMS)?;
+        size("ngram_order", self.ngram_order, 1..=MAX_ORDER)
+    }
+}
+
 /// Why a recipe is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
@@ -185,13 +199,14 @@ impl<C: BackboneConfig> Recipe<C> {
             && self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
             && !self.name.starts_with('.');
         require(fits, "name", format_args!("is made of letters, digits, '-', '_' and '.', found {:?}", self.name))?;
+        self.data.validate().map_err(|e| e.within("data"))?;
         self.train.validate()?;
         match &self.model {
             ModelConfig::FlowMap(config) => config.validate().map_err(|e| e.within("model"))?,
             ModelConfig::Aef(config) => config.validate()?,
             ModelConfig::Classifier(config) => config.validate().map_err(|e| e.within("model"))?,
         }
-        require(!self.eval.nfe.contains(&0), "eval.nfe", "holds numbers of at least 1, found 0")
+        self.eval.validate().map_err(|e| e.within("eval"))
     }
 }
 

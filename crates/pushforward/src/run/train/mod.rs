@@ -18,9 +18,10 @@ use crate::flow_map::network::NetworkConfig;
 use crate::hash;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
-use crate::run::load::{LABELS_KEY, SCHEMA_KEY};
+use crate::run::memory::Need;
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
+use crate::run::stored::{LABELS_KEY, SCHEMA_KEY};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{self, CheckpointError, LAST};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
@@ -73,6 +74,9 @@ pub fn train<C: BackboneConfig>(
 ) -> Result<Trained<C>, TrainRunError> {
     let (schema, labels) = (data.schema(), data.label_count());
     check(&recipe.model, &schema)?;
+    if let Some(available) = options.memory {
+        Need::of(recipe, &schema, labels, options.workers).check(available)?;
+    }
     let mut provenance = BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("device".to_owned(), options.device_name),
