@@ -259,7 +259,7 @@ fn wrong_images_codes_and_options_are_refused_and_leave_nothing() {
             vec!["sample", "run", "--nfe", "2", "--sampler", "heun", "--out", "o.png"],
             "--nfe, --sampler: only for flow maps",
         ),
-        (vec!["sample", "run", "--temperature=-1", "--out", "o.png"], "not negative"),
+        (vec!["sample", "run", "--temperature=-1", "--out", "o.png"], "0 or from 1e-30"),
         (vec!["sample", "run", "--out", "o.txt"], "names no format"),
         (vec!["sample", "map", "--mean", "--out", "o.txt"], "--mean: only for autoencoders"),
         (vec!["eval", "run", "--nfe", "2"], "--nfe: only for flow maps"),

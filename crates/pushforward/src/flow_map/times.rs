@@ -44,7 +44,7 @@ impl TimeDistribution {
         let Self::LogitNormal { mean, deviation } = self else { return Ok(()) };
         require(mean.abs() <= 100.0, "mean", format_args!("must lie in [-100, 100], found {mean}"))?;
         let problem = format_args!("must be positive and at most 100, found {deviation}");
-        require(deviation >= 1e-6 && deviation <= 100.0, "deviation", problem)
+        require((1e-6..=100.0).contains(&deviation), "deviation", problem)
     }
 
     /// The time that belongs to a uniform number `u` or a normal number `z`, depending on the distribution.

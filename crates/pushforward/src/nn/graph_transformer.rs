@@ -131,7 +131,9 @@ impl GraphTransformerConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         size("layers", self.layers, 0..=DEPTH)?;
         for (key, widths) in [("widths", self.widths), ("feed_forward", self.feed_forward), ("outer", self.outer)] {
-            widths.into_iter().try_for_each(|width| size(key, width, 1..=WIDTH))?;
+            // The third of the outer widths is not used if times are added.
+            let used = if key == "outer" && self.time == GraphTime::Sum { 2 } else { 3 };
+            widths.into_iter().take(used).try_for_each(|width| size(key, width, 1..=WIDTH))?;
         }
         open_fraction("dropout", self.dropout)?;
         check_heads(self.heads, self.widths[0], 1)
