@@ -35,6 +35,23 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// Number of threads that are asked for.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match &self.command {
+            Command::Train(args) => args.device.threads,
+            Command::Sample(args) => args.device.threads,
+            Command::Steer(args) => args.device.threads,
+            Command::Eval(args) => args.device.threads,
+            Command::Score(args) => args.device.threads,
+            Command::Encode(args) => args.source.how.device.threads,
+            Command::Decode(args) => args.device.threads,
+            Command::Reconstruct(args) => args.source.how.device.threads,
+            Command::Denoise(args) => args.source.how.device.threads,
+            Command::Interpolate(args) => args.images.device.threads,
+            Command::Data(_) | Command::Presets(_) | Command::Inspect(_) => None,
+        }
+    }
+
     /// Whether results are requested as JSON.
     pub(crate) fn json(&self) -> bool {
         match &self.command {
@@ -88,6 +105,9 @@ pub(crate) struct DeviceArgs {
     /// How exactly matrices are multiplied on a CPU [default: high, or what the recipe says].
     #[arg(long, value_enum)]
     pub(crate) precision: Option<PrecisionName>,
+    /// Threads that compute on a CPU [default: $RAYON_NUM_THREADS or all cores].
+    #[arg(long, value_name = "N", value_parser = ranges::count(ranges::THREADS))]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -144,9 +164,6 @@ pub(crate) struct TrainArgs {
     /// Stop after so many minutes, leaving a run that can be resumed.
     #[arg(long, value_name = "MINUTES", value_parser = ranges::duration)]
     pub(crate) max_minutes: Option<f64>,
-    /// Threads that compute micro-batches concurrently [default: all cores].
-    #[arg(long, value_name = "N", value_parser = ranges::count(ranges::THREADS))]
-    pub(crate) threads: Option<usize>,
     /// Skip the samples and measurements at the end.
     #[arg(long)]
     pub(crate) no_eval: bool,

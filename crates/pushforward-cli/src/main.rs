@@ -40,8 +40,8 @@ use crate::exit::Failure;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
-    process::prepare();
     let cli = Cli::parse();
+    process::prepare(cli.threads());
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     let code = match run(&cli, printer) {
         Ok(()) => ExitCode::SUCCESS,

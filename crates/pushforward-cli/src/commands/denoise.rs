@@ -81,7 +81,7 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
         };
         report.push(images.reference(row));
     }
-    printer.report(&report, || report.table());
+    printer.report(&report, || printer.table(&report));
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! `pushforward eval`
 
+use pushforward::data::DataConfig;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
-use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
+use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap, image_shape};
 
 use super::{
     eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
@@ -19,6 +20,11 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     let path = args.features.as_ref().or(loaded.run.eval.features.as_ref());
     let features = features(path, &loaded.run.data, &super::open_device(&args.device)?)?;
+    if features.is_none() && classifiable(&loaded) {
+        printer.note(
+            "no Fr\u{e9}chet distance without a classifier of these images (--features); `pushforward presets` has some",
+        );
+    }
     let report = if matches!(loaded.model, Model::Aef(_)) {
         images(args, &loaded.aef("be evaluated on images").or_request()?, features.as_ref(), printer)?
     } else {
@@ -27,8 +33,15 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         write_atomic(path, report.to_json().as_bytes()).or_run()?;
     }
-    printer.report(&report, || report.table());
+    printer.report(&report, || printer.table(&report));
     Ok(())
+}
+
+/// Whether a classifier could describe samples of the model: those of grey images whose set has no checks of its own.
+fn classifiable(loaded: &Loaded) -> bool {
+    let own = matches!(loaded.run.data, DataConfig::Glyphs(_)) && matches!(loaded.model, Model::FlowMap(_));
+    let grey = image_shape(&loaded.run.schema).is_ok_and(|shape| shape.channels == 1);
+    grey && !own
 }
 
 fn images(

@@ -18,7 +18,7 @@ pub(crate) mod train;
 use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
-use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
+use pushforward::data::{ContinuousSplits, DataConfig, Splits};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
@@ -125,10 +125,6 @@ fn measure(
 ) -> Result<Report, Failure> {
     let points = loaded.model.net.factored().is_none();
     check_samples(request.sample.count, request.sample.batch, points, splits.schema())?;
-    let images = matches!(splits.schema().layout, Layout::Image { .. });
-    if images && features.is_none() && !matches!(loaded.run.data, DataConfig::Glyphs(_)) {
-        printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance and no class balance; train one (see `pushforward presets`) and pass --features");
-    }
     if loaded.run.data.is_molecules() && features.is_none() {
         printer.note("no Fr\u{e9}chet ChemNet distance without ChemNet's weights; `pushforward eval --help` says where they come from (--features)");
     }
@@ -164,9 +160,6 @@ fn measure_images(
     request: &ImageEvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
-    if features.is_none() {
-        printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance; train one (see `pushforward presets`) and pass --features");
-    }
     check_samples(request.samples, request.batch, false, &loaded.run.schema)?;
     let mut bar = crate::progress::StageBar::new(printer);
     let result = evaluate_images(loaded, splits, features, request, &mut |stage, done, total| {

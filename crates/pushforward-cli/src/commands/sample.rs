@@ -18,7 +18,7 @@ use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
 use crate::memory::check_samples;
 use crate::molecule_files::CheckedMolecules;
-use crate::output;
+use crate::output::{self, Labelled};
 use crate::printer::Printer;
 use crate::progress::StageBar;
 
@@ -94,6 +94,7 @@ fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Re
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
+    args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
     let method = sampler(&args.sampler);
     let grid = match &args.grid {
         Some(times) => TimeGrid::new(times.clone()),
@@ -136,10 +137,11 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     if samples.nfe.len() < args.count {
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
     }
+    let labelled = Labelled { samples: &samples, labels: &request.labels, first: request.first };
     match &args.out {
-        Some(path) if path == Path::new("-") => printer.result(output::jsonl(&samples, &loaded.run.schema).trim_end()),
+        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, &loaded.run.schema).trim_end()),
         Some(path) => {
-            output::save(&samples, &loaded.run.schema, path)?;
+            output::save(labelled, &loaded.run.schema, path)?;
             printer.result(&path.display().to_string());
         }
         None => printer.result(&output::sketch(&samples.ids, &loaded.run.schema)),

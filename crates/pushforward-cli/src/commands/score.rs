@@ -80,29 +80,47 @@ fn report(
         "mean": {"nats": mean.value, "nats_ci95": mean.ci95, "value": value.value, "ci95": value.ci95, "unit": unit},
         "items": items,
     });
+    let unknown = (0..scores.nats.len()).filter(|&i| scores.errors.is_some() && scores.error(i).is_none()).count();
+    if unknown > 0 {
+        printer.warn(&format!(
+            "{unknown} of {} items have no standard error, because one draw outweighs all others: take more --draws",
+            scores.nats.len()
+        ));
+    }
     printer.report(&report, || {
         let mut text = String::new();
         for &i in &order {
             let nats = scores.nats[i];
-            let error = scores.errors.as_ref().map_or(String::new(), |errors| format!(" +- {:<8.3}", errors[i]));
+            let error = match (&scores.errors, scores.error(i)) {
+                (None, _) => String::new(),
+                (Some(_), Some(error)) => format!(" +- {error:<8.3}"),
+                (Some(_), None) => format!(" +- {:<8}", "-"),
+            };
             text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", (scores.convert)(nats), scores.names[i]);
         }
-        let [low, high] = value.ci95.unwrap_or([f64::NAN; 2]);
+        let interval = value.ci95.filter(|ends| ends.iter().all(|end| end.is_finite()));
+        let interval = interval.map_or("-".to_owned(), |[low, high]| format!("[{low:.4}, {high:.4}]"));
         let (meaning, n) = (&scores.meaning, scores.nats.len());
-        text + &format!(
-            "mean over {n} items: {:.4} nats, {:.4} {unit} [{low:.4}, {high:.4}]: {meaning}",
-            mean.value, value.value
-        )
+        text + &format!("mean over {n} items: {:.4} nats, {:.4} {unit} {interval}: {meaning}", mean.value, value.value)
     });
     Ok(())
 }
 
+/// Standard errors from here on are saturated: where one draw outweighs all others, the estimate of the error is 1
+/// whatever the error is.
+const SATURATED: f64 = 0.99;
+
 impl Scores {
+    /// The standard error of an item; `None` if the draws do not tell it.
+    fn error(&self, i: usize) -> Option<f64> {
+        self.errors.as_ref().map(|errors| errors[i]).filter(|error| *error < SATURATED)
+    }
+
     fn item(&self, i: usize) -> serde_json::Value {
         let nats = self.nats[i];
         let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": (self.convert)(nats)});
-        if let Some(errors) = &self.errors {
-            item["standard_error"] = errors[i].into();
+        if self.errors.is_some() {
+            item["standard_error"] = self.error(i).into();
         }
         item
     }
@@ -229,7 +247,8 @@ fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> 
             let text =
                 std::fs::read_to_string(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
             let mut ids = Vec::new();
-            for (number, line) in text.lines().filter(|l| !l.is_empty()).take(most).enumerate() {
+            // Blank lines are no items, and count as lines.
+            for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()).take(most) {
                 let item = vocabulary
                     .encode(line)
                     .map_err(|e| Failure::request(format!("{}, line {}: {e}", path.display(), number + 1)))?;

@@ -92,3 +92,109 @@ fn tiny_runs_refuse_text_metrics_of_nothing() {
     assert!(refuse(folder, &["eval", "run", "-n", "0"], 2).contains("at least 1"));
     succeed(folder, &["eval", "run", "-n", "1", "--nfe", "1", "--bound-items", "1"]);
 }
+
+#[test]
+fn overrides_and_seeds_are_taken_as_their_keys_want_them() {
+    let place = workplace();
+    let folder = place.path();
+    std::fs::write(folder.join("2024"), "abcab bca ".repeat(60)).expect("a text");
+    let text = ["train", "echo", "--no-eval", "--out", "run", "--set", "train.steps=1", "--set", "train.batch=4"];
+    let more = ["--set", "data.set=text", "--set", "data.path=2024", "--set", "data.length=8", "--set", "name=2024"];
+    let seed = ["--set", "seed=18446744073709551615", "--set", "model.network={ kind = 'mlp', width = 8 }"];
+    succeed(folder, &[&text[..], &more, &seed, &["--data-dir", "."]].concat());
+    assert!(succeed(folder, &["inspect", "run"]).contains("name = \"2024\""));
+    succeed(folder, &["sample", "run", "-n", "1", "--seed", "18446744073709551615"]);
+    // A run with such a seed goes on.
+    succeed(folder, &["train", "--resume", "run", "--set", "train.steps=2", "--no-eval", "--data-dir", "."]);
+    let message = refuse(folder, &["train", "echo", "--set", "train.lr=fast"], 2);
+    assert!(message.contains("override \"train.lr=fast\"") && message.contains("expected f64"), "{message}");
+    // Line numbers count blank lines.
+    std::fs::write(folder.join("items.txt"), "abcab bc\n\n\nabcaZ bc\n").expect("items");
+    let message = refuse(folder, &["score", "run", "items.txt"], 2);
+    assert!(message.contains("items.txt, line 4"), "{message}");
+    let message = refuse(folder, &["sample", "run", "--out", "pictures/"], 2);
+    assert!(message.contains("only images and molecules"), "{message}");
+}
+
+#[test]
+fn samples_tell_their_labels_and_fill_a_folder() {
+    let place = workplace();
+    let folder = place.path();
+    let glyphs =
+        ["train", "glyphs", "--no-eval", "--out", "run", "--set", "data.examples=64", "--set", "train.steps=1"];
+    let small = ["--set", "model.network={ kind = 'mlp', width = 8 }", "--set", "model.condition.kind=label"];
+    succeed(folder, &[&glyphs[..], &small, &["--threads", "2"]].concat());
+    let sample = ["sample", "run", "-n", "3", "--first", "1", "--label", "4,7", "--threads", "1", "--out"];
+    let lines = succeed(folder, &[&sample[..], &["-"]].concat());
+    let labels: Vec<i64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["label"].as_i64().expect("a label"))
+        .collect();
+    assert_eq!(labels, [7, 4, 7]);
+    succeed(folder, &[&sample[..], &["s.csv"]].concat());
+    let table = std::fs::read_to_string(folder.join("s.csv")).expect("a table");
+    let last: Vec<&str> = table.lines().map(|line| line.rsplit(',').next().expect("a column")).collect();
+    assert_eq!(last, ["label", "7", "4", "7"]);
+    succeed(folder, &[&sample[..], &["pictures/"]].concat());
+    let mut names: Vec<String> = std::fs::read_dir(folder.join("pictures"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["sample-00001.png", "sample-00002.png", "sample-00003.png"]);
+    assert!(refuse(folder, &[&sample[..], &["pictures/"]].concat(), 2).contains("not empty"));
+    // A mask alone steers; a table of results fits the terminal.
+    std::fs::write(
+        folder.join("mask.png"),
+        std::fs::read(folder.join("pictures/sample-00001.png")).expect("a picture"),
+    )
+    .expect("a mask");
+    succeed(folder, &["steer", "run", "--mask", "mask.png", "-n", "1", "--particles", "2", "--nfe", "1"]);
+    let out = super::command(folder, &["eval", "run", "-n", "2", "--nfe", "1,2,3", "--bound-items", "2"])
+        .env("COLUMNS", "60")
+        .output()
+        .expect("the program starts");
+    let report = String::from_utf8(out.stdout).expect("UTF-8");
+    assert!(out.status.success() && report.lines().all(|line| line.chars().count() <= 60), "{report}");
+}
+
+#[test]
+fn prefixes_longer_than_those_of_training_are_refused() {
+    let place = workplace();
+    let folder = place.path();
+    let echo = ["train", "echo", "--no-eval", "--out", "run", "--set", "train.steps=1", "--set", "train.batch=4"];
+    let condition = "model.condition={ kind = 'prefix', longest = 2 }";
+    let network = "model.network={ kind = 'mlp', width = 8 }";
+    succeed(folder, &[&echo[..], &["--set", condition, "--set", network]].concat());
+    succeed(folder, &["sample", "run", "-n", "1", "--prefix", "ab"]);
+    let message = refuse(folder, &["sample", "run", "-n", "1", "--prefix", "abc"], 2);
+    assert!(message.contains("3 sites") && message.contains("at most 2 (model.condition.longest)"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_recipe_beyond_the_memory_is_refused_with_both_numbers() {
+    let place = workplace();
+    let mut args = tiny("train.steps=1", "run", &[]);
+    args.extend(["--set", "model.network.width=60000", "--set", "model.network.blocks=1000"]);
+    let message = refuse(place.path(), &args, 2);
+    assert!(message.contains("needs at least") && message.contains("are free"), "{message}");
+    assert!(!place.path().join("run").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_need_not_be_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let place = workplace();
+    let folder = place.path();
+    succeed(folder, &tiny("train.steps=2", "run", &["--no-eval"]));
+    let name = OsStr::from_bytes(b"run-\xff");
+    std::fs::rename(folder.join("run"), folder.join(name)).expect("renamed");
+    for args in [&["inspect", "--json"][..], &["inspect"], &["sample", "-n", "1"], &["eval", "-n", "2", "--json"]] {
+        let out = super::command(folder, args).arg(name).output().expect("the program starts");
+        assert!(out.status.success(), "{args:?}\n{}", String::from_utf8_lossy(&out.stderr));
+    }
+}

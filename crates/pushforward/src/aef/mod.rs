@@ -56,6 +56,7 @@ pub mod output;
 pub mod partition;
 pub mod preprocessing;
 pub mod principal;
+mod weights;
 
 pub use self::baseline::{Autoencoder, PixelFlow};
 pub use self::config::AefConfig;

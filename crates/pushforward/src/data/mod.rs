@@ -32,6 +32,7 @@ mod error;
 mod files;
 pub mod graph;
 pub mod images;
+mod label_names;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;

@@ -368,6 +368,12 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
         self.condition.validate().map_err(|e| e.within("condition"))?;
         self.source.validate().map_err(|e| e.within("source"))?;
         positive("edge_noise", self.edge_noise)?;
+        let simplex = matches!(self.source, Source::Dirichlet { .. });
+        let problem = format_args!(
+            "must be 1 for a Dirichlet source, whose points lie on the simplex, found {}",
+            self.edge_noise
+        );
+        require(!simplex || self.edge_noise == 1.0, "edge_noise", problem)?;
         let naive = self.objective.off_diagonal == OffDiagonal::Naive;
         if let Skip::Evidence { cap } = self.skip {
             positive("skip.cap", cap)?;

@@ -47,6 +47,8 @@
 //! assert!((nats.iter().sum::<f64>() / 4.0 - 2f64.ln()).abs() < 0.05);
 //! ```
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::flow_map::backbone::EndpointNet;
@@ -56,7 +58,7 @@ use crate::flow_map::map::FlowMap;
 use crate::flow_map::time::column;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
-use crate::rng::{Purpose, stream};
+use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{indices, mask, one_hot, to_host};
 
 /// Settings of the estimate.
@@ -66,7 +68,7 @@ pub struct BoundRequest {
     pub draws: usize,
     /// Seed of the noise.
     pub seed: u64,
-    /// Number of points per network evaluation.
+    /// Number of points per network evaluation; bounds the memory, whatever the number of draws.
     pub batch: usize,
 }
 
@@ -109,16 +111,62 @@ fn batch_bound<N: EndpointNet>(
     device: &Device,
 ) -> Vec<f64> {
     let (items, draws) = (ids.len() / sites.count, request.draws);
-    let scale = proposal_scale(sites.classes);
-    let (mut noise, mut r) = (Vec::new(), Vec::new());
-    for item in 0..items {
-        let mut randomness = stream(request.seed, Purpose::Likelihood, first + item as u64);
-        r.extend((0..draws).map(|i| scale * odds((i as f64 + randomness.uniform()) / draws as f64).sqrt()));
-        noise.extend(randomness.normals(draws * sites.count * sites.classes));
+    let mut streams: Vec<Draws> = (0..items as u64).map(|item| Draws::of(request, first + item)).collect();
+    let mut sums = vec![0.0; items];
+    // Several items have few draws each; the many draws of a single item are computed in parts.
+    let most = request.batch.max(1).min(draws);
+    for start in (0..draws).step_by(most) {
+        let count = most.min(draws - start);
+        let (mut noise, mut r) = (Vec::new(), Vec::new());
+        for stream in &mut streams {
+            r.extend(stream.ratios(start..start + count, draws, sites.classes));
+            noise.extend(stream.noise.normals(count * sites.count * sites.classes));
+        }
+        let integrand = integrand(map, sites, ids, &r, noise, device);
+        for (sum, part) in sums.iter_mut().zip(integrand.chunks(count)) {
+            *sum = part.iter().fold(*sum, |sum, value| sum + value);
+        }
     }
-    let rows = items * draws;
+    sums.into_iter().map(|sum| sum / draws as f64).collect()
+}
+
+/// The random numbers of an item: first those of all ratios r, then the noise. Two copies of the stream read them
+/// side by side, so that the draws need not be in memory together.
+struct Draws {
+    strata: Stream,
+    noise: Stream,
+}
+
+impl Draws {
+    fn of(request: &BoundRequest, item: u64) -> Self {
+        let strata = stream(request.seed, Purpose::Likelihood, item);
+        let mut noise = strata.clone();
+        for _ in 0..request.draws {
+            noise.uniform();
+        }
+        Self { strata, noise }
+    }
+
+    /// The ratios of a range of draws, one in each stratum.
+    fn ratios(&mut self, range: Range<usize>, draws: usize, classes: usize) -> Vec<f64> {
+        let scale = proposal_scale(classes);
+        range.map(|i| scale * odds((i as f64 + self.strata.uniform()) / draws as f64).sqrt()).collect()
+    }
+}
+
+/// The integrand over its density at the given ratios, as many of them for every item.
+fn integrand<N: EndpointNet>(
+    map: &FlowMap<'_, N>,
+    sites: SiteShape,
+    ids: &[u32],
+    r: &[f64],
+    noise: Vec<f32>,
+    device: &Device,
+) -> Vec<f64> {
+    let (rows, scale) = (r.len(), proposal_scale(sites.classes));
+    let each = rows * sites.count / ids.len();
     let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
-    let repeated: Vec<u32> = ids.chunks(sites.count).flat_map(|item| item.repeat(draws)).collect();
+    let repeated: Vec<u32> = ids.chunks(sites.count).flat_map(|item| item.repeat(each)).collect();
     let conditioning = Conditioning::of_items(sites, &repeated, &noise);
     let map = map.of(conditioning.clone());
     let noise = conditioning.mask(noise);
@@ -137,9 +185,7 @@ fn batch_bound<N: EndpointNet>(
     let certain = activation::softmax(conditioning.mask_logits(evidence), 2);
     let miss = conditioning.mask(x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain));
     let error = to_host(&(miss.clone() * miss).sum_dim(2).sum_dim(1));
-    let integrand: Vec<f64> =
-        error.iter().zip(&r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect();
-    integrand.chunks(draws).map(|d| d.iter().sum::<f64>() / draws as f64).collect()
+    error.iter().zip(r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect()
 }
 
 /// The scale `a` of the proposal.
@@ -155,4 +201,34 @@ fn decisive_ratio(classes: usize) -> f64 {
 
 fn odds(u: f64) -> f64 {
     u / (1.0 - u)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dual::Dual;
+    use crate::nn::Pass;
+
+    /// Logits that depend on the point.
+    struct Scaled;
+
+    impl EndpointNet for Scaled {
+        fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+            x.scale(3.0)
+        }
+    }
+
+    #[test]
+    fn draws_in_parts_are_the_draws_at_once() {
+        let (sites, device) = (SiteShape::line(2, 3), Device::flex());
+        let nats = |batch| {
+            let request = BoundRequest { draws: 100, seed: 4, batch };
+            bound(&FlowMap::new(&Scaled), sites, &[0, 1, 2, 2], 7, &request, &device)
+        };
+        let whole = nats(1000);
+        for batch in [200, 100, 37, 1] {
+            let parts = nats(batch);
+            assert!(whole.iter().zip(&parts).all(|(a, b)| (a / b - 1.0).abs() < 1e-5), "{batch}: {whole:?} {parts:?}");
+        }
+    }
 }

@@ -98,6 +98,10 @@ pub struct BigEncoder {
 
 impl BigEncoder {
     /// An encoder with random initial weights; its width is half the number of outputs, at least 1.
+    ///
+    /// That is the size of the latent where the outputs are means and scales, as published. A deterministic
+    /// autoencoder, which was not published with this network, has no scales, and an encoder of half that width:
+    /// its checkpoints depend on it.
     pub fn init(shape: ImageShape, outputs: usize, device: &Device, stream: &mut Stream) -> Self {
         let width = (outputs / 2).max(1);
         let levels = resolutions(shape.height);

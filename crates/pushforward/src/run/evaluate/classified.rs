@@ -2,7 +2,7 @@
 //! of classes.
 
 use crate::classifier::{self, Classifier};
-use crate::data::Splits;
+use crate::data::{Schema, Splits};
 use crate::flow_map::sample::Samples;
 use crate::metrics::balance::Balance;
 use crate::metrics::frechet::{Moments, frechet, too_few};
@@ -30,10 +30,8 @@ pub(super) struct ImageMetrics<'a> {
 
 impl<'a> ImageMetrics<'a> {
     pub(super) fn new(features: &'a Loaded<TrainedClassifier>, splits: &Splits) -> Result<Self, EvalError> {
+        check(features, splits.schema())?;
         let (net, sites) = (&features.model.net, site_shape(splits.schema()));
-        if site_shape(&features.run.schema).grid() != sites.grid() {
-            return Err(EvalError::Features(features.run.path.display().to_string()));
-        }
         let ids = items(splits.test.as_ref(), REFERENCE_ITEMS);
         let (rows, labels) = describe(net, &ids, sites);
         let reference = Moments::of(&rows, net.width());
@@ -63,6 +61,14 @@ impl SampleMetrics for ImageMetrics<'_> {
         ];
         rows.into_iter().chain(accuracy).map(finish).collect()
     }
+}
+
+/// Checks that a classifier is one of images of this shape.
+pub(super) fn check(features: &Loaded<TrainedClassifier>, schema: &Schema) -> Result<(), EvalError> {
+    if site_shape(&features.run.schema).grid() == site_shape(schema).grid() {
+        return Ok(());
+    }
+    Err(EvalError::Features(features.run.path.display().to_string()))
 }
 
 /// Features and predicted classes of images.

@@ -222,11 +222,21 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             }
         }
         if !request.prefix.is_empty() {
-            if !matches!(self.config.condition, Condition::Prefix { .. }) {
+            let Condition::Prefix { longest, .. } = self.config.condition else {
                 return refuse(
                     "this model was not trained with prefixes: set model.condition.kind = prefix in its recipe, or fix \
                      the sites by a constraint, which needs no training",
                 );
+            };
+            // The network has never seen more sites without noise, and ignores what it has not seen.
+            let sites = self.schema.sites;
+            let longest = longest.unwrap_or(sites - 1).min(sites);
+            if request.prefix.len() > longest {
+                return refuse(format!(
+                    "the prefix has {} sites, and this model was trained with at most {longest} \
+                     (model.condition.longest): shorten it, or fix the sites by a constraint, which needs no training",
+                    request.prefix.len()
+                ));
             }
             let (sites, classes) = (self.schema.sites, self.schema.classes);
             if request.prefix.len() > sites || request.prefix.iter().any(|&class| class as usize >= classes) {
