@@ -16,17 +16,20 @@ use crate::molecule_files::molecular;
 /// A blank in a text.
 const BLANK: char = '_';
 
-/// The constraint, `None` without options, and for graphs the numbers of nodes.
+/// The constraint, `None` without options, and for graphs the numbers of nodes that can hold it.
 pub(crate) struct Constraints {
     pub(crate) constraint: Option<Constraint>,
+    /// For graphs, how often samples have each number of nodes; empty for the model's own numbers.
     pub(crate) sizes: Vec<u64>,
+    /// Number of nodes that a graph must have for the constrained ones to exist.
+    pub(crate) nodes: usize,
 }
 
 impl Constraints {
     /// The constraints of a request.
     pub(crate) fn of(args: &ConstraintArgs, schema: &Schema) -> Result<Self, Failure> {
         let free = Constraint::all(site_shape(schema));
-        let (mut constraint, mut sizes) = (free.clone(), Vec::new());
+        let (mut constraint, mut needed) = (free.clone(), 0);
         if let Some(text) = &args.infill {
             constraint = infill(constraint, text, schema)?;
         }
@@ -35,7 +38,7 @@ impl Constraints {
         }
         if let Some(smiles) = &args.fix {
             let layout = molecular(schema).ok_or_else(|| other_layout("--fix", "molecules"))?;
-            (constraint, sizes) = scaffold(constraint, smiles, layout)?;
+            (constraint, needed) = scaffold(constraint, smiles, layout)?;
         }
         if let Some(classes) = &args.forbid {
             let nodes = if let Layout::Graph(layout) = &schema.layout { layout.nodes } else { schema.sites };
@@ -48,10 +51,17 @@ impl Constraints {
         for wanted in &args.require {
             let spelled = || Failure::request(format!("--require is SITE:CLASSES, found {wanted:?}"));
             let (site, classes) = wanted.split_once(':').ok_or_else(spelled)?;
-            let site = site.trim().parse().map_err(|_| spelled())?;
+            let site: usize = site.trim().parse().map_err(|_| spelled())?;
             constraint = constraint.only(site, &named(classes, schema)?).or_request()?;
+            if let Layout::Graph(layout) = &schema.layout {
+                needed = needed.max(nodes_of(site, layout.nodes));
+            }
         }
-        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes })
+        let sizes = match &schema.layout {
+            Layout::Graph(layout) if needed > 0 => large_enough(layout, needed)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed })
     }
 }
 
@@ -105,11 +115,10 @@ fn mask(constraint: Constraint, path: &Path, schema: &Schema) -> Result<Constrai
 }
 
 /// The atoms of a molecule as the first nodes, with every pair among them.
-fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, Vec<u64>), Failure> {
+fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, usize), Failure> {
     let read = chem::read(smiles).map_err(|e| Failure::request(format!("--fix {smiles:?}: {e}")))?.molecule;
     let (atoms, n) = (read.atoms(), read.atoms().len());
-    let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(i, &c)| if i < n { 0 } else { c }).collect();
-    if sizes.iter().all(|&c| c == 0) {
+    if n > layout.nodes {
         return Err(Failure::request(format!("--fix has {n} atoms, more than the molecules of this model")));
     }
     let class = |atom| {
@@ -130,7 +139,26 @@ fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Resul
         let site = layout.nodes + pair_index(i, j, layout.nodes);
         constraint = constraint.fix(site, bond.map_or(0, |b| u32::from(b.order))).or_request()?;
     }
-    Ok((constraint, sizes))
+    Ok((constraint, n))
+}
+
+/// Number of nodes that a graph needs for a site to exist.
+fn nodes_of(site: usize, nodes: usize) -> usize {
+    let mut pairs = (0..nodes).flat_map(|i| i + 1..nodes);
+    match site.checked_sub(nodes) {
+        None => site + 1,
+        Some(pair) => pairs.nth(pair).map_or(nodes, |j| j + 1),
+    }
+}
+
+/// The model's numbers of nodes without those below `needed`: a node that does not exist keeps no constraint.
+fn large_enough(layout: &GraphLayout, needed: usize) -> Result<Vec<u64>, Failure> {
+    let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(n, &c)| if n < needed { 0 } else { c }).collect();
+    if sizes.iter().all(|&c| c == 0) {
+        let problem = format!("{needed} nodes are constrained, more than the graphs of this model have");
+        return Err(Failure::request(problem));
+    }
+    Ok(sizes)
 }
 
 /// Class indices by name.
@@ -203,8 +231,19 @@ mod tests {
     fn scaffolds_fix_atoms_and_the_pairs_between_them() {
         let schema = graph();
         let layout = molecular(&schema).unwrap();
-        let (constraint, sizes) = scaffold(free(&schema), "C=O", layout).unwrap();
-        assert_eq!(sizes, [0, 0, 3, 2]);
+        let (constraint, needed) = scaffold(free(&schema), "C=O", layout).unwrap();
+        assert_eq!((needed, large_enough(layout, needed).unwrap()), (2, vec![0, 0, 3, 2]));
+        // Pairs (0,1) (0,2) (1,2) follow the three nodes.
+        assert_eq!([0, 2, 3, 4, 5].map(|site| nodes_of(site, 3)), [1, 3, 2, 3, 3]);
+        let args = |require: &str| ConstraintArgs {
+            infill: None,
+            mask: None,
+            fix: None,
+            forbid: Some("O".into()),
+            require: vec![require.into()],
+        };
+        let found = Constraints::of(&args("4:0,1"), &schema).unwrap();
+        assert_eq!((found.nodes, found.sizes), (3, vec![0, 0, 0, 2]));
         let mut fixed: Vec<_> = constraint.fixed().collect();
         fixed.sort_unstable();
         assert_eq!((fixed.len(), fixed[2]), (3, (3, 2)), "{fixed:?}");

@@ -17,6 +17,7 @@ mod interrupt;
 mod item_files;
 mod letters;
 mod lock;
+mod memory;
 mod molecule_files;
 mod molecule_pictures;
 mod output;
@@ -44,8 +45,8 @@ use crate::exit::Failure;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
-    process::prepare();
     let cli = Cli::parse();
+    process::prepare(cli.threads());
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     let code = match run(&cli, printer) {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 mod aef;
 mod condition;
+mod limits;
 mod steer;
 
 use std::fs;

@@ -5,6 +5,8 @@
 //! `experiments/fuzz.sh` runs all targets under a limit of memory. The input that is being read lies in the file that
 //! the environment variable `FUZZ_CURRENT` names, so that it is known after an abort.
 
+#![allow(clippy::print_stdout, reason = "a program of its own, which reports what it finds")]
+
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -71,11 +73,14 @@ const TOKENS: &[&str] = &[
     "@@",
 ];
 
+/// Reads an input; what comes of it does not matter.
+type Parse = Box<dyn Fn(&[u8])>;
+
 /// A parser under test, with sound inputs.
 struct Target {
     name: &'static str,
     seeds: Vec<Vec<u8>>,
-    parse: Box<dyn Fn(&[u8])>,
+    parse: Parse,
 }
 
 fn main() {
@@ -183,7 +188,7 @@ fn targets(folder: &Path) -> Vec<Target> {
         let config: DataConfig = toml::from_str(settings).expect("sound settings");
         let _ = config.load(folder, 0);
     };
-    let target = |name, seeds, parse: Box<dyn Fn(&[u8])>| Target { name, seeds, parse };
+    let target = |name, seeds, parse: Parse| Target { name, seeds, parse };
     vec![
         target(
             "recipe",

@@ -27,8 +27,8 @@ struct Scores {
     names: Vec<String>,
     /// `-log p`, or a bound of it.
     nats: Vec<f64>,
-    /// Standard errors of an estimate.
-    errors: Option<Vec<f64>>,
+    /// Standard errors of an estimate; `None` where the draws do not tell it.
+    errors: Option<Vec<Option<f64>>>,
     estimator: String,
     /// Description of the numbers for the user.
     meaning: String,
@@ -40,9 +40,6 @@ struct Scores {
 }
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
-    if args.items == Some(0) || args.draws == Some(0) {
-        return Err(Failure::request("--items and --draws are at least 1"));
-    }
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device)?;
     let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
@@ -85,22 +82,35 @@ fn report(
         "mean": {"nats": mean.value, "nats_ci95": mean.ci95, "value": value.value, "ci95": value.ci95, "unit": unit},
         "items": items,
     });
+    let unknown = (0..scores.nats.len()).filter(|&i| scores.errors.is_some() && scores.error(i).is_none()).count();
+    if unknown > 0 {
+        printer.warn(&format!(
+            "{unknown} of {} items have no standard error, because one draw outweighs all others: take more --draws",
+            scores.nats.len()
+        ));
+    }
     printer.report(&report, || {
         let mut text = String::new();
         for &i in &order {
             let nats = scores.nats[i];
-            let error = scores.errors.as_ref().map_or(String::new(), |errors| format!(" +- {:<8.3}", errors[i]));
+            let error = match (&scores.errors, scores.error(i)) {
+                (None, _) => String::new(),
+                (Some(_), Some(error)) => format!(" +- {error:<8.3}"),
+                (Some(_), None) => format!(" +- {:<8}", "-"),
+            };
             text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", scores.value(i), scores.names[i]);
         }
-        let [low, high] = value.ci95.unwrap_or([f64::NAN; 2]);
+        let interval = value.ci95.filter(|ends| ends.iter().all(|end| end.is_finite()));
+        let interval = interval.map_or("-".to_owned(), |[low, high]| format!("[{low:.4}, {high:.4}]"));
         let (meaning, n) = (&scores.meaning, scores.nats.len());
-        text + &format!(
-            "mean over {n} items: {:.4} nats, {:.4} {unit} [{low:.4}, {high:.4}]: {meaning}",
-            mean.value, value.value
-        )
+        text + &format!("mean over {n} items: {:.4} nats, {:.4} {unit} {interval}: {meaning}", mean.value, value.value)
     });
     Ok(())
 }
+
+/// Standard errors of importance-sampled densities from here on are saturated: where one draw outweighs all others, the estimate of the error is 1
+/// whatever the error is.
+const SATURATED: f64 = 0.99;
 
 impl Scores {
     /// An item's number in the unit of the scores.
@@ -108,11 +118,16 @@ impl Scores {
         (self.convert)(self.nats[i], self.sizes[i])
     }
 
+    /// The standard error of an item; `None` if the draws do not tell it.
+    fn error(&self, i: usize) -> Option<f64> {
+        self.errors.as_ref().and_then(|errors| errors[i])
+    }
+
     fn item(&self, i: usize) -> serde_json::Value {
         let nats = self.nats[i];
         let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": self.value(i)});
-        if let Some(errors) = &self.errors {
-            item["standard_error"] = errors[i].into();
+        if self.errors.is_some() {
+            item["standard_error"] = self.error(i).into();
         }
         item
     }
@@ -132,7 +147,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
         let first = range.start as u64;
         let found = loaded.model.log_densities(&pixels(&images.set, range), first, &request).or_request()?;
         nats.extend(found.values.iter().map(|v| -v));
-        errors.extend(found.errors);
+        errors.extend(found.errors.into_iter().map(|error| Some(error).filter(|error| *error < SATURATED)));
         Ok(())
     })?;
     let (n, count) = (shape.numel(), images.len());
@@ -154,7 +169,7 @@ fn estimator(
     loaded: &Loaded<TrainedAef>,
     net: &AefModel,
 ) -> Result<(MarginalRequest, String, String), Failure> {
-    let draws = args.draws.unwrap_or(loaded.run.eval.draws).max(1);
+    let draws = args.draws.unwrap_or(loaded.run.eval.draws);
     let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
     let given = [
         ("--estimator", args.estimator.is_some()),
@@ -175,9 +190,6 @@ fn estimator(
             .hint("use --estimator recognition, which a VAE was published with"));
     }
     if name != EstimatorName::GaussNewton {
-        if args.noise_scale.is_some_and(|s| !(s.is_finite() && s > 0.0)) {
-            return Err(Failure::request("--noise-scale is positive"));
-        }
         if args.noise_scale.is_none() && model.noise() == 0.0 {
             return Err(Failure::request("a model without noise recognises a single latent: give --noise-scale")
                 .hint("published for 28 x 28 images, latent 2 to 32: 2, 0.1, 0.01, 0.005, 0.0005"));
@@ -277,7 +289,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     Ok(Scores {
         names,
         nats,
-        errors: Some(errors),
+        errors: Some(errors.into_iter().map(|error| Some(error).filter(|error| error.is_finite())).collect()),
         estimator: format!("importance-r-{}", request.draws),
         meaning: "upper bound of -log p".into(),
         unit,

@@ -33,8 +33,8 @@ use std::collections::BTreeMap;
 use crate::data::{DataConfig, Layout, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::run::data::Data;
-use crate::run::load::{DATA_KEY, HASH_KEY};
 use crate::run::model::{Loaded, RunInfo};
+use crate::run::stored::{DATA_KEY, HASH_KEY};
 use crate::run::trained::{RequestError, TrainedFlowMap};
 
 /// How data differ from those that a model was trained on.

@@ -54,8 +54,13 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     request: &EvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
+    if request.bound_items > 0 && request.bound_draws == 0 {
+        return Err(RequestError("the likelihood bound takes at least 1 draw per item, found 0".into()).into());
+    }
     let mut report = Report::new(loaded.run.identity());
-    for row in metrics.held_out(request.sample.count) {
+    // No samples leave the bound.
+    let held_out = if request.sample.count == 0 { Vec::new() } else { metrics.held_out(request.sample.count) };
+    for row in held_out {
         report.push(Row { sampler: Some("held-out data".into()), ..row });
     }
     if request.bound_items > 0 {
@@ -65,7 +70,13 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     }
     let (sampler, count) = (request.sample.sampler, request.sample.count);
     let adaptive = matches!(sampler, Sampler::Dopri5 { .. });
-    let nfes = if adaptive { vec![1] } else { request.nfe.clone() };
+    let nfes = if count == 0 {
+        Vec::new()
+    } else if adaptive {
+        vec![1]
+    } else {
+        request.nfe.clone()
+    };
     for nfe in nfes {
         let grid = sampler.grid(nfe)?;
         let stage = format!("{} samples", sampler.name());

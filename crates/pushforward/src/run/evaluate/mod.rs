@@ -37,7 +37,7 @@ mod request;
 mod synthetic;
 mod text;
 
-pub use self::choose::metrics_for;
+pub use self::choose::{check_metrics, metrics_for};
 pub use self::flow_map::evaluate;
 pub use self::images::{ImageEvalRequest, evaluate_images};
 pub use self::metrics::SampleMetrics;
