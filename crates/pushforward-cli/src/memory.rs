@@ -48,8 +48,9 @@ fn control_group(text: &str, root: &Path) -> Option<u64> {
 pub(crate) fn check_samples(count: usize, together: usize, points: bool, schema: &Schema) -> Result<(), Failure> {
     let Some(available) = available() else { return Ok(()) };
     let (sites, classes) = (schema.sites as u128, schema.classes as u128);
-    // Four bytes for each class index of the results, and for each number of the points that are computed together.
-    let point = if points { sites * classes } else { sites };
+    // Four bytes for each class index of the results, and for each number of the noise, the points, the logits and the
+    // endpoints of what is computed together.
+    let point = if points { 4 * sites * classes } else { sites };
     let needed = 4 * (count as u128 * sites + together.min(count) as u128 * point);
     if needed <= u128::from(available) {
         return Ok(());
