@@ -2,6 +2,7 @@
 
 mod condition;
 mod images;
+pub(crate) mod ranges;
 mod steer;
 
 use std::path::PathBuf;
@@ -35,6 +36,23 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// Number of threads that are asked for.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match &self.command {
+            Command::Train(args) => args.device.threads,
+            Command::Sample(args) => args.device.threads,
+            Command::Steer(args) => args.device.threads,
+            Command::Eval(args) => args.device.threads,
+            Command::Score(args) => args.device.threads,
+            Command::Encode(args) => args.source.how.device.threads,
+            Command::Decode(args) => args.device.threads,
+            Command::Reconstruct(args) => args.source.how.device.threads,
+            Command::Denoise(args) => args.source.how.device.threads,
+            Command::Interpolate(args) => args.images.device.threads,
+            Command::Data(_) | Command::Presets(_) | Command::Inspect(_) => None,
+        }
+    }
+
     /// Whether results are requested as JSON.
     pub(crate) fn json(&self) -> bool {
         match &self.command {
@@ -88,6 +106,9 @@ pub(crate) struct DeviceArgs {
     /// How exactly matrices are multiplied on a CPU [default: high, or what the recipe says].
     #[arg(long, value_enum)]
     pub(crate) precision: Option<PrecisionName>,
+    /// Threads that compute on a CPU [default: $RAYON_NUM_THREADS or all cores].
+    #[arg(long, value_name = "N", value_parser = ranges::count(ranges::THREADS))]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -172,11 +193,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) resume: Option<PathBuf>,
     /// Stop after so many minutes, leaving a run that can be resumed.
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", value_parser = ranges::duration)]
     pub(crate) max_minutes: Option<f64>,
-    /// Threads that compute micro-batches concurrently [default: all cores].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
     /// Skip the samples and measurements at the end.
     #[arg(long)]
     pub(crate) no_eval: bool,
@@ -208,16 +226,16 @@ pub(crate) struct SamplerArgs {
     pub(crate) sampler: Option<SamplerName>,
     /// Divides the logits of a flow map, scales the base variable of an autoencoder; below 1 samples get less diverse
     /// [default: 1].
-    #[arg(long)]
+    #[arg(long, value_parser = ranges::temperature)]
     pub(crate) temperature: Option<f64>,
     /// Error bound of dopri5 [default: 1e-3].
-    #[arg(long)]
+    #[arg(long, value_parser = ranges::positive)]
     pub(crate) tolerance: Option<f64>,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Items computed together; does not change what an item is.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) batch: usize,
     /// Leave noise on the diagonal of a graph's edges, as the published sampler does: for comparison with it.
     #[arg(long)]
@@ -236,25 +254,25 @@ pub(crate) struct SampleArgs {
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) model: PathBuf,
     /// Number of items.
-    #[arg(short = 'n', long, default_value_t = 64)]
+    #[arg(short = 'n', long, default_value_t = 64, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) count: usize,
     /// Network evaluations per item of a flow map [default: 1].
-    #[arg(long, conflicts_with = "grid")]
+    #[arg(long, conflicts_with = "grid", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<usize>,
     /// Times of one's own for a flow map, increasing from 0 to 1.
-    #[arg(long, value_delimiter = ',', value_name = "T,T,...")]
+    #[arg(long, value_delimiter = ',', value_name = "T,T,...", value_parser = ranges::share)]
     pub(crate) grid: Option<Vec<f64>>,
     /// Draw a flow map's last classes instead of taking the most probable ones.
     #[arg(long)]
     pub(crate) draw: bool,
     /// Nodes of every graph [default: drawn as often as in the training data].
-    #[arg(long)]
+    #[arg(long, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) nodes: Option<usize>,
     /// Mean images of an autoencoder: leave out the deviations of its output distribution.
     #[arg(long)]
     pub(crate) mean: bool,
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = ranges::index)]
     pub(crate) first: u64,
     /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, a folder
     /// for one picture each (ends in /), or - for stdout.
@@ -279,22 +297,22 @@ pub(crate) struct EvalArgs {
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) model: PathBuf,
     /// Network evaluations per item [default: the recipe's].
-    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<Vec<usize>>,
     /// Number of samples per row [default: the recipe's].
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) count: Option<usize>,
     /// Draw and measure samples N times and give means with intervals over repeats [default: 1].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::count(ranges::REPEATS))]
     pub(crate) repeats: Option<usize>,
     /// Held-out items for the likelihood bound, 0 for none [default: the recipe's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::from(0, ranges::ITEMS))]
     pub(crate) bound_items: Option<usize>,
     /// Held-out images whose log-density is measured, by models of continuous images [default: the recipe's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::from(0, ranges::ITEMS))]
     pub(crate) images: Option<usize>,
     /// Draws per image where the log-density is estimated [default: the recipe's].
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
     /// Classifier run for Fréchet distance and class balance of images, or ChemNet's weights for the Fréchet ChemNet distance of
     /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
@@ -330,16 +348,16 @@ pub(crate) struct ScoreArgs {
     #[arg(value_name = "DATA")]
     pub(crate) file: Option<PathBuf>,
     /// Most items to score [default: all of a file or folder, 256 of the test split].
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) items: Option<usize>,
     /// Draws per item; more draws, smaller error [default: 32 for a flow map, the recipe's for an autoencoder].
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
     /// How an autoencoder without an exact density is scored [default: gauss-newton].
     #[arg(long, value_enum)]
     pub(crate) estimator: Option<EstimatorName>,
     /// Scale of the recognition's noise for the estimators recognition and published [default: the model's own].
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = ranges::positive)]
     pub(crate) noise_scale: Option<f64>,
     /// Bring pictures of another size to the model's, cut to its proportions: nearest, triangle, catmull-rom, gaussian or
     /// lanczos3.

@@ -93,17 +93,20 @@ fn frame(title: &str, names: &[(&str, &str)], body: &str, [left, right]: [f64; 2
     out + "</svg>\n"
 }
 
-/// A histogram as lines of text, one a bin: its start, and bars for before and after.
+/// A histogram as lines of text, one a bin: its two ends, and bars for before and after.
 pub(crate) fn text_histogram(before: &[f64], after: &[f64]) -> String {
     let bins = 8;
     let (low, high, found) = shares(&[before, after], bins);
     let [before, after] = found.as_slice() else { return String::new() };
     let bar = |share: f64| "\u{2588}".repeat((share * 30.0).round() as usize);
     let line = |i: usize| {
-        let start = low + (high - low) * i as f64 / bins as f64;
-        format!("{start:9.3}  {:30}  {}", bar(before[i]), bar(after[i])).trim_end().to_owned()
+        let end = |i: usize| low + (high - low) * i as f64 / bins as f64;
+        // A bin holds its start; the last one its end too.
+        let close = if i + 1 == bins { ']' } else { ')' };
+        let range = format!("[{:9.3}, {:9.3}{close}", end(i), end(i + 1));
+        format!("{range}  {:30}  {}", bar(before[i]), bar(after[i])).trim_end().to_owned()
     };
-    let head = format!("{:>9}  {:30}  {}", "reward", "before", "after");
+    let head = format!("{:>22}  {:30}  {}", "reward", "before", "after");
     std::iter::once(head).chain((0..before.len()).map(line)).collect::<Vec<_>>().join("\n")
 }
 
@@ -129,6 +132,8 @@ mod tests {
         assert_eq!(traces("ess", &[vec![4.0, 2.0], vec![4.0]], 4.0).matches("<polyline").count(), 2);
         let text = text_histogram(&[0.0, 0.0], &[1.0]);
         assert_eq!(text.lines().count(), 9);
+        assert!(text.lines().nth(1).unwrap().starts_with("[    0.000,     0.125)"), "{text}");
+        assert!(text.lines().nth(8).unwrap().starts_with("[    0.875,     1.000]"), "{text}");
         assert!(text.lines().nth(1).unwrap().contains('\u{2588}'));
         assert!(histogram("none", [("before", &[]), ("after", &[])]).ends_with("</svg>\n"));
     }

@@ -137,6 +137,8 @@ impl Codes {
 
 #[cfg(test)]
 mod tests {
+    use pushforward::rng::{Purpose, stream};
+
     use super::*;
 
     fn codes() -> Codes {
@@ -184,6 +186,27 @@ mod tests {
         ] {
             let message = error_of(&codes, d, m);
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_give_codes_or_an_error() {
+        let (folder, sound) = (tempfile::tempdir().unwrap(), codes().to_bytes().unwrap());
+        let path = folder.path().join("codes");
+        for index in 0..3000 {
+            let (mut random, mut bytes) = (stream(0, Purpose::Metric, index), sound.clone());
+            for _ in 0..1 + random.below(4) {
+                let at = random.below(bytes.len());
+                match random.below(3) {
+                    0 => bytes[at] = random.below(256) as u8,
+                    1 => bytes.truncate(at + 1),
+                    _ => drop(bytes.splice(at..at, *b"999999999999")),
+                }
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            if let Ok(read) = Codes::read(&path, 2, 3) {
+                assert!(read.z.iter().chain(&read.z0).all(|v| v.is_finite()) && read.count() > 0);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use pushforward::run::{self, Loaded, TrainedFlowMap, WeightSet};
 
 use crate::args::ConditionArgs;
 use crate::constraints::characters;
+use crate::escapes::unescape;
 use crate::exit::{Failure, OrFail as _};
 
 /// The model, with its guiding weaker model if one is given, and the class indices of the prefix.
@@ -15,7 +16,7 @@ pub(crate) fn conditioned(
         Some(text) => {
             let vocabulary = characters(&loaded.run.schema)
                 .ok_or_else(|| Failure::request("--prefix is for models of text by characters"))?;
-            vocabulary.encode(text).or_request()?
+            vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?
         }
         None => Vec::new(),
     };

@@ -9,23 +9,27 @@ use pushforward::flow_map::constraint::{Constraint, ConstraintError};
 use pushforward::run::site_shape;
 
 use crate::args::ConstraintArgs;
+use crate::escapes;
 use crate::exit::{Failure, OrFail as _};
 use crate::molecule_files::molecular;
 
 /// A blank in a text.
 const BLANK: char = '_';
 
-/// The constraint, `None` without options, and for graphs the numbers of nodes.
+/// The constraint, `None` without options, and for graphs the numbers of nodes that can hold it.
 pub(crate) struct Constraints {
     pub(crate) constraint: Option<Constraint>,
+    /// For graphs, how often samples have each number of nodes; empty for the model's own numbers.
     pub(crate) sizes: Vec<u64>,
+    /// Number of nodes that a graph must have for the constrained ones to exist.
+    pub(crate) nodes: usize,
 }
 
 impl Constraints {
     /// The constraints of a request.
     pub(crate) fn of(args: &ConstraintArgs, schema: &Schema) -> Result<Self, Failure> {
         let free = Constraint::all(site_shape(schema));
-        let (mut constraint, mut sizes) = (free.clone(), Vec::new());
+        let (mut constraint, mut needed) = (free.clone(), 0);
         if let Some(text) = &args.infill {
             constraint = infill(constraint, text, schema)?;
         }
@@ -34,7 +38,7 @@ impl Constraints {
         }
         if let Some(smiles) = &args.fix {
             let layout = molecular(schema).ok_or_else(|| other_layout("--fix", "molecules"))?;
-            (constraint, sizes) = scaffold(constraint, smiles, layout)?;
+            (constraint, needed) = scaffold(constraint, smiles, layout)?;
         }
         if let Some(classes) = &args.forbid {
             let nodes = if let Layout::Graph(layout) = &schema.layout { layout.nodes } else { schema.sites };
@@ -47,10 +51,17 @@ impl Constraints {
         for wanted in &args.require {
             let spelled = || Failure::request(format!("--require is SITE:CLASSES, found {wanted:?}"));
             let (site, classes) = wanted.split_once(':').ok_or_else(spelled)?;
-            let site = site.trim().parse().map_err(|_| spelled())?;
+            let site: usize = site.trim().parse().map_err(|_| spelled())?;
             constraint = constraint.only(site, &named(classes, schema)?).or_request()?;
+            if let Layout::Graph(layout) = &schema.layout {
+                needed = needed.max(nodes_of(site, layout.nodes));
+            }
         }
-        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes })
+        let sizes = match &schema.layout {
+            Layout::Graph(layout) if needed > 0 => large_enough(layout, needed)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed })
     }
 }
 
@@ -67,12 +78,13 @@ pub(crate) fn characters(schema: &Schema) -> Option<&Vocabulary> {
 
 fn infill(constraint: Constraint, text: &str, schema: &Schema) -> Result<Constraint, Failure> {
     let vocabulary = characters(schema).ok_or_else(|| other_layout("--infill", "text by characters"))?;
-    let length = text.chars().count();
+    let symbols = escapes::characters(text).map_err(|e| Failure::request(format!("--infill: {e}")))?;
+    let length = symbols.len();
     if length > schema.sites {
         return Err(Failure::request(format!("--infill has {length} symbols, and an item has {}", schema.sites)));
     }
-    let fixed = text.chars().enumerate().filter(|(_, c)| *c != BLANK);
-    fixed.into_iter().try_fold(constraint, |constraint, (site, c)| {
+    let fixed = symbols.into_iter().enumerate().filter(|(_, symbol)| *symbol != (BLANK, false));
+    fixed.into_iter().try_fold(constraint, |constraint, (site, (c, _))| {
         let class = vocabulary.encode(&c.to_string()).or_request()?;
         constraint.fix(site, class[0]).or_request()
     })
@@ -103,11 +115,10 @@ fn mask(constraint: Constraint, path: &Path, schema: &Schema) -> Result<Constrai
 }
 
 /// The atoms of a molecule as the first nodes, with every pair among them.
-fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, Vec<u64>), Failure> {
+fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Result<(Constraint, usize), Failure> {
     let read = chem::read(smiles).map_err(|e| Failure::request(format!("--fix {smiles:?}: {e}")))?.molecule;
     let (atoms, n) = (read.atoms(), read.atoms().len());
-    let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(i, &c)| if i < n { 0 } else { c }).collect();
-    if sizes.iter().all(|&c| c == 0) {
+    if n > layout.nodes {
         return Err(Failure::request(format!("--fix has {n} atoms, more than the molecules of this model")));
     }
     let class = |atom| {
@@ -128,13 +139,32 @@ fn scaffold(constraint: Constraint, smiles: &str, layout: &GraphLayout) -> Resul
         let site = layout.nodes + pair_index(i, j, layout.nodes);
         constraint = constraint.fix(site, bond.map_or(0, |b| u32::from(b.order))).or_request()?;
     }
-    Ok((constraint, sizes))
+    Ok((constraint, n))
+}
+
+/// Number of nodes that a graph needs for a site to exist.
+fn nodes_of(site: usize, nodes: usize) -> usize {
+    let mut pairs = (0..nodes).flat_map(|i| i + 1..nodes);
+    match site.checked_sub(nodes) {
+        None => site + 1,
+        Some(pair) => pairs.nth(pair).map_or(nodes, |j| j + 1),
+    }
+}
+
+/// The model's numbers of nodes without those below `needed`: a node that does not exist keeps no constraint.
+fn large_enough(layout: &GraphLayout, needed: usize) -> Result<Vec<u64>, Failure> {
+    let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(n, &c)| if n < needed { 0 } else { c }).collect();
+    if sizes.iter().all(|&c| c == 0) {
+        let problem = format!("{needed} nodes are constrained, more than the graphs of this model have");
+        return Err(Failure::request(problem));
+    }
+    Ok(sizes)
 }
 
 /// Class indices by name.
 fn named(text: &str, schema: &Schema) -> Result<Vec<u32>, Failure> {
     if let Some(vocabulary) = characters(schema) {
-        return vocabulary.encode(text).or_request();
+        return vocabulary.encode(&escapes::unescape(text).map_err(Failure::request)?).or_request();
     }
     let layout = molecular(schema);
     let one = |name: &str| {
@@ -170,6 +200,7 @@ impl From<ConstraintError> for Failure {
 #[cfg(test)]
 mod tests {
     use pushforward::data::Vocabulary;
+    use pushforward::rng::{Purpose, stream};
 
     use super::*;
 
@@ -200,8 +231,19 @@ mod tests {
     fn scaffolds_fix_atoms_and_the_pairs_between_them() {
         let schema = graph();
         let layout = molecular(&schema).unwrap();
-        let (constraint, sizes) = scaffold(free(&schema), "C=O", layout).unwrap();
-        assert_eq!(sizes, [0, 0, 3, 2]);
+        let (constraint, needed) = scaffold(free(&schema), "C=O", layout).unwrap();
+        assert_eq!((needed, large_enough(layout, needed).unwrap()), (2, vec![0, 0, 3, 2]));
+        // Pairs (0,1) (0,2) (1,2) follow the three nodes.
+        assert_eq!([0, 2, 3, 4, 5].map(|site| nodes_of(site, 3)), [1, 3, 2, 3, 3]);
+        let args = |require: &str| ConstraintArgs {
+            infill: None,
+            mask: None,
+            fix: None,
+            forbid: Some("O".into()),
+            require: vec![require.into()],
+        };
+        let found = Constraints::of(&args("4:0,1"), &schema).unwrap();
+        assert_eq!((found.nodes, found.sizes), (3, vec![0, 0, 0, 2]));
         let mut fixed: Vec<_> = constraint.fixed().collect();
         fixed.sort_unstable();
         assert_eq!((fixed.len(), fixed[2]), (3, (3, 2)), "{fixed:?}");
@@ -219,5 +261,44 @@ mod tests {
         let found = mask(free(&schema), &path, &schema).unwrap();
         assert_eq!(found.fixed().collect::<Vec<_>>(), [(0, 0), (2, 1)]);
         assert!(mask(free(&text()), &path, &text()).is_err());
+    }
+
+    #[test]
+    fn any_text_gives_a_constraint_or_an_error() {
+        const PARTS: [&str; 18] = [
+            "a",
+            "b",
+            " ",
+            "_",
+            "\\",
+            "\\n",
+            "C",
+            "O",
+            "=O",
+            "c1",
+            "(",
+            ")",
+            "+1",
+            ",",
+            ":",
+            "99999999999999999999",
+            "-1",
+            "\u{1f600}",
+        ];
+        for index in 0..3000 {
+            let mut random = stream(0, Purpose::Metric, index);
+            let mut text = || (0..random.below(6)).map(|_| PARTS[random.below(PARTS.len())]).collect::<String>();
+            for schema in [self::text(), graph()] {
+                let args = ConstraintArgs {
+                    infill: Some(text()),
+                    forbid: Some(text()),
+                    require: vec![format!("{}:{}", text(), text())],
+                    ..ConstraintArgs::default()
+                };
+                let _ = Constraints::of(&args, &schema);
+                let _ = Constraints::of(&ConstraintArgs { fix: Some(text()), ..ConstraintArgs::default() }, &schema);
+                let _ = Constraints::of(&ConstraintArgs { forbid: Some(text()), ..ConstraintArgs::default() }, &schema);
+            }
+        }
     }
 }

@@ -176,6 +176,14 @@ pub(crate) fn open_run_dir(path: &Path) -> Result<RunLock, LockError> {
     }
     let lock = RunLock::of(path)?;
     create_run_folders(path)?;
+    // What a killed process left behind; with the lock, no other one is writing.
+    for folder in std::iter::once(path.to_path_buf()).chain(RUN_FOLDERS.map(|name| path.join(name))) {
+        for entry in fs::read_dir(&folder).map_err(FilesError::io("read", &folder))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+                fs::remove_file(entry.path()).map_err(FilesError::io("remove", &entry.path()))?;
+            }
+        }
+    }
     Ok(lock)
 }
 
@@ -278,7 +286,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(open_run_dir(folder.path()), Err(LockError::Files(FilesError::NotARun { .. }))));
         fs::write(folder.path().join(RUN_RECIPE), b"").unwrap();
+        fs::write(folder.path().join(".partial-x"), b"half").unwrap();
         let _lock = open_run_dir(folder.path()).unwrap();
+        assert!(!folder.path().join(".partial-x").exists(), "what a killed process left is removed");
         assert!(folder.path().join("checkpoints").is_dir());
     }
 }

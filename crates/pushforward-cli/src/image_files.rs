@@ -1,7 +1,7 @@
 //! Images in data space as files: a grid, tensors, JSON lines, or one picture each.
 
 use std::fs;
-use std::path::{Path, is_separator};
+use std::path::{Path, PathBuf, is_separator};
 
 use pushforward::aef::ImageShape;
 use pushforward::data::images::continuous::quantize;
@@ -80,9 +80,8 @@ impl<'a> Target<'a> {
             return Err(Failure::request(format!("{} names no format that this command writes", path.display()))
                 .hint(format!("use {}", list.join(", "))));
         };
-        if format == Format::Folder && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Failure::request(format!("the folder {} is not empty", path.display()))
-                .hint("name another one: pictures of several requests are not mixed"));
+        if format == Format::Folder {
+            check_empty(path)?;
         }
         Ok(Self { path, format })
     }
@@ -99,6 +98,20 @@ impl<'a> Target<'a> {
         let path = self.path.display().to_string();
         if printer.json { printer.note(&path) } else { printer.result(&path) }
     }
+}
+
+/// Whether an output is a folder: it ends in a separator or is one.
+pub(crate) fn is_folder(path: &Path) -> bool {
+    Format::Folder.matches(path)
+}
+
+/// Refuses a folder that has something in it.
+pub(crate) fn check_empty(path: &Path) -> Result<(), Failure> {
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::request(format!("the folder {} is not empty", path.display()))
+            .hint("name another one: pictures of several requests are not mixed"));
+    }
+    Ok(())
 }
 
 /// Images with their names.
@@ -133,11 +146,19 @@ impl Images<'_> {
                 Ok(())
             }
             Format::Folder => {
-                self.fill(target.path).or_run()?;
+                fill_folder(target.path, self.pictures()).or_run()?;
                 target.print_path(printer);
                 Ok(())
             }
         }
+    }
+
+    fn pictures(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        image_tiles(self.pixels, self.shape).into_iter().zip(self.names).enumerate().map(|(index, (tile, name))| {
+            // Names may come from a file: only the last part of a path is used, and the number makes names unique.
+            let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+            (format!("{index:05}-{stem}.png"), single(tile))
+        })
     }
 
     fn jsonl(&self) -> String {
@@ -149,32 +170,36 @@ impl Images<'_> {
         };
         self.pixels.chunks(self.shape.numel()).zip(self.names).map(line).collect()
     }
+}
 
-    /// Creates and fills the folder, atomically.
-    fn fill(&self, path: &Path) -> Result<(), FilesError> {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(FilesError::io("create the folder", parent))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".partial-");
-        // A temporary folder is private: request the permissions of an ordinary one, which the umask narrows.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let folder = builder.tempdir_in(parent).map_err(FilesError::io("create a folder in", parent))?;
-        for (index, (tile, name)) in image_tiles(self.pixels, self.shape).into_iter().zip(self.names).enumerate() {
-            // Names may come from a file: only the last part of a path is used, and the number makes names unique.
-            let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
-            let file = folder.path().join(format!("{index:05}-{stem}.png"));
-            let bytes = Grid { tiles: vec![tile], columns: 1, scale: 1, gap: 0 }.png();
-            fs::write(&file, bytes).map_err(FilesError::io("write", &file))?;
-        }
-        if path.is_dir() {
-            fs::remove_dir(path).map_err(FilesError::io("replace", path))?;
-        }
-        fs::rename(folder.path(), path).map_err(FilesError::io("write", path))?;
-        // The folder has been renamed: there is no temporary folder left to remove.
-        let _ = folder.keep();
-        Ok(())
+/// Creates and fills a folder with files by name, atomically.
+pub(crate) fn fill_folder(path: &Path, files: impl Iterator<Item = (String, Vec<u8>)>) -> Result<(), FilesError> {
+    // A path that ends in a separator has its own folder as its parent on some systems.
+    let path = &path.components().collect::<PathBuf>();
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(FilesError::io("create the folder", parent))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    // A temporary folder is private: request the permissions of an ordinary one, which the umask narrows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let folder = builder.tempdir_in(parent).map_err(FilesError::io("create a folder in", parent))?;
+    for (name, bytes) in files {
+        let file = folder.path().join(name);
+        fs::write(&file, bytes).map_err(FilesError::io("write", &file))?;
     }
+    if path.is_dir() {
+        fs::remove_dir(path).map_err(FilesError::io("replace", path))?;
+    }
+    fs::rename(folder.path(), path).map_err(FilesError::io("write", path))?;
+    // The folder has been renamed: there is no temporary folder left to remove.
+    let _ = folder.keep();
+    Ok(())
+}
+
+/// A picture of one image.
+pub(crate) fn single(tile: Tile) -> Vec<u8> {
+    Grid { tiles: vec![tile], columns: 1, scale: 1, gap: 0 }.png()
 }
 
 /// Rows of images to compare, filled batch by batch up to what their target needs.

@@ -8,13 +8,16 @@ mod commands;
 mod conditions;
 mod constraints;
 mod download;
+mod escapes;
 mod exit;
 mod fetch;
 mod files;
 mod image_files;
 mod interrupt;
+mod item_files;
 mod letters;
 mod lock;
+mod memory;
 mod molecule_files;
 mod molecule_pictures;
 mod output;
@@ -32,6 +35,7 @@ mod sources;
 mod tensorboard;
 #[cfg(test)]
 mod test_server;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,9 +46,9 @@ use crate::exit::Failure;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
-    process::prepare();
     panics::hide_caught();
     let cli = Cli::parse();
+    process::prepare(cli.threads());
     let printer = Printer { quiet: cli.quiet, json: cli.json() };
     let code = match run(&cli, printer) {
         Ok(()) => ExitCode::SUCCESS,

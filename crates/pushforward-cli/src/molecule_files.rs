@@ -60,10 +60,11 @@ impl CheckedMolecules {
         valid.map(|(i, smiles)| format!("{smiles} sample-{i:05}\n")).collect()
     }
 
-    /// A table of all items: verdict, canonical SMILES (of the largest fragment if there are several), properties,
+    /// A table of all items, with their labels if there are any: verdict, canonical SMILES (of the largest fragment if there are several), properties,
     /// and the reason if invalid.
-    pub(crate) fn csv(&self) -> String {
-        let mut out = format!("sample,verdict,smiles,{},problem\n", Properties::NAMES.join(","));
+    pub(crate) fn csv(&self, label: impl Fn(usize) -> Option<u32>) -> String {
+        let last = if label(0).is_some() { ",label" } else { "" };
+        let mut out = format!("sample,verdict,smiles,{},problem{last}\n", Properties::NAMES.join(","));
         for (i, (_, verdict)) in self.0.iter().enumerate() {
             let smiles = verdict.largest_fragment().unwrap_or_default();
             let properties = match verdict.largest_fragment().map(Perceived::of) {
@@ -75,10 +76,19 @@ impl CheckedMolecules {
                 Verdict::Invalid(refusal) => quoted(&refusal.to_string()),
                 Verdict::Valid(_) | Verdict::Fragments(_) => String::new(),
             };
-            writeln!(out, "{i},{},{smiles},{},{problem}", word(verdict), properties.join(","))
+            let label = label(i).map_or_else(String::new, |label| format!(",{label}"));
+            writeln!(out, "{i},{},{smiles},{},{problem}{label}", word(verdict), properties.join(","))
                 .expect("a string takes every line");
         }
         out
+    }
+
+    /// The strictly valid items, each as a drawing of its own, with their numbers.
+    pub(crate) fn each_formula(&self) -> impl Iterator<Item = (usize, Formulas)> {
+        self.0.iter().enumerate().filter_map(|(i, (molecule, verdict))| {
+            let smiles = verdict.strict()?;
+            Some((i, Formulas::new(&[(draw(molecule), smiles.to_owned())])))
+        })
     }
 
     /// Drawings of the strictly valid items, up to [`MOST`]; `None` if there are none.
@@ -121,7 +131,7 @@ mod tests {
         let molecules = molecules();
         assert_eq!(molecules.smi(), "CF sample-00000\nC sample-00004\n");
         assert_eq!(molecules.summary(), "2 of 5 are valid molecules");
-        let csv = molecules.csv();
+        let csv = molecules.csv(|_| None);
         let rows: Vec<&str> = csv.lines().collect();
         assert_eq!(rows[0], "sample,verdict,smiles,weight,logp,tpsa,qed,rings,problem");
         assert!(rows[1].starts_with("0,valid,CF,34.0330,"), "{}", rows[1]);

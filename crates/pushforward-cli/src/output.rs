@@ -12,9 +12,12 @@ use pushforward::flow_map::sample::Samples;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
+use crate::escapes::escape;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
+use crate::image_files::{check_empty, fill_folder, is_folder, single};
 use crate::molecule_files::{CheckedMolecules, molecular};
+use crate::molecule_pictures::Formulas;
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
 
@@ -31,13 +34,18 @@ pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
     Some(ids.chunks(schema.sites).map(tile).collect())
 }
 
-/// Items as lines of text: the decoded symbols, canonical SMILES, or class indices with spaces.
+/// Items as lines for the screen: as [`texts`], with a sign in place of a line break.
 pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
+    texts(ids, schema).into_iter().map(|text| text.replace('\n', "\u{23ce}")).collect()
+}
+
+/// Items as text: the decoded symbols, canonical SMILES, or class indices with spaces.
+fn texts(ids: &[u32], schema: &Schema) -> Vec<String> {
     if let Some(molecules) = CheckedMolecules::new(ids, schema) {
         return molecules.lines();
     }
     let line = |item: &[u32]| match &schema.layout {
-        Layout::Text { vocabulary } => vocabulary.decode(item).replace('\n', "\u{23ce}"),
+        Layout::Text { vocabulary } => vocabulary.decode(item),
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
             item.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
         }
@@ -134,45 +142,86 @@ impl Sketch {
     }
 }
 
-/// Writes samples in the format that the file's ending names.
-pub(crate) fn save(samples: &Samples, schema: &Schema, path: &Path) -> Result<(), Failure> {
+/// Samples with the labels that they were drawn for.
+#[derive(Clone, Copy)]
+pub(crate) struct Labelled<'a> {
+    /// The samples.
+    pub(crate) samples: &'a Samples,
+    /// Labels, in turn over the items; empty for none.
+    pub(crate) labels: &'a [u32],
+    /// Index of the first item.
+    pub(crate) first: u64,
+}
+
+impl Labelled<'_> {
+    /// The label of an item; `None` without labels.
+    fn label(&self, item: usize) -> Option<u32> {
+        let index = (self.first + item as u64).checked_rem(self.labels.len() as u64)?;
+        Some(self.labels[index as usize])
+    }
+}
+
+/// Refuses an output whose format is not known or not for these items, before they are drawn.
+pub(crate) fn check_target(path: &Path, schema: &Schema) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let (molecules, images) = (molecular(schema).is_some(), matches!(schema.layout, Layout::Image { .. }));
+    if is_folder(path) {
+        if !molecules && !images {
+            return Err(Failure::request("only images and molecules are written into a folder of pictures")
+                .hint("use .txt, .jsonl, .csv or .safetensors"));
+        }
+        return check_empty(path);
+    }
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    match ending.as_str() {
+        "png" if !molecules && !images => Err(Failure::request("only images and molecules can be written as .png")
+            .hint("use .txt, .jsonl, .csv or .safetensors")),
+        "svg" | "smi" if !molecules => Err(Failure::request(format!("only molecules can be written as .{ending}"))
+            .hint("use .png, .txt, .jsonl, .csv or .safetensors")),
+        "png" | "svg" | "smi" | "txt" | "jsonl" | "csv" | "safetensors" => Ok(()),
+        _ => Err(Failure::request(format!("the ending of {} names no format", path.display())).hint(
+            "use .png, .txt, .jsonl, .csv, .safetensors, for molecules also .smi and .svg, a folder for one picture \
+             each (ends in /), or - for stdout",
+        )),
+    }
+}
+
+/// Writes samples in the format that the file's ending names; see [`check_target`].
+pub(crate) fn save(labelled: Labelled<'_>, schema: &Schema, path: &Path) -> Result<(), Failure> {
+    let samples = labelled.samples;
+    if is_folder(path) {
+        return fill_folder(path, pictures(labelled, schema)?.into_iter()).or_run();
+    }
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
     let bytes = match ending.as_str() {
-        "png" | "svg" | "smi" | "csv" if molecular(schema).is_some() => molecules(&samples.ids, schema, &ending)?,
+        "png" | "svg" | "smi" | "csv" if molecular(schema).is_some() => molecules(labelled, schema, &ending)?,
         "png" => {
-            let tiles = tiles(&samples.ids, schema).ok_or_else(|| {
-                Failure::request("only images and molecules can be written as .png")
-                    .hint("use .txt, .jsonl, .csv or .safetensors")
-            })?;
-            Grid::new(tiles).png()
+            let tiles = tiles(&samples.ids, schema);
+            Grid::new(tiles.expect("the target was checked: items are images")).png()
         }
-        "svg" | "smi" => {
-            return Err(Failure::request(format!("only molecules can be written as .{ending}"))
-                .hint("use .png, .txt, .jsonl, .csv or .safetensors"));
+        "txt" => {
+            let lines: String = texts(&samples.ids, schema).iter().map(|text| escape(text) + "\n").collect();
+            lines.into_bytes()
         }
-        "txt" => (lines(&samples.ids, schema).join("\n") + "\n").into_bytes(),
-        "jsonl" => jsonl(samples, schema).into_bytes(),
-        "csv" => csv(samples, schema).into_bytes(),
-        "safetensors" => tensors(samples)?,
-        _ => {
-            return Err(Failure::request(format!("the ending of {} names no format", path.display())).hint(
-                "use .png, .txt, .jsonl, .csv, .safetensors, for molecules also .smi and .svg, or - for stdout",
-            ));
-        }
+        "jsonl" => jsonl(labelled, schema).into_bytes(),
+        "csv" => csv(labelled, schema).into_bytes(),
+        _ => tensors(samples)?,
     };
     write_atomic(path, &bytes).or_run()
 }
 
 /// Molecules in a format that is specific to them.
-fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
-    let molecules = CheckedMolecules::new(ids, schema).expect("the schema is of molecules");
+fn molecules(labelled: Labelled<'_>, schema: &Schema, ending: &str) -> Result<Vec<u8>, Failure> {
+    let molecules = CheckedMolecules::new(&labelled.samples.ids, schema).expect("the schema is of molecules");
     let formulas = || {
         let nothing = || Failure::Run(anyhow::anyhow!("no sample is a valid molecule, so there is nothing to draw"));
         molecules.formulas().ok_or_else(nothing)
     };
     Ok(match ending {
         "smi" => molecules.smi().into_bytes(),
-        "csv" => molecules.csv().into_bytes(),
+        "csv" => molecules.csv(|item| labelled.label(item)).into_bytes(),
         "svg" => formulas()?.svg().into_bytes(),
         _ => formulas()?
             .png()
@@ -181,11 +230,13 @@ fn molecules(ids: &[u32], schema: &Schema, ending: &str) -> Result<Vec<u8>, Fail
 }
 
 /// One JSON object per line.
-pub(crate) fn jsonl(samples: &Samples, schema: &Schema) -> String {
-    let mut out = String::new();
-    for (object, nfe) in described(&samples.ids, schema).into_iter().zip(&samples.nfe) {
-        let mut object = object;
+pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> String {
+    let (mut out, samples) = (String::new(), labelled.samples);
+    for (item, (mut object, nfe)) in described(&samples.ids, schema).into_iter().zip(&samples.nfe).enumerate() {
         object["nfe"] = (*nfe).into();
+        if let Some(label) = labelled.label(item) {
+            object["label"] = label.into();
+        }
         writeln!(out, "{object}").expect("a string takes every line");
     }
     out
@@ -209,17 +260,36 @@ fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
         Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item}),
     };
-    ids.chunks(schema.sites).zip(lines(ids, schema)).map(object).collect()
+    ids.chunks(schema.sites).zip(texts(ids, schema)).map(object).collect()
 }
 
-fn csv(samples: &Samples, schema: &Schema) -> String {
-    let header: Vec<String> = (0..schema.sites).map(|i| format!("site_{i}")).collect();
+fn csv(labelled: Labelled<'_>, schema: &Schema) -> String {
+    let is_text = matches!(schema.layout, Layout::Text { .. });
+    let label = labelled.label(0).map(|_| "label".to_owned());
+    let sites = (0..schema.sites).map(|i| format!("site_{i}"));
+    let header: Vec<String> = is_text.then(|| "text".to_owned()).into_iter().chain(sites).chain(label).collect();
+    let texts = if is_text { texts(&labelled.samples.ids, schema) } else { Vec::new() };
     let mut out = header.join(",") + "\n";
-    for item in samples.items() {
-        let row: Vec<String> = item.iter().map(u32::to_string).collect();
+    for (index, item) in labelled.samples.items().enumerate() {
+        // A quoted cell may hold line breaks.
+        let text = texts.get(index).map(|text| format!("\"{}\"", text.replace('"', "\"\"")));
+        let numbers = item.iter().copied().chain(labelled.label(index)).map(|id| id.to_string());
+        let row: Vec<String> = text.into_iter().chain(numbers).collect();
         writeln!(out, "{}", row.join(",")).expect("a string takes every line");
     }
     out
+}
+
+/// One picture for every image or valid molecule, with its name.
+fn pictures(labelled: Labelled<'_>, schema: &Schema) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let (ids, first) = (&labelled.samples.ids, labelled.first);
+    let name = |item: usize| format!("sample-{:05}.png", first + item as u64);
+    if let Some(molecules) = CheckedMolecules::new(ids, schema) {
+        let one = |(item, formula): (usize, Formulas)| Some((name(item), formula.png()?));
+        return Ok(molecules.each_formula().filter_map(one).collect());
+    }
+    let tiles = tiles(ids, schema).expect("the target was checked: items are images");
+    Ok(tiles.into_iter().enumerate().map(|(item, tile)| (name(item), single(tile))).collect())
 }
 
 fn tensors(samples: &Samples) -> Result<Vec<u8>, Failure> {
@@ -236,6 +306,7 @@ fn tensors(samples: &Samples) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use pushforward::data::graph::{GraphLayout, NodeClass};
+    use pushforward::run::site_shape;
 
     use super::*;
 
@@ -248,16 +319,34 @@ mod tests {
     #[test]
     fn molecules_have_their_formats() {
         let ids = [0, 1, 2, 1, 1, 3, 0, ABSENT, ABSENT];
-        let text = |ending| String::from_utf8(molecules(&ids, &schema(), ending).unwrap()).unwrap();
+        let sample = |ids: &[u32]| {
+            let nfe = vec![1; ids.len() / 3];
+            Samples { ids: ids.to_vec(), endpoints: Vec::new(), sites: site_shape(&schema()), nfe }
+        };
+        let all = sample(&ids);
+        let labelled = Labelled { samples: &all, labels: &[], first: 0 };
+        let text = |ending| String::from_utf8(molecules(labelled, &schema(), ending).unwrap()).unwrap();
         assert_eq!(text("smi"), "C=O sample-00000\nC sample-00002\n");
         assert_eq!(text("csv").lines().count(), 4);
         assert_eq!(text("svg").matches("<title>").count(), 2);
-        assert!(molecules(&ids, &schema(), "png").unwrap().starts_with(b"\x89PNG"));
+        let third = Labelled { labels: &[7, 8], first: 1, ..labelled };
+        let labels =
+            |text: String| text.lines().map(|line| line.rsplit(',').next().unwrap().to_owned()).collect::<Vec<_>>();
+        let table = String::from_utf8(molecules(third, &schema(), "csv").unwrap()).unwrap();
+        assert_eq!(labels(table), ["label", "8", "7", "8"]);
+        assert_eq!(labels(csv(third, &schema())), ["label", "8", "7", "8"]);
+        assert!(jsonl(third, &schema()).lines().next().unwrap().contains("\"label\":8"));
+        assert!(!jsonl(labelled, &schema()).contains("label"));
+        assert_eq!(
+            pictures(third, &schema()).unwrap().iter().map(|p| p.0.as_str()).collect::<Vec<_>>(),
+            ["sample-00001.png", "sample-00003.png"]
+        );
+        assert!(molecules(labelled, &schema(), "png").unwrap().starts_with(b"\x89PNG"));
         let shown = sketch(&ids, &schema());
         assert_eq!(shown, "C=O\n(invalid: does not sanitise: O with valence 3)\nC");
         assert_eq!(Sketch::new("s", &ids, &schema()).name, "s.png");
         // Without a valid molecule, a drawing is a failed run, and a preview falls back to text.
-        let failure = molecules(&ids[3..6], &schema(), "svg").unwrap_err();
+        let failure = molecules(Labelled { samples: &sample(&ids[3..6]), ..labelled }, &schema(), "svg").unwrap_err();
         assert_eq!(failure.code(), 1);
         assert_eq!(Sketch::new("s", &ids[3..6], &schema()).name, "s.txt");
     }

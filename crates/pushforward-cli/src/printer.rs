@@ -2,9 +2,10 @@
 //!
 //! A closed pipe (`pushforward sample ... | head`) is not a failure: the program then ends quietly with code 0.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process;
 
+use pushforward::metrics::report::Report;
 use serde::Serialize;
 
 /// Settings of the output; cheap to copy.
@@ -31,6 +32,11 @@ impl Printer {
         }
     }
 
+    /// A report as a table that fits the terminal; whole where stdout is none.
+    pub(crate) fn table(&self, report: &Report) -> String {
+        report.table_within(width().unwrap_or(usize::MAX))
+    }
+
     /// Writes progress or a remark to stderr, unless quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
@@ -47,6 +53,13 @@ impl Printer {
     pub(crate) fn error(&self, text: &str) {
         say(&format!("error: {text}"));
     }
+}
+
+/// Columns of the terminal; `COLUMNS` overrides what it says of itself.
+fn width() -> Option<usize> {
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    let own = || io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    set.or_else(|| own().map(|(columns, _)| usize::from(columns.0))).filter(|&columns| columns > 0)
 }
 
 /// Writes to stderr. If that fails, nothing can be reported, so the error is ignored.

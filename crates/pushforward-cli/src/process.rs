@@ -9,10 +9,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Position of `purge_delay` in mimalloc's list of options, which its bindings leave out.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Sets up allocator and threads; call before anything else.
-pub(crate) fn prepare() {
+/// Sets up allocator and threads, so many if a number is given; call before anything is computed.
+pub(crate) fn prepare(threads: Option<usize>) {
     keep_memory();
-    work_here();
+    work_here(threads);
 }
 
 /// Keeps freed memory for the next step instead of returning it to the system; memory use stays at its peak.
@@ -24,11 +24,12 @@ fn keep_memory() {
 /// Makes this thread a worker of the thread pool. Otherwise it would sleep during parallel work and be woken at its
 /// end, which takes as long as a small operation. Not as the only worker: work handed over by another thread would wait
 /// for it.
-fn work_here() {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+fn work_here(threads: Option<usize>) {
+    let asked =
+        threads.or_else(|| std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0));
     let threads = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    if threads > 1 {
-        // If a pool exists already, it is used as it is.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
-    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let pool = if threads > 1 { pool.use_current_thread() } else { pool };
+    // If a pool exists already, it is used as it is.
+    let _ = pool.build_global();
 }

@@ -4,8 +4,10 @@ use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pushforward::train::Details;
 
 use crate::printer::Printer;
+use crate::watch::LossWatch;
 
 /// Time between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,6 +31,7 @@ pub(crate) struct TrainBar {
     plain: Interval,
     /// Step, loss and rate of the last update.
     latest: Option<(u64, f64, f64)>,
+    losses: LossWatch,
 }
 
 impl TrainBar {
@@ -39,7 +42,8 @@ impl TrainBar {
             Goal::Time(budget) => milliseconds(budget),
         };
         let bar = terminal_bar(printer, length, "{bar:30.cyan/dim} {msg}");
-        Self { goal, printer, bar, started: Instant::now(), plain: Interval::new(PLAIN_INTERVAL), latest: None }
+        let (started, plain) = (Instant::now(), Interval::new(PLAIN_INTERVAL));
+        Self { goal, printer, bar, started, plain, latest: None, losses: LossWatch::default() }
     }
 
     /// Shows the state after `step` steps: mean loss, and steps per second over the last while.
@@ -55,6 +59,13 @@ impl TrainBar {
             bar.set_message(text);
         } else if self.plain.due(Instant::now()) {
             self.printer.note(&text);
+        }
+    }
+
+    /// Takes the losses of a logged step, and warns of a jump.
+    pub(crate) fn watch(&mut self, step: u64, details: &Details) {
+        if let Some(remark) = self.losses.step(step, details) {
+            self.note(&format!("warning: {remark}"));
         }
     }
 

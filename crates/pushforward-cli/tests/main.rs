@@ -3,6 +3,7 @@
 mod aef;
 mod condition;
 mod data;
+mod limits;
 mod steer;
 
 use std::fs;

@@ -22,10 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nn", &["tensor", "dual", "node_pairs", "rng", "setting"]),
     ("bijector", &["nn", "dual", "tensor", "rng", "setting"]),
     ("chem", &[]),
-    ("data", &["chem", "hash", "node_pairs", "rng"]),
+    ("data", &["chem", "hash", "node_pairs", "rng", "setting"]),
     ("metrics", &["hash", "rng"]),
     ("train", &["params", "rng", "setting"]),
-    ("flow_map", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train"]),
+    ("flow_map", &["nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
     ("classifier", &["nn", "dual", "tensor", "rng", "setting", "train", "data"]),
     (

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ranges;
+
 /// Condition and guidance of samples, for models trained with them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConditionArgs {
@@ -15,7 +17,7 @@ pub(crate) struct ConditionArgs {
     pub(crate) prefix: Option<String>,
     /// Weight of guidance, 1 for none: above 1, samples keep closer to their label or prefix or, with --weak, away from a weaker
     /// model. It doubles the network evaluations.
-    #[arg(long, value_name = "W", default_value_t = 1.0)]
+    #[arg(long, value_name = "W", default_value_t = 1.0, value_parser = ranges::guidance)]
     pub(crate) guidance: f64,
     /// A weaker model to be guided away from, such as an early checkpoint of the same run.
     #[arg(long, value_name = "RUN|CHECKPOINT")]
@@ -30,9 +32,10 @@ impl ConditionArgs {
 }
 
 /// Constraints on samples, for any flow map.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConstraintArgs {
-    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item.
+    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item. `\n`, `\t`, `\_` and `\\` are a line break, a tab,
+    /// an underscore and a backslash.
     #[arg(long, value_name = "TEXT")]
     pub(crate) infill: Option<String>,
     /// Picture whose black and white pixels are kept; what is transparent, or grey between 64 and 191, is filled.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use pushforward::data::images::pictures::ResizeFilter;
 
-use super::{DeviceArgs, RunDataArgs};
+use super::{DeviceArgs, RunDataArgs, ranges};
 
 /// How images are read and computed.
 #[derive(Args, Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct ImageArgs {
     #[arg(long, value_name = "FILTER")]
     pub(crate) resize: Option<ResizeFilter>,
     /// Images computed together.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) batch: usize,
     /// Use the trained weights instead of their running average.
     #[arg(long)]
@@ -33,7 +33,7 @@ pub(crate) struct SourceArgs {
     #[arg(value_name = "IMAGES")]
     pub(crate) images: Option<PathBuf>,
     /// Most images to take [default: all of a file or folder, 256 of the test split].
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) items: Option<usize>,
     #[command(flatten)]
     pub(crate) how: ImageArgs,
@@ -75,7 +75,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Images computed together.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) batch: usize,
     /// Use the trained weights instead of their running average.
     #[arg(long)]
@@ -113,7 +113,7 @@ pub(crate) struct DenoiseArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Standard deviation of the noise that is added; 0 for images that have noise already.
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = ranges::not_negative)]
     pub(crate) noise: f64,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
@@ -144,7 +144,7 @@ pub(crate) struct InterpolateArgs {
     #[arg(value_name = "B")]
     pub(crate) to: String,
     /// Number of images, the two ends among them.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = ranges::from(2, ranges::STEPS))]
     pub(crate) steps: usize,
     /// Interpolate deviations too, so that the ends are the images themselves.
     #[arg(long)]

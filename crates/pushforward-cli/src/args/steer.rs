@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConditionArgs, ConstraintArgs, DeviceArgs, RunDataArgs};
+use super::{ConditionArgs, ConstraintArgs, DeviceArgs, RunDataArgs, ranges};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodName {
@@ -46,35 +46,35 @@ pub(crate) struct SteerArgs {
     /// Run folder or checkpoint.
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) model: PathBuf,
-    /// What is wanted, such as '2*qed - 0.5*window(logp, 1..3)'.
-    #[arg(long, value_name = "SPEC", required_unless_present = "program")]
+    /// What is wanted, such as '2*qed - 0.5*window(logp, 1..3)'; not needed where a constraint is given.
+    #[arg(long, value_name = "SPEC", required_unless_present_any = ["program", "infill", "mask", "fix", "forbid", "require"])]
     pub(crate) reward: Option<String>,
     /// A program of your own whose numbers are added to the reward.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) program: Option<String>,
     /// Seconds that the program may take for an answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = ranges::duration)]
     pub(crate) timeout: f64,
     /// Factor of the reward: the distribution of the samples is tilted by exp(strength * reward).
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = ranges::positive)]
     pub(crate) strength: f64,
     /// How the reward is reached.
     #[arg(long, value_enum, default_value_t = MethodName::Smc)]
     pub(crate) method: MethodName,
     /// Number of samples.
-    #[arg(short = 'n', long, default_value_t = 16)]
+    #[arg(short = 'n', long, default_value_t = 16, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) count: usize,
     /// Particles of a population.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) particles: usize,
     /// Samples that a population gives: more cost less and resemble each other.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) keep: usize,
     /// Steps of every particle; a step costs one network evaluation, two or three with `tilt` and, with `gradient`, one and two more for every round.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: usize,
     /// Items that --ahead draws, and --draw in the end, draw for every particle.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = ranges::count(ranges::STEPS))]
     pub(crate) draws: usize,
     /// Estimate of the value of an unfinished item in smc and tilt; soft gives tilt a gradient.
     #[arg(long, value_enum, default_value_t = AheadName::Mode)]
@@ -86,19 +86,19 @@ pub(crate) struct SteerArgs {
     #[arg(long, value_enum, default_value_t = EndsName::Mean)]
     pub(crate) ends: EndsName,
     /// Power of time by which the value of an unfinished item counts.
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = ranges::not_negative)]
     pub(crate) tempering: f64,
     /// Resample when the effective sample size falls below this share of the particles.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = ranges::share)]
     pub(crate) threshold: f64,
     /// Factor of the gradient in a step of the method gradient.
-    #[arg(long, value_name = "A", default_value_t = 1.0)]
+    #[arg(long, value_name = "A", default_value_t = 1.0, value_parser = ranges::not_negative)]
     pub(crate) step: f64,
     /// Moves along the gradient before every jump of the method gradient; with --nfe 1, a search for good noise.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = ranges::count(ranges::STEPS))]
     pub(crate) rounds: usize,
     /// How fast tilt draws noise anew.
-    #[arg(long, value_name = "RATE", default_value_t = 1.0)]
+    #[arg(long, value_name = "RATE", default_value_t = 1.0, value_parser = ranges::positive)]
     pub(crate) churn: f64,
     /// Classifier run for class(K).
     #[arg(long, value_name = "RUN|CHECKPOINT")]
@@ -110,23 +110,23 @@ pub(crate) struct SteerArgs {
     #[arg(long, value_name = "RUN|CHECKPOINT", requires = "judge")]
     pub(crate) judge_classifier: Option<PathBuf>,
     /// Report the share of samples of which the second opinion is at least this.
-    #[arg(long, value_name = "REWARD", requires = "judge")]
+    #[arg(long, value_name = "REWARD", requires = "judge", value_parser = ranges::finite)]
     pub(crate) judge_target: Option<f64>,
     #[command(flatten)]
     pub(crate) constraints: ConstraintArgs,
     #[command(flatten)]
     pub(crate) condition: ConditionArgs,
     /// Report the share of samples whose reward is at least this.
-    #[arg(long, value_name = "REWARD")]
+    #[arg(long, value_name = "REWARD", value_parser = ranges::finite)]
     pub(crate) target: Option<f64>,
     /// Divides the logits.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = ranges::temperature)]
     pub(crate) temperature: f64,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Particles computed together; does not change what a sample is.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) batch: usize,
     /// Use the trained weights instead of their running average.
     #[arg(long)]

@@ -163,6 +163,7 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
         Some(_) => {}
     }
     let mut config: DataConfig = Value::Table(settings).try_into().or_request()?;
+    config.validate().map_err(|error| error.within("data")).or_request()?;
     // What a new run would do.
     config.settle();
     Ok(Some(config))

@@ -23,9 +23,6 @@ const LEVELS: usize = 256;
 type Measure = (&'static str, Vec<f64>);
 
 pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
-    if !(args.noise.is_finite() && args.noise >= 0.0) {
-        return Err(Failure::request(format!("--noise is a standard deviation from 0 on, found {}", args.noise)));
-    }
     if args.noise == 0.0 && args.features.is_some() {
         return Err(Failure::request("--features compares with clean images, and with --noise 0 there are none"));
     }
@@ -84,7 +81,7 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
         };
         report.push(images.reference(row));
     }
-    printer.report(&report, || report.table());
+    printer.report(&report, || printer.table(&report));
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! `pushforward eval`
 
+use pushforward::data::DataConfig;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
-use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
+use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap, image_shape};
 
 use super::{
     eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
@@ -19,6 +20,11 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     let path = args.features.as_ref().or(loaded.run.eval.features.as_ref());
     let features = features(path, &loaded.run.data, &super::open_device(&args.device)?)?;
+    if features.is_none() && classifiable(&loaded) {
+        printer.note(
+            "no Fr\u{e9}chet distance without a classifier of these images (--features); `pushforward presets` has some",
+        );
+    }
     let report = if matches!(loaded.model, Model::Aef(_)) {
         images(args, &loaded.aef("be evaluated on images").or_request()?, features.as_ref(), printer)?
     } else {
@@ -27,8 +33,15 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         write_atomic(path, report.to_json().as_bytes()).or_run()?;
     }
-    printer.report(&report, || report.table());
+    printer.report(&report, || printer.table(&report));
     Ok(())
+}
+
+/// Whether a classifier could describe samples of the model: those of grey images whose set has no checks of its own.
+fn classifiable(loaded: &Loaded) -> bool {
+    let own = matches!(loaded.run.data, DataConfig::Glyphs(_)) && matches!(loaded.model, Model::FlowMap(_));
+    let grey = image_shape(&loaded.run.schema).is_ok_and(|shape| shape.channels == 1);
+    grey && !own
 }
 
 fn images(
@@ -49,10 +62,10 @@ fn images(
         ("what samples are told", !args.condition.is_empty()),
     ];
     refuse(&options, "flow maps", loaded)?;
-    let mut request = image_eval_request(&loaded.run.eval, args.sampler.seed, args.sampler.batch.max(1));
+    let mut request = image_eval_request(&loaded.run.eval, args.sampler.seed, args.sampler.batch);
     request.samples = args.count.unwrap_or(request.samples);
     request.images = args.images.unwrap_or(request.images);
-    request.draws = args.draws.unwrap_or(request.draws).max(1);
+    request.draws = args.draws.unwrap_or(request.draws);
     let splits = load_images(&loaded.run, &args.data, printer)?;
     measure_images(loaded, &splits, features, &request, printer)
 }
@@ -66,9 +79,9 @@ fn items(
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let sample = SampleRequest {
-        sampler: sampler(&args.sampler)?,
+        sampler: sampler(&args.sampler),
         temperature: args.sampler.temperature.unwrap_or(1.0),
-        batch: args.sampler.batch.max(1),
+        batch: args.sampler.batch,
         diagonal_noise: args.sampler.diagonal_noise,
         labels: args.condition.labels.clone(),
         prefix,

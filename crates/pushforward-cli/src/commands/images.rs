@@ -65,9 +65,6 @@ impl Images {
         wanted: &Wanted<'_>,
         printer: Printer,
     ) -> Result<Self, Failure> {
-        if wanted.items == Some(0) {
-            return Err(Failure::request("-n is at least 1"));
-        }
         let size = [shape.channels, shape.height, shape.width];
         let most = wanted.items.unwrap_or(usize::MAX);
         let Some(path) = wanted.path else {
@@ -173,9 +170,6 @@ pub(super) fn in_batches(
     printer: Printer,
     mut work: impl FnMut(Range<usize>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    if batch == 0 {
-        return Err(Failure::request("--batch is at least 1"));
-    }
     let mut bar = StageBar::new(printer);
     for start in (0..count).step_by(batch) {
         let end = count.min(start + batch);

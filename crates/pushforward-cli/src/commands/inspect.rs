@@ -1,7 +1,8 @@
 //! `pushforward inspect`
 
 use pushforward::aef::config::Variant;
-use pushforward::run::{ModelConfig, Recipe, SCHEMA_KEY, checkpoint_file, image_shape};
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::run::{LoadError, ModelConfig, Recipe, RecipeError, SCHEMA_KEY, Stored, checkpoint_file, image_shape};
 use pushforward::train::checkpoint::Checkpoint;
 
 use crate::args::InspectArgs;
@@ -11,18 +12,26 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     let path = checkpoint_file(&args.model);
     let file = Checkpoint::load(&path).or_request()?;
+    let stored = match Stored::<NetworkConfig>::of(&file, &path) {
+        // A recipe of another version is shown as it is.
+        Ok(stored) => Some(stored),
+        Err(LoadError::Recipe { source: RecipeError::Parse { .. }, .. }) => None,
+        Err(error) => return Err(Failure::Request(error.into())),
+    };
     let shapes: Vec<(&String, Vec<usize>)> =
         file.ema.iter().map(|(name, data)| (name, data.shape().to_vec())).collect();
     let count = |shape: &Vec<usize>| shape.iter().product::<usize>();
     let parameters: usize = shapes.iter().map(|(_, shape)| count(shape)).sum();
     let about = about(&file);
+    let labels = stored.and_then(|stored| Some(numbered(&stored.recipe.data.label_names(stored.labels?))));
     let value = serde_json::json!({
-        "path": path,
+        "path": path.display().to_string(),
         "about": about,
         "format": file.format,
         "step": file.step,
         "parameters": parameters,
         "provenance": file.provenance,
+        "label_names": labels,
         "recipe": file.recipe,
         "tensors": shapes.iter().map(|(name, shape)| serde_json::json!({"name": name, "shape": shape})).collect::<Vec<_>>(),
     });
@@ -33,6 +42,9 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
             file.step,
             file.format
         );
+        if let Some(names) = &labels {
+            text += &format!("label names: {}\n", names.join(", "));
+        }
         for (key, value) in &file.provenance {
             // The schema is long and meant for programs.
             let short: String = value.chars().take(100).collect();
@@ -47,6 +59,15 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
         text.trim_end().to_owned()
     });
     Ok(())
+}
+
+/// Names with their numbers, which requests name.
+fn numbered(names: &[String]) -> Vec<String> {
+    let one = |(number, name): (usize, &String)| match *name == number.to_string() {
+        true => name.clone(),
+        false => format!("{number} {name}"),
+    };
+    names.iter().enumerate().map(one).collect()
 }
 
 /// The model in one line.

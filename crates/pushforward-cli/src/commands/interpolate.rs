@@ -13,9 +13,6 @@ use crate::image_files::{self, IMAGES, Target};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failure> {
-    if args.steps < 2 {
-        return Err(Failure::request(format!("--steps is at least 2, for the two ends, found {}", args.steps)));
-    }
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
     let loaded = load_model(&args.model, args.images.raw, &args.images.device)?
         .aef("interpolate between images")

@@ -18,7 +18,8 @@ pub(crate) mod train;
 use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
-use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
+use pushforward::data::{ContinuousSplits, DataConfig, Splits};
+use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
 use pushforward::metrics::report::Report;
@@ -33,6 +34,7 @@ use pushforward::run::{
 use crate::args::{DeviceArgs, RunDataArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
+use crate::memory::check_samples;
 use crate::printer::Printer;
 
 /// Opens the device of a request and sets the precision of all following computations.
@@ -105,16 +107,15 @@ fn refuse<M>(given: &[(&str, bool)], theirs: &str, loaded: &Loaded<M>) -> Result
 }
 
 /// The sampler of a request.
-fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
+fn sampler(args: &SamplerArgs) -> Sampler {
     let tolerance = args.tolerance.unwrap_or(1e-3);
-    Ok(match args.sampler.unwrap_or(SamplerName::Map) {
+    match args.sampler.unwrap_or(SamplerName::Map) {
         SamplerName::Map => Sampler::Map,
         SamplerName::Euler => Sampler::Euler,
         SamplerName::Heun => Sampler::Heun,
         SamplerName::Renoise => Sampler::Renoise,
-        SamplerName::Dopri5 if tolerance > 0.0 => Sampler::Dopri5 { tolerance },
-        SamplerName::Dopri5 => return Err(Failure::request(format!("--tolerance is positive, found {tolerance}"))),
-    })
+        SamplerName::Dopri5 => Sampler::Dopri5 { tolerance },
+    }
 }
 
 /// Default request of samples.
@@ -154,10 +155,8 @@ fn measure(
     request: &EvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
-    let images = matches!(splits.schema().layout, Layout::Image { .. });
-    if images && features.is_none() && !matches!(loaded.run.data, DataConfig::Glyphs(_)) {
-        printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance and no class balance; train one (see `pushforward presets`) and pass --features");
-    }
+    let points = loaded.model.net.factored().is_none();
+    check_samples(request.sample.count, request.sample.batch, points, splits.schema())?;
     if loaded.run.data.is_molecules() && features.is_none() {
         printer.note("no Fr\u{e9}chet ChemNet distance without ChemNet's weights; `pushforward eval --help` says where they come from (--features)");
     }
@@ -170,7 +169,9 @@ fn measure(
     let result = metrics_for(&loaded.run.data, splits, features, order, &mut progress)
         .and_then(|metrics| evaluate(loaded, splits, metrics.as_ref(), request, &mut progress));
     bar.finish();
-    result.map_err(eval_failure)
+    let report = result.map_err(eval_failure)?;
+    report.remarks.iter().for_each(|remark| printer.warn(remark));
+    Ok(report)
 }
 
 fn eval_failure(error: EvalError) -> Failure {
@@ -193,9 +194,7 @@ fn measure_images(
     request: &ImageEvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
-    if features.is_none() {
-        printer.warn("no classifier is given, so there is no Fr\u{e9}chet distance; train one (see `pushforward presets`) and pass --features");
-    }
+    check_samples(request.samples, request.batch, false, &loaded.run.schema)?;
     let mut bar = crate::progress::StageBar::new(printer);
     let result = evaluate_images(loaded, splits, features, request, &mut |stage, done, total| {
         bar.update(stage, done, total);

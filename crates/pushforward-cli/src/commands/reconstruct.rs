@@ -32,6 +32,6 @@ pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failur
     let mut report = Report::new(loaded.run.identity());
     report.push(images.reference(Row::estimate("reconstruction_mse", "squared", interval::mean(&errors))));
     rows.put(printer)?;
-    printer.report(&report, || report.table());
+    printer.report(&report, || printer.table(&report));
     Ok(())
 }

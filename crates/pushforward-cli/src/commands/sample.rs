@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
+use pushforward::data::{Layout, Schema};
+use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
@@ -14,15 +16,13 @@ use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
+use crate::memory::check_samples;
 use crate::molecule_files::CheckedMolecules;
-use crate::output;
+use crate::output::{self, Labelled};
 use crate::printer::Printer;
 use crate::progress::StageBar;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
-    if args.count == 0 || args.sampler.batch == 0 {
-        return Err(Failure::request("-n and --batch are at least 1"));
-    }
     let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
     if matches!(loaded.model, Model::Aef(_)) {
         images(args, &loaded.aef("draw images").or_request()?, printer)
@@ -55,6 +55,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         seed,
         batch,
     };
+    check_samples(args.count, batch, false, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
     let pixels = loaded.model.draw(&request, &mut |done| {
         bar.update("images", done, args.count);
@@ -73,10 +74,28 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
     Ok(())
 }
 
+/// Numbers of nodes of the samples: with --nodes, all graphs have that size.
+fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Result<Vec<u64>, Failure> {
+    let Some(n) = nodes else { return Ok(constraints.sizes.clone()) };
+    let Layout::Graph(graph) = &schema.layout else {
+        return Err(Failure::request("--nodes is for models of graphs").hint("leave it out"));
+    };
+    if n > graph.nodes {
+        return Err(Failure::request(format!("the graphs of this model have at most {} nodes", graph.nodes)));
+    }
+    if n < constraints.nodes {
+        let needed = constraints.nodes;
+        return Err(Failure::request(format!("--nodes {n} has no room for the {needed} nodes that are constrained"))
+            .hint(format!("give --nodes {needed} or more")));
+    }
+    Ok((0..=n).map(|i| u64::from(i == n)).collect())
+}
+
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
-    let method = sampler(&args.sampler)?;
+    args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
+    let method = sampler(&args.sampler);
     let grid = match &args.grid {
         Some(times) => TimeGrid::new(times.clone()),
         None => method.grid(args.nfe.unwrap_or(1)),
@@ -84,6 +103,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let grid = grid.map_err(Failure::request)?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -101,10 +121,12 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
             .as_ref()
             .is_some_and(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))),
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
-        // With --nodes, all graphs have that size.
-        sizes: args.nodes.map_or(constraints.sizes, |n| (0..=n).map(|i| u64::from(i == n)).collect()),
+        sizes,
         diagonal_noise: args.sampler.diagonal_noise,
     };
+    let points = request.endpoints || loaded.model.net.factored().is_none();
+    let together = if request.endpoints { args.count } else { args.sampler.batch };
+    check_samples(args.count, together, points, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
     let samples = loaded.model.sample(&request, &mut |done| {
         bar.update("samples", done, args.count);
@@ -115,10 +137,11 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     if samples.nfe.len() < args.count {
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
     }
+    let labelled = Labelled { samples: &samples, labels: &request.labels, first: request.first };
     match &args.out {
-        Some(path) if path == Path::new("-") => printer.result(output::jsonl(&samples, &loaded.run.schema).trim_end()),
+        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, &loaded.run.schema).trim_end()),
         Some(path) => {
-            output::save(&samples, &loaded.run.schema, path)?;
+            output::save(labelled, &loaded.run.schema, path)?;
             printer.result(&path.display().to_string());
         }
         None => printer.result(&output::sketch(&samples.ids, &loaded.run.schema)),

@@ -1,13 +1,10 @@
 //! `pushforward score`
 
-use std::path::Path;
-
 use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
-use pushforward::data::images::idx::Idx;
-use pushforward::data::{Layout, Schema, read_text};
-use pushforward::flow_map::likelihood::BoundRequest;
+use pushforward::data::Layout;
+use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
 
@@ -16,6 +13,7 @@ use super::{load_data, load_model, refuse};
 use crate::args::{EstimatorName, ScoreArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{Format, Target};
+use crate::item_files;
 use crate::output;
 use crate::printer::Printer;
 
@@ -29,20 +27,19 @@ struct Scores {
     names: Vec<String>,
     /// `-log p`, or a bound of it.
     nats: Vec<f64>,
-    /// Standard errors of an estimate.
-    errors: Option<Vec<f64>>,
+    /// Standard errors of an estimate; `None` where the draws do not tell it.
+    errors: Option<Vec<Option<f64>>>,
     estimator: String,
     /// Description of the numbers for the user.
     meaning: String,
     unit: &'static str,
-    /// Converts nats to the unit.
-    convert: Box<dyn Fn(f64) -> f64>,
+    /// Number of dimensions or characters of every item.
+    sizes: Vec<usize>,
+    /// Converts nats of a number of dimensions or characters to the unit.
+    convert: fn(f64, usize) -> f64,
 }
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
-    if args.items == Some(0) || args.draws == Some(0) {
-        return Err(Failure::request("--items and --draws are at least 1"));
-    }
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device)?;
     let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
@@ -73,7 +70,9 @@ fn report(
         target.write(lines.as_bytes(), printer)?;
     }
     let mean = interval::mean(&scores.nats);
-    let value = mean.map(|v| (scores.convert)(v));
+    // The rate of all items together: of texts that differ in length, longer ones count more.
+    let sizes: Vec<f64> = scores.sizes.iter().map(|&size| size as f64).collect();
+    let value = interval::ratio_of_sums(&scores.nats, &sizes).map(|rate| (scores.convert)(rate, 1));
     let unit = scores.unit;
     let report = serde_json::json!({
         "model": run.identity(),
@@ -83,29 +82,52 @@ fn report(
         "mean": {"nats": mean.value, "nats_ci95": mean.ci95, "value": value.value, "ci95": value.ci95, "unit": unit},
         "items": items,
     });
+    let unknown = (0..scores.nats.len()).filter(|&i| scores.errors.is_some() && scores.error(i).is_none()).count();
+    if unknown > 0 {
+        printer.warn(&format!(
+            "{unknown} of {} items have no standard error, because one draw outweighs all others: take more --draws",
+            scores.nats.len()
+        ));
+    }
     printer.report(&report, || {
         let mut text = String::new();
         for &i in &order {
             let nats = scores.nats[i];
-            let error = scores.errors.as_ref().map_or(String::new(), |errors| format!(" +- {:<8.3}", errors[i]));
-            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", (scores.convert)(nats), scores.names[i]);
+            let error = match (&scores.errors, scores.error(i)) {
+                (None, _) => String::new(),
+                (Some(_), Some(error)) => format!(" +- {error:<8.3}"),
+                (Some(_), None) => format!(" +- {:<8}", "-"),
+            };
+            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", scores.value(i), scores.names[i]);
         }
-        let [low, high] = value.ci95.unwrap_or([f64::NAN; 2]);
+        let interval = value.ci95.filter(|ends| ends.iter().all(|end| end.is_finite()));
+        let interval = interval.map_or("-".to_owned(), |[low, high]| format!("[{low:.4}, {high:.4}]"));
         let (meaning, n) = (&scores.meaning, scores.nats.len());
-        text + &format!(
-            "mean over {n} items: {:.4} nats, {:.4} {unit} [{low:.4}, {high:.4}]: {meaning}",
-            mean.value, value.value
-        )
+        text + &format!("mean over {n} items: {:.4} nats, {:.4} {unit} {interval}: {meaning}", mean.value, value.value)
     });
     Ok(())
 }
 
+/// Standard errors of importance-sampled densities from here on are saturated: where one draw outweighs all others, the estimate of the error is 1
+/// whatever the error is.
+const SATURATED: f64 = 0.99;
+
 impl Scores {
+    /// An item's number in the unit of the scores.
+    fn value(&self, i: usize) -> f64 {
+        (self.convert)(self.nats[i], self.sizes[i])
+    }
+
+    /// The standard error of an item; `None` if the draws do not tell it.
+    fn error(&self, i: usize) -> Option<f64> {
+        self.errors.as_ref().and_then(|errors| errors[i])
+    }
+
     fn item(&self, i: usize) -> serde_json::Value {
         let nats = self.nats[i];
-        let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": (self.convert)(nats)});
-        if let Some(errors) = &self.errors {
-            item["standard_error"] = errors[i].into();
+        let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": self.value(i)});
+        if self.errors.is_some() {
+            item["standard_error"] = self.error(i).into();
         }
         item
     }
@@ -125,10 +147,10 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
         let first = range.start as u64;
         let found = loaded.model.log_densities(&pixels(&images.set, range), first, &request).or_request()?;
         nats.extend(found.values.iter().map(|v| -v));
-        errors.extend(found.errors);
+        errors.extend(found.errors.into_iter().map(|error| Some(error).filter(|error| *error < SATURATED)));
         Ok(())
     })?;
-    let n = shape.numel();
+    let (n, count) = (shape.numel(), images.len());
     Ok(Scores {
         names: images.names,
         nats,
@@ -136,7 +158,8 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
         meaning: format!("-log p of uniformly dequantised images, {how}"),
         estimator,
         unit: "bits/dim",
-        convert: Box::new(move |nats| bits_per_dim::bits_per_dim_dequantised(nats, n, LEVELS)),
+        sizes: vec![n; count],
+        convert: |nats, n| bits_per_dim::bits_per_dim_dequantised(nats, n, LEVELS),
     })
 }
 
@@ -146,7 +169,7 @@ fn estimator(
     loaded: &Loaded<TrainedAef>,
     net: &AefModel,
 ) -> Result<(MarginalRequest, String, String), Failure> {
-    let draws = args.draws.unwrap_or(loaded.run.eval.draws).max(1);
+    let draws = args.draws.unwrap_or(loaded.run.eval.draws);
     let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
     let given = [
         ("--estimator", args.estimator.is_some()),
@@ -167,9 +190,6 @@ fn estimator(
             .hint("use --estimator recognition, which a VAE was published with"));
     }
     if name != EstimatorName::GaussNewton {
-        if args.noise_scale.is_some_and(|s| !(s.is_finite() && s > 0.0)) {
-            return Err(Failure::request("--noise-scale is positive"));
-        }
         if args.noise_scale.is_none() && model.noise() == 0.0 {
             return Err(Failure::request("a model without noise recognises a single latent: give --noise-scale")
                 .hint("published for 28 x 28 images, latent 2 to 32: 2, 0.1, 0.01, 0.005, 0.0005"));
@@ -186,6 +206,43 @@ fn estimator(
     Ok((request, format!("importance-{draws}-{label}"), how))
 }
 
+/// Fewest and most draws of an item that are chosen without --draws.
+const DRAWS: [usize; 2] = [32, 512];
+/// Items that tell how many draws are needed.
+const PILOT: usize = 16;
+/// Largest standard error of an item, relative to the deviation between items, that is aimed at.
+const DECIDED: f64 = 0.25;
+
+/// The request of the bound. The number of draws is the same for all items: a number that followed the errors of each
+/// would make the mean too low, because an item whose rare large terms were not drawn seems certain.
+fn bound_request(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, ids: &[u32]) -> Result<BoundRequest, Failure> {
+    let [fewest, most] = DRAWS;
+    let draws = args.draws.unwrap_or(fewest);
+    let request = BoundRequest { draws, seed: args.seed, noise: ItemNoise::Content, ..BoundRequest::default() };
+    let sites = loaded.run.schema.sites;
+    let pilot = &ids[..ids.len().min(PILOT * sites)];
+    if args.draws.is_some() || pilot.len() < 2 * sites {
+        return Ok(request);
+    }
+    let found = loaded.model.bound(pilot, 0, &request).or_request()?;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (variance, centre) = (mean(&found.errors.iter().map(|e| e * e).collect::<Vec<_>>()), mean(&found.values));
+    let between = mean(&found.values.iter().map(|v| (v - centre).powi(2)).collect::<Vec<_>>()) - variance;
+    // The variance of an estimate falls with the number of draws.
+    let factor = if between > 0.0 { variance / (DECIDED * DECIDED * between) } else { f64::INFINITY };
+    let wanted = (draws as f64 * factor).min(most as f64) as usize;
+    Ok(BoundRequest { draws: wanted.next_power_of_two().clamp(fewest, most), ..request })
+}
+
+/// Share of neighbours in the order of the values that differ by less than the standard error of their difference.
+fn undecided(values: &[f64], errors: &[f64]) -> f64 {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    let close =
+        order.windows(2).filter(|pair| values[pair[0]] - values[pair[1]] < errors[pair[0]].hypot(errors[pair[1]]));
+    close.count() as f64 / (values.len().max(2) - 1) as f64
+}
+
 fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -> Result<Scores, Failure> {
     let given = [
         ("--estimator", args.estimator.is_some()),
@@ -195,23 +252,35 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     refuse(&given, "autoencoders", loaded)?;
     let schema = &loaded.run.schema;
     let ids = match &args.file {
-        Some(path) => read(path, schema, args.items.unwrap_or(usize::MAX))?,
+        Some(path) => item_files::read(path, schema, args.items.unwrap_or(usize::MAX))?,
         None => {
             let splits = load_data(&loaded.run, &args.data, printer)?;
             items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
         }
     };
-    let draws = args.draws.unwrap_or(32);
-    let request = BoundRequest { draws, seed: args.seed, batch: 256 };
-    let (mut nats, sites) = (Vec::new(), schema.sites);
+    let request = bound_request(args, loaded, &ids)?;
+    let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
     in_batches(ids.len() / sites, BATCH, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
-        nats.extend(loaded.model.bound(part, range.start as u64, &request).or_request()?);
+        let found = loaded.model.bound(part, range.start as u64, &request).or_request()?;
+        nats.extend(found.values);
+        errors.extend(found.errors);
         Ok(())
     })?;
-    let (unit, per_site): (_, fn(f64, usize) -> f64) = match schema.layout {
-        Layout::Text { .. } => ("bits/char", bits_per_dim::bits_per_character),
-        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => ("bits/dim", bits_per_dim::bits_per_dim),
+    let undecided = undecided(&nats, &errors);
+    if args.sort && undecided > 0.1 {
+        printer.warn(&format!(
+            "{:.0} % of neighbours in this order differ by less than the standard error of their difference: raise \
+             --draws (now {}) for an order that does not depend on the seed",
+            100.0 * undecided,
+            request.draws
+        ));
+    }
+    let (unit, sizes) = match &schema.layout {
+        Layout::Text { vocabulary } => {
+            ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
+        }
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => ("bits/dim", vec![sites; nats.len()]),
     };
     let names = match schema.layout {
         Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
@@ -220,55 +289,11 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     Ok(Scores {
         names,
         nats,
-        errors: None,
-        estimator: format!("importance-r-{draws}"),
+        errors: Some(errors.into_iter().map(|error| Some(error).filter(|error| error.is_finite())).collect()),
+        estimator: format!("importance-r-{}", request.draws),
         meaning: "upper bound of -log p".into(),
         unit,
-        convert: Box::new(move |nats| per_site(nats, sites)),
+        sizes,
+        convert: bits_per_dim::bits_per_dim,
     })
-}
-
-/// Reads items from a file of the user.
-fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>, Failure> {
-    match &schema.layout {
-        Layout::Text { vocabulary } => {
-            let text = read_text(path).or_request()?;
-            let mut ids = Vec::new();
-            for (number, line) in text.lines().filter(|l| !l.is_empty()).take(most).enumerate() {
-                let item = vocabulary
-                    .encode(line)
-                    .map_err(|e| Failure::request(format!("{}, line {}: {e}", path.display(), number + 1)))?;
-                if item.len() != schema.sites {
-                    return Err(Failure::request(format!(
-                        "{}, line {}: {} symbols, the model has {}",
-                        path.display(),
-                        number + 1,
-                        item.len(),
-                        schema.sites
-                    )));
-                }
-                ids.extend(item);
-            }
-            if ids.is_empty() {
-                return Err(Failure::request(format!("{} holds no items", path.display())));
-            }
-            Ok(ids)
-        }
-        Layout::Image { height, width } => {
-            let file = Idx::read(path).or_request()?;
-            let found = file.dims.get(1..).unwrap_or_default();
-            if found != [*height, *width] {
-                return Err(Failure::request(format!(
-                    "{} holds images of shape {found:?}, the model has {height} x {width}",
-                    path.display()
-                )));
-            }
-            let levels = schema.classes as u32;
-            let pixels = file.data.iter().take(most.saturating_mul(height * width));
-            Ok(pixels.map(|&v| (u32::from(v) * levels / 256).min(levels - 1)).collect())
-        }
-        Layout::Table | Layout::Graph(_) => {
-            Err(Failure::request("items of a table or graph are scored from the test split: leave DATA out"))
-        }
-    }
 }

@@ -24,7 +24,8 @@ use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::interrupt::interrupted;
-use crate::output::{self, Sketch};
+use crate::memory::check_samples;
+use crate::output::{self, Labelled, Sketch};
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::progress::StageBar;
@@ -66,13 +67,8 @@ impl Reward for Total<'_> {
 }
 
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
-    if [args.strength, args.timeout].iter().any(|v| !v.is_finite() || *v <= 0.0) {
-        return Err(Failure::request("--strength and --timeout are positive numbers"));
-    }
-    if args.nfe == 0 || args.batch == 0 {
-        return Err(Failure::request("--nfe and --batch are at least 1"));
-    }
     let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
+    args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
     let (loaded, prefix) = conditioned(&args.condition, loaded)?;
     let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
     let second_classifier =
@@ -93,6 +89,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let second_context = Context { classifier: second_classifier.as_ref().or(classifier.as_ref()), ..context };
     let second_reward = args.judge.as_deref().map(|text| Spec::new(text, second_context)).transpose().or_request()?;
     let request = request(args, Constraints::of(&args.constraints, &loaded.run.schema)?, prefix);
+    // Every population is drawn whole; its particles are computed `--batch` at a time.
+    let together = args.batch.max(args.particles);
+    check_samples(args.count.max(together), together, true, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
     let plain =
         SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };
@@ -199,7 +198,7 @@ impl Outcome<'_> {
     fn print(&self, total: &Total<'_>, printer: Printer) -> Result<(), Failure> {
         let (args, schema) = (self.args, &self.loaded.run.schema);
         if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
-            output::save(&self.steered.samples, schema, path)?;
+            output::save(self.labelled(), schema, path)?;
             printer.note(&format!("samples: {}", path.display()));
         }
         if let Some(folder) = &args.pictures {
@@ -219,7 +218,7 @@ impl Outcome<'_> {
         }
         let report = self.report();
         if args.out.as_deref() == Some(Path::new("-")) {
-            printer.result(output::jsonl(&self.steered.samples, schema).trim_end());
+            printer.result(output::jsonl(self.labelled(), schema).trim_end());
             return Ok(());
         }
         printer.report(&self.json(&report, unanswered), || {
@@ -229,10 +228,14 @@ impl Outcome<'_> {
                 "before\n{}\n\nafter\n{}\n\n{bars}\n\n{}",
                 sketches[0].trim_end(),
                 sketches[1].trim_end(),
-                report.table()
+                printer.table(&report)
             )
         });
         Ok(())
+    }
+
+    fn labelled(&self) -> Labelled<'_> {
+        Labelled { samples: &self.steered.samples, labels: &self.args.condition.labels, first: 0 }
     }
 
     fn pictures(&self, folder: &Path, printer: Printer) -> Result<(), Failure> {

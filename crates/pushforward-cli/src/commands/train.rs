@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pushforward::metrics::report::Report;
-use pushforward::run::evaluate::Features;
+use pushforward::run::evaluate::{Features, check_metrics};
 use pushforward::run::{
-    self, Data, Event, Loaded, Model, Preview, Recipe, TrainOptions, Trained, TrainedAef, TrainedClassifier,
-    TrainedFlowMap, checkpoint_file, preview_request,
+    self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, TrainOptions, Trained, TrainedAef,
+    TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
 };
 use pushforward::train::{EndReason, Progress};
 
@@ -27,9 +27,6 @@ use crate::resume::{announce, recipe};
 use crate::run_log::RunLog;
 
 pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
-    if args.max_minutes.is_some_and(|m| !(m.is_finite() && m > 0.0)) {
-        return Err(Failure::request("--max-minutes is positive"));
-    }
     let device = open_device(&args.device)?;
     let (recipe, resume, lock) = recipe(args)?;
     recipe.train.precision.set();
@@ -41,15 +38,22 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     if let Data::Categorical(splits) = &data {
         say_kept(splits, printer);
     }
+    if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_)) {
+        let (schema, order) = (data.schema(), recipe.eval.ngram_order);
+        check_metrics(&recipe.data, &schema, features.as_ref(), order).or_request().map_err(|e| {
+            e.hint("the evaluation after the training would fail: set eval.ngram_order or eval.features")
+        })?;
+    }
     let folder = args.resume.clone().or_else(|| args.out.clone()).unwrap_or_else(|| free_run_dir(&recipe.name));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A GPU parallelises by itself.
-    let workers = if pushforward::device::is_cpu(&device) { args.threads.unwrap_or(cores) } else { 1 };
+    let workers = if pushforward::device::is_cpu(&device) { args.device.threads.unwrap_or(cores) } else { 1 };
     let options = TrainOptions {
         device_name: args.device.device.clone(),
         folder: Some(folder.clone()),
         resume,
         max_minutes: args.max_minutes,
+        memory: crate::memory::available(),
         workers,
         ..TrainOptions::new(device)
     };
@@ -165,7 +169,9 @@ impl Run {
         match event {
             Event::Progress(Progress::Step(report)) => {
                 bar.update(report.step, report.loss, report.examples_per_second / per_step);
-                if report.details.is_some() { log.step(report) } else { Ok(()) }
+                let Some(details) = &report.details else { return Ok(()) };
+                bar.watch(report.step, details);
+                log.step(report)
             }
             Event::Progress(Progress::Validation { step, values, best }) => {
                 let list: Vec<String> = values.iter().map(|(name, v)| format!("{name} {v:.4}")).collect();
@@ -239,7 +245,7 @@ impl Run {
     fn close(&self, report: &Report, written: Vec<PathBuf>, checkpoint: &Path) -> Result<(), Failure> {
         let path = self.folder.join("report.json");
         write_atomic(&path, report.to_json().as_bytes()).or_run()?;
-        self.printer.result(report.table().trim_end());
+        self.printer.result(self.printer.table(report).trim_end());
         self.printer.result("");
         for path in written.into_iter().chain([checkpoint.to_path_buf(), path]) {
             self.printer.result(&path.display().to_string());

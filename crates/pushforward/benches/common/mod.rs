@@ -70,7 +70,7 @@ where
 
 /// Runs the benchmark according to the arguments.
 pub(crate) fn run<W: Work>(all: &[(&'static str, W)]) -> Result<(), String> {
-    process::prepare();
+    process::prepare(None);
     let (mut rounds, mut cases, mut mode, mut precision) = (10, all.to_vec(), String::new(), "high".to_owned());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {

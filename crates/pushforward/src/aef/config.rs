@@ -30,15 +30,21 @@ use super::output::{Decoder, OutputConfig};
 use super::preprocessing::Preprocessing;
 use super::{AefModel, Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
 use crate::aef::mask::{self, CoreShell};
+use crate::bijector::logit::MARGIN;
 use crate::bijector::{Flow, FlowConfig, FlowStep, Haar, LinearStart, MafConfig, Orthogonal, Transform};
 use crate::nn::linear::LinearConfig;
 use crate::rng::Stream;
-use crate::setting::SettingError;
+use crate::setting::{SettingError, positive, size};
 
 /// Added to the scales of the AEF models, as published.
 pub const AEF_EPSILON: f64 = 1e-5;
 /// Added to the scales of the VAE models, as published.
 pub const VAE_EPSILON: f64 = 1e-6;
+
+/// Largest latent.
+const MOST_LATENT: usize = 1 << 20;
+/// Most draws in the objective.
+const MOST_DRAWS: usize = 1_000_000;
 
 /// Configuration of an [`AefModel`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,20 +144,16 @@ impl AefConfig {
         self.core.validate().map_err(within("core"))?;
         self.posterior.validate().map_err(within("posterior"))?;
         self.prior.validate().map_err(within("prior"))?;
-        if self.latent == 0 {
-            return Err(SettingError::new("model.latent", "must be at least 1, found 0"));
-        }
-        if !(self.noise.is_finite() && self.noise > 0.0) {
-            return Err(SettingError::new(
-                "model.noise",
-                format!("must be positive, found {}; the limit without noise is model.variant = linear", self.noise),
-            ));
-        }
-        if self.draws == 0 {
-            return Err(SettingError::new("model.draws", "must be at least 1, found 0"));
-        }
-        if !(1e-9..0.5).contains(&self.alpha) {
-            return Err(SettingError::new("model.alpha", format!("must lie in [1e-9, 0.5), found {}", self.alpha)));
+        size("model.latent", self.latent, 1..=MOST_LATENT)?;
+        positive("model.noise", self.noise).map_err(|e| SettingError {
+            problem: format!("{}; the limit without noise is model.variant = linear", e.problem),
+            ..e
+        })?;
+        size("model.draws", self.draws, 1..=MOST_DRAWS)?;
+        // Below the margin of the logit the map is cut off at the ends, and its density is not that of the image.
+        if !(MARGIN..0.5).contains(&self.alpha) {
+            let problem = format!("must lie in [{MARGIN:e}, 0.5), found {}", self.alpha);
+            return Err(SettingError::new("model.alpha", problem));
         }
         if self.variant.is_partition() && matches!(self.output, OutputConfig::Logistics { .. }) {
             return Err(SettingError::new(

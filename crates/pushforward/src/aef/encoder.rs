@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ImageShape;
 use super::network::EncoderNet;
-use crate::setting::SettingError;
+use crate::setting::{SettingError, positive};
 
 /// Parametrisation of the encoder's scale by the network's output `a`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,10 +53,8 @@ impl ScaleConfig {
     /// Names the setting if it is out of range.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
-            Self::Bounded { limit } if !(limit.is_finite() && limit > 0.0) => {
-                Err(SettingError::new("limit", format!("must be positive, found {limit}")))
-            }
-            _ => Ok(()),
+            Self::Bounded { limit } => positive("limit", limit),
+            Self::Softplus => Ok(()),
         }
     }
 }

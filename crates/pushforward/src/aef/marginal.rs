@@ -34,6 +34,8 @@ use super::latent::{repeat_images, repeat_rows};
 use super::network::{DecoderNet, EncoderNet};
 use super::output::Output;
 use super::preprocessing::Prepared;
+use super::weights::Weights;
+pub use super::weights::log_mean;
 use super::{AefModel, LatentModel};
 use crate::bijector::Bijector;
 use crate::rng::{Purpose, Stream, stream};
@@ -79,7 +81,7 @@ impl Default for MarginalRequest {
 pub struct LogDensities {
     /// Log-density of every dequantised image in `[0, 1]^n`.
     pub values: Vec<f64>,
-    /// Standard error of every value, from the spread of its weights; 0 if exact.
+    /// Standard error of every value, from the spread of its weights; 0 if exact, NaN of a single draw.
     pub errors: Vec<f64>,
 }
 
@@ -154,7 +156,7 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
     };
     // Systematic sampling of the components: each gets its share of the draws, whatever their number.
     let offsets: Vec<f64> = noise.iter_mut().map(Stream::uniform).collect();
-    let mut weights = vec![Vec::with_capacity(request.draws); batch];
+    let mut weights: Vec<Weights> = (0..batch).map(|_| Weights::default()).collect();
     let per_pass = (request.rows / batch).clamp(1, request.draws);
     for start in (0..request.draws).step_by(per_pass) {
         let k = per_pass.min(request.draws - start);
@@ -186,19 +188,8 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
             weights[row / k].push(joint - log_q);
         }
     }
-    let (values, errors) = weights.iter().map(|w| log_mean(w, request.without_ln_k)).unzip();
+    let (values, errors) = weights.into_iter().map(|w| w.log_mean(request.without_ln_k)).unzip();
     LogDensities { values, errors }
-}
-
-/// `log 1/K sum_k e^(w_k)` and its standard error by the delta method; without the `-ln K` if `without_ln_k`.
-pub fn log_mean(log_weights: &[f64], without_ln_k: bool) -> (f64, f64) {
-    let k = log_weights.len() as f64;
-    let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = log_weights.iter().map(|w| (w - top).exp()).collect();
-    let mean = weights.iter().sum::<f64>() / k;
-    let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / (k - 1.0).max(1.0);
-    let value = top + mean.ln() + if without_ln_k { k.ln() } else { 0.0 };
-    (value, (variance / k).sqrt() / mean)
 }
 
 /// Scales of the mixture's components.

@@ -43,6 +43,7 @@
 
 pub mod baseline;
 pub mod config;
+mod count;
 pub mod encoder;
 pub mod gaussian;
 pub mod latent;
@@ -55,6 +56,7 @@ pub mod output;
 pub mod partition;
 pub mod preprocessing;
 pub mod principal;
+mod weights;
 
 pub use self::baseline::{Autoencoder, PixelFlow};
 pub use self::config::AefConfig;

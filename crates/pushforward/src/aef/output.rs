@@ -33,7 +33,7 @@ use super::ImageShape;
 use super::gaussian::{log_normal, row_sum};
 use super::network::DecoderNet;
 use super::preprocessing::Prepared;
-use crate::setting::SettingError;
+use crate::setting::{DEPTH, SettingError, not_negative, positive, size};
 use crate::tensor::vector;
 
 /// Output distribution, and parametrisation of its scale.
@@ -96,14 +96,9 @@ impl OutputConfig {
     /// Names the setting that is out of range.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
-            Self::Fixed { scale } if !(scale.is_finite() && scale > 0.0) => {
-                Err(SettingError::new("scale", format!("must be positive, found {scale}")))
-            }
-            Self::Independent { floor } | Self::Dependent { floor } if !(floor.is_finite() && floor >= 0.0) => {
-                Err(SettingError::new("floor", format!("must not be negative, found {floor}")))
-            }
-            Self::Logistics { components: 0 } => Err(SettingError::new("components", "must be at least 1, found 0")),
-            _ => Ok(()),
+            Self::Fixed { scale } => positive("scale", scale),
+            Self::Independent { floor } | Self::Dependent { floor } => not_negative("floor", floor),
+            Self::Logistics { components } => size("components", components, 1..=DEPTH),
         }
     }
 }

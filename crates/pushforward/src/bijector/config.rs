@@ -10,7 +10,7 @@ use super::{
     Transform,
 };
 use crate::rng::Stream;
-use crate::setting::SettingError;
+use crate::setting::{DEPTH, ITEMS, SettingError, WIDTH, positive, size};
 
 /// Configuration of a flow, as in a recipe.
 ///
@@ -167,26 +167,21 @@ impl FlowConfig {
         match self {
             Self::None {} => Ok(()),
             Self::Maf(config) | Self::Iaf(config) => {
-                sizes(config.layers, config.hidden)?;
+                sizes(config.layers, ("hidden", config.hidden), config.blocks)?;
                 config.scale.validate()
             }
             Self::RealNvp(config) => {
-                sizes(config.layers, config.hidden)?;
+                sizes(config.layers, ("hidden", config.hidden), config.blocks)?;
                 config.scale.validate()
             }
             Self::Spline(config) => {
-                sizes(config.layers, config.hidden)?;
-                if !(2..=MAX_BINS).contains(&config.bins) {
-                    return Err(SettingError::new(
-                        "bins",
-                        format!("= {} must lie between 2 and {MAX_BINS}", config.bins),
-                    ));
-                }
+                sizes(config.layers, ("hidden", config.hidden), config.blocks)?;
+                size("bins", config.bins, 2..=MAX_BINS)?;
                 positive("bound", config.bound)
             }
             Self::TarFlow(config) => {
-                sizes(config.layers, config.width)?;
-                at_least_one("token", config.token)?;
+                sizes(config.layers, ("width", config.width), config.blocks)?;
+                size("token", config.token, 1..=WIDTH)?;
                 if config.heads == 0 || !config.width.is_multiple_of(config.heads) {
                     return Err(SettingError::new(
                         "heads",
@@ -204,7 +199,7 @@ impl FlowConfig {
     /// Names the setting that is out of range or does not fit, and its allowed values.
     pub(crate) fn validate_for(&self, features: usize) -> Result<(), SettingError> {
         self.validate()?;
-        at_least_one("features", features)?;
+        size("features", features, 1..=ITEMS)?;
         match self {
             Self::TarFlow(TarFlowConfig { token, .. }) if !features.is_multiple_of(*token) || features / token < 2 => {
                 Err(SettingError::new(
@@ -315,21 +310,11 @@ fn layers(
     Flow { steps: (0..count).flat_map(layer).collect() }
 }
 
-fn sizes(layers: usize, width: usize) -> Result<(), SettingError> {
-    at_least_one("layers", layers)?;
-    at_least_one("the width of hidden layers", width)
-}
-
-fn positive(name: &str, value: f64) -> Result<(), SettingError> {
-    if value > 0.0 && value.is_finite() {
-        Ok(())
-    } else {
-        Err(SettingError::new(name, format!("= {value} must be positive")))
-    }
-}
-
-fn at_least_one(name: &str, value: usize) -> Result<(), SettingError> {
-    if value == 0 { Err(SettingError::new(name, "= 0 must be at least 1")) } else { Ok(()) }
+/// Checks the sizes of the layers; `hidden` names the key of their width.
+fn sizes(layers: usize, hidden: (&str, usize), blocks: usize) -> Result<(), SettingError> {
+    size("layers", layers, 1..=DEPTH)?;
+    size(hidden.0, hidden.1, 1..=WIDTH)?;
+    size("blocks", blocks, 0..=DEPTH)
 }
 
 #[cfg(test)]
@@ -355,14 +340,14 @@ mod tests {
         }
         for (text, key) in [
             ("kind = 'maf'\nlayers = 0", "layers"),
-            ("kind = 'iaf'\nhidden = 0", "the width"),
-            ("kind = 'maf'\nscale = { kind = 'bounded', m = 0.0 }", "m = 0"),
+            ("kind = 'iaf'\nhidden = 0", "hidden"),
+            ("kind = 'maf'\nscale = { kind = 'bounded', m = 0.0 }", "m must be positive"),
             ("kind = 'real-nvp'\nlayers = 0", "layers"),
-            ("kind = 'spline'\nbins = 1", "bins = 1"),
-            ("kind = 'spline'\nbound = -1.0", "bound = -1"),
+            ("kind = 'spline'\nbins = 1", "bins must be at least 2"),
+            ("kind = 'spline'\nbound = -1.0", "bound must be positive"),
             ("kind = 'tar-flow'\nheads = 3", "heads = 3"),
-            ("kind = 'tar-flow'\ntoken = 0", "token = 0"),
-            ("kind = 'tar-flow'\nclip = 0.0", "clip = 0"),
+            ("kind = 'tar-flow'\ntoken = 0", "token must be at least 1"),
+            ("kind = 'tar-flow'\nclip = 0.0", "clip must be positive"),
         ] {
             let problem =
                 parse(text).expect("it is well-formed").validate().expect_err("it is out of range").to_string();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::map::softplus;
 use super::spline;
-use crate::setting::SettingError;
+use crate::setting::{SettingError, positive};
 
 /// A family of increasing maps of the real line.
 ///
@@ -57,10 +57,8 @@ impl Scale {
     /// Names the setting that is out of range, and its allowed values.
     pub(super) fn validate(&self) -> Result<(), SettingError> {
         match *self {
-            Self::Bounded { m } if !(m > 0.0 && m.is_finite()) => {
-                Err(SettingError::new("m", format!("= {m} of a bounded scale must be positive")))
-            }
-            _ => Ok(()),
+            Self::Bounded { m } => positive("m", m),
+            Self::Softplus {} => Ok(()),
         }
     }
 

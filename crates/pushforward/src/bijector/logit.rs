@@ -7,7 +7,7 @@ use super::map::softplus;
 use super::map::{Bijector, sum_features};
 
 /// Smallest distance of the logit's argument from 0 and 1.
-const MARGIN: f64 = 1e-6;
+pub(crate) const MARGIN: f64 = 1e-6;
 
 /// `y = logit(alpha + (1 - 2 alpha) x)`, for `x` in `[0, 1]`.
 ///

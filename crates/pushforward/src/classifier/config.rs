@@ -12,7 +12,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::SettingError;
+use crate::nn::count::{conv, linear, norm};
+use crate::setting::{SettingError, WIDTH, open_fraction, size};
 
 /// Number of groups of the group normalisations.
 pub(super) const GROUPS: usize = 4;
@@ -41,19 +42,26 @@ impl ClassifierConfig {
     /// # Errors
     /// Names the setting that is out of range, and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
-        if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
+        size("channels", self.channels, 1..=WIDTH)?;
+        if !self.channels.is_multiple_of(GROUPS) {
             return Err(SettingError::new(
                 "channels",
                 format!("= {} must be a positive multiple of {GROUPS}", self.channels),
             ));
         }
-        if self.width == 0 {
-            return Err(SettingError::new("width", "= 0 leaves no features; use at least 1"));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(SettingError::new("dropout", format!("= {} must lie in [0, 1)", self.dropout)));
-        }
-        Ok(())
+        size("width", self.width, 1..=WIDTH)?;
+        open_fraction("dropout", self.dropout)
+    }
+}
+
+impl ClassifierConfig {
+    /// Number of parameters for images of so many rows and columns.
+    pub fn parameters(&self, [height, width]: [usize; 2], labels: usize) -> u128 {
+        let c = self.channels;
+        let convolutions = conv(1, c, 5) + conv(c, 2 * c, 3) + conv(2 * c, 2 * c, 3) + conv(2 * c, 4 * c, 3);
+        let norms = norm(c) + 2 * norm(2 * c) + norm(4 * c) + norm(self.width);
+        let features = linear(4 * c * height.div_ceil(8) * width.div_ceil(8), self.width);
+        convolutions + norms + features + linear(self.width, labels)
     }
 }
 

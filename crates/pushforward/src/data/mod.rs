@@ -32,11 +32,14 @@ mod error;
 mod files;
 pub mod graph;
 pub mod images;
+mod label_names;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
 mod plain_text;
+mod ranges;
 mod schema;
+mod schema_check;
 pub mod synthetic;
 #[cfg(feature = "chem")]
 mod table;

@@ -169,6 +169,21 @@ pub trait BackboneConfig: Clone + std::fmt::Debug + PartialEq + Serialize + Dese
     fn takes_labels(&self) -> bool {
         false
     }
+
+    /// Number of parameters, counted before the network is made; `None` if it is not known.
+    fn parameters(&self, _sites: SiteShape) -> Option<u128> {
+        None
+    }
+
+    /// Width of the embeddings of labels that the network takes, if it is known before the network is made.
+    fn label_width(&self) -> Option<usize> {
+        None
+    }
+
+    /// Numbers that one item keeps in memory until the gradient is taken, at least; 0 if it is not known.
+    fn kept(&self, _sites: SiteShape) -> u128 {
+        0
+    }
 }
 
 /// A function from a point and two times to one vector per site: the interface that samplers need of a model.

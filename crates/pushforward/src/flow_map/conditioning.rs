@@ -30,7 +30,7 @@ use crate::dual::Dual;
 use crate::flow_map::constraint::Constraint;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
-use crate::setting::{SettingError, fraction, require};
+use crate::setting::{ITEMS, SettingError, fraction, size};
 use crate::tensor::{from_host, indices};
 
 /// What a model is conditioned on.
@@ -76,7 +76,7 @@ impl Condition {
             Self::Label { dropout } => fraction("dropout", dropout),
             Self::Prefix { dropout, longest } => {
                 fraction("dropout", dropout)?;
-                require(longest != Some(0), "longest", "is at least 1, found 0")
+                size("longest", longest.unwrap_or(1), 1..=ITEMS)
             }
         }
     }

@@ -29,7 +29,7 @@ use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::objective::BatchConfig;
 use crate::flow_map::times::TimesConfig;
 use crate::nn::SiteShape;
-use crate::setting::{SettingError, fraction, not_negative, open_fraction, positive, require};
+use crate::setting::{STEPS, SettingError, fraction, not_negative, open_fraction, positive, require, size};
 
 /// Configuration of a categorical flow map and its training objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,7 +204,17 @@ impl Default for OffDiagonal {
     }
 }
 
+/// Highest temperature of a teacher; masked logits are still the lowest there.
+const HOTTEST: f64 = 1e4;
+
 impl OffDiagonal {
+    fn validate(self) -> Result<(), SettingError> {
+        match self {
+            Self::Lsd { floor } | Self::LsdLogit { floor, .. } | Self::EsdLogit { floor } => positive("floor", floor),
+            Self::None | Self::Csd { .. } | Self::Ecld { .. } | Self::Psd { .. } | Self::Naive => Ok(()),
+        }
+    }
+
     /// Whether the target is the teacher's diagonal endpoint at the end of the jump.
     fn is_lagrangian(self) -> bool {
         matches!(self, Self::Csd { .. } | Self::Lsd { .. } | Self::Ecld { .. } | Self::LsdLogit { .. })
@@ -282,10 +292,20 @@ impl ObjectiveConfig {
         fraction("start", self.start)?;
         not_negative("lambda", self.lambda)?;
         positive("temperature", self.temperature)?;
+        require(
+            self.temperature <= HOTTEST,
+            "temperature",
+            format_args!("is at most {HOTTEST}, found {}", self.temperature),
+        )?;
         not_negative("edge_weight", self.edge_weight)?;
+        self.off_diagonal.validate().map_err(|e| e.within("off_diagonal"))?;
+        if let Weighting::Adaptive { power, floor } = self.weighting {
+            not_negative("weighting.power", power)?;
+            positive("weighting.floor", floor)?;
+        }
         if let Some(OneStep { share, jumps }) = self.one_step {
             fraction("one_step.share", share)?;
-            require(jumps >= 2, "one_step.jumps", format_args!("is at least 2, found {jumps}"))?;
+            size("one_step.jumps", jumps, 2..=STEPS)?;
             let problem = "compares probabilities, and the naive objective has none: remove it";
             require(self.off_diagonal != OffDiagonal::Naive, "one_step", problem)?;
         }
@@ -348,8 +368,16 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
         self.condition.validate().map_err(|e| e.within("condition"))?;
         self.source.validate().map_err(|e| e.within("source"))?;
         positive("edge_noise", self.edge_noise)?;
+        let simplex = matches!(self.source, Source::Dirichlet { .. });
+        let problem = format_args!(
+            "must be 1 for a Dirichlet source, whose points lie on the simplex, found {}",
+            self.edge_noise
+        );
+        require(!simplex || self.edge_noise == 1.0, "edge_noise", problem)?;
         let naive = self.objective.off_diagonal == OffDiagonal::Naive;
-        if self.skip != Skip::None {
+        if let Skip::Evidence { cap } = self.skip {
+            positive("skip.cap", cap)?;
+            require(cap <= 1e6, "skip.cap", format_args!("is at most 1e6, found {cap}"))?;
             let gaussian = self.source == Source::Gaussian;
             require(gaussian, "skip", "= evidence belongs to the Gaussian source: remove one of the two")?;
             require(

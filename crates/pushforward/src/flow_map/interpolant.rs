@@ -90,10 +90,16 @@ impl Default for Noise {
 impl Noise {
     /// Scales points of the source, and sets sites and classes that an item does not have to zero.
     ///
+    /// Points of a Dirichlet source stay on the simplex: they are normalised over the classes that a site has, which
+    /// gives the Dirichlet distribution of those classes with the same concentration.
+    ///
     /// # Shapes
     /// - `x0`, output: `[batch, sites, classes]`
     pub fn shape(&self, x0: Tensor<3>, sites: SiteShape, conditioning: &Conditioning) -> Tensor<3> {
         let x0 = conditioning.mask(x0);
+        if matches!(self.source, Source::Dirichlet { .. }) && conditioning.class_mask.is_some() {
+            return normalised(x0, conditioning);
+        }
         match sites.as_graph() {
             Some(graph) if self.edge_scale != 1.0 => {
                 let scale = |i: usize| if i < graph.nodes { 1.0 } else { self.edge_scale };
@@ -104,6 +110,17 @@ impl Noise {
             _ => x0,
         }
     }
+}
+
+/// Masked points divided by their sums; where a tiny concentration has left nothing, the centre of the simplex.
+fn normalised(x0: Tensor<3>, conditioning: &Conditioning) -> Tensor<3> {
+    const NOTHING: f64 = 1e-30;
+    let dims = x0.dims();
+    let open = conditioning.mask(x0.ones_like());
+    let centre = open.clone() / open.sum_dim(2).clamp_min(1.0);
+    let sum = x0.clone().sum_dim(2);
+    let empty = sum.clone().lower_equal_scalar(NOTHING).expand(dims);
+    (x0 / sum.clamp_min(NOTHING)).mask_where(empty, centre)
 }
 
 /// Host values of source points as a tensor outside any autodiff graph.
@@ -130,7 +147,34 @@ pub fn interpolate(x0: Tensor<3>, x1: Tensor<3>, t: &[f64]) -> Tensor<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::graph::GraphShape;
     use crate::rng::{Purpose, stream};
+    use crate::tensor::to_host;
+
+    #[test]
+    fn dirichlet_lies_on_the_simplex_of_every_site_of_a_graph() {
+        let sites = SiteShape::graph(GraphShape { nodes: 3, node_classes: 2, edge_classes: 5 });
+        for concentration in [1e-4, 0.3, 1.0] {
+            let noise = Noise { source: Source::Dirichlet { concentration }, edge_scale: 1.0 };
+            let values = noise.source.draw(400 * sites.count, sites.classes, &mut stream(0, Purpose::Source, 0));
+            let x0 = source_tensor(values, [400, sites.count, sites.classes], &Device::flex());
+            // Every second graph has two of the three nodes, and one of the three pairs.
+            let sizes: Vec<usize> = (0..400).map(|i| 2 + i % 2).collect();
+            let conditioning = Conditioning::of_sizes(sites, &sizes, &x0);
+            let found = to_host(&noise.shape(x0, sites, &conditioning));
+            for (i, row) in found.chunks(sites.classes).enumerate() {
+                let (item, site) = (i / sites.count, i % sites.count);
+                let present = sizes[item] == 3 || matches!(site, 0 | 1 | 3);
+                let sum: f64 = row.iter().sum();
+                assert!((sum - f64::from(u8::from(present))).abs() < 1e-5, "{concentration}: {site} {row:?}");
+                assert!(row.iter().all(|&v| v >= 0.0) && (site >= 3 || row[2..].iter().all(|&v| v == 0.0)));
+            }
+            // The mean over the classes of a node is one half, as of the Dirichlet distribution of two classes.
+            let first: Vec<f64> = found.chunks(sites.count * sites.classes).map(|item| item[0]).collect();
+            let mean = first.iter().sum::<f64>() / 400.0;
+            assert!((mean - 0.5).abs() < 0.1, "{concentration}: {mean}");
+        }
+    }
 
     #[test]
     fn dirichlet_lies_on_the_simplex_with_the_right_moments() {

@@ -43,9 +43,11 @@
 //! };
 //! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
 //! let request = BoundRequest { draws: 256, ..BoundRequest::default() };
-//! let nats = bound(&FlowMap::new(&model), sites, &[0, 1, 1, 0], 0, &request, &device);
+//! let nats = bound(&FlowMap::new(&model), sites, &[0, 1, 1, 0], 0, &request, &device).values;
 //! assert!((nats.iter().sum::<f64>() / 4.0 - 2f64.ln()).abs() < 0.05);
 //! ```
+
+use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, activation};
 
@@ -54,9 +56,10 @@ use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::time::column;
+use crate::hash::sha256;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
-use crate::rng::{Purpose, stream};
+use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{indices, mask, one_hot, to_host};
 
 /// Settings of the estimate.
@@ -68,22 +71,48 @@ pub struct BoundRequest {
     pub seed: u64,
     /// Number of points per network evaluation.
     pub batch: usize,
+    /// What addresses the noise of an item, besides the seed.
+    pub noise: ItemNoise,
+}
+
+/// What addresses the noise of an item's estimate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemNoise {
+    /// Its index, so that the estimates of a set are independent.
+    #[default]
+    Index,
+    /// Its classes, so that an item has the same estimate wherever it stands. Equal items share their noise, and the
+    /// standard error of a mean over such items is too small.
+    Content,
+}
+
+/// Estimates of the bound in nats, one per item.
+///
+/// The standard error is that of collapsed strata: with `x_1, ..., x_n` the draws in the order of their strata,
+/// `se^2 = sum (x_{i+1} - x_i)^2 / (2 n (n - 1))` (Cochran 1977, Sampling techniques, section 5A.12; Wolter 2007,
+/// Introduction to variance estimation, equation 8.2.1). It is NaN for a single draw.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// The estimates.
+    pub values: Vec<f64>,
+    /// Their standard errors.
+    pub errors: Vec<f64>,
 }
 
 impl Default for BoundRequest {
     fn default() -> Self {
-        Self { draws: 16, seed: 0, batch: 256 }
+        Self { draws: 16, seed: 0, batch: 256, noise: ItemNoise::Index }
     }
 }
 
-/// Estimates of the bound in nats, one per item. They are unbiased and independent, so the standard error of their mean
-/// is the usual one.
+/// Estimates the bound of every item. The estimates are unbiased and, with [`ItemNoise::Index`], independent, so the
+/// standard error of their mean is the usual one. At most `request.batch` points are in memory at a time.
 ///
 /// `first` is the index of the first item: the noise of an item depends on the seed and its index only. The source must
 /// be Gaussian, and the output of the network an endpoint.
 ///
 /// # Panics
-/// If the length of `ids` is not a multiple of the number of sites.
+/// If the length of `ids` is not a multiple of the number of sites, or no draws are requested.
 pub fn bound<N: EndpointNet>(
     map: &FlowMap<'_, N>,
     sites: SiteShape,
@@ -91,34 +120,68 @@ pub fn bound<N: EndpointNet>(
     first: u64,
     request: &BoundRequest,
     device: &Device,
-) -> Vec<f64> {
+) -> Bounds {
     assert!(ids.len().is_multiple_of(sites.count), "the ids hold whole items of {} sites", sites.count);
-    let per_batch = (request.batch / request.draws).max(1);
-    ids.chunks(per_batch * sites.count)
-        .enumerate()
-        .flat_map(|(i, part)| batch_bound(map, sites, part, first + (i * per_batch) as u64, request, device))
-        .collect()
+    assert!(request.draws > 0, "the bound of an item needs at least one draw");
+    // Whole items where they fit, else a part of the draws of one.
+    let items = (request.batch / request.draws).max(1);
+    let draws = request.draws.min(request.batch.max(1));
+    let mut bounds = Bounds::default();
+    for (part, number) in ids.chunks(items * sites.count).zip((first..).step_by(items)) {
+        let mut integrands = vec![Vec::with_capacity(request.draws); part.len() / sites.count];
+        let mut points: Vec<ItemPoints> =
+            part.chunks(sites.count).zip(number..).map(|(item, i)| ItemPoints::new(item, i, sites, request)).collect();
+        for start in (0..request.draws).step_by(draws) {
+            let range = start..(start + draws).min(request.draws);
+            let found = integrand(map, sites, &mut points, range.clone(), device);
+            integrands.iter_mut().zip(found.chunks(range.len())).for_each(|(all, part)| all.extend(part));
+        }
+        for draws in integrands {
+            let (n, steps) = (draws.len() as f64, draws.windows(2).map(|x: &[f64]| (x[1] - x[0]).powi(2)).sum::<f64>());
+            bounds.values.push(draws.iter().sum::<f64>() / n);
+            bounds.errors.push((steps / (2.0 * n * (n - 1.0))).sqrt());
+        }
+    }
+    bounds
 }
 
-fn batch_bound<N: EndpointNet>(
+/// The draws of r of an item, and the stream of its noise.
+struct ItemPoints<'a> {
+    ids: &'a [u32],
+    r: Vec<f64>,
+    noise: Stream,
+}
+
+impl<'a> ItemPoints<'a> {
+    fn new(ids: &'a [u32], number: u64, sites: SiteShape, request: &BoundRequest) -> Self {
+        let number = match request.noise {
+            ItemNoise::Index => number,
+            ItemNoise::Content => {
+                let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+                u64::from_str_radix(&sha256([bytes])[..16], 16).expect("hexadecimal digits")
+            }
+        };
+        let mut noise = stream(request.seed, Purpose::Likelihood, number);
+        let (scale, draws) = (proposal_scale(sites.classes), request.draws);
+        let r = (0..draws).map(|i| scale * odds((i as f64 + noise.uniform()) / draws as f64).sqrt()).collect();
+        Self { ids, r, noise }
+    }
+}
+
+/// The integrand, divided by the density of the proposal, at a range of the draws of every item.
+fn integrand<N: EndpointNet>(
     map: &FlowMap<'_, N>,
     sites: SiteShape,
-    ids: &[u32],
-    first: u64,
-    request: &BoundRequest,
+    points: &mut [ItemPoints<'_>],
+    range: Range<usize>,
     device: &Device,
 ) -> Vec<f64> {
-    let (items, draws) = (ids.len() / sites.count, request.draws);
-    let scale = proposal_scale(sites.classes);
-    let (mut noise, mut r) = (Vec::new(), Vec::new());
-    for item in 0..items {
-        let mut randomness = stream(request.seed, Purpose::Likelihood, first + item as u64);
-        r.extend((0..draws).map(|i| scale * odds((i as f64 + randomness.uniform()) / draws as f64).sqrt()));
-        noise.extend(randomness.normals(draws * sites.count * sites.classes));
-    }
-    let rows = items * draws;
+    let (draws, scale) = (range.len(), proposal_scale(sites.classes));
+    let r: Vec<f64> = points.iter().flat_map(|item| item.r[range.clone()].to_vec()).collect();
+    let noise = points.iter_mut().flat_map(|item| item.noise.normals(draws * sites.count * sites.classes)).collect();
+    let rows = r.len();
     let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
-    let repeated: Vec<u32> = ids.chunks(sites.count).flat_map(|item| item.repeat(draws)).collect();
+    let repeated: Vec<u32> = points.iter().flat_map(|item| item.ids.repeat(draws)).collect();
     let conditioning = Conditioning::of_items(sites, &repeated, &noise);
     let map = map.of(conditioning.clone());
     let noise = conditioning.mask(noise);
@@ -137,9 +200,7 @@ fn batch_bound<N: EndpointNet>(
     let certain = activation::softmax(conditioning.mask_logits(evidence), 2);
     let miss = conditioning.mask(x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain));
     let error = to_host(&(miss.clone() * miss).sum_dim(2).sum_dim(1));
-    let integrand: Vec<f64> =
-        error.iter().zip(&r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect();
-    integrand.chunks(draws).map(|d| d.iter().sum::<f64>() / draws as f64).collect()
+    error.iter().zip(&r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect()
 }
 
 /// The scale `a` of the proposal.

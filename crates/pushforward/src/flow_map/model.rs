@@ -99,6 +99,16 @@ pub struct FlowMapModelConfig<C = NetworkConfig> {
 }
 
 impl<C: BackboneConfig> FlowMapModelConfig<C> {
+    /// Number of parameters, counted before the model is made; `None` if that of the network is not known.
+    pub fn parameters(&self, sites: SiteShape) -> Option<u128> {
+        let labels = self.labels.map_or(0, |labels| {
+            let width = self.network.label_width().unwrap_or(1);
+            (labels as u128 + 1) * width as u128
+        });
+        let weight = if self.learned_weight { 2 * WEIGHT_FEATURES as u128 + 1 } else { 0 };
+        Some(self.network.parameters(sites)? + labels + weight)
+    }
+
     /// Makes the model with random initial weights.
     ///
     /// # Panics

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
 use crate::flow_map::backbone::{Backbone, BackboneConfig, Factored, Inputs};
+use crate::nn::count::Kept as _;
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph::GraphShape;
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
@@ -67,7 +68,7 @@ impl BackboneConfig for NetworkConfig {
         match self {
             Self::Dit(config) => config.validate(),
             Self::Unet(config) => config.validate(),
-            Self::Mlp(_) => Ok(()),
+            Self::Mlp(config) => config.validate(),
             Self::GraphTransformer(config) => config.validate(),
             Self::PairTransformer(config) => config.validate(),
         }
@@ -81,7 +82,7 @@ impl BackboneConfig for NetworkConfig {
         match self {
             Self::Dit(config) => config.check(sites),
             Self::Unet(config) => config.check(sites),
-            Self::Mlp(_) => check_graph_size(sites),
+            Self::Mlp(config) => config.validate().and_then(|()| check_graph_size(sites)),
             Self::GraphTransformer(config) => config.check(as_graph(sites)?),
             Self::PairTransformer(config) => config.check(as_graph(sites)?),
         }
@@ -101,6 +102,36 @@ impl BackboneConfig for NetworkConfig {
 
     fn takes_labels(&self) -> bool {
         !matches!(self, Self::GraphTransformer(_))
+    }
+
+    fn parameters(&self, sites: SiteShape) -> Option<u128> {
+        match self {
+            Self::Dit(config) => Some(config.parameters(sites)),
+            Self::Unet(config) => Some(config.parameters(sites)),
+            Self::Mlp(config) => Some(config.parameters(sites)),
+            Self::GraphTransformer(config) => sites.as_graph().map(|graph| config.parameters(graph)),
+            Self::PairTransformer(config) => sites.as_graph().map(|graph| config.parameters(graph)),
+        }
+    }
+
+    fn label_width(&self) -> Option<usize> {
+        match self {
+            Self::Dit(config) => Some(config.cond),
+            Self::Unet(config) => Some(config.cond()),
+            Self::Mlp(config) => Some(config.width),
+            Self::GraphTransformer(_) => None,
+            Self::PairTransformer(config) => Some(config.cond),
+        }
+    }
+
+    fn kept(&self, sites: SiteShape) -> u128 {
+        match self {
+            Self::Dit(config) => config.kept(sites),
+            Self::Unet(config) => config.kept(sites),
+            Self::Mlp(config) => config.kept(sites),
+            Self::GraphTransformer(config) => config.kept(sites),
+            Self::PairTransformer(config) => config.kept(sites),
+        }
     }
 }
 

@@ -43,6 +43,14 @@ pub enum TimeDistribution {
 }
 
 impl TimeDistribution {
+    /// Checks every setting against its range.
+    fn validate(self) -> Result<(), SettingError> {
+        let Self::LogitNormal { mean, deviation } = self else { return Ok(()) };
+        require(mean.abs() <= 100.0, "mean", format_args!("must lie in [-100, 100], found {mean}"))?;
+        let problem = format_args!("must be positive and at most 100, found {deviation}");
+        require((1e-6..=100.0).contains(&deviation), "deviation", problem)
+    }
+
     /// The time that belongs to a uniform number `u` or a normal number `z`, depending on the distribution.
     fn at(self, u: f64, z: f64) -> f64 {
         match self {
@@ -98,6 +106,8 @@ impl TimesConfig {
     /// # Errors
     /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
+        self.diagonal.validate().map_err(|e| e.within("diagonal"))?;
+        self.pairs.validate().map_err(|e| e.within("pairs"))?;
         fraction("boundary", self.boundary)?;
         fraction("latest", self.latest)?;
         require(self.latest > 0.0, "latest", "is positive, found 0")

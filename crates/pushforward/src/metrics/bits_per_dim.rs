@@ -1,4 +1,4 @@
-//! Nats as bits, bits per dimension and bits per character. Everything else is in nats.
+//! Nats as bits, bits per dimension and bits per character (a dimension of text; tokens spell several). Everything else is in nats.
 //!
 //! ```text
 //! bits                      = nats / ln 2
@@ -35,19 +35,6 @@ pub fn bits_per_dim_dequantised(nats: f64, dims: usize, levels: usize) -> f64 {
     bits_per_dim(nats, dims) + bits((levels as f64).ln())
 }
 
-/// Bits per character from the negative log probability in nats of `characters` characters. Equal to
-/// [`bits_per_dim`] when each token is one character; for longer tokens, count the characters they spell.
-///
-/// # Examples
-/// ```
-/// use pushforward::metrics::bits_per_dim::bits_per_character;
-/// // 27 equally likely symbols cost log2 27 = 4.75 bits each.
-/// assert!((bits_per_character(100.0 * 27f64.ln(), 100) - 27f64.log2()).abs() < 1e-12);
-/// ```
-pub fn bits_per_character(nats: f64, characters: usize) -> f64 {
-    bits_per_dim(nats, characters)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,7 +42,7 @@ mod tests {
     #[test]
     fn uniform_choices_cost_their_logarithm() {
         assert!((bits(8.0f64.ln()) - 3.0).abs() < 1e-15);
-        assert!((bits_per_character(12.0 * 32.0f64.ln(), 12) - 5.0).abs() < 1e-14);
+        assert!((bits_per_dim(12.0 * 32.0f64.ln(), 12) - 5.0).abs() < 1e-14);
         assert!((bits_per_dim_dequantised(0.0, 784, 256) - 8.0).abs() < 1e-14);
     }
 }

@@ -128,6 +128,20 @@ impl Moments {
     }
 }
 
+/// Why two sets of rows have no distance: each needs a covariance. `None` if they have one.
+///
+/// # Examples
+/// ```
+/// use pushforward::metrics::frechet::too_few;
+/// assert_eq!(too_few(2, 500), None);
+/// assert!(too_few(1, 500).is_some_and(|reason| reason.contains("found 1 and 500")));
+/// ```
+pub fn too_few(samples: usize, reference: usize) -> Option<String> {
+    (samples < 2 || reference < 2).then(|| {
+        format!("a distance needs at least 2 samples and 2 items to compare with, found {samples} and {reference}")
+    })
+}
+
 /// Frechet distance of two feature sets (`frechet`), never negative; NaN if a feature was not finite.
 ///
 /// # Panics

@@ -127,6 +127,21 @@ struct Level {
 }
 
 impl KneserNey {
+    /// Whether models of this order over this vocabulary are possible, whatever the text.
+    ///
+    /// # Errors
+    /// If the order is out of range, or n-grams do not fit into 64 bits.
+    ///
+    /// # Examples
+    /// ```
+    /// use pushforward::metrics::kneser_ney::KneserNey;
+    /// assert!(KneserNey::fits(27, 6).is_ok() && KneserNey::fits(3001, 5).is_ok());
+    /// assert!(KneserNey::fits(3001, 6).unwrap_err().to_string().contains("lower the order"));
+    /// ```
+    pub fn fits(vocabulary: usize, order: usize) -> Result<(), KneserNeyError> {
+        bits(vocabulary, order).map(drop)
+    }
+
     /// Trains on `text`, token ids below `vocabulary`. `corpus` names the text in reports.
     ///
     /// Needs 8 bytes per token, plus up to 60 per distinct n-gram of any length up to `order`; the time is mostly that
@@ -303,7 +318,8 @@ impl Level {
 }
 
 /// Checks the arguments and returns the bits per token.
-fn check(corpus: &str, text: &[u32], vocabulary: usize, order: usize) -> Result<u32, KneserNeyError> {
+/// Bits of a token in a packed n-gram.
+fn bits(vocabulary: usize, order: usize) -> Result<u32, KneserNeyError> {
     if !(1..=MAX_ORDER).contains(&order) {
         return Err(KneserNeyError::Order { order });
     }
@@ -311,6 +327,11 @@ fn check(corpus: &str, text: &[u32], vocabulary: usize, order: usize) -> Result<
     if vocabulary == 0 || bits * order as u32 > 64 {
         return Err(KneserNeyError::Vocabulary { vocabulary, order });
     }
+    Ok(bits)
+}
+
+fn check(corpus: &str, text: &[u32], vocabulary: usize, order: usize) -> Result<u32, KneserNeyError> {
+    let bits = bits(vocabulary, order)?;
     if text.len() < order {
         return Err(KneserNeyError::ShortText { corpus: corpus.to_owned(), tokens: text.len(), order });
     }

@@ -42,6 +42,7 @@ pub mod kneser_ney;
 pub mod ngram_kl;
 pub mod report;
 pub mod similarity;
+mod table;
 pub mod wasserstein;
 
 /// Lengths of the runs of equal neighbours. Sorting and counting runs instead of hashing gives the counts

@@ -18,7 +18,6 @@
 
 use crate::metrics::interval::{self, Estimate};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeSet;
 
 /// Measurements of one model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +26,9 @@ pub struct Report {
     pub model: serde_json::Value,
     /// One row per number.
     pub rows: Vec<Row>,
+    /// What someone who reads the numbers should know, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// One measured number.
@@ -68,6 +70,9 @@ pub struct Row {
     pub reference: Option<Source>,
     /// The model or feature extractor that scored them.
     pub scorer: Option<Source>,
+    /// Why there is no value, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A reference set or a scorer, identified by a hash.
@@ -82,7 +87,7 @@ pub struct Source {
 impl Report {
     /// An empty report on a model.
     pub fn new(model: serde_json::Value) -> Self {
-        Self { model, rows: Vec::new() }
+        Self { model, rows: Vec::new(), remarks: Vec::new() }
     }
 
     /// Adds a row.
@@ -93,32 +98,6 @@ impl Report {
     /// The report as one JSON object, indented.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a report can be serialised")
-    }
-
-    /// The report as text: one line per metric, one column per number of network evaluations (first a column for rows
-    /// without one), values with their interval. Metrics that appear with several samplers, estimators, references or
-    /// scorers get one line each.
-    pub fn table(&self) -> String {
-        let columns: Vec<Option<u32>> = self.rows.iter().map(|r| r.nfe).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut keys: Vec<Key<'_>> = Vec::new();
-        for row in &self.rows {
-            if !keys.contains(&row.key()) {
-                keys.push(row.key());
-            }
-        }
-        let heading = |nfe: &Option<u32>| nfe.map_or("value".to_owned(), |nfe| format!("NFE {nfe}"));
-        let mut lines =
-            vec![["metric".to_owned(), "unit".to_owned()].into_iter().chain(columns.iter().map(heading)).collect()];
-        for key in &keys {
-            let ambiguous = keys.iter().filter(|k| k.metric == key.metric).count() > 1;
-            let mut line = vec![key.label(ambiguous), key.unit.to_owned()];
-            for nfe in &columns {
-                let cells = self.rows.iter().filter(|r| r.key() == *key && r.nfe == *nfe).map(Row::cell);
-                line.push(cells.collect::<Vec<_>>().join("; "));
-            }
-            lines.push(line);
-        }
-        align(&lines)
     }
 }
 
@@ -163,7 +142,13 @@ impl Row {
             estimator: None,
             reference: None,
             scorer: None,
+            reason: None,
         }
+    }
+
+    /// A row without a value, and why.
+    pub(crate) fn without_value(metric: &str, unit: &str, reason: String) -> Self {
+        Self { reason: Some(reason), ..Self::new(metric, unit, f64::NAN) }
     }
 
     /// A value with its interval and number of items.
@@ -215,7 +200,7 @@ impl Row {
         Self { scorer: Some(Source::new(name, sha256)), ..self }
     }
 
-    fn key(&self) -> Key<'_> {
+    pub(super) fn key(&self) -> Key<'_> {
         Key {
             metric: &self.metric,
             unit: &self.unit,
@@ -223,13 +208,6 @@ impl Row {
             estimator: self.estimator.as_deref(),
             reference: self.reference.as_ref().map(|s| s.name.as_str()),
             scorer: self.scorer.as_ref().map(|s| s.name.as_str()),
-        }
-    }
-
-    fn cell(&self) -> String {
-        match self.ci95 {
-            Some([low, high]) => format!("{} [{}, {}]", figures(self.value), figures(low), figures(high)),
-            None => figures(self.value),
         }
     }
 }
@@ -243,49 +221,13 @@ impl Source {
 
 /// Rows with equal keys share a line of the table.
 #[derive(PartialEq)]
-struct Key<'a> {
-    metric: &'a str,
-    unit: &'a str,
-    sampler: Option<&'a str>,
-    estimator: Option<&'a str>,
-    reference: Option<&'a str>,
-    scorer: Option<&'a str>,
-}
-
-impl Key<'_> {
-    fn label(&self, ambiguous: bool) -> String {
-        let details: Vec<&str> =
-            [self.sampler, self.estimator, self.reference, self.scorer].into_iter().flatten().collect();
-        if ambiguous && !details.is_empty() {
-            format!("{} ({})", self.metric, details.join(", "))
-        } else {
-            self.metric.to_owned()
-        }
-    }
-}
-
-/// Four significant figures, in powers of ten where the plain form would be all zeros.
-fn figures(x: f64) -> String {
-    match x.abs() {
-        _ if !x.is_finite() => "-".to_owned(),
-        0.0 => "0".to_owned(),
-        size if !(1e-4..1e6).contains(&size) => format!("{x:.3e}"),
-        size => format!("{x:.*}", (3 - size.log10().floor() as i32).max(0) as usize),
-    }
-}
-
-/// Left-aligned columns two spaces apart.
-fn align(lines: &[Vec<String>]) -> String {
-    let columns = lines[0].len();
-    let widths: Vec<usize> =
-        (0..columns).map(|c| lines.iter().map(|line| line[c].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in lines {
-        let padded: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+pub(super) struct Key<'a> {
+    pub(super) metric: &'a str,
+    pub(super) unit: &'a str,
+    pub(super) sampler: Option<&'a str>,
+    pub(super) estimator: Option<&'a str>,
+    pub(super) reference: Option<&'a str>,
+    pub(super) scorer: Option<&'a str>,
 }
 
 fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -366,29 +308,5 @@ mod tests {
         }
         let bits = |report: &Report| report.rows.iter().map(|row| row.value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&serde_json::from_str(&report.to_json()).unwrap()), bits(&report));
-    }
-
-    #[test]
-    fn table_has_a_column_per_nfe() {
-        let expected = "\
-metric                          unit      value  NFE 1                     NFE 2
-validity_strict                 fraction         0.9100 [0.8377, 0.9519]   0.9200 [0.8500, 0.9589]
-entropy_joint (map, chao-wang-jost)  nats             8.318
-entropy_joint (map, plug-in)    nats             7.730
-peak_rss_mib                    MiB       512.0
-";
-        let squeeze =
-            |text: &str| text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
-        let table = report().table();
-        assert_eq!(squeeze(&table), squeeze(expected));
-        // The second column of values starts at the same place in every line that has one.
-        let column = table.lines().next().unwrap().find("NFE 2").unwrap();
-        assert_eq!(table.lines().nth(1).unwrap().find("0.9200"), Some(column));
-    }
-
-    #[test]
-    fn four_figures() {
-        let shown = [0.0, 1.0, 0.0012345, 123.456, 123_456.0, 1.5e-7, -2.5e9, f64::NAN].map(figures);
-        assert_eq!(shown, ["0", "1.000", "0.001234", "123.5", "123456", "1.500e-7", "-2.500e9", "-"]);
     }
 }

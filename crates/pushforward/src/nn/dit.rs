@@ -39,7 +39,7 @@ use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Pass, SiteShape};
 use crate::dual::Dual;
 use crate::rng::Stream;
-use crate::setting::{SettingError, require};
+use crate::setting::{DEPTH, EXPANSION, SettingError, WIDTH, open_fraction, pairs_of_features, require, size};
 
 /// Configuration of a [`Dit`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +101,14 @@ impl DitConfig {
     /// # Errors
     /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
+        for (key, width) in [("width", self.width), ("cond", self.cond)] {
+            size(key, width, 1..=WIDTH)?;
+        }
+        size("blocks", self.blocks, 0..=DEPTH)?;
+        size("expansion", self.expansion, 1..=EXPANSION)?;
+        size("patch", self.patch, 1..=WIDTH)?;
+        pairs_of_features("time_width", self.time_width)?;
+        open_fraction("dropout", self.dropout)?;
         check_heads(self.heads, self.width, 2)
     }
 
@@ -110,8 +118,8 @@ impl DitConfig {
     /// Names the key and its allowed values.
     pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
         let p = self.patch;
+        self.validate()?;
         let Some([h, w]) = sites.grid() else {
-            self.validate()?;
             return require(p == 1, "patch", format_args!("must be 1 for data that are not images, found {p}"));
         };
         let divides = p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p);

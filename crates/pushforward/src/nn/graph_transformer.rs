@@ -53,7 +53,7 @@ use super::time_embedding::TimeFeatures;
 use super::two_layers::TwoLayers;
 use crate::dual::Dual;
 use crate::rng::Stream;
-use crate::setting::{SettingError, require};
+use crate::setting::{DEPTH, SettingError, WIDTH, open_fraction, require, size};
 
 /// Configuration of a [`GraphTransformer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Default for GraphTransformerConfig {
 }
 
 /// Features of each of the two times.
-const TIME_FEATURES: usize = 128;
+pub(super) const TIME_FEATURES: usize = 128;
 
 impl GraphTransformerConfig {
     /// Checks the settings on their own, without the shape of the data.
@@ -129,6 +129,13 @@ impl GraphTransformerConfig {
     /// # Errors
     /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
+        size("layers", self.layers, 0..=DEPTH)?;
+        for (key, widths) in [("widths", self.widths), ("feed_forward", self.feed_forward), ("outer", self.outer)] {
+            // The third of the outer widths is not used if times are added.
+            let used = if key == "outer" && self.time == GraphTime::Sum { 2 } else { 3 };
+            widths.into_iter().take(used).try_for_each(|width| size(key, width, 1..=WIDTH))?;
+        }
+        open_fraction("dropout", self.dropout)?;
         check_heads(self.heads, self.widths[0], 1)
     }
 

@@ -33,6 +33,7 @@ use super::norm::LayerNorm;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
 use crate::dual::Dual;
 use crate::rng::Stream;
+use crate::setting::{DEPTH, SettingError, WIDTH, pairs_of_features, size};
 
 /// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,16 @@ impl Default for MlpConfig {
 }
 
 impl MlpConfig {
+    /// Checks the settings on their own, without the shape of the data.
+    ///
+    /// # Errors
+    /// Names the key and its allowed values.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        size("width", self.width, 1..=WIDTH)?;
+        size("blocks", self.blocks, 0..=DEPTH)?;
+        pairs_of_features("time_width", self.time_width)
+    }
+
     /// Makes the network with random initial weights, for items of the given shape.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Mlp {
         let (width, flat) = (self.width, sites.count * sites.classes);

@@ -23,6 +23,7 @@
 
 pub mod attention;
 pub mod conv;
+pub mod count;
 pub mod dit;
 pub mod dropout;
 pub mod edge_attention;

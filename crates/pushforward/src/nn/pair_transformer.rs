@@ -52,7 +52,7 @@ use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Fill, Pass, parameter};
 use crate::dual::Dual;
 use crate::rng::Stream;
-use crate::setting::{SettingError, require};
+use crate::setting::{DEPTH, EXPANSION, SettingError, WIDTH, open_fraction, pairs_of_features, require, size};
 
 /// Configuration of a [`PairTransformer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +106,14 @@ impl PairTransformerConfig {
     /// # Errors
     /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
+        for (key, width) in [("width", self.width), ("pair_width", self.pair_width), ("cond", self.cond)] {
+            size(key, width, 1..=WIDTH)?;
+        }
+        size("blocks", self.blocks, 0..=DEPTH)?;
+        size("expansion", self.expansion, 1..=EXPANSION)?;
+        size("walk", self.walk, 0..=DEPTH)?;
+        pairs_of_features("time_width", self.time_width)?;
+        open_fraction("dropout", self.dropout)?;
         check_heads(self.heads, self.width, 1)
     }
 

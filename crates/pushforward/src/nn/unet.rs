@@ -34,7 +34,7 @@ use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Pass, SiteShape};
 use crate::dual::Dual;
 use crate::rng::Stream;
-use crate::setting::{SettingError, require};
+use crate::setting::{SettingError, WIDTH, open_fraction, pairs_of_features, require, size};
 
 /// Configuration of a [`Unet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ impl Default for UnetConfig {
     }
 }
 
+/// Largest number of resolutions: each halves the image.
+const RESOLUTIONS: usize = 16;
+
 impl UnetConfig {
     /// Width of the conditioning vector (embedded times and labels).
     pub fn cond(&self) -> usize {
@@ -79,8 +82,13 @@ impl UnetConfig {
     /// Names the key and its allowed values.
     pub fn validate(&self) -> Result<(), SettingError> {
         require(!self.multipliers.is_empty(), "multipliers", "name at least one resolution, found []")?;
-        let divides = |m: &usize| *m > 0 && (m * self.channels).is_multiple_of(self.groups);
-        let divide = self.groups > 0 && self.channels > 0 && self.multipliers.iter().all(divides);
+        size("channels", self.channels, 1..=WIDTH)?;
+        size("multipliers", self.multipliers.len(), 1..=RESOLUTIONS)?;
+        self.multipliers.iter().try_for_each(|&m| size("multipliers", m, 1..=WIDTH))?;
+        pairs_of_features("time_width", self.time_width)?;
+        open_fraction("dropout", self.dropout)?;
+        let divides = |m: &usize| (m * self.channels).is_multiple_of(self.groups);
+        let divide = self.groups > 0 && self.multipliers.iter().all(divides);
         require(divide, "groups", format_args!("must divide every channel count, found {}", self.groups))
     }
 

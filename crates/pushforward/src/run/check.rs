@@ -6,7 +6,7 @@ use crate::flow_map::backbone::BackboneConfig;
 use crate::nn::graph::GraphShape;
 use crate::nn::{Arrangement, SiteShape};
 use crate::run::recipe::ModelConfig;
-use crate::setting::SettingError;
+use crate::setting::{SettingError, require};
 
 /// Shape of a network's input for data of this schema.
 ///
@@ -48,7 +48,7 @@ pub fn image_schema([channels, height, width]: [usize; 3]) -> Schema {
 /// If the schema is not one of images.
 pub fn image_shape(schema: &Schema) -> Result<ImageShape, SettingError> {
     match schema.layout {
-        Layout::Image { height, width } if height * width > 0 && schema.sites.is_multiple_of(height * width) => {
+        Layout::Image { height, width } if schema.check().is_ok() => {
             Ok(ImageShape { channels: schema.sites / (height * width), height, width })
         }
         _ => Err(SettingError::new("model.family", "= aef: an autoencoder needs a set of images")),
@@ -75,7 +75,12 @@ pub fn image_shape(schema: &Schema) -> Result<ImageShape, SettingError> {
 /// # Ok::<(), pushforward::run::RecipeError>(())
 /// ```
 pub fn check<C: BackboneConfig>(model: &ModelConfig<C>, schema: &Schema) -> Result<(), SettingError> {
+    schema.check().map_err(|problem| SettingError::new("data", format!("cannot be: {problem}")))?;
     let sites = site_shape(schema);
+    if let (Some([height, width]), ModelConfig::FlowMap(_) | ModelConfig::Classifier(_)) = (sites.grid(), model) {
+        let problem = || format!("needs one site per pixel, found {} for {height} x {width}", sites.count);
+        require(height * width == sites.count, "model.family", problem())?;
+    }
     match model {
         ModelConfig::FlowMap(config) => config.check(sites).map_err(|e| e.within("model")),
         ModelConfig::Aef(config) => config.check(image_shape(schema)?),

@@ -20,13 +20,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::overrides;
+
 use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
 use crate::data::{DataConfig, DataError};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::config::{FlowMapConfig, Teacher};
 use crate::flow_map::network::NetworkConfig;
-use crate::setting::{SettingError, require};
+use crate::metrics::kneser_ney::MAX_ORDER;
+use crate::setting::{DEPTH, ITEMS, STEPS, SettingError, require, size};
 use crate::train::TrainConfig;
 
 /// Configuration of a run: data, model, training and evaluation.
@@ -58,7 +61,7 @@ pub struct Recipe<C: BackboneConfig = NetworkConfig> {
     #[serde(default)]
     pub description: String,
     /// Seed of everything random in the run.
-    #[serde(default)]
+    #[serde(default, with = "crate::run::seed")]
     pub seed: u64,
     /// The data set.
     pub data: DataConfig,
@@ -122,6 +125,19 @@ impl Default for EvalConfig {
     }
 }
 
+impl EvalConfig {
+    fn validate(&self) -> Result<(), SettingError> {
+        size("nfe", self.nfe.len(), 0..=DEPTH)?;
+        self.nfe.iter().try_for_each(|&nfe| size("nfe", nfe, 1..=STEPS))?;
+        for (key, items) in [("samples", self.samples), ("bound_items", self.bound_items), ("images", self.images)] {
+            size(key, items, 0..=ITEMS)?;
+        }
+        size("bound_draws", self.bound_draws, 1..=ITEMS)?;
+        size("draws", self.draws, 1..=ITEMS)?;
+        size("ngram_order", self.ngram_order, 1..=MAX_ORDER)
+    }
+}
+
 /// Why a recipe is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
@@ -160,13 +176,21 @@ impl<C: BackboneConfig> Recipe<C> {
         let parse_error =
             |e: toml::de::Error| RecipeError::Parse { origin: origin.to_owned(), message: explain(&e.to_string()) };
         let mut table: Table = toml::from_str(text).map_err(parse_error)?;
-        for text in overrides {
-            set(&mut table, text).map_err(|problem| RecipeError::Override { text: text.clone(), problem })?;
-        }
-        let renamed = upgrade(&mut table);
-        // Parsed from the text again if nothing was changed: the message then shows line and column.
-        let changed = renamed || !overrides.is_empty();
-        let recipe: Self = if changed { table.try_into() } else { toml::from_str(text) }.map_err(parse_error)?;
+        let recipe: Self = if overrides.is_empty() {
+            // Parsed from the text again if nothing was changed: the message then shows line and column.
+            if upgrade(&mut table) { table.try_into() } else { toml::from_str(text) }.map_err(parse_error)?
+        } else {
+            let read = |mut table: Table| {
+                upgrade(&mut table);
+                table.try_into()
+            };
+            let applied = overrides::apply(&table, overrides, &read)
+                .map_err(|overrides::Refused { text, problem }| RecipeError::Override { text, problem })?;
+            applied.map_err(|(e, blamed)| match blamed {
+                Some(text) => RecipeError::Override { text, problem: explain(&e.to_string()) },
+                None => parse_error(e),
+            })?
+        };
         recipe.validate().map_err(|source| RecipeError::Invalid { origin: origin.to_owned(), source })?;
         Ok(recipe)
     }
@@ -203,13 +227,14 @@ impl<C: BackboneConfig> Recipe<C> {
             && self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
             && !self.name.starts_with('.');
         require(fits, "name", format_args!("is made of letters, digits, '-', '_' and '.', found {:?}", self.name))?;
+        self.data.validate().map_err(|e| e.within("data"))?;
         self.train.validate()?;
         match &self.model {
             ModelConfig::FlowMap(config) => config.validate().map_err(|e| e.within("model"))?,
             ModelConfig::Aef(config) => config.validate()?,
             ModelConfig::Classifier(config) => config.validate().map_err(|e| e.within("model"))?,
         }
-        require(!self.eval.nfe.contains(&0), "eval.nfe", "holds numbers of at least 1, found 0")
+        self.eval.validate().map_err(|e| e.within("eval"))
     }
 }
 
@@ -229,9 +254,6 @@ fn upgrade(table: &mut Table) -> bool {
     renamed
 }
 
-/// Keys whose value decides which other keys their table has; changing one empties the table.
-const TAGS: [&str; 5] = ["kind", "distribution", "law", "set", "family"];
-
 /// Parses settings and applies overrides as those of a recipe, such as `data.column=smiles`.
 ///
 /// # Errors
@@ -245,45 +267,13 @@ const TAGS: [&str; 5] = ["kind", "distribution", "law", "set", "family"];
 /// # Ok::<(), pushforward::run::RecipeError>(())
 /// ```
 pub fn with_overrides(text: &str, overrides: &[String]) -> Result<Table, RecipeError> {
-    let origin = "the settings".to_owned();
-    let mut table: Table =
-        toml::from_str(text).map_err(|e| RecipeError::Parse { origin, message: explain(&e.to_string()) })?;
-    for text in overrides {
-        set(&mut table, text).map_err(|problem| RecipeError::Override { text: text.clone(), problem })?;
-    }
-    Ok(table)
-}
-
-/// Applies one override.
-fn set(table: &mut Table, text: &str) -> Result<(), String> {
-    let (path, value) = text.split_once('=').ok_or("there is no '='")?;
-    let value = value.trim();
-    // A bare word is a string; everything else is TOML.
-    let value = toml::from_str::<Table>(&format!("value = {value}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
-    let keys: Vec<&str> = path.trim().split('.').collect();
-    let (last, parents) = keys.split_last().expect("splitting gives at least one part");
-    if keys.iter().any(|k| k.is_empty()) {
-        return Err("a key is empty".into());
-    }
-    let mut here = table;
-    for key in parents {
-        let next = here.entry(*key).or_insert_with(|| Value::Table(Table::new()));
-        here = next.as_table_mut().ok_or_else(|| format!("`{key}` is a value and has no keys"))?;
-    }
-    if TAGS.contains(last) && here.get(*last) != Some(&value) {
-        here.clear();
-    }
-    // The two ways to give the length of a run replace each other.
-    match path.trim() {
-        "train.steps" => drop(here.remove("minutes")),
-        "train.minutes" => drop(here.remove("steps")),
-        _ => {}
-    }
-    here.insert((*last).to_owned(), value);
-    Ok(())
+    let origin = "the settings";
+    let parse_error =
+        |e: toml::de::Error| RecipeError::Parse { origin: origin.to_owned(), message: explain(&e.to_string()) };
+    let table: Table = toml::from_str(text).map_err(&parse_error)?;
+    let applied = overrides::apply(&table, overrides, &|table| Ok(table));
+    let applied = applied.map_err(|refused| RecipeError::Override { text: refused.text, problem: refused.problem })?;
+    applied.map_err(|(error, _)| parse_error(error))
 }
 
 /// Adds the nearest valid name to a message about an unknown one.
@@ -346,6 +336,35 @@ mod tests {
         let text = TEXT.replace("kind = 'mlp'", "kind = 'mlp', widht = 3");
         let message = Recipe::<NetworkConfig>::parse(&text, "file.toml", &[]).expect_err("a typo").to_string();
         assert!(message.contains("file.toml") && message.contains("did you mean `width`?"), "{message}");
+    }
+
+    #[test]
+    fn overrides_are_read_as_their_keys_want_them() {
+        for name in ["2024", "true", "1e-3", "1979-05-27"] {
+            let recipe = parse(&[&format!("name={name}"), "train.lr=0.25"]).expect(name);
+            assert_eq!((recipe.name.as_str(), recipe.train.lr), (name, 0.25));
+        }
+        let files =
+            parse(&["data.set=text", "data.path=2024", "data.tokenizer=3.5", "eval.features=7"]).expect("paths");
+        assert_eq!(files.data.files(), [PathBuf::from("2024"), PathBuf::from("3.5")]);
+        assert_eq!(files.eval.features, Some(PathBuf::from("7")));
+        for seed in [u64::MAX, (1 << 63) + 1, (1 << 63) - 1, 0] {
+            let recipe = parse(&[&format!("seed={seed}")]).expect("a seed");
+            assert_eq!(
+                (recipe.seed, <Recipe>::parse(&recipe.to_toml(), "again", &[]).expect("its own text").seed),
+                (seed, seed)
+            );
+        }
+        for (overrides, blamed, part) in [
+            (&["train.lr=0.5", "train.steps=many"][..], "train.steps=many", "expected u64"),
+            (&["train.lr=fast"], "train.lr=fast", "expected f64"),
+            (&["seed=18446744073709551616"], "seed=18446744073709551616", "seed"),
+            (&["name=[1,2]"], "name=[1,2]", "expected a string"),
+        ] {
+            let error = parse(overrides).expect_err(part);
+            let RecipeError::Override { text, problem } = &error else { panic!("{error}") };
+            assert!(text == blamed && problem.contains(part), "{error}");
+        }
     }
 
     #[test]

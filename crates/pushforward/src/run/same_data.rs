@@ -33,8 +33,8 @@ use std::collections::BTreeMap;
 use crate::data::{DataConfig, Layout, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::run::data::Data;
-use crate::run::load::{DATA_KEY, HASH_KEY};
 use crate::run::model::{Loaded, RunInfo};
+use crate::run::stored::{DATA_KEY, HASH_KEY};
 use crate::run::trained::{RequestError, TrainedFlowMap};
 
 /// How data differ from those that a model was trained on.
@@ -42,8 +42,8 @@ use crate::run::trained::{RequestError, TrainedFlowMap};
 pub enum OtherData {
     /// Items have other sites, classes or symbols.
     #[error(
-        "the model was trained on {known}, and the data are now {found}: {difference}. Its class indices would mean \
-         something else; give it the data that it was trained on"
+        "the data {found} are not those that the model was trained on ({known}): {difference}, so that its class \
+         indices would mean something else; give it the data of its training"
     )]
     Schema {
         /// Name of the set of the model.

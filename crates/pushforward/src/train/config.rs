@@ -120,6 +120,10 @@ impl From<ConfigError> for SettingError {
     }
 }
 
+/// Most optimiser steps of a run.
+pub(super) const MOST_STEPS: u64 = 1_000_000_000_000;
+const POSITIVE: &str = "from 1e-30 to 1e30";
+
 impl TrainConfig {
     /// Checks every setting against its range.
     ///
@@ -129,24 +133,29 @@ impl TrainConfig {
         let check = |ok: bool, key: &'static str, found: f64, allowed: &'static str| {
             if ok { Ok(()) } else { Err(ConfigError { key, found: found.to_string(), allowed }) }
         };
-        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let positive = |x: f64| (1e-30..=1e30).contains(&x);
         let fraction = |x: f64| (0.0..1.0).contains(&x);
-        check(self.steps >= 1, "steps", self.steps as f64, "at least 1")?;
+        check((1..=MOST_STEPS).contains(&self.steps), "steps", self.steps as f64, "at least 1 and at most 10^12")?;
         let minutes = self.minutes.unwrap_or(1.0);
-        check(positive(minutes), "minutes", minutes, "above 0 and finite")?;
-        check(self.batch >= 1, "batch", self.batch as f64, "at least 1")?;
-        check(self.accumulate >= 1, "accumulate", self.accumulate as f64, "at least 1")?;
-        check(positive(self.lr), "lr", self.lr, "above 0 and finite")?;
+        check(positive(minutes) && minutes <= 1e7, "minutes", minutes, "above 0 and at most 10^7")?;
+        check((1..=1_000_000).contains(&self.batch), "batch", self.batch as f64, "at least 1 and at most 10^6")?;
+        check(
+            (1..=100_000).contains(&self.accumulate),
+            "accumulate",
+            self.accumulate as f64,
+            "at least 1 and at most 10^5",
+        )?;
+        check(positive(self.lr), "lr", self.lr, POSITIVE)?;
         for beta in self.betas {
             check(fraction(beta), "betas", beta, "each at least 0 and below 1")?;
         }
-        check(positive(self.eps), "eps", self.eps, "above 0 and finite")?;
+        check(positive(self.eps), "eps", self.eps, POSITIVE)?;
         let decay = self.weight_decay;
-        check(decay >= 0.0 && decay.is_finite(), "weight_decay", decay, "at least 0 and finite")?;
+        check(decay == 0.0 || positive(decay), "weight_decay", decay, "0, or from 1e-30 to 1e30")?;
         let last = self.schedule.final_fraction();
         check((0.0..=1.0).contains(&last), "schedule.final_fraction", last, "from 0 to 1")?;
         let clip = self.clip.unwrap_or(1.0);
-        check(clip > 0.0, "clip", clip, "above 0, inf for none")?;
+        check(clip == f64::INFINITY || positive(clip), "clip", clip, "from 1e-30 to 1e30, inf for none")?;
         let decay = self.ema.map_or(0.0, |ema| ema.decay);
         check(fraction(decay), "ema.decay", decay, "at least 0 and below 1")?;
         let patience = self.patience.unwrap_or(1);
@@ -184,6 +193,12 @@ mod tests {
         for (text, key) in [
             ("steps = 0", "train.steps = 0"),
             ("minutes = 0.0", "train.minutes"),
+            ("minutes = 1e300", "train.minutes"),
+            ("steps = 9223372036854775807", "train.steps"),
+            ("batch = 1000000000", "train.batch"),
+            ("accumulate = 1000000000000", "train.accumulate"),
+            ("lr = 1e300", "train.lr"),
+            ("eps = 1e-300", "train.eps"),
             ("batch = 0", "train.batch"),
             ("accumulate = 0", "train.accumulate"),
             ("lr = -1.0", "train.lr = -1"),

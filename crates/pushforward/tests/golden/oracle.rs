@@ -225,8 +225,8 @@ fn ecld_is_positive_at_the_true_map() {
 fn estimate(rule: Rule, sites: SiteShape, item: &[u32], items: usize) -> (f64, f64) {
     let net = Exact(rule);
     let map = FlowMap::new(&net);
-    let request = BoundRequest { draws: 16, seed: 3, batch: 4096 };
-    let values = bound(&map, sites, &item.repeat(items), 0, &request, &device());
+    let request = BoundRequest { draws: 16, seed: 3, batch: 4096, ..BoundRequest::default() };
+    let values = bound(&map, sites, &item.repeat(items), 0, &request, &device()).values;
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);

@@ -344,8 +344,20 @@ fn the_bound_is_the_entropy_of_what_is_there() {
         }
     }
     let map = FlowMap::new(&net);
-    let request = BoundRequest { draws: 32, seed: 0, batch: 512 };
-    let values = bound(&map, sites, &ids, 0, &request, &device());
+    let request = BoundRequest { draws: 32, seed: 0, batch: 512, ..BoundRequest::default() };
+    let values = bound(&map, sites, &ids, 0, &request, &device()).values;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     assert!((mean - exact).abs() < 0.02 * exact, "bound {mean}, exact {exact}");
+    // Standard errors are those of repeated estimates, and do not depend on the number of points in memory.
+    let item = &ids[..sites.count];
+    let estimate = |seed: u64, batch: usize| {
+        let found = bound(&map, sites, item, 0, &BoundRequest { seed, batch, ..request }, &device());
+        (found.values[0], found.errors[0])
+    };
+    let repeated: Vec<(f64, f64)> = (0..300).map(|seed| estimate(seed, 512)).collect();
+    let mean = repeated.iter().map(|(value, _)| value).sum::<f64>() / 300.0;
+    let variance = repeated.iter().map(|(value, _)| (value - mean).powi(2)).sum::<f64>() / 299.0;
+    let told = repeated.iter().map(|(_, error)| error * error).sum::<f64>() / 300.0;
+    assert!((0.7..2.0).contains(&(told / variance)), "variance {variance}, by the standard errors {told}");
+    assert!((estimate(5, 512).0 - estimate(5, 7).0).abs() < 1e-9);
 }

@@ -5,6 +5,7 @@ mod batch_size;
 mod bijector;
 mod condition;
 mod constraints;
+mod count;
 mod distillation;
 mod dual;
 mod flow_map;

@@ -200,7 +200,7 @@ fn label_smoothing_is_undone_for_whoever_asks() {
     let [a, b] = [(&with, EPS), (&without, 0.0)].map(|(model, smoothing)| {
         let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
         let validation = FlowMapObjective::new(config, None).validation(model, &items, 0, 0);
-        let bound = bound(&FlowMap::new(model), sites, &items.ids, 0, &BoundRequest::default(), &device());
+        let bound = bound(&FlowMap::new(model), sites, &items.ids, 0, &BoundRequest::default(), &device()).values;
         let request = SampleRequest {
             sampler: Sampler::Euler,
             grid: TimeGrid::uniform(4),

@@ -25,10 +25,10 @@ use crate::nn::conv::{Conv2d, Conv2dConfig};
 use crate::rng::Stream;
 
 /// Number of blocks at every resolution, not counting the one that changes the resolution.
-const BLOCKS: usize = 4;
+pub(in crate::aef) const BLOCKS: usize = 4;
 
 /// Resolutions from the image down to one pixel: `S, S/2, ..., 4, 1`.
-fn resolutions(side: usize) -> Vec<usize> {
+pub(in crate::aef) fn resolutions(side: usize) -> Vec<usize> {
     let mut found: Vec<usize> = std::iter::successors(Some(side), |s| Some(s / 2)).take_while(|&s| s >= 4).collect();
     found.push(1);
     found
@@ -98,6 +98,10 @@ pub struct BigEncoder {
 
 impl BigEncoder {
     /// An encoder with random initial weights; its width is half the number of outputs, at least 1.
+    ///
+    /// That is the size of the latent where the outputs are means and scales, as published. A deterministic
+    /// autoencoder, which was not published with this network, has no scales, and an encoder of half that width:
+    /// its checkpoints depend on it.
     pub fn init(shape: ImageShape, outputs: usize, device: &Device, stream: &mut Stream) -> Self {
         let width = (outputs / 2).max(1);
         let levels = resolutions(shape.height);

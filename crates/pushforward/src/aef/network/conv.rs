@@ -20,7 +20,7 @@ use crate::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 use crate::nn::linear::{Linear, LinearConfig};
 use crate::nn::norm::GroupNorm;
 use crate::rng::Stream;
-use crate::setting::SettingError;
+use crate::setting::{DEPTH, SettingError, WIDTH, size};
 
 /// Groups of the normalisations.
 const GROUPS: usize = 4;
@@ -45,7 +45,9 @@ impl Default for ConvConfig {
 
 impl ConvConfig {
     pub(super) fn validate(&self) -> Result<(), SettingError> {
-        if self.channels == 0 || !self.channels.is_multiple_of(GROUPS) {
+        size("channels", self.channels, 1..=WIDTH)?;
+        size("blocks", self.blocks, 0..=DEPTH)?;
+        if !self.channels.is_multiple_of(GROUPS) {
             return Err(SettingError::new(
                 "channels",
                 format!("must be a positive multiple of {GROUPS}, found {}", self.channels),
@@ -58,7 +60,7 @@ impl ConvConfig {
     }
 
     /// Channels, height and width at the lowest resolution.
-    fn lowest(&self, shape: ImageShape) -> [usize; 3] {
+    pub(in crate::aef) fn lowest(&self, shape: ImageShape) -> [usize; 3] {
         let factor = 1 << self.levels;
         [self.channels * factor, shape.height / factor, shape.width / factor]
     }

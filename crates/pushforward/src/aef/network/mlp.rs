@@ -13,7 +13,7 @@ use super::{DecoderNet, EncoderNet};
 use crate::dual::Dual;
 use crate::nn::linear::{Linear, LinearConfig};
 use crate::rng::Stream;
-use crate::setting::SettingError;
+use crate::setting::{DEPTH, SettingError, WIDTH, size};
 
 /// Settings of the fully connected networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,8 @@ impl Default for MlpConfig {
 
 impl MlpConfig {
     pub(super) fn validate(&self) -> Result<(), SettingError> {
-        if self.width == 0 { Err(SettingError::new("width", "must be at least 1, found 0")) } else { Ok(()) }
+        size("width", self.width, 1..=WIDTH)?;
+        size("layers", self.layers, 0..=DEPTH)
     }
 
     fn layers(&self, inputs: usize, outputs: usize, device: &Device, stream: &mut Stream) -> Vec<Linear> {

@@ -28,6 +28,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::big::{BLOCKS, resolutions};
 pub use self::big::{BigDecoder, BigEncoder};
 pub use self::conv::{ConvConfig, ConvDecoder, ConvEncoder};
 pub use self::mlp::{MlpConfig, MlpDecoder, MlpEncoder};

@@ -16,7 +16,7 @@ use super::{DecoderNet, EncoderNet};
 use crate::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d};
 use crate::nn::linear::{Linear, LinearConfig};
 use crate::rng::Stream;
-use crate::setting::SettingError;
+use crate::setting::{SettingError, WIDTH, size};
 
 /// Settings of the published small networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl Default for SmallConfig {
 
 impl SmallConfig {
     pub(super) fn validate(&self) -> Result<(), SettingError> {
-        if self.channels == 0 { Err(SettingError::new("channels", "must be at least 1, found 0")) } else { Ok(()) }
+        size("channels", self.channels, 1..=WIDTH)
     }
 
     pub(super) fn encoder(

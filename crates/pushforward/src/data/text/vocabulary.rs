@@ -88,6 +88,18 @@ impl Vocabulary {
         }
     }
 
+    /// Number of characters that class indices spell, at least 1: as many as indices for characters, those of the decoded
+    /// text for tokens.
+    ///
+    /// # Panics
+    /// As [`Vocabulary::decode`].
+    pub fn characters_of(&self, classes: &[u32]) -> usize {
+        match self {
+            Self::Characters(_) => classes.len().max(1),
+            Self::Tokenizer(_) => self.decode(classes).chars().count().max(1),
+        }
+    }
+
     /// Text of a sequence of class indices, special tokens included.
     ///
     /// # Panics
@@ -156,6 +168,7 @@ mod tests {
         let classes = vocabulary.encode("the cat sat on the dog").unwrap();
         assert_eq!(classes, [2, 3, 4, 5, 2, 0]);
         assert_eq!(vocabulary.decode(&classes), "the cat sat on the [UNK]");
+        assert_eq!((vocabulary.characters_of(&classes), Vocabulary::text8().characters_of(&[0, 1, 2])), (24, 3));
         let back: Vocabulary = serde_json::from_str(&serde_json::to_string(&vocabulary).unwrap()).unwrap();
         assert_eq!(back, vocabulary);
         assert_eq!(back.encode("a mat").unwrap(), [7, 6]);

@@ -132,8 +132,10 @@ pub(in crate::flow_map) fn draw_item(
         None => draw(p, stream),
         Some(open) => {
             // After an adaptive sampler, forbidden classes have probabilities of the size of rounding errors.
-            let p: Vec<f64> = p.iter().zip(&open[i * classes..]).map(|(p, open)| p.max(0.0) * open).collect();
-            draw(&p, stream)
+            let open = &open[i * classes..(i + 1) * classes];
+            let p: Vec<f64> = p.iter().zip(open).map(|(p, open)| p.max(0.0) * open).collect();
+            // Where rounding has left an allowed class no probability at all, one that is allowed is taken nevertheless.
+            if p.iter().any(|p| *p > 0.0) { draw(&p, stream) } else { draw(open, stream) }
         }
     };
     item.chunks(classes).enumerate().map(site).collect()

@@ -41,4 +41,4 @@ pub mod large_vocabulary;
 mod request;
 
 pub use self::draw::sample;
-pub use self::request::{Generator, LastStep, SampleRequest, Sampler, Samples};
+pub use self::request::{GUIDANCE, Generator, LastStep, SampleRequest, Sampler, Samples, TEMPERATURE};

@@ -1,5 +1,7 @@
 //! Requests for samples, and their results.
 
+use std::ops::RangeInclusive;
+
 use burn::tensor::Device;
 
 use crate::flow_map::constraint::Constraint;
@@ -41,6 +43,12 @@ impl<'a, N> Generator<'a, N> {
     }
 }
 
+/// Temperatures of a request. Far below, logits overflow in float32 when they are divided; far above, the classes that
+/// a constraint forbids would not be improbable any more.
+pub const TEMPERATURE: RangeInclusive<f64> = 1e-30..=1e4;
+/// Weights of guidance of a request; with others, masked logits would not stay below all the rest.
+pub const GUIDANCE: RangeInclusive<f64> = 1e-3..=1e4;
+
 /// What to sample, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRequest {
@@ -56,7 +64,7 @@ pub struct SampleRequest {
     pub batch: usize,
     /// Seed of the noise.
     pub seed: u64,
-    /// Divisor of the logits; values below 1 sharpen endpoints.
+    /// Divisor of the logits, in [`TEMPERATURE`]; values below 1 sharpen endpoints.
     pub temperature: f64,
     /// How the final point becomes class indices.
     pub last: LastStep,
@@ -68,7 +76,7 @@ pub struct SampleRequest {
     /// Labels, for models with label conditioning; item i has `labels[i % labels.len()]`. Empty for unconditional
     /// samples.
     pub labels: Vec<u32>,
-    /// Weight of guidance; 1 for none. See [`guidance`](crate::flow_map::sample::guidance).
+    /// Weight of guidance, in [`GUIDANCE`]; 1 for none. See [`guidance`](crate::flow_map::sample::guidance).
     pub guidance: f64,
     /// For models trained on prefixes, the first classes of every item.
     pub prefix: Vec<u32>,

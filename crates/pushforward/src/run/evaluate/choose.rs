@@ -1,10 +1,11 @@
 //! Choice of metrics by data set.
 
-use crate::data::{DataConfig, Layout, Splits};
+use crate::data::{DataConfig, Layout, Schema, Splits};
 use crate::flow_map::sample::Samples;
 use crate::metrics::entropy;
+use crate::metrics::kneser_ney::KneserNey;
 use crate::metrics::report::Row;
-use crate::run::evaluate::classified::ImageMetrics;
+use crate::run::evaluate::classified::{self, ImageMetrics};
 use crate::run::evaluate::metrics::SampleMetrics;
 #[cfg(feature = "chem")]
 use crate::run::evaluate::molecules::MoleculeMetrics;
@@ -19,6 +20,40 @@ impl SampleMetrics for EntropyMetrics {
     fn rows(&self, samples: &Samples, _: &[u32]) -> Vec<Row> {
         let sequences: Vec<&[u32]> = samples.items().collect();
         vec![Row::estimate("entropy_unigram", "nats", entropy::mean_unigram(&sequences))]
+    }
+}
+
+/// Checks before a training that [`metrics_for`] will be possible after it.
+///
+/// # Errors
+/// If `features` is a network of other data, or n-grams of order `ngram_order` over the vocabulary are not possible.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::{DataConfig, Layout, Schema, Vocabulary};
+/// use pushforward::run::evaluate::check_metrics;
+///
+/// let config: DataConfig = toml::from_str("set = 'text'\npath = 'a.txt'")?;
+/// let symbols: Vec<char> = (0..3001).map(|i| char::from_u32(0x4e00 + i).expect("a character")).collect();
+/// let layout = Layout::Text { vocabulary: Vocabulary::characters(symbols)? };
+/// let schema = Schema { sites: 16, classes: 3001, layout };
+/// assert!(check_metrics(&config, &schema, None, 5).is_ok());
+/// assert!(check_metrics(&config, &schema, None, 6).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn check_metrics(
+    data: &DataConfig,
+    schema: &Schema,
+    features: Option<&Features>,
+    ngram_order: usize,
+) -> Result<(), EvalError> {
+    let synthetic =
+        matches!(data, DataConfig::Checker(_) | DataConfig::Echo(_) | DataConfig::Sums(_) | DataConfig::Glyphs(_));
+    match (&schema.layout, features) {
+        _ if synthetic => Ok(()),
+        (Layout::Text { .. }, _) => Ok(KneserNey::fits(schema.classes, ngram_order)?),
+        (Layout::Image { .. }, Some(features)) => classified::check(features.classifier()?, schema),
+        _ => Ok(()),
     }
 }
 

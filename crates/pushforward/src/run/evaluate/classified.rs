@@ -2,10 +2,10 @@
 //! of classes.
 
 use crate::classifier::{self, Classifier};
-use crate::data::Splits;
+use crate::data::{Schema, Splits};
 use crate::flow_map::sample::Samples;
 use crate::metrics::balance::Balance;
-use crate::metrics::frechet::{Moments, frechet};
+use crate::metrics::frechet::{Moments, frechet, too_few};
 use crate::metrics::report::Row;
 use crate::nn::SiteShape;
 use crate::run::check::site_shape;
@@ -30,10 +30,8 @@ pub(super) struct ImageMetrics<'a> {
 
 impl<'a> ImageMetrics<'a> {
     pub(super) fn new(features: &'a Loaded<TrainedClassifier>, splits: &Splits) -> Result<Self, EvalError> {
+        check(features, splits.schema())?;
         let (net, sites) = (&features.model.net, site_shape(splits.schema()));
-        if site_shape(&features.run.schema).grid() != sites.grid() {
-            return Err(EvalError::Features(features.run.path.display().to_string()));
-        }
         let ids = items(splits.test.as_ref(), REFERENCE_ITEMS);
         let (rows, labels) = describe(net, &ids, sites);
         let reference = Moments::of(&rows, net.width());
@@ -47,17 +45,30 @@ impl<'a> ImageMetrics<'a> {
 impl SampleMetrics for ImageMetrics<'_> {
     fn rows(&self, samples: &Samples, asked: &[u32]) -> Vec<Row> {
         let (rows, labels) = describe(self.net, &samples.ids, samples.sites);
-        let distance = frechet(&Moments::of(&rows, self.net.width()), &self.reference);
+        let drawn = Moments::of(&rows, self.net.width());
+        let (name, unit) = ("frechet", "squared feature distance");
+        let distance = match too_few(drawn.n(), self.reference.n()) {
+            Some(reason) => Row::without_value(name, unit, reason),
+            None => Row::new(name, unit, frechet(&drawn, &self.reference)),
+        };
         let accuracy = label_row(labels.iter().copied(), asked);
         let balance = Balance::new(labels, self.net.labels());
         let finish = |row: Row| row.scorer(&self.name, &self.sha256).reference(&self.set.0, &self.set.1);
         let rows = vec![
-            Row::new("frechet", "squared feature distance", distance),
+            distance,
             Row::new("class_balance_tv", "fraction", balance.total_variation(&self.shares)),
             Row::new("class_entropy", "nats", balance.entropy()),
         ];
         rows.into_iter().chain(accuracy).map(finish).collect()
     }
+}
+
+/// Checks that a classifier is one of images of this shape.
+pub(super) fn check(features: &Loaded<TrainedClassifier>, schema: &Schema) -> Result<(), EvalError> {
+    if site_shape(&features.run.schema).grid() == site_shape(schema).grid() {
+        return Ok(());
+    }
+    Err(EvalError::Features(features.run.path.display().to_string()))
 }
 
 /// Features and predicted classes of images.

@@ -11,6 +11,7 @@ use crate::kernels::Precision;
 use crate::metrics::report::{Report, Row, over_repeats};
 use crate::metrics::{bits_per_dim, interval};
 use crate::run::evaluate::metrics::SampleMetrics;
+use crate::run::evaluate::remarks;
 use crate::run::evaluate::request::{EvalError, EvalRequest, Progress};
 use crate::run::held_out::items;
 use crate::run::model::Loaded;
@@ -53,18 +54,29 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     request: &EvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvalError> {
+    if request.bound_items > 0 && request.bound_draws == 0 {
+        return Err(RequestError("the likelihood bound takes at least 1 draw per item, found 0".into()).into());
+    }
     let mut report = Report::new(loaded.run.identity());
-    for row in metrics.held_out(request.sample.count) {
+    // No samples leave the bound.
+    let held_out = if request.sample.count == 0 { Vec::new() } else { metrics.held_out(request.sample.count) };
+    for row in held_out {
         report.push(Row { sampler: Some("held-out data".into()), ..row });
     }
     if request.bound_items > 0 {
-        for row in bound_rows(loaded, splits, request, progress)? {
-            report.push(row);
-        }
+        let (rows, remark) = bound_rows(loaded, splits, request, progress)?;
+        rows.into_iter().for_each(|row| report.push(row));
+        report.remarks.extend(remark);
     }
     let (sampler, count) = (request.sample.sampler, request.sample.count);
     let adaptive = matches!(sampler, Sampler::Dopri5 { .. });
-    let nfes = if adaptive { vec![1] } else { request.nfe.clone() };
+    let nfes = if count == 0 {
+        Vec::new()
+    } else if adaptive {
+        vec![1]
+    } else {
+        request.nfe.clone()
+    };
     for nfe in nfes {
         let grid = sampler.grid(nfe)?;
         let stage = format!("{} samples", sampler.name());
@@ -85,6 +97,9 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
                 let row = Row { n: row.n.or(Some(count)), ..row };
                 row.sampled(sampler.name(), counted).seed(request.sample.seed).dtype(dtype(&loaded.model.device))
             };
+            if repeat == 0 {
+                report.remarks.extend(remarks::on_samples(&samples.ids, samples.sites.count, counted));
+            }
             measured.push(metrics.rows(&samples, &request.sample.labels).into_iter().map(finish).collect());
         }
         over_repeats(measured).into_iter().for_each(|row| report.push(row));
@@ -102,17 +117,22 @@ fn bound_rows<C: BackboneConfig>(
     splits: &Splits,
     request: &EvalRequest,
     progress: &mut Progress<'_>,
-) -> Result<Vec<Row>, EvalError> {
+) -> Result<(Vec<Row>, Option<String>), EvalError> {
     let sites = splits.schema().sites;
     let ids = items(splits.test.as_ref(), request.bound_items);
-    let bound = BoundRequest { draws: request.bound_draws, seed: request.sample.seed, batch: request.sample.batch };
+    let bound = BoundRequest {
+        draws: request.bound_draws,
+        seed: request.sample.seed,
+        batch: request.sample.batch,
+        ..BoundRequest::default()
+    };
     let mut nats = Vec::new();
     let total = ids.len() / sites;
     for part in ids.chunks(64 * sites) {
         match loaded.model.bound(part, nats.len() as u64, &bound) {
-            Ok(values) => nats.extend(values),
+            Ok(bounds) => nats.extend(bounds.values),
             // A model without a likelihood bound still has metrics of samples.
-            Err(RequestError(_)) => return Ok(Vec::new()),
+            Err(RequestError(_)) => return Ok((Vec::new(), None)),
         }
         if !progress("likelihood bound", nats.len(), total) {
             return Err(EvalError::Interrupted);
@@ -126,12 +146,12 @@ fn bound_rows<C: BackboneConfig>(
             .dtype(dtype(&loaded.model.device))
             .reference(&format!("{}/test", splits.name), &splits.sha256)
     };
-    let per_site = match splits.schema().layout {
-        Layout::Text { .. } => Row::estimate(
-            "bound_bits_per_char",
-            "bits/char",
-            estimate.map(|v| bits_per_dim::bits_per_character(v, sites)),
-        ),
+    let per_site = match &splits.schema().layout {
+        Layout::Text { vocabulary } => {
+            let sizes: Vec<f64> = ids.chunks(sites).map(|item| vocabulary.characters_of(item) as f64).collect();
+            let rate = interval::ratio_of_sums(&nats, &sizes);
+            Row::estimate("bound_bits_per_char", "bits/char", rate.map(bits_per_dim::bits))
+        }
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
             Row::estimate("bound_bits_per_dim", "bits/dim", estimate.map(|v| bits_per_dim::bits_per_dim(v, sites)))
         }
@@ -143,7 +163,7 @@ fn bound_rows<C: BackboneConfig>(
         let excess: Vec<f64> = nats.iter().zip(exact).map(|(bound, exact)| bound - exact).collect();
         finish(Row::estimate("bound_excess", "nats", interval::mean(&excess)))
     }));
-    Ok(rows)
+    Ok((rows, remarks::on_bound(&nats, &ids, splits.schema())))
 }
 
 /// `-log p` of every item in nats; `None` if the data distribution is not known.

@@ -11,7 +11,7 @@ use crate::classifier::{self, Classifier};
 use crate::data::images::continuous::quantize;
 use crate::data::{ContinuousImages, ContinuousSplits, ExampleKey};
 use crate::metrics::bits_per_dim::bits_per_dim_dequantised;
-use crate::metrics::frechet::{Moments, frechet, kid};
+use crate::metrics::frechet::{Moments, frechet, kid, too_few};
 use crate::metrics::interval::{self, Estimate};
 use crate::metrics::report::{Report, Row};
 use crate::nn::SiteShape;
@@ -68,7 +68,7 @@ pub fn evaluate_images(
     measured.rows(loaded, splits, request).into_iter().for_each(|row| report.push(row));
     if let Some(features) = features
         && net.generates()
-        && request.samples > 1
+        && request.samples > 0
     {
         for row in distances(loaded, splits, features.classifier()?, request, progress)? {
             report.push(row);
@@ -206,15 +206,17 @@ fn distances(
         // NaN pixels, which a model that has diverged draws, count as black.
         let ids: Vec<u32> = pixels.iter().map(|&x| u32::from(quantize(x))).collect();
         let drawn = describe(net, &ids);
-        let distance = frechet(&Moments::of(&drawn, net.width()), &moments);
-        let kernel = kid(&drawn, &truth, net.width());
+        let few = too_few(request.samples, count);
+        let distance = |of: &dyn Fn() -> f64, metric: &str| match &few {
+            Some(reason) => Row::without_value(metric, "squared", reason.clone()),
+            None => Row::new(metric, "squared", of()),
+        };
+        let frechet = || frechet(&Moments::of(&drawn, net.width()), &moments);
+        let kid = || kid(&drawn, &truth, net.width());
         let scorer = format!("{} step {}", features.run.name, features.run.step);
         let reference = (format!("{}/test", splits.name), splits.sha256.as_str());
-        for (metric, value) in [("frechet", distance), ("kid", kernel)] {
-            let row = Row::new(metric, "squared", value)
-                .n(request.samples)
-                .seed(request.seed)
-                .dtype(dtype(&loaded.model.device));
+        for row in [distance(&frechet, "frechet"), distance(&kid, "kid")] {
+            let row = row.n(request.samples).seed(request.seed).dtype(dtype(&loaded.model.device));
             rows.push(
                 Row { sampler: Some(name.into()), ..row }
                     .scorer(&scorer, &features.run.sha256)

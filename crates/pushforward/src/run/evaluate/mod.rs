@@ -32,11 +32,12 @@ mod images;
 mod metrics;
 #[cfg(feature = "chem")]
 mod molecules;
+mod remarks;
 mod request;
 mod synthetic;
 mod text;
 
-pub use self::choose::metrics_for;
+pub use self::choose::{check_metrics, metrics_for};
 pub use self::flow_map::evaluate;
 pub use self::images::{ImageEvalRequest, evaluate_images};
 pub use self::metrics::SampleMetrics;

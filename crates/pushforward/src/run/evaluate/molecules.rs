@@ -29,7 +29,7 @@ use crate::data::{DataConfig, Dataset, Splits};
 use crate::flow_map::sample::Samples;
 use crate::hash::sha256;
 use crate::metrics::divergence::total_variation;
-use crate::metrics::frechet::{Moments, frechet};
+use crate::metrics::frechet::{Moments, frechet, too_few};
 use crate::metrics::graph_stats::{Graph, Statistic};
 use crate::metrics::report::Row;
 use crate::metrics::similarity::{cosine, internal_diversity, nearest};
@@ -131,10 +131,12 @@ impl<'a> MoleculeMetrics<'a> {
     /// The Frechet ChemNet distance; `None` without the network.
     fn chemnet_distance(&self, molecules: &[(&Molecule, &str)]) -> Option<Row> {
         let (net, reference) = self.chemnet.as_ref()?;
-        let enough = molecules.len() > 1 && reference.n() > 1;
-        let distance = if enough { frechet(&chemnet_moments(net, molecules), reference) } else { f64::NAN };
-        let row = Row::new("frechet_chemnet", "squared feature distance", distance).scorer("ChemNet", &net.sha256);
-        Some(row.n(molecules.len()).reference(&self.name, &self.sha256))
+        let (name, unit) = ("frechet_chemnet", "squared feature distance");
+        let row = match too_few(molecules.len(), reference.n()) {
+            Some(reason) => Row::without_value(name, unit, reason),
+            None => Row::new(name, unit, frechet(&chemnet_moments(net, molecules), reference)),
+        };
+        Some(row.scorer("ChemNet", &net.sha256).n(molecules.len()).reference(&self.name, &self.sha256))
     }
 
     /// Fraction of the strictly valid molecules that have the label they were conditioned on; `None` without labels.
@@ -205,12 +207,12 @@ impl<'a> MoleculeMetrics<'a> {
             rows.push(finish(Row::new(name, "fraction", total_variation(&a, &b)), samples.count));
         }
         let moments = [samples, reference].map(|p| self.moments(p));
-        let distance = match &moments {
-            [Some(a), Some(b)] => frechet(a, b),
-            _ => f64::NAN,
+        let (name, unit) = ("frechet", "squared standard deviations");
+        let row = match (&moments, too_few(samples.count, reference.count)) {
+            ([Some(a), Some(b)], None) => Row::new(name, unit, frechet(a, b)),
+            (_, reason) => Row::without_value(name, unit, reason.unwrap_or_default()),
         };
-        let row = Row::new("frechet", "squared standard deviations", distance).scorer(SCORER, &list_hash());
-        rows.push(finish(row, samples.count));
+        rows.push(finish(row.scorer(SCORER, &list_hash()), samples.count));
         let near = nearest(&samples.fingerprints, &reference.fingerprints);
         let n = near.len();
         let against = format!("nearest of {} training molecules, ECFP4", reference.fingerprints.len());

@@ -62,10 +62,12 @@ impl TextMetrics {
             rows.push(Row::new(&format!("distinct_{n}"), "fraction", entropy::distinct(sequences, classes, n)));
         }
         for (n, reference) in (1..).zip(&self.reference) {
-            let kl = ngram_kl(&NgramCounts::count(sequences, classes, n), reference, DELTA);
-            rows.push(
-                Row::new(&format!("ngram_kl_{n}"), "nats", kl).estimator("add-0.01").reference(&held_out, &self.sha256),
-            );
+            let (counts, name) = (NgramCounts::count(sequences, classes, n), format!("ngram_kl_{n}"));
+            let row = match counts.total().min(reference.total()) {
+                0 => Row::without_value(&name, "nats", format!("items are shorter than {n} symbols")),
+                _ => Row::new(&name, "nats", ngram_kl(&counts, reference, DELTA)),
+            };
+            rows.push(row.estimator("add-0.01").reference(&held_out, &self.sha256));
         }
         rows
     }

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use crate::params::ParamsError;
-use crate::run::load::LoadError;
+use crate::run::memory::NotEnoughMemory;
 use crate::run::same_data::OtherData;
+use crate::run::stored::LoadError;
 use crate::setting::SettingError;
 use crate::train::TrainError;
 
 /// Why a run failed or could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainRunError {
+    /// The run needs more memory than the caller allows.
+    #[error(transparent)]
+    Memory(#[from] NotEnoughMemory),
     /// The model configuration does not fit the data.
     #[error(transparent)]
     Setting(#[from] SettingError),

@@ -18,10 +18,11 @@ use crate::flow_map::network::NetworkConfig;
 use crate::hash;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
-use crate::run::load::{DATA_KEY, HASH_KEY, LABELS_KEY, SCHEMA_KEY};
+use crate::run::memory::Need;
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
 use crate::run::same_data::same_data;
+use crate::run::stored::{DATA_KEY, HASH_KEY, LABELS_KEY, SCHEMA_KEY};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{CheckpointError, chosen_file};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
@@ -80,6 +81,9 @@ pub fn train<C: BackboneConfig>(
     if let Some(resume) = &options.resume {
         let known = resume.provenance.get(SCHEMA_KEY).and_then(|text| serde_json::from_str(text).ok());
         same_data(known.as_ref().unwrap_or(&schema), &resume.provenance, data)?;
+    }
+    if let Some(available) = options.memory {
+        Need::of(recipe, &schema, labels, options.workers).check(available)?;
     }
     let mut provenance = BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

@@ -52,12 +52,23 @@ pub struct TrainOptions {
     pub max_minutes: Option<f64>,
     /// Threads that compute micro-batches concurrently; useful on a CPU with `train.accumulate` above 1.
     pub workers: usize,
+    /// Bytes of memory that the run may take; one that needs more is refused before anything is allocated. `None` for
+    /// no limit.
+    pub memory: Option<u64>,
 }
 
 impl TrainOptions {
     /// A new run on this device that writes no files.
     pub fn new(device: Device) -> Self {
-        Self { device, device_name: "cpu".into(), folder: None, resume: None, max_minutes: None, workers: 1 }
+        Self {
+            device,
+            device_name: "cpu".into(),
+            folder: None,
+            resume: None,
+            max_minutes: None,
+            workers: 1,
+            memory: None,
+        }
     }
 }
 

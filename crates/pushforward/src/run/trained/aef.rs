@@ -6,6 +6,7 @@ use crate::aef::config::AefConfig;
 use crate::aef::marginal::{self, LogDensities, MarginalRequest};
 use crate::aef::model::DrawRequest;
 use crate::aef::{AefModel, ImageShape};
+use crate::flow_map::sample::TEMPERATURE;
 use crate::run::preview::Preview;
 use crate::run::trained::RequestError;
 
@@ -59,8 +60,9 @@ impl TrainedAef {
                 "a deterministic autoencoder has no prior to draw from: use a model with one".into(),
             ));
         }
-        if !(request.temperature.is_finite() && request.temperature >= 0.0) {
-            return Err(RequestError(format!("the temperature is not negative, found {}", request.temperature)));
+        let (_, most) = TEMPERATURE.into_inner();
+        if !(0.0..=most).contains(&request.temperature) {
+            return Err(RequestError(format!("the temperature lies in [0, {most}], found {}", request.temperature)));
         }
         if request.batch == 0 {
             return Err(RequestError("`batch`, the number of images per pass, is at least 1".into()));
@@ -80,6 +82,9 @@ impl TrainedAef {
         request: &MarginalRequest,
     ) -> Result<LogDensities, RequestError> {
         let n = self.shape.numel();
+        if request.draws == 0 {
+            return Err(RequestError("`draws`, the number of importance samples per image, is at least 1".into()));
+        }
         if pixels.is_empty() || !pixels.len().is_multiple_of(n) {
             let (shape, found) = (self.shape, pixels.len());
             return Err(RequestError(format!("images have {shape} values, and {found} are given")));

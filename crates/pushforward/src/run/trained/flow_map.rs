@@ -7,12 +7,12 @@ use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
 use crate::flow_map::conditioning::Condition;
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::interpolant::Noise;
-use crate::flow_map::likelihood::{self, BoundRequest};
+use crate::flow_map::likelihood::{self, BoundRequest, Bounds};
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
-use crate::flow_map::sample::{self, Generator, LastStep, SampleRequest, Samples};
+use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, SampleRequest, Samples, TEMPERATURE};
 use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
 use crate::run::check::site_shape;
@@ -108,12 +108,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Errors
     /// If the bound does not hold for the model (a source other than the standard Gaussian, velocity prediction), or
     /// the items are not of its schema.
-    pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Vec<f64>, RequestError> {
+    pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Bounds, RequestError> {
         if self.config.noise() != Noise::default() {
             return refuse("the likelihood bound holds for the standard Gaussian source only");
         }
         if self.parametrisation() == Parametrisation::Velocity {
             return refuse("the naive baseline predicts velocities and has no likelihood bound");
+        }
+        if request.draws == 0 {
+            return refuse("the likelihood bound takes at least 1 draw per item, found 0");
         }
         let sites = site_shape(&self.schema);
         let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
@@ -161,8 +164,13 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 
     /// Checks a request against the model and fills in its defaults.
     fn resolve(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
-        if !(request.temperature.is_finite() && request.temperature > 0.0) {
-            return refuse(format!("the temperature must be positive, found {}", request.temperature));
+        let (low, high) = (TEMPERATURE.start(), TEMPERATURE.end());
+        if !TEMPERATURE.contains(&request.temperature) {
+            return refuse(format!(
+                "the temperature must be positive, from {low:e} to {high:e}, found {}; below, take 1e-30: the most \
+                 probable class",
+                request.temperature
+            ));
         }
         let velocity = self.parametrisation() == Parametrisation::Velocity;
         if velocity && (request.last == LastStep::Draw || request.temperature != 1.0) {
@@ -190,6 +198,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             if request.sizes.len() > graph.nodes + 1 {
                 return refuse(format!("the graphs of this model have at most {} nodes", graph.nodes));
             }
+            if request.sizes.first().is_some_and(|&empty| empty > 0) {
+                return refuse("a graph has at least 1 node, and graphs without nodes are asked for");
+            }
         } else if !request.sizes.is_empty() {
             return refuse("only models of graphs take a number of nodes");
         }
@@ -212,11 +223,21 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             }
         }
         if !request.prefix.is_empty() {
-            if !matches!(self.config.condition, Condition::Prefix { .. }) {
+            let Condition::Prefix { longest, .. } = self.config.condition else {
                 return refuse(
                     "this model was not trained with prefixes: set model.condition.kind = prefix in its recipe, or fix \
                      the sites by a constraint, which needs no training",
                 );
+            };
+            // The network has never seen more sites without noise, and ignores what it has not seen.
+            let sites = self.schema.sites;
+            let longest = longest.unwrap_or(sites - 1).min(sites);
+            if request.prefix.len() > longest {
+                return refuse(format!(
+                    "the prefix has {} sites, and this model was trained with at most {longest} \
+                     (model.condition.longest): shorten it, or fix the sites by a constraint, which needs no training",
+                    request.prefix.len()
+                ));
             }
             let (sites, classes) = (self.schema.sites, self.schema.classes);
             if request.prefix.len() > sites || request.prefix.iter().any(|&class| class as usize >= classes) {
@@ -224,8 +245,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             }
         }
         let w = request.guidance;
-        if !(w.is_finite() && w > 0.0) {
-            return refuse(format!("the weight of guidance must be positive, found {w}"));
+        if !GUIDANCE.contains(&w) {
+            let (low, high) = (GUIDANCE.start(), GUIDANCE.end());
+            return refuse(format!("the weight of guidance must be positive, from {low} to {high}, found {w}"));
         }
         if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.prefix.is_empty() {
             return refuse("guidance needs a label, a prefix or a weaker model to compare with");

@@ -41,6 +41,7 @@ pub use self::error::CheckpointError;
 use self::file::{Counters, Header, Kind, read, same_tensors, split, write};
 pub use self::format::{BEST, FORMAT, LAST, RESUME};
 use crate::params::StateDict;
+use crate::train::config::MOST_STEPS;
 use crate::train::optim::Moments;
 
 /// Weights, with the metadata needed to rebuild the model and to trace its origin.
@@ -90,6 +91,9 @@ pub struct Resume {
     /// The optimiser's moments.
     pub moments: Moments,
 }
+
+/// Most seconds of a run, about 30,000 years: a duration beyond is damage, and overflows on a progress bar.
+const MOST_SECONDS: f64 = 1e12;
 
 /// File name of the weights that are kept from `step`.
 pub(super) fn step_file(step: u64) -> String {
@@ -193,6 +197,14 @@ impl Resume {
         let damaged = |reason: &str| CheckpointError::Header { path: path.into(), reason: reason.into() };
         let counters = counters.ok_or_else(|| damaged("the counters of the run are missing"))?;
         let number = |text: &str| text.parse::<f64>().map_err(|_| damaged(&format!("`{text}` is not a number")));
+        let elapsed_seconds = number(&counters.elapsed_seconds)?;
+        let counted = [step, counters.micro_batch, counters.ema_updates, counters.stale_validations];
+        if counted.iter().chain(counters.optimizer_steps.values()).any(|&count| count > MOST_STEPS) {
+            return Err(damaged(&format!("a counter of the run is above {MOST_STEPS}")));
+        }
+        if !(0.0..=MOST_SECONDS).contains(&elapsed_seconds) {
+            return Err(damaged(&format!("the run has taken {elapsed_seconds} seconds")));
+        }
         let [raw, ema, first, second] = split(path, tensors, ["raw", "ema", "m", "v"])?;
         let tensor = |source| CheckpointError::Tensor { path: path.into(), source };
         let ema = if counters.ema {
@@ -216,9 +228,14 @@ impl Resume {
             step,
             micro_batch: counters.micro_batch,
             ema_updates: counters.ema_updates,
-            best_validation: counters.best_validation.as_deref().map(number).transpose()?,
+            best_validation: counters
+                .best_validation
+                .as_deref()
+                .map(number)
+                .transpose()?
+                .filter(|best| best.is_finite()),
             stale_validations: counters.stale_validations,
-            elapsed_seconds: number(&counters.elapsed_seconds)?,
+            elapsed_seconds,
             raw,
             ema,
             moments: Moments { first, second, steps: counters.optimizer_steps },
@@ -399,6 +416,29 @@ mod tests {
         assert!(matches!(Resume::load(&path), Err(CheckpointError::Kind { expected: "resume", found: "weights", .. })));
         resume(&[1.0], 1.0, None).save(&path).expect("the folder is writable");
         assert!(matches!(Checkpoint::load(&path), Err(CheckpointError::Kind { expected: "weights", .. })));
+    }
+
+    #[test]
+    fn counters_that_no_run_reaches_are_damage() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(RESUME);
+        let edits: [&dyn Fn(&mut Resume); 8] = [
+            &|r| r.step = 1 << 63,
+            &|r| r.micro_batch = u64::MAX,
+            &|r| r.ema_updates = 1 << 53,
+            &|r| r.stale_validations = u64::MAX,
+            &|r| r.moments.steps.values_mut().for_each(|steps| *steps = u64::MAX),
+            &|r| r.elapsed_seconds = -1.0,
+            &|r| r.elapsed_seconds = f64::NAN,
+            &|r| r.elapsed_seconds = f64::INFINITY,
+        ];
+        for (number, edit) in edits.iter().enumerate() {
+            let mut bad = resume(&[1.0], 1.0, None);
+            edit(&mut bad);
+            bad.save(&path).expect("the folder is writable");
+            let error = Resume::load(&path).expect_err("damaged");
+            assert!(matches!(error, CheckpointError::Header { .. }), "{number}: {error}");
+        }
     }
 
     #[test]

@@ -1,0 +1,197 @@
+//! What a checkpoint says of itself, compared with what it holds before any of it is believed.
+
+use std::path::{Path, PathBuf};
+
+use crate::data::Schema;
+use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::conditioning::Condition;
+use crate::run::check::check;
+use crate::run::memory::parameters;
+use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
+use crate::setting::SettingError;
+use crate::train::checkpoint::{Checkpoint, CheckpointError};
+
+/// Provenance key of the data's [`Schema`], as JSON.
+pub const SCHEMA_KEY: &str = "schema";
+/// Provenance key of the name of the data.
+pub(super) const DATA_KEY: &str = "data";
+/// Provenance key of the SHA-256 of the data's files.
+pub(super) const HASH_KEY: &str = "data_sha256";
+/// Provenance key of the number of class labels.
+pub(super) const LABELS_KEY: &str = "labels";
+
+/// Why a checkpoint cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read, or its tensors do not match the model.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The recipe stored in it is invalid.
+    #[error("the recipe inside {path}: {source}")]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: RecipeError,
+    },
+    /// The data schema stored in it is missing or invalid.
+    #[error("{path} has no valid description of its data ({problem}): it was not written by this program")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The model does not fit the data.
+    #[error("{path}: {source}")]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: SettingError,
+    },
+    /// The model of the recipe is larger than the tensors.
+    #[error(
+        "{path}: its recipe and its description of the data ask for {asked} parameters, and the tensors hold {held}: \
+         the file is damaged or was not written by this program"
+    )]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Parameters of the model.
+        asked: u128,
+        /// Numbers in the tensors.
+        held: u128,
+    },
+}
+
+/// Recipe and data of a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Stored<C: BackboneConfig> {
+    /// The recipe.
+    pub recipe: Recipe<C>,
+    /// Sites, classes and layout of the data.
+    pub schema: Schema,
+    /// Number of class labels.
+    pub labels: Option<usize>,
+}
+
+impl<C: BackboneConfig> Stored<C> {
+    /// Reads what a checkpoint says of itself. Nothing of the size that it names is allocated before the tensors are
+    /// known to have that size. `path` names the file in messages.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn of(file: &Checkpoint, path: &Path) -> Result<Self, LoadError> {
+        let place = || path.to_path_buf();
+        let recipe: Recipe<C> =
+            Recipe::parse(&file.recipe, "recipe", &[]).map_err(|source| LoadError::Recipe { path: place(), source })?;
+        let schema = file.provenance.get(SCHEMA_KEY).ok_or_else(|| "there is no schema".to_owned());
+        let schema: Schema = schema
+            .and_then(|text| serde_json::from_str(text).map_err(|e| e.to_string()))
+            .and_then(|schema: Schema| schema.check().map(|()| schema))
+            .map_err(|problem| LoadError::Schema { path: place(), problem })?;
+        check(&recipe.model, &schema).map_err(|source| LoadError::Setting { path: place(), source })?;
+        let labels: Option<usize> = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+        let needs_labels = match &recipe.model {
+            ModelConfig::FlowMap(config) => matches!(config.condition, Condition::Label { .. }),
+            ModelConfig::Classifier(_) => true,
+            ModelConfig::Aef(_) => false,
+        };
+        if needs_labels && labels.is_none() {
+            let problem = "the number of labels is missing".into();
+            return Err(LoadError::Schema { path: place(), problem });
+        }
+        let held: u128 = file.raw.values().map(|tensor| tensor.num_elements() as u128).sum();
+        match parameters(&recipe.model, &schema, labels) {
+            Some(asked) if asked > held => Err(LoadError::Size { path: place(), asked, held }),
+            _ => Ok(Self { recipe, schema, labels }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::data::Layout;
+    use crate::flow_map::network::NetworkConfig;
+    use crate::run::{Data, TrainOptions, WeightSet, load, train};
+    use crate::train::checkpoint::{LAST, folder};
+
+    const TEXT: &str = "name = 'x'\ndata = { set = 'glyphs', examples = 32 }\n[model]\nfamily = 'flow-map'\n\
+                        network = { kind = 'dit', width = 8, blocks = 1, heads = 1, cond = 4, time_width = 4 }\n\
+                        condition = { kind = 'label' }";
+
+    fn checkpoint(run: &Path) -> Checkpoint {
+        let recipe: Recipe = Recipe::parse(TEXT, "x", &["train.steps=1".into(), "train.batch=2".into()]).unwrap();
+        let data = Data::load(&recipe, Path::new("unused")).unwrap();
+        let options = TrainOptions { folder: Some(run.into()), ..TrainOptions::new(Device::flex()) };
+        train(&recipe, &data, options, &mut |_| ControlFlow::Continue(())).unwrap();
+        Checkpoint::load(&folder(run).join(LAST)).unwrap()
+    }
+
+    #[test]
+    fn what_a_file_says_is_compared_with_what_it_holds() {
+        let run = tempfile::tempdir().unwrap();
+        let good = checkpoint(run.path());
+        let path = run.path().join("edited.safetensors");
+        let refused = |edit: &dyn Fn(&mut Checkpoint)| {
+            let mut bad = good.clone();
+            edit(&mut bad);
+            bad.save(&path).unwrap();
+            load::<NetworkConfig>(&path, WeightSet::Ema, &Device::flex()).unwrap_err()
+        };
+        let schema: Schema = serde_json::from_str(&good.provenance[SCHEMA_KEY]).unwrap();
+        let with = |sites: usize, classes: usize, height: usize, width: usize| {
+            let schema = Schema { sites, classes, layout: Layout::Image { height, width } };
+            refused(&move |file| {
+                drop(file.provenance.insert(SCHEMA_KEY.into(), serde_json::to_string(&schema).unwrap()))
+            })
+        };
+        assert_eq!((schema.sites, schema.classes), (256, 2));
+        for (sites, classes, height, width) in [
+            (256, 2, 16, 3),
+            (256, 2, 16, 8),
+            (0, 2, 16, 16),
+            (1 << 53, 2, 1 << 26, 1 << 27),
+            (256, 0, 16, 16),
+            (256, 1_000_000_000, 16, 16),
+            (256, 2, 1 << 40, 1 << 40),
+        ] {
+            let error = with(sites, classes, height, width);
+            assert!(matches!(error, LoadError::Schema { .. } | LoadError::Setting { .. }), "{error}");
+        }
+        assert!(matches!(with(256, 1_000_000, 16, 16), LoadError::Size { .. }));
+        for (from, to) in
+            [("width = 8", "width = 65536"), ("blocks = 1", "blocks = 1000"), ("cond = 4", "cond = 60000")]
+        {
+            let edit = |file: &mut Checkpoint| file.recipe = file.recipe.replacen(from, to, 1);
+            let error = refused(&edit);
+            assert!(matches!(error, LoadError::Size { .. }), "{to}: {error}");
+        }
+        let huge = refused(&|file| file.recipe = file.recipe.replacen("blocks = 1", "blocks = 1000000000000", 1));
+        assert!(huge.to_string().contains("model.network.blocks must be at least 0 and at most 1024"), "{huge}");
+        for labels in ["1000000000000", "18446744073709551615"] {
+            let error = refused(&|file| drop(file.provenance.insert(LABELS_KEY.into(), labels.into())));
+            assert!(matches!(error, LoadError::Size { .. }), "{labels}: {error}");
+        }
+        for labels in ["0", "ten", "-1"] {
+            let error = refused(&|file| drop(file.provenance.insert(LABELS_KEY.into(), labels.into())));
+            assert!(matches!(error, LoadError::Schema { .. }), "{labels}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_run_beyond_the_memory_is_refused_before_it_begins() {
+        let overrides = ["model.network.width=65536".to_owned(), "model.network.blocks=1000".to_owned()];
+        let recipe: Recipe = Recipe::parse(TEXT, "x", &overrides).unwrap();
+        let data = Data::load(&recipe, Path::new("unused")).unwrap();
+        let options = TrainOptions { memory: Some(1 << 30), ..TrainOptions::new(Device::flex()) };
+        let error = train(&recipe, &data, options, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+        assert!(error.contains("1.0 GiB are free"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Numbers of parameters that are counted from settings are those of the models.
+
+use pushforward::aef::ImageShape;
+use pushforward::aef::config::AefConfig;
+use pushforward::burn::tensor::Device;
+use pushforward::classifier::ClassifierConfig;
+use pushforward::flow_map::config::FlowMapConfig;
+use pushforward::nn::SiteShape;
+use pushforward::nn::graph::GraphShape;
+use pushforward::params;
+use pushforward::rng::{Purpose, stream};
+
+#[test]
+fn of_flow_maps() {
+    let graph = SiteShape::graph(GraphShape { nodes: 4, node_classes: 3, edge_classes: 2 });
+    let image = SiteShape::image([8, 12], 5);
+    for (network, sites) in [
+        ("kind = 'mlp'\nwidth = 6\nblocks = 2\ntime_width = 4", SiteShape::line(3, 7)),
+        ("kind = 'mlp'\nwidth = 6\nblocks = 0", graph),
+        (
+            "kind = 'dit'\nwidth = 8\nblocks = 2\nheads = 2\ncond = 5\nexpansion = 3\ntime_width = 4",
+            SiteShape::line(3, 7),
+        ),
+        ("kind = 'dit'\nwidth = 8\nheads = 2\ninput = 'rms'\npatch = 2", image),
+        ("kind = 'unet'\nchannels = 4\ngroups = 2\nmultipliers = [1, 3, 2]\ntime_width = 6", image),
+        ("kind = 'unet'\nchannels = 8\ngroups = 4\nmultipliers = [2]", image),
+        (
+            "kind = 'graph-transformer'\nlayers = 2\nwidths = [8, 4, 6]\nfeed_forward = [5, 7, 9]\nouter = [3, 5, 7]",
+            graph,
+        ),
+        ("kind = 'graph-transformer'\nlayers = 1\ntime = 'sum'", graph),
+        (
+            "kind = 'pair-transformer'\nwidth = 8\npair_width = 6\nblocks = 2\nheads = 4\nwalk = 3\npositions = true",
+            graph,
+        ),
+        ("kind = 'pair-transformer'\ncond = 10\nexpansion = 2", graph),
+    ] {
+        let text = format!("[network]\n{network}\n[objective]\nweighting = {{ kind = 'learned' }}");
+        let mut config: FlowMapConfig = toml::from_str(&text).expect("the types are right");
+        let labels = !network.contains("graph-transformer");
+        if labels {
+            config.condition = toml::from_str("kind = 'label'").expect("a condition");
+        }
+        let model = config.model(labels.then_some(3));
+        let net = model.init(sites, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+        assert_eq!(model.parameters(sites), Some(params::count(&net) as u128), "{network}");
+    }
+}
+
+#[test]
+fn of_autoencoders_with_every_network_and_flow() {
+    let shape = ImageShape { channels: 2, height: 8, width: 8 };
+    let flows = [
+        "{ kind = 'maf', layers = 2, hidden = 5 }",
+        "{ kind = 'iaf', layers = 1, hidden = 4, blocks = 0 }",
+        "{ kind = 'real-nvp', layers = 2, hidden = 4, mixing = 'linear' }",
+        "{ kind = 'spline', layers = 1, hidden = 4, bins = 3 }",
+        "{ kind = 'spline', layers = 1, hidden = 4, autoregressive = true, mixing = 'shuffle' }",
+        "{ kind = 'tar-flow', layers = 2, width = 8, heads = 2, token = 2 }",
+        "{ kind = 'none' }",
+    ];
+    let networks = [
+        "{ kind = 'small', channels = 3 }",
+        "{ kind = 'big' }",
+        "{ kind = 'mlp', width = 6, layers = 2 }",
+        "{ kind = 'mlp', width = 6, layers = 0 }",
+        "{ kind = 'conv', channels = 4, blocks = 2, levels = 2 }",
+    ];
+    let variants = [
+        "center",
+        "corner",
+        "learned-core",
+        "haar-core",
+        "linear",
+        "noise",
+        "vae",
+        "vae-iaf",
+        "iwae",
+        "autoencoder",
+        "flow",
+    ];
+    let outputs = ["{ kind = 'independent' }", "{ kind = 'dependent' }", "{ kind = 'fixed' }"];
+    for (i, variant) in variants.iter().enumerate() {
+        for (j, network) in networks.iter().enumerate() {
+            let flow = |k: usize| flows[(i + j + k) % flows.len()];
+            let text = format!(
+                "variant = '{variant}'\nlatent = 6\nnetwork = {network}\noutput = {}\ncore = {}\nposterior = {}\nprior = {}",
+                outputs[(i + j) % outputs.len()],
+                flow(0),
+                flow(1),
+                flow(2)
+            );
+            let config: AefConfig = toml::from_str(&text).expect("the types are right");
+            let net = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+            assert_eq!(config.parameters(shape), params::count(&net) as u128, "{text}");
+        }
+    }
+}
+
+#[test]
+fn of_classifiers() {
+    let config = ClassifierConfig { channels: 8, width: 5, dropout: 0.0 };
+    let net = config.init(SiteShape::image([12, 20], 2), 7, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+    assert_eq!(config.parameters([12, 20], 7), params::count(&net) as u128);
+}
