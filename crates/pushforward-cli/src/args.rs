@@ -8,6 +8,7 @@ mod steer;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pushforward::data::Folders;
 use pushforward::data::images::pictures::ResizeFilter;
 use pushforward::kernels::Precision;
 
@@ -73,7 +74,7 @@ pub(crate) enum Command {
     /// Draw samples from a trained model.
     Sample(SampleArgs),
     /// Draw samples of a flow map that are rich in a reward, or keep a constraint, without training.
-    Steer(SteerArgs),
+    Steer(Box<SteerArgs>),
     /// Measure a trained model against its data set.
     Eval(EvalArgs),
     /// Log-likelihood of items under a trained model, or a bound of it.
@@ -136,11 +137,31 @@ pub(crate) struct DataDirArgs {
     /// Folder of the data sets [default: $PUSHFORWARD_DATA or the user's cache folder].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Do not keep molecules that were read in the user's cache folder, and do not use those kept there.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }
 
 impl DataDirArgs {
     pub(crate) fn folder(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(crate::fetch::default_data_dir)
+    }
+
+    /// The data folder, and the place for molecules that were read.
+    pub(crate) fn folders(&self) -> DataFolders {
+        DataFolders { data: self.folder(), cache: crate::fetch::cache_dir().filter(|_| !self.no_cache) }
+    }
+}
+
+/// See [`Folders`].
+pub(crate) struct DataFolders {
+    data: PathBuf,
+    cache: Option<PathBuf>,
+}
+
+impl<'a> From<&'a DataFolders> for Folders<'a> {
+    fn from(folders: &'a DataFolders) -> Self {
+        Self { data: &folders.data, cache: folders.cache.as_deref() }
     }
 }
 
@@ -159,9 +180,9 @@ pub(crate) struct RunDataArgs {
     after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
 )]
 pub(crate) struct TrainArgs {
-    /// A preset's name or a recipe file.
-    #[arg(value_name = "PRESET|RECIPE.toml", default_value = "glyphs", conflicts_with = "resume")]
-    pub(crate) recipe: String,
+    /// A preset's name or a recipe file [default: glyphs, or the preset for the set that --set data.set names].
+    #[arg(value_name = "PRESET|RECIPE.toml", conflicts_with = "resume")]
+    pub(crate) recipe: Option<String>,
     /// Override a key of the recipe, such as train.lr=1e-3 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
@@ -383,12 +404,20 @@ pub(crate) enum DataAction {
         #[command(flatten)]
         data: DataDirArgs,
     },
-    /// Describe a data set by name, or a text file, a picture or a folder of pictures by path.
-    #[command(after_help = "Example:\n  pushforward data info glyphs")]
+    /// Describe a data set by name, or a file of text or molecules, a picture or a folder of pictures by path.
+    #[command(
+        after_help = "Examples:\n  pushforward data info glyphs\n  pushforward data info table.csv --set data.column=structure\n  pushforward data info lines.txt --set data.set=molecules"
+    )]
     Info {
-        /// Name of a set, or path of a text file, a picture or a folder of pictures.
+        /// Name of a set, or path of a file of text or molecules, a picture or a folder of pictures.
         #[arg(value_name = "NAME|PATH")]
         name: String,
+        /// Override a setting of the data as in a recipe, such as data.column=structure (repeatable).
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        /// The column of SMILES of a table, by heading or number: short for --set data.column.
+        #[arg(long)]
+        column: Option<String>,
         #[command(flatten)]
         data: DataDirArgs,
     },

@@ -25,6 +25,11 @@ pub(crate) fn default_data_dir() -> PathBuf {
     data_dir_from(std::env::var_os(DATA_VARIABLE), dirs::cache_dir())
 }
 
+/// The folder for molecules that were read: `pushforward/prepared` in the user's cache folder.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    dirs::cache_dir().map(|cache| cache.join("pushforward").join("prepared"))
+}
+
 fn data_dir_from(variable: Option<OsString>, cache: Option<PathBuf>) -> PathBuf {
     match (variable.filter(|value| !value.is_empty()), cache) {
         (Some(folder), _) => folder.into(),

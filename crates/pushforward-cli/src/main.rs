@@ -21,6 +21,7 @@ mod memory;
 mod molecule_files;
 mod molecule_pictures;
 mod output;
+mod panics;
 mod picture;
 mod presets;
 mod preview;
@@ -45,6 +46,7 @@ use crate::exit::Failure;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
+    panics::hide_caught();
     let cli = Cli::parse();
     process::prepare(cli.threads());
     let printer = Printer { quiet: cli.quiet, json: cli.json() };

@@ -10,7 +10,7 @@ use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::open_run_dir;
 use crate::lock::RunLock;
-use crate::presets::text_of;
+use crate::presets::{starting_point, text_of};
 use crate::printer::Printer;
 
 /// The recipe, and the state of an interrupted run with the lock of its folder.
@@ -20,8 +20,9 @@ pub(crate) fn recipe(args: &TrainArgs) -> Result<(Recipe, Option<Resume>, Option
         overrides.push(format!("train.precision={}", precision.get_name()));
     }
     let Some(folder) = &args.resume else {
-        let (text, origin) = text_of(&args.recipe)?;
+        let (text, origin) = text_of(&starting_point(args.recipe.as_deref(), &mut overrides)?)?;
         let mut recipe = Recipe::parse(&text, &origin, &overrides).or_request()?;
+        recipe.data.settle();
         // The run works from any folder.
         recipe.make_paths_absolute(&args.data.folder()).or_request()?;
         return Ok((recipe, None, None));

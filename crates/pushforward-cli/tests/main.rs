@@ -2,6 +2,7 @@
 
 mod aef;
 mod condition;
+mod data;
 mod limits;
 mod steer;
 
@@ -17,7 +18,8 @@ fn workplace() -> tempfile::TempDir {
 
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pushforward"));
-    command.args(args).current_dir(folder).env("PUSHFORWARD_DATA", folder.join("data")).stdin(Stdio::null());
+    command.args(args).current_dir(folder).env("PUSHFORWARD_DATA", folder.join("data"));
+    command.env("XDG_CACHE_HOME", folder.join("cache")).stdin(Stdio::null());
     command
 }
 

@@ -2,6 +2,7 @@
 //! `cargo run --release -p pushforward --example own_loss`
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
+use std::path::Path;
 use std::{error::Error, ops::ControlFlow};
 
 use pushforward::data::synthetic::echo::is_echo;
@@ -36,7 +37,7 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for Focal {
 fn main() -> Result<(), Box<dyn Error>> {
     // Two letters, written twice.
     let data: DataConfig = serde_json::from_str(r#"{ "set": "echo", "letters": 2 }"#)?;
-    let splits = data.load("this set is made, not read".as_ref(), 0)?;
+    let splits = data.load(Path::new("this set is made, not read"), 0)?;
     let (sites, device) = (SiteShape::line(splits.schema().sites, splits.schema().classes), Device::flex());
     let network = MlpConfig { width: 64, ..MlpConfig::default() };
     let network = network.init(sites, &device.clone().autodiff(), &mut stream(0, Purpose::Init, 0));

@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use pushforward::metrics::interval;
 use pushforward::metrics::report::Row;
@@ -30,7 +31,7 @@ impl SampleMetrics for Palindromes {
 #[cfg_attr(test, test)]
 fn main() -> Result<(), Box<dyn Error>> {
     let recipe: Recipe = Recipe::parse(RECIPE, "own_metric.rs", &[])?;
-    let splits = recipe.data.load("this set is made, not read".as_ref(), recipe.seed)?;
+    let splits = recipe.data.load(Path::new("this set is made, not read"), recipe.seed)?;
     let options = TrainOptions::new(Device::flex());
     let trained = train(&recipe, &splits.clone().into(), options, &mut |_| ControlFlow::Continue(()))?;
     let loaded = trained.loaded.flow_map("be evaluated")?;

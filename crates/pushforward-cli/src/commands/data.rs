@@ -5,10 +5,12 @@ use std::path::Path;
 
 use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::images::pictures;
+use pushforward::data::molecules::is_smiles_file;
 use pushforward::data::{DataConfig, Layout, RawImages, Schema};
-use pushforward::run::items;
+use pushforward::run::{self, items};
+use toml::{Table, Value};
 
-use crate::args::{DataAction, DataArgs};
+use crate::args::{DataAction, DataArgs, DataDirArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::fetch::{fetch, is_present};
 use crate::interrupt::interrupted;
@@ -79,32 +81,27 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
             }
             Ok(())
         }
-        DataAction::Info { name, data } => info(name, &data.folder(), printer),
+        DataAction::Info { name, overrides, column, data } => {
+            let column = column.as_ref().map(|column| format!("data.column={column}"));
+            let overrides: Vec<String> = overrides.iter().cloned().chain(column).collect();
+            info(name, &overrides, data, printer)
+        }
     }
 }
 
-fn info(name: &str, folder: &Path, printer: Printer) -> Result<(), Failure> {
+fn info(name: &str, overrides: &[String], data: &DataDirArgs, printer: Printer) -> Result<(), Failure> {
     let path = Path::new(name);
-    let lower = name.to_lowercase();
-    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
-    let text = if path.is_file() && [".smi", ".smiles", ".csv"].iter().any(|ending| plain.ends_with(ending)) {
-        format!("set = \"molecules\"\npath = {}", toml::Value::String(name.to_owned()))
-    } else if path.is_file() && !pictures::is_picture(path) {
-        format!("set = \"text\"\nlength = 64\npath = {}", toml::Value::String(name.to_owned()))
-    } else {
-        format!("set = {}", toml::Value::String(name.to_owned()))
-    };
-    let config: DataConfig = match toml::from_str(&text) {
-        Ok(config) => config,
+    let config = match config(name, overrides, printer)? {
+        Some(config) => config,
         // The name of a set takes precedence over a folder of the same name.
-        Err(_) if path.exists() => return survey(path, printer),
-        Err(e) => {
-            let problem = format!("there is no data set, file or folder `{name}`: {}", e.message());
+        None if path.exists() => return survey(path, printer),
+        None => {
+            let problem = format!("there is no data set, file or folder `{name}`");
             return Err(Failure::request(problem).hint("`pushforward data list` shows the sets"));
         }
     };
     if let DataConfig::Cifar10(_) = config {
-        let raw = config.raw(folder, 0).or_request()?;
+        let raw = config.raw(&data.folder(), 0).or_request()?;
         let what = kind(&raw.train);
         printer.result(&describe(
             &raw.name,
@@ -116,16 +113,63 @@ fn info(name: &str, folder: &Path, printer: Printer) -> Result<(), Failure> {
         printer.result(&output::sketch_tiles(&(0..SHOWN.min(raw.train.count)).map(tile).collect::<Vec<_>>()));
         return Ok(());
     }
-    let splits = config.load(folder, 0).or_request()?;
+    let splits = config.load(&data.folders(), 0).or_request()?;
+    super::say_kept(&splits, printer);
     let what = layout(splits.schema());
     let counts = [&splits.train, &splits.validation, &splits.test].map(|part| part.len());
     printer.result(&describe(&splits.name, &what, counts, &splits.sha256));
+    splits.notes.iter().for_each(|note| printer.result(note));
     if let Layout::Graph(graph) = &splits.schema().layout {
         printer.result(&molecules(graph, counts.iter().sum(), &splits.refused));
     }
     let ids = items(splits.train.as_ref(), SHOWN);
     printer.result(&output::sketch(&ids, splits.schema()));
     Ok(())
+}
+
+/// The settings of a set by name, or of a file by its content, with overrides; `None` if there is neither, or the file
+/// is one of pictures.
+fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<DataConfig>, Failure> {
+    let path = Path::new(name);
+    let lower = name.to_lowercase();
+    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
+    let is_file = path.exists() && !path.is_dir();
+    let chosen = overrides.iter().any(|text| text.split('=').next().is_some_and(|key| key.trim() == "data.set"));
+    let mut settings = Table::new();
+    if is_file && !chosen && !pictures::is_picture(path) {
+        let by_name = [".smi", ".smiles", ".csv"].iter().any(|ending| plain.ends_with(ending));
+        let molecules = by_name || is_smiles_file(path);
+        if molecules && !by_name {
+            printer.note("the lines read as molecules; --set data.set=text reads them as text");
+        }
+        settings.insert("set".into(), if molecules { "molecules" } else { "text" }.into());
+        if !molecules {
+            settings.insert("length".into(), Value::Integer(64));
+        }
+    } else if !is_file {
+        settings.insert("set".into(), name.into());
+    }
+    let settings = Table::from_iter([("data".to_owned(), Value::Table(settings))]);
+    let mut settings = run::with_overrides(&settings.to_string(), overrides).or_request()?;
+    let Some(Value::Table(mut settings)) = settings.remove("data") else { return Ok(None) };
+    if is_file && settings.contains_key("set") {
+        settings.entry("path").or_insert_with(|| name.into());
+    }
+    match settings.get("set") {
+        None => return Ok(None),
+        // A folder, or nothing, that has not the name of a set.
+        Some(Value::String(set)) if !is_file && set == name && !is_set(name) => return Ok(None),
+        Some(_) => {}
+    }
+    let mut config: DataConfig = Value::Table(settings).try_into().or_request()?;
+    // What a new run would do.
+    config.settle();
+    Ok(Some(config))
+}
+
+fn is_set(name: &str) -> bool {
+    let names = EMBEDDED.iter().chain(&OWN).map(|(name, _)| *name);
+    names.chain(sources::SOURCES.iter().map(|source| source.name)).any(|known| known == name)
 }
 
 /// Summary of pictures that are not a data set yet, with the recipe lines that would make them one.

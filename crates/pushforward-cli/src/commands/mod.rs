@@ -57,11 +57,18 @@ fn load_classifier(path: &Path, device: &DeviceArgs) -> Result<Loaded<TrainedCla
 
 /// Loads the data of a run for a model of categorical variables.
 fn load_data(run: &RunInfo, args: &RunDataArgs, printer: Printer) -> Result<Splits, Failure> {
-    let splits = run.data.load(&args.place.folder(), run.seed).or_request()?;
+    let splits = run.data.load(&args.place.folders(), run.seed).or_request()?;
     let data = Data::from(splits);
     same_data(run, &data, args, printer)?;
     let Data::Categorical(splits) = data else { unreachable!("made of such data") };
     Ok(splits)
+}
+
+/// Says where molecules that were read are kept.
+fn say_kept(splits: &Splits, printer: Printer) {
+    if let Some(kept) = &splits.kept {
+        printer.note(&format!("the molecules are kept for the next time in {} (--no-cache: nowhere)", kept.display()));
+    }
 }
 
 /// Loads the data of a run for a model of continuous images.

@@ -12,7 +12,9 @@ use pushforward::run::{
 };
 use pushforward::train::{EndReason, Progress};
 
-use super::{eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request};
+use super::{
+    eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request, say_kept,
+};
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, write_atomic};
@@ -31,7 +33,11 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     // Loaded before the training, so that a wrong path is reported at once.
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
     let features = features(path, &recipe.data, &device)?;
-    let data = Data::load(&recipe, &args.data.folder()).or_request()?;
+    let data = Data::load(&recipe, &args.data.folders()).or_request()?;
+    data.notes().iter().for_each(|note| printer.note(note));
+    if let Data::Categorical(splits) = &data {
+        say_kept(splits, printer);
+    }
     if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_)) {
         let (schema, order) = (data.schema(), recipe.eval.ngram_order);
         check_metrics(&recipe.data, &schema, features.as_ref(), order).or_request().map_err(|e| {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Splits;
 use crate::data::error::DataError;
-use crate::data::files;
+use crate::data::files::{self, Folders};
 use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
@@ -159,6 +159,26 @@ impl DataConfig {
         Ok(())
     }
 
+    /// Writes settings whose default has changed into the configuration of a new run. Without them, it means what it
+    /// meant before: molecules are divided line by line, and a tokenizer may lose any share of the text.
+    ///
+    /// # Examples
+    /// ```
+    /// use pushforward::data::DataConfig;
+    /// let mut config: DataConfig = toml::from_str("set = 'molecules'\npath = 'a.smi'")?;
+    /// config.settle();
+    /// assert!(toml::to_string(&config)?.contains("split = \"molecules\""));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn settle(&mut self) {
+        match self {
+            Self::Qm9(config) | Self::Zinc250k(config) => config.settle(),
+            Self::Molecules(config) => config.settle(),
+            Self::Text(config) => config.settle(),
+            _ => {}
+        }
+    }
+
     /// Whether the files of the set are in the data folder, under any of their names. Their content is not checked.
     pub fn is_here(&self, data_dir: &Path) -> bool {
         match self {
@@ -173,7 +193,9 @@ impl DataConfig {
     /// # Errors
     /// If a file is missing or malformed, a setting does not fit the set, or the set has colour images; the message
     /// says where the problem is and what to do.
-    pub fn load(&self, data_dir: &Path, seed: u64) -> Result<Splits, DataError> {
+    pub fn load<'a>(&self, folders: impl Into<Folders<'a>>, seed: u64) -> Result<Splits, DataError> {
+        let folders = folders.into();
+        let data_dir = folders.data;
         self.refuse_continuous_settings()?;
         match self {
             Self::Glyphs(config) => config.load(seed),
@@ -197,9 +219,9 @@ impl DataConfig {
             Self::Text8(config) => config.load(data_dir),
             Self::Text(config) => config.load(data_dir),
             Self::SmallMolecules(config) => config.load(seed),
-            Self::Qm9(config) => config.load_qm9(data_dir),
-            Self::Zinc250k(config) => config.load_zinc250k(data_dir),
-            Self::Molecules(config) => config.load(data_dir),
+            Self::Qm9(config) => config.load_qm9(folders),
+            Self::Zinc250k(config) => config.load_zinc250k(folders),
+            Self::Molecules(config) => config.load(folders),
             Self::External(config) => Err(DataError::Setting {
                 key: "set",
                 problem: format!(

@@ -1,6 +1,7 @@
 //! The interface of a data set, and its three parts.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::data::schema::Schema;
@@ -139,6 +140,10 @@ pub struct Splits {
     pub sha256: String,
     /// Number of items of the source that were refused, by reason.
     pub refused: Vec<(String, u64)>,
+    /// What the reader chose, dropped or found unusual, one sentence each.
+    pub notes: Vec<String>,
+    /// The file that keeps what was read for the next time.
+    pub kept: Option<PathBuf>,
 }
 
 impl Splits {
@@ -146,6 +151,24 @@ impl Splits {
     pub fn schema(&self) -> &Schema {
         self.train.schema()
     }
+
+    /// How many items of the source were accepted and why others were not, in one line; `None` if none were refused.
+    pub fn refusals(&self) -> Option<String> {
+        let accepted = (self.train.len() + self.validation.len() + self.test.len()) as u64;
+        (!self.refused.is_empty()).then(|| refusals(accepted, self.refused.iter().map(|(why, n)| (why.as_str(), *n))))
+    }
+}
+
+/// Accepted and refused items in one line.
+pub(crate) fn refusals<'a>(accepted: u64, refused: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let mut refused: Vec<(&str, u64)> = refused.collect();
+    refused.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let all: u64 = refused.iter().map(|(_, count)| count).sum();
+    let reasons = match refused[..] {
+        [(reason, _)] => reason.to_owned(),
+        _ => refused.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", "),
+    };
+    format!("accepted {accepted} of {}; refused {all}: {reasons}", accepted + all)
 }
 
 impl fmt::Debug for Splits {

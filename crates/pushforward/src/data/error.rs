@@ -66,6 +66,24 @@ pub enum DataError {
         /// What was found.
         found: String,
     },
+    /// A file, or what a compressed file holds, is too large.
+    #[error("{}: {what} more than {most} bytes, the most that is read; take a part of it", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is too large.
+        what: &'static str,
+        /// Most bytes.
+        most: u64,
+    },
+    /// The rows of a table, or the lines of a file, cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where, and what to do.
+        problem: String,
+    },
     /// A picture, or a folder of pictures, that cannot be used.
     #[error("{}: {problem}", path.display())]
     Picture {

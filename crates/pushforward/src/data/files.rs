@@ -1,12 +1,58 @@
 //! Finding, reading, inflating and hashing source files.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::DataError;
+use super::plain_text::{self, PlainText};
 use crate::hash::sha256;
+
+/// Most bytes of a file, and of what a gzipped file holds.
+const LARGEST: u64 = 2 << 30;
+/// Most bytes of what is no regular file: a pipe or a device may never end.
+const LARGEST_STREAM: u64 = 256 << 20;
+/// A gzipped file may hold so many bytes, and so many more per byte of its own: data shrink by a factor of 2 to 50, a
+/// file made to fill the memory by 1,000.
+const INFLATED: [u64; 2] = [64 << 20, 200];
+
+/// Where the files of data sets are looked for, and where what takes long to read is kept for the next time. A path
+/// stands for a data folder without such a place.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::data::{DataConfig, Folders};
+/// let dir = tempfile::tempdir()?;
+/// let alkanes: String = (1..=20).map(|n| "C".repeat(n) + "\n").collect();
+/// std::fs::write(dir.path().join("alkanes.smi"), alkanes)?;
+/// let config: DataConfig = toml::from_str("set = 'molecules'\npath = 'alkanes.smi'")?;
+/// let cache = dir.path().join("cache");
+/// config.load(Folders { data: dir.path(), cache: Some(&cache) }, 0)?;
+/// assert_eq!(std::fs::read_dir(&cache)?.count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Folders<'a> {
+    /// The data folder.
+    pub data: &'a Path,
+    /// Folder for molecules that were read; nothing is kept if `None`.
+    pub cache: Option<&'a Path>,
+}
+
+impl<'a> From<&'a Path> for Folders<'a> {
+    fn from(data: &'a Path) -> Self {
+        Self { data, cache: None }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for Folders<'a> {
+    fn from(data: &'a PathBuf) -> Self {
+        Self { data, cache: None }
+    }
+}
 
 /// The folders that may hold a set: the one the recipe names, else `<data_dir>/<folder>` and the data folder itself.
 pub(crate) fn folders(path: Option<&Path>, folder: &str, data_dir: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -48,10 +94,8 @@ impl AsRef<[u8]> for Source {
 
 impl Source {
     pub(crate) fn read(path: PathBuf) -> Result<Self, DataError> {
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Self { path, bytes }),
-            Err(source) => Err(DataError::Read { path, source }),
-        }
+        let bytes = bytes(&path, LARGEST)?;
+        Ok(Self { path, bytes })
     }
 
     #[cfg(test)]
@@ -59,13 +103,18 @@ impl Source {
         Self { path: path.into(), bytes }
     }
 
-    /// The content as text.
-    pub(crate) fn utf8(&self) -> Result<String, DataError> {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The content as text, by the rule of [`plain_text`].
+    pub(crate) fn text(&self) -> Result<PlainText, DataError> {
         let mut content = self.open();
-        String::from_utf8(content.take(u64::MAX)?).map_err(|error| {
+        let text = String::from_utf8(content.take(u64::MAX)?).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();
             content.malformed(offset as u64, "UTF-8 text", format!("byte {:#04x}", error.as_bytes()[offset]))
-        })
+        })?;
+        PlainText::of(text).map_err(|line| plain_text::nul(&self.path, line))
     }
 
     /// Opens the content; gzip is recognised by its first two bytes, not by the file name.
@@ -73,8 +122,48 @@ impl Source {
         let gzip = self.bytes.starts_with(&[0x1f, 0x8b]);
         let reader =
             if gzip { Reader::Gzip(MultiGzDecoder::new(&self.bytes[..])) } else { Reader::Plain(&self.bytes[..]) };
-        Content { source: self, reader }
+        let most = LARGEST.min(INFLATED[0] + INFLATED[1] * self.bytes.len() as u64);
+        Content { source: self, reader, most, left: most }
     }
+}
+
+/// The bytes of a file of at most `most` bytes, or `LARGEST_STREAM` if it is no regular file.
+pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
+    let read = || {
+        let file = File::open(path)?;
+        let about = file.metadata()?;
+        let most = if about.is_file() { most } else { most.min(LARGEST_STREAM) };
+        // The length of a regular file is known, so that a large one is refused before it is read.
+        let mut bytes = Vec::new();
+        if !about.is_file() || about.len() <= most {
+            file.take(most + 1).read_to_end(&mut bytes)?;
+        }
+        Ok((bytes, most, about.is_file() && about.len() > most))
+    };
+    let (bytes, most, large) = read().map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    if large || bytes.len() as u64 > most {
+        return Err(DataError::TooLarge { path: path.to_owned(), what: "the file has", most });
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file, plain or gzipped, by the rule that all text files are read by: UTF-8, a byte order mark is
+/// dropped, `\r\n` and `\r` are line breaks.
+///
+/// # Errors
+/// If the file cannot be read, is larger than 2 GiB, is not UTF-8, or contains NUL.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::read_text;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("a.txt");
+/// std::fs::write(&path, "\u{feff}one\r\ntwo\rthree")?;
+/// assert_eq!(read_text(&path)?, "one\ntwo\nthree");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_text(path: &Path) -> Result<String, DataError> {
+    Ok(Source::read(path.to_owned())?.text()?.text)
 }
 
 /// SHA-256 of the description of a synthetic set: name, settings as JSON and seed.
@@ -87,6 +176,10 @@ pub(crate) fn sha256_made(name: &str, settings: &impl serde::Serialize, seed: u6
 pub(crate) struct Content<'a> {
     source: &'a Source,
     reader: Reader<'a>,
+    /// Most decompressed bytes.
+    most: u64,
+    /// How many of them have not been read yet.
+    left: u64,
 }
 
 enum Reader<'a> {
@@ -105,7 +198,8 @@ impl Content<'_> {
                 *bytes = tail;
             }
             Reader::Gzip(decoder) => {
-                if let Err(error) = decoder.by_ref().take(limit).read_to_end(&mut out) {
+                // One byte more than allowed tells that there are more.
+                if let Err(error) = decoder.by_ref().take(limit.min(self.left + 1)).read_to_end(&mut out) {
                     return Err(DataError::Malformed {
                         path: self.source.path.clone(),
                         place: "compressed byte",
@@ -114,6 +208,11 @@ impl Content<'_> {
                         found: error.to_string(),
                     });
                 }
+                if out.len() as u64 > self.left {
+                    let path = self.source.path.clone();
+                    return Err(DataError::TooLarge { path, what: "decompressed, it has", most: self.most });
+                }
+                self.left -= out.len() as u64;
             }
         }
         Ok(out)
@@ -127,5 +226,46 @@ impl Content<'_> {
         };
         let (expected, found) = (expected.into(), found.into());
         DataError::Malformed { path: self.source.path.clone(), place, offset, expected, found }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_inflates_without_end_is_refused_while_it_is_read() {
+        let member = {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            gzip.write_all(&vec![b'a'; 32 << 20]).unwrap();
+            gzip.finish().unwrap()
+        };
+        // Several members in one file count together; what stays below the limit is read.
+        let few = Source::of("few.gz", member.repeat(2));
+        assert_eq!(few.text().unwrap().text.len(), 64 << 20);
+        let bomb = Source::of("bomb.gz", member.repeat(40));
+        let message = bomb.open().take(u64::MAX).unwrap_err().to_string();
+        assert!(message.contains("bomb.gz") && message.contains("decompressed"), "{message}");
+        // The limit holds over several reads.
+        let mut content = bomb.open();
+        assert!((0..100).any(|_| content.take(8 << 20).is_err()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_without_an_end_is_refused() {
+        let message = Source::read("/dev/zero".into()).err().unwrap().to_string();
+        assert!(message.contains("/dev/zero") && message.contains("268435456"), "{message}");
+        assert!(bytes(Path::new("/dev/null"), 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_large_file_is_refused_by_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
+        assert!(matches!(Source::read(path), Err(DataError::TooLarge { .. })));
     }
 }

@@ -88,6 +88,8 @@ impl InMemory {
             test: part(test),
             sha256: sha256([bytes]),
             refused: Vec::new(),
+            notes: Vec::new(),
+            kept: None,
         })
     }
 

@@ -36,16 +36,20 @@ mod label_names;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
+mod plain_text;
 mod ranges;
 mod schema;
 mod schema_check;
 pub mod synthetic;
+#[cfg(feature = "chem")]
+mod table;
 pub mod text;
 
 pub use self::config::{DataConfig, ExternalConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
+pub use self::files::{Folders, read_text};
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};
 pub use self::memory::InMemory;

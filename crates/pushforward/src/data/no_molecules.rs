@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, Splits};
+use crate::data::{DataError, Folders, Splits};
 
 macro_rules! without_values {
     ($($name:ident)*) => {$(
@@ -40,11 +40,15 @@ impl MoleculeConfig {
         match *self {}
     }
 
-    pub(crate) fn load_qm9(&self, _: &Path) -> Result<Splits, DataError> {
+    pub(crate) fn settle(&mut self) {
         match *self {}
     }
 
-    pub(crate) fn load_zinc250k(&self, _: &Path) -> Result<Splits, DataError> {
+    pub(crate) fn load_qm9(&self, _: Folders<'_>) -> Result<Splits, DataError> {
+        match *self {}
+    }
+
+    pub(crate) fn load_zinc250k(&self, _: Folders<'_>) -> Result<Splits, DataError> {
         match *self {}
     }
 }
@@ -64,7 +68,16 @@ impl SmilesFileConfig {
         match *self {}
     }
 
-    pub(crate) fn load(&self, _: &Path) -> Result<Splits, DataError> {
+    pub(crate) fn settle(&mut self) {
         match *self {}
     }
+
+    pub(crate) fn load(&self, _: Folders<'_>) -> Result<Splits, DataError> {
+        match *self {}
+    }
+}
+
+/// Without the feature, no file is one of molecules.
+pub fn is_smiles_file(_: &Path) -> bool {
+    false
 }

@@ -1,8 +1,6 @@
 //! The data of a run, in the form that its model family takes.
 
-use std::path::Path;
-
-use crate::data::{ContinuousSplits, DataError, Schema, Splits};
+use crate::data::{ContinuousSplits, DataError, Folders, Schema, Splits};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::run::check::image_schema;
 use crate::run::recipe::{ModelConfig, Recipe};
@@ -39,11 +37,12 @@ impl Data {
     ///
     /// # Errors
     /// As [`DataConfig::load`](crate::data::DataConfig::load).
-    pub fn load<C: BackboneConfig>(recipe: &Recipe<C>, data_dir: &Path) -> Result<Self, DataError> {
+    pub fn load<'a, C: BackboneConfig>(recipe: &Recipe<C>, folders: impl Into<Folders<'a>>) -> Result<Self, DataError> {
+        let folders = folders.into();
         Ok(match recipe.model {
-            ModelConfig::Aef(_) => Self::Continuous(recipe.data.continuous(data_dir, recipe.seed)?),
+            ModelConfig::Aef(_) => Self::Continuous(recipe.data.continuous(folders.data, recipe.seed)?),
             ModelConfig::FlowMap(_) | ModelConfig::Classifier(_) => {
-                Self::Categorical(recipe.data.load(data_dir, recipe.seed)?)
+                Self::Categorical(recipe.data.load(folders, recipe.seed)?)
             }
         })
     }
@@ -77,6 +76,14 @@ impl Data {
         match self {
             Self::Categorical(splits) => splits.train.len(),
             Self::Continuous(splits) => splits.train.len(),
+        }
+    }
+
+    /// What the reader chose, dropped and refused, one sentence each; empty for images.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Categorical(splits) => splits.notes.iter().cloned().chain(splits.refusals()).collect(),
+            Self::Continuous(_) => Vec::new(),
         }
     }
 

@@ -62,7 +62,7 @@ pub use self::load::{WeightSet, checkpoint_file, load};
 pub use self::memory::{Need, NotEnoughMemory};
 pub use self::model::{Loaded, Model, RunInfo, WrongFamily};
 pub use self::preview::Preview;
-pub use self::recipe::{EvalConfig, ModelConfig, Recipe, RecipeError};
+pub use self::recipe::{EvalConfig, ModelConfig, Recipe, RecipeError, with_overrides};
 pub use self::resume::{ResumeError, resume};
 pub use self::same_data::OtherData;
 pub use self::stored::{LoadError, SCHEMA_KEY, Stored};

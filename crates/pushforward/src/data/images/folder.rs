@@ -202,7 +202,7 @@ impl RandomSplit {
 
 /// The parts given by `list`, each sorted by name.
 fn listed(list: &Path, folder: &Path, names: &[OsString]) -> Result<[Vec<OsString>; 3], DataError> {
-    let text = std::fs::read_to_string(list).map_err(|source| DataError::Read { path: list.to_owned(), source })?;
+    let text = files::read_text(list)?;
     let malformed = |line: usize, expected: &str, found: String| DataError::Malformed {
         path: list.to_owned(),
         place: "line",

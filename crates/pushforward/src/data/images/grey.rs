@@ -106,6 +106,8 @@ pub(crate) fn view(raw: RawSplits, pixels: Pixels, seed: u64) -> Result<Splits, 
         test: view(raw.test, Some(!seed)),
         sha256: raw.sha256,
         refused: Vec::new(),
+        notes: Vec::new(),
+        kept: None,
     })
 }
 

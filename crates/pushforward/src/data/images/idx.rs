@@ -41,7 +41,7 @@ impl Idx {
     /// Reads one IDX file, plain or gzipped.
     ///
     /// # Errors
-    /// If the file cannot be read, is not IDX, is not of bytes, or does not have the length that its header says.
+    /// If the file cannot be read, is not IDX, is not of bytes, is empty, or does not have the length that its header says.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         parse(&Source::read(path.to_owned())?)
     }
@@ -74,13 +74,6 @@ fn images(images: &Source, labels: &Source) -> Result<RawImages, DataError> {
         let found = format!("{}", pixels.dims.len());
         return Err(images.open().malformed(3, "rank 3 (images, rows, columns)", found));
     };
-    if count * height * width == 0 {
-        return Err(images.open().malformed(
-            4,
-            "at least one image of at least one pixel",
-            format!("{:?}", pixels.dims),
-        ));
-    }
     let labels_idx = parse(labels)?;
     if labels_idx.dims != [count] {
         let expected = format!("one label for each of {count} images");
@@ -112,6 +105,9 @@ fn parse(source: &Source) -> Result<Idx, DataError> {
     let Some(size) = size else {
         return Err(content.malformed(4, "sizes of an array that fits into memory", format!("{dims:?}")));
     };
+    if size == 0 || rank == 0 {
+        return Err(content.malformed(4, "at least one item, and none of its sizes zero", format!("shape {dims:?}")));
+    }
     // One byte more than expected, to detect trailing bytes and to make the gzip decoder verify its checksum.
     let data = content.take(size + 1)?;
     match (data.len() as u64).cmp(&size) {
@@ -168,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip_plain_and_gzipped(dims in prop::collection::vec(0usize..5, 0..5), fill: u8) {
+        fn round_trip_plain_and_gzipped(dims in prop::collection::vec(1usize..5, 1..5), fill: u8) {
             let data: Vec<u8> = (0..dims.iter().product::<usize>()).map(|i| fill.wrapping_add(i as u8)).collect();
             let bytes = encode(&dims, data.clone());
             let expected = Idx { dims, data };
@@ -209,6 +205,9 @@ mod tests {
             (bad_sum, ["compressed byte", "gzip"]),
             (gzip(&good[..15]), ["decompressed byte 15", "after 3 of them"]),
             (Vec::new(), ["byte 0", "end of the file"]),
+            (encode(&[0, 2, 3], Vec::new()), ["byte 4", "at least one item"]),
+            (encode(&[2, 0, 3], Vec::new()), ["byte 4", "[2, 0, 3]"]),
+            (encode(&[], vec![1]), ["byte 4", "at least one item"]),
         ] {
             let message = parse_bytes(bytes).unwrap_err().to_string();
             assert!(message.starts_with("x.idx, ") && parts.iter().all(|part| message.contains(part)), "{message}");

@@ -30,7 +30,7 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataError, RawImages};
+use crate::data::{DataError, RawImages, files};
 use crate::hash::sha256;
 
 /// Number of files decoded in parallel before their pixels are concatenated.
@@ -222,7 +222,7 @@ fn read(
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })
+    files::bytes(path, LARGEST)
 }
 
 fn picture_error(path: &Path) -> impl Fn(String) -> DataError {
@@ -243,8 +243,9 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
 /// Reads the header of a file; the format is recognised by its content.
 fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    // The decoder would fill a missing part with grey.
-    if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(bytes) {
+    // The decoder would fill a missing part with grey. What follows the end belongs to no picture: cameras and editors
+    // put data of their own there.
+    if reader.format() == Some(ImageFormat::Jpeg) && jpeg_end(bytes).is_none() {
         return Err("the file is cut off: the end marker of JPEG is missing".to_owned());
     }
     let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
@@ -252,10 +253,20 @@ fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, Orientation), String> {
     Ok((decoder, orientation))
 }
 
-/// Whether an end marker follows the last start of a scan (an embedded thumbnail has its own end marker).
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let end = bytes.windows(2).rposition(|marker| marker == [0xff, 0xd9]);
-    end.is_some_and(|end| !bytes[end..].windows(2).any(|marker| marker == [0xff, 0xda]))
+/// Where a JPEG file ends: after its end marker. Segments are skipped by their lengths, because a thumbnail inside one
+/// has an end marker too.
+fn jpeg_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    loop {
+        // In coded data, 0xff is followed by 0x00, or by a restart marker; fill bytes may come before any marker.
+        while *bytes.get(at)? != 0xff || matches!(*bytes.get(at + 1)?, 0x00 | 0x01 | 0xd0..=0xd7 | 0xff) {
+            at += 1;
+        }
+        match bytes[at + 1] {
+            0xd9 => return Some(at + 2),
+            _ => at += 2 + usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?])).max(2),
+        }
+    }
 }
 
 fn describe(decoder: &impl ImageDecoder, orientation: Orientation) -> String {
@@ -405,7 +416,7 @@ mod tests {
             assert!(message.contains("cut off"), "{message}");
         }
         let mut with_tail = whole.clone();
-        with_tail.extend(b"some cameras append notes");
+        with_tail.extend(b"some cameras append notes, \xff\xda and such bytes too");
         assert_eq!(read_bytes(&with_tail, [3, 16, 24], None).unwrap(), upright);
         // The end marker of a thumbnail in the head does not stand for that of the picture.
         let thumbnail = jpeg(Some(whole.clone()));

@@ -6,7 +6,8 @@
 //! accepts no other (see [`chem::smiles`](crate::chem::smiles)).
 //!
 //! A graph has as many nodes as the largest accepted molecule. The examples are shuffled by `split_seed` and divided
-//! into training, validation and test part. Duplicates of the source are kept: they are part of its distribution.
+//! into training, validation and test part ([`MoleculeSplit`]). Duplicates of the source are kept: they are part of its
+//! distribution. Which column of a table is read, and why, is told in [`Splits::notes`].
 //!
 //! # Examples
 //! ```
@@ -18,6 +19,7 @@
 //! let splits = config.load(dir.path(), 0)?;
 //! assert_eq!([splits.train.len(), splits.validation.len(), splits.test.len()], [18, 1, 1]);
 //! assert_eq!(splits.refused, [("not one component".to_owned(), 1)]);
+//! assert_eq!(splits.refusals().as_deref(), Some("accepted 20 of 21; refused 1: not one component"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -26,14 +28,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::chem::{Element, Molecule};
-use crate::data::files::{self, Source};
+use crate::data::dataset::refusals;
+use crate::data::files::{self, Folders, Source};
+use crate::data::molecules::column::{self, Texts};
 use crate::data::molecules::labels::MoleculeLabel;
+use crate::data::molecules::parts::{self, MoleculeSplit, Parts};
+use crate::data::molecules::prepared::{self, Prepared};
 use crate::data::molecules::rows::Packed;
 use crate::data::molecules::set::{MoleculeParts, classes, splits};
-use crate::data::molecules::{prepared, smiles_file};
 use crate::data::{DataError, Splits};
 use crate::hash::sha256;
-use crate::rng::{Purpose, stream};
 
 /// Largest `max_atoms` of a recipe.
 const MOST_ATOMS: usize = 255;
@@ -72,6 +76,9 @@ pub struct MoleculeConfig {
     /// twenty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<usize>,
+    /// How molecules are divided into parts. Default: `molecules` for a new run, `items` for a recipe without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<MoleculeSplit>,
     /// Seed of the division into parts.
     pub split_seed: u64,
     /// Number of molecules to read from the start of the file. Default: all.
@@ -88,8 +95,9 @@ pub struct MoleculeConfig {
 pub struct SmilesFileConfig {
     /// The file.
     pub path: PathBuf,
-    /// The column of a table. Default: `smiles`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The column of a table, by its heading or its number from 1. Default: the one whose heading contains `smiles`, or
+    /// whose fields read as molecules.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "heading_or_number")]
     pub column: Option<String>,
     /// As in [`MoleculeConfig`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,6 +115,9 @@ pub struct SmilesFileConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<usize>,
     /// As in [`MoleculeConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<MoleculeSplit>,
+    /// As in [`MoleculeConfig`].
     #[serde(default)]
     pub split_seed: u64,
     /// As in [`MoleculeConfig`].
@@ -115,6 +126,19 @@ pub struct SmilesFileConfig {
     /// As in [`MoleculeConfig`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<MoleculeLabel>,
+}
+
+fn heading_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Column {
+        Heading(String),
+        Number(u64),
+    }
+    Ok(Some(match Column::deserialize(deserializer)? {
+        Column::Heading(heading) => heading,
+        Column::Number(number) => number.to_string(),
+    }))
 }
 
 /// A published set, with its defaults.
@@ -170,27 +194,33 @@ struct Choice {
     max_atoms: usize,
     elements: Vec<String>,
     column: Option<String>,
+    part: Option<String>,
     limit: Option<usize>,
 }
 
 impl MoleculeConfig {
-    pub(crate) fn load_qm9(&self, data_dir: &Path) -> Result<Splits, DataError> {
-        self.load(&QM9, data_dir)
+    pub(crate) fn load_qm9(&self, folders: Folders<'_>) -> Result<Splits, DataError> {
+        self.load(&QM9, folders)
     }
 
-    pub(crate) fn load_zinc250k(&self, data_dir: &Path) -> Result<Splits, DataError> {
-        self.load(&ZINC250K, data_dir)
+    pub(crate) fn load_zinc250k(&self, folders: Folders<'_>) -> Result<Splits, DataError> {
+        self.load(&ZINC250K, folders)
     }
 
-    /// The file named in the recipe, or else the one that `data fetch` stores.
+    pub(crate) fn settle(&mut self) {
+        self.split.get_or_insert(MoleculeSplit::Molecules);
+    }
+
     pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        self.path.iter_mut().map(|path| ("path", path)).collect()
+        let path = self.path.iter_mut().map(|path| ("path", path));
+        path.chain(self.split.iter_mut().flat_map(MoleculeSplit::paths_mut)).collect()
     }
 
+    /// The file named in the recipe, or else the one that `data fetch` stores; then those of held-out parts.
     pub(crate) fn files(&self, set: &str) -> Vec<PathBuf> {
         let known = if set == QM9.name { &QM9 } else { &ZINC250K };
         let fetched = || Path::new(known.folder).join(known.names[known.names.len() - 1]);
-        vec![self.path.clone().unwrap_or_else(fetched)]
+        std::iter::once(self.path.clone().unwrap_or_else(fetched)).chain(held_out(self.split.as_ref())).collect()
     }
 
     /// Whether a file of the set exists, under any of its names, in the searched folders.
@@ -200,16 +230,68 @@ impl MoleculeConfig {
         dirs.is_ok_and(|dirs| known.find(&dirs).is_ok())
     }
 
-    fn load(&self, known: &Known, data_dir: &Path) -> Result<Splits, DataError> {
-        let dirs = files::folders(self.path.as_deref(), known.folder, data_dir)?;
+    fn load(&self, known: &Known, folders: Folders<'_>) -> Result<Splits, DataError> {
+        let dirs = files::folders(self.path.as_deref(), known.folder, folders.data)?;
         let file = match &dirs[..] {
             [file] if file.is_file() => file.clone(),
             dirs => known.find(dirs)?,
         };
-        self.read(known, None, file, data_dir)
+        self.read(known, None, file, folders)
     }
 
-    fn read(&self, known: &Known, column: Option<&str>, file: PathBuf, data_dir: &Path) -> Result<Splits, DataError> {
+    fn read(
+        &self,
+        known: &Known,
+        column: Option<&str>,
+        file: PathBuf,
+        folders: Folders<'_>,
+    ) -> Result<Splits, DataError> {
+        let (choice, elements) = self.choice(known, column)?;
+        let mut sources = vec![Source::read(file)?];
+        for path in held_out(self.split.as_ref()) {
+            sources.push(Source::read(files::existing("split.files", &path, folders.data)?)?);
+        }
+        let sha256 = sha256(&sources);
+        let kept = folders.cache.map(|folder| prepared::place(folder, known.name, &sha256, &choice));
+        let found = kept.as_deref().and_then(prepared::load);
+        let (prepared, stored) = match found {
+            Some(prepared) => (prepared, true),
+            None => {
+                let texts = self.texts(&sources, &choice)?;
+                let prepared = prepared::prepare(texts, |molecule| refusal(molecule, &choice, &elements));
+                // If it cannot be stored, the next load reads the file again.
+                let stored = kept.as_deref().is_some_and(|kept| prepared::store(&prepared, kept).is_ok());
+                (prepared, stored)
+            }
+        };
+        let (parts, copies) = self.parts(known, &prepared, sources[0].path())?;
+        let classes = classes(prepared.items.iter().map(|item| &item.molecule), &elements);
+        let mut packed = Packed::default();
+        for item in &prepared.items {
+            packed.push(&item.molecule, &item.canonical, &classes);
+        }
+        let nodes = (0..packed.len()).map(|index| packed.size(index)).max().unwrap_or(0);
+        let about = prepared.about;
+        let mut splits = splits(MoleculeParts {
+            name: known.name,
+            packed,
+            classes: &classes,
+            nodes,
+            parts: [&parts[0], &parts[1], &parts[2]],
+            label: self.label.as_ref(),
+            sha256,
+            refused: about.refused,
+        })?;
+        splits.notes = vec![format!("SMILES: {}", about.column)];
+        splits.notes.extend(about.notes);
+        splits.notes.extend(about.first.map(|first| format!("first refused: {first}")));
+        splits.notes.extend(copies);
+        splits.kept = kept.filter(|_| stored);
+        Ok(splits)
+    }
+
+    /// The settings that select molecules, and the elements.
+    fn choice(&self, known: &Known, column: Option<&str>) -> Result<(Choice, Vec<Element>), DataError> {
         let setting = |key, problem| Err(DataError::Setting { key, problem });
         let max_atoms = self.max_atoms.unwrap_or(known.max_atoms);
         if !(1..=MOST_ATOMS).contains(&max_atoms) {
@@ -228,76 +310,131 @@ impl MoleculeConfig {
                 }
             }
         }
-        let charges = self.charges.unwrap_or(known.charges);
-        let source = Source::read(file)?;
-        let sha256 = sha256([&source]);
-        let choice =
-            Choice { charges, max_atoms, elements: symbols, column: column.map(Into::into), limit: self.limit };
-        let kept = prepared::place(data_dir, known.name, &sha256, &choice);
-        let prepared = match prepared::load(&kept) {
-            Some(prepared) => prepared,
-            None => {
-                let mut texts = smiles_file::smiles(&source.utf8()?, column)?;
-                texts.truncate(self.limit.unwrap_or(usize::MAX));
-                let refuse = |molecule: &Molecule| refusal(molecule, charges, max_atoms, &elements);
-                let prepared = prepared::prepare(&texts, refuse);
-                // If this fails, the next load parses the file again.
-                let _ = prepared::store(&prepared, &kept);
-                prepared
+        let choice = Choice {
+            charges: self.charges.unwrap_or(known.charges),
+            max_atoms,
+            elements: symbols,
+            column: column.map(Into::into),
+            part: self.split.as_ref().and_then(MoleculeSplit::column).map(Into::into),
+            limit: self.limit,
+        };
+        Ok((choice, elements))
+    }
+
+    /// The texts of the file, and of those of held-out parts.
+    fn texts(&self, sources: &[Source], choice: &Choice) -> Result<Texts, DataError> {
+        let column = choice.column.as_deref();
+        let plain = sources[0].text()?;
+        let mut texts = column::texts(&plain.text, sources[0].path(), column, choice.part.as_deref())?;
+        texts.texts.truncate(self.limit.unwrap_or(usize::MAX));
+        texts.notes.splice(..0, plain.notes);
+        let held_out = self.split.iter().flat_map(MoleculeSplit::files);
+        for ((part, _), source) in held_out.zip(&sources[1..]) {
+            let more = column::texts(&source.text()?.text, source.path(), column, None)?;
+            texts.notes.push(format!("{part}: {}, {}", source.path().display(), more.column));
+            // Those of the first file have no part yet.
+            for text in texts.texts.iter_mut().filter(|text| text.part.is_none()) {
+                text.part = Some("train".to_owned());
+            }
+            texts.texts.extend(more.texts.into_iter().map(|text| column::Text { part: Some(part.to_owned()), ..text }));
+        }
+        Ok(texts)
+    }
+
+    /// The members of each part, and a remark on copies.
+    fn parts(&self, known: &Known, prepared: &Prepared, path: &Path) -> Result<(Parts, Option<String>), DataError> {
+        let count = prepared.items.len();
+        let names: Vec<&str> = prepared.items.iter().map(|item| item.canonical.as_str()).collect();
+        let split = self.split.as_ref().unwrap_or(&MoleculeSplit::Items);
+        let parts = match split {
+            MoleculeSplit::Items | MoleculeSplit::Molecules => {
+                let sizes = self.sizes(known, prepared, path)?;
+                let of_names = || parts::by_names(&names, sizes, self.split_seed);
+                match split {
+                    MoleculeSplit::Molecules => of_names().ok_or_else(|| {
+                        let problem = "all accepted molecules are copies of one or two, which cannot be three parts";
+                        DataError::Rows { path: path.to_owned(), problem: explained(problem.to_owned(), prepared) }
+                    })?,
+                    _ => parts::by_items(count, sizes, self.split_seed),
+                }
+            }
+            MoleculeSplit::Column(_) | MoleculeSplit::Files(_) => {
+                let given: Vec<u8> = prepared.items.iter().map(|item| item.part.unwrap_or(0)).collect();
+                let parts = parts::given(&names, &given, self.validation, self.split_seed);
+                if parts.iter().any(Vec::is_empty) {
+                    let [train, validation, test] = [&parts[0], &parts[1], &parts[2]].map(|part| part.len());
+                    let problem = format!(
+                        "the split gives {train} molecules to train, {validation} to validate and {test} to test; each \
+                         part needs one (parts are called train, validation or valid, and test)"
+                    );
+                    return Err(DataError::Rows { path: path.to_owned(), problem: explained(problem, prepared) });
+                }
+                parts
             }
         };
-        let count = prepared.items.len();
-        let [train, validation] = self.split(known, count)?;
-        let mut order: Vec<u32> = (0..count as u32).collect();
-        stream(self.split_seed, Purpose::Split, 0).shuffle(&mut order);
-        let classes = classes(prepared.items.iter().map(|item| &item.molecule), &elements);
-        let mut packed = Packed::default();
-        for item in &prepared.items {
-            packed.push(&item.molecule, &item.canonical, &classes);
-        }
-        let [first, second] = [train, train + validation];
-        let parts = [&order[..first], &order[first..second], &order[second..]];
-        let nodes = (0..count).map(|index| packed.size(index)).max().unwrap_or(0);
-        splits(MoleculeParts {
-            name: known.name,
-            packed,
-            classes: &classes,
-            nodes,
-            parts,
-            label: self.label.as_ref(),
-            sha256,
-            refused: prepared.refused,
-        })
+        let (copies, several) = parts::copies(&names, &parts);
+        let remark = match several {
+            0 => "all in the part of the first".to_owned(),
+            _ => format!("{several} molecules stand in more than one part"),
+        };
+        let said = format!("{copies} of {count} molecules are copies or stereoisomers of another line: {remark}");
+        Ok((parts, (copies > 0).then_some(said)))
     }
 
     /// Numbers of training and validation molecules.
-    fn split(&self, known: &Known, count: usize) -> Result<[usize; 2], DataError> {
+    fn sizes(&self, known: &Known, prepared: &Prepared, path: &Path) -> Result<[usize; 2], DataError> {
+        let count = prepared.items.len();
         let shares = [count * 9 / 10, count / 20];
         let published = known.split.filter(|[train, validation]| train + validation < count);
         let [train, validation] = published.filter(|_| self.limit.is_none()).unwrap_or(shares);
         let [train, validation] = [self.train.unwrap_or(train), self.validation.unwrap_or(validation)];
-        if train == 0 || validation == 0 || train + validation >= count {
+        if count == 0 {
+            let problem = explained("no text was accepted as a molecule".to_owned(), prepared);
+            return Err(DataError::Rows { path: path.to_owned(), problem });
+        }
+        if train == 0 || validation == 0 || train.saturating_add(validation) >= count {
             let problem = format!(
-                "{train} molecules to train and {validation} to validate leave none of the {count} accepted to test; each part \
-                 needs one"
+                "{count} accepted molecules do not make three parts: {train} to train and {validation} to validate \
+                 leave none to test, or none is left for one of these"
             );
-            return Err(DataError::Setting { key: "train", problem });
+            return Err(DataError::Rows { path: path.to_owned(), problem: explained(problem, prepared) });
         }
         Ok([train, validation])
     }
 }
 
+/// A problem of the accepted molecules, with what was read, refused and why.
+fn explained(problem: String, prepared: &Prepared) -> String {
+    let about = &prepared.about;
+    let counts = refusals(prepared.items.len() as u64, about.refused.iter().map(|(why, &n)| (why.as_str(), n)));
+    let first = about.first.as_ref().map_or(String::new(), |first| format!("\n  first refused: {first}"));
+    let notes: String = about.notes.iter().map(|note| format!("\n  {note}")).collect();
+    let counts = if about.refused.is_empty() { "none were refused".to_owned() } else { counts };
+    format!("{problem}\n  read: {}\n  {counts}{first}{notes}", about.column)
+}
+
+/// Files of held-out parts.
+fn held_out(split: Option<&MoleculeSplit>) -> Vec<PathBuf> {
+    split.iter().flat_map(|split| split.files()).map(|(_, path)| path.clone()).collect()
+}
+
 impl SmilesFileConfig {
     pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        vec![("path", &mut self.path)]
+        std::iter::once(("path", &mut self.path))
+            .chain(self.split.iter_mut().flat_map(MoleculeSplit::paths_mut))
+            .collect()
     }
 
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        vec![self.path.clone()]
+        std::iter::once(self.path.clone()).chain(held_out(self.split.as_ref())).collect()
     }
 
-    pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
-        let file = files::existing("path", &self.path, data_dir)?;
+    pub(crate) fn settle(&mut self) {
+        self.split.get_or_insert(MoleculeSplit::Molecules);
+    }
+
+    pub(crate) fn load(&self, folders: Folders<'_>) -> Result<Splits, DataError> {
+        let file = files::existing("path", &self.path, folders.data)?;
         let config = MoleculeConfig {
             path: None,
             charges: self.charges,
@@ -305,11 +442,12 @@ impl SmilesFileConfig {
             elements: self.elements.clone(),
             train: self.train,
             validation: self.validation,
+            split: self.split.clone(),
             split_seed: self.split_seed,
             limit: self.limit,
             label: self.label.clone(),
         };
-        config.read(&ANY, self.column.as_deref(), file, data_dir)
+        config.read(&ANY, self.column.as_deref(), file, folders)
     }
 }
 
@@ -326,125 +464,16 @@ impl Known {
 }
 
 /// Why the settings exclude a molecule; `None` if they do not.
-fn refusal(molecule: &Molecule, charges: Charges, max_atoms: usize, elements: &[Element]) -> Option<String> {
-    if molecule.atoms().len() > max_atoms {
-        return Some(format!("more than {max_atoms} heavy atoms"));
+fn refusal(molecule: &Molecule, choice: &Choice, elements: &[Element]) -> Option<String> {
+    if molecule.atoms().len() > choice.max_atoms {
+        return Some(format!("more than {} heavy atoms", choice.max_atoms));
     }
     if let Some(atom) = molecule.atoms().iter().find(|a| !elements.contains(&a.element)) {
         return Some(format!("element {}", atom.element.symbol()));
     }
-    let charged = charges == Charges::Drop && molecule.atoms().iter().any(|a| a.charge != 0);
+    let charged = choice.charges == Charges::Drop && molecule.atoms().iter().any(|a| a.charge != 0);
     charged.then(|| "formal charge".to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chem::canonical;
-    use crate::data::{DataConfig, ExampleKey, Layout};
-
-    /// Alkanes, alcohols, amines and fluorides of one to eight carbons, and what QM9 refuses.
-    fn texts() -> String {
-        let chain = |n: usize, end: &str| format!("{}{end}\n", "C".repeat(n));
-        let mut text = "SMILES\n".to_owned();
-        for n in 1..=8 {
-            ["", "O", "N", "F", "=O", "#N"].iter().for_each(|end| text += &chain(n, end));
-        }
-        text + "CCS\nC[NH3+]\nCCCCCCCCCC\nCC(C)(C)(C)C\n[Na+].[Cl-]\nC[CH2]\n[O-][N+](=O)C\nC#[O]x\n"
-    }
-
-    fn load(config: &str, dir: &Path) -> Result<Splits, DataError> {
-        let config = toml::from_str::<DataConfig>(config);
-        config.map_err(|e| DataError::Setting { key: "set", problem: e.to_string() })?.load(dir, 0)
-    }
-
-    #[test]
-    fn labels_are_those_of_the_molecules_themselves() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("qm9")).unwrap();
-        std::fs::write(dir.path().join("qm9/qm9_smiles.txt"), texts()).unwrap();
-        let splits = load("set = 'qm9'\nlabel = { by = 'weight', edges = [40, 90, 1000] }", dir.path()).unwrap();
-        assert_eq!(splits.train.label_count(), Some(4), "a bin without members is a label");
-        for part in [&splits.train, &splits.validation, &splits.test] {
-            for index in 0..part.len() {
-                let smiles = part.smiles(index).unwrap();
-                let weight = crate::chem::Perceived::of(smiles).unwrap().properties().weight;
-                let label = u32::from(weight >= 40.0) + u32::from(weight >= 90.0);
-                assert_eq!((part.label(index), part.label_of(smiles)), (Some(label), Some(label)), "{smiles}");
-            }
-        }
-        assert_eq!(load("set = 'qm9'", dir.path()).unwrap().train.label_count(), None);
-        assert!(MoleculeConfig::default().is_here("qm9", dir.path()));
-        assert!(!MoleculeConfig::default().is_here("zinc250k", dir.path()));
-        assert!(load("set = 'qm9'\nlabel = { by = 'colour' }", dir.path()).is_err());
-    }
-
-    #[test]
-    fn accepted_molecules_come_back_and_refused_ones_are_counted() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("qm9")).unwrap();
-        std::fs::write(dir.path().join("qm9/qm9_smiles.txt"), texts()).unwrap();
-        let splits = load("set = 'qm9'", dir.path()).unwrap();
-        let parts = [&splits.train, &splits.validation, &splits.test];
-        assert_eq!(parts.map(|p| p.len()), [43, 2, 3]);
-        let refused: Vec<(&str, u64)> = splits.refused.iter().map(|(r, n)| (r.as_str(), *n)).collect();
-        let expected = [
-            ("does not sanitise", 1),
-            ("element S", 1),
-            ("formal charge", 2),
-            ("hydrogens that valence does not imply", 1),
-            ("more than 9 heavy atoms", 1),
-            ("not a SMILES", 1),
-            ("not one component", 1),
-        ];
-        assert_eq!(refused, expected);
-        let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
-        let elements: Vec<&str> = layout.node_classes.iter().map(|c| c.element.as_str()).collect();
-        assert_eq!((elements, layout.nodes, splits.schema().sites), (vec!["C", "N", "O", "F"], 9, 45));
-        assert_eq!(layout.sizes.iter().sum::<u64>(), 43);
-        let mut row = vec![0; 45];
-        let mut seen = Vec::new();
-        for part in parts {
-            for index in 0..part.len() {
-                part.write(ExampleKey { seed: 0, epoch: 0, index }, &mut row);
-                let smiles = part.smiles(index).unwrap();
-                assert_eq!(canonical(&layout.molecule(&row)).unwrap(), smiles);
-                seen.push(smiles.to_owned());
-            }
-        }
-        seen.sort();
-        seen.dedup();
-        assert_eq!(seen.len(), 48);
-        // What is kept gives the same set, and another seed another split.
-        assert_eq!(std::fs::read_dir(dir.path().join("prepared")).unwrap().count(), 1);
-        let again = load("set = 'qm9'", dir.path()).unwrap();
-        assert!((0..43).all(|i| again.train.smiles(i) == splits.train.smiles(i)));
-        assert_eq!((again.refused, again.sha256), (splits.refused.clone(), splits.sha256.clone()));
-        let other = load("set = 'qm9'\nsplit_seed = 1", dir.path()).unwrap();
-        assert!((0..43).any(|i| other.train.smiles(i) != splits.train.smiles(i)));
-    }
-
-    #[test]
-    fn charges_become_classes_and_settings_are_checked() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("m.smi"), texts()).unwrap();
-        let splits = load("set = 'molecules'\npath = 'm.smi'", dir.path()).unwrap();
-        let Layout::Graph(layout) = &splits.schema().layout else { panic!("molecules are graphs") };
-        let classes: Vec<(&str, i8)> = layout.node_classes.iter().map(|c| (c.element.as_str(), c.charge)).collect();
-        assert_eq!(classes, [("C", 0), ("N", 0), ("O", 0), ("F", 0), ("S", 0), ("N", 1), ("O", -1)]);
-        assert_eq!(splits.train.len() + splits.validation.len() + splits.test.len(), 52);
-        for (setting, part) in [
-            ("max_atoms = 0", "1 to 255"),
-            ("elements = ['Xx']", "`Xx`"),
-            ("elements = ['C', 'C']", "`C`"),
-            ("train = 50\nvalidation = 2", "leave none of the 52"),
-            ("column = 'smi'", "`smi` is not a column"),
-        ] {
-            let config = format!("set = 'molecules'\npath = 'm.smi'\n{setting}");
-            let message = load(&config, dir.path()).unwrap_err().to_string();
-            assert!(message.contains(part), "{message}");
-        }
-        let message = load("set = 'zinc250k'", dir.path()).unwrap_err().to_string();
-        assert!(message.contains("zinc.txt[.gz]") && message.contains("data fetch zinc250k"), "{message}");
-    }
-}
+mod tests;

@@ -14,13 +14,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod column;
 pub mod files;
 pub mod labels;
+pub mod parts;
 mod prepared;
 mod rows;
 mod set;
 pub mod small;
-mod smiles_file;
 
 pub use self::files::{MoleculeConfig, SmilesFileConfig};
+pub use self::parts::MoleculeSplit;
 pub use self::small::SmallMoleculeConfig;
+
+/// Whether a text file, plain or gzipped, is one of molecules: a heading names SMILES, or most of its lines read as
+/// molecules of several atoms. The answer is no if it cannot be read as text.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::molecules::is_smiles_file;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("a.txt");
+/// std::fs::write(&path, "CCO\nCCN\nc1ccccc1\n")?;
+/// assert!(is_smiles_file(&path));
+/// std::fs::write(&path, "To be, or not to be:\nthat is the question.\n")?;
+/// assert!(!is_smiles_file(&path));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn is_smiles_file(path: &std::path::Path) -> bool {
+    crate::data::read_text(path).is_ok_and(|text| column::is_smiles_file(&text))
+}

@@ -66,7 +66,8 @@ pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
         })
     };
     let [train, validation, test] = parts.map(part);
-    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: refused.into_iter().collect() })
+    let refused = refused.into_iter().collect();
+    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused, notes: Vec::new(), kept: None })
 }
 
 struct MoleculeSet {

@@ -69,6 +69,8 @@ impl GlyphConfig {
             test,
             sha256: self.sha256("glyphs", seed),
             refused: Vec::new(),
+            notes: Vec::new(),
+            kept: None,
         })
     }
 

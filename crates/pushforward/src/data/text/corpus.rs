@@ -1,6 +1,7 @@
 //! Text as one long stream of symbols, cut into windows.
 //!
 //! The stream is split by position: the first 90 % of all symbols train, the next 5 % validate, the last 5 % test.
+//! Line ends and byte order marks are read by the rule that all readers share ([`read_text`](crate::data::read_text)).
 //! With a tokenizer, every line is a document: its tokens are followed by the end token, if the tokenizer has one.
 //!
 //! An epoch cuts a part of `n` symbols into `floor(n / length)` contiguous windows starting at an offset, so it reads
@@ -18,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::data::files::{self, Source};
+use crate::data::plain_text::{PlainText, unusual};
 use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits, Tokens, Vocabulary};
 use crate::hash::sha256;
 
@@ -57,7 +60,14 @@ pub struct TextConfig {
     /// A `tokenizers` JSON file. Default: every character of the file is a symbol, in code point order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
+    /// Largest share of the characters besides spaces that the tokenizer may lose: by its token for the unknown, or
+    /// without a trace. Default: 0.05 for a new run, no limit for a recipe without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_lost: Option<f64>,
 }
+
+/// Most different characters of a text without a tokenizer.
+const MOST_CHARACTERS: usize = 1 << 16;
 
 fn default_length() -> usize {
     256
@@ -80,35 +90,80 @@ impl Text8Config {
 impl TextConfig {
     pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
         let source = Source::read(files::existing("path", &self.path, data_dir)?)?;
-        let text = source.utf8()?;
-        let Some(tokenizer) = &self.tokenizer else {
-            let mut symbols: Vec<char> = text.chars().collect();
-            symbols.sort_unstable();
-            symbols.dedup();
-            let vocabulary = Vocabulary::Characters(symbols);
-            let ids = Ids::new(vocabulary.encode(&text)?, vocabulary.size());
-            return cut("text", ids, vocabulary, self.length, sha256([&source]));
+        let PlainText { text, notes } = source.text()?;
+        let splits = match &self.tokenizer {
+            None => self.characters(&source, &text),
+            Some(tokenizer) => self.tokens(&source, &text, files::existing("tokenizer", tokenizer, data_dir)?),
         };
-        let file = files::existing("tokenizer", tokenizer, data_dir)?;
+        splits.map(|mut splits| {
+            splits.notes.splice(..0, notes);
+            splits
+        })
+    }
+
+    pub(crate) fn settle(&mut self) {
+        self.most_lost.get_or_insert(0.05);
+    }
+
+    /// Every character is a symbol.
+    fn characters(&self, source: &Source, text: &str) -> Result<Splits, DataError> {
+        let symbols: Vec<char> = text.chars().collect::<BTreeSet<char>>().into_iter().collect();
+        if symbols.len() > MOST_CHARACTERS {
+            let problem = format!(
+                "{} different characters, at most {MOST_CHARACTERS} are possible as classes; give a `tokenizer`",
+                symbols.len()
+            );
+            return Err(DataError::Rows { path: source.path().to_owned(), problem });
+        }
+        let unusual = unusual(&symbols);
+        let vocabulary = Vocabulary::Characters(symbols);
+        let ids = Ids::new(vocabulary.encode(text)?, vocabulary.size());
+        let mut splits = cut("text", ids, vocabulary, self.length, sha256([source]))?;
+        splits.notes.extend(unusual);
+        Ok(splits)
+    }
+
+    fn tokens(&self, source: &Source, text: &str, file: PathBuf) -> Result<Splits, DataError> {
+        if self.most_lost.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(DataError::Setting { key: "most_lost", problem: "a share, 0 to 1".into() });
+        }
         let json = Source::read(file.clone())?;
-        let tokens = Tokens::try_from(json.utf8()?).map_err(|error| match error {
+        let tokens = Tokens::try_from(json.text()?.text).map_err(|error| match error {
             DataError::Tokenizer { problem } => {
                 DataError::Tokenizer { problem: format!("{}: {problem}", file.display()) }
             }
             other => other,
         })?;
         let vocabulary = Vocabulary::Tokenizer(tokens);
-        let mut ids = Vec::new();
+        let (mut ids, mut lost) = (Vec::new(), 0);
         for line in text.split_inclusive('\n') {
             // Without an end token, the line break is kept as the separator of documents.
-            let document = if vocabulary.end().is_some() { line.trim_end_matches(['\n', '\r']) } else { line };
+            let document = if vocabulary.end().is_some() { line.trim_end_matches('\n') } else { line };
             if !document.is_empty() {
-                ids.extend(vocabulary.encode(document)?);
+                let (encoded, missing) = vocabulary.encode_counting(document)?;
+                ids.extend(encoded);
                 ids.extend(vocabulary.end());
+                lost += missing;
             }
         }
+        let all = text.chars().filter(|c| !c.is_whitespace()).count();
+        let share = lost as f64 / all.max(1) as f64;
+        let said = format!(
+            "the tokenizer loses {lost} of {all} characters besides spaces ({:.2} %): they are not in its vocabulary",
+            100.0 * share
+        );
+        if let Some(most) = self.most_lost.filter(|&most| share > most) {
+            let problem = format!(
+                "{}: {said}; at most {:.2} % may be lost (data.most_lost); use a tokenizer made for such text",
+                file.display(),
+                100.0 * most
+            );
+            return Err(DataError::Tokenizer { problem });
+        }
         let ids = Ids::new(ids, vocabulary.size());
-        cut("text", ids, vocabulary, self.length, sha256([&source, &json]))
+        let mut splits = cut("text", ids, vocabulary, self.length, sha256([source, &json]))?;
+        splits.notes.extend((lost > 0).then_some(said));
+        Ok(splits)
     }
 }
 
@@ -118,10 +173,13 @@ fn letters(source: &Source) -> Result<Vec<u8>, DataError> {
     if bytes.starts_with(b"PK\x03\x04") {
         return Err(content.malformed(0, "text; unpack it first", "a zip archive"));
     }
-    if bytes.ends_with(b"\n") {
+    // The rule of all text files, as far as it concerns a file of one line.
+    let mark = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    bytes.drain(..mark);
+    while bytes.len() > 1 && bytes.ends_with(b"\r\n") || bytes.ends_with(b"\r") || bytes.ends_with(b"\n") {
         bytes.pop();
     }
-    for (offset, byte) in bytes.iter_mut().enumerate() {
+    for (offset, byte) in (mark..).zip(bytes.iter_mut()) {
         *byte = match *byte {
             b' ' => 0,
             letter @ b'a'..=b'z' => letter - b'a' + 1,
@@ -168,7 +226,16 @@ fn cut(name: &str, ids: Ids, vocabulary: Vocabulary, length: usize, sha256: Stri
     };
     let train = part(0..first, Start::Drawn);
     let (validation, test) = (part(first..second, Start::Zero), part(second..n, Start::Zero));
-    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused: Vec::new() })
+    Ok(Splits {
+        name: name.to_owned(),
+        train,
+        validation,
+        test,
+        sha256,
+        refused: Vec::new(),
+        notes: Vec::new(),
+        kept: None,
+    })
 }
 
 struct Windows {
@@ -282,7 +349,7 @@ mod tests {
         let check = |bytes: &[u8], parts: [&str; 2]| {
             std::fs::write(dir.path().join("t"), bytes).unwrap();
             let text8 = Text8Config { length: 2, path: Some(dir.path().join("t")) }.load(dir.path());
-            let text = TextConfig { length: 2, path: "t".into(), tokenizer: None }.load(dir.path());
+            let text = TextConfig { length: 2, path: "t".into(), tokenizer: None, most_lost: None }.load(dir.path());
             let message = text8.and(text).unwrap_err().to_string();
             assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         };
@@ -291,7 +358,7 @@ mod tests {
         check(b"PK\x03\x04abc", ["byte 0", "zip archive"]);
         check(b"abc", ["length", "1 to 0"]);
         std::fs::write(dir.path().join("t"), b"ab\xc3\xa9\xff").unwrap();
-        let config = TextConfig { length: 2, path: "t".into(), tokenizer: None };
+        let config = TextConfig { length: 2, path: "t".into(), tokenizer: None, most_lost: None };
         let message = config.load(dir.path()).unwrap_err().to_string();
         assert!(message.contains("byte 4") && message.contains("0xff"), "{message}");
         let message = TextConfig { path: "u".into(), ..config }.load(dir.path()).unwrap_err().to_string();
@@ -299,11 +366,57 @@ mod tests {
     }
 
     #[test]
+    fn line_ends_and_byte_order_marks_are_no_symbols() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = "to be or not to be\n".repeat(30);
+        let of = |name: &str, text: String| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            TextConfig { path: name.into(), length: 6, tokenizer: None, most_lost: None }.load(dir.path())
+        };
+        let expected = of("lf", plain.clone()).unwrap();
+        assert!(expected.notes.is_empty());
+        for (name, text) in [
+            ("bom", format!("\u{feff}{plain}")),
+            ("crlf", plain.replace('\n', "\r\n")),
+            ("cr", plain.replace('\n', "\r")),
+        ] {
+            let splits = of(name, text).unwrap();
+            assert_eq!(splits.schema(), expected.schema(), "{name}");
+            assert_eq!(windows(&splits.test, 0), windows(&expected.test, 0), "{name}");
+            assert_eq!(splits.notes.len(), 1, "{name}");
+        }
+        let odd = of("odd", plain.replace("not", "n\u{7}t\u{feff}")).unwrap();
+        assert_eq!(odd.notes, ["unusual symbols of the vocabulary: U+0007, U+FEFF"]);
+        let message = of("nul", plain.replace("not", "n\0t")).unwrap_err().to_string();
+        assert!(message.contains("line 1") && message.contains("U+0000"), "{message}");
+        let many: String = (0..70_000).filter_map(|i| char::from_u32(0x1_0000 + i)).collect();
+        assert!(of("many", many.repeat(3)).unwrap_err().to_string().contains("tokenizer"));
+        std::fs::write(dir.path().join("t8"), format!("\u{feff}{}\r\n", "ab ".repeat(100))).unwrap();
+        assert_eq!(Text8Config { length: 10, path: Some("t8".into()) }.load(dir.path()).unwrap().train.len(), 27);
+    }
+
+    #[test]
+    fn a_tokenizer_that_loses_much_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("t.txt"), "the cat sat on the mats\n".repeat(30)).unwrap();
+        std::fs::write(dir.path().join("t.json"), tiny_tokenizer()).unwrap();
+        let mut config =
+            TextConfig { path: "t.txt".into(), length: 6, tokenizer: Some("t.json".into()), most_lost: None };
+        // A recipe from before the limit is read as it was.
+        assert!(config.load(dir.path()).unwrap().notes[0].contains("loses 120 of 540 characters"));
+        config.settle();
+        let message = config.load(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("t.json") && message.contains("22.22 %") && message.contains("5.00 %"), "{message}");
+        config.most_lost = Some(0.25);
+        assert!(config.load(dir.path()).is_ok());
+    }
+
+    #[test]
     fn any_text_by_characters_or_by_tokenizer() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("t.txt"), "the cat sat\n\na mat\u{e9}\n".repeat(30)).unwrap();
         std::fs::write(dir.path().join("t.json"), tiny_tokenizer()).unwrap();
-        let config = TextConfig { path: "t.txt".into(), length: 6, tokenizer: None };
+        let config = TextConfig { path: "t.txt".into(), length: 6, tokenizer: None, most_lost: None };
         let splits = config.load(dir.path()).unwrap();
         let Layout::Text { vocabulary: Vocabulary::Characters(symbols) } = &splits.schema().layout else { panic!() };
         assert_eq!(symbols.iter().collect::<String>(), "\n acehmst\u{e9}");

@@ -91,6 +91,15 @@ impl Vocabulary {
         }
     }
 
+    /// Class indices of a text, and how many of its characters besides spaces a tokenizer loses: those that its token for
+    /// the unknown stands for, and those that it drops.
+    pub(super) fn encode_counting(&self, text: &str) -> Result<(Vec<u32>, usize), DataError> {
+        match self {
+            Self::Characters(_) => Ok((self.encode(text)?, 0)),
+            Self::Tokenizer(tokens) => tokens.encode_counting(text),
+        }
+    }
+
     /// Text of a sequence of class indices, special tokens included.
     ///
     /// # Panics
@@ -164,5 +173,61 @@ mod tests {
         assert_eq!(back, vocabulary);
         assert_eq!(back.encode("a mat").unwrap(), [7, 6]);
         assert!(matches!(Tokens::try_from("{}".to_owned()), Err(DataError::Tokenizer { .. })));
+    }
+
+    #[test]
+    fn what_a_tokenizer_loses_is_counted() {
+        let vocabulary = Vocabulary::Tokenizer(Tokens::try_from(tiny_tokenizer()).unwrap());
+        assert_eq!(vocabulary.encode_counting("the cat  sat").unwrap(), (vec![2, 3, 4], 0));
+        // A word that is unknown is lost as a whole; spaces are not counted.
+        assert_eq!(vocabulary.encode_counting("the dogs sat").unwrap(), (vec![2, 0, 4], 4));
+        // Pairs of letters without a token for the unknown: what is not in the vocabulary is dropped.
+        let dropping = byte_pairs("null");
+        assert_eq!(dropping.encode_counting("abxab").unwrap(), (vec![2, 2], 1));
+        assert_eq!(dropping.encode_counting("ab\u{e9}").unwrap().1, 1);
+    }
+
+    /// Two letters and their pair.
+    fn byte_pairs(dropout: &str) -> Vocabulary {
+        let json = format!(
+            r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": {{"type": "BPE",
+            "dropout": {dropout}, "unk_token": null, "vocab": {{"a": 0, "b": 1, "ab": 2}}, "merges": ["a b"]}}}}"#
+        );
+        Vocabulary::Tokenizer(Tokens::try_from(json).unwrap())
+    }
+
+    #[test]
+    fn random_merges_of_a_file_are_switched_off() {
+        let text = "ab".repeat(200);
+        assert_eq!(byte_pairs("0.5").encode(&text).unwrap(), vec![2; 200]);
+        assert_eq!(byte_pairs("0.5").encode_counting(&text).unwrap().0, vec![2; 200]);
+        // The file itself is kept, so that a checkpoint has it as it was.
+        let Vocabulary::Tokenizer(tokens) = byte_pairs("0.5") else { unreachable!() };
+        assert!(String::from(tokens).contains("\"dropout\": 0.5"));
+    }
+
+    #[test]
+    fn damaged_files_are_errors_before_memory_is_taken() {
+        let base: serde_json::Value = serde_json::from_str(&tiny_tokenizer()).unwrap();
+        let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut file = base.clone();
+            change(&mut file);
+            Tokens::try_from(file.to_string()).unwrap_err().to_string()
+        };
+        let message = refused(&|file| file["model"]["vocab"]["mat"] = (1u64 << 31).into());
+        assert!(message.contains("2147483648") && message.contains("1048576"), "{message}");
+        let message = refused(&|file| file["added_tokens"][0]["id"] = u32::MAX.into());
+        assert!(message.contains("4294967295"), "{message}");
+        let one = |file: &mut serde_json::Value| {
+            file["added_tokens"] = serde_json::json!([]);
+            file["model"]["vocab"] = serde_json::json!({"[UNK]": 0});
+        };
+        assert!(refused(&one).contains("at least two"));
+        refused(&|file| file["model"] = serde_json::json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a"]}));
+        refused(&|file| {
+            let vocabulary = serde_json::json!([["a", 0.0], ["b", -1.0]]);
+            file["model"] = serde_json::json!({"type": "Unigram", "unk_id": 7, "vocab": vocabulary});
+        });
     }
 }

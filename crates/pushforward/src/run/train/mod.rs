@@ -93,6 +93,11 @@ pub fn train<C: BackboneConfig>(
         (HASH_KEY.to_owned(), data.sha256().to_owned()),
         (SCHEMA_KEY.to_owned(), serde_json::to_string(&schema).expect("a schema holds names and numbers")),
     ]);
+    // What was read of the source, and what was refused.
+    if let Data::Categorical(splits) = data {
+        provenance.extend((!splits.notes.is_empty()).then(|| ("data_notes".to_owned(), splits.notes.join("; "))));
+        provenance.extend(splits.refusals().map(|line| ("data_refused".to_owned(), line)));
+    }
     provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));
     let text = recipe.to_toml();
     let folder = options.folder;
