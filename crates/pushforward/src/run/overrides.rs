@@ -63,6 +63,19 @@ pub(super) fn apply<T>(
     })
 }
 
+/// Applies overrides to a table.
+///
+/// # Errors
+/// As [`apply`].
+pub(super) fn put(mut table: Table, overrides: &[String]) -> Result<Table, Refused> {
+    for text in overrides {
+        let failed = |problem| Refused { text: text.clone(), problem };
+        let (path, value) = split(text).map_err(failed)?;
+        set(&mut table, path, value).map_err(failed)?;
+    }
+    Ok(table)
+}
+
 fn wants_text(error: &toml::de::Error) -> bool {
     let message = error.message();
     message.contains("invalid type") && message.contains("string")

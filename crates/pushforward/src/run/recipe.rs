@@ -20,8 +20,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::overrides;
-
 use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
 use crate::data::{DataConfig, DataError};
@@ -29,6 +27,7 @@ use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::config::{FlowMapConfig, Teacher};
 use crate::flow_map::network::NetworkConfig;
 use crate::metrics::kneser_ney::MAX_ORDER;
+use crate::run::overrides::{self, Refused};
 use crate::setting::{DEPTH, ITEMS, STEPS, SettingError, require, size};
 use crate::train::TrainConfig;
 
@@ -185,7 +184,7 @@ impl<C: BackboneConfig> Recipe<C> {
                 table.try_into()
             };
             let applied = overrides::apply(&table, overrides, &read)
-                .map_err(|overrides::Refused { text, problem }| RecipeError::Override { text, problem })?;
+                .map_err(|Refused { text, problem }| RecipeError::Override { text, problem })?;
             applied.map_err(|(e, blamed)| match blamed {
                 Some(text) => RecipeError::Override { text, problem: explain(&e.to_string()) },
                 None => parse_error(e),
@@ -267,13 +266,10 @@ fn upgrade(table: &mut Table) -> bool {
 /// # Ok::<(), pushforward::run::RecipeError>(())
 /// ```
 pub fn with_overrides(text: &str, overrides: &[String]) -> Result<Table, RecipeError> {
-    let origin = "the settings";
-    let parse_error =
-        |e: toml::de::Error| RecipeError::Parse { origin: origin.to_owned(), message: explain(&e.to_string()) };
-    let table: Table = toml::from_str(text).map_err(&parse_error)?;
-    let applied = overrides::apply(&table, overrides, &|table| Ok(table));
-    let applied = applied.map_err(|refused| RecipeError::Override { text: refused.text, problem: refused.problem })?;
-    applied.map_err(|(error, _)| parse_error(error))
+    let origin = "the settings".to_owned();
+    let table: Table =
+        toml::from_str(text).map_err(|e| RecipeError::Parse { origin, message: explain(&e.to_string()) })?;
+    overrides::put(table, overrides).map_err(|Refused { text, problem }| RecipeError::Override { text, problem })
 }
 
 /// Adds the nearest valid name to a message about an unknown one.

@@ -79,15 +79,6 @@ impl Vocabulary {
         }
     }
 
-    /// Class indices of a text, and how many of its characters besides spaces a tokenizer loses: those that its token for
-    /// the unknown stands for, and those that it drops.
-    pub(super) fn encode_counting(&self, text: &str) -> Result<(Vec<u32>, usize), DataError> {
-        match self {
-            Self::Characters(_) => Ok((self.encode(text)?, 0)),
-            Self::Tokenizer(tokens) => tokens.encode_counting(text),
-        }
-    }
-
     /// Number of characters that class indices spell, at least 1: as many as indices for characters, those of the decoded
     /// text for tokens.
     ///
@@ -97,6 +88,15 @@ impl Vocabulary {
         match self {
             Self::Characters(_) => classes.len().max(1),
             Self::Tokenizer(_) => self.decode(classes).chars().count().max(1),
+        }
+    }
+
+    /// Class indices of a text, and how many of its characters besides spaces a tokenizer loses: those that its token for
+    /// the unknown stands for, and those that it drops.
+    pub(super) fn encode_counting(&self, text: &str) -> Result<(Vec<u32>, usize), DataError> {
+        match self {
+            Self::Characters(_) => Ok((self.encode(text)?, 0)),
+            Self::Tokenizer(tokens) => tokens.encode_counting(text),
         }
     }
 
