@@ -128,7 +128,7 @@ impl PairTransformerConfig {
 /// Numbers that one item keeps in memory until the gradient is taken, at least: the inputs of the large products.
 ///
 /// Padded sites and the second of two terms are not counted, so that what is refused could not have been computed.
-pub trait Kept {
+pub(crate) trait Kept {
     /// The number for an item of the given shape.
     fn kept(&self, sites: SiteShape) -> u128;
 }
