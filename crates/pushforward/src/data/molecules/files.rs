@@ -195,6 +195,8 @@ struct Choice {
     elements: Vec<String>,
     column: Option<String>,
     part: Option<String>,
+    /// The parts that have files of their own.
+    held_out: Vec<&'static str>,
     limit: Option<usize>,
 }
 
@@ -316,6 +318,7 @@ impl MoleculeConfig {
             elements: symbols,
             column: column.map(Into::into),
             part: self.split.as_ref().and_then(MoleculeSplit::column).map(Into::into),
+            held_out: self.split.iter().flat_map(MoleculeSplit::files).map(|(part, _)| part).collect(),
             limit: self.limit,
         };
         Ok((choice, elements))
