@@ -1,10 +1,13 @@
-//! The recipe of a run, new or resumed.
+//! The recipe of a run, new or resumed, and what is said of its beginning and its end.
+
+use std::path::Path;
+use std::time::Duration;
 
 use clap::ValueEnum as _;
 use pushforward::flow_map::network::NetworkConfig;
-use pushforward::run::{self, Recipe};
-use pushforward::train::TrainConfig;
+use pushforward::run::{self, Recipe, Trained};
 use pushforward::train::checkpoint::Resume;
+use pushforward::train::{EndReason, TrainConfig};
 
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
@@ -12,6 +15,7 @@ use crate::files::open_run_dir;
 use crate::lock::RunLock;
 use crate::presets::{starting_point, text_of};
 use crate::printer::Printer;
+use crate::progress::human_duration;
 
 /// The recipe, and the state of an interrupted run with the lock of its folder.
 pub(crate) fn recipe(args: &TrainArgs) -> Result<(Recipe, Option<Resume>, Option<RunLock>), Failure> {
@@ -60,5 +64,23 @@ pub(crate) fn announce(resume: &Resume, recipe: &Recipe, printer: Printer) {
         printer.warn(&format!(
             "the schedule now extends to the new length, so that the learning rate goes up from {was:.1e} to {is:.1e}"
         ));
+    }
+}
+
+/// Says why a run ended, and how to go on.
+pub(crate) fn announce_end(trained: &Trained, folder: &Path, printer: Printer) {
+    let time = human_duration(Duration::from_secs_f64(trained.seconds));
+    let (folder, step) = (folder.display(), trained.steps);
+    match trained.reason {
+        EndReason::Finished => printer.note(&format!("trained {step} steps in {time}")),
+        EndReason::Patience => {
+            let best = trained.loaded.run.step;
+            printer.note(&format!(
+                "stopped early after {step} steps and {time}: validation no longer falls; the model is that of \
+                 step {best}, the best one"
+            ))
+        }
+        EndReason::Stopped | EndReason::TimeLimit => printer
+            .note(&format!("stopped after {step} steps and {time}; go on with: pushforward train --resume {folder}")),
     }
 }

@@ -22,8 +22,8 @@ use crate::interrupt::interrupted;
 use crate::lock::RunLock;
 use crate::output::{self, Sketch};
 use crate::printer::Printer;
-use crate::progress::{Goal, TrainBar, human_duration};
-use crate::resume::{announce, recipe};
+use crate::progress::{Goal, TrainBar};
+use crate::resume::{announce, announce_end, recipe};
 use crate::run_log::RunLog;
 
 pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
@@ -122,21 +122,7 @@ impl Run {
             return Err(failure);
         }
         let trained = trained?;
-        let time = human_duration(Duration::from_secs_f64(trained.seconds));
-        let (folder, step) = (self.folder.display(), trained.steps);
-        match trained.reason {
-            EndReason::Finished => printer.note(&format!("trained {step} steps in {time}")),
-            EndReason::Patience => {
-                let best = trained.loaded.run.step;
-                printer.note(&format!(
-                    "stopped early after {step} steps and {time}: validation no longer falls; the model is that of \
-                     step {best}, the best one"
-                ))
-            }
-            EndReason::Stopped | EndReason::TimeLimit => printer.note(&format!(
-                "stopped after {step} steps and {time}; go on with: pushforward train --resume {folder}"
-            )),
-        }
+        announce_end(&trained, &self.folder, printer);
         Ok(trained)
     }
 
