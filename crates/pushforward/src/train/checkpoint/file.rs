@@ -143,12 +143,22 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
+/// Opens a regular file: a device or a pipe may never end.
+fn open(path: &Path) -> Result<File, CheckpointError> {
+    let unread = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.to_path_buf() },
+        _ => CheckpointError::Read { path: path.to_path_buf(), source },
+    };
+    if !fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(unread(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
+    }
+    File::open(path).map_err(unread)
+}
+
 pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, StateDict), CheckpointError> {
     let owned = || path.to_path_buf();
-    let bytes = fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => CheckpointError::NotFound { path: owned() },
-        _ => CheckpointError::Read { path: owned(), source },
-    })?;
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).map_err(|source| CheckpointError::Read { path: owned(), source })?;
     let table = header_json(path, &bytes)?;
     let header = own_header(path, &table, kind)?;
 
@@ -175,11 +185,8 @@ pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, StateDict), Check
 
 /// The recipe inside a file of weights, without reading its tensors.
 pub(super) fn read_recipe(path: &Path) -> Result<String, CheckpointError> {
-    let unread = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.to_path_buf() },
-        _ => CheckpointError::Read { path: path.to_path_buf(), source },
-    };
-    let mut file = File::open(path).map_err(unread)?;
+    let unread = |source| CheckpointError::Read { path: path.to_path_buf(), source };
+    let mut file = open(path)?;
     let mut bytes = Vec::new();
     (&mut file).take(LENGTH_BYTES as u64).read_to_end(&mut bytes).map_err(unread)?;
     if let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() {

@@ -441,6 +441,13 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_refused() {
+        let error = Checkpoint::load(Path::new("/dev/zero")).expect_err("it never ends").to_string();
+        assert!(error.contains("not a file"), "{error}");
+    }
+
     #[test]
     fn a_failed_write_leaves_the_old_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
