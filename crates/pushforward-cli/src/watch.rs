@@ -1,5 +1,6 @@
 //! Watches the losses of a training for a jump when distillation starts.
 
+use pushforward::metrics::interval;
 use pushforward::train::Details;
 
 /// Logged steps before the start of distillation whose mean is the level to compare with.
@@ -34,8 +35,7 @@ impl LossWatch {
         if self.before.is_empty() || self.after.len() < AFTER {
             return None;
         }
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let (was, is) = (mean(&self.before), mean(&self.after));
+        let (was, is) = (interval::mean(&self.before).value, interval::mean(&self.after).value);
         (is > JUMP * was).then(|| {
             format!(
                 "the diagonal loss went from {was:.3} to {is:.3} when distillation began, at about step {step}: raise \

@@ -225,7 +225,7 @@ fn bound_request(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, ids: &[u32])
         return Ok(request);
     }
     let found = loaded.model.bound(pilot, 0, &request).or_request()?;
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let mean = |values: &[f64]| interval::mean(values).value;
     let (variance, centre) = (mean(&found.errors.iter().map(|e| e * e).collect::<Vec<_>>()), mean(&found.values));
     let between = mean(&found.values.iter().map(|v| (v - centre).powi(2)).collect::<Vec<_>>()) - variance;
     // The variance of an estimate falls with the number of draws.

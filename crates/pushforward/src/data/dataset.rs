@@ -147,6 +147,13 @@ pub struct Splits {
 }
 
 impl Splits {
+    /// Training, validation and test of a set of which nothing was refused. `sha256` identifies it: a resumed run
+    /// refuses data of another hash.
+    pub fn new(name: &str, [train, validation, test]: [Arc<dyn Dataset>; 3], sha256: String) -> Self {
+        let (refused, notes) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), train, validation, test, sha256, refused, notes, kept: None }
+    }
+
     /// The schema, the same in all parts.
     pub fn schema(&self) -> &Schema {
         self.train.schema()

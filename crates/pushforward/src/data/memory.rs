@@ -81,16 +81,7 @@ impl InMemory {
         let (validation, test) = rest.split_at(held_out);
         let bytes: Vec<u8> = self.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         let part = |items: &[u32]| -> Arc<dyn Dataset> { Arc::new(self.select(items)) };
-        Ok(Splits {
-            name: name.to_owned(),
-            train: part(train),
-            validation: part(validation),
-            test: part(test),
-            sha256: sha256([bytes]),
-            refused: Vec::new(),
-            notes: Vec::new(),
-            kept: None,
-        })
+        Ok(Splits::new(name, [train, validation, test].map(part), sha256([bytes])))
     }
 
     fn select(&self, items: &[u32]) -> Self {

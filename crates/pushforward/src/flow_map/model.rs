@@ -167,9 +167,7 @@ impl<N: Backbone> FlowMapModel<N> {
     fn label_vectors(&self) -> Option<Labels> {
         self.labels.as_ref().map(|table| Labels(table.val()))
     }
-}
 
-impl<N: Backbone> FlowMapModel<N> {
     /// The output of the network with the evidence skip, before any mask.
     fn unmasked(
         &self,

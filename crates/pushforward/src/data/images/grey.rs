@@ -99,16 +99,7 @@ pub(crate) fn view(raw: RawSplits, pixels: Pixels, seed: u64) -> Result<Splits, 
     let view = |raw, fixed| -> Arc<dyn Dataset> { Arc::new(ImageSet::new(raw, pixels, fixed)) };
     // The held-out parts need different seeds; any function of the first will do for the second.
     let (train, validation) = (view(raw.train, None), view(raw.validation, Some(seed)));
-    Ok(Splits {
-        name: raw.name,
-        train,
-        validation,
-        test: view(raw.test, Some(!seed)),
-        sha256: raw.sha256,
-        refused: Vec::new(),
-        notes: Vec::new(),
-        kept: None,
-    })
+    Ok(Splits::new(&raw.name, [train, validation, view(raw.test, Some(!seed))], raw.sha256))
 }
 
 struct ImageSet {

@@ -65,9 +65,7 @@ pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
             members: members.to_vec(),
         })
     };
-    let [train, validation, test] = parts.map(part);
-    let refused = refused.into_iter().collect();
-    Ok(Splits { name: name.to_owned(), train, validation, test, sha256, refused, notes: Vec::new(), kept: None })
+    Ok(Splits { refused: refused.into_iter().collect(), ..Splits::new(name, parts.map(part), sha256) })
 }
 
 struct MoleculeSet {

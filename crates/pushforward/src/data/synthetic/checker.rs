@@ -62,16 +62,7 @@ impl CheckerConfig {
         };
         let (train, validation, test) = (part(TRAIN), part(HELD_OUT), part(HELD_OUT));
         let sha256 = files::sha256_made("checker", self, seed);
-        Ok(Splits {
-            name: "checker".into(),
-            train,
-            validation,
-            test,
-            sha256,
-            refused: Vec::new(),
-            notes: Vec::new(),
-            kept: None,
-        })
+        Ok(Splits::new("checker", [train, validation, test], sha256))
     }
 }
 

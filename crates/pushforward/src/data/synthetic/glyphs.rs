@@ -62,16 +62,7 @@ impl GlyphConfig {
         let part =
             |(first, len)| -> Arc<dyn Dataset> { Arc::new(GlyphSet { schema: schema.clone(), seed, first, len }) };
         let [train, validation, test] = parts(self)?.map(part);
-        Ok(Splits {
-            name: "glyphs".into(),
-            train,
-            validation,
-            test,
-            sha256: self.sha256("glyphs", seed),
-            refused: Vec::new(),
-            notes: Vec::new(),
-            kept: None,
-        })
+        Ok(Splits::new("glyphs", [train, validation, test], self.sha256("glyphs", seed)))
     }
 
     /// The same glyphs in grey, anti-aliased.

@@ -33,16 +33,7 @@ where
     };
     // The held-out parts need different seeds; any function of the first will do for the second.
     let (validation, test) = (part(HELD_OUT, Some(seed)), part(HELD_OUT, Some(!seed)));
-    Splits {
-        name: name.to_owned(),
-        train: part(ENUMERATED, None),
-        validation,
-        test,
-        sha256,
-        refused: Vec::new(),
-        notes: Vec::new(),
-        kept: None,
-    }
+    Splits::new(name, [part(ENUMERATED, None), validation, test], sha256)
 }
 
 impl<F: Fn(u64, &mut [u32]) + Send + Sync> Dataset for RuleSet<F> {

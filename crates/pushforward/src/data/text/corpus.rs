@@ -229,16 +229,7 @@ fn cut(name: &str, ids: Ids, vocabulary: Vocabulary, length: usize, sha256: Stri
     };
     let train = part(0..first, Start::Drawn);
     let (validation, test) = (part(first..second, Start::Zero), part(second..n, Start::Zero));
-    Ok(Splits {
-        name: name.to_owned(),
-        train,
-        validation,
-        test,
-        sha256,
-        refused: Vec::new(),
-        notes: Vec::new(),
-        kept: None,
-    })
+    Ok(Splits::new(name, [train, validation, test], sha256))
 }
 
 struct Windows {

@@ -1,6 +1,7 @@
 //! Remarks on models that say nothing: samples that are all the same, a bound that is worse than guessing.
 
 use crate::data::{Layout, Schema};
+use crate::metrics::interval;
 use crate::node_pairs::{ABSENT, pair_count};
 
 /// Fewest samples whose equality says something.
@@ -21,9 +22,8 @@ pub(super) fn on_samples(ids: &[u32], sites: usize, nfe: u32) -> Option<String> 
 
 /// A remark on a bound that is worse, on average, than giving every class the same probability.
 pub(super) fn on_bound(nats: &[f64], ids: &[u32], schema: &Schema) -> Option<String> {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let uniform: Vec<f64> = ids.chunks(schema.sites).map(|item| uniform(item, schema)).collect();
-    let (found, guess) = (mean(nats), mean(&uniform));
+    let (found, guess) = (interval::mean(nats).value, interval::mean(&uniform).value);
     (found > guess).then(|| {
         format!(
             "the likelihood bound, {found:.1} nats, is worse than guessing every class alike, {guess:.1} nats: the \
