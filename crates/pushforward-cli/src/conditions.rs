@@ -1,22 +1,51 @@
 //! Conditions and guidance from the command line.
 
+use pushforward::flow_map::constraint::Constraint;
+use pushforward::flow_map::sample::ObservedRow;
 use pushforward::run::{self, Loaded, TrainedFlowMap, WeightSet};
 
 use crate::args::ConditionArgs;
 use crate::constraints::characters;
 use crate::escapes::unescape;
 use crate::exit::{Failure, OrFail as _};
+use crate::printer::Printer;
 
-/// The model, with its guiding weaker model if one is given, and the class indices of the prefix.
+/// Says how sites that a constraint fixes reach the other sites.
+pub(crate) fn say_fixed(model: &TrainedFlowMap, constraint: Option<&Constraint>, printer: Printer) {
+    let fixed = constraint.map_or(0, |constraint| constraint.fixed().count());
+    if fixed == 0 {
+        return;
+    }
+    printer.note(&if model.config.condition.takes_any_subset() {
+        format!("the model is told {fixed} of {} sites", model.schema.sites)
+    } else {
+        format!(
+            "{fixed} sites are fixed by closing their other classes: this model was not trained to be told them, so with few \
+             evaluations the other sites hardly depend on them (train with model.condition.kind = observed, or raise --nfe)"
+        )
+    });
+}
+
+/// The model, with its guiding weaker model if one is given, and the sites of the prefix.
 pub(crate) fn conditioned(
     args: &ConditionArgs,
     loaded: Loaded<TrainedFlowMap>,
-) -> Result<(Loaded<TrainedFlowMap>, Vec<u32>), Failure> {
+) -> Result<(Loaded<TrainedFlowMap>, Vec<ObservedRow>), Failure> {
     let prefix = match &args.prefix {
         Some(text) => {
             let vocabulary = characters(&loaded.run.schema)
                 .ok_or_else(|| Failure::request("--prefix is for models of text by characters"))?;
-            vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?
+            let told = vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?;
+            let sites = loaded.run.schema.sites;
+            if told.len() > sites {
+                return Err(Failure::request(format!(
+                    "--prefix has {} characters, and items have {sites}",
+                    told.len()
+                )));
+            }
+            let mut row: Vec<_> = told.into_iter().map(Some).collect();
+            row.resize(sites, None);
+            vec![row]
         }
         None => Vec::new(),
     };

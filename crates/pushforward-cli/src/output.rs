@@ -293,7 +293,7 @@ fn pictures(labelled: Labelled<'_>, schema: &Schema) -> Result<Vec<(String, Vec<
 }
 
 fn tensors(samples: &Samples) -> Result<Vec<u8>, Failure> {
-    let (sites, n) = (samples.sites, samples.nfe.len());
+    let (sites, n) = (samples.sites.clone(), samples.nfe.len());
     let ids: Vec<u8> = samples.ids.iter().flat_map(|&i| (i as i32).to_le_bytes()).collect();
     let ends: Vec<u8> = samples.endpoints.iter().flat_map(|v| v.to_le_bytes()).collect();
     let views = [

@@ -154,7 +154,7 @@ impl common::Work for Work {
                 let request = SampleRequest { batch: self.batch, ..SampleRequest::map(self.batch, 1, 0) };
                 Box::new(move || {
                     let samples = sample(
-                        &Generator::new(&model, sites, &device).with_noise(config.noise()),
+                        &Generator::new(&model, sites.clone(), &device).with_noise(config.noise()),
                         &request,
                         &mut |_| true,
                     );

@@ -40,11 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let splits = data.load(Path::new("this set is made, not read"), 0)?;
     let (sites, device) = (SiteShape::line(splits.schema().sites, splits.schema().classes), Device::flex());
     let network = MlpConfig { width: 64, ..MlpConfig::default() };
-    let network = network.init(sites, &device.clone().autodiff(), &mut stream(0, Purpose::Init, 0));
+    let network = network.init(sites.clone(), &device.clone().autodiff(), &mut stream(0, Purpose::Init, 0));
     let batches = Batches::new(splits.train.clone(), 64, 0);
     let next = |index| IdBatch { ids: batches.at(index), labels: None };
     let config = TrainConfig { steps: 500, lr: 3e-3, warmup: 20, ..TrainConfig::default() };
-    let request = TrainRequest::new(FlowMapModel::new(network, sites), &Focal { gamma: 1.0 }, &next, config);
+    let request = TrainRequest::new(FlowMapModel::new(network, sites.clone()), &Focal { gamma: 1.0 }, &next, config);
     let model = train(request, &mut |_| ControlFlow::Continue(()))?.ema;
     let request = SampleRequest { sampler: Sampler::Euler, ..SampleRequest::map(200, 16, 0) };
     let samples = sample(&Generator::new(&model, sites, &device), &request, &mut |_| true);

@@ -104,6 +104,6 @@ impl<'a> Describer<'a> {
     /// Features of images in data space, image by image.
     fn features(&self, pixels: &[f32]) -> Vec<f32> {
         let ids: Vec<u32> = pixels.iter().map(|&x| u32::from(quantize(x))).collect();
-        features(self.net, &ids, self.sites, LEVELS).into_iter().map(|v| v as f32).collect()
+        features(self.net, &ids, self.sites.clone(), LEVELS).into_iter().map(|v| v as f32).collect()
     }
 }

@@ -77,14 +77,14 @@ fn items(
     printer: Printer,
 ) -> Result<Report, Failure> {
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
-    let (loaded, prefix) = conditioned(&args.condition, loaded)?;
+    let (loaded, observed) = conditioned(&args.condition, loaded)?;
     let sample = SampleRequest {
         sampler: sampler(&args.sampler),
         temperature: args.sampler.temperature.unwrap_or(1.0),
         batch: args.sampler.batch,
         diagonal_noise: args.sampler.diagonal_noise,
         labels: args.condition.labels.clone(),
-        prefix,
+        observed,
         guidance: args.condition.guidance,
         ..sample_request(args.sampler.seed)
     };

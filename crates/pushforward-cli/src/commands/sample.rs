@@ -11,7 +11,7 @@ use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
-use crate::conditions::conditioned;
+use crate::conditions::{conditioned, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
@@ -101,8 +101,9 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         None => method.grid(args.nfe.unwrap_or(1)),
     };
     let grid = grid.map_err(Failure::request)?;
-    let (loaded, prefix) = conditioned(&args.condition, loaded)?;
+    let (loaded, observed) = conditioned(&args.condition, loaded)?;
     let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    say_fixed(&loaded.model, constraints.constraint.as_ref(), printer);
     let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
@@ -114,7 +115,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         temperature: args.sampler.temperature.unwrap_or(1.0),
         constraint: constraints.constraint,
         labels: args.condition.labels.clone(),
-        prefix,
+        observed,
         guidance: args.condition.guidance,
         endpoints: args
             .out

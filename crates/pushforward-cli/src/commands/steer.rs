@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pushforward::burn::tensor::Tensor;
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
+use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
     Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Twist,
 };
@@ -19,7 +19,7 @@ use pushforward::run::{Loaded, SteerFailure, TrainedFlowMap, items};
 use super::{load_classifier, load_data, load_model};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
-use crate::conditions::conditioned;
+use crate::conditions::{conditioned, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
@@ -69,7 +69,7 @@ impl Reward for Total<'_> {
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
-    let (loaded, prefix) = conditioned(&args.condition, loaded)?;
+    let (loaded, observed) = conditioned(&args.condition, loaded)?;
     let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
     let second_classifier =
         args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
@@ -88,7 +88,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     };
     let second_context = Context { classifier: second_classifier.as_ref().or(classifier.as_ref()), ..context };
     let second_reward = args.judge.as_deref().map(|text| Spec::new(text, second_context)).transpose().or_request()?;
-    let request = request(args, Constraints::of(&args.constraints, &loaded.run.schema)?, prefix);
+    let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    say_fixed(&loaded.model, constraints.constraint.as_ref(), printer);
+    let request = request(args, constraints, observed);
     // Every population is drawn whole; its particles are computed `--batch` at a time.
     let together = args.batch.max(args.particles);
     check_samples(args.count.max(together), together, true, &loaded.run.schema)?;
@@ -142,7 +144,7 @@ fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -
     KneserNey::train(&name, &train, splits.schema().classes, loaded.run.eval.ngram_order).map(Some).or_request()
 }
 
-fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> SteerRequest {
+fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow>) -> SteerRequest {
     let settings = SmcSettings {
         twist: match args.ahead {
             AheadName::Mode => Twist::Mode,
@@ -174,7 +176,7 @@ fn request(args: &SteerArgs, constraints: Constraints, prefix: Vec<u32>) -> Stee
         constraint: constraints.constraint,
         sizes: constraints.sizes,
         labels: args.condition.labels.clone(),
-        prefix,
+        observed,
         guidance: args.condition.guidance,
         ..SampleRequest::map(args.count, 1, args.seed)
     };

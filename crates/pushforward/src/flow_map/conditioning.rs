@@ -13,10 +13,10 @@
 //! let ids = [1, 0, ABSENT, 1, ABSENT, ABSENT];
 //! let like = Tensor::<1>::zeros([1], &Device::flex());
 //! let site_mask = |conditioning: Conditioning| to_host(&conditioning.site_mask.unwrap());
-//! let item = site_mask(Conditioning::of_items(sites, &ids, &like));
-//! assert_eq!((node_counts(sites, &ids), &item[..]), (vec![2], &[1.0, 1.0, 0.0, 1.0, 0.0, 0.0][..]));
+//! let item = site_mask(Conditioning::of_items(&sites, &ids, &like));
+//! assert_eq!((node_counts(&sites, &ids), &item[..]), (vec![2], &[1.0, 1.0, 0.0, 1.0, 0.0, 0.0][..]));
 //! // A batch of two new graphs: the first is like the item, the second has all three nodes.
-//! let batch = Conditioning::of_sizes(sites, &[2, 3], &like);
+//! let batch = Conditioning::of_sizes(&sites, &[2, 3], &like);
 //! assert_eq!(site_mask(batch.slice(0..1)), item);
 //! assert_eq!(site_mask(batch.select(&[1, 1])), [1.0; 2 * 6]);
 //! ```
@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dual::Dual;
 use crate::flow_map::constraint::Constraint;
+use crate::flow_map::subsets::Subsets;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
 use crate::setting::{ITEMS, SettingError, fraction, size};
@@ -59,11 +60,32 @@ pub enum Condition {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         longest: Option<usize>,
     },
+    /// Any subset of the sites, and the label if `labels` is set. The network gets the observed sites without noise, four
+    /// times as long as other one-hot vectors, so that it can tell them from noise.
+    Observed {
+        /// Share of the examples without observed sites; the label is hidden in as large a share, independently.
+        #[serde(default = "fifth")]
+        dropout: f64,
+        /// The law of the subsets.
+        #[serde(default)]
+        subsets: Subsets,
+        /// Whether the model is conditioned on labels too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        labels: bool,
+    },
 }
 
 fn tenth() -> f64 {
     0.1
 }
+
+fn fifth() -> f64 {
+    0.2
+}
+
+/// Length of the one-hot vectors of observed sites as the network gets them. Noise of two classes often looks like a
+/// one-hot vector of length 1; of this length it hardly ever does.
+const OBSERVED_LENGTH: f64 = 4.0;
 
 impl Condition {
     /// Checks every setting against its range.
@@ -78,7 +100,23 @@ impl Condition {
                 fraction("dropout", dropout)?;
                 size("longest", longest.unwrap_or(1), 1..=ITEMS)
             }
+            Self::Observed { dropout, .. } => fraction("dropout", dropout),
         }
+    }
+
+    /// Whether models are told labels.
+    pub fn takes_labels(&self) -> bool {
+        matches!(self, Self::Label { .. } | Self::Observed { labels: true, .. })
+    }
+
+    /// Whether models can be told the classes of any subset of the sites.
+    pub fn takes_any_subset(&self) -> bool {
+        matches!(self, Self::Observed { .. })
+    }
+
+    /// Length of the one-hot vectors of observed sites, as the network gets them.
+    pub(super) fn observed_length(&self) -> f64 {
+        if self.takes_any_subset() { OBSERVED_LENGTH } else { 1.0 }
     }
 }
 
@@ -93,8 +131,8 @@ impl Condition {
 ///
 /// let (x, sites) = (Tensor::<3>::zeros([2, 3, 4], &Device::flex()), SiteShape::line(3, 4));
 /// // Both items begin with class 1, and do not end with class 0.
-/// let ends = Constraint::all(sites).forbid(2, 0)?;
-/// let conditioning = Conditioning::default().with_prefix(sites, &[1], &x).with_constraint(Some(&ends), &x);
+/// let ends = Constraint::all(sites.clone()).forbid(2, 0)?;
+/// let conditioning = Conditioning::default().with_observed(&sites, [&[Some(1), None, None][..]], &x).with_constraint(Some(&ends), &x);
 /// let logits: Vec<f32> = conditioning.mask_logits(x).into_data().iter().collect();
 /// assert!(logits[0] < -1e8 && logits[1] == 0.0 && logits[4] == 0.0 && logits[8] < -1e8 && logits[9] == 0.0);
 /// # Ok::<(), pushforward::flow_map::constraint::ConstraintError>(())
@@ -124,16 +162,17 @@ pub struct Conditioning {
 const MASKED: f64 = -1e9;
 
 impl Conditioning {
-    /// The masks of graphs with the given numbers of nodes; no masks for data that are not graphs.
-    pub fn of_sizes<const D: usize>(sites: SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
-        let Some(graph) = sites.as_graph() else { return Self::default() };
-        let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
-        let site_mask = from_host(&values, [nodes.len(), sites.count], like);
-        Self { site_mask: Some(site_mask), class_mask: Some(graph.live(like)), ..Self::default() }
+    /// The masks of items of this shape; for graphs, with the given numbers of nodes.
+    pub fn of_sizes<const D: usize>(sites: &SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
+        let site_mask = sites.as_graph().map(|graph| {
+            let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
+            from_host(&values, [nodes.len(), sites.count], like)
+        });
+        Self { site_mask, class_mask: sites.class_mask(like), ..Self::default() }
     }
 
     /// The masks of items as class indices, with [`ABSENT`] for sites that an item does not have.
-    pub fn of_items<const D: usize>(sites: SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
+    pub fn of_items<const D: usize>(sites: &SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
         Self::of_sizes(sites, &node_counts(sites, ids), like)
     }
 
@@ -143,16 +182,32 @@ impl Conditioning {
         Self { constraint: constraint.map(|c| c.tensor(like)), ..self }
     }
 
-    /// The same with a prefix: the first sites are observed and have these classes, in all items.
+    /// The same with observed sites: rows of the classes of the sites, `None` for sites that are not observed. One row
+    /// is for all items; nothing is observed if there are no rows.
+    ///
+    /// # Panics
+    /// If a row has another length than the items.
     #[must_use]
-    pub fn with_prefix<const D: usize>(self, sites: SiteShape, prefix: &[u32], like: &Tensor<D>) -> Self {
-        if prefix.is_empty() {
+    pub fn with_observed<'a, const D: usize>(
+        self,
+        sites: &SiteShape,
+        rows: impl IntoIterator<Item = &'a [Option<u32>]>,
+        like: &Tensor<D>,
+    ) -> Self {
+        let (classes, mut observed, mut items) = (sites.classes, Vec::new(), 0);
+        for row in rows {
+            assert_eq!(row.len(), sites.count, "a row of observed sites has one entry for every site");
+            let start = observed.len();
+            observed.resize(start + sites.count * classes, 0.0);
+            for (site, class) in row.iter().enumerate().filter_map(|(site, class)| Some((site, (*class)?))) {
+                observed[start + site * classes + class as usize] = 1.0;
+            }
+            items += 1;
+        }
+        if items == 0 {
             return self;
         }
-        let classes = sites.classes;
-        let mut observed = vec![0.0; sites.count * classes];
-        prefix.iter().enumerate().for_each(|(i, &class)| observed[i * classes + class as usize] = 1.0);
-        Self { observed: Some(from_host(&observed, [1, sites.count, classes], like)), ..self }
+        Self { observed: Some(from_host(&observed, [items, sites.count, classes], like)), ..self }
     }
 
     /// The same without labels and observed sites: the unconditional prediction of classifier-free guidance.
@@ -223,15 +278,15 @@ impl Conditioning {
         (self.mask(squared).sum_dim(2).sum_dim(1) / present).sqrt()
     }
 
-    /// Replaces observed sites of a point by their one-hot vectors: the input of the network.
+    /// Replaces observed sites of a point by their one-hot vectors, times `length`: the input of the network.
     ///
     /// # Shapes
     /// - `x`, output: `[batch, sites, classes]`
-    pub(super) fn show_observed(&self, x: Dual<3>) -> Dual<3> {
+    pub(super) fn show_observed(&self, x: Dual<3>, length: f64) -> Dual<3> {
         let Some(observed) = &self.observed else { return x };
         let free = observed.clone().sum_dim(2).neg() + 1.0;
         let x = x.linear(|x| x * free.clone());
-        Dual { value: x.value + observed.clone(), tangent: x.tangent }
+        Dual { value: x.value + observed.clone() * length, tangent: x.tangent }
     }
 
     /// Masks the logits of classes that a site does not have.
@@ -273,7 +328,7 @@ impl Conditioning {
 }
 
 /// Number of nodes of every graph; empty for data that are not graphs.
-pub fn node_counts(sites: SiteShape, ids: &[u32]) -> Vec<usize> {
+pub fn node_counts(sites: &SiteShape, ids: &[u32]) -> Vec<usize> {
     let Some(graph) = sites.as_graph() else { return Vec::new() };
     ids.chunks(sites.count).map(|item| item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count()).collect()
 }
@@ -288,7 +343,7 @@ mod tests {
     fn absent_sites_and_classes_do_not_count() {
         let sites = SiteShape::graph(GraphShape { nodes: 3, node_classes: 1, edge_classes: 2 });
         let like = Tensor::<1>::zeros([1], &Device::flex());
-        let conditioning = Conditioning::of_sizes(sites, &[2, 3], &like);
+        let conditioning = Conditioning::of_sizes(&sites, &[2, 3], &like);
         let x = Tensor::<3>::full([2, 6, 2], 3.0, &Device::flex());
         assert_eq!(to_host(&conditioning.root_mean_square(x.clone())), [3.0, 3.0]);
         assert_eq!(to_host(&Conditioning::default().root_mean_square(x)), [3.0, 3.0]);

@@ -335,7 +335,7 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
     /// # Panics
     /// If the condition is a label and `labels` is `None`.
     pub fn model(&self, labels: Option<usize>) -> FlowMapModelConfig<C> {
-        let labelled = matches!(self.condition, Condition::Label { .. });
+        let labelled = self.condition.takes_labels();
         assert!(!labelled || labels.is_some(), "the condition is a label, and the data have none");
         FlowMapModelConfig {
             network: self.network.clone(),
@@ -344,6 +344,7 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
             learned_weight: self.objective.weighting == Weighting::Learned,
             labels: labels.filter(|_| labelled),
             smoothing: self.objective.smoothing,
+            observed_length: self.condition.observed_length(),
         }
     }
 
@@ -386,17 +387,12 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
                 "= evidence adds to logits, and the naive objective has none: remove one of the two",
             )?;
         }
-        match self.condition {
-            Condition::Label { .. } => {
-                let problem =
-                    "= label is not for this network: the published graph network takes none; use pair-transformer";
-                require(self.network.takes_labels(), "condition.kind", problem)
-            }
-            Condition::Prefix { .. } => {
-                require(!naive, "condition.kind", "= prefix needs probabilities, and the naive objective has none")
-            }
-            Condition::None => Ok(()),
-        }
+        let problem =
+            "has labels, which are not for this network: the published graph network takes none; use pair-transformer";
+        require(!self.condition.takes_labels() || self.network.takes_labels(), "condition", problem)?;
+        let shown = matches!(self.condition, Condition::Prefix { .. } | Condition::Observed { .. });
+        let problem = "= prefix and observed need probabilities, and the naive objective has none";
+        require(!(shown && naive), "condition.kind", problem)
     }
 
     /// Checks that the model supports this shape of data; making the model does not panic afterwards.
@@ -404,8 +400,12 @@ impl<C: BackboneConfig> FlowMapConfig<C> {
     /// # Errors
     /// Names the key, relative to the table `model`, its allowed values and the value found.
     pub fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
-        self.network.check(sites).map_err(|e| e.within("network"))?;
+        self.network.check(sites.clone()).map_err(|e| e.within("network"))?;
         let line = sites.as_graph().is_none() && sites.count >= 2;
+        if let Condition::Observed { subsets, .. } = self.condition {
+            require(sites.count >= 2, "condition.kind", "= observed is for items of several sites")?;
+            return subsets.check(&sites).map_err(|e| e.within("condition"));
+        }
         let prefix = matches!(self.condition, Condition::Prefix { .. });
         require(line || !prefix, "condition.kind", "= prefix is for text, tables and images of several sites")
     }

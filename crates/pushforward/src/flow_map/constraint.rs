@@ -21,14 +21,12 @@
 use burn::tensor::Tensor;
 
 use crate::nn::SiteShape;
-use crate::nn::graph::GraphShape;
 use crate::tensor::from_host;
 
 /// The set of allowed classes of every site; none is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Constraint {
-    classes: usize,
-    graph: Option<GraphShape>,
+    shape: SiteShape,
     /// Site by site.
     mask: Vec<bool>,
 }
@@ -67,22 +65,9 @@ pub enum ConstraintError {
 impl Constraint {
     /// Allows every class that a site has.
     pub fn all(sites: SiteShape) -> Self {
-        let graph = sites.as_graph();
-        let mut allowed = Self { classes: sites.classes, graph, mask: Vec::new() };
-        allowed.mask = (0..sites.count)
-            .flat_map(|i| (0..sites.classes).map(move |k| (i, k)))
-            .map(|(i, k)| k < allowed.classes_of(i))
-            .collect();
-        allowed
-    }
-
-    /// Number of classes of a site.
-    fn classes_of(&self, site: usize) -> usize {
-        match self.graph {
-            Some(graph) if site < graph.nodes => graph.node_classes,
-            Some(graph) => graph.edge_classes,
-            None => self.classes,
-        }
+        let row = |site| (0..sites.classes).map(move |class| (site, class));
+        let mask = (0..sites.count).flat_map(row).map(|(site, class)| class < sites.classes_of(site)).collect();
+        Self { shape: sites, mask }
     }
 
     /// Restricts a site to the given classes, on top of earlier constraints.
@@ -117,28 +102,29 @@ impl Constraint {
         if site >= count {
             return Err(ConstraintError::Site { site, last: count - 1 });
         }
-        let has = self.classes_of(site);
+        let has = self.shape.classes_of(site);
         if let Some(&class) = named.iter().find(|&&c| c as usize >= has) {
             return Err(ConstraintError::Class { site, class, last: has - 1 });
         }
-        let row = &mut self.mask[site * self.classes..(site + 1) * self.classes];
+        let width = self.classes();
+        let row = &mut self.mask[site * width..(site + 1) * width];
         row.iter_mut().zip(0..).for_each(|(open, class)| *open &= !closes(named.contains(&class)));
         if row.contains(&true) { Ok(()) } else { Err(ConstraintError::Contradiction { site }) }
     }
 
     /// Number of sites.
     pub fn sites(&self) -> usize {
-        self.mask.len() / self.classes
+        self.shape.count
     }
 
     /// Largest number of classes of a site.
     pub fn classes(&self) -> usize {
-        self.classes
+        self.shape.classes
     }
 
     /// The sites that have one class left, with that class.
     pub fn fixed(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
-        self.mask.chunks(self.classes).enumerate().filter_map(|(site, row)| {
+        self.mask.chunks(self.classes()).enumerate().filter_map(|(site, row)| {
             let mut left = (0..).zip(row).filter(|(_, open)| **open);
             match (left.next(), left.next()) {
                 (Some((class, _)), None) => Some((site, class)),
@@ -149,7 +135,7 @@ impl Constraint {
 
     /// Whether a site may take a class.
     pub fn permits(&self, site: usize, class: u32) -> bool {
-        self.mask[site * self.classes + class as usize]
+        self.mask[site * self.classes() + class as usize]
     }
 
     /// The constraint as a tensor: one for allowed classes, zero for the others.
@@ -158,13 +144,14 @@ impl Constraint {
     /// - output: `[1, sites, classes]`
     pub fn tensor<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
         let values: Vec<f64> = self.mask.iter().map(|&open| f64::from(u8::from(open))).collect();
-        from_host(&values, [1, self.sites(), self.classes], like)
+        from_host(&values, [1, self.sites(), self.classes()], like)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::graph::GraphShape;
 
     #[test]
     fn constraints_add_up_until_they_contradict() {

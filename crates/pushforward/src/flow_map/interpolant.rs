@@ -160,8 +160,8 @@ mod tests {
             let x0 = source_tensor(values, [400, sites.count, sites.classes], &Device::flex());
             // Every second graph has two of the three nodes, and one of the three pairs.
             let sizes: Vec<usize> = (0..400).map(|i| 2 + i % 2).collect();
-            let conditioning = Conditioning::of_sizes(sites, &sizes, &x0);
-            let found = to_host(&noise.shape(x0, sites, &conditioning));
+            let conditioning = Conditioning::of_sizes(&sites, &sizes, &x0);
+            let found = to_host(&noise.shape(x0, sites.clone(), &conditioning));
             for (i, row) in found.chunks(sites.classes).enumerate() {
                 let (item, site) = (i / sites.count, i % sites.count);
                 let present = sizes[item] == 3 || matches!(site, 0 | 1 | 3);

@@ -13,7 +13,8 @@
 //! of any predictor that is correct for large r. The draws of an item are stratified, so a few of them give a small
 //! error.
 //!
-//! For graphs the bound is that of a graph given its number of nodes.
+//! For graphs the bound is that of a graph given its number of nodes. A model that is told sites has a bound of the
+//! other sites given these: the sum then goes over the other sites.
 //!
 //! The bound holds for any predictor. Above `r* = 2 sqrt(ln(10^5 K))` the evidence of a site alone determines its
 //! class, and the predictor is the posterior under a uniform prior, `softmax(r y_d)`, instead of the network, whose
@@ -40,6 +41,7 @@
 //!     learned_weight: false,
 //!     labels: None,
 //!     smoothing: 0.0,
+//!     observed_length: 1.0,
 //! };
 //! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
 //! let request = BoundRequest { draws: 256, ..BoundRequest::default() };
@@ -60,10 +62,10 @@ use crate::hash::sha256;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
-use crate::tensor::{indices, mask, one_hot, to_host};
+use crate::tensor::{from_host, indices, mask, one_hot, to_host};
 
 /// Settings of the estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundRequest {
     /// Draws of r per item.
     pub draws: usize,
@@ -73,6 +75,9 @@ pub struct BoundRequest {
     pub batch: usize,
     /// What addresses the noise of an item, besides the seed.
     pub noise: ItemNoise,
+    /// Sites that are told to the model, item by item as the class indices: the bound is then that of the other sites
+    /// given these. Empty if no site is told.
+    pub observed: Vec<bool>,
 }
 
 /// What addresses the noise of an item's estimate.
@@ -101,7 +106,7 @@ pub struct Bounds {
 
 impl Default for BoundRequest {
     fn default() -> Self {
-        Self { draws: 16, seed: 0, batch: 256, noise: ItemNoise::Index }
+        Self { draws: 16, seed: 0, batch: 256, noise: ItemNoise::Index, observed: Vec::new() }
     }
 }
 
@@ -123,6 +128,8 @@ pub fn bound<N: EndpointNet>(
 ) -> Bounds {
     assert!(ids.len().is_multiple_of(sites.count), "the ids hold whole items of {} sites", sites.count);
     assert!(request.draws > 0, "the bound of an item needs at least one draw");
+    let told = &request.observed;
+    assert!(told.is_empty() || told.len() == ids.len(), "{} sites are told or not, of {}", told.len(), ids.len());
     // Whole items where they fit, else a part of the draws of one.
     let items = (request.batch / request.draws).max(1);
     let draws = request.draws.min(request.batch.max(1));
@@ -130,10 +137,14 @@ pub fn bound<N: EndpointNet>(
     for (part, number) in ids.chunks(items * sites.count).zip((first..).step_by(items)) {
         let mut integrands = vec![Vec::with_capacity(request.draws); part.len() / sites.count];
         let mut points: Vec<ItemPoints> =
-            part.chunks(sites.count).zip(number..).map(|(item, i)| ItemPoints::new(item, i, sites, request)).collect();
+            part.chunks(sites.count).zip(number..).map(|(item, i)| ItemPoints::new(item, i, &sites, request)).collect();
+        if !told.is_empty() {
+            let place = (number - first) as usize * sites.count;
+            points.iter_mut().zip(told[place..].chunks(sites.count)).for_each(|(item, told)| item.observed = told);
+        }
         for start in (0..request.draws).step_by(draws) {
             let range = start..(start + draws).min(request.draws);
-            let found = integrand(map, sites, &mut points, range.clone(), device);
+            let found = integrand(map, &sites, &mut points, range.clone(), device);
             integrands.iter_mut().zip(found.chunks(range.len())).for_each(|(all, part)| all.extend(part));
         }
         for draws in integrands {
@@ -148,12 +159,14 @@ pub fn bound<N: EndpointNet>(
 /// The draws of r of an item, and the stream of its noise.
 struct ItemPoints<'a> {
     ids: &'a [u32],
+    /// Whether each of its sites is told; empty if none is.
+    observed: &'a [bool],
     r: Vec<f64>,
     noise: Stream,
 }
 
 impl<'a> ItemPoints<'a> {
-    fn new(ids: &'a [u32], number: u64, sites: SiteShape, request: &BoundRequest) -> Self {
+    fn new(ids: &'a [u32], number: u64, sites: &SiteShape, request: &BoundRequest) -> Self {
         let number = match request.noise {
             ItemNoise::Index => number,
             ItemNoise::Content => {
@@ -164,14 +177,14 @@ impl<'a> ItemPoints<'a> {
         let mut noise = stream(request.seed, Purpose::Likelihood, number);
         let (scale, draws) = (proposal_scale(sites.classes), request.draws);
         let r = (0..draws).map(|i| scale * odds((i as f64 + noise.uniform()) / draws as f64).sqrt()).collect();
-        Self { ids, r, noise }
+        Self { ids, observed: &[], r, noise }
     }
 }
 
 /// The integrand, divided by the density of the proposal, at a range of the draws of every item.
 fn integrand<N: EndpointNet>(
     map: &FlowMap<'_, N>,
-    sites: SiteShape,
+    sites: &SiteShape,
     points: &mut [ItemPoints<'_>],
     range: Range<usize>,
     device: &Device,
@@ -182,12 +195,17 @@ fn integrand<N: EndpointNet>(
     let rows = r.len();
     let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
     let repeated: Vec<u32> = points.iter().flat_map(|item| item.ids.repeat(draws)).collect();
-    let conditioning = Conditioning::of_items(sites, &repeated, &noise);
-    let map = map.of(conditioning.clone());
+    let mut conditioning = Conditioning::of_items(sites, &repeated, &noise);
+    let told: Vec<bool> = points.iter().flat_map(|item| item.observed.repeat(draws)).collect();
     let noise = conditioning.mask(noise);
     let repeated: Vec<u32> = repeated.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
     let x1: Tensor<2, Int> = indices(&repeated, [rows, sites.count], device);
     let x1 = conditioning.mask(one_hot(x1, sites.classes, &noise));
+    if !told.is_empty() {
+        let told: Vec<f64> = told.into_iter().map(|told| f64::from(u8::from(told))).collect();
+        conditioning.observed = Some(x1.clone() * from_host(&told, [rows, sites.count, 1], &x1));
+    }
+    let map = map.of(conditioning.clone());
     // t = r/(1+r), and x_t = (1-t) noise + t x_1.
     let t: Vec<f64> = r.iter().map(|r| r / (1.0 + r)).collect();
     let weight = column(&t, &noise);

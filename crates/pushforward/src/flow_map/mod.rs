@@ -54,6 +54,7 @@ pub mod objective;
 pub mod sample;
 mod smoothing;
 pub mod steer;
+pub mod subsets;
 pub mod time;
 pub mod times;
 pub mod warp;

@@ -20,6 +20,7 @@
 //!     learned_weight: false,
 //!     labels: None,
 //!     smoothing: 0.0,
+//!     observed_length: 1.0,
 //! };
 //! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
 //! let x = Tensor::<3>::from_data([[[1.0f32, -0.5]]], &device);
@@ -96,6 +97,8 @@ pub struct FlowMapModelConfig<C = NetworkConfig> {
     pub labels: Option<usize>,
     /// Label smoothing of the loss that trains the diagonal, in [0, 1); 0 for none.
     pub smoothing: f64,
+    /// Length of the one-hot vectors of observed sites, as the network gets them.
+    pub observed_length: f64,
 }
 
 impl<C: BackboneConfig> FlowMapModelConfig<C> {
@@ -114,14 +117,14 @@ impl<C: BackboneConfig> FlowMapModelConfig<C> {
     /// # Panics
     /// If the network does not support this shape of data, or `labels` is set and the network cannot take labels.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> FlowMapModel<C::Network> {
-        let network = self.network.init(sites, device, stream);
+        let network = self.network.init(sites.clone(), device, stream);
         let pair_weight = self.learned_weight.then(|| PairWeight::init(device, stream));
         let labels = self.labels.map(|labels| {
             let width = network.label_width().expect("a model with labels has a network that takes labels");
             parameter([labels + 1, width], Fill::Normal(LABEL_SCALE), device, stream)
         });
-        let Self { skip, parametrisation, smoothing, .. } = *self;
-        FlowMapModel { network, pair_weight, labels, skip, parametrisation, smoothing, sites }
+        let Self { skip, parametrisation, smoothing, observed_length, .. } = *self;
+        FlowMapModel { network, pair_weight, labels, skip, parametrisation, smoothing, observed_length, sites }
     }
 }
 
@@ -144,6 +147,8 @@ pub struct FlowMapModel<N: Module + Backbone = Network> {
     #[module(skip)]
     smoothing: f64,
     #[module(skip)]
+    observed_length: f64,
+    #[module(skip)]
     sites: SiteShape,
 }
 
@@ -151,12 +156,21 @@ impl<N: Backbone> FlowMapModel<N> {
     /// A model of the given network, with the endpoint parametrisation and without labels or skip.
     pub fn new(network: N, sites: SiteShape) -> Self {
         let (skip, parametrisation) = (Skip::None, Parametrisation::Endpoint);
-        Self { network, pair_weight: None, labels: None, skip, parametrisation, smoothing: 0.0, sites }
+        Self {
+            network,
+            pair_weight: None,
+            labels: None,
+            skip,
+            parametrisation,
+            smoothing: 0.0,
+            observed_length: 1.0,
+            sites,
+        }
     }
 
     /// Shape of an item.
     pub fn sites(&self) -> SiteShape {
-        self.sites
+        self.sites.clone()
     }
 
     /// Number of labels; `None` for a model without label conditioning.
@@ -183,7 +197,7 @@ impl<N: Backbone> FlowMapModel<N> {
         });
         let batch = x.dims()[0];
         let label = self.label_vectors().map(|labels| labels.select(batch, conditioning.labels.as_ref()));
-        let x = conditioning.show_observed(x);
+        let x = conditioning.show_observed(x, self.observed_length);
         let inputs = Inputs { label, node_mask, conditioning };
         let z = self.network.forward(x.clone(), s.clone(), t, &inputs, pass);
         self.skip.add(z, x, s)

@@ -141,7 +141,7 @@ fn check_graph_size(sites: SiteShape) -> Result<(), SettingError> {
 }
 
 fn as_graph(sites: SiteShape) -> Result<GraphShape, SettingError> {
-    check_graph_size(sites)?;
+    check_graph_size(sites.clone())?;
     sites
         .as_graph()
         .ok_or_else(|| SettingError::new("kind", "= pair-transformer and graph-transformer need a set of graphs"))

@@ -12,13 +12,13 @@
 //! assert_eq!(config.parameters(SiteShape::line(2, 3)), (6 * 8 + 8) + (8 * 6 + 6) + 16 + 2 * (2 * 8 + 8 + 8 * 8 + 8));
 //! ```
 
-use super::SiteShape;
 use super::dit::{DitConfig, InputMode};
 use super::graph::GraphShape;
 use super::graph_transformer::{GraphTime, GraphTransformerConfig, TIME_FEATURES};
 use super::mlp::MlpConfig;
 use super::pair_transformer::PairTransformerConfig;
 use super::unet::UnetConfig;
+use super::{Arrangement, SiteShape};
 
 /// A linear layer with bias.
 pub(crate) fn linear(inputs: usize, outputs: usize) -> u128 {
@@ -47,9 +47,13 @@ fn two_layers([inputs, hidden, outputs]: [usize; 3]) -> u128 {
 impl MlpConfig {
     /// Number of parameters for items of the given shape.
     pub fn parameters(&self, sites: SiteShape) -> u128 {
-        let (w, flat) = (self.width, sites.count.saturating_mul(sites.classes));
+        let flat = match &sites.arrangement {
+            Arrangement::Columns(classes) => classes.iter().sum(),
+            _ => sites.count.saturating_mul(sites.classes),
+        };
+        let (w, skip) = (self.width, if self.skip { linear(self.width, sites.count) } else { 0 });
         let block = norm(w) + linear(w, 2 * w) + linear(2 * w, w) + linear(w, 3 * w);
-        linear(flat, w) + times(self.time_width, w) + self.blocks as u128 * block + norm(w) + linear(w, flat)
+        linear(flat, w) + times(self.time_width, w) + self.blocks as u128 * block + norm(w) + linear(w, flat) + skip
     }
 }
 

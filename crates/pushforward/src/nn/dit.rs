@@ -133,7 +133,7 @@ impl DitConfig {
     /// # Panics
     /// If [`DitConfig::check`] fails.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Dit {
-        if let Err(problem) = self.check(sites) {
+        if let Err(problem) = self.check(sites.clone()) {
             panic!("{problem}");
         }
         let (width, heads) = (self.width, self.heads);

@@ -34,8 +34,6 @@ use crate::tensor::{from_host, indices};
 ///
 /// let graph = GraphShape { nodes: 2, node_classes: 3, edge_classes: 2 };
 /// assert_eq!(graph.sites_of(1).collect::<Vec<_>>(), [1.0, 0.0, 0.0]); // a single node has no pair
-/// let classes = graph.live(&Tensor::<1>::zeros([1], &Device::flex()));
-/// assert_eq!(to_host(&classes), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphShape {
@@ -57,18 +55,6 @@ impl GraphShape {
     pub fn sites_of(&self, node_count: usize) -> impl Iterator<Item = f64> {
         let exists = move |i: usize| f64::from(u8::from(i < node_count));
         (0..self.nodes).map(exists).chain(in_order(self.nodes).map(move |(_, j)| exists(j)))
-    }
-
-    /// Mask of the classes: one for every class that a site has, zero for the other entries.
-    ///
-    /// # Shapes
-    /// - output: `[1, sites, classes]`
-    pub fn live<const D: usize>(&self, like: &Tensor<D>) -> Tensor<3> {
-        let k = self.node_classes.max(self.edge_classes);
-        let row = |classes: usize| (0..k).map(move |c| f64::from(u8::from(c < classes)));
-        let nodes = (0..self.nodes).flat_map(|_| row(self.node_classes));
-        let values: Vec<f64> = nodes.chain((0..self.pairs()).flat_map(|_| row(self.edge_classes))).collect();
-        from_host(&values, [1, self.nodes + self.pairs(), k], like)
     }
 
     /// Splits a point into its nodes and pairs.
@@ -154,6 +140,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::nn::SiteShape;
     use crate::tensor::to_host;
 
     const SHAPE: GraphShape = GraphShape { nodes: 4, node_classes: 2, edge_classes: 3 };
@@ -169,7 +156,10 @@ mod tests {
         let (nodes, edges) = (counting([2, 4, 2]), counting([2, 6, 3]));
         let x = SHAPE.join(nodes.clone().into(), edges.clone().into());
         assert_eq!(x.dims(), [2, 10, 3]);
-        assert_eq!(to_host(&(x.value.clone() * SHAPE.live(&x.value))), to_host(&x.value));
+        assert_eq!(
+            to_host(&(x.value.clone() * SiteShape::graph(SHAPE).class_mask(&x.value).expect("sites differ"))),
+            to_host(&x.value)
+        );
         let (n, e) = SHAPE.split(x);
         assert_eq!((to_host(&n.value), to_host(&e.value)), (to_host(&nodes), to_host(&edges)));
         let matrix = SHAPE.matrix(edges.clone().into());

@@ -4,8 +4,12 @@
 //! ```text
 //! h = W_in x / sqrt(K) + b
 //! h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )
-//! logits = W_out LayerNorm(h)
+//! logits = W_out LayerNorm(h) [+ a(s, t) x]
 //! ```
+//!
+//! The last term is there with [`MlpConfig::skip`], with one number `a` per site: a draw from many classes in one jump
+//! depends on the noise of every class, which does not fit through layers narrower than all classes together. Of the
+//! columns of a table, the layers have the classes that there are, without padding.
 //!
 //! # Examples
 //! The last layer starts at zero, so before training every endpoint is uniform.
@@ -26,14 +30,15 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::SiteShape;
 use super::linear::{Linear, LinearConfig, LinearInit};
 use super::modulation::{Modulation, gated};
 use super::norm::LayerNorm;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
+use super::{Arrangement, SiteShape};
 use crate::dual::Dual;
 use crate::rng::Stream;
 use crate::setting::{DEPTH, SettingError, WIDTH, pairs_of_features, size};
+use crate::tensor::indices;
 
 /// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,11 +52,14 @@ pub struct MlpConfig {
     pub time: TimeFeatures,
     /// Number of time features.
     pub time_width: usize,
+    /// Whether a multiple of the point, one factor per site and pair of times, is added to the logits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip: bool,
 }
 
 impl Default for MlpConfig {
     fn default() -> Self {
-        Self { width: 128, blocks: 3, time: TimeFeatures::Fourier, time_width: 32 }
+        Self { width: 128, blocks: 3, time: TimeFeatures::Fourier, time_width: 32, skip: false }
     }
 }
 
@@ -68,7 +76,8 @@ impl MlpConfig {
 
     /// Makes the network with random initial weights, for items of the given shape.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Mlp {
-        let (width, flat) = (self.width, sites.count * sites.classes);
+        let (width, live) = (self.width, live(&sites));
+        let flat = live.as_ref().map_or(sites.count * sites.classes, Vec::len);
         Mlp {
             input: LinearConfig::new(flat, width).init(device, stream),
             time: PairEmbedding::init(self.time, self.time_width, width, device, stream),
@@ -82,7 +91,11 @@ impl MlpConfig {
                 .collect(),
             norm: LayerNorm::init(width, device, stream),
             output: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
+            skip: self
+                .skip
+                .then(|| LinearConfig::new(width, sites.count).with_init(LinearInit::Zero).init(device, stream)),
             classes: sites.classes,
+            live,
         }
     }
 }
@@ -100,8 +113,20 @@ pub struct Mlp {
     pub norm: LayerNorm,
     /// `[width, sites * classes]`
     pub output: Linear,
+    /// Factors of the point in the logits, `[width, sites]`.
+    pub skip: Option<Linear>,
     #[module(skip)]
     classes: usize,
+    /// For tables, the places of the classes that there are among `sites * classes`.
+    #[module(skip)]
+    live: Option<Vec<u32>>,
+}
+
+/// The places of the classes that columns of a table have; `None` for other arrangements.
+pub(super) fn live(sites: &SiteShape) -> Option<Vec<u32>> {
+    let Arrangement::Columns(classes) = &sites.arrangement else { return None };
+    let row = |(site, &has): (usize, &usize)| (0..has).map(move |class| (site * sites.classes + class) as u32);
+    Some(classes.iter().enumerate().flat_map(row).collect())
 }
 
 /// One residual block.
@@ -117,6 +142,15 @@ pub struct MlpBlock {
     pub modulation: Modulation,
 }
 
+/// Puts the last axis of `packed` at the places `live` of one of length `all`, with zeros elsewhere.
+fn spread(packed: Tensor<3>, live: &[u32], all: usize) -> Tensor<3> {
+    let [b, one, _] = packed.dims();
+    let (device, mut table) = (packed.device(), vec![live.len() as u32; all]);
+    live.iter().zip(0..).for_each(|(&place, number)| table[place as usize] = number);
+    let none = Tensor::zeros([b, one, 1], (&device, packed.dtype()));
+    Tensor::cat(vec![packed, none], 2).select(2, indices(&table, [all], &device))
+}
+
 impl Mlp {
     /// Logits of the endpoint.
     ///
@@ -128,13 +162,22 @@ impl Mlp {
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, classes] = x.dims();
         let cond = self.time.forward_with(s, t, class);
-        let flat = x.scale(1.0 / (self.classes as f64).sqrt()).linear(|v| v.reshape([b, 1, sites * classes]));
+        let flat = x.clone().scale(1.0 / (self.classes as f64).sqrt()).linear(|v| {
+            let v = v.reshape([b, 1, sites * classes]);
+            self.live.as_ref().map_or(v.clone(), |live| v.clone().select(2, indices(live, [live.len()], &v.device())))
+        });
         let mut h = self.input.forward(flat);
         for block in &self.blocks {
             let [shift, scale, gate] = block.modulation.forward(cond.clone());
             let m = block.norm.forward_modulated(h.clone(), shift, scale);
             h = gated(h, block.second.forward(block.first.forward_silu(m)), gate);
         }
-        self.output.forward(self.norm.forward(h)).linear(|v| v.reshape([b, sites, classes]))
+        let z = self.output.forward(self.norm.forward(h)).linear(|v| {
+            let v = self.live.as_ref().map_or(v.clone(), |live| spread(v, live, sites * classes));
+            v.reshape([b, sites, classes])
+        });
+        let Some(skip) = &self.skip else { return z };
+        let factors = skip.forward(cond).linear(|a| a.reshape([b, sites, 1]));
+        z + x * factors
     }
 }

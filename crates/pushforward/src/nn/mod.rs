@@ -39,6 +39,8 @@ pub mod time_embedding;
 pub mod two_layers;
 pub mod unet;
 
+use std::sync::Arc;
+
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -48,6 +50,7 @@ pub use self::modulation::{Modulation, gated, modulate};
 pub use self::norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use self::time_embedding::{PairEmbedding, TimeFeatures};
 use crate::rng::Stream;
+use crate::tensor::from_host;
 
 /// Shape of an item: the number of categorical variables ("sites"), their classes, and their arrangement.
 ///
@@ -59,8 +62,11 @@ use crate::rng::Stream;
 /// // Four nodes and six unordered pairs; padded to the larger number of classes.
 /// let graph = SiteShape::graph(GraphShape { nodes: 4, node_classes: 2, edge_classes: 3 });
 /// assert_eq!((graph.count, graph.classes), (10, 3));
+/// // A table: columns of two and of five classes.
+/// let table = SiteShape::columns(&[2, 5]);
+/// assert_eq!((table.count, table.classes, table.classes_of(0)), (2, 5, 2));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteShape {
     /// Number of sites.
     pub count: usize,
@@ -71,7 +77,7 @@ pub struct SiteShape {
 }
 
 /// Arrangement of sites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrangement {
     /// A sequence.
     Line,
@@ -79,6 +85,8 @@ pub enum Arrangement {
     Grid([usize; 2]),
     /// The nodes of a graph, then its unordered pairs of nodes.
     Graph(GraphShape),
+    /// The columns of a table, each with its number of classes.
+    Columns(Arc<[usize]>),
 }
 
 impl SiteShape {
@@ -96,6 +104,36 @@ impl SiteShape {
     pub fn graph(graph: GraphShape) -> Self {
         let classes = graph.node_classes.max(graph.edge_classes);
         Self { count: graph.nodes + graph.pairs(), classes, arrangement: Arrangement::Graph(graph) }
+    }
+
+    /// The columns of a table, each with its number of classes.
+    pub fn columns(classes: &[usize]) -> Self {
+        let largest = classes.iter().copied().max().unwrap_or(0);
+        Self { count: classes.len(), classes: largest, arrangement: Arrangement::Columns(classes.into()) }
+    }
+
+    /// Number of classes of a site.
+    pub fn classes_of(&self, site: usize) -> usize {
+        match &self.arrangement {
+            Arrangement::Line | Arrangement::Grid(_) => self.classes,
+            Arrangement::Graph(graph) if site < graph.nodes => graph.node_classes,
+            Arrangement::Graph(graph) => graph.edge_classes,
+            Arrangement::Columns(classes) => classes[site],
+        }
+    }
+
+    /// Mask of the classes: one for every class that a site has, zero for the other entries; `None` if all sites have
+    /// all classes.
+    ///
+    /// # Shapes
+    /// - output: `[1, sites, classes]`
+    pub(crate) fn class_mask<const D: usize>(&self, like: &Tensor<D>) -> Option<Tensor<3>> {
+        if matches!(self.arrangement, Arrangement::Line | Arrangement::Grid(_)) {
+            return None;
+        }
+        let row = |site| (0..self.classes).map(move |class| f64::from(u8::from(class < self.classes_of(site))));
+        let values: Vec<f64> = (0..self.count).flat_map(row).collect();
+        Some(from_host(&values, [1, self.count, self.classes], like))
     }
 
     /// Height and width; `None` if the sites are not an image.

@@ -112,7 +112,7 @@ impl UnetConfig {
     /// # Panics
     /// If [`UnetConfig::check`] fails.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Unet {
-        if let Err(problem) = self.check(sites) {
+        if let Err(problem) = self.check(sites.clone()) {
             panic!("{problem}");
         }
         let grid = sites.grid().expect("check requires an image");

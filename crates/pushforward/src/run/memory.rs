@@ -2,7 +2,6 @@
 
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
-use crate::flow_map::conditioning::Condition;
 use crate::run::check::{image_shape, site_shape};
 use crate::run::recipe::{ModelConfig, Recipe};
 
@@ -67,7 +66,7 @@ pub(super) fn parameters<C: BackboneConfig>(
     let sites = site_shape(schema);
     match model {
         ModelConfig::FlowMap(config) => {
-            let labelled = matches!(config.condition, Condition::Label { .. });
+            let labelled = config.condition.takes_labels();
             config.model(if labelled { Some(labels?) } else { None }).parameters(sites)
         }
         ModelConfig::Aef(config) => Some(config.parameters(image_shape(schema).ok()?)),

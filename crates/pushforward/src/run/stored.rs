@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::data::Schema;
 use crate::flow_map::backbone::BackboneConfig;
-use crate::flow_map::conditioning::Condition;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
@@ -94,7 +93,7 @@ impl<C: BackboneConfig> Stored<C> {
         check(&recipe.model, &schema).map_err(|source| LoadError::Setting { path: place(), source })?;
         let labels: Option<usize> = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).filter(|&n| n > 0);
         let needs_labels = match &recipe.model {
-            ModelConfig::FlowMap(config) => matches!(config.condition, Condition::Label { .. }),
+            ModelConfig::FlowMap(config) => config.condition.takes_labels(),
             ModelConfig::Classifier(_) => true,
             ModelConfig::Aef(_) => false,
         };

@@ -248,7 +248,7 @@ fn bound_is_tight_for_one_variable() {
         let wanted = g.values(&format!("{group}.neg_log_p"));
         let sites = SiteShape::line(1, wanted.len());
         for (k, &wanted) in wanted.iter().enumerate() {
-            near(&format!("{group}, class {k}"), estimate(rule(&g, &group), sites, &[k as u32], 1500), wanted);
+            near(&format!("{group}, class {k}"), estimate(rule(&g, &group), sites.clone(), &[k as u32], 1500), wanted);
         }
     }
     for group in g.groups("neg_log_p_model") {
@@ -257,7 +257,7 @@ fn bound_is_tight_for_one_variable() {
         let sites = SiteShape::line(1, wanted.len());
         let mut cross_entropy = 0.0;
         for (k, &wanted) in wanted.iter().enumerate() {
-            let found = estimate(single(g.values(&name("p_model"))), sites, &[k as u32], 1500);
+            let found = estimate(single(g.values(&name("p_model"))), sites.clone(), &[k as u32], 1500);
             near(&format!("{group} mismatched, class {k}"), found, wanted);
             cross_entropy += g.values(&name("p"))[k] * found.0;
         }
@@ -276,7 +276,7 @@ fn bound_is_tight_for_two_variables() {
             let sites = SiteShape::line(2, k);
             for (cell, wanted) in g.values(&format!("{group}.neg_log_p")).into_iter().enumerate() {
                 let item = [(cell / k) as u32, (cell % k) as u32];
-                near(&format!("{group} {item:?}"), estimate(rule(&g, &group), sites, &item, 2000), wanted);
+                near(&format!("{group} {item:?}"), estimate(rule(&g, &group), sites.clone(), &item, 2000), wanted);
             }
         }
     }
@@ -285,7 +285,7 @@ fn bound_is_tight_for_two_variables() {
     let wanted = echo.entropy();
     let sites = SiteShape::line(2, 3);
     let exact: Rule = Box::new(move |x, t| echo.posterior(x, t));
-    near("echo", estimate(exact, sites, &[1, 1], 1500), wanted);
+    near("echo", estimate(exact, sites.clone(), &[1, 1], 1500), wanted);
     // Independent sites cost ln K each: the bound includes what the posterior does not know.
     let alone: Rule = Box::new(|x, t| x.chunks(3).flat_map(|x| single(vec![1.0 / 3.0; 3])(x, t)).collect());
     near("independent sites", estimate(alone, sites, &[1, 1], 1500), 2.0 * wanted);

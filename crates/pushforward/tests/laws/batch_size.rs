@@ -33,10 +33,10 @@ fn every_batch(mut f: impl FnMut(Precision, usize, std::ops::Range<usize>)) {
 
 fn check_network(name: &str, network: &NetworkConfig, sites: SiteShape, nodes: Option<usize>) {
     let device = Device::flex();
-    let net = cast_module(model(network, sites, Skip::None, false).valid(), DType::F32);
+    let net = cast_module(model(network, sites.clone(), Skip::None, false).valid(), DType::F32);
     let like = Tensor::<1>::zeros([1], &device);
     let sizes = nodes.map(|nodes| (0..ITEMS).map(|i| 2 + i % (nodes - 1)).collect::<Vec<usize>>());
-    let conditioning = Conditioning::of_sizes(sites, &sizes.unwrap_or_default(), &like);
+    let conditioning = Conditioning::of_sizes(&sites, &sizes.unwrap_or_default(), &like);
     let shape = [ITEMS, sites.count, sites.classes];
     let x: Tensor<3> = conditioning.mask(from_host(&numbers(shape.iter().product(), 3), shape, &like));
     let of = |rows: std::ops::Range<usize>| {

@@ -16,6 +16,7 @@ use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
 use pushforward::flow_map::sample::guidance::Guided;
 use pushforward::flow_map::sample::{Generator, SampleRequest, Sampler, sample};
+use pushforward::flow_map::subsets::Subsets;
 use pushforward::nn::graph::GraphShape;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::nn::pair_transformer::PairTransformerConfig;
@@ -42,6 +43,7 @@ fn model(network: &NetworkConfig, sites: SiteShape, parametrisation: Parametrisa
         learned_weight: false,
         labels: Some(LABELS),
         smoothing: 0.0,
+        observed_length: 1.0,
     };
     let model = config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
     cast_module(randomise(model), DType::F32)
@@ -70,14 +72,14 @@ fn every_network_hears_the_label_and_a_hidden_one_is_the_last() {
         PairTransformerConfig { width: 8, pair_width: 8, blocks: 1, heads: 2, ..PairTransformerConfig::default() };
     kinds.push(("pairs", NetworkConfig::PairTransformer(small), SiteShape::graph(graph)));
     for (kind, network, sites) in kinds {
-        let net = model(&network, sites, Parametrisation::Endpoint).valid();
+        let net = model(&network, sites.clone(), Parametrisation::Endpoint).valid();
         assert_eq!(net.label_count(), Some(LABELS));
-        let (a, b) = (logits(&net, sites, &labelled([0, 2])), logits(&net, sites, &labelled([1, 2])));
+        let (a, b) = (logits(&net, sites.clone(), &labelled([0, 2])), logits(&net, sites.clone(), &labelled([1, 2])));
         let half = a.len() / 2;
         assert_ne!(a[..half], b[..half], "{kind}: the label of the first item");
         assert_eq!(a[half..], b[half..], "{kind}: the second item is another");
         assert_eq!(
-            logits(&net, sites, &Conditioning::default()),
+            logits(&net, sites.clone(), &Conditioning::default()),
             logits(&net, sites, &labelled([LABELS as u32; 2])),
             "{kind}"
         );
@@ -87,15 +89,16 @@ fn every_network_hears_the_label_and_a_hidden_one_is_the_last() {
 #[test]
 fn guidance_extrapolates_from_the_hidden_condition_or_from_a_weaker_model() {
     let (network, sites) = mlp();
-    let net = model(&network, sites, Parametrisation::Endpoint).valid();
-    let weak = cast_module(randomise(moved(&network, sites)), DType::F32).valid();
-    let (with, without) = (logits(&net, sites, &labelled([0, 1])), logits(&net, sites, &Conditioning::default()));
-    let theirs = logits(&weak, sites, &labelled([0, 1]));
+    let net = model(&network, sites.clone(), Parametrisation::Endpoint).valid();
+    let weak = cast_module(randomise(moved(&network, sites.clone())), DType::F32).valid();
+    let (with, without) =
+        (logits(&net, sites.clone(), &labelled([0, 1])), logits(&net, sites.clone(), &Conditioning::default()));
+    let theirs = logits(&weak, sites.clone(), &labelled([0, 1]));
     for w in [0.4, 1.0, 3.0] {
         for (weaker, from) in [(None, &without), (Some(&weak), &theirs)] {
             let guided = Guided::new(&net, weaker, w);
             assert_eq!(guided.passes(), 2);
-            let found = logits(&guided, sites, &labelled([0, 1]));
+            let found = logits(&guided, sites.clone(), &labelled([0, 1]));
             for ((f, s), b) in found.iter().zip(&with).zip(from) {
                 assert!((f - (b + w * (s - b))).abs() < 1e-5, "{w}");
             }
@@ -107,14 +110,18 @@ fn guidance_extrapolates_from_the_hidden_condition_or_from_a_weaker_model() {
     for (sampler, cost) in [(Sampler::Map, 4), (Sampler::Euler, 4)] {
         let request = SampleRequest { sampler, ..request.clone() };
         assert_eq!(
-            sample(&Generator::new(&guided, sites, &device()).with_noise(settings.noise()), &request, &mut |_| true)
-                .nfe,
+            sample(
+                &Generator::new(&guided, sites.clone(), &device()).with_noise(settings.noise()),
+                &request,
+                &mut |_| true
+            )
+            .nfe,
             [cost; 3]
         );
     }
     let adaptive = SampleRequest { sampler: Sampler::Dopri5 { tolerance: 1e-2 }, ..request };
     let alone = sample(
-        &Generator::new(&Guided::new(&net, Some(&net), 1.0), sites, &device()).with_noise(settings.noise()),
+        &Generator::new(&Guided::new(&net, Some(&net), 1.0), sites.clone(), &device()).with_noise(settings.noise()),
         &adaptive,
         &mut |_| true,
     );
@@ -139,10 +146,11 @@ fn settings(network: &NetworkConfig, condition: Condition, off_diagonal: OffDiag
 #[test]
 fn items_take_their_labels_in_turn_whatever_the_batch() {
     let (network, sites) = mlp();
-    let net = model(&network, sites, Parametrisation::Endpoint).valid();
+    let net = model(&network, sites.clone(), Parametrisation::Endpoint).valid();
     let settings = settings(&network, Condition::Label { dropout: 0.1 }, OffDiagonal::default());
     let run = |request: &SampleRequest| {
-        sample(&Generator::new(&net, sites, &device()).with_noise(settings.noise()), request, &mut |_| true).endpoints
+        sample(&Generator::new(&net, sites.clone(), &device()).with_noise(settings.noise()), request, &mut |_| true)
+            .endpoints
     };
     let all = SampleRequest { labels: vec![2, 0], ..SampleRequest::map(7, 2, 4) };
     let whole = run(&all);
@@ -154,32 +162,39 @@ fn items_take_their_labels_in_turn_whatever_the_batch() {
 }
 
 #[test]
-fn a_prefix_is_kept_by_every_sampler_and_seen_clean() {
-    for (kind, network, sites) in networks() {
-        let net = model(&network, sites, Parametrisation::Endpoint).valid();
-        let settings = settings(&network, Condition::Prefix { dropout: 0.1, longest: None }, OffDiagonal::default());
-        let prefix = vec![2, 1];
+fn what_is_told_is_kept_by_every_sampler_and_seen_clean() {
+    let prefix = Condition::Prefix { dropout: 0.1, longest: None };
+    let observed = Condition::Observed { dropout: 0.1, subsets: Subsets::Mixed, labels: false };
+    for ((kind, network, sites), condition) in networks().into_iter().flat_map(|n| [(n.clone(), prefix), (n, observed)])
+    {
+        let net = model(&network, sites.clone(), Parametrisation::Endpoint).valid();
+        let settings = settings(&network, condition, OffDiagonal::default());
+        let mut told = vec![None; sites.count];
+        (told[0], told[1]) = (Some(2), Some(1));
         for sampler in
             [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
         {
             let grid = sampler.grid(3).expect("three evaluations");
-            let request = SampleRequest { sampler, grid, prefix: prefix.clone(), ..SampleRequest::map(5, 1, 3) };
-            let ids =
-                sample(&Generator::new(&net, sites, &device()).with_noise(settings.noise()), &request, &mut |_| true)
-                    .ids;
-            assert!(ids.chunks(sites.count).all(|item| item[..2] == prefix), "{kind}, {sampler:?}");
+            let request = SampleRequest { sampler, grid, observed: vec![told.clone()], ..SampleRequest::map(5, 1, 3) };
+            let ids = sample(
+                &Generator::new(&net, sites.clone(), &device()).with_noise(settings.noise()),
+                &request,
+                &mut |_| true,
+            )
+            .ids;
+            assert!(ids.chunks(sites.count).all(|item| item[..2] == [2, 1]), "{kind}, {sampler:?}");
         }
         // The point at a known site has no influence.
         let like =
             source_tensor(vec![0.0f32; 2 * sites.count * sites.classes], [2, sites.count, sites.classes], &device());
-        let conditioning = Conditioning::default().with_prefix(sites, &prefix, &like);
+        let conditioning = Conditioning::default().with_observed(&sites, [&told[..]], &like);
         let time = Dual::from(pushforward::tensor::vector(&[0.4, 0.4], &like));
         let at = |level: f64| {
             let x = like.clone().slice_fill([0..2, 0..2], level);
             to_host(&net.logits(x.into(), time.clone(), time.clone(), &conditioning, &mut Pass::eval()).value)
         };
         assert_eq!(at(0.0), at(5.0), "{kind}");
-        assert_ne!(logits(&net, sites, &conditioning), logits(&net, sites, &Conditioning::default()), "{kind}");
+        assert_ne!(logits(&net, sites.clone(), &conditioning), logits(&net, sites, &Conditioning::default()), "{kind}");
     }
 }
 
@@ -192,19 +207,21 @@ fn batch(sites: SiteShape, n: usize) -> IdBatch {
 fn every_objective_trains_under_every_condition() {
     let (network, sites) = mlp();
     for off_diagonal in objectives() {
-        for condition in [Condition::Label { dropout: 0.3 }, Condition::Prefix { dropout: 0.3, longest: None }] {
+        let observed = Condition::Observed { dropout: 0.3, subsets: Subsets::Mixed, labels: true };
+        let prefix = Condition::Prefix { dropout: 0.3, longest: None };
+        for condition in [Condition::Label { dropout: 0.3 }, prefix, observed] {
             let naive = off_diagonal == OffDiagonal::Naive;
             let settings = settings(&network, condition, off_diagonal);
-            if naive && matches!(condition, Condition::Prefix { .. }) {
+            if naive && condition != (Condition::Label { dropout: 0.3 }) {
                 assert!(settings.validate().unwrap_err().to_string().contains("prefix"));
                 continue;
             }
             settings.validate().expect("a condition that fits");
-            let model = model(&network, sites, off_diagonal.parametrisation());
+            let model = model(&network, sites.clone(), off_diagonal.parametrisation());
             let objective = FlowMapObjective::new(settings, None);
             let ema = model.valid();
             let step = TrainStep { model: &model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
-            let parts = objective.loss(&step, &batch(sites, 16));
+            let parts = objective.loss(&step, &batch(sites.clone(), 16));
             let loss = parts.terms.iter().map(|t| t.loss.clone()).reduce(|a, b| a + b).expect("a loss has terms");
             let grads = loss.backward();
             let table = model.labels.as_ref().expect("the model has labels").val();
@@ -212,7 +229,7 @@ fn every_objective_trains_under_every_condition() {
             assert!(slope.iter().all(|v| v.is_finite()), "{off_diagonal:?}");
             let rows = slope.chunks(slope.len() / (LABELS + 1)).map(|row| row.iter().any(|v| *v != 0.0));
             let reached: Vec<bool> = rows.collect();
-            let wanted = matches!(condition, Condition::Label { .. });
+            let wanted = condition.takes_labels();
             assert_eq!(reached, [wanted, wanted, wanted, true], "{off_diagonal:?}, {condition:?}");
         }
     }
@@ -226,11 +243,11 @@ fn known_sites_have_no_loss() {
         let condition = Condition::Prefix { dropout: 0.0, longest: Some(longest) };
         FlowMapObjective::new(FlowMapConfig { condition, ..config(network.clone(), diagonal) }, None)
     };
-    let model = model(&network, sites, Parametrisation::Endpoint);
+    let model = model(&network, sites.clone(), Parametrisation::Endpoint);
     let ema = model.valid();
     let step = TrainStep { model: &model, ema: &ema, seed: 5, index: 3, step: 3, steps: 10 };
     // Every site of some items is known: nothing is left to predict there.
-    let values = to_host(&objective(sites.count).loss(&step, &batch(sites, 32)).terms[0].values.per_example);
+    let values = to_host(&objective(sites.count).loss(&step, &batch(sites.clone(), 32)).terms[0].values.per_example);
     let free = values.iter().filter(|v| **v > 1e-6).count();
     assert!((1..32).contains(&free), "{values:?}");
     let one = to_host(&objective(1).loss(&step, &batch(sites, 32)).terms[0].values.per_example);
@@ -243,7 +260,7 @@ fn a_model_learns_what_its_labels_mean_and_what_hidden_ones_do_not_say() {
     let network = NetworkConfig::Mlp(MlpConfig { width: 32, blocks: 1, time_width: 16, ..MlpConfig::default() });
     let settings = settings(&network, Condition::Label { dropout: 0.5 }, OffDiagonal::None);
     let device = device().autodiff();
-    let model = settings.model(Some(LABELS)).init(sites, &device, &mut stream(0, Purpose::Init, 0));
+    let model = settings.model(Some(LABELS)).init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
     let objective = FlowMapObjective::new(settings.clone(), None);
     // Label y stands for the pair (y, y).
     let batch = |index: u64| {
@@ -266,7 +283,7 @@ fn a_model_learns_what_its_labels_mean_and_what_hidden_ones_do_not_say() {
     let run = |labels: Vec<u32>| {
         let request = SampleRequest { sampler: Sampler::Euler, labels, ..SampleRequest::map(60, 16, 2) };
         sample(
-            &Generator::new(&net, sites, &crate::support::device()).with_noise(settings.noise()),
+            &Generator::new(&net, sites.clone(), &crate::support::device()).with_noise(settings.noise()),
             &request,
             &mut |_| true,
         )

@@ -54,10 +54,12 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
             learned_weight: false,
             labels: None,
             smoothing: 0.0,
+            observed_length: 1.0,
         };
-        let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
+        let model = randomise(model.init(sites.clone(), &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
         let net = cast_module(model.valid(), DType::F32);
-        let constraint = Constraint::all(sites).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
+        let constraint =
+            Constraint::all(sites.clone()).fix(0, 2).and_then(|a| a.fix(4, 1)).and_then(|a| a.forbid(2, 0));
         let constraint = constraint.expect("a constraint that can be kept");
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
         for sampler in
@@ -68,8 +70,12 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
                 let request = SampleRequest { sampler, grid, last, ..SampleRequest::map(12, 1, 3) };
                 let bound = SampleRequest { constraint: Some(constraint.clone()), ..request.clone() };
                 let kept = |request| {
-                    sample(&Generator::new(&net, sites, &device()).with_noise(config.noise()), &request, &mut |_| true)
-                        .ids
+                    sample(
+                        &Generator::new(&net, sites.clone(), &device()).with_noise(config.noise()),
+                        &request,
+                        &mut |_| true,
+                    )
+                    .ids
                 };
                 let breaks = |ids: &[u32]| {
                     let wrong = |i: &[u32]| (i[0] != 2) || (i[4] != 1 && i[4] != ABSENT) || i[2] == 0;

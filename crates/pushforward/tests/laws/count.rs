@@ -16,22 +16,23 @@ fn of_flow_maps() {
     let image = SiteShape::image([8, 12], 5);
     for (network, sites) in [
         ("kind = 'mlp'\nwidth = 6\nblocks = 2\ntime_width = 4", SiteShape::line(3, 7)),
-        ("kind = 'mlp'\nwidth = 6\nblocks = 0", graph),
+        ("kind = 'mlp'\nwidth = 6\nblocks = 0", graph.clone()),
+        ("kind = 'mlp'\nwidth = 6\nskip = true", SiteShape::columns(&[2, 7, 3])),
         (
             "kind = 'dit'\nwidth = 8\nblocks = 2\nheads = 2\ncond = 5\nexpansion = 3\ntime_width = 4",
             SiteShape::line(3, 7),
         ),
-        ("kind = 'dit'\nwidth = 8\nheads = 2\ninput = 'rms'\npatch = 2", image),
-        ("kind = 'unet'\nchannels = 4\ngroups = 2\nmultipliers = [1, 3, 2]\ntime_width = 6", image),
+        ("kind = 'dit'\nwidth = 8\nheads = 2\ninput = 'rms'\npatch = 2", image.clone()),
+        ("kind = 'unet'\nchannels = 4\ngroups = 2\nmultipliers = [1, 3, 2]\ntime_width = 6", image.clone()),
         ("kind = 'unet'\nchannels = 8\ngroups = 4\nmultipliers = [2]", image),
         (
             "kind = 'graph-transformer'\nlayers = 2\nwidths = [8, 4, 6]\nfeed_forward = [5, 7, 9]\nouter = [3, 5, 7]",
-            graph,
+            graph.clone(),
         ),
-        ("kind = 'graph-transformer'\nlayers = 1\ntime = 'sum'", graph),
+        ("kind = 'graph-transformer'\nlayers = 1\ntime = 'sum'", graph.clone()),
         (
             "kind = 'pair-transformer'\nwidth = 8\npair_width = 6\nblocks = 2\nheads = 4\nwalk = 3\npositions = true",
-            graph,
+            graph.clone(),
         ),
         ("kind = 'pair-transformer'\ncond = 10\nexpansion = 2", graph),
     ] {
@@ -42,7 +43,7 @@ fn of_flow_maps() {
             config.condition = toml::from_str("kind = 'label'").expect("a condition");
         }
         let model = config.model(labels.then_some(3));
-        let net = model.init(sites, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+        let net = model.init(sites.clone(), &Device::flex(), &mut stream(0, Purpose::Init, 0));
         assert_eq!(model.parameters(sites), Some(params::count(&net) as u128), "{network}");
     }
 }

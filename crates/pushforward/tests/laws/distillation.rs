@@ -31,9 +31,9 @@ pub(crate) fn networks() -> Vec<(&'static str, NetworkConfig, SiteShape)> {
         DitConfig { width: 8, blocks: 1, heads: 2, cond: 6, time, time_width: 6, expansion: 2, ..DitConfig::default() };
     let unet = UnetConfig { channels: 4, multipliers: vec![1, 2], groups: 2, time_width: 4, ..UnetConfig::default() };
     vec![
-        ("dit", NetworkConfig::Dit(dit.clone()), line),
-        ("dit, rms", NetworkConfig::Dit(DitConfig { input: InputMode::Rms, ..dit.clone() }), line),
-        ("dit, patches", NetworkConfig::Dit(DitConfig { patch: 2, ..dit }), image),
+        ("dit", NetworkConfig::Dit(dit.clone()), line.clone()),
+        ("dit, rms", NetworkConfig::Dit(DitConfig { input: InputMode::Rms, ..dit.clone() }), line.clone()),
+        ("dit, patches", NetworkConfig::Dit(DitConfig { patch: 2, ..dit }), image.clone()),
         ("unet", NetworkConfig::Unet(unet), image),
         ("mlp", NetworkConfig::Mlp(MlpConfig { width: 8, blocks: 1, time_width: 4, ..MlpConfig::default() }), line),
     ]
@@ -48,6 +48,7 @@ pub(crate) fn model(network: &NetworkConfig, sites: SiteShape, skip: Skip, learn
         learned_weight,
         labels: None,
         smoothing: 0.0,
+        observed_length: 1.0,
     };
     randomise(config.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)))
 }

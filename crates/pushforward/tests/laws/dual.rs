@@ -65,11 +65,11 @@ fn dit_on_text_and_images() {
         let config =
             DitConfig { width: 16, blocks: 2, heads: 2, cond: 8, time_width: 8, input, ..DitConfig::default() };
         let sites = SiteShape::line(5, 3);
-        let net = randomise(config.init(sites, &device, &mut s));
+        let net = randomise(config.init(sites.clone(), &device, &mut s));
         check_tangent("dit, line", sites, &|x, s, t| net.forward(x, s, t, None, &mut Pass::eval()));
         let sites = SiteShape::image([4, 6], 2);
         let config = DitConfig { patch: 2, ..config };
-        let net = randomise(config.init(sites, &device, &mut s));
+        let net = randomise(config.init(sites.clone(), &device, &mut s));
         check_tangent("dit, grid", sites, &|x, s, t| net.forward(x, s, t, None, &mut Pass::eval()));
     }
 }
@@ -77,13 +77,15 @@ fn dit_on_text_and_images() {
 #[test]
 fn mlp_and_unet() {
     let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
-    let sites = SiteShape::line(3, 4);
-    let config = MlpConfig { width: 16, blocks: 2, time: TimeFeatures::Fourier, time_width: 8 };
-    let net = randomise(config.init(sites, &device, &mut s));
-    check_tangent("mlp", sites, &|x, s, t| net.forward(x, s, t, None));
+    let config = MlpConfig { width: 16, blocks: 2, time: TimeFeatures::Fourier, time_width: 8, skip: false };
+    let skip = MlpConfig { skip: true, ..config.clone() };
+    for (config, sites) in [(config, SiteShape::line(3, 4)), (skip, SiteShape::columns(&[3, 4, 2]))] {
+        let net = randomise(config.init(sites.clone(), &device, &mut s));
+        check_tangent("mlp", sites, &|x, s, t| net.forward(x, s, t, None));
+    }
     let sites = SiteShape::image([8, 4], 3);
     let config = UnetConfig { channels: 4, multipliers: vec![1, 2], groups: 2, time_width: 8, ..UnetConfig::default() };
-    let net = randomise(config.init(sites, &device, &mut s));
+    let net = randomise(config.init(sites.clone(), &device, &mut s));
     check_tangent("unet", sites, &|x, s, t| net.forward(x, s, t, None, &mut Pass::eval()));
 }
 

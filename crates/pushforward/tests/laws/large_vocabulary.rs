@@ -40,8 +40,15 @@ fn network(input: InputMode, width: usize) -> NetworkConfig {
 
 fn model(network: NetworkConfig, skip: Skip, sites: SiteShape) -> FlowMapModel {
     let parametrisation = Parametrisation::Endpoint;
-    let model =
-        FlowMapModelConfig { network, skip, parametrisation, learned_weight: false, labels: Some(3), smoothing: 0.0 };
+    let model = FlowMapModelConfig {
+        network,
+        skip,
+        parametrisation,
+        learned_weight: false,
+        labels: Some(3),
+        smoothing: 0.0,
+        observed_length: 1.0,
+    };
     let model = randomise(model.init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     cast_module(model.valid(), DType::F32)
 }
@@ -53,11 +60,15 @@ fn samples_without_points_are_those_with_points() {
         let net = model(network.clone(), Skip::None, SITES);
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
         let allowed = Constraint::all(SITES).fix(4, 2).and_then(|a| a.forbid(3, 7)).expect("it can be kept");
+        let mut told = vec![None; SITES.count];
+        (told[0], told[1]) = (Some(3), Some(40));
         for sampler in [Sampler::Map, Sampler::Euler, Sampler::Renoise] {
             for nfe in [1, 3] {
                 for last in [LastStep::Argmax, LastStep::Draw] {
-                    for (allowed, prefix) in [(None, vec![]), (Some(allowed.clone()), vec![]), (None, vec![3, 40])] {
-                        let what = format!("{input:?}, {sampler:?}, {nfe}, {last:?}, {prefix:?}");
+                    for (allowed, observed) in
+                        [(None, vec![]), (Some(allowed.clone()), vec![]), (None, vec![told.clone()])]
+                    {
+                        let what = format!("{input:?}, {sampler:?}, {nfe}, {last:?}, {observed:?}");
                         let grid = sampler.grid(nfe).expect("any number");
                         let (temperature, labels) = (0.8, vec![2, 0, 1]);
                         let request = SampleRequest {
@@ -67,7 +78,7 @@ fn samples_without_points_are_those_with_points() {
                             sampler,
                             last,
                             constraint: allowed,
-                            prefix,
+                            observed,
                             batch: 5,
                             first: 2,
                             ..SampleRequest::map(12, 1, 3)
@@ -108,13 +119,14 @@ fn items_that_do_not_fit_together_come_one_after_the_other() {
     // Two of these at a time.
     let sites = SiteShape::line(6, 300_000);
     let network = network(InputMode::Naive, 8);
-    let net = model(network.clone(), Skip::None, sites);
+    let net = model(network.clone(), Skip::None, sites.clone());
     let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
     let request = SampleRequest { endpoints: false, ..SampleRequest::map(3, 2, 3) };
-    let found =
-        sample(&Generator::new(&Cut(net.clone()), sites, &device()).with_noise(config.noise()), &request, &mut |_| {
-            true
-        });
+    let found = sample(
+        &Generator::new(&Cut(net.clone()), sites.clone(), &device()).with_noise(config.noise()),
+        &request,
+        &mut |_| true,
+    );
     let whole = sample(
         &Generator::new(&net, sites, &device()).with_noise(config.noise()),
         &SampleRequest { endpoints: true, ..request },

@@ -13,6 +13,7 @@ mod graph;
 mod kernels;
 mod large_vocabulary;
 mod objective;
+mod observed;
 mod precision;
 mod sampler;
 mod sampler_order;

@@ -100,7 +100,7 @@ fn every_parameter_is_reached_by_every_objective() {
         for off_diagonal in objectives() {
             let weighting = if off_diagonal == OffDiagonal::Naive { Weighting::Uniform } else { Weighting::Learned };
             let config = config(network.clone(), ObjectiveConfig { weighting, ..from_the_start(off_diagonal) });
-            let model = trained(&network, sites, weighting == Weighting::Learned);
+            let model = trained(&network, sites.clone(), weighting == Weighting::Learned);
             let parts = loss(&config, &model, &model.valid());
             assert_eq!(parts.terms.len(), 2, "{kind}, {off_diagonal:?}");
             for term in &parts.terms {
@@ -123,7 +123,7 @@ fn every_parameter_is_reached_by_every_objective() {
 #[test]
 fn no_gradient_reaches_the_teacher() {
     let (network, sites) = mlp();
-    let model = trained(&network, sites, false);
+    let model = trained(&network, sites.clone(), false);
     // A teacher with gradient tracking.
     let teacher = cast_module(moved(model.clone(), 0.5, 1), DType::F32);
     for off_diagonal in objectives() {
@@ -158,7 +158,7 @@ fn no_gradient_reaches_the_teacher() {
 /// A perceptron with the given constant logits, trained with label smoothing.
 fn constant(z: &[f64], sites: SiteShape, network: &NetworkConfig, smoothing: f64) -> FlowMapModel {
     let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
-    let model = config.model(None).init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
+    let model = config.model(None).init(sites.clone(), &device().autodiff(), &mut stream(0, Purpose::Init, 0));
     let mut model = cast_module(randomise(model), DType::F32);
     let Network::Mlp(mlp) = &mut model.network else { panic!("the network is a perceptron") };
     let weight = mlp.output.weight.val().detach().zeros_like();
@@ -179,10 +179,10 @@ fn smoothed(q: [f64; 3]) -> [f64; 3] {
 fn label_smoothing_is_undone_in_the_teacher() {
     let (network, sites) = mlp();
     let q = [0.7, 0.25, 0.05];
-    let student = constant(&q.map(f64::ln), sites, &network, EPS);
+    let student = constant(&q.map(f64::ln), sites.clone(), &network, EPS);
     let distance = |smoothing: f64| {
         let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
-        let teacher = constant(&smoothed(q), sites, &network, smoothing);
+        let teacher = constant(&smoothed(q), sites.clone(), &network, smoothing);
         to_host(&loss(&config, &student, &teacher.valid()).terms[1].values.per_example)
     };
     assert!(distance(EPS).iter().all(|v| v.abs() < 1e-6), "{:?}", distance(EPS));
@@ -194,20 +194,23 @@ fn label_smoothing_is_undone_in_the_teacher() {
 fn label_smoothing_is_undone_for_whoever_asks() {
     let (network, sites) = mlp();
     let q = [0.7, 0.299, 0.001];
-    let (with, without) =
-        (constant(&smoothed(q), sites, &network, EPS).valid(), constant(&q.map(f64::ln), sites, &network, 0.0).valid());
-    let items = batch(sites, 8);
+    let (with, without) = (
+        constant(&smoothed(q), sites.clone(), &network, EPS).valid(),
+        constant(&q.map(f64::ln), sites.clone(), &network, 0.0).valid(),
+    );
+    let items = batch(sites.clone(), 8);
     let [a, b] = [(&with, EPS), (&without, 0.0)].map(|(model, smoothing)| {
         let config = config(network.clone(), ObjectiveConfig { smoothing, ..from_the_start(OffDiagonal::default()) });
         let validation = FlowMapObjective::new(config, None).validation(model, &items, 0, 0);
-        let bound = bound(&FlowMap::new(model), sites, &items.ids, 0, &BoundRequest::default(), &device()).values;
+        let bound =
+            bound(&FlowMap::new(model), sites.clone(), &items.ids, 0, &BoundRequest::default(), &device()).values;
         let request = SampleRequest {
             sampler: Sampler::Euler,
             grid: TimeGrid::uniform(4),
             last: LastStep::Draw,
             ..SampleRequest::map(500, 4, 0)
         };
-        let samples = sample(&Generator::new(model, sites, &device()), &request, &mut |_| true);
+        let samples = sample(&Generator::new(model, sites.clone(), &device()), &request, &mut |_| true);
         (to_host(&validation.per_example), bound, samples.ids)
     });
     let off = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs() / b).fold(0.0, f64::max);
@@ -235,10 +238,10 @@ fn single_examples_are_dealt_to_all_terms() {
     let one_step = Some(OneStep { share: 0.5, jumps: 2 });
     let objective = ObjectiveConfig { share: 0.5, one_step, ..from_the_start(OffDiagonal::default()) };
     let objective = FlowMapObjective::new(config(network.clone(), objective), None);
-    let model = trained(&network, sites, false);
+    let model = trained(&network, sites.clone(), false);
     let names = (0..8).map(|index| {
         let step = TrainStep { model: &model, ema: &model.valid(), seed: 5, index, step: 3, steps: 10 };
-        let mut terms = objective.loss(&step, &batch(sites, 1)).terms;
+        let mut terms = objective.loss(&step, &batch(sites.clone(), 1)).terms;
         assert_eq!(terms.len(), 1);
         let LossTerm { loss, values } = terms.remove(0);
         // Over the run every term has the weight that it has in a batch with examples of all.
@@ -260,7 +263,7 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
     let (network, sites) = mlp();
     let (p, q) = ([0.7, 0.25, 0.05], [0.2, 0.3, 0.5]);
     let (student, teacher) =
-        (constant(&q.map(f64::ln), sites, &network, 0.0), constant(&p.map(f64::ln), sites, &network, 0.0));
+        (constant(&q.map(f64::ln), sites.clone(), &network, 0.0), constant(&p.map(f64::ln), sites, &network, 0.0));
     let parts = |share: f64| {
         let one_step = Some(OneStep { share, jumps: 3 });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
@@ -302,9 +305,9 @@ fn share_start_and_factor_shape_the_loss() {
 #[test]
 fn adaptive_and_learned_weights() {
     let (network, sites) = mlp();
-    let ema = moved(trained(&network, sites, false), 0.5, 1).valid();
+    let ema = moved(trained(&network, sites.clone(), false), 0.5, 1).valid();
     let run = |weighting: Weighting, constant: Option<f64>| {
-        let mut model = trained(&network, sites, constant.is_some());
+        let mut model = trained(&network, sites.clone(), constant.is_some());
         model.pair_weight = model.pair_weight.map(|w| w.map(&mut Constant(constant.unwrap_or(0.0))));
         let objective = ObjectiveConfig { weighting, share: 0.125, ..from_the_start(OffDiagonal::default()) };
         let parts = loss(&config(network.clone(), objective), &model, &ema);

@@ -57,6 +57,7 @@ fn random() -> Counting<impl EndpointNet> {
         learned_weight: false,
         labels: None,
         smoothing: 0.0,
+        observed_length: 1.0,
     };
     let model = randomise(config.init(SITES, &device().autodiff(), &mut stream(0, Purpose::Init, 0)));
     Counting { net: cast_module(model.valid(), DType::F32), calls: Cell::new(0) }

@@ -78,7 +78,7 @@ fn losses_get_the_points_times_and_teachers_they_ask_for() {
         return; // the finite differences need it
     }
     for (kind, network, sites) in networks() {
-        let model = trained(&network, sites, false);
+        let model = trained(&network, sites.clone(), false);
         let ema = cast_module(moved(model.clone(), 0.3, 4), DType::F32).valid();
         let (exact, exact_ema) = (cast_module(model.valid(), DType::F64), cast_module(ema.clone(), DType::F64));
         for off in objectives() {
@@ -88,7 +88,7 @@ fn losses_get_the_points_times_and_teachers_they_ask_for() {
                 off
             };
             let config = config(network.clone(), ObjectiveConfig { share: 1.0, ..from_the_start(off) });
-            let batch = batch(sites, N);
+            let batch = batch(sites.clone(), N);
             let step = TrainStep { model: &model, ema: &ema, seed: SEED, index: INDEX, step: 9, steps: 10 };
             let parts = FlowMapObjective::new(config.clone(), None).loss(&step, &batch);
             assert_eq!(parts.terms.len(), 1, "the whole batch is distilled");
@@ -108,10 +108,10 @@ fn losses_get_the_points_times_and_teachers_they_ask_for() {
 #[test]
 fn validation_is_the_diagonal_without_dropout_and_repeats() {
     let (network, sites) = mlp();
-    let model = trained(&network, sites, false);
+    let model = trained(&network, sites.clone(), false);
     let config = config(network, from_the_start(OffDiagonal::default()));
     let objective = FlowMapObjective::new(config, None);
-    let values = |seed, index| objective.validation(&model, &batch(sites, N), seed, index);
+    let values = |seed, index| objective.validation(&model, &batch(sites.clone(), N), seed, index);
     assert_eq!(to_host(&values(1, 0).per_example), to_host(&values(1, 0).per_example));
     assert_ne!(to_host(&values(1, 0).per_example), to_host(&values(1, 1).per_example));
     assert_ne!(values(1, 0).times, values(2, 0).times);

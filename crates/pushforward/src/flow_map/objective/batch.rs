@@ -8,6 +8,8 @@ use crate::flow_map::conditioning::Condition;
 use crate::flow_map::conditioning::{Conditioning, node_counts};
 use crate::flow_map::interpolant::{Noise, interpolate, source_tensor};
 use crate::flow_map::model::FlowMapModel;
+use crate::flow_map::subsets::Subsets;
+use crate::nn::SiteShape;
 use crate::nn::graph::GraphShape;
 use crate::node_pairs::{ABSENT, pair_count};
 use crate::rng::Stream;
@@ -76,8 +78,8 @@ impl NoisedBatch {
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
         let noise = config.noise.source.draw(n * sites.count, sites.classes, source);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
-        let nodes = node_counts(sites, &batch.ids);
-        let mut conditioning = Conditioning::of_sizes(sites, &nodes, &x0);
+        let nodes = node_counts(&sites, &batch.ids);
+        let mut conditioning = Conditioning::of_sizes(&sites, &nodes, &x0);
         let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
         let ids = indices(&ids, [n, sites.count], &device);
         let x1 = conditioning.mask(one_hot(ids.clone(), sites.classes, &x0));
@@ -90,6 +92,16 @@ impl NoisedBatch {
                 let longest = longest.unwrap_or(sites.count - 1).min(sites.count);
                 let mask = prefixes(n, sites.count, longest, dropout, hidden);
                 conditioning.observed = Some(x1.clone() * from_host(&mask, [n, sites.count, 1], &x1));
+            }
+            (Condition::Observed { dropout, subsets, labels: labelled }, mut hidden) => {
+                if labelled {
+                    let labels = labels(model, batch, n, dropout, hidden.as_deref_mut());
+                    conditioning.labels = Some(indices(&labels, [n], &device));
+                }
+                if let Some(hidden) = hidden {
+                    let mask = shown(&sites, &batch.ids, subsets, dropout, hidden);
+                    conditioning.observed = Some(x1.clone() * from_host(&mask, [n, sites.count, 1], &x1));
+                }
             }
             (Condition::None | Condition::Prefix { .. }, _) => {}
         }
@@ -179,6 +191,16 @@ fn prefixes(n: usize, sites: usize, longest: usize, dropout: f64, hidden: &mut S
     (0..n).flat_map(|_| item()).collect()
 }
 
+/// One for the sites that are shown of every item, zero for the others.
+fn shown(sites: &SiteShape, ids: &[u32], subsets: Subsets, dropout: f64, hidden: &mut Stream) -> Vec<f64> {
+    let item = |item: &[u32]| {
+        let all_hidden = hidden.uniform() < dropout;
+        let shown = subsets.draw(sites, item, hidden);
+        shown.into_iter().map(move |shown| f64::from(u8::from(shown && !all_hidden)))
+    };
+    ids.chunks(sites.count).flat_map(item).collect()
+}
+
 /// Weights of the sites of graphs: the mean over the nodes plus `edge_weight` times the mean over the pairs of nodes,
 /// without padding.
 fn site_weights(graph: GraphShape, nodes: &[usize], edge_weight: f64) -> Vec<f64> {
@@ -194,14 +216,13 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::nn::SiteShape;
     use crate::nn::mlp::MlpConfig;
     use crate::rng::{Purpose, stream};
     use crate::tensor::to_host;
 
     /// Three items of four classes or of a graph of two nodes, each with an observed prefix.
     fn batch(sites: SiteShape) -> NoisedBatch {
-        let network = MlpConfig::default().init(sites, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+        let network = MlpConfig::default().init(sites.clone(), &Device::flex(), &mut stream(0, Purpose::Init, 0));
         let ids = IdBatch { ids: (0..3 * sites.count as u32).map(|i| i % 2).collect(), labels: None };
         let config = BatchConfig { condition: Condition::Prefix { dropout: 0.0, longest: None }, ..Default::default() };
         let mut noise = stream(0, Purpose::Source, 0);

@@ -28,7 +28,7 @@ impl SampleBatch {
         first: u64,
         count: usize,
     ) -> Self {
-        let Generator { noise, sites, device, .. } = *generator;
+        let Generator { noise, sites, device, .. } = generator.clone();
         let numbers = first..first + count as u64;
         let open = |purpose, index| stream(request.seed, purpose, index);
         let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
@@ -38,8 +38,12 @@ impl SampleBatch {
         let sizes: Vec<usize> =
             graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
         let conditioning =
-            Conditioning::of_sizes(sites, &sizes, &like).with_constraint(request.constraint.as_ref(), &like);
-        let conditioning = conditioning.with_prefix(sites, &request.prefix, &like);
+            Conditioning::of_sizes(&sites, &sizes, &like).with_constraint(request.constraint.as_ref(), &like);
+        let rows = request.observed.len() as u64;
+        let row = |i: u64| &request.observed[(i % rows) as usize][..];
+        // One row serves all items.
+        let told = if rows == 1 { 0..1 } else { numbers.clone() };
+        let conditioning = conditioning.with_observed(&sites, told.filter(|_| rows > 0).map(row), &like);
         let conditioning = Conditioning { labels: labels(request, numbers, device), ..conditioning };
         let mut items = Self { noise, sites, streams, conditioning };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
@@ -56,7 +60,7 @@ impl SampleBatch {
 
     /// The noise of a range of items: that of the source, or `fresh` noise.
     pub(in crate::flow_map) fn noise_of(&mut self, items: Range<usize>, device: &Device, fresh: bool) -> Tensor<3> {
-        let (sites, source) = (self.sites, self.noise.source);
+        let (sites, source) = (self.sites.clone(), self.noise.source);
         let values = self.streams[items.clone()]
             .iter_mut()
             .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
@@ -67,7 +71,7 @@ impl SampleBatch {
 
     /// Scales points of the source, and sets sites and classes that an item does not have to zero.
     pub(in crate::flow_map) fn scaled(&self, x0: Tensor<3>) -> Tensor<3> {
-        self.noise.shape(x0, self.sites, &self.conditioning)
+        self.noise.shape(x0, self.sites.clone(), &self.conditioning)
     }
 
     /// Class indices of the points at time 1.
@@ -91,7 +95,7 @@ impl SampleBatch {
         last: LastStep,
         open: Option<&[f64]>,
     ) -> Vec<u32> {
-        let sites = self.sites;
+        let sites = self.sites.clone();
         match last {
             LastStep::Argmax => argmax(self.conditioning.slice(items).mask_logits(end)),
             LastStep::Draw => {

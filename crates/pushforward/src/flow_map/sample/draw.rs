@@ -17,7 +17,7 @@ pub fn sample<N: EndpointNet>(
     request: &SampleRequest,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Samples {
-    let Generator { net, sites, device, .. } = *generator;
+    let Generator { net, sites, device, .. } = generator.clone();
     let mut out = Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() };
     for start in (0..request.count).step_by(request.batch.max(1)) {
         let n = request.batch.max(1).min(request.count - start);

@@ -17,7 +17,7 @@
 //! ```
 //! use pushforward::burn::tensor::Device;
 //! use pushforward::flow_map::model::FlowMapModel;
-//! use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, sample};
+//! use pushforward::flow_map::sample::{Generator, LastStep, ObservedRow, SampleRequest, sample};
 //! use pushforward::nn::{SiteShape, mlp::MlpConfig};
 //! use pushforward::rng::{Purpose, stream};
 //!
@@ -41,4 +41,4 @@ pub mod large_vocabulary;
 mod request;
 
 pub use self::draw::sample;
-pub use self::request::{GUIDANCE, Generator, LastStep, SampleRequest, Sampler, Samples, TEMPERATURE};
+pub use self::request::{GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE};

@@ -24,11 +24,9 @@ pub struct Generator<'a, N> {
 
 impl<N> Clone for Generator<'_, N> {
     fn clone(&self) -> Self {
-        *self
+        Self { sites: self.sites.clone(), ..*self }
     }
 }
-
-impl<N> Copy for Generator<'_, N> {}
 
 impl<'a, N> Generator<'a, N> {
     /// A network with standard normal noise.
@@ -48,6 +46,9 @@ impl<'a, N> Generator<'a, N> {
 pub const TEMPERATURE: RangeInclusive<f64> = 1e-30..=1e4;
 /// Weights of guidance of a request; with others, masked logits would not stay below all the rest.
 pub const GUIDANCE: RangeInclusive<f64> = 1e-3..=1e4;
+
+/// What a model is told of an item: the classes of its sites, `None` for those that are generated.
+pub type ObservedRow = Vec<Option<u32>>;
 
 /// What to sample, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,8 +79,10 @@ pub struct SampleRequest {
     pub labels: Vec<u32>,
     /// Weight of guidance, in [`GUIDANCE`]; 1 for none. See [`guidance`](crate::flow_map::sample::guidance).
     pub guidance: f64,
-    /// For models trained on prefixes, the first classes of every item.
-    pub prefix: Vec<u32>,
+    /// For models that are told sites ([`Condition::Prefix`](crate::flow_map::conditioning::Condition::Prefix) and
+    /// [`Observed`](crate::flow_map::conditioning::Condition::Observed)), the classes of the sites, `None` for those that
+    /// are generated; item i has `observed[i % observed.len()]`. Empty if no site is told.
+    pub observed: Vec<ObservedRow>,
     /// For graphs, `sizes[n]` is the relative frequency of items with `n` nodes; if empty, all items have the largest
     /// size.
     pub sizes: Vec<u64>,
@@ -103,7 +106,7 @@ impl SampleRequest {
             endpoints: true,
             constraint: None,
             labels: Vec::new(),
-            prefix: Vec::new(),
+            observed: Vec::new(),
             guidance: 1.0,
             sizes: Vec::new(),
             diagonal_noise: false,

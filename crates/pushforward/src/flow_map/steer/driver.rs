@@ -22,8 +22,8 @@ pub fn steer<N: EndpointNet>(
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
     check(generator, request)?;
-    let context = SteerContext { generator: *generator, request, reward };
-    let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: generator.sites, nfe: Vec::new() };
+    let context = SteerContext { generator: generator.clone(), request, reward };
+    let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: generator.sites.clone(), nfe: Vec::new() };
     let mut out = Steered { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None };
     let (particles, keep) = (request.particles, request.keep);
     let populations = request.sample.count.div_ceil(keep);
@@ -57,7 +57,7 @@ impl Steered {
     fn take(&mut self, mut kept: Kept, request: &SteerRequest) {
         let room = request.sample.count - self.rewards.len();
         let n = kept.rewards.len().min(room);
-        let sites = self.samples.sites;
+        let sites = self.samples.sites.clone();
         kept.ids.truncate(n * sites.count);
         kept.endpoints.truncate(n * sites.count * sites.classes);
         kept.rewards.truncate(n);

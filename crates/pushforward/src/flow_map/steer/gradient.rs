@@ -59,6 +59,6 @@ pub(super) fn run<N: EndpointNet>(
     let endpoints = to_host(&x).into_iter().map(|v| v as f32).collect();
     let ids = items.classes(x, base.last);
     let rewards = checked(context.reward, &ids, context.generator.sites.count)?;
-    let samples = Samples { ids, endpoints, sites: context.generator.sites, nfe: vec![nfe; n] };
+    let samples = Samples { ids, endpoints, sites: context.generator.sites.clone(), nfe: vec![nfe; n] };
     Ok(pick(context, &samples, &rewards, first))
 }

@@ -254,7 +254,7 @@ impl Particles {
         let ids = self.choose(ahead, context.generator.sites.count);
         let rewards = std::mem::take(&mut self.log_twist);
         let endpoints = to_host(&ahead.pi).into_iter().map(|v| v as f32).collect();
-        let samples = Samples { ids, endpoints, sites: context.generator.sites, nfe: Vec::new() };
+        let samples = Samples { ids, endpoints, sites: context.generator.sites.clone(), nfe: Vec::new() };
         let one = |(g, ((mut population, mut randomness), weights)): (usize, ((Population, Stream), &[f64]))| {
             population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
             let chosen = systematic(weights, keep, randomness.uniform());

@@ -44,7 +44,7 @@ impl<'a> ImageMetrics<'a> {
 
 impl SampleMetrics for ImageMetrics<'_> {
     fn rows(&self, samples: &Samples, asked: &[u32]) -> Vec<Row> {
-        let (rows, labels) = describe(self.net, &samples.ids, samples.sites);
+        let (rows, labels) = describe(self.net, &samples.ids, samples.sites.clone());
         let drawn = Moments::of(&rows, self.net.width());
         let (name, unit) = ("frechet", "squared feature distance");
         let distance = match too_few(drawn.n(), self.reference.n()) {
@@ -73,6 +73,6 @@ pub(super) fn check(features: &Loaded<TrainedClassifier>, schema: &Schema) -> Re
 
 /// Features and predicted classes of images.
 fn describe(net: &Classifier, ids: &[u32], sites: SiteShape) -> (Vec<f64>, Vec<usize>) {
-    let labels = classifier::predict(net, ids, sites, 256).into_iter().map(|c| c as usize).collect();
+    let labels = classifier::predict(net, ids, sites.clone(), 256).into_iter().map(|c| c as usize).collect();
     (classifier::features(net, ids, sites, 256), labels)
 }

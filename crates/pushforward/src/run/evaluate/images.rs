@@ -184,7 +184,7 @@ fn distances(
         return Err(refuse());
     }
     let sites = SiteShape::image([shape.height, shape.width], LEVELS);
-    let describe = |net: &Classifier, ids: &[u32]| classifier::features(net, ids, sites, request.batch);
+    let describe = |net: &Classifier, ids: &[u32]| classifier::features(net, ids, sites.clone(), request.batch);
     let count = splits.test.len().min(REFERENCE_ITEMS);
     let truth: Vec<u32> = (0..count).flat_map(|i| splits.test.raw().image(i).iter().map(|&p| u32::from(p))).collect();
     let truth = describe(net, &truth);

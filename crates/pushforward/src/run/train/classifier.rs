@@ -17,10 +17,11 @@ pub(super) fn train(
 ) -> Result<Outcome<Classifier>, TrainRunError> {
     let labels = labels.ok_or(TrainRunError::NoClasses)?;
     let sites = site_shape(splits.schema());
-    let net = config.init(sites, labels, &session.device.clone().autodiff(), &mut session.init());
+    let net = config.init(sites.clone(), labels, &session.device.clone().autodiff(), &mut session.init());
     let batches = Batches::new(splits.train.clone(), session.config.batch, session.seed);
     let validation = held_out(splits.validation.as_ref());
-    let validate = |ema: &Classifier| vec![("error".to_owned(), 1.0 - accuracy(ema, &validation, sites, BATCH))];
+    let validate =
+        |ema: &Classifier| vec![("error".to_owned(), 1.0 - accuracy(ema, &validation, sites.clone(), BATCH))];
     let objective = ClassifierObjective { classes: sites.classes };
     session.fit(net, &objective, &|index| LabelledBatch::at(&batches, index), &validate, &|_| Vec::new())
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::data::{Batches, Schema, Splits};
 use crate::flow_map::backbone::BackboneConfig;
-use crate::flow_map::conditioning::Condition;
 use crate::flow_map::config::{FlowMapConfig, Teacher};
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::objective::{FlowMapObjective, IdBatch};
@@ -34,11 +33,11 @@ pub(super) fn train<C: BackboneConfig>(
     labels: Option<usize>,
 ) -> Result<Outcome<FlowMapModel<C::Network>>, TrainRunError> {
     let (sites, device) = (site_shape(splits.schema()), session.device.clone());
-    let labelled = matches!(config.condition, Condition::Label { .. });
+    let labelled = config.condition.takes_labels();
     if labelled && labels.is_none() {
         return Err(TrainRunError::NoLabels(splits.name.clone()));
     }
-    let mut net = config.model(labels).init(sites, &device.clone().autodiff(), &mut session.init());
+    let mut net = config.model(labels).init(sites.clone(), &device.clone().autodiff(), &mut session.init());
     let mut frozen = None;
     if let Teacher::Frozen { checkpoint, initialise } = &config.objective.teacher {
         let teacher = teacher(Path::new(checkpoint), session, config, splits.schema())?;
@@ -51,7 +50,7 @@ pub(super) fn train<C: BackboneConfig>(
     }
     let objective = FlowMapObjective::new(config.clone(), frozen);
     let (seed, batch) = (session.seed, session.config.batch);
-    let validation = Validation::new(splits, sites, labelled, batch);
+    let validation = Validation::new(splits, sites.clone(), labelled, batch);
     let batches = Batches::new(splits.train.clone(), batch, seed);
     let next = |index| {
         let (ids, labels) = batches.with_labels(index);
@@ -65,7 +64,7 @@ pub(super) fn train<C: BackboneConfig>(
     };
     let (nfes, noise) = (session.preview_nfe.clone(), config.noise());
     let preview = |ema: &FlowMapModel<C::Network>| {
-        let generator = Generator { net: ema, noise, sites, device: &device };
+        let generator = Generator { net: ema, noise, sites: sites.clone(), device: &device };
         let one = |&nfe: &usize| {
             let request = preview_request(ema, Preview::COUNT, nfe, seed);
             Preview::Items { nfe, ids: sample::sample(&generator, &request, &mut |_| true).ids }
@@ -117,7 +116,7 @@ fn teacher<C: BackboneConfig>(
     if theirs != *schema {
         return Err(TrainRunError::TeacherData(path));
     }
-    let labelled = matches!(ours.condition, Condition::Label { .. });
+    let labelled = ours.condition.takes_labels();
     if labelled && !same_labels((&data, &provenance), (&session.data, &session.provenance)) {
         return Err(TrainRunError::TeacherLabels(path));
     }

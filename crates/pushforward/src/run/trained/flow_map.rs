@@ -12,7 +12,7 @@ use crate::flow_map::map::FlowMap;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
-use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, SampleRequest, Samples, TEMPERATURE};
+use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE};
 use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
 use crate::run::check::site_shape;
@@ -124,6 +124,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             let (count, classes) = (sites.count, sites.classes);
             return refuse(format!("an item has {count} sites of {classes} classes, and the data do not match"));
         }
+        let told = &request.observed;
+        if !told.is_empty() && !self.config.condition.takes_any_subset() {
+            return refuse(
+                "a bound given some sites is for models that take any subset: model.condition.kind = observed",
+            );
+        }
+        if !told.is_empty() && told.len() != ids.len() {
+            return refuse(format!("{} sites are told or not, and the items have {}", told.len(), ids.len()));
+        }
         Ok(likelihood::bound(&FlowMap::new(&self.net), sites, ids, first, request, &self.device))
     }
 
@@ -191,6 +200,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             ));
         }
         let mut request = request.clone();
+        // What a constraint fixes is told to a model that takes any subset, so that the other sites fit it.
+        if let Some(constraint) = request.constraint.as_ref().filter(|_| self.config.condition.takes_any_subset()) {
+            if request.observed.is_empty() && constraint.fixed().next().is_some() {
+                request.observed = vec![vec![None; sites]];
+            }
+            for (site, class) in constraint.fixed() {
+                request.observed.iter_mut().for_each(|row| row[site] = row[site].or(Some(class)));
+            }
+        }
         if let Layout::Graph(graph) = &self.schema.layout {
             if request.sizes.is_empty() {
                 request.sizes.clone_from(&graph.sizes);
@@ -222,38 +240,65 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 return refuse(format!("the labels of this model are 0 to {}, found {label}", count - 1));
             }
         }
-        if !request.prefix.is_empty() {
-            let Condition::Prefix { longest, .. } = self.config.condition else {
-                return refuse(
-                    "this model was not trained with prefixes: set model.condition.kind = prefix in its recipe, or fix \
-                     the sites by a constraint, which needs no training",
-                );
-            };
-            // The network has never seen more sites without noise, and ignores what it has not seen.
-            let sites = self.schema.sites;
-            let longest = longest.unwrap_or(sites - 1).min(sites);
-            if request.prefix.len() > longest {
-                return refuse(format!(
-                    "the prefix has {} sites, and this model was trained with at most {longest} \
-                     (model.condition.longest): shorten it, or fix the sites by a constraint, which needs no training",
-                    request.prefix.len()
-                ));
-            }
-            let (sites, classes) = (self.schema.sites, self.schema.classes);
-            if request.prefix.len() > sites || request.prefix.iter().any(|&class| class as usize >= classes) {
-                return refuse(format!("a prefix has at most {sites} sites of {classes} classes"));
-            }
-        }
+        self.check_observed(&request.observed)?;
         let w = request.guidance;
         if !GUIDANCE.contains(&w) {
             let (low, high) = (GUIDANCE.start(), GUIDANCE.end());
             return refuse(format!("the weight of guidance must be positive, from {low} to {high}, found {w}"));
         }
-        if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.prefix.is_empty() {
-            return refuse("guidance needs a label, a prefix or a weaker model to compare with");
+        if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.observed.is_empty() {
+            return refuse("guidance needs a label, observed sites or a weaker model to compare with");
         }
         Ok(())
     }
+
+    /// Checks the observed sites of a request against the model.
+    fn check_observed(&self, rows: &[ObservedRow]) -> Result<(), RequestError> {
+        let sites = site_shape(&self.schema);
+        for row in rows {
+            if row.len() != sites.count {
+                return refuse(format!("an item has {} sites, and {} are told or left open", sites.count, row.len()));
+            }
+            let told = row.iter().enumerate().filter_map(|(site, class)| Some((site, (*class)?)));
+            if let Some((site, class)) =
+                told.into_iter().find(|&(site, class)| class as usize >= sites.classes_of(site))
+            {
+                let last = sites.classes_of(site) - 1;
+                return refuse(format!("class {class} is told for site {site}, whose classes are 0 to {last}"));
+            }
+        }
+        let longest = match self.config.condition {
+            _ if rows.is_empty() => return Ok(()),
+            Condition::Observed { .. } => return Ok(()),
+            Condition::Prefix { longest, .. } => longest.unwrap_or(sites.count - 1).min(sites.count),
+            Condition::None | Condition::Label { .. } => {
+                return refuse(
+                    "this model was not trained to be told sites: set model.condition.kind = observed or prefix in its \
+                     recipe, or fix the sites by a constraint, which needs no training",
+                );
+            }
+        };
+        if let Some(row) = rows.iter().find(|row| !is_prefix(row)) {
+            let told = row.iter().flatten().count();
+            return refuse(format!(
+                "this model was trained with prefixes, and other sites than the first {told} are told: set \
+                 model.condition.kind = observed in its recipe, or fix the sites by a constraint, which needs no training"
+            ));
+        }
+        // The network has never seen more sites without noise, and ignores what it has not seen.
+        if let Some(told) = rows.iter().map(|row| row.iter().flatten().count()).find(|&told| told > longest) {
+            return refuse(format!(
+                "the prefix has {told} sites, and this model was trained with at most {longest} \
+                 (model.condition.longest): shorten it, or fix the sites by a constraint, which needs no training"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether only the first sites of a row are told.
+fn is_prefix(row: &[Option<u32>]) -> bool {
+    row.iter().skip_while(|class| class.is_some()).all(Option::is_none)
 }
 
 fn refuse<T>(what: impl Into<String>) -> Result<T, RequestError> {
