@@ -16,7 +16,7 @@ pub(crate) fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>
     match &schema.layout {
         Layout::Text { vocabulary } => text(path, vocabulary, schema.sites, most),
         Layout::Image { height, width } => images(path, [*height, *width], schema.classes as u32, most),
-        Layout::Table | Layout::Graph(_) => {
+        Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
             Err(Failure::request("items of a table or graph are scored from the test split: leave DATA out"))
         }
     }

@@ -46,7 +46,7 @@ fn texts(ids: &[u32], schema: &Schema) -> Vec<String> {
     }
     let line = |item: &[u32]| match &schema.layout {
         Layout::Text { vocabulary } => vocabulary.decode(item),
-        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
+        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
             item.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
         }
     };
@@ -258,7 +258,9 @@ fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
     }
     let object = |(item, text): (&[u32], String)| match schema.layout {
         Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),
-        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item}),
+        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
+            serde_json::json!({"ids": item})
+        }
     };
     ids.chunks(schema.sites).zip(texts(ids, schema)).map(object).collect()
 }

@@ -29,10 +29,11 @@ const EMBEDDED: [(&str, &str); 5] = [
 ];
 
 /// Sets read from files of the user.
-const OWN: [(&str, &str); 3] = [
+const OWN: [(&str, &str); 4] = [
     ("text", "any UTF-8 text file, by characters or by a tokenizer"),
     ("image-folder", "the PNG and JPEG files of a folder, grey or in colour"),
     ("molecules", "any .smi file, or table with a column of SMILES"),
+    ("table", "any table of categories, numbers and dates, such as CSV"),
 ];
 
 /// Items that `data info` shows.
@@ -203,7 +204,7 @@ fn layout(schema: &Schema) -> String {
     let layout = match &schema.layout {
         Layout::Text { .. } => "text".to_owned(),
         Layout::Image { height, width } => format!("image {height} x {width}"),
-        Layout::Table => "table".to_owned(),
+        Layout::Table | Layout::Columns(_) => "table".to_owned(),
         Layout::Graph(graph) => format!("graph of up to {} nodes", graph.nodes),
     };
     format!("{layout}, {} sites of {} classes", schema.sites, schema.classes)

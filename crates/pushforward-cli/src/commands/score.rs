@@ -280,11 +280,13 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         Layout::Text { vocabulary } => {
             ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
         }
-        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => ("bits/dim", vec![sites; nats.len()]),
+        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
+            ("bits/dim", vec![sites; nats.len()])
+        }
     };
     let names = match schema.layout {
         Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
-        Layout::Text { .. } | Layout::Table | Layout::Graph(_) => output::lines(&ids, schema),
+        Layout::Text { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => output::lines(&ids, schema),
     };
     Ok(Scores {
         names,

@@ -12,6 +12,7 @@ use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
 use crate::data::molecules::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
 use crate::data::synthetic::{checker, echo, glyphs, sums};
+use crate::data::tables::TableConfig;
 use crate::data::text::corpus as text;
 
 /// Which data set, with its settings. In a recipe: `set = "mnist"` and the settings of that set beside it.
@@ -60,6 +61,8 @@ pub enum DataConfig {
     Zinc250k(MoleculeConfig),
     /// Any file of SMILES, as lines or as a table.
     Molecules(SmilesFileConfig),
+    /// Rows of categories, numbers and dates, from a file such as CSV.
+    Table(TableConfig),
     /// Data that the caller of the library hands over; the recipe has their name only.
     External(ExternalConfig),
 }
@@ -96,6 +99,7 @@ impl DataConfig {
             Self::Qm9(_) => "qm9",
             Self::Zinc250k(_) => "zinc250k",
             Self::Molecules(_) => "molecules",
+            Self::Table(_) => "table",
             Self::External(_) => "external",
         }
     }
@@ -119,6 +123,7 @@ impl DataConfig {
             Self::Text(config) => std::iter::once(config.path.clone()).chain(config.tokenizer.clone()).collect(),
             Self::Qm9(config) | Self::Zinc250k(config) => config.files(self.name()),
             Self::Molecules(config) => config.files(),
+            Self::Table(config) => config.files(),
         }
     }
 
@@ -143,6 +148,7 @@ impl DataConfig {
                 .collect(),
             Self::Qm9(config) | Self::Zinc250k(config) => config.paths_mut(),
             Self::Molecules(config) => config.paths_mut(),
+            Self::Table(config) => config.paths_mut(),
         }
     }
 
@@ -222,6 +228,7 @@ impl DataConfig {
             Self::Qm9(config) => config.load_qm9(folders),
             Self::Zinc250k(config) => config.load_zinc250k(folders),
             Self::Molecules(config) => config.load(folders),
+            Self::Table(config) => config.load(folders),
             Self::External(config) => Err(DataError::Setting {
                 key: "set",
                 problem: format!(
@@ -253,6 +260,7 @@ impl DataConfig {
             | Self::Qm9(_)
             | Self::Zinc250k(_)
             | Self::Molecules(_)
+            | Self::Table(_)
             | Self::External(_) => {
                 Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
             }
@@ -298,6 +306,11 @@ mod tests {
             ("set = 'qm9'\ncharges = 'classes'\nmax_atoms = 8", "qm9"),
             ("set = 'zinc250k'\nelements = ['C', 'Cl']\nlimit = 1000", "zinc250k"),
             ("set = 'molecules'\npath = 'a.smi'\ncolumn = 'smi'", "molecules"),
+            (
+                "set = 'table'\npath = 'a.csv'\ncolumns = { zip = 'categorical', id = 'skip' }\nmissing = 'drop'",
+                "table",
+            ),
+            ("set = 'table'\npath = 'a.csv'\ntest = 'b.csv'\nsplit = { column = 'part' }\nragged = 'drop'", "table"),
             ("set = 'external'\nname = 'mine'", "external"),
         ] {
             let config = parse(text).unwrap();

@@ -84,6 +84,14 @@ pub enum DataError {
         /// What is wrong, where, and what to do.
         problem: String,
     },
+    /// A column of a table, or a value of it, that does not exist.
+    #[error("column `{column}` {problem}")]
+    Column {
+        /// Its name.
+        column: String,
+        /// What is wrong, and what is known.
+        problem: String,
+    },
     /// A picture, or a folder of pictures, that cannot be used.
     #[error("{}: {problem}", path.display())]
     Picture {

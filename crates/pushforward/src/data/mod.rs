@@ -29,6 +29,7 @@ mod config;
 mod dataset;
 mod epoch_sampler;
 mod error;
+mod fields;
 mod files;
 pub mod graph;
 pub mod images;
@@ -43,6 +44,7 @@ mod schema_check;
 pub mod synthetic;
 #[cfg(feature = "chem")]
 mod table;
+pub mod tables;
 pub mod text;
 
 pub use self::config::{DataConfig, ExternalConfig};

@@ -52,6 +52,11 @@ impl DataConfig {
             Self::ImageFolder(config) => not_negative("noise", config.flip_and_noise().1),
             Self::Text8(config) => size("length", config.length, 1..=LENGTH),
             Self::Text(config) => size("length", config.length, 1..=LENGTH),
+            Self::Table(config) => {
+                size("bins", config.bins, 2..=65_536)?;
+                size("classes", config.classes, 1..=65_536)?;
+                optional("limit", config.limit)
+            }
             // Their readers check the numbers of atoms and molecules against the data.
             Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_) => Ok(()),
         }

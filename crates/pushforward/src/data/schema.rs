@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::graph::GraphLayout;
+use crate::data::tables::TableLayout;
 use crate::data::text::vocabulary::Vocabulary;
 
 /// Number of variables, number of classes of each, and what they depict. Part of every checkpoint.
@@ -41,8 +42,10 @@ pub enum Layout {
         /// Columns.
         width: usize,
     },
-    /// Columns of a table.
+    /// Columns of a table that say nothing of themselves.
     Table,
+    /// Columns of a table, with the meaning of their classes.
+    Columns(TableLayout),
     /// Nodes and pairs of nodes of a graph.
     Graph(GraphLayout),
 }

@@ -1,38 +1,10 @@
-//! The one reader of tables: rows of fields, with the line where each row begins.
-//!
-//! The delimiter is found among comma, tab, semicolon and `|`: the one that most lines have as often as the first line
-//! has. A file in which none does is read as words between spaces. Fields may be quoted, and quoted ones may hold
-//! delimiters and line breaks. Comments, lines that begin with `#`, may come before the first row.
-//!
-//! A quote that is not closed, or that closes where another field was meant to begin, would swallow rows without a
-//! word; each such quote is an error that names the line where it opens.
+//! The one reader of tables that are kept as rows of fields, with the line where each row begins. How lines are split
+//! is in [`fields`].
 
 use std::path::Path;
 
 use super::DataError;
-
-/// Lines that decide the delimiter.
-const LOOKED_AT: usize = 200;
-
-/// What separates the fields of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delimiter {
-    Character(u8),
-    /// Any number of spaces and tabs, or one field in each line.
-    Spaces,
-}
-
-impl Delimiter {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Character(b'\t') => "tabs",
-            Self::Character(b';') => "semicolons",
-            Self::Character(b'|') => "vertical bars",
-            Self::Character(_) => "commas",
-            Self::Spaces => "spaces",
-        }
-    }
-}
+use super::fields::{self, Delimiter, delimiter, skip_comments, unclosed};
 
 /// A row and the line where it begins, from 1.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,9 +33,9 @@ impl Table {
         let first_line = head.matches('\n').count() as u64 + 1;
         let quoted = body.starts_with('"');
         let rows = match delimiter {
-            Delimiter::Character(delimiter) => fields(body, delimiter, first_line, path)?,
+            Delimiter::Character(delimiter) => quoted_rows(body, delimiter, first_line, path)?,
             // A table of one column may be quoted.
-            Delimiter::Spaces if quoted => fields(body, b',', first_line, path)?,
+            Delimiter::Spaces if quoted => quoted_rows(body, b',', first_line, path)?,
             Delimiter::Spaces => words(body, first_line),
         };
         Ok(Self { delimiter, rows, comments })
@@ -106,143 +78,22 @@ impl Table {
     }
 }
 
-/// Comments and blank lines before the first row, the rest, and the number of comments. The last comment is the
-/// heading, and no comment, if it has the fields of the row below and one of them is named after SMILES.
-fn skip_comments(text: &str) -> (&str, &str, usize) {
-    let (mut start, mut comments, mut last) = (0, 0, 0);
-    for line in text.split_inclusive('\n') {
-        // Spreadsheets may name their delimiter in a line of its own.
-        let names_delimiter = line.trim_end().len() == 5 && line.to_lowercase().starts_with("sep=");
-        if line.starts_with('#') || names_delimiter {
-            (comments, last) = (comments + 1, start);
-        } else if !line.trim().is_empty() {
-            break;
-        }
-        start += line.len();
-    }
-    if comments > 0 {
-        let heading = &text[last + 1..];
-        let named = heading.lines().next().is_some_and(|line| line.to_lowercase().contains("smiles"));
-        let below = text[start..].lines().next().unwrap_or_default();
-        let count = |line: &str, delimiter| match delimiter {
-            Delimiter::Character(delimiter) => line.bytes().filter(|&byte| byte == delimiter).count(),
-            Delimiter::Spaces => line.split_whitespace().count(),
-        };
-        let line = heading.lines().next().unwrap_or_default();
-        let delimiter = delimiter(&text[start..]);
-        if named && count(line, delimiter) == count(below, delimiter) {
-            return (&text[..last], heading, comments - 1);
-        }
-    }
-    (&text[..start], &text[start..], comments)
-}
-
-/// The delimiter that most lines have as often as the first one.
-fn delimiter(body: &str) -> Delimiter {
-    let lines: Vec<&str> = body.lines().filter(|line| !line.trim().is_empty()).take(LOOKED_AT).collect();
-    // Extensions of SMILES stand between vertical bars after a space, and contain commas.
-    let extended = |line: &&&str| line.split_once(" |").is_some_and(|(_, rest)| rest.trim_end().ends_with('|'));
-    if 2 * lines.iter().filter(extended).count() > lines.len() && !body.starts_with('"') {
-        let quoted = lines.iter().any(|line| line.contains('"'));
-        if !quoted {
-            return Delimiter::Spaces;
-        }
-    }
-    let share = |&delimiter: &u8| {
-        let mut counts = lines.iter().filter_map(|line| delimiters(line, delimiter));
-        let first = counts.next().filter(|&count| count > 0)?;
-        let (mut same, mut all) = (1, 1);
-        for count in counts {
-            all += 1;
-            same += u32::from(count.abs_diff(first) <= 1 && count > 0);
-        }
-        Some((1000 * same / all, delimiter))
-    };
-    let best = b",\t;|".iter().filter_map(share).filter(|&(share, _)| share > 500).max_by_key(|&(share, _)| share);
-    best.map_or(Delimiter::Spaces, |(_, delimiter)| Delimiter::Character(delimiter))
-}
-
-/// Number of delimiters of a line outside quotes; `None` if a quote is open at its end, so that the line is a part of a
-/// row.
-fn delimiters(line: &str, delimiter: u8) -> Option<usize> {
-    let (mut count, mut quoted) = (0, false);
-    for byte in line.bytes() {
-        quoted ^= byte == b'"';
-        count += usize::from(byte == delimiter && !quoted);
-    }
-    (!quoted).then_some(count)
-}
-
 fn words(body: &str, first_line: u64) -> Vec<Row> {
     let lines = body.lines().zip(first_line..).filter(|(line, _)| !line.trim().is_empty());
     lines.map(|(text, line)| Row { line, fields: text.split_whitespace().map(str::to_owned).collect() }).collect()
 }
 
-fn fields(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Result<Vec<Row>, DataError> {
-    check_quotes(body, delimiter, first_line, path)?;
-    let mut reader = csv::ReaderBuilder::new();
-    let reader = reader.has_headers(false).flexible(true).delimiter(delimiter);
+fn quoted_rows(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Result<Vec<Row>, DataError> {
     let mut rows = Vec::new();
-    let (mut counted, mut line) = (0, first_line);
-    for record in reader.from_reader(body.as_bytes()).records() {
-        let problem = |problem: String| DataError::Rows { path: path.to_owned(), problem };
-        let record = record.map_err(|error| problem(error.to_string()))?;
-        // The position is that of the blank lines before the row.
-        let start = record.position().map_or(counted, |position| position.byte() as usize);
-        let blank = body[start..].bytes().take_while(|&byte| byte == b'\n').count();
-        line += body[counted..start + blank].matches('\n').count() as u64;
-        counted = start + blank;
-        let fields: Vec<String> = record.iter().map(|field| field.trim().to_owned()).collect();
+    fields::split(body, delimiter, first_line, path, |line, starts| {
+        let fields: Vec<String> =
+            starts.iter().map(|&start| fields::field(body, start, delimiter).into_owned()).collect();
         if fields.iter().any(|field| !field.is_empty()) {
             rows.push(Row { line, fields });
         }
-    }
+        Ok(())
+    })?;
     Ok(rows)
-}
-
-enum Place {
-    Start,
-    Bare,
-    Quoted,
-    Closed,
-}
-
-/// The error of a quote that opens in a line.
-fn unclosed(path: &Path, line: u64, found: String) -> DataError {
-    DataError::Malformed {
-        path: path.to_owned(),
-        place: "line",
-        offset: line,
-        expected: "a closing quote for the field that opens here with \"".into(),
-        found,
-    }
-}
-
-/// Checks that every quoted field ends where a field may end.
-fn check_quotes(body: &str, delimiter: u8, first_line: u64, path: &Path) -> Result<(), DataError> {
-    let (mut place, mut line, mut opened) = (Place::Start, first_line, first_line);
-    for byte in body.bytes() {
-        let ends = byte == delimiter || byte == b'\n';
-        place = match place {
-            Place::Start if byte == b'"' => {
-                opened = line;
-                Place::Quoted
-            }
-            Place::Quoted if byte == b'"' => Place::Closed,
-            Place::Closed if byte == b'"' => Place::Quoted,
-            Place::Quoted => Place::Quoted,
-            Place::Closed if !ends => {
-                return Err(unclosed(path, opened, format!("text after the quote in line {line}")));
-            }
-            _ if ends => Place::Start,
-            _ => Place::Bare,
-        };
-        line += u64::from(byte == b'\n');
-    }
-    match place {
-        Place::Quoted => Err(unclosed(path, opened, format!("none up to the end of the file in line {line}"))),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ fn compile<'a>(expr: &Expr, context: Context<'a>) -> Result<Node<'a>, SpecError>
                 Layout::Image { .. } => (image::leaf(name, arguments, context)?, "images", image::NAMES),
                 Layout::Text { .. } => (text::leaf(name, arguments, context)?, "text", text::NAMES),
                 Layout::Graph(_) => (molecule::leaf(name, arguments, context)?, "molecules", molecule::NAMES),
-                Layout::Table => (None, "tables", &[] as &[&str]),
+                Layout::Table | Layout::Columns(_) => (None, "tables", &[] as &[&str]),
             };
             let choices = choices.iter().copied().chain(["site(I, A..B)", "window(REWARD, A..B)"]);
             Node::Leaf(leaf.ok_or_else(|| SpecError::Unknown {

@@ -111,6 +111,7 @@ fn difference(known: &Schema, found: &Schema) -> Option<String> {
         Layout::Text { .. } => "the symbols of the text",
         Layout::Image { .. } => "the shape of the images",
         Layout::Table => "the kind of the data",
+        Layout::Columns(_) => "the columns of the table",
         Layout::Graph(_) => "the kinds of nodes and edges",
     };
     (!same).then(|| format!("{what} differ"))

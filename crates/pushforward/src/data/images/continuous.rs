@@ -221,6 +221,7 @@ impl DataConfig {
             | Self::Qm9(_)
             | Self::Zinc250k(_)
             | Self::Molecules(_)
+            | Self::Table(_)
             | Self::External(_) => (false, 0.0),
         }
     }

@@ -15,8 +15,9 @@ use rayon::prelude::*;
 
 use crate::chem::{Refusal, read};
 use crate::data::DataError;
+use crate::data::fields::Delimiter;
 use crate::data::molecules::parts::part_of;
-use crate::data::table::{Delimiter, Row, Table};
+use crate::data::table::{Row, Table};
 
 /// Rows that are looked at to choose a column.
 const LOOKED_AT: usize = 200;

@@ -88,7 +88,9 @@ pub fn metrics_for<'a>(
                 let chemnet = features.map(Features::chemnet).transpose()?;
                 Box::new(MoleculeMetrics::new(layout, data, splits, chemnet))
             }
-            (Layout::Image { .. } | Layout::Graph(_) | Layout::Table, _) => Box::new(EntropyMetrics),
+            (Layout::Image { .. } | Layout::Graph(_) | Layout::Table | Layout::Columns(_), _) => {
+                Box::new(EntropyMetrics)
+            }
         },
     })
 }

@@ -152,7 +152,7 @@ fn bound_rows<C: BackboneConfig>(
             let rate = interval::ratio_of_sums(&nats, &sizes);
             Row::estimate("bound_bits_per_char", "bits/char", rate.map(bits_per_dim::bits))
         }
-        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
+        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
             Row::estimate("bound_bits_per_dim", "bits/dim", estimate.map(|v| bits_per_dim::bits_per_dim(v, sites)))
         }
     };

@@ -1,0 +1,359 @@
+//! The settings of a table in a recipe.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::fields::Delimiter;
+use crate::data::files::{self, Folders, Source};
+use crate::data::tables::build::{self, Built, Choices};
+use crate::data::tables::column::TableColumn;
+use crate::data::tables::grid::{Expected, Form, Grid};
+use crate::data::tables::kinds::ColumnChoice;
+use crate::data::tables::layout::{TableLayout, find};
+use crate::data::tables::rows::{Place, Rows};
+use crate::data::tables::set::{Packed, Part};
+use crate::data::{DataError, Dataset, Layout, Schema, Splits};
+use crate::hash::sha256;
+use crate::rng::{Purpose, stream};
+
+/// Columns that are read at a time, so that the texts of few are in memory.
+const AT_A_TIME: usize = 4;
+/// Texts that stand for what is missing.
+const MISSING: [&str; 10] = ["", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "Null"];
+
+/// What is done with rows in which a value is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingValues {
+    /// What is missing is a class of its own.
+    #[default]
+    Class,
+    /// The row is left out.
+    Drop,
+}
+
+/// What is done with rows of another length than the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RaggedRows {
+    /// They are an error.
+    #[default]
+    Error,
+    /// They are left out.
+    Drop,
+}
+
+/// How the rows are divided into parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableSplit {
+    /// At random.
+    #[default]
+    Rows,
+    /// By a column, which is left out of the model: `train` or `training`; `valid`, `validation`, `val` or `dev`; `test`.
+    Column(String),
+}
+
+/// Settings of `table`: a file of rows, plain or gzipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// A file with the rows of the test part. Default: one in twenty of `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// A file with the rows of the validation part. Default: one in twenty of `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
+    /// Whether the first row names the columns. Default: found by reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// Kinds of columns, by name or number from 1. Default: found by reading.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, ColumnChoice>,
+    /// What is done with rows in which a value is missing.
+    #[serde(default)]
+    pub missing: MissingValues,
+    /// Texts that stand for what is missing. Default: nothing, `?`, `NA`, `N/A`, `NaN` and `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_values: Option<Vec<String>>,
+    /// What is done with rows of another length than the first.
+    #[serde(default)]
+    pub ragged: RaggedRows,
+    /// Most classes of a column of numbers. Fewer different numbers have a class each; else frequent ones have one, and
+    /// the others share bins.
+    #[serde(default = "bins")]
+    pub bins: usize,
+    /// Values of fewer training rows share a class.
+    #[serde(default)]
+    pub rare: u64,
+    /// Values of fewer training rows are not kept anywhere and count as missing.
+    #[serde(default)]
+    pub drop_rare: u64,
+    /// Most values of a categorical column that have a class each; the others share one.
+    #[serde(default = "classes")]
+    pub classes: usize,
+    /// Number of rows to read from the start of the file. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// How the rows are divided into parts.
+    #[serde(default)]
+    pub split: TableSplit,
+    /// Seed of the division into parts.
+    #[serde(default)]
+    pub split_seed: u64,
+}
+
+fn bins() -> usize {
+    100
+}
+
+fn classes() -> usize {
+    255
+}
+
+/// Rows by their part, and how many were left out, by reason.
+struct Divided {
+    parts: [Vec<Place>; 3],
+    refused: BTreeMap<String, u64>,
+    notes: Vec<String>,
+}
+
+impl TableConfig {
+    pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let held_out = self.validation.iter_mut().map(|path| ("validation", path));
+        std::iter::once(("path", &mut self.path))
+            .chain(held_out)
+            .chain(self.test.iter_mut().map(|path| ("test", path)))
+            .collect()
+    }
+
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        std::iter::once(&self.path).chain(&self.validation).chain(&self.test).cloned().collect()
+    }
+
+    pub(crate) fn load(&self, folders: Folders<'_>) -> Result<Splits, DataError> {
+        let open = |key, path: &PathBuf| Source::read(files::existing(key, path, folders.data)?);
+        let mut sources = vec![open("path", &self.path)?];
+        let held_out = [("validation", &self.validation), ("test", &self.test)];
+        for (key, path) in held_out {
+            sources.extend(path.as_ref().map(|path| open(key, path)).transpose()?);
+        }
+        let hash = sha256(&sources);
+        let mut grids: Vec<Grid> = Vec::new();
+        for source in sources {
+            let expected = Expected {
+                header: self.header.or(grids.first().and_then(|first| first.header.is_none().then_some(false))),
+                drop_ragged: self.ragged == RaggedRows::Drop,
+                like: grids.first().map(|first| (first.form, first.width)),
+            };
+            let grid = Grid::read(source, expected)?;
+            if let Some(first) = grids.first()
+                && grid.header.is_some()
+                && grid.header != first.header
+            {
+                let problem = format!("its header is not that of {}", first.path.display());
+                return Err(grid.refuse(problem));
+            }
+            grids.push(grid);
+        }
+        self.build(&grids, hash)
+    }
+
+    fn build(&self, grids: &[Grid], hash: String) -> Result<Splits, DataError> {
+        let first = &grids[0];
+        let names = names(first)?;
+        let asked = self.asked(&names)?;
+        let missing: Vec<String> = match &self.missing_values {
+            Some(values) => values.clone(),
+            None => MISSING.iter().map(|&text| text.to_owned()).collect(),
+        };
+        let Divided { parts, refused, mut notes } = self.divide(grids, &names, &asked, &missing)?;
+        let counts = parts.each_ref().map(Vec::len);
+        let places: Vec<Place> = parts.concat();
+        let rows = Rows { grids, places: &places, train: counts[0] };
+        let choices = Choices {
+            missing: missing.clone(),
+            bins: self.bins,
+            rare: self.rare,
+            drop_rare: self.drop_rare,
+            classes: self.classes,
+        };
+        let mut columns: Vec<TableColumn> = Vec::new();
+        let mut packed: Vec<(Packed, usize)> = Vec::new();
+        let all: Vec<usize> = (0..names.len()).collect();
+        for some in all.chunks(AT_A_TIME) {
+            let built: Result<Vec<Built>, DataError> =
+                some.par_iter().map(|&at| build::column(&rows, at, &names[at], asked[at], &choices)).collect();
+            for built in built? {
+                notes.extend(built.note);
+                let classes = built.column.classes();
+                if classes > 0 {
+                    let mut ids = Packed::new(built.ids.len(), classes);
+                    built.ids.iter().enumerate().for_each(|(row, &class)| ids.set(row, class));
+                    packed.push((ids, classes));
+                }
+                columns.push(built.column);
+            }
+        }
+        if packed.is_empty() {
+            let said: String = notes.iter().map(|note| format!("\n  {note}")).collect();
+            return Err(first.refuse(format!("no column is left to model{said}")));
+        }
+        let most = packed.iter().map(|(_, classes)| *classes).max().unwrap_or(0);
+        let sites = packed.len();
+        let mut ids = Packed::new(places.len() * sites, most);
+        for (site, (column, _)) in packed.into_iter().enumerate() {
+            (0..places.len()).for_each(|row| ids.set(row * sites + site, column.get(row)));
+        }
+        let layout = TableLayout { columns, delimiter: first.delimiter(), header: first.header.is_some(), missing };
+        let schema = Arc::new(Schema { sites, classes: most, layout: Layout::Columns(layout) });
+        let ids = Arc::new(ids);
+        let starts = [0, counts[0], counts[0] + counts[1]];
+        let part = |part: usize| -> Arc<dyn Dataset> {
+            Arc::new(Part { schema: schema.clone(), ids: ids.clone(), first: starts[part], count: counts[part] })
+        };
+        let mut splits = Splits::new("table", [part(0), part(1), part(2)], hash);
+        splits.notes = notes;
+        splits.refused = refused.into_iter().filter(|(_, count)| *count > 0).collect();
+        Ok(splits)
+    }
+
+    /// What the recipe says about each column.
+    fn asked(&self, names: &[String]) -> Result<Vec<Option<ColumnChoice>>, DataError> {
+        let plain: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut asked = vec![None; names.len()];
+        for (name, &choice) in &self.columns {
+            let place = find(&plain, name).map_err(|problem| DataError::Column { column: name.clone(), problem })?;
+            asked[place] = Some(choice);
+        }
+        if let TableSplit::Column(name) = &self.split {
+            let place = find(&plain, name).map_err(|problem| DataError::Column { column: name.clone(), problem })?;
+            asked[place] = Some(ColumnChoice::Skip);
+        }
+        Ok(asked)
+    }
+
+    /// Divides the rows into parts.
+    fn divide(
+        &self,
+        grids: &[Grid],
+        names: &[String],
+        asked: &[Option<ColumnChoice>],
+        missing: &[String],
+    ) -> Result<Divided, DataError> {
+        let first = &grids[0];
+        let mut refused = BTreeMap::new();
+        let mut notes = vec![first.about()];
+        for grid in grids {
+            *refused.entry(format!("rows that have not {} fields", grid.width)).or_default() += grid.ragged;
+            notes.extend(grid.notes.iter().cloned());
+        }
+        let mut usable = |grid: usize, limit: usize| -> Vec<Place> {
+            let of = &grids[grid];
+            let whole = |row: &usize| {
+                let absent = |column: usize| {
+                    asked[column] != Some(ColumnChoice::Skip) && missing.iter().any(|m| *m == of.cell(*row, column))
+                };
+                self.missing == MissingValues::Class || !(0..of.width).any(absent)
+            };
+            let all = of.rows().min(limit);
+            let found: Vec<Place> = (0..all).filter(whole).map(|row| (grid as u32, row as u32)).collect();
+            *refused.entry("rows in which a value is missing".to_owned()).or_default() += (all - found.len()) as u64;
+            found
+        };
+        let main = usable(0, self.limit.unwrap_or(usize::MAX));
+        let mut parts = [main, Vec::new(), Vec::new()];
+        let mut next = 1;
+        for (part, path) in [(1, &self.validation), (2, &self.test)] {
+            if path.is_some() {
+                parts[part] = usable(next, usize::MAX);
+                next += 1;
+            }
+        }
+        if let TableSplit::Column(name) = &self.split {
+            let plain: Vec<&str> = names.iter().map(String::as_str).collect();
+            let column = find(&plain, name).map_err(|problem| DataError::Column { column: name.clone(), problem })?;
+            for place in std::mem::take(&mut parts[0]) {
+                match part_of(&first.cell(place.1 as usize, column)) {
+                    Some(part) => parts[part].push(place),
+                    None => *refused.entry(format!("rows whose `{name}` names no part")).or_default() += 1,
+                }
+            }
+        }
+        // Parts that have no rows yet get one in twenty of the training part.
+        let mut order = std::mem::take(&mut parts[0]);
+        let held_out = (order.len() / 20).max(1);
+        let wanted = parts[1..].iter().filter(|part| part.is_empty()).count();
+        if order.len() > wanted * held_out {
+            stream(self.split_seed, Purpose::Split, 0).shuffle(&mut order);
+            for part in parts[1..].iter_mut().rev().filter(|part| part.is_empty()) {
+                *part = order.split_off(order.len() - held_out);
+            }
+        }
+        parts[0] = order;
+        if parts.iter().any(Vec::is_empty) {
+            let [train, validation, test] = parts.each_ref().map(Vec::len);
+            return Err(first.refuse(format!(
+                "{train} rows to train, {validation} to validate and {test} to test; each part needs one"
+            )));
+        }
+        Ok(Divided { parts, refused, notes })
+    }
+}
+
+/// The names of the columns; their numbers from 1 if there is no header.
+fn names(grid: &Grid) -> Result<Vec<String>, DataError> {
+    let numbered = |column: usize| (column + 1).to_string();
+    let Some(header) = &grid.header else { return Ok((0..grid.width).map(numbered).collect()) };
+    let mut names: Vec<String> = Vec::new();
+    for (column, name) in header.iter().enumerate() {
+        let name = if name.is_empty() { numbered(column) } else { name.clone() };
+        if let Some(other) = names.iter().position(|known| *known == name) {
+            return Err(grid.refuse(format!(
+                "columns {} and {} are both named `{name}`; rename one, or say data.header = false if the first row is one \
+                 of data",
+                other + 1,
+                column + 1
+            )));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// The part that a field names.
+fn part_of(name: &str) -> Option<usize> {
+    match name.to_lowercase().as_str() {
+        "train" | "training" => Some(0),
+        "valid" | "validation" | "val" | "dev" => Some(1),
+        "test" => Some(2),
+        _ => None,
+    }
+}
+
+impl Grid {
+    fn delimiter(&self) -> char {
+        match self.form {
+            Form::Character(delimiter) => char::from(delimiter),
+            Form::Words => ' ',
+            Form::Lines => '\n',
+        }
+    }
+
+    /// What was found, in one sentence.
+    fn about(&self) -> String {
+        let by = match self.form {
+            Form::Character(delimiter) => format!("separated by {}", Delimiter::Character(delimiter).name()),
+            Form::Words => format!("separated by {}", Delimiter::Spaces.name()),
+            Form::Lines => "one a line".to_owned(),
+        };
+        let header = if self.header.is_some() { "the first row is the header" } else { "there is no header" };
+        format!("{} columns {by}; {header}", self.width)
+    }
+}

@@ -1,0 +1,216 @@
+//! The cells of a file: its text, and where each field begins. No text is copied, so that a table takes four bytes a
+//! cell beside its file.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::data::DataError;
+use crate::data::fields::{self, Delimiter, delimiter, skip_comments};
+use crate::data::files::Source;
+use crate::data::plain_text::line_of;
+
+/// Rows that decide whether the first one is a header.
+const LOOKED_AT: usize = 1000;
+/// Most columns of a table.
+const COLUMNS: usize = 1 << 16;
+
+/// How a line is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Character(u8),
+    /// Fields between any number of spaces.
+    Words,
+    /// One field a line.
+    Lines,
+}
+
+/// The rows of a file, all of one length.
+#[derive(Debug)]
+pub(super) struct Grid {
+    pub(super) path: PathBuf,
+    pub(super) form: Form,
+    pub(super) width: usize,
+    /// Names of the columns, if the file has them.
+    pub(super) header: Option<Vec<String>>,
+    /// What was left out, one sentence each.
+    pub(super) notes: Vec<String>,
+    /// Rows that were left out because of their length.
+    pub(super) ragged: u64,
+    text: String,
+    /// Where the rows begin that are not comments.
+    offset: usize,
+    /// Where the fields begin, row by row, counted from `offset`. The header is not among them.
+    starts: Vec<u32>,
+}
+
+/// What a recipe says about the form of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Expected {
+    pub(super) header: Option<bool>,
+    /// Whether rows of another length are left out; else they are an error.
+    pub(super) drop_ragged: bool,
+    /// The form and the width of another file that this one must have.
+    pub(super) like: Option<(Form, usize)>,
+}
+
+impl Grid {
+    /// # Errors
+    /// A quote that is not closed, rows of different lengths, or no rows.
+    pub(super) fn read(source: Source, expected: Expected) -> Result<Self, DataError> {
+        let path = source.path().to_owned();
+        let plain = source.text()?;
+        // The file as stored is needed no more.
+        drop(source);
+        let text = plain.text;
+        let (head, body, comments) = skip_comments(&text);
+        let first_line = head.matches('\n').count() as u64 + 1;
+        let form = expected.like.map_or_else(|| form(body), |(form, _)| form);
+        let mut grid = Self {
+            form,
+            width: expected.like.map_or(0, |(_, width)| width),
+            header: None,
+            notes: plain.notes,
+            ragged: 0,
+            offset: head.len(),
+            starts: Vec::new(),
+            text: String::new(),
+            path,
+        };
+        if comments > 0 {
+            grid.notes.push(format!("left out the comments before the first row: {comments}"));
+        }
+        let mut rows = 0u64;
+        let (mut first, path) = (None, grid.path.clone());
+        let (mut starts, mut width, mut ragged) = (Vec::new(), grid.width, 0);
+        let mut add = |line: u64, fields: &[usize]| {
+            first.get_or_insert(line);
+            width = if width == 0 { fields.len() } else { width };
+            if fields.len() != width {
+                if !expected.drop_ragged {
+                    return Err(other_length(&path, line, fields.len(), width, first == Some(line)));
+                }
+                ragged += 1;
+                return Ok(());
+            }
+            rows += 1;
+            starts.extend(fields.iter().map(|&start| start as u32));
+            Ok(())
+        };
+        match form {
+            Form::Character(delimiter) => fields::split(body, delimiter, first_line, &path, add)?,
+            Form::Words | Form::Lines => {
+                let (mut at, mut words) = (0, Vec::new());
+                for (line, number) in body.split_inclusive('\n').zip(first_line..) {
+                    words.clear();
+                    if form == Form::Words {
+                        let places =
+                            line.split_whitespace().map(|word| word.as_ptr() as usize - line.as_ptr() as usize);
+                        words.extend(places.map(|place| at + place));
+                    } else if !line.trim().is_empty() {
+                        words.push(at);
+                    }
+                    if !words.is_empty() {
+                        add(number, &words)?;
+                    }
+                    at += line.len();
+                }
+            }
+        }
+        if width > COLUMNS {
+            return Err(grid.refuse(format!("{width} columns; a table has at most {COLUMNS}")));
+        }
+        (grid.starts, grid.width, grid.ragged, grid.text) = (starts, width, ragged, text);
+        grid.starts.shrink_to_fit();
+        if rows == 0 {
+            return Err(grid.refuse("the file has no rows".into()));
+        }
+        if expected.header.unwrap_or_else(|| grid.has_header()) {
+            grid.header = Some((0..grid.width).map(|column| grid.cell(0, column).into_owned()).collect());
+            grid.starts.drain(..grid.width);
+        }
+        if grid.rows() == 0 {
+            return Err(
+                grid.refuse("the file has a header and no rows; if the line is a row, say data.header = false".into())
+            );
+        }
+        Ok(grid)
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.starts.len() / self.width
+    }
+
+    /// A field without the spaces around it.
+    pub(super) fn cell(&self, row: usize, column: usize) -> Cow<'_, str> {
+        let body = &self.text[self.offset..];
+        let start = self.starts[row * self.width + column] as usize;
+        match self.form {
+            Form::Character(delimiter) => fields::field(body, start, delimiter),
+            Form::Words => Cow::Borrowed(body[start..].split_whitespace().next().unwrap_or_default()),
+            Form::Lines => fields::field(body, start, b'\n'),
+        }
+    }
+
+    /// The line where a row begins, from 1.
+    pub(super) fn line(&self, row: usize) -> u64 {
+        line_of(&self.text, self.offset + self.starts[row * self.width] as usize)
+    }
+
+    pub(super) fn refuse(&self, problem: String) -> DataError {
+        DataError::Rows { path: self.path.clone(), problem }
+    }
+
+    /// Whether the first row names the columns: it has no number and no gap, all its fields differ, and a column has
+    /// numbers below it or, in a table of words, repeats its words below without the first.
+    fn has_header(&self) -> bool {
+        let first: Vec<Cow<'_, str>> = (0..self.width).map(|column| self.cell(0, column)).collect();
+        let number = |text: &str| text.parse::<f64>().is_ok();
+        let plain = |text: &Cow<'_, str>| !text.is_empty() && text != "?" && !number(text);
+        // A column of row numbers often has no name.
+        if !first.iter().skip(1).all(plain) || (self.width == 1 && !plain(&first[0])) || number(&first[0]) {
+            return false;
+        }
+        let rows = self.rows().min(LOOKED_AT);
+        let (mut names, mut values) = (0, 0);
+        for (column, name) in first.iter().enumerate() {
+            let below: Vec<Cow<'_, str>> = (1..rows).map(|row| self.cell(row, column)).collect();
+            let mut filled = below.iter().filter(|text| !text.is_empty()).peekable();
+            if filled.peek().is_none() {
+                continue;
+            }
+            if filled.clone().filter(|text| number(text)).count() * 2 > filled.count() {
+                return true;
+            }
+            let distinct: HashSet<&str> = below.iter().map(AsRef::as_ref).collect();
+            let repeats = 2 * distinct.len() <= below.len();
+            names += usize::from(repeats && !distinct.contains(name.as_ref()));
+            values += usize::from(distinct.contains(name.as_ref()));
+        }
+        // Without rows below, a line of words is taken for a header.
+        rows == 1 || names > values && first.iter().collect::<HashSet<_>>().len() == self.width
+    }
+}
+
+/// How the lines of a body are split.
+fn form(body: &str) -> Form {
+    match delimiter(body) {
+        Delimiter::Character(delimiter) => Form::Character(delimiter),
+        Delimiter::Spaces => {
+            let mut counts = body.lines().map(|line| line.split_whitespace().count()).filter(|&count| count > 0);
+            let first = counts.next().unwrap_or(0);
+            if first > 1 && counts.take(LOOKED_AT).all(|count| count == first) { Form::Words } else { Form::Lines }
+        }
+    }
+}
+
+fn other_length(path: &Path, line: u64, found: usize, width: usize, first: bool) -> DataError {
+    let fields = |count: usize| format!("{count} field{}", if count == 1 { "" } else { "s" });
+    let what = if first { "the training file has" } else { "the first row has" };
+    let problem = format!(
+        "line {line} has {}, and {what} {width}; correct the line (a field that holds the delimiter is to be quoted), or \
+         leave out such rows with data.ragged = \"drop\"",
+        fields(found)
+    );
+    DataError::Rows { path: path.to_owned(), problem }
+}

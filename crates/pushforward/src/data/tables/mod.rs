@@ -1,0 +1,74 @@
+//! Tables: rows of categories, numbers and dates from files such as CSV.
+//!
+//! Every column that varies is a site of its own, with classes of its own. What kind a column is of, is found by reading
+//! it, and a recipe may say otherwise:
+//!
+//! - A *categorical* column has a class for each value. Rare values may share one.
+//! - A column of *numbers* or *dates* has a class for each number if they are few. Else frequent numbers have one, and the
+//!   others lie in bins of about as many rows. A number in a bin is drawn by its law there when a row is written.
+//! - What is *missing* is a class.
+//! - A column that is *constant* has no site and is written as it was; one that *names* its rows is left out.
+//!
+//! The dictionary ([`TableLayout`]) is made from the training rows: only values that no training row has are taken from
+//! the others, with a count of zero.
+//!
+//! # Examples
+//! ```
+//! use pushforward::data::tables::Where;
+//! use pushforward::data::{DataConfig, ExampleKey, Layout};
+//! use pushforward::rng::{Purpose, stream};
+//! let dir = tempfile::tempdir()?;
+//! let row = |i: u32| format!("{},{},{}\n", 20 + i % 50, ["Female", "Male"][i as usize % 2], f64::from(i * i) / 8.0);
+//! let rows: String = (0..400).map(row).collect();
+//! std::fs::write(dir.path().join("people.csv"), format!("age,sex,income\n{rows}"))?;
+//!
+//! let config: DataConfig = toml::from_str("set = 'table'\npath = 'people.csv'\nbins = 60")?;
+//! let splits = config.load(dir.path(), 0)?;
+//! let Layout::Columns(table) = &splits.schema().layout else { unreachable!("a table") };
+//! let columns: Vec<&str> = table.columns().iter().map(|column| column.name()).collect();
+//! assert_eq!(columns, ["age", "sex", "income"]);
+//! let kinds: Vec<&str> = table.sites().map(|column| column.kind().name()).collect();
+//! assert_eq!(kinds, ["integer", "categorical", "number"]);
+//! assert_eq!(table.class_counts()[..2], [50, 2]);
+//! assert_eq!(table.columns()[0].missing_class(), None);
+//!
+//! // Fields to classes and back.
+//! let ids = table.encode_row(&["33", "Male", "21.125"])?;
+//! assert_eq!(ids[1], table.encode(table.site("sex")?, "Male")?);
+//! let mut stream = stream(0, Purpose::Example, 0);
+//! let fields = table.decode_row(&ids, &mut stream);
+//! assert_eq!(fields[..2], ["33", "Male"]);
+//! assert!((table.number_of(2, &fields[2]).unwrap() - 21.125).abs() < 20.0);
+//! assert_eq!((table.heading().unwrap(), table.line(&fields[..2])), ("age,sex,income".into(), "33,Male".into()));
+//! assert!(table.encode(1, "Mole").unwrap_err().to_string().contains("did you mean \"Male\"?"));
+//!
+//! // Classes that a condition allows.
+//! let condition = Where::parse("age=30..40, sex=Female, income<21")?;
+//! let allowed = table.classes_where(&condition)?;
+//! assert_eq!(allowed[0].as_ref().unwrap().iter().sum::<f64>(), 11.0);
+//! let fields = table.decode_row_within(&ids, &condition, &mut stream)?;
+//! assert!(table.number_of(2, &fields[2]).unwrap() < 21.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod build;
+mod column;
+mod conditions;
+mod config;
+mod dates;
+mod grid;
+mod kinds;
+mod law;
+mod layout;
+mod numbers;
+mod rows;
+mod set;
+#[cfg(test)]
+mod tests;
+mod wanted;
+
+pub use self::column::{ColumnKind, TableColumn};
+pub use self::conditions::Where;
+pub use self::config::{MissingValues, RaggedRows, TableConfig, TableSplit};
+pub use self::kinds::ColumnChoice;
+pub use self::layout::TableLayout;
