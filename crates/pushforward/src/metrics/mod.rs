@@ -16,6 +16,7 @@
 //! | [`wasserstein`] | distance of two samples of numbers |
 //! | [`graph_stats`] | degrees, clustering, orbits and spectra of graphs, and their discrepancy |
 //! | [`similarity`] | Tanimoto similarity, nearest neighbours, diversity, cosine of counts |
+//! | [`tables`] | synthetic tables: laws of columns and pairs, detection, use for training, privacy |
 //! | [`bits_per_dim`] | conversion of nats to bits |
 //! | [`report`] | rows, JSON, text table |
 //!
@@ -43,6 +44,7 @@ pub mod ngram_kl;
 pub mod report;
 pub mod similarity;
 mod table;
+pub mod tables;
 pub mod wasserstein;
 
 /// Lengths of the runs of equal neighbours. Sorting and counting runs instead of hashing gives the counts
