@@ -180,8 +180,9 @@ pub(crate) struct RunDataArgs {
     after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
 )]
 pub(crate) struct TrainArgs {
-    /// A preset's name or a recipe file [default: glyphs, or the preset for the set that --set data.set names].
-    #[arg(value_name = "PRESET|RECIPE.toml", conflicts_with = "resume")]
+    /// A preset's name, a recipe file, or a file of data: a table, molecules or text, whose content decides the preset [default: glyphs, or the
+    /// preset for the set that --set data.set names].
+    #[arg(value_name = "PRESET|RECIPE.toml|FILE", conflicts_with = "resume")]
     pub(crate) recipe: Option<String>,
     /// Override a key of the recipe, such as train.lr=1e-3 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -192,6 +193,9 @@ pub(crate) struct TrainArgs {
     /// Go on with an interrupted run; only the length of the run may be overridden.
     #[arg(long, value_name = "DIR")]
     pub(crate) resume: Option<PathBuf>,
+    /// Length of the run in minutes: short for --set train.minutes=M.
+    #[arg(long, value_name = "MINUTES", value_parser = ranges::duration)]
+    pub(crate) minutes: Option<f64>,
     /// Stop after so many minutes, leaving a run that can be resumed.
     #[arg(long, value_name = "MINUTES", value_parser = ranges::duration)]
     pub(crate) max_minutes: Option<f64>,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use pushforward::chem;
 use pushforward::data::graph::{GraphLayout, NodeClass, pair_index};
+use pushforward::data::tables::Where;
 use pushforward::data::{Layout, Schema, Vocabulary};
 use pushforward::flow_map::constraint::{Constraint, ConstraintError};
 use pushforward::run::site_shape;
@@ -23,6 +24,24 @@ pub(crate) struct Constraints {
     pub(crate) sizes: Vec<u64>,
     /// Number of nodes that a graph must have for the constrained ones to exist.
     pub(crate) nodes: usize,
+    /// Of a table, the conditions on its columns.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// Conditions on the columns of a table.
+pub(crate) struct Wanted {
+    pub(crate) condition: Where,
+    /// For each site, the share of every class that fulfils them; `None` for sites without a condition.
+    pub(crate) weights: Vec<Option<Vec<f64>>>,
+}
+
+impl Wanted {
+    fn of(text: &str, schema: &Schema) -> Result<Self, Failure> {
+        let Layout::Columns(table) = &schema.layout else { return Err(other_layout("--where", "tables")) };
+        let condition = Where::parse(text).or_request()?;
+        let weights = table.classes_where(&condition).or_request()?;
+        Ok(Self { condition, weights })
+    }
 }
 
 impl Constraints {
@@ -61,7 +80,19 @@ impl Constraints {
             Layout::Graph(layout) if needed > 0 => large_enough(layout, needed)?,
             _ => Vec::new(),
         };
-        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed })
+        let wanted = args.wanted.as_ref().map(|text| Wanted::of(text, schema)).transpose()?;
+        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed, wanted })
+    }
+
+    /// The constraint, with the classes closed that no row under the conditions has.
+    pub(crate) fn closed(&self, schema: &Schema) -> Result<Option<Constraint>, Failure> {
+        let Some(wanted) = &self.wanted else { return Ok(self.constraint.clone()) };
+        let mut constraint = self.constraint.clone().unwrap_or_else(|| Constraint::all(site_shape(schema)));
+        for (site, row) in wanted.weights.iter().enumerate().filter_map(|(site, row)| Some((site, row.as_ref()?))) {
+            let left: Vec<u32> = (0..).zip(row).filter(|(_, weight)| **weight > 0.0).map(|(class, _)| class).collect();
+            constraint = constraint.only(site, &left).or_request()?;
+        }
+        Ok(Some(constraint))
     }
 }
 
@@ -241,6 +272,7 @@ mod tests {
             fix: None,
             forbid: Some("O".into()),
             require: vec![require.into()],
+            wanted: None,
         };
         let found = Constraints::of(&args("4:0,1"), &schema).unwrap();
         assert_eq!((found.nodes, found.sizes), (3, vec![0, 0, 0, 2]));

@@ -7,6 +7,7 @@ mod codes;
 mod commands;
 mod conditions;
 mod constraints;
+mod data_file;
 mod download;
 mod escapes;
 mod exit;
@@ -32,6 +33,7 @@ mod progress;
 mod resume;
 mod run_log;
 mod sources;
+mod table_files;
 mod tensorboard;
 #[cfg(test)]
 mod test_server;

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use pushforward::aef::ImageShape;
 use pushforward::data::graph::ABSENT;
 use pushforward::data::images::continuous::quantize;
+use pushforward::data::tables::{TableLayout, Where};
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
+use pushforward::rng::{Purpose, stream};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
@@ -20,6 +22,7 @@ use crate::molecule_files::{CheckedMolecules, molecular};
 use crate::molecule_pictures::Formulas;
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
+use crate::table_files::{self, RowWriter, aligned, object};
 
 /// Maximum number of tiles in a preview.
 const PREVIEW_TILES: usize = 16;
@@ -46,7 +49,8 @@ fn texts(ids: &[u32], schema: &Schema) -> Vec<String> {
     }
     let line = |item: &[u32]| match &schema.layout {
         Layout::Text { vocabulary } => vocabulary.decode(item),
-        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
+        Layout::Columns(layout) => layout.line(&layout.decode_row(item, &mut stream(0, Purpose::Decode, 0))),
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
             item.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
         }
     };
@@ -62,6 +66,13 @@ pub(crate) fn sketch(ids: &[u32], schema: &Schema) -> String {
             lines(&ids[..shown * schema.sites], schema).join("\n")
         }
     }
+}
+
+/// A few samples for stdout: as [`sketch`], and rows of a table as the file would have them.
+pub(crate) fn sketch_of(labelled: Labelled<'_>, schema: &Schema) -> Result<String, Failure> {
+    let Layout::Columns(layout) = &schema.layout else { return Ok(sketch(&labelled.samples.ids, schema)) };
+    let shown = PREVIEW_LINES.min(labelled.samples.nfe.len());
+    Ok(aligned(layout, &labelled.writer(layout).rows(&labelled.samples.ids[..shown * schema.sites], schema.sites)?))
 }
 
 /// Tiles of images in data space, clamped to `[0, 1]`.
@@ -151,6 +162,10 @@ pub(crate) struct Labelled<'a> {
     pub(crate) labels: &'a [u32],
     /// Index of the first item.
     pub(crate) first: u64,
+    /// Seed of what is drawn beyond classes, for rows of tables.
+    pub(crate) seed: u64,
+    /// Condition on the rows of a table.
+    pub(crate) condition: Option<&'a Where>,
 }
 
 impl Labelled<'_> {
@@ -158,6 +173,16 @@ impl Labelled<'_> {
     fn label(&self, item: usize) -> Option<u32> {
         let index = (self.first + item as u64).checked_rem(self.labels.len() as u64)?;
         Some(self.labels[index as usize])
+    }
+
+    /// How the samples become rows of a table.
+    fn writer<'b>(&'b self, layout: &'b TableLayout) -> RowWriter<'b> {
+        RowWriter { layout, condition: self.condition, seed: self.seed, first: self.first }
+    }
+
+    /// The fields of the samples as rows of a table.
+    fn rows(&self, layout: &TableLayout, sites: usize) -> Result<Vec<Vec<String>>, Failure> {
+        self.writer(layout).rows(&self.samples.ids, sites)
     }
 }
 
@@ -195,17 +220,22 @@ pub(crate) fn save(labelled: Labelled<'_>, schema: &Schema, path: &Path) -> Resu
         return fill_folder(path, pictures(labelled, schema)?.into_iter()).or_run();
     }
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let table = if let Layout::Columns(layout) = &schema.layout { Some(layout) } else { None };
     let bytes = match ending.as_str() {
         "png" | "svg" | "smi" | "csv" if molecular(schema).is_some() => molecules(labelled, schema, &ending)?,
         "png" => {
             let tiles = tiles(&samples.ids, schema);
             Grid::new(tiles.expect("the target was checked: items are images")).png()
         }
-        "txt" => {
+        "txt" if table.is_none() => {
             let lines: String = texts(&samples.ids, schema).iter().map(|text| escape(text) + "\n").collect();
             lines.into_bytes()
         }
-        "jsonl" => jsonl(labelled, schema).into_bytes(),
+        "jsonl" => jsonl(labelled, schema)?.into_bytes(),
+        "csv" | "txt" if table.is_some() => {
+            let layout = table.expect("it was asked for");
+            table_files::csv(layout, &labelled.rows(layout, schema.sites)?).into_bytes()
+        }
         "csv" => csv(labelled, schema).into_bytes(),
         _ => tensors(samples)?,
     };
@@ -230,8 +260,12 @@ fn molecules(labelled: Labelled<'_>, schema: &Schema, ending: &str) -> Result<Ve
 }
 
 /// One JSON object per line.
-pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> String {
+pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> Result<String, Failure> {
     let (mut out, samples) = (String::new(), labelled.samples);
+    if let Layout::Columns(layout) = &schema.layout {
+        let rows = labelled.rows(layout, schema.sites)?;
+        return Ok(rows.iter().map(|row| format!("{}\n", serde_json::Value::Object(object(layout, row)))).collect());
+    }
     for (item, (mut object, nfe)) in described(&samples.ids, schema).into_iter().zip(&samples.nfe).enumerate() {
         object["nfe"] = (*nfe).into();
         if let Some(label) = labelled.label(item) {
@@ -239,7 +273,7 @@ pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> String {
         }
         writeln!(out, "{object}").expect("a string takes every line");
     }
-    out
+    Ok(out)
 }
 
 /// Items as JSON objects of one line each: the input of a reward program.
@@ -256,13 +290,14 @@ fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
         };
         return ids.chunks(schema.sites).zip(molecules.verdicts()).map(object).collect();
     }
-    let object = |(item, text): (&[u32], String)| match schema.layout {
+    let described = |(item, text): (&[u32], String)| match schema.layout {
         Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),
-        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
-            serde_json::json!({"ids": item})
+        Layout::Columns(ref layout) => {
+            object(layout, &layout.decode_row(item, &mut stream(0, Purpose::Decode, 0))).into()
         }
+        Layout::Image { .. } | Layout::Table | Layout::Graph(_) => serde_json::json!({"ids": item}),
     };
-    ids.chunks(schema.sites).zip(texts(ids, schema)).map(object).collect()
+    ids.chunks(schema.sites).zip(texts(ids, schema)).map(described).collect()
 }
 
 fn csv(labelled: Labelled<'_>, schema: &Schema) -> String {
@@ -326,7 +361,7 @@ mod tests {
             Samples { ids: ids.to_vec(), endpoints: Vec::new(), sites: site_shape(&schema()), nfe }
         };
         let all = sample(&ids);
-        let labelled = Labelled { samples: &all, labels: &[], first: 0 };
+        let labelled = Labelled { samples: &all, labels: &[], first: 0, seed: 0, condition: None };
         let text = |ending| String::from_utf8(molecules(labelled, &schema(), ending).unwrap()).unwrap();
         assert_eq!(text("smi"), "C=O sample-00000\nC sample-00002\n");
         assert_eq!(text("csv").lines().count(), 4);
@@ -337,8 +372,8 @@ mod tests {
         let table = String::from_utf8(molecules(third, &schema(), "csv").unwrap()).unwrap();
         assert_eq!(labels(table), ["label", "8", "7", "8"]);
         assert_eq!(labels(csv(third, &schema())), ["label", "8", "7", "8"]);
-        assert!(jsonl(third, &schema()).lines().next().unwrap().contains("\"label\":8"));
-        assert!(!jsonl(labelled, &schema()).contains("label"));
+        assert!(jsonl(third, &schema()).unwrap().lines().next().unwrap().contains("\"label\":8"));
+        assert!(!jsonl(labelled, &schema()).unwrap().contains("label"));
         assert_eq!(
             pictures(third, &schema()).unwrap().iter().map(|p| p.0.as_str()).collect::<Vec<_>>(),
             ["sample-00001.png", "sample-00003.png"]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use pushforward::data::read_text;
 
+use crate::data_file;
 use crate::exit::Failure;
 
 /// Name and text of every preset.
@@ -26,6 +27,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("zinc250k", include_str!("../recipes/zinc250k.toml")),
     ("qm9-paper", include_str!("../recipes/qm9-paper.toml")),
     ("zinc-paper", include_str!("../recipes/zinc-paper.toml")),
+    ("table", include_str!("../recipes/table.toml")),
     ("glyphs-aef", include_str!("../recipes/glyphs-aef.toml")),
     ("mnist-aef", include_str!("../recipes/mnist-aef.toml")),
     ("fashion-aef", include_str!("../recipes/fashion-aef.toml")),
@@ -52,7 +54,7 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
 
 /// The preset to start from for each set, apart from the ones of the set's own name. A set is matched with the network
 /// that was made for its kind: items of another kind would be learned badly, without a word.
-const FOR_SETS: [(&str, &str); 13] = [
+const FOR_SETS: [(&str, &str); 14] = [
     ("glyphs", "glyphs"),
     ("echo", "echo"),
     ("sums", "sums"),
@@ -66,6 +68,7 @@ const FOR_SETS: [(&str, &str); 13] = [
     ("qm9", "qm9-cpu"),
     ("zinc250k", "zinc250k"),
     ("molecules", "small-molecules"),
+    ("table", "table"),
 ];
 
 /// What the items of a set are.
@@ -73,28 +76,53 @@ fn kind(set: &str) -> Option<&'static str> {
     Some(match set {
         "glyphs" | "mnist" | "fashion-mnist" | "kmnist" | "cifar10" | "image-folder" => "images",
         "text8" | "text" | "echo" | "sums" => "text",
-        "checker" => "rows of a table",
+        "checker" | "table" => "rows of a table",
         "small-molecules" | "qm9" | "zinc250k" | "molecules" => "molecules",
         _ => return None,
     })
 }
 
-/// The recipe that a run starts from: the given one, or the preset for the set that an override names.
+/// The recipe that a run starts from, with what to say of it: the given one, the preset for a given data file, or the one
+/// for the set that an override names.
 ///
 /// # Errors
 /// If an override replaces the data of a recipe by items of another kind, and leaves its model.
-pub(crate) fn starting_point(given: Option<&str>, overrides: &mut Vec<String>) -> Result<String, Failure> {
+pub(crate) fn starting_point(
+    given: Option<&str>,
+    overrides: &mut Vec<String>,
+) -> Result<(String, Option<String>), Failure> {
+    let file = given.filter(|name| PRESETS.iter().all(|(preset, _)| preset != name)).map(Path::new);
+    if let Some((path, found)) = file.and_then(|path| Some((path, data_file::set_of(path)?))) {
+        let set = chosen_set(overrides).unwrap_or_else(|| found.to_owned());
+        let Some((_, preset)) = FOR_SETS.iter().find(|(known, _)| *known == set) else { return Err(no_preset(&set)) };
+        let (settings, said) = data_file::settings(path, &set, preset);
+        overrides.splice(0..0, settings);
+        return Ok(((*preset).to_owned(), Some(said)));
+    }
+    of_set(given, overrides).map(|name| (name, None))
+}
+
+/// The set that the last override of it names.
+fn chosen_set(overrides: &[String]) -> Option<String> {
     let value = |text: &String| {
         let (key, value) = text.split_once('=')?;
         (key.trim() == "data.set").then(|| value.trim().trim_matches(['"', '\'']).to_owned())
     };
-    let set = overrides.iter().rev().find_map(value);
-    let Some(set) = set else { return Ok(given.unwrap_or("glyphs").to_owned()) };
+    overrides.iter().rev().find_map(value)
+}
+
+fn no_preset(set: &str) -> Failure {
+    Failure::request(format!("no preset is the default for data.set = {set}"))
+        .hint("name a preset or a recipe: `pushforward presets` lists the presets")
+}
+
+/// The given recipe, or the preset for the set that an override names.
+fn of_set(given: Option<&str>, overrides: &mut Vec<String>) -> Result<String, Failure> {
+    let Some(set) = chosen_set(overrides) else { return Ok(given.unwrap_or("glyphs").to_owned()) };
     let preset = FOR_SETS.iter().find(|(known, _)| *known == set).map(|(_, preset)| *preset);
     let Some(recipe) = given else {
         let Some(preset) = preset else {
-            return Err(Failure::request(format!("no preset is the default for data.set = {set}"))
-                .hint("name a preset or a recipe: `pushforward presets` lists the presets"));
+            return Err(no_preset(&set));
         };
         if preset != set {
             // Of the set's own, unless the user gives a name; the last override counts.
@@ -139,7 +167,7 @@ mod tests {
     fn a_set_decides_the_preset_and_another_kind_is_refused() {
         let start = |given: Option<&str>, overrides: &[&str]| {
             let mut overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-            starting_point(given, &mut overrides).map(|name| (name, overrides))
+            starting_point(given, &mut overrides).map(|(name, _)| (name, overrides))
         };
         assert_eq!(start(None, &[]).unwrap().0, "glyphs");
         for (set, preset) in FOR_SETS {
@@ -147,7 +175,7 @@ mod tests {
             assert_eq!(name, preset);
             let (text, origin) = text_of(&name).unwrap();
             // A set of one's own needs a path.
-            let path = ["text", "molecules"].contains(&set).then(|| "data.path=x".to_owned());
+            let path = ["text", "molecules", "table"].contains(&set).then(|| "data.path=x".to_owned());
             let overrides: Vec<String> = overrides.into_iter().chain(path).collect();
             let recipe: Recipe = Recipe::parse(&text, &origin, &overrides).unwrap();
             assert_eq!((recipe.data.name(), kind(set).is_some()), (set, true));
@@ -158,6 +186,28 @@ mod tests {
         assert!(start(Some("text8"), &["data.set=qm9"]).is_err());
         assert!(start(Some("glyphs"), &["data.set=molecules", "model.network.kind=dit"]).is_ok());
         assert!(start(Some("small-molecules"), &["data.set=molecules"]).is_ok());
+    }
+
+    #[test]
+    fn a_data_file_decides_the_preset() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |name: &str, content: &str, overrides: &[&str]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let mut overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+            let (preset, said) = starting_point(path.to_str(), &mut overrides).unwrap();
+            let (text, origin) = text_of(&preset).unwrap();
+            let recipe: Recipe = Recipe::parse(&text, &origin, &overrides).unwrap();
+            assert_eq!(recipe.data.files()[0], path);
+            assert!(said.unwrap().contains(name));
+            (preset, recipe.name)
+        };
+        let pair = |preset: &str, name: &str| (preset.to_owned(), name.to_owned());
+        assert_eq!(start("my people.v2.csv", "age,sex\n39,Male\n50,Female\n", &[]), pair("table", "my-people"));
+        assert_eq!(start("a.txt", "To be, or not to be:\nthat is the question.\n", &[]), pair("shakespeare", "a"));
+        assert_eq!(start("b.smi", "CCO\nCCN\n", &[]), pair("small-molecules", "b"));
+        assert_eq!(start("c.csv", "age,sex\n39,Male\n50,Female\n", &["data.set=text"]), pair("shakespeare", "c"));
+        assert!(starting_point(Some("nowhere.csv"), &mut Vec::new()).unwrap().1.is_none());
     }
 
     #[test]

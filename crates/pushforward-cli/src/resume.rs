@@ -18,13 +18,18 @@ use crate::printer::Printer;
 use crate::progress::human_duration;
 
 /// The recipe, and the state of an interrupted run with the lock of its folder.
-pub(crate) fn recipe(args: &TrainArgs) -> Result<(Recipe, Option<Resume>, Option<RunLock>), Failure> {
+pub(crate) fn recipe(args: &TrainArgs, printer: Printer) -> Result<(Recipe, Option<Resume>, Option<RunLock>), Failure> {
     let mut overrides = args.overrides.clone();
     if let Some(precision) = args.device.precision.and_then(|name| name.to_possible_value()) {
         overrides.push(format!("train.precision={}", precision.get_name()));
     }
+    if let Some(minutes) = args.minutes {
+        overrides.push(format!("train.minutes={minutes:?}"));
+    }
     let Some(folder) = &args.resume else {
-        let (text, origin) = text_of(&starting_point(args.recipe.as_deref(), &mut overrides)?)?;
+        let (start, said) = starting_point(args.recipe.as_deref(), &mut overrides)?;
+        said.into_iter().for_each(|said| printer.note(&said));
+        let (text, origin) = text_of(&start)?;
         let mut recipe = Recipe::parse(&text, &origin, &overrides).or_request()?;
         recipe.data.settle();
         // The run works from any folder.

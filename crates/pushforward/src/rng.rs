@@ -59,6 +59,10 @@ pub enum Purpose {
     Condition = 16,
     /// Deviations over which a mean image is averaged (index: antithetic pair).
     Deviation = 17,
+    /// What a row of a table is drawn beyond its classes: numbers in their bins, rare values (index: row).
+    Decode = 18,
+    /// Whether a row is kept whose class a condition allows in part (index: row).
+    Accept = 19,
 }
 
 /// One stream of random numbers.

@@ -44,6 +44,9 @@ pub(crate) struct ConstraintArgs {
     /// Part of a molecule that is kept, atoms and bonds between them; more may be bonded to it.
     #[arg(long, value_name = "SMILES")]
     pub(crate) fix: Option<String>,
+    /// Conditions on columns of a table, all of which hold: 'sex=Female, age=30..40, education in (Bachelors, Masters)'.
+    #[arg(long = "where", value_name = "CONDITIONS")]
+    pub(crate) wanted: Option<String>,
     /// Classes that no site takes: symbols of a text, elements with their charge of a molecule (N,O-1), else numbers (0,3).
     #[arg(long, value_name = "CLASSES")]
     pub(crate) forbid: Option<String>,
@@ -58,6 +61,7 @@ impl ConstraintArgs {
         self.infill.is_none()
             && self.mask.is_none()
             && self.fix.is_none()
+            && self.wanted.is_none()
             && self.forbid.is_none()
             && self.require.is_empty()
     }

@@ -7,7 +7,7 @@ use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
-use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap};
+use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedFlowMap};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
@@ -91,6 +91,20 @@ fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Re
     Ok((0..=n).map(|i| u64::from(i == n)).collect())
 }
 
+/// Says how many rows were drawn to keep those that fulfil the conditions.
+fn say_conditional(found: &Conditional, printer: Printer) {
+    let (kept, drawn, closed) = (found.samples.nfe.len(), found.drawn, found.closed);
+    if drawn > kept {
+        printer.note(&format!("{kept} of {drawn} drawn rows fulfil the conditions"));
+    }
+    if closed > 0 {
+        printer.note(&format!(
+            "{closed} of them by closing classes, since hardly any row fulfils the conditions: their other columns follow the \
+             model's law only in part"
+        ));
+    }
+}
+
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
@@ -103,7 +117,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let grid = grid.map_err(Failure::request)?;
     let (loaded, observed) = conditioned(&args.condition, loaded)?;
     let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
-    say_fixed(&loaded.model, constraints.constraint.as_ref(), printer);
+    say_fixed(&loaded.model, constraints.closed(&loaded.run.schema)?.as_ref(), printer);
     let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
@@ -129,23 +143,32 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let together = if request.endpoints { args.count } else { args.sampler.batch };
     check_samples(args.count, together, points, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
-    let samples = loaded.model.sample(&request, &mut |done| {
+    let mut progress = |done| {
         bar.update("samples", done, args.count);
         !interrupted()
-    });
+    };
+    let samples = match &constraints.wanted {
+        Some(wanted) => loaded.model.sample_given(&request, &wanted.weights, &mut progress).map(|found| {
+            say_conditional(&found, printer);
+            found.samples
+        }),
+        None => loaded.model.sample(&request, &mut progress),
+    };
     bar.finish();
     let samples = samples.or_request()?;
     if samples.nfe.len() < args.count {
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
     }
-    let labelled = Labelled { samples: &samples, labels: &request.labels, first: request.first };
+    let condition = constraints.wanted.as_ref().map(|wanted| &wanted.condition);
+    let labelled =
+        Labelled { samples: &samples, labels: &request.labels, first: request.first, seed: request.seed, condition };
     match &args.out {
-        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, &loaded.run.schema).trim_end()),
+        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, &loaded.run.schema)?.trim_end()),
         Some(path) => {
             output::save(labelled, &loaded.run.schema, path)?;
             printer.result(&path.display().to_string());
         }
-        None => printer.result(&output::sketch(&samples.ids, &loaded.run.schema)),
+        None => printer.result(&output::sketch_of(labelled, &loaded.run.schema)?),
     }
     if let Some(molecules) = CheckedMolecules::new(&samples.ids, &loaded.run.schema) {
         printer.note(&molecules.summary());

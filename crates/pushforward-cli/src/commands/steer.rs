@@ -88,7 +88,8 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     };
     let second_context = Context { classifier: second_classifier.as_ref().or(classifier.as_ref()), ..context };
     let second_reward = args.judge.as_deref().map(|text| Spec::new(text, second_context)).transpose().or_request()?;
-    let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    let mut constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    constraints.constraint = constraints.closed(&loaded.run.schema)?;
     say_fixed(&loaded.model, constraints.constraint.as_ref(), printer);
     let request = request(args, constraints, observed);
     // Every population is drawn whole; its particles are computed `--batch` at a time.
@@ -220,7 +221,7 @@ impl Outcome<'_> {
         }
         let report = self.report();
         if args.out.as_deref() == Some(Path::new("-")) {
-            printer.result(output::jsonl(self.labelled(), schema).trim_end());
+            printer.result(output::jsonl(self.labelled(), schema)?.trim_end());
             return Ok(());
         }
         printer.report(&self.json(&report, unanswered), || {
@@ -237,7 +238,13 @@ impl Outcome<'_> {
     }
 
     fn labelled(&self) -> Labelled<'_> {
-        Labelled { samples: &self.steered.samples, labels: &self.args.condition.labels, first: 0 }
+        Labelled {
+            samples: &self.steered.samples,
+            labels: &self.args.condition.labels,
+            first: 0,
+            seed: self.args.seed,
+            condition: None,
+        }
     }
 
     fn pictures(&self, folder: &Path, printer: Printer) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ use crate::run_log::RunLog;
 
 pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     let device = open_device(&args.device)?;
-    let (recipe, resume, lock) = recipe(args)?;
+    let (recipe, resume, lock) = recipe(args, printer)?;
     recipe.train.precision.set();
     // Loaded before the training, so that a wrong path is reported at once.
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);

@@ -65,6 +65,12 @@ pub trait Dataset: Send + Sync {
         None
     }
 
+    /// The number of example `index` that a class at a site stands for in part, NaN if it is missing; `None` if the class
+    /// tells all.
+    fn number(&self, _index: usize, _site: usize) -> Option<f64> {
+        None
+    }
+
     /// The canonical SMILES of example `index`; `None` if examples are not molecules.
     fn smiles(&self, _index: usize) -> Option<&str> {
         None

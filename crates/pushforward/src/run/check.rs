@@ -19,7 +19,8 @@ use crate::setting::{SettingError, require};
 pub fn site_shape(schema: &Schema) -> SiteShape {
     let arrangement = match &schema.layout {
         Layout::Image { height, width } => Arrangement::Grid([*height, *width]),
-        Layout::Text { .. } | Layout::Table | Layout::Columns(_) => Arrangement::Line,
+        Layout::Text { .. } | Layout::Table => Arrangement::Line,
+        Layout::Columns(table) => Arrangement::Columns(table.class_counts().into()),
         Layout::Graph(graph) => Arrangement::Graph(GraphShape {
             nodes: graph.nodes,
             node_classes: graph.node_classes.len(),

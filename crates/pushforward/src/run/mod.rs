@@ -67,4 +67,6 @@ pub use self::resume::{ResumeError, resume};
 pub use self::same_data::OtherData;
 pub use self::stored::{LoadError, SCHEMA_KEY, Stored};
 pub use self::train::{Event, TrainOptions, TrainRunError, Trained, train};
-pub use self::trained::{RequestError, SteerFailure, TrainedAef, TrainedClassifier, TrainedFlowMap, preview_request};
+pub use self::trained::{
+    Conditional, RequestError, SteerFailure, TrainedAef, TrainedClassifier, TrainedFlowMap, preview_request,
+};

@@ -30,6 +30,8 @@ pub(super) struct Choices {
 pub(super) struct Built {
     pub(super) column: TableColumn,
     pub(super) ids: Vec<u32>,
+    /// The number of each row, NaN if it is missing; empty if the classes tell the numbers.
+    pub(super) numbers: Vec<f64>,
     /// What is not obvious about it.
     pub(super) note: Option<String>,
 }
@@ -46,6 +48,7 @@ pub(super) fn column(
     let whole = |content, why: &str| Built {
         column: named(content),
         ids: Vec::new(),
+        numbers: Vec::new(),
         note: Some(format!("column `{name}` is left out: {why}")),
     };
     if asked == Some(ColumnChoice::Skip) {
@@ -106,7 +109,19 @@ pub(super) fn column(
     }
     let note = (!notes.is_empty()).then(|| format!("column `{name}`: {}", notes.join("; ")));
     let ids = rows_of(&column, &distinct, &absent);
-    Ok(Built { column, ids, note })
+    let numbers = numbers_of(&column, &distinct, &absent);
+    Ok(Built { column, ids, numbers, note })
+}
+
+/// The number of each row, if some lie in bins.
+fn numbers_of(column: &TableColumn, distinct: &Distinct<'_>, absent: &[usize]) -> Vec<f64> {
+    let Content::Numbers(of) = &column.content else { return Vec::new() };
+    if !of.classes.iter().any(|class| matches!(class, NumberClass::Bin { .. })) {
+        return Vec::new();
+    }
+    let mut numbers: Vec<f64> = distinct.texts.iter().map(|text| column.number_of(text).unwrap_or(f64::NAN)).collect();
+    absent.iter().for_each(|&id| numbers[id] = f64::NAN);
+    distinct.ids.iter().map(|&id| numbers[id as usize]).collect()
 }
 
 /// The class of each row.

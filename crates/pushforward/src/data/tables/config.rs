@@ -98,6 +98,9 @@ pub struct TableConfig {
     /// Most values of a categorical column that have a class each; the others share one.
     #[serde(default = "classes")]
     pub classes: usize,
+    /// The column that models trained on samples predict when samples are scored. Default: the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Number of rows to read from the start of the file. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -186,6 +189,7 @@ impl TableConfig {
         };
         let mut columns: Vec<TableColumn> = Vec::new();
         let mut packed: Vec<(Packed, usize)> = Vec::new();
+        let mut numbers: Vec<Vec<f64>> = Vec::new();
         let all: Vec<usize> = (0..names.len()).collect();
         for some in all.chunks(AT_A_TIME) {
             let built: Result<Vec<Built>, DataError> =
@@ -197,6 +201,7 @@ impl TableConfig {
                     let mut ids = Packed::new(built.ids.len(), classes);
                     built.ids.iter().enumerate().for_each(|(row, &class)| ids.set(row, class));
                     packed.push((ids, classes));
+                    numbers.push(built.numbers);
                 }
                 columns.push(built.column);
             }
@@ -212,11 +217,13 @@ impl TableConfig {
             (0..places.len()).for_each(|row| ids.set(row * sites + site, column.get(row)));
         }
         let layout = TableLayout { columns, delimiter: first.delimiter(), header: first.header.is_some(), missing };
+        self.target.as_ref().map(|name| layout.site(name)).transpose()?;
         let schema = Arc::new(Schema { sites, classes: most, layout: Layout::Columns(layout) });
-        let ids = Arc::new(ids);
+        let (ids, numbers) = (Arc::new(ids), Arc::new(numbers));
         let starts = [0, counts[0], counts[0] + counts[1]];
         let part = |part: usize| -> Arc<dyn Dataset> {
-            Arc::new(Part { schema: schema.clone(), ids: ids.clone(), first: starts[part], count: counts[part] })
+            let (schema, ids, numbers) = (schema.clone(), ids.clone(), numbers.clone());
+            Arc::new(Part { schema, ids, numbers, first: starts[part], count: counts[part] })
         };
         let mut splits = Splits::new("table", [part(0), part(1), part(2)], hash);
         splits.notes = notes;

@@ -192,6 +192,26 @@ impl Grid {
     }
 }
 
+/// Whether a text is a table of at least two columns: almost all lines have as many delimiters as the first.
+pub(super) fn is_table(text: &str) -> bool {
+    // The beginning decides, up to the last whole line.
+    let mut end = text.len().min(1 << 16);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let head = if end < text.len() { &text[..text[..end].rfind('\n').map_or(0, |at| at + 1)] } else { text };
+    let (_, body, _) = skip_comments(head);
+    let Delimiter::Character(delimiter) = delimiter(body) else { return false };
+    let (mut widths, path) = (Vec::new(), Path::new(""));
+    // What comes before a quote that is not closed still tells what the file is.
+    let _ = fields::split(body, delimiter, 1, path, |_, starts| {
+        widths.push(starts.len());
+        Ok(())
+    });
+    let same = widths.iter().filter(|&&width| width == widths[0]).count();
+    widths.len() > 1 && widths[0] > 1 && 20 * same >= 19 * widths.len()
+}
+
 /// How the lines of a body are split.
 fn form(body: &str) -> Form {
     match delimiter(body) {

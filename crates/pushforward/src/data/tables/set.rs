@@ -50,6 +50,8 @@ impl Packed {
 pub(super) struct Part {
     pub(super) schema: Arc<Schema>,
     pub(super) ids: Arc<Packed>,
+    /// The numbers of all rows, for sites whose classes do not tell them.
+    pub(super) numbers: Arc<Vec<Vec<f64>>>,
     pub(super) first: usize,
     pub(super) count: usize,
 }
@@ -66,5 +68,9 @@ impl Dataset for Part {
     fn write(&self, key: ExampleKey, out: &mut [u32]) {
         assert!(key.index < self.count, "row {} of {}", key.index, self.count);
         self.ids.write((self.first + key.index) * self.schema.sites, out);
+    }
+
+    fn number(&self, index: usize, site: usize) -> Option<f64> {
+        self.numbers[site].get(self.first + index).copied()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::data::{DataConfig, DataError, Dataset, ExampleKey, Layout, Splits};
+use crate::data::{DataConfig, DataError, ExampleKey, Layout, Splits};
 use crate::rng::{Purpose, stream};
 
 fn load(text: &str, settings: &str) -> Result<Splits, DataError> {

@@ -11,6 +11,7 @@ use crate::run::evaluate::metrics::SampleMetrics;
 use crate::run::evaluate::molecules::MoleculeMetrics;
 use crate::run::evaluate::request::{EvalError, Features, Progress};
 use crate::run::evaluate::synthetic::SyntheticMetrics;
+use crate::run::evaluate::tables::TableMetrics;
 use crate::run::evaluate::text::TextMetrics;
 
 /// Unigram entropy only, for data without other metrics.
@@ -87,6 +88,10 @@ pub fn metrics_for<'a>(
                 begin("training molecules")?;
                 let chemnet = features.map(Features::chemnet).transpose()?;
                 Box::new(MoleculeMetrics::new(layout, data, splits, chemnet))
+            }
+            (Layout::Columns(layout), _) if let DataConfig::Table(config) = data => {
+                begin("scores of held-out rows")?;
+                Box::new(TableMetrics::new(config, layout, splits))
             }
             (Layout::Image { .. } | Layout::Graph(_) | Layout::Table | Layout::Columns(_), _) => {
                 Box::new(EntropyMetrics)

@@ -61,7 +61,7 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
     // No samples leave the bound.
     let held_out = if request.sample.count == 0 { Vec::new() } else { metrics.held_out(request.sample.count) };
     for row in held_out {
-        report.push(Row { sampler: Some("held-out data".into()), ..row });
+        report.push(Row { sampler: row.sampler.or_else(|| Some("held-out data".into())), ..row });
     }
     if request.bound_items > 0 {
         let (rows, remark) = bound_rows(loaded, splits, request, progress)?;

@@ -35,6 +35,7 @@ mod molecules;
 mod remarks;
 mod request;
 mod synthetic;
+mod tables;
 mod text;
 
 pub use self::choose::{check_metrics, metrics_for};

@@ -2,10 +2,12 @@
 
 pub(crate) mod aef;
 pub(crate) mod classifier;
+pub(crate) mod conditional;
 pub(crate) mod flow_map;
 
 pub use self::aef::{TrainedAef, preview_request};
 pub use self::classifier::TrainedClassifier;
+pub use self::conditional::Conditional;
 pub use self::flow_map::{SteerFailure, TrainedFlowMap};
 
 /// Why a model cannot serve a request, with what to do instead.
