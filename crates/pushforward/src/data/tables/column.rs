@@ -116,6 +116,28 @@ impl TableColumn {
         }
     }
 
+    /// Number of training rows in which the value is missing.
+    pub fn missing_rows(&self) -> u64 {
+        self.missing().map_or(0, |value| value.count)
+    }
+
+    /// What the column holds, for people: the most frequent values, or the range of its numbers.
+    pub fn examples(&self) -> String {
+        match &self.content {
+            Content::Skipped => String::new(),
+            Content::Constant { text } => text.clone(),
+            Content::Categories(of) => {
+                let values: Vec<&str> = of.values.iter().take(4).map(|value| value.text.as_str()).collect();
+                let more = if of.values.len() + of.rare.len() > values.len() { ", ..." } else { "" };
+                values.join(", ") + more
+            }
+            Content::Numbers(of) => {
+                let [low, high] = of.range();
+                format!("{} to {}", of.write(low), of.write(high))
+            }
+        }
+    }
+
     fn missing(&self) -> Option<&Value> {
         match &self.content {
             Content::Categories(of) => of.missing.as_ref(),

@@ -9,6 +9,7 @@ use crate::data::DataError;
 use crate::data::fields::{self, Delimiter, delimiter, skip_comments};
 use crate::data::files::Source;
 use crate::data::plain_text::line_of;
+use crate::data::tables::numbers::number;
 
 /// Rows that decide whether the first one is a header.
 const LOOKED_AT: usize = 1000;
@@ -134,7 +135,35 @@ impl Grid {
                 grid.refuse("the file has a header and no rows; if the line is a row, say data.header = false".into())
             );
         }
+        grid.check_swallowed()?;
         Ok(grid)
+    }
+
+    /// Checks that no quoted field holds whole rows, which its quotes, meant for two fields, would swallow: lines with
+    /// as many fields as a row, and numbers where the first row has numbers.
+    fn check_swallowed(&self) -> Result<(), DataError> {
+        let Form::Character(delimiter) = self.form else { return Ok(()) };
+        let body = &self.text[self.offset..];
+        let numeric: Vec<bool> = (0..self.width).map(|column| number(&self.cell(0, column)).is_some()).collect();
+        if !body.contains('"') || !numeric.contains(&true) {
+            return Ok(());
+        }
+        for row in 0..self.rows() {
+            let begin = self.starts[row * self.width] as usize;
+            let end = self.starts.get((row + 1) * self.width).map_or(body.len(), |&end| end as usize);
+            let like = |line: &&str| {
+                let mut fields = line.split(char::from(delimiter));
+                let same =
+                    numeric.iter().all(|&wanted| fields.next().is_some_and(|f| !wanted || number(f.trim()).is_some()));
+                same && fields.next().is_none()
+            };
+            let count = body[begin..end].lines().skip(1).filter(like).count();
+            if count > 0 {
+                let found = format!("{count} lines that look like rows before the next quote");
+                return Err(fields::unclosed(&self.path, self.line(row), found));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -190,6 +219,26 @@ impl Grid {
         // Without rows below, a line of words is taken for a header.
         rows == 1 || names > values && first.iter().collect::<HashSet<_>>().len() == self.width
     }
+}
+
+/// Whether a text is a table of at least two columns: almost all lines have as many delimiters as the first.
+pub(super) fn is_table(text: &str) -> bool {
+    // The beginning decides, up to the last whole line.
+    let mut end = text.len().min(1 << 16);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let head = if end < text.len() { &text[..text[..end].rfind('\n').map_or(0, |at| at + 1)] } else { text };
+    let (_, body, _) = skip_comments(head);
+    let Delimiter::Character(delimiter) = delimiter(body) else { return false };
+    let (mut widths, path) = (Vec::new(), Path::new(""));
+    // What comes before a quote that is not closed still tells what the file is.
+    let _ = fields::split(body, delimiter, 1, path, |_, starts| {
+        widths.push(starts.len());
+        Ok(())
+    });
+    let same = widths.iter().filter(|&&width| width == widths[0]).count();
+    widths.len() > 1 && widths[0] > 1 && 20 * same >= 19 * widths.len()
 }
 
 /// How the lines of a body are split.

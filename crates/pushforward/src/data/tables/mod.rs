@@ -72,3 +72,21 @@ pub use self::conditions::Where;
 pub use self::config::{MissingValues, RaggedRows, TableConfig, TableSplit};
 pub use self::kinds::ColumnChoice;
 pub use self::layout::TableLayout;
+
+/// Whether a text file, plain or gzipped, is a table of at least two columns under a delimiter. The answer is no if it
+/// cannot be read as text.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::tables::is_table_file;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("a.txt");
+/// std::fs::write(&path, "age,sex\n39,Male\n50,Female\n")?;
+/// assert!(is_table_file(&path));
+/// std::fs::write(&path, "To be, or not to be:\nthat is the question.\n")?;
+/// assert!(!is_table_file(&path));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn is_table_file(path: &std::path::Path) -> bool {
+    crate::data::read_text(path).is_ok_and(|text| grid::is_table(&text))
+}
