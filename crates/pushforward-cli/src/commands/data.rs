@@ -6,7 +6,9 @@ use std::path::Path;
 use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::images::pictures;
 use pushforward::data::molecules::is_smiles_file;
+use pushforward::data::tables::{TableLayout, is_table_file};
 use pushforward::data::{DataConfig, Layout, RawImages, Schema};
+use pushforward::rng::{Purpose, stream};
 use pushforward::run::{self, items};
 use toml::{Table, Value};
 
@@ -124,6 +126,12 @@ fn info(name: &str, overrides: &[String], data: &DataDirArgs, printer: Printer) 
         printer.result(&molecules(graph, counts.iter().sum(), &splits.refused));
     }
     let ids = items(splits.train.as_ref(), SHOWN);
+    if let Layout::Columns(table) = &splits.schema().layout {
+        splits.refused.iter().for_each(|(reason, count)| printer.result(&format!("refused {count:>8}  {reason}")));
+        printer.result(&columns(table));
+        printer.result(&rows(table, &ids));
+        return Ok(());
+    }
     printer.result(&output::sketch(&ids, splits.schema()));
     Ok(())
 }
@@ -138,14 +146,26 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
     let chosen = overrides.iter().any(|text| text.split('=').next().is_some_and(|key| key.trim() == "data.set"));
     let mut settings = Table::new();
     if is_file && !chosen && !pictures::is_picture(path) {
-        let by_name = [".smi", ".smiles", ".csv"].iter().any(|ending| plain.ends_with(ending));
+        let named = |endings: &[&str]| endings.iter().any(|ending| plain.ends_with(ending));
         // A pipe can be read only once.
+        let by_name = named(&[".smi", ".smiles"]);
         let molecules = by_name || (path.is_file() && is_smiles_file(path));
-        if molecules && !by_name {
+        let table = !molecules && path.is_file() && is_table_file(path);
+        if molecules && !by_name && !named(&[".csv"]) {
             printer.note("the lines read as molecules; --set data.set=text reads them as text");
         }
-        settings.insert("set".into(), if molecules { "molecules" } else { "text" }.into());
-        if !molecules {
+        if table && !named(&[".csv", ".tsv", ".data"]) {
+            printer.note("the lines read as rows of a table; --set data.set=text reads them as text");
+        }
+        let set = match (molecules, table) {
+            (true, _) => "molecules",
+            (false, true) => "table",
+            // Its error says what is wrong with the columns.
+            (false, false) if named(&[".csv"]) => "molecules",
+            (false, false) => "text",
+        };
+        settings.insert("set".into(), set.into());
+        if set == "text" {
             settings.insert("length".into(), Value::Integer(64));
         }
     } else if !is_file {
@@ -226,6 +246,44 @@ fn molecules(graph: &GraphLayout, accepted: usize, refused: &[(String, u64)]) ->
     let sizes: Vec<String> = sizes.map(|(size, count)| format!("{size}: {count}")).collect();
     lines.push(format!("training molecules by number of atoms: {}", sizes.join(", ")));
     lines.join("\n")
+}
+
+/// The columns of a table: name, kind, classes, missing training rows, examples.
+fn columns(table: &TableLayout) -> String {
+    let heading = ["column", "type", "classes", "missing", "values"].map(str::to_owned);
+    let cells = table.columns().iter().map(|column| {
+        let classes = match column.classes() {
+            0 => String::new(),
+            classes => classes.to_string(),
+        };
+        let missing = match column.missing_rows() {
+            0 => String::new(),
+            rows => rows.to_string(),
+        };
+        [column.name().to_owned(), column.kind().name().to_owned(), classes, missing, column.examples()]
+    });
+    let cells: Vec<[String; 5]> =
+        std::iter::once(heading).chain(cells).map(|row| row.map(|cell| short(&cell))).collect();
+    let width = |place: usize| cells.iter().map(|row| row[place].chars().count()).max().unwrap_or(0);
+    let [name, kind, classes, missing] = [0, 1, 2, 3].map(width);
+    let line = |row: &[String; 5]| {
+        let [a, b, c, d, e] = row;
+        format!("{a:<name$}  {b:<kind$}  {c:>classes$}  {d:>missing$}  {e}").trim_end().to_owned()
+    };
+    cells.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The beginning of a text, in one line.
+fn short(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    if text.chars().count() > 60 { line + "..." } else { line }
+}
+
+/// Rows as the file writes them; what lies in bins is drawn.
+fn rows(table: &TableLayout, ids: &[u32]) -> String {
+    let row = |(index, ids): (u64, &[u32])| table.line(&table.decode_row(ids, &mut stream(0, Purpose::Example, index)));
+    let lines = (0..).zip(ids.chunks_exact(table.sites().count())).map(row);
+    table.heading().into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 fn describe(name: &str, what: &str, [training, validation, test]: [usize; 3], sha256: &str) -> String {

@@ -37,6 +37,7 @@ mod label_names;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
+mod part_names;
 mod plain_text;
 mod ranges;
 mod schema;

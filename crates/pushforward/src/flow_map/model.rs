@@ -37,6 +37,7 @@ use crate::flow_map::backbone::{Backbone, BackboneConfig, EndpointNet, FactoredN
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::network::{Network, NetworkConfig};
 use crate::flow_map::smoothing;
+use crate::nn::evidence::evidence;
 use crate::nn::linear::{Linear, LinearConfig, LinearInit};
 use crate::nn::time_embedding::TimeFeatures;
 use crate::nn::{Fill, Pass, SiteShape, parameter};
@@ -63,22 +64,7 @@ impl Skip {
     fn add(self, z: Dual<3>, x: Dual<3>, s: Dual<1>) -> Dual<3> {
         let Self::Evidence { cap } = self else { return z };
         let [b, _, _] = z.dims();
-        // With r = s/(1-s) the factor is r (1 + r). The cap is applied to r, which also bounds the division.
-        let r_max = 0.5 * ((1.0 + 4.0 * cap).sqrt() - 1.0);
-        let s_max = r_max / (1.0 + r_max);
-        let below = s.value.clone().detach().lower_equal_scalar(s_max);
-        let evidence = |s: Tensor<1>| {
-            let s = s.clamp_max(s_max);
-            let rest = s.clone().neg() + 1.0;
-            s / (rest.clone() * rest)
-        };
-        let slope = |s: Tensor<1>| {
-            let c = s.clamp_max(s_max);
-            let rest = c.clone().neg() + 1.0;
-            let slope = (c + 1.0) / (rest.clone() * rest.clone() * rest);
-            slope.mask_fill(below.bool_not(), 0.0)
-        };
-        z + x * s.elementwise(evidence, slope).linear(|v| v.reshape([b, 1, 1]))
+        z + x * evidence(s, cap).linear(|v| v.reshape([b, 1, 1]))
     }
 }
 

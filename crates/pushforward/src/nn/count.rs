@@ -51,9 +51,17 @@ impl MlpConfig {
             Arrangement::Columns(classes) => classes.iter().sum(),
             _ => sites.count.saturating_mul(sites.classes),
         };
+        let prior = sites.count.saturating_mul(sites.classes) as u128;
+        let own = if self.posterior { prior + flat as u128 * self.width as u128 } else { 0 };
         let (w, skip) = (self.width, if self.skip { linear(self.width, sites.count) } else { 0 });
         let block = norm(w) + linear(w, 2 * w) + linear(2 * w, w) + linear(w, 3 * w);
-        linear(flat, w) + times(self.time_width, w) + self.blocks as u128 * block + norm(w) + linear(w, flat) + skip
+        linear(flat, w)
+            + times(self.time_width, w)
+            + self.blocks as u128 * block
+            + norm(w)
+            + linear(w, flat)
+            + skip
+            + own
     }
 }
 

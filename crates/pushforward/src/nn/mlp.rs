@@ -7,7 +7,10 @@
 //! logits = W_out LayerNorm(h) [+ a(s, t) x]
 //! ```
 //!
-//! The last term is there with [`MlpConfig::skip`], with one number `a` per site: a draw from many classes in one jump
+//! With [`MlpConfig::posterior`], the first layer also reads what each site says of itself, so that it need not learn
+//! to filter the noise of many classes: `h = W_in x / sqrt(K) + W_own softmax(b + s/(1-s)^2 x) + b_in`, with `b` learned.
+//!
+//! The last term of the logits is there with [`MlpConfig::skip`], with one number `a` per site: a draw from many classes in one jump
 //! depends on the noise of every class, which does not fit through layers narrower than all classes together. Of the
 //! columns of a table, the layers have the classes that there are, without padding.
 //!
@@ -26,19 +29,20 @@
 //! assert_eq!(to_host(&z.value), [0.0; 2 * 3 * 5]);
 //! ```
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::evidence::evidence;
 use super::linear::{Linear, LinearConfig, LinearInit};
 use super::modulation::{Modulation, gated};
 use super::norm::LayerNorm;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
-use super::{Arrangement, SiteShape};
+use super::{Arrangement, Fill, SiteShape, parameter};
 use crate::dual::Dual;
 use crate::rng::Stream;
 use crate::setting::{DEPTH, SettingError, WIDTH, pairs_of_features, size};
-use crate::tensor::indices;
+use crate::tensor::{from_host, indices};
 
 /// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +56,9 @@ pub struct MlpConfig {
     pub time: TimeFeatures,
     /// Number of time features.
     pub time_width: usize,
+    /// Whether the first layer also reads the posterior of every site given its own noised vector.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub posterior: bool,
     /// Whether a multiple of the point, one factor per site and pair of times, is added to the logits.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip: bool,
@@ -59,7 +66,7 @@ pub struct MlpConfig {
 
 impl Default for MlpConfig {
     fn default() -> Self {
-        Self { width: 128, blocks: 3, time: TimeFeatures::Fourier, time_width: 32, skip: false }
+        Self { width: 128, blocks: 3, time: TimeFeatures::Fourier, time_width: 32, posterior: false, skip: false }
     }
 }
 
@@ -91,6 +98,10 @@ impl MlpConfig {
                 .collect(),
             norm: LayerNorm::init(width, device, stream),
             output: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
+            posterior: self.posterior.then(|| Posterior {
+                prior: parameter([1, sites.count, sites.classes], Fill::Constant(0.0), device, stream),
+                own: LinearConfig::new(flat, width).without_bias().init(device, stream),
+            }),
             skip: self
                 .skip
                 .then(|| LinearConfig::new(width, sites.count).with_init(LinearInit::Zero).init(device, stream)),
@@ -113,6 +124,8 @@ pub struct Mlp {
     pub norm: LayerNorm,
     /// `[width, sites * classes]`
     pub output: Linear,
+    /// What each site says of itself, as a second input.
+    pub posterior: Option<Posterior>,
     /// Factors of the point in the logits, `[width, sites]`.
     pub skip: Option<Linear>,
     #[module(skip)]
@@ -121,6 +134,18 @@ pub struct Mlp {
     #[module(skip)]
     live: Option<Vec<u32>>,
 }
+
+/// What each site says of itself, as an input.
+#[derive(Module, Debug)]
+pub struct Posterior {
+    /// Logits without evidence, `[1, sites, classes]`.
+    pub prior: Param<Tensor<3>>,
+    /// `[sites * classes, width]`
+    pub own: Linear,
+}
+
+/// Largest factor of the point in the logits of a site's own posterior; above about 64 its class is certain.
+const CERTAIN: f64 = 64.0;
 
 /// The places of the classes that columns of a table have; `None` for other arrangements.
 pub(super) fn live(sites: &SiteShape) -> Option<Vec<u32>> {
@@ -152,6 +177,25 @@ fn spread(packed: Tensor<3>, live: &[u32], all: usize) -> Tensor<3> {
 }
 
 impl Mlp {
+    /// The sites of an item one after the other, with the classes that there are.
+    fn packed(&self, x: Dual<3>) -> Dual<3> {
+        let [b, sites, classes] = x.dims();
+        x.linear(|v| {
+            let v = v.reshape([b, 1, sites * classes]);
+            self.live.as_ref().map_or(v.clone(), |live| v.clone().select(2, indices(live, [live.len()], &v.device())))
+        })
+    }
+
+    /// Logits with the classes closed that columns of a table do not have.
+    fn closed(&self, z: Tensor<3>) -> Tensor<3> {
+        let Some(live) = &self.live else { return z };
+        let [one, sites, classes] = z.dims();
+        let mut open = vec![0.0; sites * classes];
+        live.iter().for_each(|&place| open[place as usize] = 1.0);
+        let open: Tensor<3> = from_host(&open, [one, sites, classes], &z);
+        z + (open - 1.0) * 1e9
+    }
+
     /// Logits of the endpoint.
     ///
     /// # Shapes
@@ -161,12 +205,14 @@ impl Mlp {
     /// - output: `[batch, sites, classes]`
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, classes] = x.dims();
+        let time = s.clone();
         let cond = self.time.forward_with(s, t, class);
-        let flat = x.clone().scale(1.0 / (self.classes as f64).sqrt()).linear(|v| {
-            let v = v.reshape([b, 1, sites * classes]);
-            self.live.as_ref().map_or(v.clone(), |live| v.clone().select(2, indices(live, [live.len()], &v.device())))
-        });
-        let mut h = self.input.forward(flat);
+        let mut h = self.input.forward(self.packed(x.clone().scale(1.0 / (self.classes as f64).sqrt())));
+        if let Some(Posterior { prior, own }) = &self.posterior {
+            let factor = evidence(time, CERTAIN).linear(|e| e.reshape([b, 1, 1]));
+            let z = x.clone() * factor + Dual::from(self.closed(prior.val()));
+            h = h + own.forward(self.packed(z.softmax()));
+        }
         for block in &self.blocks {
             let [shift, scale, gate] = block.modulation.forward(cond.clone());
             let m = block.norm.forward_modulated(h.clone(), shift, scale);

@@ -27,6 +27,7 @@ pub mod count;
 pub mod dit;
 pub mod dropout;
 pub mod edge_attention;
+pub mod evidence;
 pub mod graph;
 pub mod graph_pooling;
 pub mod graph_transformer;

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::chem::{Refusal, read};
 use crate::data::DataError;
 use crate::data::fields::Delimiter;
-use crate::data::molecules::parts::part_of;
+use crate::data::part_names::part_of;
 use crate::data::table::{Row, Table};
 
 /// Rows that are looked at to choose a column.

@@ -69,16 +69,6 @@ impl MoleculeSplit {
     }
 }
 
-/// The part that a name stands for: 0 training, 1 validation, 2 test.
-pub(super) fn part_of(name: &str) -> Option<u8> {
-    match name.trim().to_lowercase().as_str() {
-        "train" | "training" => Some(0),
-        "valid" | "validation" | "val" | "dev" => Some(1),
-        "test" => Some(2),
-        _ => None,
-    }
-}
-
 /// Indices of the members of each part.
 pub(super) type Parts = [Vec<u32>; 3];
 
@@ -193,6 +183,5 @@ mod tests {
         let parts = given(&names, &[0, 0, 2, 0, 0, 0], None, 0);
         assert_eq!((parts[2].clone(), parts[0].len() + parts[1].len()), (vec![2], 5));
         assert!(!parts[1].is_empty() && copies(&names, &parts).1 == 0);
-        assert_eq!(["Train", " valid", "TEST", "other"].map(part_of), [Some(0), Some(1), Some(2), None]);
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::chem::smiles::read_kekulised;
 use crate::chem::{Molecule, read};
 use crate::data::molecules::column::{Text, Texts, short, without_extension};
-use crate::data::molecules::parts::part_of;
+use crate::data::part_names::part_of;
 use crate::hash;
 
 /// Version of the cache; incremented whenever its format or the reading of molecules changes.

@@ -1,6 +1,6 @@
 //! The classes of a column, made from its different texts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::data::DataError;
 use crate::data::tables::column::{Categories, ColumnKind, Content, NumberClass, Numbers, TableColumn, Value};
@@ -69,6 +69,8 @@ pub(super) fn column(
         count: absent.iter().map(|&id| distinct.counts[id][1]).sum(),
     });
     let (kind, why) = kind(&distinct, &present, asked, name, rows)?;
+    let same = if matches!(kind, Kind::Words) { full_stops(&distinct, &present) } else { HashMap::new() };
+    let present: Vec<usize> = present.into_iter().filter(|id| !same.contains_key(id)).collect();
     let mut notes: Vec<String> = why.into_iter().collect();
     let content = match kind {
         Kind::Names(why) => {
@@ -76,6 +78,13 @@ pub(super) fn column(
             return Ok(whole(Content::Skipped, &how));
         }
         Kind::Words => {
+            check_held_out(rows, name, &distinct, &present)?;
+            if !same.is_empty() {
+                notes.push(format!(
+                    "{} values of held-out rows are read without the full stop at their end",
+                    same.len()
+                ));
+            }
             let (of, dropped) = categories(&distinct, &present, choices, &mut notes);
             if dropped > 0 {
                 missing
@@ -108,7 +117,7 @@ pub(super) fn column(
         notes.push(format!("{count} missing"));
     }
     let note = (!notes.is_empty()).then(|| format!("column `{name}`: {}", notes.join("; ")));
-    let ids = rows_of(&column, &distinct, &absent);
+    let ids = rows_of(&column, &distinct, &absent, &same);
     let numbers = numbers_of(&column, &distinct, &absent);
     Ok(Built { column, ids, numbers, note })
 }
@@ -124,8 +133,42 @@ fn numbers_of(column: &TableColumn, distinct: &Distinct<'_>, absent: &[usize]) -
     distinct.ids.iter().map(|&id| numbers[id as usize]).collect()
 }
 
-/// The class of each row.
-fn rows_of(column: &TableColumn, distinct: &Distinct<'_>, absent: &[usize]) -> Vec<u32> {
+/// Held-out values that are a training value and a full stop, as in the test part of Adult, with that value.
+fn full_stops(distinct: &Distinct<'_>, present: &[usize]) -> HashMap<usize, usize> {
+    let train = |id: usize| distinct.counts[id][1] > 0;
+    let ends = |id: usize| distinct.texts[id].strip_suffix('.');
+    if !present.iter().any(|&id| ends(id).is_some()) || present.iter().any(|&id| train(id) && ends(id).is_some()) {
+        return HashMap::new();
+    }
+    let known: HashMap<&str, usize> =
+        present.iter().filter(|&&id| train(id)).map(|&id| (distinct.texts[id].as_ref(), id)).collect();
+    present.iter().filter_map(|&id| Some((id, *known.get(ends(id)?)?))).collect()
+}
+
+/// Checks that a held-out file has values of the training rows in a column of words.
+fn check_held_out(rows: &Rows<'_>, name: &str, distinct: &Distinct<'_>, present: &[usize]) -> Result<(), DataError> {
+    for (number, grid) in rows.grids.iter().enumerate().skip(1) {
+        let of_file = rows.places.iter().zip(&distinct.ids).filter(|((of, _), _)| *of as usize == number);
+        let ids: HashSet<usize> = of_file.map(|(_, &id)| id as usize).collect();
+        let (known, unknown): (Vec<usize>, Vec<usize>) =
+            present.iter().copied().filter(|id| ids.contains(id)).partition(|&id| distinct.counts[id][1] > 0);
+        if known.is_empty() && unknown.len() > 1 {
+            let texts = |ids: &mut dyn Iterator<Item = usize>| {
+                ids.take(4).map(|id| format!("{:?}", distinct.texts[id])).collect::<Vec<_>>().join(", ")
+            };
+            let found = texts(&mut unknown.into_iter());
+            let trained = texts(&mut present.iter().copied().filter(|&id| distinct.counts[id][1] > 0));
+            let problem = format!(
+                "column `{name}` has none of the values of the training rows: found {found}, and they have {trained}"
+            );
+            return Err(grid.refuse(problem));
+        }
+    }
+    Ok(())
+}
+
+/// The class of each row. `same` are values that are read as others.
+fn rows_of(column: &TableColumn, distinct: &Distinct<'_>, absent: &[usize], same: &HashMap<usize, usize>) -> Vec<u32> {
     let known: HashMap<&str, u32> = match &column.content {
         Content::Categories(of) => {
             of.values.iter().zip(0..).map(|(value, class)| (value.text.as_str(), class)).collect()
@@ -147,6 +190,7 @@ fn rows_of(column: &TableColumn, distinct: &Distinct<'_>, absent: &[usize]) -> V
         })
         .map(|class| class.unwrap_or(0))
         .collect();
+    same.iter().for_each(|(&id, &other)| classes[id] = classes[other]);
     absent.iter().for_each(|&id| classes[id] = missing.expect("missing values have a class"));
     distinct.ids.iter().map(|&id| classes[id as usize]).collect()
 }
@@ -221,6 +265,24 @@ fn groups(distinct: &Distinct<'_>, present: &[usize], read: impl Fn(&str) -> Opt
     (groups, if whole { ColumnKind::Integer } else { ColumnKind::Number })
 }
 
+/// Moves the least and the largest values to the first ones from outside that so many rows reach, so that no single row
+/// is told by them.
+fn without_extremes(mut values: Vec<(f64, u64)>, rows: u64) -> Vec<(f64, u64)> {
+    for _ in 0..2 {
+        let mut count = 0;
+        let end = values.iter().position(|(_, of)| {
+            count += of;
+            count >= rows
+        });
+        if let Some(end) = end {
+            values[end].1 = count;
+            values.drain(..end);
+        }
+        values.reverse();
+    }
+    values
+}
+
 /// The classes of numbers: one for each if they are few, else one for each that is frequent, and bins of the others.
 fn classes(groups: Vec<Group>, format: NumberFormat, choices: &Choices, notes: &mut Vec<String>) -> Vec<NumberClass> {
     let own = |group: Group| NumberClass::Value { number: group.number, text: group.text, count: group.train };
@@ -251,9 +313,10 @@ fn classes(groups: Vec<Group>, format: NumberFormat, choices: &Choices, notes: &
     };
     // Frequent numbers lie within bins or between them; a bin goes on on their other side.
     let (frequent, others): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(frequent);
-    for group in others.iter().filter(|group| group.train > 0) {
-        open.push((group.number, group.train));
-        below += group.train;
+    let values: Vec<(f64, u64)> = others.iter().filter(|of| of.train > 0).map(|of| (of.number, of.train)).collect();
+    for (number, count) in without_extremes(values, choices.drop_rare) {
+        open.push((number, count));
+        below += count;
         if below * bins >= (made + 1) * rest && below - begun >= least.min(rest) {
             close(&mut open, &mut classes);
             (made, begun) = (below * bins / rest.max(1), below);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::fields::Delimiter;
 use crate::data::files::{self, Folders, Source};
+use crate::data::part_names::part_of;
 use crate::data::tables::build::{self, Built, Choices};
 use crate::data::tables::column::TableColumn;
 use crate::data::tables::grid::{Expected, Form, Grid};
@@ -288,7 +289,7 @@ impl TableConfig {
             let column = find(&plain, name).map_err(|problem| DataError::Column { column: name.clone(), problem })?;
             for place in std::mem::take(&mut parts[0]) {
                 match part_of(&first.cell(place.1 as usize, column)) {
-                    Some(part) => parts[part].push(place),
+                    Some(part) => parts[usize::from(part)].push(place),
                     None => *refused.entry(format!("rows whose `{name}` names no part")).or_default() += 1,
                 }
             }
@@ -332,16 +333,6 @@ fn names(grid: &Grid) -> Result<Vec<String>, DataError> {
         names.push(name);
     }
     Ok(names)
-}
-
-/// The part that a field names.
-fn part_of(name: &str) -> Option<usize> {
-    match name.to_lowercase().as_str() {
-        "train" | "training" => Some(0),
-        "valid" | "validation" | "val" | "dev" => Some(1),
-        "test" => Some(2),
-        _ => None,
-    }
 }
 
 impl Grid {

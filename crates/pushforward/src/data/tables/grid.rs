@@ -9,6 +9,7 @@ use crate::data::DataError;
 use crate::data::fields::{self, Delimiter, delimiter, skip_comments};
 use crate::data::files::Source;
 use crate::data::plain_text::line_of;
+use crate::data::tables::numbers::number;
 
 /// Rows that decide whether the first one is a header.
 const LOOKED_AT: usize = 1000;
@@ -134,7 +135,35 @@ impl Grid {
                 grid.refuse("the file has a header and no rows; if the line is a row, say data.header = false".into())
             );
         }
+        grid.check_swallowed()?;
         Ok(grid)
+    }
+
+    /// Checks that no quoted field holds whole rows, which its quotes, meant for two fields, would swallow: lines with
+    /// as many fields as a row, and numbers where the first row has numbers.
+    fn check_swallowed(&self) -> Result<(), DataError> {
+        let Form::Character(delimiter) = self.form else { return Ok(()) };
+        let body = &self.text[self.offset..];
+        let numeric: Vec<bool> = (0..self.width).map(|column| number(&self.cell(0, column)).is_some()).collect();
+        if !body.contains('"') || !numeric.contains(&true) {
+            return Ok(());
+        }
+        for row in 0..self.rows() {
+            let begin = self.starts[row * self.width] as usize;
+            let end = self.starts.get((row + 1) * self.width).map_or(body.len(), |&end| end as usize);
+            let like = |line: &&str| {
+                let mut fields = line.split(char::from(delimiter));
+                let same =
+                    numeric.iter().all(|&wanted| fields.next().is_some_and(|f| !wanted || number(f.trim()).is_some()));
+                same && fields.next().is_none()
+            };
+            let count = body[begin..end].lines().skip(1).filter(like).count();
+            if count > 0 {
+                let found = format!("{count} lines that look like rows before the next quote");
+                return Err(fields::unclosed(&self.path, self.line(row), found));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -20,14 +20,12 @@ impl NumberFormat {
 
     /// The format of texts that are all numbers.
     pub(super) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        let (mut least, mut most, mut free) = (DECIMALS, 0, false);
+        let (mut least, mut most) = (DECIMALS, 0);
         for text in texts {
-            match decimals(text) {
-                Some([written, needed]) => (least, most) = (least.min(written), most.max(needed)),
-                None => (free, least) = (true, 0),
-            }
+            let [written, needed] = decimals(text);
+            (least, most) = (least.min(written), most.max(needed));
         }
-        Self { decimals: (!free && most <= DECIMALS).then_some(most), least }
+        Self { decimals: (most <= DECIMALS).then_some(most), least }
     }
 
     /// Half the distance of neighbouring numbers.
@@ -73,13 +71,19 @@ pub(super) fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| !number.is_nan())
 }
 
-/// Number of decimals of a text that is a number, with the zeros at its end and without; `None` if it has an exponent.
-fn decimals(text: &str) -> Option<[u32; 2]> {
-    if text.contains(['e', 'E']) {
-        return None;
+/// Number of decimals of a text that is a number, with the zeros at its end and without; those that its exponent stands
+/// for are needed, and not written.
+fn decimals(text: &str) -> [u32; 2] {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(a, b)| (a, Some(b)));
+    let decimals = mantissa.split_once('.').map_or("", |(_, decimals)| decimals);
+    let needed = decimals.trim_end_matches('0').len();
+    match exponent {
+        None => [decimals.len() as u32, needed as u32],
+        Some(exponent) => {
+            let moved = exponent.parse::<i64>().unwrap_or(0);
+            [0, (needed as i64).saturating_sub(moved).clamp(0, i64::from(u32::MAX)) as u32]
+        }
     }
-    let decimals = text.split_once('.').map_or("", |(_, decimals)| decimals);
-    Some([decimals.len(), decimals.trim_end_matches('0').len()].map(|count| count as u32))
 }
 
 /// Whether a text of digits begins with a zero that a number would not have, as codes of places do.
@@ -100,6 +104,8 @@ mod tests {
             (&["0", "0.2", "0.066666667"], [0.5, 1.0 / 3.0], ["0.5", "0.333333333"]),
             (&["1.0", "2.0"], [3.4, 7.0], ["3.0", "7.0"]),
             (&["1.0", "2.25"], [3.4, 7.0], ["3.4", "7.0"]),
+            (&["1.5E-3", "2"], [1.0 / 3.0, 2.0], ["0.3333", "2"]),
+            (&["1e-19", "2"], [1e-9, 0.25], ["0.000000001", "0.25"]),
             (&["1e-9", "2"], [1e-9, 0.25], ["0.000000001", "0.25"]),
         ] {
             let format = NumberFormat::of(texts.iter().copied());

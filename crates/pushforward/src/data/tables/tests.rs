@@ -128,6 +128,9 @@ fn damaged_files_are_errors_that_name_the_line() {
     let good: String = (0..100).map(|i| format!("{i},{}\n", ["x", "y"][i % 2])).collect();
     error(&format!("a,b\n{good}1,2,3\n"), "", &["line 102 has 3 fields", "first row has 2", "ragged"]);
     error(&format!("a,b\n{good}1,\"x\n2,y\n"), "", &["t.csv, line 102", "closing quote"]);
+    // Quotes that were meant for two fields.
+    error(&format!("a,b\n{good}1,\"x\n2,y\n3,z\"\n"), "", &["t.csv, line 102", "look like rows"]);
+    assert!(load(&format!("a,b\n{good}1,\"a remark, of\ntwo lines, or so\"\n"), "").is_ok());
     error("", "", &["no rows"]);
     error("\n\n", "", &["no rows"]);
     error("a,b,c\n", "", &["a header and no rows"]);
@@ -224,6 +227,14 @@ fn rare_values_are_dropped_for_privacy() {
     assert_eq!(table.class_counts()[0], 3);
     assert!(splits.notes.iter().any(|note| note.contains("1 values of fewer than 10")), "{:?}", splits.notes);
     assert_eq!(table.decode_row(&[2, 0], &mut stream(0, Purpose::Sample, 0))[0], "");
+    // Neither is the richest row told.
+    let incomes: String =
+        (0..400).map(|i| format!("{},{}\n", if (7..11).contains(&i) { 987_654_321 } else { 13 * i }, i % 2)).collect();
+    let told = |settings: &str| {
+        serde_json::to_string(load(&incomes, settings).unwrap().schema()).unwrap().contains("987654321")
+    };
+    assert!(told(""));
+    assert!(!told("drop_rare = 5"));
 }
 
 #[test]
@@ -255,6 +266,15 @@ fn parts_by_files_and_by_a_column() {
     assert_eq!([splits.train.len(), splits.validation.len(), splits.test.len()], [380, 20, 70]);
     // A value that only the test has is known, and has no training row.
     assert_eq!(layout(&splits).class_counts(), [2, 6]);
+    // A full stop after each value, as in the test part of Adult, and other values.
+    let dotted = rows(70, 5).replace(',', ".,");
+    std::fs::write(dir.path().join("b.csv"), format!("u,v\n{dotted}")).unwrap();
+    let splits = config.load(dir.path(), 0).unwrap();
+    assert_eq!(layout(&splits).class_counts(), [2, 5]);
+    assert!(splits.notes.iter().any(|note| note.contains("full stop")), "{:?}", splits.notes);
+    std::fs::write(dir.path().join("b.csv"), format!("u,v\n{}", dotted.replace('.', "!"))).unwrap();
+    let message = config.load(dir.path(), 0).unwrap_err().to_string();
+    assert!(message.contains("b.csv") && message.contains("`u` has none of the values"), "{message}");
     std::fs::write(dir.path().join("b.csv"), format!("u,w\n{}", rows(70, 6))).unwrap();
     assert!(config.load(dir.path(), 0).unwrap_err().to_string().contains("its header is not that of"));
     let part = |i: usize| ["train", "train", "val", "TEST", "other"][i % 5];
