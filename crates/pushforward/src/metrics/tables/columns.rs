@@ -5,11 +5,13 @@
 //! # Examples
 //! ```
 //! use pushforward::metrics::tables::{Column, Columns};
+//! use pushforward::rng::{Purpose, stream};
 //! let table = Columns::new(vec![
 //!     ("age".to_owned(), Column::Numbers(vec![39.0, f64::NAN, 50.0])),
 //!     ("sex".to_owned(), Column::Categories { ids: vec![0, 1, 1], classes: 2, missing: None }),
 //! ]);
 //! assert_eq!((table.rows(), table.select(&[2, 0]).rows()), (3, 2));
+//! assert_eq!(table.at_most(2, &mut stream(0, Purpose::Metric, 0)).columns()[0].0, "age");
 //! ```
 
 use crate::rng::Stream;
@@ -78,8 +80,8 @@ impl Columns {
         Self { columns, rows: rows.len() }
     }
 
-    /// At most `most` rows, drawn without replacement.
-    pub(super) fn at_most(&self, most: usize, stream: &mut Stream) -> Self {
+    /// At most `most` rows, drawn without replacement and in their order; all of them if there are no more.
+    pub fn at_most(&self, most: usize, stream: &mut Stream) -> Self {
         let mut rows: Vec<usize> = (0..self.rows).collect();
         if self.rows > most {
             stream.shuffle(&mut rows);
