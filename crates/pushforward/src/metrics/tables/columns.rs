@@ -173,30 +173,8 @@ pub fn independent(table: &Columns, rows: usize, stream: &mut Stream) -> Columns
 }
 
 #[cfg(test)]
-pub(super) mod samples {
-    use super::*;
-
-    pub(crate) fn numbers(name: &str, values: &[f64]) -> (String, Column) {
-        (name.to_owned(), Column::Numbers(values.to_vec()))
-    }
-
-    pub(crate) fn classes(name: &str, ids: &[u32]) -> (String, Column) {
-        (name.to_owned(), Column::Categories { ids: ids.to_vec(), classes: 10, missing: Some(9) })
-    }
-
-    /// A number, a class that follows it and a target that follows both; `shift` moves the number.
-    pub(crate) fn mixed(rows: usize, shift: f64, index: u64) -> Columns {
-        let mut stream = crate::rng::stream(3, crate::rng::Purpose::Metric, index);
-        let x: Vec<f64> = (0..rows).map(|_| stream.normal() + shift).collect();
-        let follow: Vec<u32> = x.iter().map(|x| ((x + 0.5 * stream.normal() > 0.0) as u32) + 2).collect();
-        let target: Vec<u32> = x.iter().zip(&follow).map(|(x, &f)| (x + f64::from(f) > 3.0) as u32).collect();
-        Columns::new(vec![numbers("x", &x), classes("follow", &follow), classes("target", &target)])
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::samples::{classes, numbers};
+    use super::super::samples::{classes, numbers};
     use super::*;
     use crate::rng::{Purpose, stream};
 

@@ -125,7 +125,7 @@ impl Centre {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{classes, mixed, numbers};
+    use super::super::samples::{classes, mixed, numbers};
     use super::*;
     use crate::rng::{Purpose, stream};
 

@@ -210,7 +210,7 @@ fn correlation(x: &Column, y: &Column) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{classes, mixed, numbers};
+    use super::super::samples::{classes, mixed, numbers};
     use super::*;
 
     const NAN: f64 = f64::NAN;

@@ -100,7 +100,7 @@ pub fn membership_auc(
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::mixed;
+    use super::super::samples::mixed;
     use super::*;
     use crate::rng::{Purpose, stream};
 
