@@ -5,11 +5,13 @@
 //! # Examples
 //! ```
 //! use pushforward::metrics::tables::{Column, Columns};
+//! use pushforward::rng::{Purpose, stream};
 //! let table = Columns::new(vec![
 //!     ("age".to_owned(), Column::Numbers(vec![39.0, f64::NAN, 50.0])),
 //!     ("sex".to_owned(), Column::Categories { ids: vec![0, 1, 1], classes: 2, missing: None }),
 //! ]);
 //! assert_eq!((table.rows(), table.select(&[2, 0]).rows()), (3, 2));
+//! assert_eq!(table.at_most(2, &mut stream(0, Purpose::Metric, 0)).columns()[0].0, "age");
 //! ```
 
 use crate::rng::Stream;
@@ -78,8 +80,8 @@ impl Columns {
         Self { columns, rows: rows.len() }
     }
 
-    /// At most `most` rows, drawn without replacement.
-    pub(super) fn at_most(&self, most: usize, stream: &mut Stream) -> Self {
+    /// At most `most` rows, drawn without replacement and in their order; all of them if there are no more.
+    pub fn at_most(&self, most: usize, stream: &mut Stream) -> Self {
         let mut rows: Vec<usize> = (0..self.rows).collect();
         if self.rows > most {
             stream.shuffle(&mut rows);
@@ -171,30 +173,8 @@ pub fn independent(table: &Columns, rows: usize, stream: &mut Stream) -> Columns
 }
 
 #[cfg(test)]
-pub(super) mod samples {
-    use super::*;
-
-    pub(crate) fn numbers(name: &str, values: &[f64]) -> (String, Column) {
-        (name.to_owned(), Column::Numbers(values.to_vec()))
-    }
-
-    pub(crate) fn classes(name: &str, ids: &[u32]) -> (String, Column) {
-        (name.to_owned(), Column::Categories { ids: ids.to_vec(), classes: 10, missing: Some(9) })
-    }
-
-    /// A number, a class that follows it and a target that follows both; `shift` moves the number.
-    pub(crate) fn mixed(rows: usize, shift: f64, index: u64) -> Columns {
-        let mut stream = crate::rng::stream(3, crate::rng::Purpose::Metric, index);
-        let x: Vec<f64> = (0..rows).map(|_| stream.normal() + shift).collect();
-        let follow: Vec<u32> = x.iter().map(|x| ((x + 0.5 * stream.normal() > 0.0) as u32) + 2).collect();
-        let target: Vec<u32> = x.iter().zip(&follow).map(|(x, &f)| (x + f64::from(f) > 3.0) as u32).collect();
-        Columns::new(vec![numbers("x", &x), classes("follow", &follow), classes("target", &target)])
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::samples::{classes, numbers};
+    use super::super::samples::{classes, numbers};
     use super::*;
     use crate::rng::{Purpose, stream};
 

@@ -91,7 +91,7 @@ fn entropy(counts: &[(u64, u64)]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{classes, mixed, numbers};
+    use super::super::samples::{classes, mixed, numbers};
     use super::*;
     use crate::metrics::tables::independent;
     use crate::rng::{Purpose, stream};

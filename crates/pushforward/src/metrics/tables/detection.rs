@@ -100,7 +100,7 @@ fn score(
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{mixed, numbers};
+    use super::super::samples::{mixed, numbers};
     use super::*;
     use crate::metrics::tables::independent;
     use crate::rng::{Purpose, stream};

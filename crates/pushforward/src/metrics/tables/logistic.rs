@@ -188,7 +188,7 @@ fn minimise(width: usize, loss: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> Vec<f64> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::mixed;
+    use super::super::samples::mixed;
     use super::*;
 
     #[test]

@@ -8,7 +8,8 @@
 //! missing_tv               TV of the laws of the patterns of missing values
 //! ```
 //!
-//! The conventions are those of the quality report of SDMetrics 0.32, so that figures compare with published ones.
+//! The conventions are those of the quality report of SDMetrics 0.24, so that figures compare with published ones
+//! (version 0.32 averages the trend over pairs only that are related in the real table, unless its thresholds are 0).
 //! Missing values are left out of shape and correlations, and are a class in contingency tables. Each table has bins of
 //! its own range (so a table that is shifted as a whole shows in the shape, and not in mixed pairs). A column or pair
 //! whose score is not defined is left out of the mean.
@@ -209,7 +210,7 @@ fn correlation(x: &Column, y: &Column) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{classes, mixed, numbers};
+    use super::super::samples::{classes, mixed, numbers};
     use super::*;
 
     const NAN: f64 = f64::NAN;

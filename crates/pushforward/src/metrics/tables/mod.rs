@@ -41,6 +41,8 @@ mod logistic;
 mod marginals;
 mod nearest;
 mod privacy;
+#[cfg(test)]
+mod samples;
 #[cfg(feature = "trees")]
 mod trees;
 #[cfg(feature = "trees")]

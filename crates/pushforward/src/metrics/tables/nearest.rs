@@ -102,7 +102,7 @@ impl Points {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{classes, mixed, numbers};
+    use super::super::samples::{classes, mixed, numbers};
     use super::*;
 
     #[test]

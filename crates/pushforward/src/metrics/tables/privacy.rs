@@ -49,7 +49,7 @@ pub fn dcr_share(
     let points = |table: &Columns, most, stream: &mut Stream| Points::new(&table.at_most(most, stream), train);
     let rows = points(synthetic, most, stream);
     let to = [train, held_out].map(|table| rows.nearest(&points(table, equal, stream), Norm::Absolute, false));
-    let wins = to[0].iter().zip(&to[1]).map(|(train, held_out)| match train.distance.total_cmp(&held_out.distance) {
+    let wins = to[0].iter().zip(&to[1]).map(|(train, held_out)| match rounded(train).total_cmp(&rounded(held_out)) {
         std::cmp::Ordering::Less => 1.0,
         std::cmp::Ordering::Equal => 0.5,
         std::cmp::Ordering::Greater => 0.0,
@@ -93,14 +93,20 @@ pub fn membership_auc(
     let targets = points(synthetic, stream);
     let [members, others]: [Vec<Nearest>; 2] =
         [train, held_out].map(|table| points(table, stream).nearest(&targets, Norm::Absolute, false));
-    let scores: Vec<f64> = members.iter().chain(&others).map(|nearest| -f64::from(nearest.distance)).collect();
+    let scores: Vec<f64> = members.iter().chain(&others).map(|nearest| -rounded(nearest)).collect();
     let positive: Vec<bool> = (0..scores.len()).map(|row| row < members.len()).collect();
     auc(&scores, &positive)
 }
 
+/// Distances as multiples of what rounding may make of equal ones: 30 is as far from 28 as from 32, but not in float32
+/// after a division by the range.
+fn rounded(nearest: &Nearest) -> f64 {
+    (f64::from(nearest.distance) / 2e-6).round()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::mixed;
+    use super::super::samples::mixed;
     use super::*;
     use crate::rng::{Purpose, stream};
 

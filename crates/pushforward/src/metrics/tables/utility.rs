@@ -88,7 +88,7 @@ pub fn tstr(train: &Columns, test: &Columns, target: usize) -> Utility {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::samples::{classes, mixed, numbers};
+    use super::super::samples::{classes, mixed, numbers};
     use super::*;
     use crate::metrics::tables::independent;
     use crate::rng::{Purpose, stream};
