@@ -262,7 +262,7 @@ impl TableColumn {
                 self.classes() > 0 && (of.rare.is_empty() || total(&of.rare).is_some_and(|n| n > 0))
             }
             Content::Numbers(of) => {
-                let bound = of.format.decimals.is_none_or(|decimals| decimals < 40);
+                let bound = of.format.is_sound() && of.date.as_ref().is_none_or(DateFormat::is_sound);
                 bound && self.classes() > 0 && of.classes.iter().all(NumberClass::is_sound)
             }
         }
@@ -311,7 +311,7 @@ impl Numbers {
     pub(super) fn number(&self, text: &str) -> Option<f64> {
         match &self.date {
             Some(date) => date.number(text),
-            None => numbers::number(text).filter(|number| number.is_finite()),
+            None => numbers::number_in(text, self.format.comma).filter(|number| number.is_finite()),
         }
     }
 

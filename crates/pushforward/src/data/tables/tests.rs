@@ -138,6 +138,7 @@ fn damaged_files_are_errors_that_name_the_line() {
     error(&format!("a,b\n{good}"), "columns = { c = 'skip' }", &["`c` is not a column", "`a`, `b`"]);
     let dropped = load(&format!("a,b\n{good}1,2,3\n7\n"), "ragged = 'drop'").unwrap();
     assert_eq!(dropped.refusals().unwrap(), "accepted 100 of 102; refused 2: rows that have not 2 fields");
+    error(&format!("a,2020\n{good}"), "", &["column `1`", "\"a\"", "data.header = true"]);
     error("a,b\n1,2\n", "", &["each part needs one"]);
     error("a,b\n1,2\n1,2\n1,2\n", "", &["no column is left to model", "`a` is left out: it is always \"1\""]);
 }
@@ -178,6 +179,12 @@ fn tables_of_every_shape() {
     let splits = load(&format!("first\tsecond\n{words}"), "").unwrap();
     assert_eq!((kinds(&splits), layout(&splits).heading().unwrap()), (vec!["categorical"; 2], "first\tsecond".into()));
     assert_eq!(layout(&load(&words, "").unwrap()).heading(), None);
+    // Decimals after a comma.
+    let commas: String = (0..500).map(|i| format!("{},{:02};{}\n", i % 90, i * 7 % 100, i % 2)).collect();
+    let splits = load(&format!("x;y\n{commas}"), "").unwrap();
+    assert_eq!(kinds(&splits), ["number", "integer"]);
+    let fields = layout(&splits).decode_row(&[3, 1], &mut stream(0, Purpose::Sample, 0));
+    assert!(fields[0].contains(',') && layout(&splits).number_of(0, &fields[0]).unwrap() < 90.0, "{fields:?}");
     // One column, with spaces in its values.
     let one: String = (0..60).map(|i| ["New York\n", "Bern\n", "Rio de Janeiro\n"][i % 3]).collect();
     let splits = load(&one, "").unwrap();
@@ -328,6 +335,41 @@ fn conditions_allow_classes_and_draws_stay_inside() {
     for text in ["age", "age in (1, 2", "= 3", "age ! 3", "a=\"x", "age in (1) x"] {
         let message = Where::parse(text).unwrap_err().to_string();
         assert!(message.contains("conditions are written as"), "{text}: {message}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn lines_are_read_as_they_were_written(fields in proptest::collection::vec("[ab#\",;\n ]{0,6}", 2..5), place in 0usize..2) {
+        let delimiter = [',', ';'][place];
+        let layout = TableLayout { columns: Vec::new(), delimiter, header: false, missing: Vec::new() };
+        let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
+        let text = format!("x\n{}\n", layout.line(&fields));
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        crate::data::fields::split(&text, delimiter as u8, 1, Path::new("t"), |_, starts| {
+            let field = |&start| crate::data::fields::field(&text, start, delimiter as u8).into_owned();
+            rows.push(starts.iter().map(field).collect());
+            Ok(())
+        }).unwrap();
+        // A row of empty fields is blank.
+        proptest::prop_assert!(rows.get(1).map_or(fields.iter().all(|field| field.is_empty()), |row| *row == fields));
+    }
+}
+
+#[test]
+fn descriptions_that_no_table_has_are_refused() {
+    let splits = load(&people(600), "bins = 10").unwrap();
+    let json = serde_json::to_string(splits.schema()).unwrap();
+    for (from, to) in [
+        ("\"least\":2", "\"least\":4000000000"),
+        ("\"sites\":6", "\"sites\":5"),
+        ("\"decimals\":2", "\"decimals\":4000000000"),
+        ("{\"quantiles\":[", "{\"quantiles\":[1e308,"),
+        ("\"high\":", "\"high\":-"),
+    ] {
+        assert!(json.contains(from), "{from}");
+        let schema: crate::data::Schema = serde_json::from_str(&json.replacen(from, to, 1)).unwrap();
+        assert!(schema.check().is_err(), "{from}");
     }
 }
 
