@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::data::DataError;
 use crate::data::tables::column::{Categories, ColumnKind, Content, NumberClass, Numbers, TableColumn, Value};
-use crate::data::tables::kinds::{ColumnChoice, Kind, kind};
+use crate::data::tables::kinds::{ColumnChoice, Kind, key, kind};
 use crate::data::tables::law::Law;
 use crate::data::tables::numbers::{NumberFormat, number_in};
 use crate::data::tables::rows::{Distinct, Rows};
@@ -71,7 +71,7 @@ pub(super) fn column(
     let mut notes: Vec<String> = why.into_iter().collect();
     let content = match kind {
         Kind::Names(why) => {
-            let how = format!("{why}; data.columns = {{ {name:?} = \"categorical\" }} keeps it");
+            let how = format!("{why}; data.columns = {{ {} = \"categorical\" }} keeps it", key(name));
             return Ok(whole(Content::Skipped, &how));
         }
         Kind::Words => {

@@ -77,7 +77,7 @@ pub(super) fn kind(
     let others: Vec<usize> = present.iter().copied().filter(|&id| number(text(id)).is_none()).collect();
     let stray = (count(&others) as f64) < STRAY * all as f64;
     if !others.is_empty() && (asked.is_some() || stray) {
-        return Err(rows.refuse(name, &stray_values(distinct, &others, count(&others), all, rows)));
+        return Err(rows.refuse(name, &stray_values(distinct, name, &others, all, rows)));
     }
     if others.is_empty() {
         let code = present.iter().copied().find(|&id| is_code(text(id)));
@@ -150,7 +150,14 @@ fn dates<'a>(present: &[usize], text: &impl Fn(usize) -> &'a str) -> Result<(Dat
     Ok((chosen, Some(why)))
 }
 
-fn stray_values(distinct: &Distinct<'_>, others: &[usize], count: u64, all: u64, rows: &Rows<'_>) -> String {
+/// The name of a column as a key of a recipe.
+pub(super) fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+fn stray_values(distinct: &Distinct<'_>, name: &str, others: &[usize], all: u64, rows: &Rows<'_>) -> String {
+    let count: u64 = others.iter().map(|&id| distinct.counts[id][0]).sum();
     let shown: Vec<String> = others.iter().take(5).map(|&id| format!("{:?}", distinct.texts[id])).collect();
     let more = if others.len() > shown.len() { ", ..." } else { "" };
     let by_line = |&id: &usize| rows.places[distinct.first[id] as usize];
@@ -160,9 +167,10 @@ fn stray_values(distinct: &Distinct<'_>, others: &[usize], count: u64, all: u64,
     format!(
         "has {} numbers and {count} other values, {}{more} (the first: {}); {heading}correct them, list them in \
          data.missing_values if they stand for what is missing, or say that the column is categorical: data.columns = {{ \
-         ... = \"categorical\" }}",
+         {} = \"categorical\" }}",
         all - count,
         shown.join(", "),
-        rows.line(distinct.first[first])
+        rows.line(distinct.first[first]),
+        key(name)
     )
 }
