@@ -90,6 +90,35 @@ fn text_files_are_looked_into() {
 }
 
 #[test]
+fn tables_are_looked_into() {
+    let dir = workplace();
+    let row = |n: usize| format!("p{n};{};{};{}\n", 20 + n % 60, ["Bern", "Basel", "?"][n % 3], n * n);
+    let rows: String = (0..600).map(row).collect();
+    for name in ["t.csv", "t.txt"] {
+        fs::write(dir.path().join(name), format!("name;age;town;income\n{rows}")).expect("written");
+        let said = says(dir.path(), &["data", "info", name, "--no-cache"]);
+        for part in [
+            "4 columns separated by semicolons; the first row is the header",
+            "training 540, validation 30, test 30 items",
+            "`name` is left out: almost every row has another text",
+            "column  type         classes  missing  values",
+            "age     integer           60           20 to 79",
+            "town    categorical        3",
+            "Basel, Bern",
+        ] {
+            assert!(said.contains(part), "{part}\n{said}");
+        }
+    }
+    let skipped = says(dir.path(), &["data", "info", "t.csv", "--set", "data.columns={ age = 'skip' }"]);
+    assert!(skipped.contains("`age` is left out: as the recipe says"), "{skipped}");
+    fs::write(dir.path().join("t.csv"), format!("name;age;town;income\n{rows}x;old;Bern;3\n")).expect("written");
+    let message = refuse(dir.path(), &["data", "info", "t.csv"], 2);
+    assert!(message.contains("line 602") && message.contains("\"old\""), "{message}");
+    let rare = says(dir.path(), &["data", "info", "t.csv", "--set", "data.missing_values=['old', '?']"]);
+    assert!(rare.contains("column `age`: 1 missing"), "{rare}");
+}
+
+#[test]
 fn refusals_are_told_at_the_start_and_kept_with_the_run() {
     let dir = workplace();
     let lines: String = (1..=60).map(|n| format!("{}{}\n", "C".repeat(n / 3 + 1), ["", "O", ".Cl"][n % 3])).collect();

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::data::DataError;
 use crate::data::tables::column::{Categories, ColumnKind, Content, NumberClass, Numbers, TableColumn, Value};
-use crate::data::tables::kinds::{ColumnChoice, Kind, kind};
+use crate::data::tables::kinds::{ColumnChoice, Kind, key, kind};
 use crate::data::tables::law::Law;
-use crate::data::tables::numbers::{NumberFormat, number};
+use crate::data::tables::numbers::{NumberFormat, number_in};
 use crate::data::tables::rows::{Distinct, Rows};
 
 /// Rare values that are kept, the most frequent first.
@@ -74,7 +74,7 @@ pub(super) fn column(
     let mut notes: Vec<String> = why.into_iter().collect();
     let content = match kind {
         Kind::Names(why) => {
-            let how = format!("{why}; data.columns = {{ {name:?} = \"categorical\" }} keeps it");
+            let how = format!("{why}; data.columns = {{ {} = \"categorical\" }} keeps it", key(name));
             return Ok(whole(Content::Skipped, &how));
         }
         Kind::Words => {
@@ -97,13 +97,14 @@ pub(super) fn column(
             }
             Content::Categories(Categories { missing, ..of })
         }
-        Kind::Numbers | Kind::Dates(_) => {
+        Kind::Numbers { .. } | Kind::Dates(_) => {
+            let comma = matches!(kind, Kind::Numbers { comma: true });
             let date = if let Kind::Dates(format) = kind { Some(format) } else { None };
             let format = match &date {
-                Some(date) => NumberFormat { decimals: Some(date.decimals()), least: 0 },
-                None => NumberFormat::of(present.iter().map(|&id| distinct.texts[id].as_ref())),
+                Some(date) => NumberFormat { decimals: Some(date.decimals()), least: 0, comma: false },
+                None => NumberFormat::of(present.iter().map(|&id| distinct.texts[id].as_ref()), comma),
             };
-            let read = |text: &str| date.as_ref().map_or_else(|| number(text), |date| date.number(text));
+            let read = |text: &str| date.as_ref().map_or_else(|| number_in(text, comma), |date| date.number(text));
             let (groups, kind) = groups(&distinct, &present, read);
             let kind = if date.is_some() { ColumnKind::Date } else { kind };
             let classes = classes(groups, format, choices, &mut notes);

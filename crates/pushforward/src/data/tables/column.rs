@@ -262,7 +262,7 @@ impl TableColumn {
                 self.classes() > 0 && (of.rare.is_empty() || total(&of.rare).is_some_and(|n| n > 0))
             }
             Content::Numbers(of) => {
-                let bound = of.format.decimals.is_none_or(|decimals| decimals < 40);
+                let bound = of.format.is_sound() && of.date.as_ref().is_none_or(DateFormat::is_sound);
                 bound && self.classes() > 0 && of.classes.iter().all(NumberClass::is_sound)
             }
         }
@@ -285,7 +285,7 @@ fn draw(values: &[Value], wanted: Option<&Wanted>, stream: &mut Stream) -> Strin
         }
     }
     // Nothing is wanted: any will do.
-    inside().last().or(values.last()).map_or(String::new(), |value| value.text.clone())
+    inside().next_back().or(values.last()).map_or(String::new(), |value| value.text.clone())
 }
 
 impl NumberClass {
@@ -311,7 +311,7 @@ impl Numbers {
     pub(super) fn number(&self, text: &str) -> Option<f64> {
         match &self.date {
             Some(date) => date.number(text),
-            None => numbers::number(text).filter(|number| number.is_finite()),
+            None => numbers::number_in(text, self.format.comma).filter(|number| number.is_finite()),
         }
     }
 
@@ -332,7 +332,7 @@ impl Numbers {
     pub(super) fn class_of(&self, number: f64) -> Option<u32> {
         let own = |class: &NumberClass| matches!(class, NumberClass::Value { number: own, .. } if *own == number);
         let bins = || self.classes.iter().enumerate().filter(|(_, class)| matches!(class, NumberClass::Bin { .. }));
-        let up_to = || bins().find(|(_, class)| number <= class.numbers()[1]).or_else(|| bins().last());
+        let up_to = || bins().find(|(_, class)| number <= class.numbers()[1]).or_else(|| bins().next_back());
         let class = self.classes.iter().position(own).or_else(|| up_to().map(|(class, _)| class))?;
         Some(class as u32)
     }

@@ -192,10 +192,18 @@ impl TableConfig {
         let mut packed: Vec<(Packed, usize)> = Vec::new();
         let mut numbers: Vec<Vec<f64>> = Vec::new();
         let all: Vec<usize> = (0..names.len()).collect();
+        let mut errors = Vec::new();
         for some in all.chunks(AT_A_TIME) {
-            let built: Result<Vec<Built>, DataError> =
+            let built: Vec<Result<Built, DataError>> =
                 some.par_iter().map(|&at| build::column(&rows, at, &names[at], asked[at], &choices)).collect();
-            for built in built? {
+            for built in built {
+                let built = match built {
+                    Ok(built) => built,
+                    Err(error) => {
+                        errors.push(error);
+                        continue;
+                    }
+                };
                 notes.extend(built.note);
                 let classes = built.column.classes();
                 if classes > 0 {
@@ -206,6 +214,9 @@ impl TableConfig {
                 }
                 columns.push(built.column);
             }
+        }
+        if let Some(error) = joined(errors) {
+            return Err(error);
         }
         if packed.is_empty() {
             let said: String = notes.iter().map(|note| format!("\n  {note}")).collect();
@@ -313,6 +324,16 @@ impl TableConfig {
         }
         Ok(Divided { parts, refused, notes })
     }
+}
+
+/// The errors of all columns as one, so that they can be corrected together.
+fn joined(errors: Vec<DataError>) -> Option<DataError> {
+    errors.into_iter().reduce(|all, next| match (all, next) {
+        (DataError::Rows { path, problem }, DataError::Rows { problem: more, .. }) => {
+            DataError::Rows { path, problem: format!("{problem}\n  {more}") }
+        }
+        (all, _) => all,
+    })
 }
 
 /// The names of the columns; their numbers from 1 if there is no header.

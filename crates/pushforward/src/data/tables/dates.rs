@@ -70,6 +70,10 @@ impl DateFormat {
         self.parts.iter().find_map(|part| if let Part::Decimals(n) = part { Some(*n) } else { None }).unwrap_or(0)
     }
 
+    pub(super) fn is_sound(&self) -> bool {
+        self.parts.len() < 32 && self.decimals() <= 6
+    }
+
     fn has_time(&self) -> bool {
         self.parts.contains(&Part::Hour)
     }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
 use crate::data::tables::dates::DateFormat;
-use crate::data::tables::numbers::{is_code, number};
+use crate::data::tables::grid::Form;
+use crate::data::tables::numbers::{is_code, number, number_in};
 use crate::data::tables::rows::{Distinct, Rows};
 
 /// What a recipe says about a column.
@@ -34,7 +35,10 @@ const ROWS: u64 = 20;
 #[derive(Debug)]
 pub(super) enum Kind {
     Words,
-    Numbers,
+    Numbers {
+        /// Whether a comma stands before the decimals.
+        comma: bool,
+    },
     Dates(DateFormat),
     /// Every row has another value.
     Names(&'static str),
@@ -64,10 +68,16 @@ pub(super) fn kind(
         }
         Some(ColumnChoice::Integer | ColumnChoice::Number) | None => {}
     }
+    // Where semicolons separate the fields, commas stand before decimals.
+    let semicolons = rows.grids[0].form == Form::Character(b';');
+    let comma = semicolons
+        && present.iter().any(|&id| text(id).contains(','))
+        && present.iter().all(|&id| number_in(text(id), true).is_some());
+    let number = |text: &str| number_in(text, comma);
     let others: Vec<usize> = present.iter().copied().filter(|&id| number(text(id)).is_none()).collect();
     let stray = (count(&others) as f64) < STRAY * all as f64;
     if !others.is_empty() && (asked.is_some() || stray) {
-        return Err(rows.refuse(name, &stray_values(distinct, &others, count(&others), all, rows)));
+        return Err(rows.refuse(name, &stray_values(distinct, name, &others, all, rows)));
     }
     if others.is_empty() {
         let code = present.iter().copied().find(|&id| is_code(text(id)));
@@ -90,7 +100,11 @@ pub(super) fn kind(
             return Err(rows.refuse(name, &problem));
         }
         let counted = asked.is_none() && all >= ROWS && rows.places.len() as u64 == all && counts_rows(distinct);
-        return Ok(if counted { (Kind::Names("it counts the rows"), None) } else { (Kind::Numbers, None) });
+        return Ok(if counted {
+            (Kind::Names("it counts the rows"), None)
+        } else {
+            (Kind::Numbers { comma }, comma.then(|| "commas are read as decimal points".into()))
+        });
     }
     if let Ok((format, why)) = dates(present, &text) {
         return Ok((Kind::Dates(format), why));
@@ -136,16 +150,27 @@ fn dates<'a>(present: &[usize], text: &impl Fn(usize) -> &'a str) -> Result<(Dat
     Ok((chosen, Some(why)))
 }
 
-fn stray_values(distinct: &Distinct<'_>, others: &[usize], count: u64, all: u64, rows: &Rows<'_>) -> String {
+/// The name of a column as a key of a recipe.
+pub(super) fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+fn stray_values(distinct: &Distinct<'_>, name: &str, others: &[usize], all: u64, rows: &Rows<'_>) -> String {
+    let count: u64 = others.iter().map(|&id| distinct.counts[id][0]).sum();
     let shown: Vec<String> = others.iter().take(5).map(|&id| format!("{:?}", distinct.texts[id])).collect();
     let more = if others.len() > shown.len() { ", ..." } else { "" };
-    let first = others.iter().map(|&id| distinct.first[id]).min().expect("there are others");
+    let by_line = |&id: &usize| rows.places[distinct.first[id] as usize];
+    let first = *others.iter().min_by_key(|id| by_line(id)).expect("there are others");
+    let heading = by_line(&first) == (0, 0) && rows.grids[0].header.is_none() && count == 1;
+    let heading = if heading { "say data.header = true if that line names the columns, " } else { "" };
     format!(
-        "has {} numbers and {count} other values, {}{more} (the first: {}); correct them, list them in \
+        "has {} numbers and {count} other values, {}{more} (the first: {}); {heading}correct them, list them in \
          data.missing_values if they stand for what is missing, or say that the column is categorical: data.columns = {{ \
-         ... = \"categorical\" }}",
+         {} = \"categorical\" }}",
         all - count,
         shown.join(", "),
-        rows.line(first)
+        rows.line(distinct.first[first]),
+        key(name)
     )
 }

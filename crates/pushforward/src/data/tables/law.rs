@@ -73,7 +73,7 @@ impl Law {
                         return value;
                     }
                 }
-                inside().last().map_or(values[0].0, |&(value, _)| value)
+                inside().next_back().map_or(values[0].0, |&(value, _)| value)
             }
             Self::Quantiles(knots) => {
                 let [from, to] = levels(knots, within, format);

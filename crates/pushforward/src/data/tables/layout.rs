@@ -178,7 +178,10 @@ impl TableLayout {
         let quote = |field: &S| {
             let field = field.as_ref();
             let special = |c: char| c == self.delimiter || matches!(c, '"' | '\n');
-            let padded = field.trim().len() < field.len() || (self.delimiter == ' ' && field.is_empty());
+            // A line that begins with # would be a comment.
+            let padded = field.trim().len() < field.len()
+                || field.starts_with('#')
+                || (self.delimiter == ' ' && field.is_empty());
             if field.contains(special) || padded {
                 format!("\"{}\"", field.replace('"', "\"\""))
             } else {

@@ -10,7 +10,8 @@
 //! - A column that is *constant* has no site and is written as it was; one that *names* its rows is left out.
 //!
 //! The dictionary ([`TableLayout`]) is made from the training rows: only values that no training row has are taken from
-//! the others, with a count of zero.
+//! the others, with a count of zero. It holds single values, rare ones and the extremes of numbers included, unless
+//! `drop_rare` keeps those of few rows out.
 //!
 //! # Examples
 //! ```

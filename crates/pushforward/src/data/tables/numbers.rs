@@ -1,5 +1,7 @@
 //! Numbers as texts: how a column writes them, and how they are read and written back.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// Most decimals that are written; numbers of more are written with as many digits as they need.
@@ -12,20 +14,27 @@ pub(super) struct NumberFormat {
     pub(super) decimals: Option<u32>,
     /// Decimals that are written even if they are zeros.
     pub(super) least: u32,
+    /// Whether a comma stands before the decimals.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) comma: bool,
 }
 
 impl NumberFormat {
     #[cfg(test)]
-    pub(super) const INTEGER: Self = Self { decimals: Some(0), least: 0 };
+    pub(super) const INTEGER: Self = Self { decimals: Some(0), least: 0, comma: false };
 
-    /// The format of texts that are all numbers.
-    pub(super) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
+    /// The format of texts that are all numbers, with a comma before the decimals or not.
+    pub(super) fn of<'a>(texts: impl Iterator<Item = &'a str>, comma: bool) -> Self {
         let (mut least, mut most) = (DECIMALS, 0);
         for text in texts {
-            let [written, needed] = decimals(text);
+            let [written, needed] = decimals(&with_point(text, comma));
             (least, most) = (least.min(written), most.max(needed));
         }
-        Self { decimals: (most <= DECIMALS).then_some(most), least }
+        Self { decimals: (most <= DECIMALS).then_some(most), least, comma }
+    }
+
+    pub(super) fn is_sound(self) -> bool {
+        self.decimals.unwrap_or(0).max(self.least) <= DECIMALS
     }
 
     /// Half the distance of neighbouring numbers.
@@ -34,6 +43,11 @@ impl NumberFormat {
     }
 
     pub(super) fn write(self, number: f64) -> String {
+        let text = self.with_point(number);
+        if self.comma { text.replace('.', ",") } else { text }
+    }
+
+    fn with_point(self, number: f64) -> String {
         let Some(decimals) = self.decimals else { return number.to_string() };
         let mut text = format!("{number:.0$}", decimals as usize);
         if let Some((whole, written)) = text.clone().split_once('.') {
@@ -51,7 +65,7 @@ impl NumberFormat {
 
     /// The number as it is written.
     pub(super) fn round(self, number: f64) -> f64 {
-        self.write(number).parse().unwrap_or(number)
+        self.with_point(number).parse().unwrap_or(number)
     }
 
     /// The least and the largest number of the format within bounds, which may be infinite.
@@ -69,6 +83,15 @@ impl NumberFormat {
 /// A number of a cell, which may be infinite. Words that Rust reads as numbers (`nan`) are none.
 pub(super) fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| !number.is_nan())
+}
+
+/// The same where a comma may stand before the decimals.
+pub(super) fn number_in(text: &str, comma: bool) -> Option<f64> {
+    if comma && text.contains('.') { None } else { number(&with_point(text, comma)) }
+}
+
+fn with_point(text: &str, comma: bool) -> Cow<'_, str> {
+    if comma { Cow::Owned(text.replacen(',', ".", 1)) } else { Cow::Borrowed(text) }
 }
 
 /// Number of decimals of a text that is a number, with the zeros at its end and without; those that its exponent stands
@@ -108,7 +131,7 @@ mod tests {
             (&["1e-19", "2"], [1e-9, 0.25], ["0.000000001", "0.25"]),
             (&["1e-9", "2"], [1e-9, 0.25], ["0.000000001", "0.25"]),
         ] {
-            let format = NumberFormat::of(texts.iter().copied());
+            let format = NumberFormat::of(texts.iter().copied(), false);
             assert_eq!(numbers.map(|number| format.write(number)), written, "{texts:?}");
         }
         assert_eq!(NumberFormat::INTEGER.inward(29.5, 31.2), [30.0, 31.0]);

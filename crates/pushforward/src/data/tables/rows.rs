@@ -58,11 +58,16 @@ impl<'a> Rows<'a> {
         found
     }
 
-    /// The file and the line of a row, as the beginning of a message.
+    /// The line of a row, and its file if that is not the first.
     pub(super) fn line(&self, row: u32) -> String {
         let (grid, place) = self.places[row as usize];
         let grid = &self.grids[grid as usize];
-        format!("{}, line {}", grid.path.display(), grid.line(place as usize))
+        let line = grid.line(place as usize);
+        if self.places[row as usize].0 == 0 {
+            format!("line {line}")
+        } else {
+            format!("{}, line {line}", grid.path.display())
+        }
     }
 
     /// The error of a column.

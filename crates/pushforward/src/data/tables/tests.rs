@@ -138,6 +138,7 @@ fn damaged_files_are_errors_that_name_the_line() {
     error(&format!("a,b\n{good}"), "columns = { c = 'skip' }", &["`c` is not a column", "`a`, `b`"]);
     let dropped = load(&format!("a,b\n{good}1,2,3\n7\n"), "ragged = 'drop'").unwrap();
     assert_eq!(dropped.refusals().unwrap(), "accepted 100 of 102; refused 2: rows that have not 2 fields");
+    error(&format!("a,2020\n{good}"), "", &["column `1`", "\"a\"", "data.header = true"]);
     error("a,b\n1,2\n", "", &["each part needs one"]);
     error("a,b\n1,2\n1,2\n1,2\n", "", &["no column is left to model", "`a` is left out: it is always \"1\""]);
 }
@@ -145,12 +146,19 @@ fn damaged_files_are_errors_that_name_the_line() {
 #[test]
 fn a_column_that_changes_its_type_is_an_error_or_words() {
     let rows = |word: &str, every: usize| -> String {
-        let field = |i: usize| if i > 0 && i % every == 0 { word.to_owned() } else { (i % 1000).to_string() };
+        let field = |i: usize| if i > 0 && i.is_multiple_of(every) { word.to_owned() } else { (i % 1000).to_string() };
         (0..10_100).map(|i| format!("{},{}\n", field(i), i % 3)).collect()
     };
     let text = format!("x,y\n{}", rows("many", 10_000));
     error(&text, "", &["column `x`", "\"many\"", "line 10002", "categorical", "missing_values"]);
     error(&text, "columns = { x = 'integer' }", &["line 10002"]);
+    // All such columns are told.
+    let two = text.replace(",2\n", ",2.5\n").replacen(",2.5\n", ",other\n", 1);
+    error(
+        &two,
+        "",
+        &["column `x`", "\"many\"", "column `y`", "\"other\" (the first: line 4)", "{ y = \"categorical\" }"],
+    );
     let missing = load(&text, "missing_values = ['many']").unwrap();
     assert_eq!(layout(&missing).columns()[0].kind(), ColumnKind::Integer);
     assert_eq!(layout(&missing).encode(0, "many").unwrap(), layout(&missing).columns()[0].missing_class().unwrap());
@@ -178,6 +186,12 @@ fn tables_of_every_shape() {
     let splits = load(&format!("first\tsecond\n{words}"), "").unwrap();
     assert_eq!((kinds(&splits), layout(&splits).heading().unwrap()), (vec!["categorical"; 2], "first\tsecond".into()));
     assert_eq!(layout(&load(&words, "").unwrap()).heading(), None);
+    // Decimals after a comma.
+    let commas: String = (0..500).map(|i| format!("{},{:02};{}\n", i % 90, i * 7 % 100, i % 2)).collect();
+    let splits = load(&format!("x;y\n{commas}"), "").unwrap();
+    assert_eq!(kinds(&splits), ["number", "integer"]);
+    let fields = layout(&splits).decode_row(&[3, 1], &mut stream(0, Purpose::Sample, 0));
+    assert!(fields[0].contains(',') && layout(&splits).number_of(0, &fields[0]).unwrap() < 90.0, "{fields:?}");
     // One column, with spaces in its values.
     let one: String = (0..60).map(|i| ["New York\n", "Bern\n", "Rio de Janeiro\n"][i % 3]).collect();
     let splits = load(&one, "").unwrap();
@@ -190,7 +204,9 @@ fn tables_of_every_shape() {
     assert_eq!(layout(&splits).class_counts(), [4, 2]);
     // A thousand sparse binary columns.
     let names: Vec<String> = (0..1000).map(|c| format!("f{c}")).collect();
-    let row = |r: usize| (0..1000).map(|c| if (r * 7 + c) % 97 == 0 { "1" } else { "0" }).collect::<Vec<_>>().join(",");
+    let row = |r: usize| {
+        (0..1000).map(|c| if (r * 7 + c).is_multiple_of(97) { "1" } else { "0" }).collect::<Vec<_>>().join(",")
+    };
     let sparse: String = (0..300).map(|r| row(r) + "\n").collect();
     let splits = load(&format!("{}\n{sparse}", names.join(",")), "").unwrap();
     assert_eq!((splits.schema().sites, splits.schema().classes), (1000, 2));
@@ -328,6 +344,69 @@ fn conditions_allow_classes_and_draws_stay_inside() {
     for text in ["age", "age in (1, 2", "= 3", "age ! 3", "a=\"x", "age in (1) x"] {
         let message = Where::parse(text).unwrap_err().to_string();
         assert!(message.contains("conditions are written as"), "{text}: {message}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+    #[test]
+    fn any_text_gives_a_table_or_an_error(
+        edits in proptest::collection::vec((0usize..4000, "[0-9a-z,;\"\n.#|e é?-]{0,3}"), 0..6),
+        settings in 0usize..4,
+    ) {
+        let mut text: Vec<char> = people(80).chars().collect();
+        for (place, new) in edits {
+            let place = place % text.len();
+            text.splice(place..(place + 1).min(text.len()), new.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let settings = ["", "ragged = 'drop'\nbins = 5", "drop_rare = 3\nclasses = 2", "missing = 'drop'\nheader = false\nragged = 'drop'"][settings];
+        if let Ok(splits) = load(&text, settings) {
+            for (row, again) in ids(&splits).iter().zip(decoded(&splits)) {
+                proptest::prop_assert_eq!(layout(&splits).columns().len(), again.len());
+                for (site, (class, count)) in row.iter().zip(layout(&splits).class_counts()).enumerate() {
+                    proptest::prop_assert!((*class as usize) < count, "site {}", site);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_condition_is_read_or_an_error(text in "[a-c=!<>()\"' ,.0-9éin]{0,20}") {
+        let _ = Where::parse(&text);
+    }
+
+    #[test]
+    fn lines_are_read_as_they_were_written(fields in proptest::collection::vec("[ab#\",;\n ]{0,6}", 2..5), place in 0usize..2) {
+        let delimiter = [',', ';'][place];
+        let layout = TableLayout { columns: Vec::new(), delimiter, header: false, missing: Vec::new() };
+        let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
+        let text = format!("x\n{}\n", layout.line(&fields));
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        crate::data::fields::split(&text, delimiter as u8, 1, Path::new("t"), |_, starts| {
+            let field = |&start| crate::data::fields::field(&text, start, delimiter as u8).into_owned();
+            rows.push(starts.iter().map(field).collect());
+            Ok(())
+        }).unwrap();
+        // A row of empty fields is blank.
+        proptest::prop_assert!(rows.get(1).map_or(fields.iter().all(|field| field.is_empty()), |row| *row == fields));
+    }
+}
+
+#[test]
+fn descriptions_that_no_table_has_are_refused() {
+    let splits = load(&people(600), "bins = 10").unwrap();
+    let json = serde_json::to_string(splits.schema()).unwrap();
+    for (from, to) in [
+        ("\"least\":2", "\"least\":4000000000"),
+        ("\"sites\":6", "\"sites\":5"),
+        ("\"decimals\":2", "\"decimals\":4000000000"),
+        ("{\"quantiles\":[", "{\"quantiles\":[1e308,"),
+        ("\"high\":", "\"high\":-"),
+    ] {
+        assert!(json.contains(from), "{from}");
+        let schema: crate::data::Schema = serde_json::from_str(&json.replacen(from, to, 1)).unwrap();
+        assert!(schema.check().is_err(), "{from}");
     }
 }
 
