@@ -2,6 +2,7 @@
 
 mod condition;
 mod images;
+mod impute;
 pub(crate) mod ranges;
 mod steer;
 
@@ -16,6 +17,7 @@ pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};
 pub(crate) use self::images::{
     DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
 };
+pub(crate) use self::impute::ImputeArgs;
 pub(crate) use self::steer::{AheadName, EndsName, MethodName, SteerArgs};
 
 /// Few-step generation of categorical data with flow maps, and autoencoders within flows: train, sample and evaluate from one
@@ -44,6 +46,7 @@ impl Cli {
             Command::Steer(args) => args.device.threads,
             Command::Eval(args) => args.device.threads,
             Command::Score(args) => args.device.threads,
+            Command::Impute(args) => args.device.threads,
             Command::Encode(args) => args.source.how.device.threads,
             Command::Decode(args) => args.device.threads,
             Command::Reconstruct(args) => args.source.how.device.threads,
@@ -79,6 +82,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Log-likelihood of items under a trained model, or a bound of it.
     Score(ScoreArgs),
+    /// Fill in the missing cells of a table.
+    Impute(ImputeArgs),
     /// Turn images into codes.
     Encode(EncodeArgs),
     /// Turn codes into images.
@@ -263,6 +268,10 @@ pub(crate) struct SampleArgs {
     /// Network evaluations per item of a flow map [default: 1].
     #[arg(long, conflicts_with = "grid", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<usize>,
+    /// A file of rows of a table whose cells are given, and whose missing cells and columns are drawn; item i has the cells of
+    /// row i, in turn. For models that take any columns.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["wanted", "prefix"])]
+    pub(crate) where_file: Option<PathBuf>,
     /// Times of one's own for a flow map, increasing from 0 to 1.
     #[arg(long, value_delimiter = ',', value_name = "T,T,...", value_parser = ranges::share)]
     pub(crate) grid: Option<Vec<f64>>,
@@ -347,7 +356,7 @@ pub(crate) struct ScoreArgs {
     /// Run folder or checkpoint.
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) model: PathBuf,
-    /// A text file with one item a line, an IDX file of images or, for an autoencoder, a picture or a folder of pictures; the
+    /// A text file with one item a line, rows of a table, an IDX file of images or, for an autoencoder, a picture or a folder of pictures; the
     /// model's own test split if absent.
     #[arg(value_name = "DATA")]
     pub(crate) file: Option<PathBuf>,

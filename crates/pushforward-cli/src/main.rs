@@ -68,6 +68,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Steer(args) => commands::steer::run(args, printer),
         Command::Eval(args) => commands::eval::run(args, printer),
         Command::Score(args) => commands::score::run(args, printer),
+        Command::Impute(args) => commands::impute::run(args, printer),
         Command::Encode(args) => commands::encode::run(args, printer),
         Command::Decode(args) => commands::decode::run(args, printer),
         Command::Reconstruct(args) => commands::reconstruct::run(args, printer),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pushforward::aef::ImageShape;
 use pushforward::data::graph::ABSENT;
 use pushforward::data::images::continuous::quantize;
-use pushforward::data::tables::{TableLayout, Where};
+use pushforward::data::tables::{TableFile, TableLayout, Where};
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
 use pushforward::rng::{Purpose, stream};
@@ -166,6 +166,8 @@ pub(crate) struct Labelled<'a> {
     pub(crate) seed: u64,
     /// Condition on the rows of a table.
     pub(crate) condition: Option<&'a Where>,
+    /// Rows of a table whose fields are kept, in turn.
+    pub(crate) given: Option<&'a TableFile>,
 }
 
 impl Labelled<'_> {
@@ -177,7 +179,7 @@ impl Labelled<'_> {
 
     /// How the samples become rows of a table.
     fn writer<'b>(&'b self, layout: &'b TableLayout) -> RowWriter<'b> {
-        RowWriter { layout, condition: self.condition, seed: self.seed, first: self.first }
+        RowWriter { layout, condition: self.condition, seed: self.seed, first: self.first, given: self.given }
     }
 
     /// The fields of the samples as rows of a table.
@@ -361,7 +363,7 @@ mod tests {
             Samples { ids: ids.to_vec(), endpoints: Vec::new(), sites: site_shape(&schema()), nfe }
         };
         let all = sample(&ids);
-        let labelled = Labelled { samples: &all, labels: &[], first: 0, seed: 0, condition: None };
+        let labelled = Labelled { samples: &all, labels: &[], first: 0, seed: 0, condition: None, given: None };
         let text = |ending| String::from_utf8(molecules(labelled, &schema(), ending).unwrap()).unwrap();
         assert_eq!(text("smi"), "C=O sample-00000\nC sample-00002\n");
         assert_eq!(text("csv").lines().count(), 4);

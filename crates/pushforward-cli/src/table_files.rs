@@ -1,6 +1,6 @@
 //! Rows of tables as files and on the screen.
 
-use pushforward::data::tables::{ColumnKind, TableLayout, Where};
+use pushforward::data::tables::{ColumnKind, TableFile, TableLayout, Where};
 use pushforward::rng::{Purpose, stream};
 
 use crate::exit::{Failure, OrFail as _};
@@ -17,17 +17,31 @@ pub(crate) struct RowWriter<'a> {
     pub(crate) seed: u64,
     /// Index of the first row.
     pub(crate) first: u64,
+    /// Rows whose fields are kept, in turn.
+    pub(crate) given: Option<&'a TableFile>,
 }
 
 impl RowWriter<'_> {
     /// Rows as fields, one for each column of the file.
     pub(crate) fn rows(&self, ids: &[u32], sites: usize) -> Result<Vec<Vec<String>>, Failure> {
+        let modelled = self.layout.columns().iter().enumerate().filter(|(_, column)| column.classes() > 0);
+        let places: Vec<usize> = modelled.map(|(place, _)| place).collect();
         let row = |(i, item): (usize, &[u32])| {
-            let mut stream = stream(self.seed, Purpose::Decode, self.first + i as u64);
-            match self.condition {
-                Some(condition) => self.layout.decode_row_within(item, condition, &mut stream).or_request(),
-                None => Ok(self.layout.decode_row(item, &mut stream)),
+            let index = self.first + i as u64;
+            let mut stream = stream(self.seed, Purpose::Decode, index);
+            let mut row = match self.condition {
+                Some(condition) => self.layout.decode_row_within(item, condition, &mut stream).or_request()?,
+                None => self.layout.decode_row(item, &mut stream),
+            };
+            if let Some(given) = self.given {
+                let from = (index % given.rows() as u64) as usize;
+                for (site, &place) in places.iter().enumerate() {
+                    if let Some(field) = given.field(from, site).filter(|field| !self.layout.is_missing(field)) {
+                        row[place] = field.into_owned();
+                    }
+                }
             }
+            Ok(row)
         };
         ids.chunks(sites).enumerate().map(row).collect()
     }
@@ -95,7 +109,7 @@ mod tests {
         let layout = layout();
         let ids = [["3", "a b", "100"], ["5", "x,\"y\"", "599"], ["0", "?", "7"]];
         let ids: Vec<u32> = ids.iter().flat_map(|row| layout.encode_row(row).unwrap()).collect();
-        let writer = RowWriter { layout: &layout, condition: None, seed: 3, first: 0 };
+        let writer = RowWriter { layout: &layout, condition: None, seed: 3, first: 0, given: None };
         let rows = writer.rows(&ids, 3).unwrap();
         let last = RowWriter { first: 2, ..writer }.rows(&ids[6..], 3).unwrap();
         assert_eq!(last[0], rows[2]);

@@ -6,6 +6,7 @@ pub(crate) mod denoise;
 pub(crate) mod encode;
 pub(crate) mod eval;
 mod images;
+pub(crate) mod impute;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
 pub(crate) mod presets;

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
+use pushforward::data::tables::TableFile;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
-use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
+use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedFlowMap};
 
@@ -91,6 +92,21 @@ fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Re
     Ok((0..=n).map(|i| u64::from(i == n)).collect())
 }
 
+/// The rows of a file as what the model is told.
+fn given_rows(path: &Path, loaded: &Loaded<TrainedFlowMap>) -> Result<(TableFile, Vec<ObservedRow>), Failure> {
+    let Layout::Columns(table) = &loaded.run.schema.layout else {
+        return Err(Failure::request("--where-file is for models of tables"));
+    };
+    if !loaded.model.config.condition.takes_any_subset() {
+        return Err(Failure::request("--where-file is for models that are told any columns")
+            .hint("train with model.condition.kind = observed, or give one condition by --where"));
+    }
+    let file = TableFile::read(path, table).or_request()?;
+    let told: Result<Vec<ObservedRow>, _> = (0..file.rows()).map(|row| file.encode(row, table)).collect();
+    let told = told.or_request()?;
+    Ok((file, told))
+}
+
 /// Says how many rows were drawn to keep those that fulfil the conditions.
 fn say_conditional(found: &Conditional, printer: Printer) {
     let (kept, drawn, closed) = (found.samples.nfe.len(), found.drawn, found.closed);
@@ -115,7 +131,11 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         None => method.grid(args.nfe.unwrap_or(1)),
     };
     let grid = grid.map_err(Failure::request)?;
-    let (loaded, observed) = conditioned(&args.condition, loaded)?;
+    let (loaded, mut observed) = conditioned(&args.condition, loaded)?;
+    let given = args.where_file.as_deref().map(|path| given_rows(path, &loaded)).transpose()?;
+    if let Some((_, told)) = &given {
+        observed.clone_from(told);
+    }
     let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
     say_fixed(&loaded.model, constraints.closed(&loaded.run.schema)?.as_ref(), printer);
     let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
@@ -160,8 +180,15 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
     }
     let condition = constraints.wanted.as_ref().map(|wanted| &wanted.condition);
-    let labelled =
-        Labelled { samples: &samples, labels: &request.labels, first: request.first, seed: request.seed, condition };
+    let given = given.as_ref().map(|(file, _)| file);
+    let labelled = Labelled {
+        samples: &samples,
+        labels: &request.labels,
+        first: request.first,
+        seed: request.seed,
+        condition,
+        given,
+    };
     match &args.out {
         Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, &loaded.run.schema)?.trim_end()),
         Some(path) => {

@@ -4,6 +4,7 @@ use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
 use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
 use pushforward::data::Layout;
+use pushforward::data::tables::{TableFile, TableLayout};
 use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
@@ -35,8 +36,35 @@ struct Scores {
     unit: &'static str,
     /// Number of dimensions or characters of every item.
     sizes: Vec<usize>,
+    /// Of rows of a table, bits of every column given all others.
+    columns: Option<Columns>,
     /// Converts nats of a number of dimensions or characters to the unit.
     convert: fn(f64, usize) -> f64,
+}
+
+/// How little the columns of rows fit the rest of their row.
+struct Columns {
+    names: Vec<String>,
+    /// Bits of every column given all others, row by row.
+    bits: Vec<f64>,
+}
+
+/// Columns of a row that are shown.
+const SHOWN: usize = 3;
+
+impl Columns {
+    fn of(&self, row: usize) -> impl Iterator<Item = (&str, f64)> {
+        let bits = &self.bits[row * self.names.len()..(row + 1) * self.names.len()];
+        self.names.iter().map(String::as_str).zip(bits.iter().copied())
+    }
+
+    /// The columns that fit a row least.
+    fn least_likely(&self, row: usize) -> String {
+        let mut columns: Vec<(&str, f64)> = self.of(row).collect();
+        columns.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let shown = columns.iter().take(SHOWN).map(|(name, bits)| format!("{name} {bits:.1}"));
+        shown.collect::<Vec<_>>().join(", ")
+    }
 }
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
@@ -98,7 +126,8 @@ fn report(
                 (Some(_), Some(error)) => format!(" +- {error:<8.3}"),
                 (Some(_), None) => format!(" +- {:<8}", "-"),
             };
-            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}\n", scores.value(i), scores.names[i]);
+            let columns = scores.columns.as_ref().map_or(String::new(), |of| format!("  [{}]", of.least_likely(i)));
+            text += &format!("{nats:10.3}{error} nats {:8.4} {unit}  {}{columns}\n", scores.value(i), scores.names[i]);
         }
         let interval = value.ci95.filter(|ends| ends.iter().all(|end| end.is_finite()));
         let interval = interval.map_or("-".to_owned(), |[low, high]| format!("[{low:.4}, {high:.4}]"));
@@ -128,6 +157,9 @@ impl Scores {
         let mut item = serde_json::json!({"name": self.names[i], "nats": nats, "value": self.value(i)});
         if self.errors.is_some() {
             item["standard_error"] = self.error(i).into();
+        }
+        if let Some(columns) = &self.columns {
+            item["bits"] = columns.of(i).map(|(name, bits)| (name.to_owned(), serde_json::Value::from(bits))).collect();
         }
         item
     }
@@ -159,6 +191,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
         estimator,
         unit: "bits/dim",
         sizes: vec![n; count],
+        columns: None,
         convert: |nats, n| bits_per_dim::bits_per_dim_dequantised(nats, n, LEVELS),
     })
 }
@@ -251,6 +284,11 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     ];
     refuse(&given, "autoencoders", loaded)?;
     let schema = &loaded.run.schema;
+    if let Layout::Columns(table) = &schema.layout
+        && loaded.model.config.condition.takes_any_subset()
+    {
+        return score_rows(args, loaded, table, printer);
+    }
     let ids = match &args.file {
         Some(path) => item_files::read(path, schema, args.items.unwrap_or(usize::MAX))?,
         None => {
@@ -296,6 +334,71 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         meaning: "upper bound of -log p".into(),
         unit,
         sizes,
+        columns: None,
+        convert: bits_per_dim::bits_per_dim,
+    })
+}
+
+/// Noises over which the law of a column is averaged.
+const NOISES: usize = 4;
+/// Rows scored together.
+const ROWS: usize = 512;
+
+/// Rows of a table under a model that takes any subset of the columns, by the chain rule.
+fn score_rows(
+    args: &ScoreArgs,
+    loaded: &Loaded<TrainedFlowMap>,
+    table: &TableLayout,
+    printer: Printer,
+) -> Result<Scores, Failure> {
+    let schema = &loaded.run.schema;
+    let (ids, lines) = match &args.file {
+        Some(path) => {
+            let file = TableFile::read(path, table).or_request()?;
+            let count = file.rows().min(args.items.unwrap_or(usize::MAX));
+            let mut ids = Vec::with_capacity(count * schema.sites);
+            for row in 0..count {
+                for (column, class) in table.sites().zip(file.encode(row, table).or_request()?) {
+                    let class = class.or(column.missing_class()).ok_or_else(|| {
+                        let (line, name) = (file.line(row), column.name());
+                        Failure::request(format!("line {line}: `{name}` is missing, and in no training row it was"))
+                            .hint("fill such cells in first: pushforward impute")
+                    })?;
+                    ids.push(class);
+                }
+            }
+            (ids, (0..count).map(|row| format!("line {}", file.line(row))).collect())
+        }
+        None => {
+            let splits = load_data(&loaded.run, &args.data, printer)?;
+            let ids = items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS));
+            let names = output::lines(&ids, schema);
+            (ids, names)
+        }
+    };
+    let (draws, sites) = (args.draws.unwrap_or(NOISES), schema.sites);
+    let (mut nats, mut bits) = (Vec::new(), Vec::new());
+    in_batches(ids.len() / sites, ROWS, printer, |range| {
+        let part = &ids[range.start * sites..range.end * sites];
+        let chain = loaded.model.chain(part, draws, args.seed).or_request()?;
+        nats.extend(chain.chunks(sites).map(|row| row.iter().sum::<f64>()));
+        let surprise = loaded.model.surprise(part, draws, args.seed).or_request()?;
+        bits.extend(surprise.into_iter().map(bits_per_dim::bits));
+        Ok(())
+    })?;
+    let names = table.sites().map(|column| column.name().to_owned()).collect();
+    Ok(Scores {
+        sizes: vec![sites; nats.len()],
+        names: lines,
+        nats,
+        errors: None,
+        columns: Some(Columns { names, bits }),
+        estimator: format!("chain-{draws}"),
+        meaning:
+            "-log p of the classes of the columns, one after the other; in brackets the columns that fit their row \
+                  least, in bits given all others"
+                .into(),
+        unit: "bits/column",
         convert: bits_per_dim::bits_per_dim,
     })
 }

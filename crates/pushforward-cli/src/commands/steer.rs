@@ -244,6 +244,7 @@ impl Outcome<'_> {
             first: 0,
             seed: self.args.seed,
             condition: None,
+            given: None,
         }
     }
 

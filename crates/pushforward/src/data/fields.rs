@@ -193,3 +193,14 @@ pub(crate) fn field(body: &str, start: usize, delimiter: u8) -> Cow<'_, str> {
     let inner = quoted[..end].trim();
     if doubled { Cow::Owned(inner.replace("\"\"", "\"")) } else { Cow::Borrowed(inner) }
 }
+
+/// Number of bytes of the field that begins at a place that [`split`] found, with its quotes and the spaces around it.
+pub(crate) fn length(body: &str, start: usize, delimiter: u8) -> usize {
+    let (mut quoted, rest) = (false, body[start..].bytes());
+    let opens = body[start..].starts_with('"');
+    let ends = |byte: u8| {
+        quoted ^= opens && byte == b'"';
+        !quoted && (byte == delimiter || byte == b'\n')
+    };
+    rest.into_iter().position(ends).unwrap_or(body.len() - start)
+}

@@ -218,6 +218,45 @@ impl TableColumn {
     ///
     /// # Panics
     /// If there is no such class.
+    /// See [`TableLayout::expected`](crate::data::tables::TableLayout::expected).
+    pub(super) fn expected(&self, law: &[f64]) -> String {
+        if let Content::Numbers(of) = &self.content {
+            let parts = || law.iter().zip(&of.classes);
+            let total: f64 = parts().map(|(p, _)| p).sum();
+            if total > 0.0 {
+                let mean = parts().map(|(p, class)| p * class.mean()).sum::<f64>() / total;
+                return of.write(of.format.round(mean));
+            }
+        }
+        let best = (0..).zip(law).max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
+        match &self.content {
+            // The rare value that is the most frequent.
+            Content::Categories(of) if best as usize == of.values.len() && !of.rare.is_empty() => {
+                of.rare[0].text.clone()
+            }
+            _ => self.class_name(best),
+        }
+    }
+
+    /// A class for people: its value, or the range of its numbers.
+    pub(super) fn class_name(&self, class: u32) -> String {
+        if Some(class) == self.missing_class() {
+            return self.missing().map_or(String::new(), |value| value.text.clone());
+        }
+        let place = class as usize;
+        match &self.content {
+            Content::Skipped => String::new(),
+            Content::Constant { text } => text.clone(),
+            Content::Categories(of) => {
+                of.values.get(place).map_or_else(|| "one of the rare values".to_owned(), |value| value.text.clone())
+            }
+            Content::Numbers(of) => match &of.classes[place] {
+                NumberClass::Value { text, .. } => text.clone(),
+                NumberClass::Bin { low, high, .. } => format!("{} to {}", of.write(*low), of.write(*high)),
+            },
+        }
+    }
+
     pub(super) fn decode(&self, class: u32, wanted: Option<&Wanted>, stream: &mut Stream) -> String {
         let class = class as usize;
         if Some(class as u32) == self.missing_class() {
@@ -289,6 +328,13 @@ fn draw(values: &[Value], wanted: Option<&Wanted>, stream: &mut Stream) -> Strin
 }
 
 impl NumberClass {
+    fn mean(&self) -> f64 {
+        match self {
+            Self::Value { number, .. } => *number,
+            Self::Bin { law, .. } => law.mean(),
+        }
+    }
+
     /// The least and the largest number.
     pub(super) fn numbers(&self) -> Interval {
         match self {

@@ -127,8 +127,7 @@ impl Grid {
             return Err(grid.refuse("the file has no rows".into()));
         }
         if expected.header.unwrap_or_else(|| grid.has_header()) {
-            grid.header = Some((0..grid.width).map(|column| grid.cell(0, column).into_owned()).collect());
-            grid.starts.drain(..grid.width);
+            grid.take_header();
         }
         if grid.rows() == 0 {
             return Err(
@@ -137,6 +136,36 @@ impl Grid {
         }
         grid.check_swallowed()?;
         Ok(grid)
+    }
+
+    /// Takes the first row for the names of the columns.
+    pub(super) fn take_header(&mut self) {
+        self.header = Some((0..self.width).map(|column| self.cell(0, column).into_owned()).collect());
+        self.starts.drain(..self.width);
+    }
+
+    /// The text of the file with other fields in some cells, which are in the order of rows and columns. A field is quoted
+    /// where it has to be.
+    pub(super) fn with_fields(&self, cells: &[(usize, usize, &str)]) -> String {
+        let (head, body) = self.text.split_at(self.offset);
+        let (mut out, mut copied) = (head.to_owned(), 0);
+        for &(row, column, field) in cells {
+            let start = self.starts[row * self.width + column] as usize;
+            let length = match self.form {
+                Form::Character(delimiter) => fields::length(body, start, delimiter),
+                Form::Words => body[start..].split_whitespace().next().unwrap_or_default().len(),
+                Form::Lines => fields::length(body, start, b'\n'),
+            };
+            out += &body[copied..start];
+            let special = |c: char| c == '"' || c == '\n' || self.form == Form::Character(c as u8);
+            if field.contains(special) {
+                out += &format!("\"{}\"", field.replace('"', "\"\""));
+            } else {
+                out += field;
+            }
+            copied = start + length;
+        }
+        out + &body[copied..]
     }
 
     /// Checks that no quoted field holds whole rows, which its quotes, meant for two fields, would swallow: lines with

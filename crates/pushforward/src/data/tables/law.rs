@@ -86,6 +86,20 @@ impl Law {
         }
     }
 
+    /// The mean.
+    pub(super) fn mean(&self) -> f64 {
+        match self {
+            Self::Values(values) => {
+                let total: f64 = values.iter().map(|(_, count)| *count as f64).sum();
+                values.iter().map(|(value, count)| value * *count as f64).sum::<f64>() / total
+            }
+            Self::Quantiles(knots) => {
+                let mean_of = |pair: &[f64]| 0.5 * (pair[0] + pair[1]);
+                knots.windows(2).map(mean_of).sum::<f64>() / (knots.len() - 1) as f64
+            }
+        }
+    }
+
     /// Whether the numbers are finite and in order.
     pub(super) fn is_sound(&self) -> bool {
         match self {

@@ -111,6 +111,31 @@ impl TableLayout {
         self.decode(ids, &[], stream)
     }
 
+    /// The fields of the sites of a row, without those of columns that are not modelled.
+    ///
+    /// # Panics
+    /// As [`TableLayout::decode_row`].
+    pub fn decode_sites(&self, ids: &[u32], stream: &mut Stream) -> Vec<String> {
+        let fields = self.columns.iter().zip(self.decode(ids, &[], stream));
+        fields.filter(|(column, _)| column.classes() > 0).map(|(_, field)| field).collect()
+    }
+
+    /// The field that is expected of a site with these probabilities of its classes: the most probable value of a
+    /// category, the mean of numbers and dates.
+    ///
+    /// # Panics
+    /// If there is not a probability of each class.
+    pub fn expected(&self, site: usize, law: &[f64]) -> String {
+        let column = self.at(site);
+        assert_eq!(law.len(), column.classes(), "a probability of each class of column {}", column.name);
+        column.expected(law)
+    }
+
+    /// A class for people: its value, or the range of its numbers.
+    pub fn class_name(&self, site: usize, class: u32) -> String {
+        self.at(site).class_name(class)
+    }
+
     /// As [`TableLayout::decode_row`], with what is drawn within a condition that the classes allow.
     ///
     /// # Errors

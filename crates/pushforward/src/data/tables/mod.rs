@@ -57,6 +57,7 @@ mod column;
 mod conditions;
 mod config;
 mod dates;
+mod file;
 mod grid;
 mod kinds;
 mod law;
@@ -71,6 +72,7 @@ mod wanted;
 pub use self::column::{ColumnKind, TableColumn};
 pub use self::conditions::Where;
 pub use self::config::{MissingValues, RaggedRows, TableConfig, TableSplit};
+pub use self::file::TableFile;
 pub use self::kinds::ColumnChoice;
 pub use self::layout::TableLayout;
 

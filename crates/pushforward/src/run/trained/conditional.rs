@@ -5,14 +5,22 @@
 //! indices, and one is kept with the product of the weights of its classes. Where hardly any item is kept, the rest is
 //! drawn with the other classes closed, which changes the law.
 
+use burn::tensor::Tensor;
+
 use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::constraint::Constraint;
-use crate::flow_map::sample::{SampleRequest, Samples};
+use crate::flow_map::interpolant::source_tensor;
+use crate::flow_map::map::FlowMap;
+use crate::flow_map::sample::{ObservedRow, SampleRequest, Samples};
 use crate::rng::{Purpose, stream};
 use crate::run::check::site_shape;
 use crate::run::trained::RequestError;
 use crate::run::trained::flow_map::TrainedFlowMap;
+use crate::tensor::to_host;
 
+/// Rows whose laws are computed together.
+const TOGETHER: usize = 512;
 /// Items that are drawn for one that is kept, before the rest is drawn with closed classes.
 const TRIES: usize = 200;
 /// Items that are drawn at least before that.
@@ -114,5 +122,113 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             out.samples.endpoints.extend(rest.endpoints);
         }
         Ok(out)
+    }
+}
+
+impl<C: BackboneConfig> TrainedFlowMap<C> {
+    /// The law of every site given the observed sites of its row: `rows * sites * classes` probabilities.
+    ///
+    /// At time 0 the point is noise without information, so the endpoint of the diagonal is the law of the data given
+    /// what is observed:
+    ///
+    /// ```text
+    /// pi_{0,0}(x_0 | observed) = E[x_1 | observed]
+    /// ```
+    ///
+    /// It is the mean over `draws` noises from the stream of the row, one network evaluation each; a perfect network
+    /// needs one. Observed sites have probability one for their class.
+    ///
+    /// # Errors
+    /// If the model was not trained to be told any subset of the sites, or a row does not fit it.
+    pub fn marginals(&self, rows: &[ObservedRow], draws: usize, seed: u64) -> Result<Vec<f64>, RequestError> {
+        if !self.config.condition.takes_any_subset() {
+            return Err(RequestError(
+                "the law of sites given others is that of models which are told any subset: set model.condition.kind = \
+                 observed in the recipe"
+                    .into(),
+            ));
+        }
+        self.check_observed(rows)?;
+        let sites = site_shape(&self.schema);
+        let size = sites.count * sites.classes;
+        let noise = self.config.noise();
+        let mut found = Vec::with_capacity(rows.len() * size);
+        for (part, first) in rows.chunks(TOGETHER).zip((0u64..).step_by(TOGETHER)) {
+            let device = self.device.clone().without_autodiff();
+            let like = Tensor::<1>::zeros([1], &device);
+            let conditioning = Conditioning::of_sizes(&sites, &[], &like).with_observed(
+                &sites,
+                part.iter().map(|row| &row[..]),
+                &like,
+            );
+            let map = FlowMap::new(&self.net).of(conditioning.clone());
+            let mut streams: Vec<_> = (first..).take(part.len()).map(|i| stream(seed, Purpose::Sample, i)).collect();
+            let start = vec![0.0; part.len()];
+            let mut sum = vec![0.0; part.len() * size];
+            for _ in 0..draws.max(1) {
+                let draw = |stream| noise.source.draw(sites.count, sites.classes, stream);
+                let values = streams.iter_mut().flat_map(draw).collect();
+                let x0 = source_tensor(values, [part.len(), sites.count, sites.classes], &device);
+                let x0 = noise.shape(x0, sites.clone(), &conditioning);
+                let end = to_host(&map.endpoint(&x0, &start, &start));
+                sum.iter_mut().zip(end).for_each(|(sum, p)| *sum += p / draws.max(1) as f64);
+            }
+            found.extend(sum);
+        }
+        Ok(found)
+    }
+
+    /// `-log p` of items in nats, site by site, by the chain rule over the sites in their order:
+    ///
+    /// ```text
+    /// -log p(x_d | x_1, ..., x_{d-1})      one network evaluation for each site and draw
+    /// ```
+    ///
+    /// The sum over the sites of an item is a log-density of its own: over all items, `p` sums to one.
+    ///
+    /// # Errors
+    /// As [`TrainedFlowMap::marginals`].
+    pub fn chain(&self, ids: &[u32], draws: usize, seed: u64) -> Result<Vec<f64>, RequestError> {
+        self.nats(ids, draws, seed, |site, told| told < site)
+    }
+
+    /// `-log p(x_d | all other sites)` in nats, site by site: large where a site does not fit the rest of its item.
+    ///
+    /// # Errors
+    /// As [`TrainedFlowMap::marginals`].
+    pub fn surprise(&self, ids: &[u32], draws: usize, seed: u64) -> Result<Vec<f64>, RequestError> {
+        self.nats(ids, draws, seed, |site, told| told != site)
+    }
+
+    /// `-log p` of each site given those that `tells` names, as a function of the site and the other one.
+    fn nats(
+        &self,
+        ids: &[u32],
+        draws: usize,
+        seed: u64,
+        tells: impl Fn(usize, usize) -> bool,
+    ) -> Result<Vec<f64>, RequestError> {
+        let sites = site_shape(&self.schema);
+        if !ids.len().is_multiple_of(sites.count) {
+            return Err(RequestError(format!(
+                "{} class indices are not whole items of {} sites",
+                ids.len(),
+                sites.count
+            )));
+        }
+        let mut found = vec![0.0; ids.len()];
+        for site in 0..sites.count {
+            let told = |(other, &id): (usize, &u32)| tells(site, other).then_some(id);
+            let rows: Vec<ObservedRow> =
+                ids.chunks(sites.count).map(|item| item.iter().enumerate().map(told).collect()).collect();
+            let laws = self.marginals(&rows, draws, seed)?;
+            for (item, law) in laws.chunks(sites.count * sites.classes).enumerate() {
+                let place = item * sites.count + site;
+                let p = law[site * sites.classes + ids[place] as usize];
+                // The smallest number of float32: a class of no probability at all would hide the other sites.
+                found[place] = -p.max(f64::from(f32::MIN_POSITIVE)).ln();
+            }
+        }
+        Ok(found)
     }
 }

@@ -253,7 +253,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     }
 
     /// Checks the observed sites of a request against the model.
-    fn check_observed(&self, rows: &[ObservedRow]) -> Result<(), RequestError> {
+    pub(super) fn check_observed(&self, rows: &[ObservedRow]) -> Result<(), RequestError> {
         let sites = site_shape(&self.schema);
         for row in rows {
             if row.len() != sites.count {
