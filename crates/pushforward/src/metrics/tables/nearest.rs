@@ -7,6 +7,9 @@ use super::columns::{Column, Columns, mean_present, range};
 /// Rows whose distances are summed at a time, column after column.
 const BLOCK: usize = 512;
 
+/// Rows that are compared with one block of targets before the next one, which the cache of a core holds meanwhile.
+const ROWS: usize = 64;
+
 /// What two different classes contribute: the distance of two indicators, in either norm.
 const MISMATCH: f32 = 2.0;
 
@@ -68,35 +71,52 @@ impl Points {
     pub(super) fn nearest(&self, targets: &Self, norm: Norm, itself: bool) -> Vec<Nearest> {
         assert!(targets.rows > 0, "no rows to be near to");
         let classes = self.varying(targets);
-        let search = |row: usize| {
+        let search = |first: usize| {
+            let mut found = vec![Nearest { row: 0, distance: f32::INFINITY }; ROWS.min(self.rows - first)];
             let mut sums = [0f32; BLOCK];
-            let mut best = Nearest { row: 0, distance: f32::INFINITY };
             for start in (0..targets.rows).step_by(BLOCK) {
                 let sums = &mut sums[..BLOCK.min(targets.rows - start)];
-                sums.fill(0.0);
-                for (from, to) in self.numbers.iter().zip(&targets.numbers) {
-                    let (x, to) = (from[row], &to[start..start + sums.len()]);
-                    match norm {
-                        Norm::Absolute => sums.iter_mut().zip(to).for_each(|(sum, y)| *sum += (x - y).abs()),
-                        Norm::Squared => sums.iter_mut().zip(to).for_each(|(sum, y)| *sum += (x - y) * (x - y)),
+                for (best, row) in found.iter_mut().zip(first..) {
+                    self.distances(row, targets, &classes, norm, start, sums);
+                    if itself && (start..start + sums.len()).contains(&row) {
+                        sums[row - start] = f32::INFINITY;
+                    }
+                    let least = sums.iter().fold(f32::INFINITY, |a, &b| if b < a { b } else { a });
+                    if least < best.distance {
+                        let at = sums.iter().position(|&sum| sum == least).expect("the least one is there");
+                        *best = Nearest { row: start + at, distance: least };
                     }
                 }
-                for (from, to) in &classes {
-                    let (x, to) = (from[row], &to[start..start + sums.len()]);
-                    sums.iter_mut().zip(to).for_each(|(sum, &y)| *sum += if x == y { 0.0 } else { MISMATCH });
-                }
-                if itself && (start..start + sums.len()).contains(&row) {
-                    sums[row - start] = f32::INFINITY;
-                }
-                let least = sums.iter().fold(f32::INFINITY, |a, &b| if b < a { b } else { a });
-                if least < best.distance {
-                    let at = sums.iter().position(|&sum| sum == least).expect("the least one is there");
-                    best = Nearest { row: start + at, distance: least };
-                }
             }
-            best
+            found
         };
-        (0..self.rows).into_par_iter().map(search).collect()
+        let chunks: Vec<Vec<Nearest>> =
+            (0..self.rows.div_ceil(ROWS)).into_par_iter().map(|c| search(c * ROWS)).collect();
+        chunks.concat()
+    }
+
+    /// The distances of a row from those of `targets` from `start` on.
+    fn distances(
+        &self,
+        row: usize,
+        targets: &Self,
+        classes: &[(&[u32], &[u32])],
+        norm: Norm,
+        start: usize,
+        sums: &mut [f32],
+    ) {
+        sums.fill(0.0);
+        for (from, to) in self.numbers.iter().zip(&targets.numbers) {
+            let (x, to) = (from[row], &to[start..start + sums.len()]);
+            match norm {
+                Norm::Absolute => sums.iter_mut().zip(to).for_each(|(sum, y)| *sum += (x - y).abs()),
+                Norm::Squared => sums.iter_mut().zip(to).for_each(|(sum, y)| *sum += (x - y) * (x - y)),
+            }
+        }
+        for (from, to) in classes {
+            let (x, to) = (from[row], &to[start..start + sums.len()]);
+            sums.iter_mut().zip(to).for_each(|(sum, &y)| *sum += if x == y { 0.0 } else { MISMATCH });
+        }
     }
 }
 

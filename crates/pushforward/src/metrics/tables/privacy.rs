@@ -99,9 +99,10 @@ pub fn membership_auc(
 }
 
 /// Distances as multiples of what rounding may make of equal ones: 30 is as far from 28 as from 32, but not in float32
-/// after a division by the range.
+/// after a division by the range. Zero is exact: a copy is nearer than any other row.
 fn rounded(nearest: &Nearest) -> f64 {
-    (f64::from(nearest.distance) / 2e-6).round()
+    let steps = (f64::from(nearest.distance) / 2e-6).round();
+    if nearest.distance > 0.0 { steps.max(1.0) } else { 0.0 }
 }
 
 #[cfg(test)]
