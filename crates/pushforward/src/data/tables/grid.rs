@@ -60,6 +60,16 @@ impl Grid {
     /// A quote that is not closed, rows of different lengths, or no rows.
     pub(super) fn read(source: Source, expected: Expected) -> Result<Self, DataError> {
         let path = source.path().to_owned();
+        let other = match source.as_ref() {
+            [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file"),
+            [b'P', b'K', 3, 4, ..] => Some("a workbook or an archive"),
+            [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some("an Arrow file"),
+            _ => None,
+        };
+        if let Some(other) = other {
+            let problem = format!("this is {other}, and tables are read from text; write it as CSV first");
+            return Err(DataError::Rows { path, problem });
+        }
         let plain = source.text()?;
         // The file as stored is needed no more.
         drop(source);
