@@ -65,7 +65,8 @@ impl TableLayout {
         self.sites().nth(site).expect("the site of a column")
     }
 
-    fn is_missing(&self, text: &str) -> bool {
+    /// Whether a field stands for what is missing.
+    pub fn is_missing(&self, text: &str) -> bool {
         self.missing.iter().any(|missing| missing == text.trim())
     }
 
