@@ -151,6 +151,27 @@ impl TableColumn {
         self.missing().map(|_| self.classes() as u32 - 1)
     }
 
+    /// What a class stands for, for people: a value, a range of numbers, `rare` or `missing`.
+    ///
+    /// # Panics
+    /// If there is no such class.
+    pub fn class_name(&self, class: u32) -> String {
+        assert!((class as usize) < self.classes(), "class {class} of {} in column {}", self.classes(), self.name);
+        if Some(class) == self.missing_class() {
+            return "missing".to_owned();
+        }
+        match &self.content {
+            Content::Skipped | Content::Constant { .. } => String::new(),
+            Content::Categories(of) => {
+                of.values.get(class as usize).map_or_else(|| "rare".to_owned(), |value| value.text.clone())
+            }
+            Content::Numbers(of) => match &of.classes[class as usize] {
+                NumberClass::Value { text, .. } => text.clone(),
+                NumberClass::Bin { low, high, .. } => format!("{}..{}", of.write(*low), of.write(*high)),
+            },
+        }
+    }
+
     /// The class of a field that is not missing; `None` if it has none.
     pub(super) fn class_of(&self, text: &str) -> Option<u32> {
         match &self.content {

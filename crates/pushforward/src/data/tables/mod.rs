@@ -36,6 +36,8 @@
 //! // Fields to classes and back.
 //! let ids = table.encode_row(&["33", "Male", "21.125"])?;
 //! assert_eq!(ids[1], table.encode(table.site("sex")?, "Male")?);
+//! assert_eq!(table.sites().zip(&ids).map(|(of, &class)| of.class_name(class)).collect::<Vec<_>>()[..2], ["33", "Male"]);
+//! assert!(table.is_missing("?") && !table.is_missing("Male"));
 //! let mut stream = stream(0, Purpose::Example, 0);
 //! let fields = table.decode_row(&ids, &mut stream);
 //! assert_eq!(fields[..2], ["33", "Male"]);

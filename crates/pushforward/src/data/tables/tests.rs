@@ -214,6 +214,25 @@ fn tables_of_every_shape() {
 }
 
 #[test]
+fn files_are_read_in_every_wrapping() {
+    use std::io::Write as _;
+    let rows: String = (0..100).map(|i| format!("{},\"{}, \"\"it\"\"\"\r\n", i % 7, ["one", "two"][i % 2])).collect();
+    let text = format!("\u{feff}# a note\r\n\r\nx,y\r\n{rows}\r\n\r\n");
+    let dir = tempfile::tempdir().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    std::fs::write(dir.path().join("t.csv.gz"), gzip.finish().unwrap()).unwrap();
+    let config: DataConfig = toml::from_str("set = 'table'\npath = 't.csv.gz'").unwrap();
+    let splits = config.load(dir.path(), 0).unwrap();
+    let table = layout(&splits);
+    assert_eq!((table.heading().unwrap(), table.class_counts()), ("x,y".to_owned(), vec![7, 2]));
+    assert_eq!(table.encode_row(&["6", "two, \"it\""]).unwrap(), [6, 1]);
+    assert_eq!(table.line(&["6", "two, \"it\""]), "6,\"two, \"\"it\"\"\"");
+    assert!(splits.notes.iter().any(|note| note.contains("comments")), "{:?}", splits.notes);
+    assert_eq!(splits.train.len() + splits.validation.len() + splits.test.len(), 100);
+}
+
+#[test]
 fn a_million_distinct_values_share_classes() {
     let mut text = "key,group\n".to_owned();
     let mut random = stream(0, Purpose::Synthesis, 0);
