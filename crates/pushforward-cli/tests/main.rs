@@ -5,6 +5,7 @@ mod condition;
 mod data;
 mod limits;
 mod steer;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};

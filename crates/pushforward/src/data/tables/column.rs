@@ -259,25 +259,6 @@ impl TableColumn {
         }
     }
 
-    /// A class for people: its value, or the range of its numbers.
-    pub(super) fn class_name(&self, class: u32) -> String {
-        if Some(class) == self.missing_class() {
-            return self.missing().map_or(String::new(), |value| value.text.clone());
-        }
-        let place = class as usize;
-        match &self.content {
-            Content::Skipped => String::new(),
-            Content::Constant { text } => text.clone(),
-            Content::Categories(of) => {
-                of.values.get(place).map_or_else(|| "one of the rare values".to_owned(), |value| value.text.clone())
-            }
-            Content::Numbers(of) => match &of.classes[place] {
-                NumberClass::Value { text, .. } => text.clone(),
-                NumberClass::Bin { low, high, .. } => format!("{} to {}", of.write(*low), of.write(*high)),
-            },
-        }
-    }
-
     pub(super) fn decode(&self, class: u32, wanted: Option<&Wanted>, stream: &mut Stream) -> String {
         let class = class as usize;
         if Some(class as u32) == self.missing_class() {
