@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::Parametrisation;
 use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
@@ -10,11 +11,12 @@ use pushforward::flow_map::map::FlowMap;
 use pushforward::flow_map::model::{FlowMapModel, FlowMapModelConfig, Skip};
 use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::objective::{FlowMapObjective, IdBatch};
-use pushforward::flow_map::sample::{Generator, SampleRequest, Sampler, sample};
+use pushforward::flow_map::sample::{Generator, ObservedRow, SampleRequest, Sampler, sample};
 use pushforward::flow_map::subsets::Subsets;
 use pushforward::nn::SiteShape;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::rng::{Purpose, Stream, stream};
+use pushforward::run::TrainedFlowMap;
 use pushforward::train::config::TrainConfig;
 use pushforward::train::ema::EmaConfig;
 use pushforward::train::{TrainRequest, train};
@@ -50,8 +52,7 @@ fn network() -> NetworkConfig {
     NetworkConfig::Mlp(MlpConfig { width: 64, blocks: 2, time_width: 32, ..MlpConfig::default() })
 }
 
-fn trained(settings: &FlowMapConfig<NetworkConfig>) -> FlowMapModel {
-    let sites = SiteShape::columns(&CLASSES);
+fn trained(settings: &FlowMapConfig<NetworkConfig>, sites: SiteShape) -> FlowMapModel {
     let model = settings.model(None).init(sites, &device().autodiff(), &mut stream(0, Purpose::Init, 0));
     let batch = |index: u64| {
         let mut items = stream(9, Purpose::Example, index);
@@ -74,17 +75,19 @@ fn trained(settings: &FlowMapConfig<NetworkConfig>) -> FlowMapModel {
     train(request, &mut |_| ControlFlow::Continue(())).expect("the run ends").ema
 }
 
-#[test]
-fn told_any_subset_a_model_draws_the_rest_from_its_conditional_law() {
-    let condition = Condition::Observed { dropout: 0.2, subsets: Subsets::Mixed, labels: false };
-    let settings = FlowMapConfig {
-        condition,
+fn settings() -> FlowMapConfig<NetworkConfig> {
+    FlowMapConfig {
+        condition: Condition::Observed { dropout: 0.2, subsets: Subsets::Mixed, labels: false },
         skip: Skip::Evidence { cap: 64.0 },
         ..config(network(), ObjectiveConfig { share: 0.0, ..from_the_start(OffDiagonal::None) })
-    };
+    }
+}
+
+#[test]
+fn told_any_subset_a_model_draws_the_rest_from_its_conditional_law() {
+    let (settings, sites, count) = (settings(), SiteShape::columns(&CLASSES), 1500);
     settings.validate().expect("a condition that fits");
-    assert_eq!(settings.objective.off_diagonal, OffDiagonal::None);
-    let (net, sites, count) = (trained(&settings), SiteShape::columns(&CLASSES), 1500);
+    let net = trained(&settings, sites.clone());
     let device = device();
     for told in
         [[None; 3], [Some(0), None, None], [None, None, Some(2)], [Some(1), Some(1), None], [None, Some(2), Some(3)]]
@@ -133,4 +136,59 @@ fn the_bound_of_the_rest_leaves_out_what_is_told() {
         let mean = nats.iter().sum::<f64>() / 64.0;
         assert!((mean - hidden * 2f64.ln()).abs() < 0.06, "{told:?}: {mean}");
     }
+}
+
+/// The same law on three columns of four classes, some of which never occur.
+#[test]
+fn laws_of_sites_multiply_to_a_density_and_conditions_are_kept_by_rejection() {
+    let (settings, device) = (settings(), device());
+    let schema = Schema { sites: 3, classes: 4, layout: Layout::Table };
+    let net = trained(&settings, SiteShape::line(3, 4));
+    let model = TrainedFlowMap::new(settings, net, schema, &device);
+    let told: [ObservedRow; 2] = [vec![None; 3], vec![Some(1), None, Some(2)]];
+    let laws = model.marginals(&told, 8, 0).expect("the rows fit");
+    let truth = |fits: &dyn Fn(&[usize; 3]) -> bool, site: usize, class: usize| {
+        let all: f64 = rows().filter(|row| fits(row)).map(law).sum();
+        rows().filter(|row| fits(row) && row[site] == class).map(law).sum::<f64>() / all
+    };
+    for (place, p) in laws.iter().enumerate() {
+        let (row, site, class) = (place / 12, place / 4 % 3, place % 4);
+        let wanted = match row {
+            0 => truth(&|_| true, site, class),
+            _ => truth(&|row| row[0] == 1 && row[2] == 2, site, class),
+        };
+        assert!((p - wanted).abs() < 0.06, "{row} {site} {class}: {p} and not {wanted}");
+    }
+    // The chain rule gives a density over all rows, near the law.
+    let every: Vec<u32> = (0..64).flat_map(|i| [i / 16, i / 4 % 4, i % 4]).collect();
+    let chain = model.chain(&every, 4, 0).expect("the rows fit");
+    let density: Vec<f64> = chain.chunks(3).map(|row| (-row.iter().sum::<f64>()).exp()).collect();
+    assert!((density.iter().sum::<f64>() - 1.0).abs() < 0.02, "{}", density.iter().sum::<f64>());
+    let off: f64 = rows().map(|row| (density[16 * row[0] + 4 * row[1] + row[2]] - law(row)).abs()).sum();
+    assert!(off < 0.15, "{off}");
+    // A third column that does not fit the others surprises.
+    let surprise = model.surprise(&[1, 1, 2, 1, 1, 0], 4, 0).expect("the rows fit");
+    assert!(surprise[5] > surprise[2] + 1.0, "{surprise:?}");
+
+    // a = 1, told; c in {2, 3} with c = 3 half as welcome: by rejection.
+    let weights = [Some(vec![0.0, 1.0, 0.0, 0.0]), None, Some(vec![0.0, 0.0, 1.0, 0.5])];
+    let request = SampleRequest { sampler: Sampler::Euler, ..SampleRequest::map(1200, 16, 5) };
+    let found = model.sample_given(&request, &weights, &mut |_| true).expect("the request fits");
+    assert!(found.samples.nfe.len() == 1200 && found.drawn > 1400 && found.closed == 0, "{}", found.drawn);
+    let weight = |row: &[usize; 3]| if row[0] == 1 { [0.0, 0.0, 1.0, 0.5][row[2]] * law(*row) } else { 0.0 };
+    let all: f64 = rows().map(|row| weight(&row)).sum();
+    let mut distance = 0.0;
+    for row in rows() {
+        let same = |item: &&[u32]| item.iter().zip(&row).all(|(&class, &wanted)| class as usize == wanted);
+        let share = found.samples.items().filter(same).count() as f64 / 1200.0;
+        assert!(share == 0.0 || weight(&row) > 0.0, "{row:?}");
+        distance += 0.5 * (share - weight(&row) / all).abs();
+    }
+    assert!(distance < 0.12, "{distance}");
+    // The same items in other batches, and from a later one on.
+    let same = model.sample_given(&SampleRequest { batch: 7, count: 30, ..request.clone() }, &weights, &mut |_| true);
+    assert_eq!(same.expect("the request fits").samples.ids, found.samples.ids[..90]);
+    let later = SampleRequest { first: 10, count: 20, ..request };
+    let later = model.sample_given(&later, &weights, &mut |_| true).expect("the request fits");
+    assert_eq!(later.samples.ids, found.samples.ids[30..90]);
 }
