@@ -6,25 +6,32 @@ use pushforward::data::images::pictures;
 use pushforward::data::molecules::is_smiles_file;
 use pushforward::data::tables::is_table_file;
 
-/// The set that reads a file, found by its name and content; `None` for what is no data file.
-pub(crate) fn set_of(path: &Path) -> Option<&'static str> {
+/// The set that reads a file.
+pub(crate) struct Found {
+    pub(crate) set: &'static str,
+    /// Whether files of this name usually hold something else.
+    pub(crate) unusual: bool,
+}
+
+/// The set that reads a file, found by its name and content; `None` for folders, pictures and what does not exist.
+pub(crate) fn set_of(path: &Path) -> Option<Found> {
     let name = path.to_string_lossy().to_lowercase();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let named = |endings: &[&str]| endings.iter().any(|ending| plain.ends_with(ending));
-    if path.is_dir() || !path.exists() || named(&[".toml", ".safetensors"]) || pictures::is_picture(path) {
+    if path.is_dir() || !path.exists() || pictures::is_picture(path) {
         return None;
     }
     // A pipe can be read only once.
     let regular = path.is_file();
     Some(if named(&[".smi", ".smiles"]) || (regular && is_smiles_file(path)) {
-        "molecules"
+        Found { set: "molecules", unusual: !named(&[".smi", ".smiles", ".csv"]) }
     } else if regular && is_table_file(path) {
-        "table"
+        Found { set: "table", unusual: !named(&[".csv", ".tsv", ".data"]) }
     } else if named(&[".csv"]) {
         // Its error says what is wrong with the columns.
-        "molecules"
+        Found { set: "molecules", unusual: false }
     } else {
-        "text"
+        Found { set: "text", unusual: false }
     })
 }
 
@@ -34,13 +41,18 @@ pub(crate) fn settings(path: &Path, set: &str, preset: &str) -> ([String; 3], St
     let stem: String = file.split('.').next().unwrap_or_default().chars().map(plain).collect();
     let quoted = toml::Value::String(path.to_string_lossy().into_owned()).to_string();
     let name = if stem.is_empty() { set.to_owned() } else { stem };
-    let what = match set {
+    let what = describe(set);
+    let said = format!("{file} is read as {what} by the preset {preset}; another set is chosen by --set data.set=...");
+    ([format!("data.set={set}"), format!("data.path={quoted}"), format!("name={name}")], said)
+}
+
+/// What the items of a set of files are.
+pub(crate) fn describe(set: &str) -> &'static str {
+    match set {
         "molecules" => "molecules",
         "table" => "rows of a table",
         _ => "text",
-    };
-    let said = format!("{file} is read as {what} by the preset {preset}; another set is chosen by --set data.set=...");
-    ([format!("data.set={set}"), format!("data.path={quoted}"), format!("name={name}")], said)
+    }
 }
 
 /// Characters of the name of a run.

@@ -91,9 +91,10 @@ pub(crate) fn starting_point(
     given: Option<&str>,
     overrides: &mut Vec<String>,
 ) -> Result<(String, Option<String>), Failure> {
-    let file = given.filter(|name| PRESETS.iter().all(|(preset, _)| preset != name)).map(Path::new);
+    let recipe = |name: &str| name.ends_with(".toml") || PRESETS.iter().any(|(preset, _)| *preset == name);
+    let file = given.filter(|name| !recipe(name)).map(Path::new);
     if let Some((path, found)) = file.and_then(|path| Some((path, data_file::set_of(path)?))) {
-        let set = chosen_set(overrides).unwrap_or_else(|| found.to_owned());
+        let set = chosen_set(overrides).unwrap_or_else(|| found.set.to_owned());
         let Some((_, preset)) = FOR_SETS.iter().find(|(known, _)| *known == set) else { return Err(no_preset(&set)) };
         let (settings, said) = data_file::settings(path, &set, preset);
         overrides.splice(0..0, settings);

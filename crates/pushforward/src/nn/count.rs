@@ -15,7 +15,7 @@
 use super::dit::{DitConfig, InputMode};
 use super::graph::GraphShape;
 use super::graph_transformer::{GraphTime, GraphTransformerConfig, TIME_FEATURES};
-use super::mlp::MlpConfig;
+use super::mlp::{MlpConfig, Straight};
 use super::pair_transformer::PairTransformerConfig;
 use super::unet::UnetConfig;
 use super::{Arrangement, SiteShape};
@@ -52,8 +52,10 @@ impl MlpConfig {
             _ => sites.count.saturating_mul(sites.classes),
         };
         let prior = sites.count.saturating_mul(sites.classes) as u128;
-        let own = if self.posterior { prior + flat as u128 * self.width as u128 } else { 0 };
-        let (w, skip) = (self.width, if self.skip { linear(self.width, sites.count) } else { 0 });
+        let own =
+            if self.posterior { prior + 2 * flat as u128 * self.width as u128 + Straight::parameters(flat) } else { 0 };
+        let (w, skip) =
+            (self.width, if self.skip { linear(self.width, 2 * sites.count) + Straight::parameters(flat) } else { 0 });
         let block = norm(w) + linear(w, 2 * w) + linear(2 * w, w) + linear(w, 3 * w);
         linear(flat, w)
             + times(self.time_width, w)

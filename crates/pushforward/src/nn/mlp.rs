@@ -4,15 +4,25 @@
 //! ```text
 //! h = W_in x / sqrt(K) + b
 //! h = h + gate W_2 SiLU( W_1 (LayerNorm(h) (1 + scale) + shift) )
-//! logits = W_out LayerNorm(h) [+ a(s, t) x]
+//! logits = W_out LayerNorm(h)
 //! ```
 //!
-//! With [`MlpConfig::posterior`], the first layer also reads what each site says of itself, so that it need not learn
-//! to filter the noise of many classes: `h = W_in x / sqrt(K) + W_own softmax(b + s/(1-s)^2 x) + b_in`, with `b` learned.
+//! With [`MlpConfig::posterior`], the network also reads what each site says of itself, `p`, so that it need not learn to
+//! filter the noise of many classes, and part of it goes straight to the logits. With [`MlpConfig::skip`], so does the
+//! point: a draw from many classes in one jump depends on the noise of every class, which does not fit through layers
+//! narrower than all classes together.
 //!
-//! The last term of the logits is there with [`MlpConfig::skip`], with one number `a` per site: a draw from many classes in one jump
-//! depends on the noise of every class, which does not fit through layers narrower than all classes together. Of the
-//! columns of a table, the layers have the classes that there are, without padding.
+//! ```text
+//! p = softmax(c + s/(1-s)^2 x)                                         c: learned
+//! h = W_in x / sqrt(K) + W_own [p, max(log p, -5) / 4] + b
+//! logits += 8 W_p p                                                    posterior
+//! logits += a x + (1 + g) 4 W_x x                                      skip; a, g: one number a site, of the times
+//! ```
+//!
+//! If sites depend on each other in pairs and most are decided, logits are linear in `p`. The factors 8 and 4 let these
+//! layers learn faster than the others, as they can. `W_p` and `W_x` are products of two matrices of rank 512 where there are
+//! more than 1,024 classes in all. Of the columns of a table, the layers have the classes that there are,
+//! without padding.
 //!
 //! # Examples
 //! The last layer starts at zero, so before training every endpoint is uniform.
@@ -56,10 +66,10 @@ pub struct MlpConfig {
     pub time: TimeFeatures,
     /// Number of time features.
     pub time_width: usize,
-    /// Whether the first layer also reads the posterior of every site given its own noised vector.
+    /// Whether the network also reads the posterior of every site given its own noised vector.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub posterior: bool,
-    /// Whether a multiple of the point, one factor per site and pair of times, is added to the logits.
+    /// Whether the point goes straight to the logits, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip: bool,
 }
@@ -100,11 +110,13 @@ impl MlpConfig {
             output: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
             posterior: self.posterior.then(|| Posterior {
                 prior: parameter([1, sites.count, sites.classes], Fill::Constant(0.0), device, stream),
-                own: LinearConfig::new(flat, width).without_bias().init(device, stream),
+                own: LinearConfig::new(2 * flat, width).without_bias().init(device, stream),
+                direct: Straight::init(flat, device, stream),
             }),
-            skip: self
-                .skip
-                .then(|| LinearConfig::new(width, sites.count).with_init(LinearInit::Zero).init(device, stream)),
+            skip: self.skip.then(|| InputSkip {
+                factors: LinearConfig::new(width, 2 * sites.count).with_init(LinearInit::Zero).init(device, stream),
+                mix: Straight::init(flat, device, stream),
+            }),
             classes: sites.classes,
             live,
         }
@@ -126,8 +138,8 @@ pub struct Mlp {
     pub output: Linear,
     /// What each site says of itself, as a second input.
     pub posterior: Option<Posterior>,
-    /// Factors of the point in the logits, `[width, sites]`.
-    pub skip: Option<Linear>,
+    /// The point in the logits.
+    pub skip: Option<InputSkip>,
     #[module(skip)]
     classes: usize,
     /// For tables, the places of the classes that there are among `sites * classes`.
@@ -140,9 +152,61 @@ pub struct Mlp {
 pub struct Posterior {
     /// Logits without evidence, `[1, sites, classes]`.
     pub prior: Param<Tensor<3>>,
-    /// `[sites * classes, width]`
+    /// `[2 * sites * classes, width]`
     pub own: Linear,
+    /// To the logits.
+    pub direct: Straight,
 }
+
+/// The point as a part of the logits.
+#[derive(Module, Debug)]
+pub struct InputSkip {
+    /// Two factors for each site, `[width, 2 * sites]`.
+    pub factors: Linear,
+    /// All sites together.
+    pub mix: Straight,
+}
+
+/// A linear map of `n` numbers to as many, zero at first; of low rank if they are many.
+#[derive(Module, Debug)]
+pub struct Straight {
+    /// `[n, rank]`, if the rank is low.
+    pub first: Option<Linear>,
+    /// `[n, n]`, or `[rank, n]`
+    pub last: Linear,
+}
+
+/// Most numbers that are mapped by a matrix of full rank, and the rank for more of them.
+const FULL: usize = 1024;
+const RANK: usize = 512;
+
+impl Straight {
+    fn init(n: usize, device: &Device, stream: &mut Stream) -> Self {
+        let first = (n > FULL).then(|| LinearConfig::new(n, RANK).without_bias().init(device, stream));
+        let rank = if first.is_some() { RANK } else { n };
+        let last = LinearConfig::new(rank, n).without_bias().with_init(LinearInit::Zero).init(device, stream);
+        Self { first, last }
+    }
+
+    /// Number of parameters.
+    pub(super) fn parameters(n: usize) -> u128 {
+        n as u128 * if n > FULL { 2 * RANK as u128 } else { n as u128 }
+    }
+
+    fn forward(&self, x: Dual<3>) -> Dual<3> {
+        let x = if let Some(first) = &self.first { first.forward(x) } else { x };
+        self.last.forward(x)
+    }
+}
+
+/// Least logarithm of a probability that the first layer reads.
+const LEAST: f64 = -5.0;
+/// Divisor of the logarithms there.
+const SHORTER: f64 = 4.0;
+/// Factors of what goes straight to the logits: the steps of an optimiser that adapts to the size of gradients grow with
+/// them.
+const DIRECT: f64 = 8.0;
+const MIXED: f64 = 4.0;
 
 /// Largest factor of the point in the logits of a site's own posterior; above about 64 its class is certain.
 const CERTAIN: f64 = 64.0;
@@ -167,15 +231,6 @@ pub struct MlpBlock {
     pub modulation: Modulation,
 }
 
-/// Puts the last axis of `packed` at the places `live` of one of length `all`, with zeros elsewhere.
-fn spread(packed: Tensor<3>, live: &[u32], all: usize) -> Tensor<3> {
-    let [b, one, _] = packed.dims();
-    let (device, mut table) = (packed.device(), vec![live.len() as u32; all]);
-    live.iter().zip(0..).for_each(|(&place, number)| table[place as usize] = number);
-    let none = Tensor::zeros([b, one, 1], (&device, packed.dtype()));
-    Tensor::cat(vec![packed, none], 2).select(2, indices(&table, [all], &device))
-}
-
 impl Mlp {
     /// The sites of an item one after the other, with the classes that there are.
     fn packed(&self, x: Dual<3>) -> Dual<3> {
@@ -183,6 +238,25 @@ impl Mlp {
         x.linear(|v| {
             let v = v.reshape([b, 1, sites * classes]);
             self.live.as_ref().map_or(v.clone(), |live| v.clone().select(2, indices(live, [live.len()], &v.device())))
+        })
+    }
+
+    /// The inverse of [`packed`](Self::packed), with zeros for classes that there are not.
+    fn spread(&self, packed: Dual<3>, sites: usize) -> Dual<3> {
+        let all = sites * self.classes;
+        packed.linear(|v| {
+            let [b, one, _] = v.dims();
+            let v = match &self.live {
+                None => v,
+                Some(live) => {
+                    let mut table = vec![live.len() as u32; all];
+                    live.iter().zip(0..).for_each(|(&place, number)| table[place as usize] = number);
+                    let none = Tensor::zeros([b, one, 1], (&v.device(), v.dtype()));
+                    let table = indices(&table, [all], &v.device());
+                    Tensor::cat(vec![v, none], 2).select(2, table)
+                }
+            };
+            v.reshape([b, sites, self.classes])
         })
     }
 
@@ -204,26 +278,32 @@ impl Mlp {
     /// - `class`: `[batch, width]`, added to the embedded times
     /// - output: `[batch, sites, classes]`
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
-        let [b, sites, classes] = x.dims();
+        let [b, sites, _] = x.dims();
         let time = s.clone();
         let cond = self.time.forward_with(s, t, class);
         let mut h = self.input.forward(self.packed(x.clone().scale(1.0 / (self.classes as f64).sqrt())));
-        if let Some(Posterior { prior, own }) = &self.posterior {
+        let mut straight = None;
+        if let Some(Posterior { prior, own, direct }) = &self.posterior {
             let factor = evidence(time, CERTAIN).linear(|e| e.reshape([b, 1, 1]));
             let z = x.clone() * factor + Dual::from(self.closed(prior.val()));
-            h = h + own.forward(self.packed(z.softmax()));
+            let logs = self.packed(z.clone().log_softmax().shift(-LEAST).relu().shift(LEAST));
+            let own_law = self.packed(z.softmax());
+            h = h + own.forward(Dual::cat(vec![own_law.clone(), logs.scale(1.0 / SHORTER)], 2));
+            straight = Some(direct.forward(own_law.scale(DIRECT)));
         }
         for block in &self.blocks {
             let [shift, scale, gate] = block.modulation.forward(cond.clone());
             let m = block.norm.forward_modulated(h.clone(), shift, scale);
             h = gated(h, block.second.forward(block.first.forward_silu(m)), gate);
         }
-        let z = self.output.forward(self.norm.forward(h)).linear(|v| {
-            let v = self.live.as_ref().map_or(v.clone(), |live| spread(v, live, sites * classes));
-            v.reshape([b, sites, classes])
-        });
-        let Some(skip) = &self.skip else { return z };
-        let factors = skip.forward(cond).linear(|a| a.reshape([b, sites, 1]));
-        z + x * factors
+        let packed = self.output.forward(self.norm.forward(h));
+        let packed = if let Some(straight) = straight { packed + straight } else { packed };
+        let z = self.spread(packed, sites);
+        let Some(InputSkip { factors, mix }) = &self.skip else { return z };
+        let mixed = self.spread(mix.forward(self.packed(x.clone().scale(MIXED))), sites);
+        let factors = factors.forward(cond);
+        let half =
+            |start: usize| factors.clone().linear(|a| a.reshape([b, 2 * sites, 1]).slice_dim(1, start..start + sites));
+        z + x * half(0) + mixed * half(sites).shift(1.0)
     }
 }

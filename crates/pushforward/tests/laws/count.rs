@@ -18,6 +18,7 @@ fn of_flow_maps() {
         ("kind = 'mlp'\nwidth = 6\nblocks = 2\ntime_width = 4", SiteShape::line(3, 7)),
         ("kind = 'mlp'\nwidth = 6\nblocks = 0", graph.clone()),
         ("kind = 'mlp'\nwidth = 6\nskip = true\nposterior = true", SiteShape::columns(&[2, 7, 3])),
+        ("kind = 'mlp'\nwidth = 6\nskip = true\nposterior = true", SiteShape::columns(&[900, 300])),
         (
             "kind = 'dit'\nwidth = 8\nblocks = 2\nheads = 2\ncond = 5\nexpansion = 3\ntime_width = 4",
             SiteShape::line(3, 7),
