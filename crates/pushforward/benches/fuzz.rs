@@ -16,6 +16,7 @@ use pushforward::chem;
 use pushforward::chem::substructure::Pattern;
 use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::images::idx::Idx;
+use pushforward::data::tables::Where;
 use pushforward::data::{DataConfig, Layout, Schema, Vocabulary};
 use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::steer::Reward as _;
@@ -107,9 +108,16 @@ fn run(target: &Target, count: u64, seed: u64) -> usize {
         if let Some(path) = &current {
             std::fs::write(path, &input).expect("the file of the current input can be written");
         }
-        let start = Instant::now();
-        let panicked = catch_unwind(AssertUnwindSafe(|| (target.parse)(&input))).is_err();
-        let taken = start.elapsed();
+        let read = || {
+            let start = Instant::now();
+            let panicked = catch_unwind(AssertUnwindSafe(|| (target.parse)(&input))).is_err();
+            (panicked, start.elapsed())
+        };
+        let (panicked, mut taken) = read();
+        if taken > SLOW {
+            // Other work on the machine may have been slow.
+            taken = taken.min(read().1);
+        }
         slowest = slowest.max(taken);
         if panicked || taken > SLOW {
             found += 1;
@@ -188,6 +196,11 @@ fn targets(folder: &Path) -> Vec<Target> {
         let config: DataConfig = toml::from_str(settings).expect("sound settings");
         let _ = config.load(folder, 0);
     };
+    let (rows, of_rows) = (folder.join("r.csv"), folder.to_path_buf());
+    write(&rows, ROWS.as_bytes());
+    let config: DataConfig = toml::from_str("set = 'table'\npath = 'r.csv'").expect("sound settings");
+    let splits = config.load(folder, 0).expect("a sound table");
+    let Layout::Columns(dictionary) = splits.schema().layout.clone() else { panic!("a table has columns") };
     let target = |name, seeds, parse: Parse| Target { name, seeds, parse };
     vec![
         target(
@@ -236,6 +249,23 @@ fn targets(folder: &Path) -> Vec<Target> {
             }),
         ),
         target(
+            "rows",
+            seeds(&[ROWS, &ROWS.replace(',', ";"), "a b\n1 2\n3 4\n5 6\n7 8\n"]),
+            Box::new(move |input| {
+                write(&rows, input);
+                load_data("set = 'table'\npath = 'r.csv'\nbins = 4", &of_rows);
+            }),
+        ),
+        target(
+            "where",
+            seeds(&["sex=Female, age=30..40", "education in (\"Bachelors, or so\", Masters)", "age!=, day<2020-02-01"]),
+            Box::new(move |input| {
+                if let Ok(condition) = Where::parse(&text_of(input)) {
+                    let _ = dictionary.classes_where(&condition);
+                }
+            }),
+        ),
+        target(
             "tokenizer",
             vec![TOKENIZER.as_bytes().to_vec()],
             Box::new(move |input| {
@@ -274,6 +304,9 @@ fn targets(folder: &Path) -> Vec<Target> {
         ),
     ]
 }
+
+const ROWS: &str = "age,sex,day,note\n39,Male,2020-01-02,\"a, b\"\n50,Female,2020-01-03,\n?,Female,2020-03-04,x\n38.5,Male,,y\n\
+                    28,Female,2021-12-31,\"say \"\"no\"\"\"\n";
 
 const TOKENIZER: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [{"id": 1, "content":
  "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}], "normalizer":

@@ -62,6 +62,7 @@ fn load_data(run: &RunInfo, args: &RunDataArgs, printer: Printer) -> Result<Spli
     let data = Data::from(splits);
     same_data(run, &data, args, printer)?;
     let Data::Categorical(splits) = data else { unreachable!("made of such data") };
+    say_kept(&splits, printer);
     Ok(splits)
 }
 
@@ -170,8 +171,9 @@ fn measure(
     let result = metrics_for(&loaded.run.data, splits, features, order, &mut progress)
         .and_then(|metrics| evaluate(loaded, splits, metrics.as_ref(), request, &mut progress));
     bar.finish();
-    let report = result.map_err(eval_failure)?;
+    let mut report = result.map_err(eval_failure)?;
     report.remarks.iter().for_each(|remark| printer.warn(remark));
+    report.remarks.extend(splits.refusals().map(|refusals| format!("data: {refusals}")));
     Ok(report)
 }
 

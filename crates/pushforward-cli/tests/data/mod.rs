@@ -131,6 +131,9 @@ fn refusals_are_told_at_the_start_and_kept_with_the_run() {
     assert!(said.contains("first refused: line 2, \"C.Cl\""), "{said}");
     let kept = succeed(dir.path(), &["inspect", "run"]);
     assert!(kept.contains(line), "{kept}");
+    succeed(dir.path(), &["eval", "run", "-n", "4", "--bound-items", "0", "--report", "report.json"]);
+    let report = fs::read_to_string(dir.path().join("report.json")).expect("a report");
+    assert!(report.contains(line), "{report}");
     // A new run says in its recipe how molecules are divided.
     let resolved = fs::read_to_string(dir.path().join("run/recipe.toml")).expect("a recipe");
     assert!(resolved.contains("split = \"molecules\""), "{resolved}");

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::time::column;
-use crate::nn::SiteShape;
+use crate::nn::{Arrangement, SiteShape};
 use crate::rng::Stream;
 use crate::setting::{SettingError, positive};
 use crate::tensor::from_host;
@@ -68,6 +68,22 @@ impl Source {
                 })
                 .collect(),
         }
+    }
+}
+
+impl Source {
+    /// Draws the points of `items` items, `sites * classes` numbers each. Of the columns of a table, only the classes that
+    /// there are are drawn, and the other entries are zero: most of them, if one column has many classes.
+    pub(crate) fn draw_items(self, sites: &SiteShape, items: usize, stream: &mut Stream) -> Vec<f32> {
+        let Arrangement::Columns(has) = &sites.arrangement else {
+            return self.draw(items * sites.count, sites.classes, stream);
+        };
+        let mut points = vec![0.0; items * sites.count * sites.classes];
+        for (place, point) in points.chunks_mut(sites.classes).enumerate() {
+            let has = has[place % sites.count];
+            point[..has].copy_from_slice(&self.draw(1, has, stream));
+        }
+        points
     }
 }
 
@@ -150,6 +166,25 @@ mod tests {
     use crate::nn::graph::GraphShape;
     use crate::rng::{Purpose, stream};
     use crate::tensor::to_host;
+
+    #[test]
+    fn of_columns_only_the_classes_that_there_are_are_drawn() {
+        let sites = SiteShape::columns(&[2, 4]);
+        let points = Source::Gaussian.draw_items(&sites, 3, &mut stream(0, Purpose::Source, 0));
+        for point in points.chunks(8) {
+            assert!(point[..2].iter().chain(&point[4..]).all(|v| *v != 0.0) && point[2..4] == [0.0; 2], "{point:?}");
+        }
+        let line = SiteShape::line(2, 4);
+        let [whole, parts] = [0, 1].map(|kind| {
+            let mut noise = stream(0, Purpose::Source, 0);
+            if kind == 0 {
+                Source::Gaussian.draw(6, 4, &mut noise)
+            } else {
+                Source::Gaussian.draw_items(&line, 3, &mut noise)
+            }
+        });
+        assert_eq!(whole, parts);
+    }
 
     #[test]
     fn dirichlet_lies_on_the_simplex_of_every_site_of_a_graph() {

@@ -76,7 +76,7 @@ impl NoisedBatch {
         let n = batch.ids.len() / sites.count;
         assert_eq!(batch.ids.len(), n * sites.count, "a batch holds whole items of {} sites", sites.count);
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
-        let noise = config.noise.source.draw(n * sites.count, sites.classes, source);
+        let noise = config.noise.source.draw_items(&sites, n, source);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
         let nodes = node_counts(&sites, &batch.ids);
         let mut conditioning = Conditioning::of_sizes(&sites, &nodes, &x0);

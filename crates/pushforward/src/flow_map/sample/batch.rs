@@ -63,7 +63,7 @@ impl SampleBatch {
         let (sites, source) = (self.sites.clone(), self.noise.source);
         let values = self.streams[items.clone()]
             .iter_mut()
-            .flat_map(|(start, renoise)| source.draw(sites.count, sites.classes, if fresh { renoise } else { start }));
+            .flat_map(|(start, renoise)| source.draw_items(&sites, 1, if fresh { renoise } else { start }));
         let values: Vec<f32> = values.collect();
         let x0 = source_tensor(values, [items.len(), sites.count, sites.classes], device);
         self.noise.shape(x0, sites, &self.conditioning.slice(items))

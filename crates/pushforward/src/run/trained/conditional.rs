@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::conditioning::Conditioning;
-use crate::flow_map::constraint::Constraint;
+use crate::flow_map::constraint::{Constraint, ConstraintError};
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::sample::{ObservedRow, SampleRequest, Samples};
@@ -64,7 +64,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         let (mut closed, mut open) = (fixed.clone(), Vec::new());
         for (site, row) in weights.iter().enumerate().filter_map(|(site, row)| Some((site, row.as_ref()?))) {
             let left: Vec<u32> = (0..).zip(row).filter(|(_, weight)| **weight > 0.0).map(|(class, _)| class).collect();
-            let impossible = |e: crate::flow_map::constraint::ConstraintError| RequestError(e.to_string());
+            let impossible = |e: ConstraintError| RequestError(e.to_string());
             closed = closed.only(site, &left).map_err(impossible)?;
             if left.len() == 1 {
                 fixed = fixed.only(site, &left).map_err(impossible)?;
@@ -166,7 +166,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             let start = vec![0.0; part.len()];
             let mut sum = vec![0.0; part.len() * size];
             for _ in 0..draws.max(1) {
-                let draw = |stream| noise.source.draw(sites.count, sites.classes, stream);
+                let draw = |stream| noise.source.draw_items(&sites, 1, stream);
                 let values = streams.iter_mut().flat_map(draw).collect();
                 let x0 = source_tensor(values, [part.len(), sites.count, sites.classes], &device);
                 let x0 = noise.shape(x0, sites.clone(), &conditioning);
