@@ -174,7 +174,10 @@ mod tests {
                 let drawn = many(law, sites, item);
                 for site in (0..sites.count).filter(|&site| item[site] != ABSENT) {
                     let share = drawn.iter().filter(|shown| shown[site]).count() as f64 / 2000.0;
-                    let expected = if law == Subsets::Prefix && site == 4 { 0.0..=0.0 } else { 0.05..=0.95 };
+                    // The last site of a line is no part of a prefix. Nodes 0 and 2 of the graph do not hang together, and with
+                    // node 1 between them nothing would be left.
+                    let never = matches!((law, site), (Subsets::Prefix, 4) | (Subsets::Part, 5));
+                    let expected = if never { 0.0..=0.0 } else { 0.05..=0.95 };
                     assert!(expected.contains(&share), "{sites:?} {law:?} {site}: {share}");
                 }
                 let hidden = |shown: &Vec<bool>| shown.iter().zip(item).any(|(&s, &id)| !s && id != ABSENT);
