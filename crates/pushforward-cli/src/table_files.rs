@@ -94,7 +94,7 @@ mod tests {
     fn layout() -> TableLayout {
         let folder = tempfile::tempdir().unwrap();
         let row = |i: usize| {
-            format!("{},{},{}\n", i % 7, ["a b", "x,\"y\"", "?"][i % 3].replace("x,\"y\"", "\"x,\"\"y\"\"\""), i)
+            format!("{},{},{}\n", i % 7, ["a b", "x,\"y\"", "?"][i % 3].replace("x,\"y\"", "\"x,\"\"y\"\"\""), i % 500)
         };
         let text: String = std::iter::once("n,word,value\n".to_owned()).chain((0..600).map(row)).collect();
         std::fs::write(folder.path().join("t.csv"), text).unwrap();
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn rows_have_the_form_of_the_file_and_do_not_depend_on_their_neighbours() {
         let layout = layout();
-        let ids = [["3", "a b", "100"], ["5", "x,\"y\"", "599"], ["0", "?", "7"]];
+        let ids = [["3", "a b", "100"], ["5", "x,\"y\"", "499"], ["0", "?", "7"]];
         let ids: Vec<u32> = ids.iter().flat_map(|row| layout.encode_row(row).unwrap()).collect();
         let writer = RowWriter { layout: &layout, condition: None, seed: 3, first: 0, given: None };
         let rows = writer.rows(&ids, 3).unwrap();

@@ -82,8 +82,9 @@ fn prefixes_are_kept_by_models_trained_with_them_and_constraints_by_all() {
     assert!(began(&items(folder, &["--prefix", "the dog", "--guidance", "2"]), "the dog"));
     assert!(began(&items(folder, &["--infill", "a_c"]), "a"));
     assert!(!began(&items(folder, &[]), "a"));
-    assert!(refuse(folder, &["sample", "plain", "--prefix", "the"], 2).contains("not trained with prefixes"));
-    assert!(refuse(folder, &["sample", "run", "--prefix", "the dog ran off."], 2).contains("at most 11"));
+    assert!(refuse(folder, &["sample", "plain", "--prefix", "the"], 2).contains("not trained to be told sites"));
+    assert!(refuse(folder, &["sample", "run", "--prefix", "the dog ran "], 2).contains("at most 11"));
+    assert!(refuse(folder, &["sample", "run", "--prefix", "the dog ran off."], 2).contains("items have 12"));
     assert!(refuse(folder, &["sample", "run", "--prefix", "Q"], 2).contains('Q'));
 }
 

@@ -25,7 +25,7 @@ fn trained(folder: &Path, steps: &str) {
         &steps,
         "train.batch=64",
         "train.validate_every=1000",
-        "model.network={kind='mlp',width=48,blocks=2,time_width=16,skip=true}",
+        "model.network={kind='mlp',width=48,blocks=2,time_width=16,posterior=true,skip=true}",
         "eval.samples=200",
         "eval.bound_items=0",
     ];
@@ -95,7 +95,7 @@ fn a_table_goes_all_the_way() {
     let cells = fs::read_to_string(folder.join("p.jsonl")).unwrap();
     let first: serde_json::Value = serde_json::from_str(cells.lines().next().unwrap()).unwrap();
     assert_eq!((first["line"].as_u64(), first["column"].as_str()), (Some(2), Some("shape")));
-    assert!(first["values"][0]["value"] == "round" && first["values"][0]["p"].as_f64() > Some(0.5), "{first}");
+    assert!(first["values"][0]["value"] == "round" && first["values"][0]["p"].as_f64() > Some(0.4), "{first}");
     succeed(folder, &["impute", "run", "holes.csv", "--out", "draw.csv", "--draws", "2"]);
     let draws = ["draw-1.csv", "draw-2.csv"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
     assert!(draws[0] != draws[1] && draws.iter().all(|text| !text.contains(",,")), "{draws:?}");

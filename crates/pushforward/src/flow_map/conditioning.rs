@@ -39,6 +39,14 @@ use crate::tensor::{from_host, indices};
 /// The condition is dropped for a share of the training examples, so that the model also learns the unconditional
 /// distribution: for samples without a condition, and for classifier-free guidance (Ho and Salimans 2022,
 /// arXiv:2207.12598).
+///
+/// # Examples
+/// ```
+/// use pushforward::flow_map::conditioning::Condition;
+/// let told: Condition = toml::from_str("kind = 'observed'\nlabels = true")?;
+/// assert!(told.takes_any_subset() && told.takes_labels());
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Condition {
