@@ -19,11 +19,11 @@
 //!
 //! let sites = SiteShape::image([4, 4], 2);
 //! let config = ClassifierConfig { channels: 4, width: 8, dropout: 0.0 };
-//! let classifier = config.init(sites, 10, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! let classifier = config.init(sites.clone(), 10, &Device::flex(), &mut stream(0, Purpose::Init, 0));
 //! let ids: Vec<u32> = (0..3 * 16).map(|pixel| pixel % 3 % 2).collect();
-//! assert_eq!(features(&classifier, &ids, sites, 2).len(), 3 * 8);
-//! let labels = predict(&classifier, &ids, sites, 2);
-//! assert_eq!(accuracy(&classifier, &LabelledBatch { ids, labels }, sites, 3), 1.0);
+//! assert_eq!(features(&classifier, &ids, sites.clone(), 2).len(), 3 * 8);
+//! let labels = predict(&classifier, &ids, sites.clone(), 2);
+//! assert_eq!(accuracy(&classifier, &LabelledBatch { ids, labels }, sites.clone(), 3), 1.0);
 //! ```
 
 mod apply;

@@ -43,9 +43,9 @@
 //!     smoothing: 0.0,
 //!     observed_length: 1.0,
 //! };
-//! let model = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let model = config.init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
 //! let request = BoundRequest { draws: 256, ..BoundRequest::default() };
-//! let nats = bound(&FlowMap::new(&model), sites, &[0, 1, 1, 0], 0, &request, &device).values;
+//! let nats = bound(&FlowMap::new(&model), sites.clone(), &[0, 1, 1, 0], 0, &request, &device).values;
 //! assert!((nats.iter().sum::<f64>() / 4.0 - 2f64.ln()).abs() < 0.05);
 //! ```
 

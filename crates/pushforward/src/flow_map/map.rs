@@ -9,8 +9,8 @@
 //! use pushforward::tensor::to_host;
 //!
 //! let (sites, device) = (SiteShape::line(2, 3), Device::flex());
-//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
-//! let model = FlowMapModel::new(network, sites);
+//! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites.clone());
 //! let map = FlowMap::new(&model);
 //! let x = Tensor::<3>::ones([1, 2, 3], &device);
 //! // A jump of length zero is the identity; a jump to time 1 ends in the endpoint, here uniform.

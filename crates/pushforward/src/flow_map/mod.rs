@@ -31,8 +31,8 @@
 //! use pushforward::tensor::to_host;
 //!
 //! let (sites, device) = (SiteShape::line(1, 2), Device::flex());
-//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
-//! let model = FlowMapModel::new(network, sites);
+//! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites.clone());
 //! let map = FlowMap::new(&model);
 //! let x = Tensor::<3>::from_data([[[3.0f32, -1.0]]], &device);
 //! let two = map.jump(map.jump(x.clone(), &[0.2], &[0.6]), &[0.6], &[0.8]);

@@ -8,7 +8,7 @@
 //! use pushforward::nn::{SiteShape, dit::DitConfig, unet::UnetConfig};
 //!
 //! let text = SiteShape::line(16, 27);
-//! assert!(NetworkConfig::Dit(DitConfig::default()).check(text).is_ok());
+//! assert!(NetworkConfig::Dit(DitConfig::default()).check(text.clone()).is_ok());
 //! let error = NetworkConfig::Unet(UnetConfig::default()).check(text).unwrap_err();
 //! assert_eq!(error.to_string(), "kind = unet needs images: use dit or mlp");
 //! ```

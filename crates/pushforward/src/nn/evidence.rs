@@ -8,11 +8,11 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::burn::tensor::Device;
+//! use pushforward::burn::tensor::{Device, Tensor};
 //! use pushforward::nn::evidence::evidence;
-//! use pushforward::tensor::{from_f32, to_host};
+//! use pushforward::tensor::to_host;
 //!
-//! let s = from_f32(vec![0.0, 0.5, 1.0], [3], &Device::flex());
+//! let s = Tensor::<1>::from_data([0.0f32, 0.5, 1.0], &Device::flex());
 //! let factor = to_host(&evidence(s.into(), 64.0).value);
 //! assert!(factor[0] == 0.0 && (factor[1] - 2.0).abs() < 1e-6 && (factor[2] - 64.0).abs() < 1e-3);
 //! ```

@@ -18,10 +18,10 @@
 //! use pushforward::tensor::to_host;
 //!
 //! let (sites, device) = (SiteShape::line(1, 3), Device::flex());
-//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
+//! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
 //! let ids = IdBatch { ids: vec![2, 0], labels: None };
 //! let noise = &mut stream(0, Purpose::Source, 0);
-//! let model = FlowMapModel::new(network, sites);
+//! let model = FlowMapModel::new(network, sites.clone());
 //! let batch = NoisedBatch::new(&model, &ids, &BatchConfig::default(), noise, None);
 //! let x1 = to_host(&batch.at(&[1.0, 1.0]));
 //! assert!(x1.iter().zip([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]).all(|(x, one_hot)| (x - one_hot).abs() < 1e-6));

@@ -26,10 +26,10 @@
 //!
 //! let (sites, device) = (SiteShape::line(3, 20), Device::flex());
 //! let config = DitConfig { width: 8, blocks: 1, heads: 2, cond: 8, time_width: 8, ..DitConfig::default() };
-//! let network = config.init(sites, &device, &mut stream(0, Purpose::Init, 0));
-//! let model = FlowMapModel::new(Network::Dit(network), sites);
+//! let network = config.init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(Network::Dit(network), sites.clone());
 //! assert!(model.factored().is_some()); // 20 classes, 8 features
-//! let generator = Generator::new(&model, sites, &device);
+//! let generator = Generator::new(&model, sites.clone(), &device);
 //! let points = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(4, 2, 0) };
 //! let without = SampleRequest { endpoints: false, ..points.clone() };
 //! let ids = |request: &SampleRequest| sample(&generator, request, &mut |_| true).ids;

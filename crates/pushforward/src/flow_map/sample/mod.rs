@@ -22,9 +22,9 @@
 //! use pushforward::rng::{Purpose, stream};
 //!
 //! let (sites, device) = (SiteShape::line(4, 3), Device::flex());
-//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
-//! let model = FlowMapModel::new(network, sites);
-//! let generator = Generator::new(&model, sites, &device);
+//! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites.clone());
+//! let generator = Generator::new(&model, sites.clone(), &device);
 //! let request = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(5, 2, 0) };
 //! let all = sample(&generator, &request, &mut |_| true);
 //! assert_eq!(all.nfe, [2; 5]);

@@ -42,11 +42,11 @@
 //!     }
 //! }
 //! let (sites, device) = (SiteShape::line(2, 2), Device::flex());
-//! let network = MlpConfig::default().init(sites, &device, &mut stream(0, Purpose::Init, 0));
-//! let model = FlowMapModel::new(network, sites);
+//! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
+//! let model = FlowMapModel::new(network, sites.clone());
 //! let sample = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(1, 1, 0) };
 //! let request = SteerRequest { sample, method: Method::BestOf, particles: 64, keep: 1 };
-//! let steered = steer(&Generator::new(&model, sites, &device), &request, &Ones, &mut |_| true)?;
+//! let steered = steer(&Generator::new(&model, sites.clone(), &device), &request, &Ones, &mut |_| true)?;
 //! assert_eq!((steered.samples.ids, steered.rewards), (vec![1, 1], vec![2.0]));
 //! assert_eq!(steered.samples.nfe, [64]);
 //! # Ok::<(), SteerError>(())
