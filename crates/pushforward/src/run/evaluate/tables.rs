@@ -116,8 +116,6 @@ fn utility(found: Utility) -> Row {
 /// class; other numbers in bins are drawn.
 fn columns(layout: &TableLayout, ids: &[u32], known: impl Fn(usize, usize) -> Option<f64>) -> Columns {
     let sites: Vec<_> = layout.sites().collect();
-    let places: Vec<usize> =
-        layout.columns().iter().enumerate().filter(|(_, c)| c.classes() > 0).map(|(place, _)| place).collect();
     let mut columns: Vec<Column> = sites
         .iter()
         .map(|column| match column.kind() {
@@ -126,12 +124,11 @@ fn columns(layout: &TableLayout, ids: &[u32], known: impl Fn(usize, usize) -> Op
         })
         .collect();
     for (row, item) in ids.chunks(sites.len()).enumerate() {
-        let fields = layout.decode_row(item, &mut stream(0, Purpose::Decode, row as u64));
+        let fields = layout.decode_sites(item, &mut stream(0, Purpose::Decode, row as u64));
         for (site, column) in columns.iter_mut().enumerate() {
             match column {
                 Column::Numbers(values) => values.push(
-                    known(row, site)
-                        .unwrap_or_else(|| layout.number_of(site, &fields[places[site]]).unwrap_or(f64::NAN)),
+                    known(row, site).unwrap_or_else(|| layout.number_of(site, &fields[site]).unwrap_or(f64::NAN)),
                 ),
                 Column::Categories { ids, .. } => ids.push(item[site]),
             }
