@@ -24,8 +24,7 @@ pub(crate) struct RowWriter<'a> {
 impl RowWriter<'_> {
     /// Rows as fields, one for each column of the file.
     pub(crate) fn rows(&self, ids: &[u32], sites: usize) -> Result<Vec<Vec<String>>, Failure> {
-        let modelled = self.layout.columns().iter().enumerate().filter(|(_, column)| column.classes() > 0);
-        let places: Vec<usize> = modelled.map(|(place, _)| place).collect();
+        let places = self.layout.places();
         let row = |(i, item): (usize, &[u32])| {
             let index = self.first + i as u64;
             let mut stream = stream(self.seed, Purpose::Decode, index);

@@ -55,8 +55,7 @@ impl TableFile {
         if table.heading().is_some() && 2 * named >= first.len().min(names.len()) {
             grid.take_header();
         }
-        let modelled: Vec<usize> =
-            table.columns().iter().enumerate().filter(|(_, column)| column.classes() > 0).map(|(at, _)| at).collect();
+        let modelled = table.places();
         let places: Vec<Option<usize>> = match &grid.header {
             Some(header) => {
                 let header: Vec<&str> = header.iter().map(String::as_str).collect();

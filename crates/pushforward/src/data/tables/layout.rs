@@ -32,6 +32,12 @@ impl TableLayout {
         self.columns.iter().filter(|column| column.classes() > 0)
     }
 
+    /// The place of the column of each site in the file.
+    pub fn places(&self) -> Vec<usize> {
+        let places = self.columns.iter().enumerate().filter(|(_, column)| column.classes() > 0);
+        places.map(|(place, _)| place).collect()
+    }
+
     /// Number of classes of each site.
     pub fn class_counts(&self) -> Vec<usize> {
         self.sites().map(TableColumn::classes).collect()
