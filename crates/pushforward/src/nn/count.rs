@@ -57,6 +57,7 @@ impl MlpConfig {
         let (w, skip) =
             (self.width, if self.skip { linear(self.width, 2 * sites.count) + Straight::parameters(flat) } else { 0 });
         let block = norm(w) + linear(w, 2 * w) + linear(2 * w, w) + linear(w, 3 * w);
+        let round = linear(w, 2 * sites.count) + linear(w, flat) + Straight::parameters(flat);
         linear(flat, w)
             + times(self.time_width, w)
             + self.blocks as u128 * block
@@ -64,6 +65,7 @@ impl MlpConfig {
             + linear(w, flat)
             + skip
             + own
+            + self.rounds as u128 * round
     }
 }
 

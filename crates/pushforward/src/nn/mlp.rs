@@ -19,6 +19,14 @@
 //! logits += a x + (1 + g) 4 W_x x                                      skip; a, g: one number a site, of the times
 //! ```
 //!
+//! With [`MlpConfig::rounds`], sites correct each other several times in one evaluation: every round adds what follows for
+//! a site from the laws of the others so far, as one step of a mean-field inference would. A jump over the whole time
+//! needs that: which classes fit together is decided by the noise of all sites, step by step.
+//!
+//! ```text
+//! z = (1 + g_r) z + a_r x + V_r LayerNorm(h) + 8 W_r softmax(z + e(s) x)   e(s) = min(s/(1-s)^2, 64); a_r, g_r: as above
+//! ```
+//!
 //! If sites depend on each other in pairs and most are decided, logits are linear in `p`. The factors 8 and 4 let these
 //! layers learn faster than the others, as they can. `W_p` and `W_x` are products of two matrices of rank 512 where there are
 //! more than 1,024 classes in all. Of the columns of a table, the layers have the classes that there are,
@@ -47,12 +55,12 @@ use super::evidence::evidence;
 use super::linear::{Linear, LinearConfig, LinearInit};
 use super::modulation::{Modulation, gated};
 use super::norm::LayerNorm;
+use super::packing::Packing;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
-use super::{Arrangement, Fill, SiteShape, parameter};
+use super::{Fill, SiteShape, parameter};
 use crate::dual::Dual;
 use crate::rng::Stream;
 use crate::setting::{DEPTH, SettingError, WIDTH, pairs_of_features, size};
-use crate::tensor::{from_host, indices};
 
 /// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,11 +80,26 @@ pub struct MlpConfig {
     /// Whether the point goes straight to the logits, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip: bool,
+    /// Number of rounds in which sites correct each other by their laws so far.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rounds: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Default for MlpConfig {
     fn default() -> Self {
-        Self { width: 128, blocks: 3, time: TimeFeatures::Fourier, time_width: 32, posterior: false, skip: false }
+        Self {
+            width: 128,
+            blocks: 3,
+            time: TimeFeatures::Fourier,
+            time_width: 32,
+            posterior: false,
+            skip: false,
+            rounds: 0,
+        }
     }
 }
 
@@ -88,13 +111,14 @@ impl MlpConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         size("width", self.width, 1..=WIDTH)?;
         size("blocks", self.blocks, 0..=DEPTH)?;
+        size("rounds", self.rounds, 0..=DEPTH)?;
         pairs_of_features("time_width", self.time_width)
     }
 
     /// Makes the network with random initial weights, for items of the given shape.
     pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> Mlp {
-        let (width, live) = (self.width, live(&sites));
-        let flat = live.as_ref().map_or(sites.count * sites.classes, Vec::len);
+        let (width, packing) = (self.width, Packing::of(&sites));
+        let flat = packing.len();
         Mlp {
             input: LinearConfig::new(flat, width).init(device, stream),
             time: PairEmbedding::init(self.time, self.time_width, width, device, stream),
@@ -117,8 +141,15 @@ impl MlpConfig {
                 factors: LinearConfig::new(width, 2 * sites.count).with_init(LinearInit::Zero).init(device, stream),
                 mix: Straight::init(flat, device, stream),
             }),
+            rounds: (0..self.rounds)
+                .map(|_| Round {
+                    factors: LinearConfig::new(width, 2 * sites.count).with_init(LinearInit::Zero).init(device, stream),
+                    hidden: LinearConfig::new(width, flat).with_init(LinearInit::Zero).init(device, stream),
+                    direct: Straight::init(flat, device, stream),
+                })
+                .collect(),
             classes: sites.classes,
-            live,
+            packing,
         }
     }
 }
@@ -140,11 +171,12 @@ pub struct Mlp {
     pub posterior: Option<Posterior>,
     /// The point in the logits.
     pub skip: Option<InputSkip>,
+    /// Corrections of the logits.
+    pub rounds: Vec<Round>,
     #[module(skip)]
     classes: usize,
-    /// For tables, the places of the classes that there are among `sites * classes`.
     #[module(skip)]
-    live: Option<Vec<u32>>,
+    packing: Packing,
 }
 
 /// What each site says of itself, as an input.
@@ -165,6 +197,17 @@ pub struct InputSkip {
     pub factors: Linear,
     /// All sites together.
     pub mix: Straight,
+}
+
+/// A correction of the logits by the law of every site so far.
+#[derive(Module, Debug)]
+pub struct Round {
+    /// Two factors for each site, `[width, 2 * sites]`.
+    pub factors: Linear,
+    /// From the hidden layers, `[width, sites * classes]`.
+    pub hidden: Linear,
+    /// From the laws.
+    pub direct: Straight,
 }
 
 /// A linear map of `n` numbers to as many, zero at first; of low rank if they are many.
@@ -211,13 +254,6 @@ const MIXED: f64 = 4.0;
 /// Largest factor of the point in the logits of a site's own posterior; above about 64 its class is certain.
 const CERTAIN: f64 = 64.0;
 
-/// The places of the classes that columns of a table have; `None` for other arrangements.
-pub(super) fn live(sites: &SiteShape) -> Option<Vec<u32>> {
-    let Arrangement::Columns(classes) = &sites.arrangement else { return None };
-    let row = |(site, &has): (usize, &usize)| (0..has).map(move |class| (site * sites.classes + class) as u32);
-    Some(classes.iter().enumerate().flat_map(row).collect())
-}
-
 /// One residual block.
 #[derive(Module, Debug)]
 pub struct MlpBlock {
@@ -232,44 +268,6 @@ pub struct MlpBlock {
 }
 
 impl Mlp {
-    /// The sites of an item one after the other, with the classes that there are.
-    fn packed(&self, x: Dual<3>) -> Dual<3> {
-        let [b, sites, classes] = x.dims();
-        x.linear(|v| {
-            let v = v.reshape([b, 1, sites * classes]);
-            self.live.as_ref().map_or(v.clone(), |live| v.clone().select(2, indices(live, [live.len()], &v.device())))
-        })
-    }
-
-    /// The inverse of [`packed`](Self::packed), with zeros for classes that there are not.
-    fn spread(&self, packed: Dual<3>, sites: usize) -> Dual<3> {
-        let all = sites * self.classes;
-        packed.linear(|v| {
-            let [b, one, _] = v.dims();
-            let v = match &self.live {
-                None => v,
-                Some(live) => {
-                    let mut table = vec![live.len() as u32; all];
-                    live.iter().zip(0..).for_each(|(&place, number)| table[place as usize] = number);
-                    let none = Tensor::zeros([b, one, 1], (&v.device(), v.dtype()));
-                    let table = indices(&table, [all], &v.device());
-                    Tensor::cat(vec![v, none], 2).select(2, table)
-                }
-            };
-            v.reshape([b, sites, self.classes])
-        })
-    }
-
-    /// Logits with the classes closed that columns of a table do not have.
-    fn closed(&self, z: Tensor<3>) -> Tensor<3> {
-        let Some(live) = &self.live else { return z };
-        let [one, sites, classes] = z.dims();
-        let mut open = vec![0.0; sites * classes];
-        live.iter().for_each(|&place| open[place as usize] = 1.0);
-        let open: Tensor<3> = from_host(&open, [one, sites, classes], &z);
-        z + (open - 1.0) * 1e9
-    }
-
     /// Logits of the endpoint.
     ///
     /// # Shapes
@@ -279,15 +277,16 @@ impl Mlp {
     /// - output: `[batch, sites, classes]`
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, _] = x.dims();
-        let time = s.clone();
-        let cond = self.time.forward_with(s, t, class);
-        let mut h = self.input.forward(self.packed(x.clone().scale(1.0 / (self.classes as f64).sqrt())));
+        let packing = &self.packing;
+        let at_s = |cap| evidence(s.clone(), cap).linear(|e| e.reshape([b, 1, 1]));
+        let cond = self.time.forward_with(s.clone(), t, class);
+        let point = packing.pack(x.clone());
+        let mut h = self.input.forward(point.clone().scale(1.0 / (self.classes as f64).sqrt()));
         let mut straight = None;
         if let Some(Posterior { prior, own, direct }) = &self.posterior {
-            let factor = evidence(time, CERTAIN).linear(|e| e.reshape([b, 1, 1]));
-            let z = x.clone() * factor + Dual::from(self.closed(prior.val()));
-            let logs = self.packed(z.clone().log_softmax().shift(-LEAST).relu().shift(LEAST));
-            let own_law = self.packed(z.softmax());
+            let z = x * at_s(CERTAIN) + Dual::from(packing.closed(prior.val()));
+            let logs = packing.pack(z.clone().log_softmax().shift(-LEAST).relu().shift(LEAST));
+            let own_law = packing.pack(z.softmax());
             h = h + own.forward(Dual::cat(vec![own_law.clone(), logs.scale(1.0 / SHORTER)], 2));
             straight = Some(direct.forward(own_law.scale(DIRECT)));
         }
@@ -296,14 +295,30 @@ impl Mlp {
             let m = block.norm.forward_modulated(h.clone(), shift, scale);
             h = gated(h, block.second.forward(block.first.forward_silu(m)), gate);
         }
-        let packed = self.output.forward(self.norm.forward(h));
-        let packed = if let Some(straight) = straight { packed + straight } else { packed };
-        let z = self.spread(packed, sites);
-        let Some(InputSkip { factors, mix }) = &self.skip else { return z };
-        let mixed = self.spread(mix.forward(self.packed(x.clone().scale(MIXED))), sites);
-        let factors = factors.forward(cond);
-        let half =
-            |start: usize| factors.clone().linear(|a| a.reshape([b, 2 * sites, 1]).slice_dim(1, start..start + sites));
-        z + x * half(0) + mixed * half(sites).shift(1.0)
+        let h = self.norm.forward(h);
+        let mut z = self.output.forward(h.clone());
+        if let Some(straight) = straight {
+            z = z + straight;
+        }
+        // Two numbers for each site.
+        let halves = |factors: &Linear| {
+            let factors = factors.forward(cond.clone());
+            let half = |start: usize| {
+                factors.clone().linear(|a| a.reshape([b, 1, 2 * sites]).slice_dim(2, start..start + sites))
+            };
+            [packing.each(half(0)), packing.each(half(sites))]
+        };
+        if let Some(InputSkip { factors, mix }) = &self.skip {
+            let mixed = mix.forward(point.clone().scale(MIXED));
+            let [own, gain] = halves(factors);
+            z = z + point.clone() * own + mixed * gain.shift(1.0);
+        }
+        for Round { factors, hidden, direct } in &self.rounds {
+            let law = packing.softmax(z.clone() + point.clone() * at_s(CERTAIN));
+            let change = direct.forward(law.scale(DIRECT)) + hidden.forward(h.clone());
+            let [own, gain] = halves(factors);
+            z = z * gain.shift(1.0) + point.clone() * own + change;
+        }
+        packing.spread(z)
     }
 }

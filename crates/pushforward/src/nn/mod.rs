@@ -35,6 +35,7 @@ pub mod linear;
 pub mod mlp;
 pub mod modulation;
 pub mod norm;
+mod packing;
 pub mod pair_transformer;
 pub mod time_embedding;
 pub mod two_layers;

@@ -77,10 +77,11 @@ fn dit_on_text_and_images() {
 #[test]
 fn mlp_and_unet() {
     let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
-    let config =
-        MlpConfig { width: 16, blocks: 2, time: TimeFeatures::Fourier, time_width: 8, posterior: false, skip: false };
+    let config = MlpConfig { width: 16, blocks: 2, time: TimeFeatures::Fourier, time_width: 8, ..MlpConfig::default() };
     let skip = MlpConfig { posterior: true, skip: true, ..config.clone() };
-    for (config, sites) in [(config, SiteShape::line(3, 4)), (skip, SiteShape::columns(&[3, 4, 2]))] {
+    let rounds = MlpConfig { rounds: 2, ..skip.clone() };
+    let columns = SiteShape::columns(&[3, 4, 2]);
+    for (config, sites) in [(config, SiteShape::line(3, 4)), (skip, columns.clone()), (rounds, columns)] {
         let net = randomise(config.init(sites.clone(), &device, &mut s));
         check_tangent("mlp", sites, &|x, s, t| net.forward(x, s, t, None));
     }
