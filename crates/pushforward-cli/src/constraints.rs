@@ -87,12 +87,8 @@ impl Constraints {
     /// The constraint, with the classes closed that no row under the conditions has.
     pub(crate) fn closed(&self, schema: &Schema) -> Result<Option<Constraint>, Failure> {
         let Some(wanted) = &self.wanted else { return Ok(self.constraint.clone()) };
-        let mut constraint = self.constraint.clone().unwrap_or_else(|| Constraint::all(site_shape(schema)));
-        for (site, row) in wanted.weights.iter().enumerate().filter_map(|(site, row)| Some((site, row.as_ref()?))) {
-            let left: Vec<u32> = (0..).zip(row).filter(|(_, weight)| **weight > 0.0).map(|(class, _)| class).collect();
-            constraint = constraint.only(site, &left).or_request()?;
-        }
-        Ok(Some(constraint))
+        let constraint = self.constraint.clone().unwrap_or_else(|| Constraint::all(site_shape(schema)));
+        constraint.weighted(&wanted.weights).map(Some).or_request()
     }
 }
 

@@ -96,6 +96,18 @@ impl Constraint {
         Ok(self)
     }
 
+    /// Forbids the classes that have weight zero: for each site `None`, or a weight for every class.
+    ///
+    /// # Errors
+    /// As [`Constraint::only`].
+    pub fn weighted(self, weights: &[Option<Vec<f64>>]) -> Result<Self, ConstraintError> {
+        weights.iter().enumerate().try_fold(self, |constraint, (site, row)| {
+            let Some(row) = row else { return Ok(constraint) };
+            let left: Vec<u32> = (0..).zip(row).filter(|(_, weight)| **weight > 0.0).map(|(class, _)| class).collect();
+            constraint.only(site, &left)
+        })
+    }
+
     /// Forbids the classes of a site for which `closes(whether the class is named)` is true.
     fn close(&mut self, site: usize, named: &[u32], closes: impl Fn(bool) -> bool) -> Result<(), ConstraintError> {
         let count = self.sites();
@@ -162,6 +174,10 @@ mod tests {
         assert!(!one.permits(1, 0) && one.permits(2, 3));
         assert_eq!(one.clone().forbid(1, 2), Err(ConstraintError::Contradiction { site: 1 }));
         assert!(one.clone().fix(1, 3).unwrap_err().to_string().contains("no class is left for site 1"));
+        let weights = [None, None, Some(vec![0.0, 0.5, 0.0, 1.0])];
+        let weighted = one.clone().weighted(&weights).unwrap();
+        assert!(weighted.permits(2, 1) && weighted.permits(2, 3) && !weighted.permits(2, 0));
+        assert_eq!(one.clone().weighted(&[Some(vec![0.0; 4])]), Err(ConstraintError::Contradiction { site: 0 }));
         assert_eq!(one.clone().fix(3, 0), Err(ConstraintError::Site { site: 3, last: 2 }));
         assert_eq!(one.fix(2, 4), Err(ConstraintError::Class { site: 2, class: 4, last: 3 }));
     }

@@ -61,15 +61,14 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             ));
         }
         let mut fixed = request.constraint.clone().unwrap_or_else(|| Constraint::all(sites.clone()));
-        let (mut closed, mut open) = (fixed.clone(), Vec::new());
+        let impossible = |e: ConstraintError| RequestError(e.to_string());
+        let closed = fixed.clone().weighted(weights).map_err(impossible)?;
+        let mut open = Vec::new();
         for (site, row) in weights.iter().enumerate().filter_map(|(site, row)| Some((site, row.as_ref()?))) {
-            let left: Vec<u32> = (0..).zip(row).filter(|(_, weight)| **weight > 0.0).map(|(class, _)| class).collect();
-            let impossible = |e: ConstraintError| RequestError(e.to_string());
-            closed = closed.only(site, &left).map_err(impossible)?;
-            if left.len() == 1 {
-                fixed = fixed.only(site, &left).map_err(impossible)?;
-            } else {
-                open.push((site, row));
+            let mut left = (0..).zip(row).filter(|(_, weight)| **weight > 0.0);
+            match (left.next(), left.next()) {
+                (Some((class, _)), None) => fixed = fixed.fix(site, class).map_err(impossible)?,
+                _ => open.push((site, row)),
             }
         }
         let with = |constraint: &Constraint| SampleRequest { constraint: Some(constraint.clone()), ..request.clone() };
