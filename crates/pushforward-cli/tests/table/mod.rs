@@ -167,3 +167,36 @@ fn tables_that_cannot_be_trained_on_say_why() {
     assert!(out.status.success() && said.contains("not trained to be told"), "{said}");
     assert!(refuse(folder, &["impute", "plain", "things.csv", "--out", "o.csv"], 2).contains("observed"));
 }
+
+#[test]
+fn a_run_holds_no_row_of_its_table() {
+    let place = workplace();
+    let folder = place.path();
+    let mut text = "name,shape,town\n".to_owned();
+    for i in 0..120 {
+        let town = if i == 77 { "Onlyhere" } else { ["Northtown", "Southtown"][i % 2] };
+        text += &format!("person-{i:03},{},{town}\n", ["round", "square"][i / 3 % 2]);
+    }
+    fs::write(folder.join("people.csv"), &text).unwrap();
+    let settings = ["train.minutes=0", "train.steps=3", "data.drop_rare=2", "model.network={kind='mlp',width=16}"];
+    let mut args = vec!["train", "people.csv", "--out", "run", "--no-eval"];
+    settings.iter().for_each(|setting| args.extend(["--set", setting]));
+    succeed(folder, &args);
+    let mut found = 0;
+    for file in ["checkpoints", "."].into_iter().flat_map(|part| fs::read_dir(folder.join("run").join(part)).unwrap()) {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        // The dictionary has the values of a column, so that the search can find something.
+        found += usize::from(has("Northtown") && has("round"));
+        assert!(!has("Onlyhere"), "{}: a value of a single row", path.display());
+        for row in text.lines().skip(1) {
+            let (name, rest) = row.split_once(',').unwrap();
+            assert!(!has(name) && !has(rest), "{}: {row}", path.display());
+        }
+    }
+    assert!(found >= 2, "the dictionary is in the checkpoints");
+}
