@@ -123,7 +123,8 @@ impl Default for ObjectiveConfig {
 /// ```
 ///
 /// This is the semigroup identity for any number of jumps; a jump to time 1 ends in its endpoint. Lagrangian targets
-/// have no information at (0, 1): at time 1 every point is its own endpoint.
+/// have no information at (0, 1): at time 1 every point is its own endpoint. With [`TeacherJump::Euler`] the jumps are
+/// `pi_{u,u}`, steps along the teacher's diagonal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OneStep {
@@ -132,6 +133,26 @@ pub struct OneStep {
     /// Number of jumps of the teacher, over steps of random lengths; at least 2.
     #[serde(default = "two")]
     pub jumps: usize,
+    /// How the teacher jumps.
+    #[serde(default, skip_serializing_if = "TeacherJump::is_map")]
+    pub by: TeacherJump,
+}
+
+/// How the teacher of the one-step map jumps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherJump {
+    /// By its own map, so that few jumps are enough, and errors of the map remain.
+    #[default]
+    Map,
+    /// By Euler steps along its diagonal, which does not depend on the map; takes more of them.
+    Euler,
+}
+
+impl TeacherJump {
+    fn is_map(&self) -> bool {
+        *self == Self::Map
+    }
 }
 
 fn two() -> usize {
@@ -168,6 +189,13 @@ pub enum OffDiagonal {
         #[serde(default)]
         split: SplitPoint,
     },
+    /// Distillation of the teacher's trajectories with KL: every jump arrives where `steps` Euler steps along the
+    /// teacher's diagonal do. Errors of the map so far do not add up, at the price of that many evaluations.
+    Trajectory {
+        /// Number of Euler steps, of random lengths.
+        #[serde(default = "eight")]
+        steps: usize,
+    },
     /// Lagrangian self-distillation in logits with KL.
     LsdLogit {
         /// Lower bound of the argument of the logarithm.
@@ -192,6 +220,10 @@ fn lsd_floor() -> f64 {
     0.05
 }
 
+fn eight() -> usize {
+    8
+}
+
 fn logit_floor() -> f64 {
     0.01
 }
@@ -211,6 +243,7 @@ impl OffDiagonal {
     fn validate(self) -> Result<(), SettingError> {
         match self {
             Self::Lsd { floor } | Self::LsdLogit { floor, .. } | Self::EsdLogit { floor } => positive("floor", floor),
+            Self::Trajectory { steps } => size("steps", steps, 1..=STEPS),
             Self::None | Self::Csd { .. } | Self::Ecld { .. } | Self::Psd { .. } | Self::Naive => Ok(()),
         }
     }
@@ -303,7 +336,7 @@ impl ObjectiveConfig {
             not_negative("weighting.power", power)?;
             positive("weighting.floor", floor)?;
         }
-        if let Some(OneStep { share, jumps }) = self.one_step {
+        if let Some(OneStep { share, jumps, .. }) = self.one_step {
             fraction("one_step.share", share)?;
             size("one_step.jumps", jumps, 2..=STEPS)?;
             let problem = "compares probabilities, and the naive objective has none: remove it";

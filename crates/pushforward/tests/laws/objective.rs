@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
 use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::config::{
-    FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, Weighting,
+    FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, TeacherJump, Weighting,
 };
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
@@ -34,6 +34,7 @@ pub(crate) fn objectives() -> Vec<OffDiagonal> {
         OffDiagonal::Ecld { weights: EcldPreset::Paper },
         OffDiagonal::Ecld { weights: EcldPreset::Text },
         OffDiagonal::Psd { split: SplitPoint::Mixed },
+        OffDiagonal::Trajectory { steps: 3 },
         OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published },
         OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Full },
         OffDiagonal::EsdLogit { floor: 0.01 },
@@ -235,7 +236,7 @@ fn label_smoothing_spares_known_sites() {
 #[test]
 fn single_examples_are_dealt_to_all_terms() {
     let (network, sites) = mlp();
-    let one_step = Some(OneStep { share: 0.5, jumps: 2 });
+    let one_step = Some(OneStep { share: 0.5, jumps: 2, by: TeacherJump::Map });
     let objective = ObjectiveConfig { share: 0.5, one_step, ..from_the_start(OffDiagonal::default()) };
     let objective = FlowMapObjective::new(config(network.clone(), objective), None);
     let model = trained(&network, sites.clone(), false);
@@ -265,7 +266,7 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
     let (student, teacher) =
         (constant(&q.map(f64::ln), sites.clone(), &network, 0.0), constant(&p.map(f64::ln), sites, &network, 0.0));
     let parts = |share: f64| {
-        let one_step = Some(OneStep { share, jumps: 3 });
+        let one_step = Some(OneStep { share, jumps: 3, by: TeacherJump::Map });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
         let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
         loss(&config, &student, &teacher.valid()).terms
@@ -281,6 +282,25 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
     let found = parts(1.0).pop().expect("a term").values;
     assert!(to_host(&found.per_example).iter().all(|v| (v - wanted).abs() < 1e-5), "not {wanted}");
     assert_eq!(found.times, [1.0; 4]);
+}
+
+#[test]
+fn the_teacher_of_the_one_step_map_may_follow_its_diagonal() {
+    let (network, sites) = mlp();
+    let values = |model: &FlowMapModel, by: TeacherJump| {
+        let one_step = Some(OneStep { share: 1.0, jumps: 3, by });
+        let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
+        let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
+        to_host(&loss(&config, model, &model.valid()).terms[1].values.per_example)
+    };
+    // The two agree where the endpoint does not depend on the times, and differ elsewhere.
+    let [map, euler] = [TeacherJump::Map, TeacherJump::Euler];
+    let mut still = trained(&network, sites, false);
+    assert_ne!(values(&still, map), values(&still, euler));
+    let Network::Mlp(mlp) = &mut still.network else { panic!("the network is a perceptron") };
+    mlp.time = mlp.time.clone().map(&mut Constant(0.0));
+    assert_eq!(values(&still, map), values(&still, euler));
+    assert!(values(&still, map).iter().any(|v| *v > 1e-4), "nothing to learn");
 }
 
 #[test]

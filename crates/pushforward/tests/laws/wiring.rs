@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, activation};
-use pushforward::dual::Dual;
+use pushforward::dual::{Dual, divergence};
 use pushforward::flow_map::backbone::EndpointNet;
 use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, SplitPoint};
@@ -57,6 +57,8 @@ fn expected(off: OffDiagonal, net: &FlowMapModel, ema: &FlowMapModel, x: &Tensor
             let x_u = jump(x.clone(), activation::softmax(z_su.clone(), 2), column(&gamma, x));
             losses::psd(z, z_su, at(ema, &x_u, &u, t), pairs, &[0.5; N])
         }
+        // One Euler step of any length ends in the direction of its first endpoint.
+        OffDiagonal::Trajectory { .. } => divergence(activation::softmax(at(ema, x, s, s), 2), z),
         OffDiagonal::EsdLogit { floor } => {
             let z_ss = at(ema, x, s, s);
             let direction = activation::softmax(z_ss.clone(), 2) - x.clone();
@@ -82,10 +84,10 @@ fn losses_get_the_points_times_and_teachers_they_ask_for() {
         let ema = cast_module(moved(model.clone(), 0.3, 4), DType::F32).valid();
         let (exact, exact_ema) = (cast_module(model.valid(), DType::F64), cast_module(ema.clone(), DType::F64));
         for off in objectives() {
-            let off = if matches!(off, OffDiagonal::Psd { .. }) {
-                OffDiagonal::Psd { split: SplitPoint::Midpoint }
-            } else {
-                off
+            let off = match off {
+                OffDiagonal::Psd { .. } => OffDiagonal::Psd { split: SplitPoint::Midpoint },
+                OffDiagonal::Trajectory { .. } => OffDiagonal::Trajectory { steps: 1 },
+                off => off,
             };
             let config = config(network.clone(), ObjectiveConfig { share: 1.0, ..from_the_start(off) });
             let batch = batch(sites.clone(), N);

@@ -3,14 +3,16 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::dual::divergence;
 use crate::flow_map::backbone::{Backbone, BackboneConfig, EndpointNet};
-use crate::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, Teacher, Weighting};
+use crate::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Teacher, Weighting};
 use crate::flow_map::losses;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::Network;
 use crate::flow_map::objective::batch::{BatchConfig, IdBatch, NoisedBatch};
-use crate::flow_map::objective::off_diagonal::{Distillation, one_step};
+use crate::flow_map::objective::off_diagonal::Distillation;
 use crate::flow_map::objective::teacher::{TeacherView, logits};
+use crate::flow_map::objective::trajectory::endpoint_of_jumps;
 use crate::flow_map::time::TimePairs;
 use crate::flow_map::times::TimesConfig;
 use crate::nn::Pass;
@@ -152,8 +154,7 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         let progress = step.step as f64 / step.steps.max(1) as f64;
         let active = config.off_diagonal != OffDiagonal::None && config.share > 0.0 && progress >= config.start;
         let n = batch.len();
-        let one_step_config = config.one_step.unwrap_or(OneStep { share: 0.0, jumps: 0 });
-        let shares = [if active { config.share } else { 0.0 }, one_step_config.share];
+        let shares = [if active { config.share } else { 0.0 }, config.one_step.map_or(0.0, |o| o.share)];
         let (off, one_step_items) = deal(step.index, n, shares);
         let (on_diagonal, rest) = batch.split(off);
         let mut parts = LossParts { terms: Vec::new(), observed: Vec::new() };
@@ -169,11 +170,15 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         let (teacher, expected) = (self.teacher(step), n as f64 * shares[0]);
         let view = |batch| TeacherView { model: &teacher, batch };
         let (off_diagonal, ends) = rest.split(one_step_items);
-        if one_step_items > 0 {
+        if let Some(settings) = config.one_step.filter(|_| one_step_items > 0) {
+            let whole = TimePairs { s: vec![0.0; one_step_items], t: vec![1.0; one_step_items] };
+            let way = (settings.jumps, settings.by);
+            let target = endpoint_of_jumps(&view(&ends), ends.x0.clone(), &whole, way, &mut times);
             let mut pass = Pass::train(&mut dropout);
-            let values = one_step(step.model, &view(&ends), one_step_config.jumps, &mut pass, &mut times);
+            let z = logits(step.model, ends.x0.clone(), &whole.s, &whole.t, &ends.conditioning, &mut pass);
+            let values = ends.over_sites(divergence(target, z));
             let loss = mean_of(values.clone(), expected * shares[1]) * config.lambda;
-            parts.terms.push(LossTerm { loss, values: Observed::new("one_step", values, vec![1.0; one_step_items]) });
+            parts.terms.push(LossTerm { loss, values: Observed::new("one_step", values, whole.t) });
         }
         if off > one_step_items {
             let pairs = self.times.pairs(off - one_step_items, classes, &mut times);

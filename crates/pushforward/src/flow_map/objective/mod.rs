@@ -39,6 +39,7 @@ mod batch;
 mod loss;
 mod off_diagonal;
 mod teacher;
+mod trajectory;
 
 pub use self::batch::{BatchConfig, IdBatch, NoisedBatch};
 pub use self::loss::FlowMapObjective;

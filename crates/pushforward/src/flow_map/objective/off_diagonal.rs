@@ -5,11 +5,12 @@ use burn::tensor::Tensor;
 
 use crate::dual::{Dual, divergence, softmax};
 use crate::flow_map::backbone::Backbone;
-use crate::flow_map::config::{OffDiagonal, SplitPoint};
+use crate::flow_map::config::{OffDiagonal, SplitPoint, TeacherJump};
 use crate::flow_map::losses::{self, GradientPath};
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::objective::batch::NoisedBatch;
 use crate::flow_map::objective::teacher::{TeacherView, along_flow, along_t, logits};
+use crate::flow_map::objective::trajectory::endpoint_of_jumps;
 use crate::flow_map::time::{TimePairs, column, jump_weight};
 use crate::nn::Pass;
 use crate::rng::Stream;
@@ -52,6 +53,11 @@ impl<N: Backbone> Distillation<'_, N> {
                 let z_tt = self.teacher_at_end(&z.value);
                 let (endpoint, drift) = losses::ecld(z.clone(), z_tt, pairs, &weights.weights());
                 (endpoint + drift, Some(z))
+            }
+            OffDiagonal::Trajectory { steps } => {
+                let way = (steps, TeacherJump::Euler);
+                let target = endpoint_of_jumps(&self.teacher, x_s.clone(), pairs, way, randomness);
+                (divergence(target, self.student(pass)), None)
             }
             OffDiagonal::Psd { split } => (self.progressive(split, pass, randomness), None),
             OffDiagonal::LsdLogit { floor, gradient } => {
@@ -114,36 +120,6 @@ impl<N: Backbone> Distillation<'_, N> {
         let x_t = losses::jump(self.x_s.clone(), pi, self.pairs.column(&self.x_s, jump_weight));
         self.teacher.logits(x_t, &self.pairs.t, &self.pairs.t) / self.temperature
     }
-}
-
-/// Per-example loss of the one-step map against `jumps` jumps of the teacher from the same noise, `[batch]`.
-pub(super) fn one_step<N: Backbone>(
-    student: &FlowMapModel<N>,
-    teacher: &TeacherView<'_, N>,
-    jumps: usize,
-    pass: &mut Pass<'_>,
-    randomness: &mut Stream,
-) -> Tensor<1> {
-    let batch = teacher.batch;
-    let n = batch.len();
-    let grids: Vec<Vec<f64>> = (0..n).map(|_| random_grid(jumps, randomness)).collect();
-    let time = |k: usize| -> Vec<f64> { grids.iter().map(|grid| grid[k]).collect() };
-    let (mut x, mut target) = (batch.x0.clone(), None);
-    for k in 0..jumps {
-        let jump = TimePairs { s: time(k), t: time(k + 1) };
-        let pi = softmax(teacher.logits(x.clone(), &jump.s, &jump.t));
-        x = losses::jump(x.clone(), pi.clone(), jump.column(&x, jump_weight));
-        target = Some(pi);
-    }
-    let target = target.expect("at least one jump");
-    let z = logits(student, batch.x0.clone(), &vec![0.0; n], &vec![1.0; n], &batch.conditioning, pass);
-    batch.over_sites(divergence(target, z))
-}
-
-/// A grid from 0 to 1 of `jumps` steps; the inner times of a uniform grid are moved by at most 0.4 of its step.
-fn random_grid(jumps: usize, randomness: &mut Stream) -> Vec<f64> {
-    let inner = (1..jumps).map(|k| (k as f64 + 0.8 * (randomness.uniform() - 0.5)) / jumps as f64);
-    std::iter::once(0.0).chain(inner).chain(std::iter::once(1.0)).collect()
 }
 
 impl SplitPoint {
