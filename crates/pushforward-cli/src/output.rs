@@ -302,7 +302,9 @@ pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> Result<String, F
         if let Some(label) = labelled.label(item) {
             object["label"] = label.into();
             let name = labelled.label_name(item).filter(|name| *name != label.to_string());
-            name.map(|name| object["label_name"] = name.into());
+            if let Some(name) = name {
+                object["label_name"] = name.into();
+            }
         }
         writeln!(out, "{object}").expect("a string takes every line");
     }

@@ -60,6 +60,9 @@ pub struct LabelFile {
     pub column: String,
 }
 
+/// The label of every item, and what each label stands for.
+pub(super) type Labelled = (Vec<u32>, Vec<String>);
+
 /// Most classes.
 const MOST: usize = 10_000;
 /// Different numbers from which on they are taken for a measurement.
@@ -92,7 +95,7 @@ impl OwnLabel {
     ///
     /// # Errors
     /// As [`OwnLabel::labeller`].
-    pub(super) fn of_parts(&self, all: &[&str], parts: &Parts) -> Result<(Vec<u32>, Vec<String>), DataError> {
+    pub(super) fn of_parts(&self, all: &[&str], parts: &Parts) -> Result<Labelled, DataError> {
         let train: Vec<&str> = parts[0].iter().map(|&item| all[item as usize]).collect();
         let (labeller, names) = self.labeller(&train, all)?;
         let labels = all.iter().map(|text| labeller.label(text).expect("the texts are accepted"));
@@ -146,7 +149,7 @@ impl OwnLabel {
         }
         let mut order: Vec<(&str, u64)> = counts.into_iter().collect();
         // In the order of the alphabet, of numbers by size.
-        order.sort_by(|a, b| b.1.cmp(&a.1));
+        order.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let rest = order.len() > most;
         order.truncate(most);
         order.sort_by(|a, b| match (number(a.0), number(b.0)) {

@@ -138,10 +138,13 @@ pub(super) fn leaf<'a>(
     }))
 }
 
+/// A number for letters as class indices.
+type Rule<'a> = dyn Fn(&[u32]) -> f64 + 'a;
+
 /// A function of the letters that an item has.
 struct OfLetters<'a> {
     layout: &'a SequenceLayout,
-    rule: Box<dyn Fn(&[u32]) -> f64 + 'a>,
+    rule: Box<Rule<'a>>,
 }
 
 impl Leaf for OfLetters<'_> {

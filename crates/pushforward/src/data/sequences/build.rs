@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::own_labels::Labelled;
 use crate::data::packed::Packed;
 use crate::data::part_names::part_of;
 use crate::data::parts::{self, Parts};
@@ -125,7 +126,7 @@ fn label(
     texts: &[Option<String>],
     accepted: &[u32],
     parts: &Parts,
-) -> Result<(Vec<u32>, Vec<String>), DataError> {
+) -> Result<Labelled, DataError> {
     let settings = config.label.as_ref().expect("records with labels have settings for them");
     let all: Vec<&str> =
         accepted.iter().map(|&record| texts[record as usize].as_deref().expect("others were refused")).collect();

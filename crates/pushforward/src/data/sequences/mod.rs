@@ -31,6 +31,7 @@ mod config;
 mod file;
 mod labels;
 mod layout;
+mod load;
 mod read;
 mod records;
 mod set;

@@ -1,3 +1,5 @@
+//! Sets of sequences from files: every form, what is refused, parts, and labels.
+
 use std::io::Write as _;
 
 use crate::data::sequences::SequenceLayout;
@@ -265,8 +267,28 @@ fn labels_come_from_headers_columns_and_second_files() {
 #[test]
 fn any_text_is_a_set_or_an_error() {
     const PARTS: [&str; 22] = [
-        ">", ">a\n", "@b\n", "+\n", "+", "\n", "\r\n", "\r", ";c\n", "ACGT", "acgun", "NNNN", "MKV*", "*", " ", "\t", ",", "\"", "!!!!",
-        "\u{e9}", "\u{feff}", "x,y\n1,ACGT\n",
+        ">",
+        ">a\n",
+        "@b\n",
+        "+\n",
+        "+",
+        "\n",
+        "\r\n",
+        "\r",
+        ";c\n",
+        "ACGT",
+        "acgun",
+        "NNNN",
+        "MKV*",
+        "*",
+        " ",
+        "\t",
+        ",",
+        "\"",
+        "!!!!",
+        "\u{e9}",
+        "\u{feff}",
+        "x,y\n1,ACGT\n",
     ];
     const SETTINGS: [&str; 7] = [
         "",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::fields::Delimiter;
 use crate::data::files::{self, Folders, Source};
+use crate::data::own_labels::Labelled;
 use crate::data::packed::Packed;
 use crate::data::part_names::part_of;
 use crate::data::tables::build::{self, Built, Choices};
@@ -288,12 +289,7 @@ impl TableConfig {
     }
 
     /// The labels of the rows of all parts, one part after the other, and their names.
-    fn labels(
-        &self,
-        grids: &[Grid],
-        names: &[String],
-        parts: &[Vec<Place>; 3],
-    ) -> Result<Option<(Vec<u32>, Vec<String>)>, DataError> {
+    fn labels(&self, grids: &[Grid], names: &[String], parts: &[Vec<Place>; 3]) -> Result<Option<Labelled>, DataError> {
         let (Some(label), Some(column)) = (&self.label, self.label_column(names)?) else { return Ok(None) };
         let cell = |&(grid, row): &Place| grids[grid as usize].cell(row as usize, column);
         let texts: Vec<_> = parts.iter().flatten().map(cell).collect();
