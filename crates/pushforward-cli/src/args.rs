@@ -185,7 +185,7 @@ pub(crate) struct RunDataArgs {
     after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
 )]
 pub(crate) struct TrainArgs {
-    /// A preset's name, a recipe file, or a file of data: a table, molecules or text, whose content decides the preset [default: glyphs, or the
+    /// A preset's name, a recipe file, or a file of data: a table, sequences, molecules or text, whose content decides the preset [default: glyphs, or the
     /// preset for the set that --set data.set names].
     #[arg(value_name = "PRESET|RECIPE.toml|FILE", conflicts_with = "resume")]
     pub(crate) recipe: Option<String>,
@@ -256,7 +256,7 @@ pub(crate) struct SamplerArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder or checkpoint.
@@ -281,13 +281,17 @@ pub(crate) struct SampleArgs {
     /// Nodes of every graph [default: drawn as often as in the training data].
     #[arg(long, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) nodes: Option<usize>,
+    /// Letters of every sequence [default: drawn as often as in the training data].
+    #[arg(long, value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) length: Option<usize>,
     /// Mean images of an autoencoder: leave out the deviations of its output distribution.
     #[arg(long)]
     pub(crate) mean: bool,
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
     #[arg(long, default_value_t = 0, value_parser = ranges::index)]
     pub(crate) first: u64,
-    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, a folder
+    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, for sequences
+    /// .fasta, a folder
     /// for one picture each (ends in /), or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -338,6 +342,9 @@ pub(crate) struct EvalArgs {
     /// Also write the JSON report to a file.
     #[arg(long, value_name = "FILE.json")]
     pub(crate) report: Option<PathBuf>,
+    /// Draw pictures of sequences into a folder: a logo, letters by position, lengths.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) pictures: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) condition: ConditionArgs,
     #[command(flatten)]

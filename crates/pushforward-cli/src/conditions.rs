@@ -1,11 +1,12 @@
 //! Conditions and guidance from the command line.
 
+use pushforward::data::Layout;
 use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::sample::ObservedRow;
-use pushforward::run::{self, Loaded, TrainedFlowMap, WeightSet};
+use pushforward::run::{self, Loaded, RunInfo, TrainedFlowMap, WeightSet};
 
 use crate::args::ConditionArgs;
-use crate::constraints::characters;
+use crate::constraints::{characters, spelled};
 use crate::escapes::unescape;
 use crate::exit::{Failure, OrFail as _};
 use crate::printer::Printer;
@@ -26,6 +27,21 @@ pub(crate) fn say_fixed(model: &TrainedFlowMap, constraint: Option<&Constraint>,
     });
 }
 
+/// The numbers of labels that are given by name or number.
+pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<Vec<u32>, Failure> {
+    let names = run.label_names();
+    let alike = |text: &str| names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    let one = |text: &String| {
+        let place = names.iter().position(|name| name == text.trim()).or_else(|| alike(text.trim()));
+        place.map(|place| place as u32).or_else(|| text.trim().parse().ok()).ok_or_else(|| {
+            let known = names.iter().take(30).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let failure = Failure::request(format!("there is no label {text:?}"));
+            if names.is_empty() { failure } else { failure.hint(format!("the labels are {known}")) }
+        })
+    };
+    args.labels.iter().map(one).collect()
+}
+
 /// The model, with its guiding weaker model if one is given, and the sites of the prefix.
 pub(crate) fn conditioned(
     args: &ConditionArgs,
@@ -33,9 +49,15 @@ pub(crate) fn conditioned(
 ) -> Result<(Loaded<TrainedFlowMap>, Vec<ObservedRow>), Failure> {
     let prefix = match &args.prefix {
         Some(text) => {
-            let vocabulary = characters(&loaded.run.schema)
-                .ok_or_else(|| Failure::request("--prefix is for models of text by characters"))?;
-            let told = vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?;
+            let told = match &loaded.run.schema.layout {
+                Layout::Sequence(layout) => spelled(text, layout)?,
+                _ => {
+                    let vocabulary = characters(&loaded.run.schema).ok_or_else(|| {
+                        Failure::request("--prefix is for models of text by characters and of sequences")
+                    })?;
+                    vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?
+                }
+            };
             let sites = loaded.run.schema.sites;
             if told.len() > sites {
                 return Err(Failure::request(format!(

@@ -32,6 +32,8 @@ mod program;
 mod progress;
 mod resume;
 mod run_log;
+mod sequence_files;
+mod sequence_pictures;
 mod sources;
 mod table_files;
 mod tensorboard;

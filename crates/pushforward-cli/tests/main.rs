@@ -4,6 +4,7 @@ mod aef;
 mod condition;
 mod data;
 mod limits;
+mod sequences;
 mod steer;
 mod table;
 

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     let count = |shape: &Vec<usize>| shape.iter().product::<usize>();
     let parameters: usize = shapes.iter().map(|(_, shape)| count(shape)).sum();
     let about = about(&file);
-    let labels = stored.and_then(|stored| Some(numbered(&stored.recipe.data.label_names(stored.labels?))));
+    let labels = stored.filter(|stored| stored.labels.is_some()).map(|stored| numbered(&stored.label_names));
     let value = serde_json::json!({
         "path": path.display().to_string(),
         "about": about,

@@ -12,7 +12,7 @@ use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedFlowMap};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
-use crate::conditions::{conditioned, say_fixed};
+use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
@@ -40,6 +40,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         ("--grid", args.grid.is_some()),
         ("--draw", args.draw),
         ("--nodes", args.nodes.is_some()),
+        ("--length", args.length.is_some()),
         ("--diagonal-noise", diagonal_noise),
         ("--sampler", sampler.is_some()),
         ("--tolerance", tolerance.is_some()),
@@ -75,9 +76,26 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
     Ok(())
 }
 
-/// Numbers of nodes of the samples: with --nodes, all graphs have that size.
-fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Result<Vec<u64>, Failure> {
-    let Some(n) = nodes else { return Ok(constraints.sizes.clone()) };
+/// Numbers of nodes or letters of the samples: with --nodes or --length, all items have that size.
+fn sizes(args: &SampleArgs, constraints: &Constraints, schema: &Schema) -> Result<Vec<u64>, Failure> {
+    if let Some(n) = args.length {
+        let Layout::Sequence(sequence) = &schema.layout else {
+            return Err(Failure::request("--length is for models of sequences").hint("leave it out"));
+        };
+        if n > sequence.longest() {
+            let longest = sequence.longest();
+            return Err(Failure::request(format!("the sequences of this model have at most {longest} letters")));
+        }
+        if n < constraints.nodes {
+            let needed = constraints.nodes;
+            return Err(Failure::request(format!(
+                "--length {n} has no room for the {needed} letters that are constrained"
+            ))
+            .hint(format!("give --length {needed} or more")));
+        }
+        return Ok((0..=n).map(|i| u64::from(i == n)).collect());
+    }
+    let Some(n) = args.nodes else { return Ok(constraints.sizes.clone()) };
     let Layout::Graph(graph) = &schema.layout else {
         return Err(Failure::request("--nodes is for models of graphs").hint("leave it out"));
     };
@@ -136,9 +154,10 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     if let Some((_, told)) = &given {
         observed.clone_from(told);
     }
-    let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    let mut constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    constraints.make_room(&observed, &loaded.run.schema)?;
     say_fixed(&loaded.model, constraints.closed(&loaded.run.schema)?.as_ref(), printer);
-    let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
+    let sizes = sizes(args, &constraints, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -148,7 +167,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         constraint: constraints.constraint,
-        labels: args.condition.labels.clone(),
+        labels: labels(&args.condition, &loaded.run)?,
         observed,
         guidance: args.condition.guidance,
         endpoints: args
@@ -181,9 +200,11 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     }
     let condition = constraints.wanted.as_ref().map(|wanted| &wanted.condition);
     let given = given.as_ref().map(|(file, _)| file);
+    let names = loaded.run.label_names();
     let labelled = Labelled {
         samples: &samples,
         labels: &request.labels,
+        names: &names,
         first: request.first,
         seed: request.seed,
         condition,

@@ -54,7 +54,7 @@ pub fn load<C: BackboneConfig>(
 ) -> Result<Loaded<Model<C>>, LoadError> {
     let path = checkpoint_file(path);
     let file = Checkpoint::load(&path)?;
-    let Stored { recipe, schema, labels } = Stored::<C>::of(&file, &path)?;
+    let Stored { recipe, schema, labels, .. } = Stored::<C>::of(&file, &path)?;
     let stored = match weights {
         WeightSet::Ema => &file.ema,
         WeightSet::Raw => &file.raw,

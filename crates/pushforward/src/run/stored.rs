@@ -1,8 +1,9 @@
 //! What a checkpoint says of itself, compared with what it holds before any of it is believed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::Schema;
+use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::run::check::check;
 use crate::run::memory::parameters;
@@ -18,6 +19,8 @@ pub(super) const DATA_KEY: &str = "data";
 pub(super) const HASH_KEY: &str = "data_sha256";
 /// Provenance key of the number of class labels.
 pub(super) const LABELS_KEY: &str = "labels";
+/// Provenance key of the names of class labels that the data say, as JSON.
+pub(super) const LABEL_NAMES_KEY: &str = "label_names";
 
 /// Why a checkpoint cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,8 @@ pub struct Stored<C: BackboneConfig> {
     pub schema: Schema,
     /// Number of class labels.
     pub labels: Option<usize>,
+    /// What each of them stands for.
+    pub label_names: Vec<String>,
 }
 
 impl<C: BackboneConfig> Stored<C> {
@@ -104,9 +109,19 @@ impl<C: BackboneConfig> Stored<C> {
         let held: u128 = file.raw.values().map(|tensor| tensor.num_elements() as u128).sum();
         match parameters(&recipe.model, &schema, labels) {
             Some(asked) if asked > held => Err(LoadError::Size { path: place(), asked, held }),
-            _ => Ok(Self { recipe, schema, labels }),
+            _ => {
+                let label_names = label_names(&recipe.data, &file.provenance);
+                Ok(Self { recipe, schema, labels, label_names })
+            }
         }
     }
+}
+
+/// What each label of a run stands for: by the data, by the set, or else its number.
+pub(super) fn label_names(data: &DataConfig, provenance: &BTreeMap<String, String>) -> Vec<String> {
+    let count = provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let said = provenance.get(LABEL_NAMES_KEY).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    said.filter(|names| names.len() == count).unwrap_or_else(|| data.label_names(count))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod large_vocabulary;
 mod objective;
 mod observed;
 mod precision;
+mod record;
 mod sampler;
 mod sampler_order;
 mod steer;

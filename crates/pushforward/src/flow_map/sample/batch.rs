@@ -8,7 +8,6 @@ use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::{Noise, source_tensor};
 use crate::flow_map::sample::request::{Generator, LastStep, SampleRequest};
 use crate::nn::SiteShape;
-use crate::nn::graph::GraphShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{argmax, indices, to_host};
@@ -33,10 +32,13 @@ impl SampleBatch {
         let open = |purpose, index| stream(request.seed, purpose, index);
         let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
-        let size = |graph: GraphShape, i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i));
+        let size = |largest, i| draw_size(&request.sizes, largest, &mut open(Purpose::Size, i));
         let graph = sites.as_graph();
-        let sizes: Vec<usize> =
-            graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
+        let sizes: Vec<usize> = sites
+            .largest_size()
+            .into_iter()
+            .flat_map(|largest| numbers.clone().map(move |i| size(largest, i)))
+            .collect();
         let conditioning =
             Conditioning::of_sizes(&sites, &sizes, &like).with_constraint(request.constraint.as_ref(), &like);
         let rows = request.observed.len() as u64;
@@ -145,8 +147,8 @@ pub(in crate::flow_map) fn draw_item(
     item.chunks(classes).enumerate().map(site).collect()
 }
 
-/// Draws a number of nodes; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
-fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
+/// Draws a number of nodes or letters; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
+fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
     let total: u64 = sizes.iter().sum();
     if total == 0 {
         return most;

@@ -83,7 +83,7 @@ pub struct SampleRequest {
     /// [`Observed`](crate::flow_map::conditioning::Condition::Observed)), the classes of the sites, `None` for those that
     /// are generated; item i has `observed[i % observed.len()]`. Empty if no site is told.
     pub observed: Vec<ObservedRow>,
-    /// For graphs, `sizes[n]` is the relative frequency of items with `n` nodes; if empty, all items have the largest
+    /// For graphs and records, `sizes[n]` is the relative frequency of items with `n` nodes or letters; if empty, all items have the largest
     /// size.
     pub sizes: Vec<u64>,
     /// Noise on the diagonal of the edge matrix at time 0, as in the published sampler of graphs but not in its

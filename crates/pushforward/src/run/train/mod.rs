@@ -22,7 +22,7 @@ use crate::run::memory::Need;
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
 use crate::run::same_data::same_data;
-use crate::run::stored::{DATA_KEY, HASH_KEY, LABELS_KEY, SCHEMA_KEY};
+use crate::run::stored::{DATA_KEY, HASH_KEY, LABEL_NAMES_KEY, LABELS_KEY, SCHEMA_KEY};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{CheckpointError, chosen_file};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
@@ -96,6 +96,9 @@ pub fn train<C: BackboneConfig>(
     // What was read of the source, and what was refused.
     if let Data::Categorical(splits) = data {
         provenance.extend((!splits.notes.is_empty()).then(|| ("data_notes".to_owned(), splits.notes.join("; "))));
+        let names = (!splits.label_names.is_empty()).then_some(&splits.label_names);
+        let names = names.map(|names| serde_json::to_string(names).expect("names are text"));
+        provenance.extend(names.map(|names| (LABEL_NAMES_KEY.to_owned(), names)));
         provenance.extend(splits.refusals().map(|line| ("data_refused".to_owned(), line)));
     }
     provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use crate::data::sequences::SequenceLayout;
 use crate::data::{Layout, Schema};
 use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
 use crate::flow_map::conditioning::Condition;
@@ -119,7 +120,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             return refuse("the likelihood bound takes at least 1 draw per item, found 0");
         }
         let sites = site_shape(&self.schema);
-        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
+        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.largest_size().is_some());
         if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| has(i)) {
             let (count, classes) = (sites.count, sites.classes);
             return refuse(format!("an item has {count} sites of {classes} classes, and the data do not match"));
@@ -219,8 +220,10 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             if request.sizes.first().is_some_and(|&empty| empty > 0) {
                 return refuse("a graph has at least 1 node, and graphs without nodes are asked for");
             }
+        } else if let Layout::Sequence(sequence) = &self.schema.layout {
+            resolve_lengths(sequence, &mut request)?;
         } else if !request.sizes.is_empty() {
-            return refuse("only models of graphs take a number of nodes");
+            return refuse("only models of graphs and sequences take sizes of items");
         }
         if request.diagonal_noise && !self.net.network.takes_diagonal_noise() {
             return refuse("only the network graph-transformer takes noise on the diagonal");
@@ -294,6 +297,27 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         }
         Ok(())
     }
+}
+
+/// Checks the lengths of a request for sequences, or fills in those of the training sequences.
+fn resolve_lengths(sequence: &SequenceLayout, request: &mut SampleRequest) -> Result<(), RequestError> {
+    let longest = sequence.longest();
+    if request.sizes.is_empty() {
+        if sequence.varies() {
+            request.sizes.clone_from(&sequence.lengths);
+        }
+        return Ok(());
+    }
+    if request.sizes.len() > longest + 1 || request.sizes[0] > 0 || request.sizes.iter().all(|&count| count == 0) {
+        return refuse(format!(
+            "the sequences of this model have 1 to {longest} letters, and another length is asked for"
+        ));
+    }
+    let shorter = request.sizes.iter().take(longest).any(|&count| count > 0);
+    if shorter && !sequence.varies() {
+        return refuse(format!("all sequences of this model have {longest} letters, and another length is asked for"));
+    }
+    Ok(())
 }
 
 /// Whether only the first sites of a row are told.
