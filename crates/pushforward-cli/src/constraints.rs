@@ -94,6 +94,25 @@ impl Constraints {
         }
         Ok(Some(constraint))
     }
+
+    /// Numbers of nodes of the samples: with --nodes, all graphs have that size.
+    pub(crate) fn sizes_with(&self, nodes: Option<usize>, schema: &Schema) -> Result<Vec<u64>, Failure> {
+        let Some(n) = nodes else { return Ok(self.sizes.clone()) };
+        let Layout::Graph(graph) = &schema.layout else {
+            return Err(Failure::request("--nodes is for models of graphs").hint("leave it out"));
+        };
+        if n > graph.nodes {
+            return Err(Failure::request(format!("the graphs of this model have at most {} nodes", graph.nodes)));
+        }
+        if n < self.nodes {
+            let needed = self.nodes;
+            return Err(Failure::request(format!(
+                "--nodes {n} has no room for the {needed} nodes that are constrained"
+            ))
+            .hint(format!("give --nodes {needed} or more")));
+        }
+        Ok((0..=n).map(|i| u64::from(i == n)).collect())
+    }
 }
 
 fn other_layout(option: &str, kind: &str) -> Failure {

@@ -4,6 +4,8 @@ mod aef;
 mod condition;
 mod data;
 mod limits;
+mod models;
+mod serve;
 mod steer;
 mod table;
 
