@@ -10,7 +10,7 @@ use pushforward::train::checkpoint::{Checkpoint, CheckpointError};
 use crate::exit::Failure;
 use crate::fetch::is_present;
 use crate::printer::Printer;
-use crate::sources::{Content, Kind, RemoteFile, Source};
+use crate::sources::Source;
 
 /// A small file of a model inside the program.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +22,12 @@ pub(crate) struct Embedded {
 }
 
 /// The models that the program contains; `experiments/train_models.sh` makes the files.
-pub(crate) const EMBEDDED: &[Embedded] =
-    &[Embedded { name: "glyphs", bytes: include_bytes!("../models/glyphs.safetensors.gz") }];
+pub(crate) const EMBEDDED: &[Embedded] = &[
+    Embedded { name: "glyphs", bytes: include_bytes!("../models/glyphs.safetensors.gz") },
+    Embedded { name: "echo", bytes: include_bytes!("../models/echo.safetensors.gz") },
+];
 
-/// Models that are fetched: small files in the folder `models` of the repository.
+/// Models that are fetched: one small file each, in the folder `models` of the repository, with size and checksum.
 pub(crate) const FETCHED: &[Source] = &[];
 
 /// What the argument of a command names.
@@ -130,11 +132,6 @@ pub(crate) fn file_of(source: &Source, folder: &Path) -> PathBuf {
     folder.join(source.folder).join(source.files[0].name)
 }
 
-/// A small file in the folder `models` of the repository.
-const fn remote(name: &'static str, bytes: u64, sha256: &'static str) -> RemoteFile {
-    RemoteFile { name, bytes: Some(bytes), sha256: Some(sha256), kind: Kind::Data(Content::Any) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
@@ -143,7 +140,12 @@ mod tests {
 
     use super::*;
     use crate::fetch::fetch;
+    use crate::sources::{Content, Kind, RemoteFile};
     use crate::test_server::{Reply, Server, connection};
+
+    fn remote(name: &'static str, bytes: u64, sha256: &'static str) -> RemoteFile {
+        RemoteFile { name, bytes: Some(bytes), sha256: Some(sha256), kind: Kind::Data(Content::Any) }
+    }
 
     const QUIET: Printer = Printer { quiet: true, json: false };
 

@@ -75,7 +75,8 @@ fn fetch_model(name: &str, printer: Printer) -> Result<(), Failure> {
     }
     let source = FETCHED.iter().find(|source| source.name == name).ok_or_else(|| {
         let names: Vec<&str> = FETCHED.iter().map(|source| source.name).collect();
-        Failure::request(format!("there is no model `{name}` to fetch")).hint(format!("those are {}", names.join(", ")))
+        let known = if names.is_empty() { "all models of this version are inside it".into() } else { names.join(", ") };
+        Failure::request(format!("there is no model `{name}` to fetch")).hint(format!("to fetch: {known}"))
     })?;
     let mut bar = DownloadBar::new(printer);
     let fetched = fetch(source, &models::folder(), &Connection::from_env(), &mut |p| {

@@ -103,11 +103,6 @@ impl Server {
     }
 
     #[cfg(unix)]
-    pub(super) fn terminate(&mut self) {
-        let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-s", "TERM", &id]).status().expect("kill").success());
-    }
-
     pub(super) fn wait(&mut self) -> Option<i32> {
         self.child.wait().expect("it ends").code()
     }

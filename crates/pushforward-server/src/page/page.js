@@ -51,8 +51,10 @@ function request() {
     if (guidance !== 1) body.guidance = guidance;
   }
   const constraints = {};
-  if (isImage() && kept.size) {
+  if (isImage() && kept.size > 100) {
     constraints.keep = Array.from({ length: model.sites }, (_, site) => kept.has(site) ? kept.get(site) : null);
+  } else if (isImage() && kept.size) {
+    constraints.require = [...kept].map(([site, value]) => site + ":" + value);
   }
   if (model.kind === "text" && $("infill").value) constraints.infill = $("infill").value;
   if (model.kind === "molecule") {
@@ -75,7 +77,7 @@ function commandLine(body, reward) {
   const wanted = body.constraints || {};
   if (wanted.infill) parts.push("--infill", quote(wanted.infill));
   if (wanted.fix) parts.push("--fix", quote(wanted.fix));
-  for (const [site, value] of kept) if (wanted.keep) parts.push("--require", site + ":" + value);
+  for (const [site, value] of kept) if (wanted.keep || wanted.require) parts.push("--require", site + ":" + value);
   return parts.join(" ");
 }
 
@@ -195,11 +197,13 @@ function soon() {
 }
 
 function steer() {
+  clearTimeout(timer);
   document.body.dataset.idle = "";
   run(async (signal) => {
     const plain = request(), reward = $("reward").value;
     const body = { model: plain.model, reward, count: Math.min(plain.count, 8), seed: plain.seed, nfe: Math.max(plain.nfe, 4) };
     for (const key of ["temperature", "labels", "constraints"]) if (plain[key] !== undefined) body[key] = plain[key];
+    if (body.labels) body.labels = body.labels.slice(0, 1); // Steered samples take one label.
     show("/v1/steer", body, reward);
     say("steering");
     for await (const [name, data] of events(await ask("/v1/steer", body, "text/event-stream", signal))) {
@@ -267,6 +271,7 @@ function drawPlane() {
 }
 
 function decode() {
+  clearTimeout(timer);
   document.body.dataset.idle = "";
   run(async (signal) => {
     drawPlane();
