@@ -104,6 +104,35 @@ impl Constraints {
         let constraint = self.constraint.clone().unwrap_or_else(|| Constraint::all(site_shape(schema)));
         constraint.weighted(&wanted.weights).map(Some).or_request()
     }
+
+    /// Numbers of nodes or letters of the samples: with --nodes or --length, all items have that size.
+    pub(crate) fn sizes_with(
+        &self,
+        nodes: Option<usize>,
+        length: Option<usize>,
+        schema: &Schema,
+    ) -> Result<Vec<u64>, Failure> {
+        let (n, option, [items, parts], longest) = match (nodes, length, &schema.layout) {
+            (None, None, _) => return Ok(self.sizes.clone()),
+            (Some(n), None, Layout::Graph(graph)) => (n, "--nodes", ["graphs", "nodes"], graph.nodes),
+            (None, Some(n), Layout::Sequence(sequence)) => {
+                (n, "--length", ["sequences", "letters"], sequence.longest())
+            }
+            (Some(_), ..) => return Err(Failure::request("--nodes is for models of graphs").hint("leave it out")),
+            _ => return Err(Failure::request("--length is for models of sequences").hint("leave it out")),
+        };
+        if n > longest {
+            return Err(Failure::request(format!("the {items} of this model have at most {longest} {parts}")));
+        }
+        if n < self.nodes {
+            let needed = self.nodes;
+            return Err(Failure::request(format!(
+                "{option} {n} has no room for the {needed} {parts} that are constrained"
+            ))
+            .hint(format!("give {option} {needed} or more")));
+        }
+        Ok((0..=n).map(|i| u64::from(i == n)).collect())
+    }
 }
 
 fn other_layout(option: &str, kind: &str) -> Failure {

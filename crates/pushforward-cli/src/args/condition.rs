@@ -21,7 +21,7 @@ pub(crate) struct ConditionArgs {
     #[arg(long, value_name = "W", default_value_t = 1.0, value_parser = ranges::guidance)]
     pub(crate) guidance: f64,
     /// A weaker model to be guided away from, such as an early checkpoint of the same run.
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) weak: Option<PathBuf>,
 }
 

@@ -17,9 +17,9 @@ use crate::files::write_atomic;
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
+    let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
     let path = args.features.as_ref().or(loaded.run.eval.features.as_ref());
-    let features = features(path, &loaded.run.data, &super::open_device(&args.device)?)?;
+    let features = features(path, &loaded.run.data, &super::open_device(&args.device)?, printer)?;
     if features.is_none() && classifiable(&loaded) {
         printer.note(
             "no Fr\u{e9}chet distance without a classifier of these images (--features); `pushforward presets` has some",
@@ -81,7 +81,7 @@ fn items(
         return Err(Failure::request("--pictures is for models of sequences").hint("leave it out"));
     }
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
-    let (loaded, observed) = conditioned(&args.condition, loaded)?;
+    let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
     let sample = SampleRequest {
         sampler: sampler(&args.sampler),
         temperature: args.sampler.temperature.unwrap_or(1.0),

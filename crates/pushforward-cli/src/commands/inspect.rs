@@ -2,16 +2,16 @@
 
 use pushforward::aef::config::Variant;
 use pushforward::flow_map::network::NetworkConfig;
-use pushforward::run::{LoadError, ModelConfig, Recipe, RecipeError, SCHEMA_KEY, Stored, checkpoint_file, image_shape};
+use pushforward::run::{LoadError, ModelConfig, Recipe, RecipeError, SCHEMA_KEY, Stored, image_shape};
 use pushforward::train::checkpoint::Checkpoint;
 
 use crate::args::InspectArgs;
 use crate::exit::{Failure, OrFail as _};
+use crate::models::ModelFile;
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
-    let path = checkpoint_file(&args.model);
-    let file = Checkpoint::load(&path).or_request()?;
+    let (file, path) = ModelFile::find(&args.model, printer)?.checkpoint().or_request()?;
     let stored = match Stored::<NetworkConfig>::of(&file, &path) {
         // A recipe of another version is shown as it is.
         Ok(stored) => Some(stored),
@@ -37,9 +37,10 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     });
     printer.report(&value, || {
         let mut text = format!(
-            "{}\n{about}\nstep {}, {parameters} parameters, averaged and trained weights, format {}\n",
+            "{}\n{about}\nstep {}, {parameters} parameters, {} weights, format {}\n",
             path.display(),
             file.step,
+            if file.raw.is_empty() { "averaged" } else { "averaged and trained" },
             file.format
         );
         if let Some(names) = &labels {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
+use pushforward::data::Layout;
 use pushforward::data::tables::TableFile;
-use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
@@ -24,7 +24,7 @@ use crate::printer::Printer;
 use crate::progress::StageBar;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
+    let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
     if matches!(loaded.model, Model::Aef(_)) {
         images(args, &loaded.aef("draw images").or_request()?, printer)
     } else {
@@ -76,40 +76,6 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
     Ok(())
 }
 
-/// Numbers of nodes or letters of the samples: with --nodes or --length, all items have that size.
-fn sizes(args: &SampleArgs, constraints: &Constraints, schema: &Schema) -> Result<Vec<u64>, Failure> {
-    if let Some(n) = args.length {
-        let Layout::Sequence(sequence) = &schema.layout else {
-            return Err(Failure::request("--length is for models of sequences").hint("leave it out"));
-        };
-        if n > sequence.longest() {
-            let longest = sequence.longest();
-            return Err(Failure::request(format!("the sequences of this model have at most {longest} letters")));
-        }
-        if n < constraints.nodes {
-            let needed = constraints.nodes;
-            return Err(Failure::request(format!(
-                "--length {n} has no room for the {needed} letters that are constrained"
-            ))
-            .hint(format!("give --length {needed} or more")));
-        }
-        return Ok((0..=n).map(|i| u64::from(i == n)).collect());
-    }
-    let Some(n) = args.nodes else { return Ok(constraints.sizes.clone()) };
-    let Layout::Graph(graph) = &schema.layout else {
-        return Err(Failure::request("--nodes is for models of graphs").hint("leave it out"));
-    };
-    if n > graph.nodes {
-        return Err(Failure::request(format!("the graphs of this model have at most {} nodes", graph.nodes)));
-    }
-    if n < constraints.nodes {
-        let needed = constraints.nodes;
-        return Err(Failure::request(format!("--nodes {n} has no room for the {needed} nodes that are constrained"))
-            .hint(format!("give --nodes {needed} or more")));
-    }
-    Ok((0..=n).map(|i| u64::from(i == n)).collect())
-}
-
 /// The rows of a file as what the model is told.
 fn given_rows(path: &Path, loaded: &Loaded<TrainedFlowMap>) -> Result<(TableFile, Vec<ObservedRow>), Failure> {
     let Layout::Columns(table) = &loaded.run.schema.layout else {
@@ -149,7 +115,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         None => method.grid(args.nfe.unwrap_or(1)),
     };
     let grid = grid.map_err(Failure::request)?;
-    let (loaded, mut observed) = conditioned(&args.condition, loaded)?;
+    let (loaded, mut observed) = conditioned(&args.condition, loaded, printer)?;
     let given = args.where_file.as_deref().map(|path| given_rows(path, &loaded)).transpose()?;
     if let Some((_, told)) = &given {
         observed.clone_from(told);
@@ -157,7 +123,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let mut constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
     constraints.make_room(&observed, &loaded.run.schema)?;
     say_fixed(&loaded.model, constraints.closed(&loaded.run.schema)?.as_ref(), printer);
-    let sizes = sizes(args, &constraints, &loaded.run.schema)?;
+    let sizes = constraints.sizes_with(args.nodes, args.length, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,

@@ -69,7 +69,7 @@ impl Columns {
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
-    let loaded = load_model(&args.model, false, &args.device)?;
+    let loaded = load_model(&args.model, false, &args.device, printer)?;
     let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
         let loaded = loaded.aef("score images").or_request()?;
         (score_images(args, &loaded, printer)?, loaded.run)

@@ -68,12 +68,12 @@ impl Reward for Total<'_> {
 }
 
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
+    let loaded = load_model(&args.model, args.raw, &args.device, printer)?.flow_map("be steered").or_request()?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
-    let (loaded, observed) = conditioned(&args.condition, loaded)?;
-    let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
+    let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
+    let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device, printer)).transpose()?;
     let second_classifier =
-        args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
+        args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device, printer)).transpose()?;
     let scorer = scorer(args, &loaded, printer)?;
     let context = Context {
         schema: &loaded.run.schema,

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     recipe.train.precision.set();
     // Loaded before the training, so that a wrong path is reported at once.
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
-    let features = features(path, &recipe.data, &device)?;
+    let features = features(path, &recipe.data, &device, printer)?;
     let data = Data::load(&recipe, &args.data.folders()).or_request()?;
     data.notes().iter().for_each(|note| printer.note(note));
     if let Data::Categorical(splits) = &data {

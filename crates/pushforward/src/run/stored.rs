@@ -8,6 +8,7 @@ use crate::flow_map::backbone::BackboneConfig;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
+use crate::run::role::Role;
 use crate::setting::SettingError;
 use crate::train::checkpoint::{Checkpoint, CheckpointError};
 
@@ -21,6 +22,8 @@ pub(super) const HASH_KEY: &str = "data_sha256";
 pub(super) const LABELS_KEY: &str = "labels";
 /// Provenance key of the names of class labels that the data say, as JSON.
 pub(super) const LABEL_NAMES_KEY: &str = "label_names";
+/// Provenance key of the [`Role`] of the model.
+pub const ROLE_KEY: &str = "role";
 
 /// Why a checkpoint cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,12 @@ pub enum LoadError {
         /// Numbers in the tensors.
         held: u128,
     },
+    /// The trained weights of a file that has only their average.
+    #[error("{path} is a small file, with averaged weights only: use the run's own checkpoint for the trained ones")]
+    AveragedOnly {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Recipe and data of a checkpoint.
@@ -96,6 +105,11 @@ impl<C: BackboneConfig> Stored<C> {
             .and_then(|schema: Schema| schema.check().map(|()| schema))
             .map_err(|problem| LoadError::Schema { path: place(), problem })?;
         check(&recipe.model, &schema).map_err(|source| LoadError::Setting { path: place(), source })?;
+        let role = Role::of(&recipe.model).name();
+        if let Some(said) = file.provenance.get(ROLE_KEY).filter(|said| *said != role) {
+            let problem = format!("it calls its model a {said}, and the recipe inside is of a {role}");
+            return Err(LoadError::Schema { path: place(), problem });
+        }
         let labels: Option<usize> = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).filter(|&n| n > 0);
         let needs_labels = match &recipe.model {
             ModelConfig::FlowMap(config) => config.condition.takes_labels(),
@@ -106,7 +120,7 @@ impl<C: BackboneConfig> Stored<C> {
             let problem = "the number of labels is missing".into();
             return Err(LoadError::Schema { path: place(), problem });
         }
-        let held: u128 = file.raw.values().map(|tensor| tensor.num_elements() as u128).sum();
+        let held: u128 = file.ema.values().map(|tensor| tensor.num_elements() as u128).sum();
         match parameters(&recipe.model, &schema, labels) {
             Some(asked) if asked > held => Err(LoadError::Size { path: place(), asked, held }),
             _ => {

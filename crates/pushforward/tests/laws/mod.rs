@@ -20,4 +20,5 @@ mod sampler;
 mod sampler_order;
 mod steer;
 mod steer_failures;
+mod together;
 mod wiring;

@@ -40,5 +40,5 @@ pub mod guidance;
 pub mod large_vocabulary;
 mod request;
 
-pub use self::draw::sample;
+pub use self::draw::{sample, sample_together};
 pub use self::request::{GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE};

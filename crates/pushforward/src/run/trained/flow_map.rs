@@ -86,6 +86,47 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         })
     }
 
+    /// Draws the samples of several requests in common batches; see [`sample::sample_together`]. The requests are those
+    /// that [`TrainedFlowMap::checked`] gives.
+    ///
+    /// # Panics
+    /// If two requests [may not share a batch](SampleRequest::shares_a_batch_with), or one does not fit the model.
+    pub fn sample_together(&self, requests: &[SampleRequest], progress: &mut dyn FnMut(usize) -> bool) -> Vec<Samples> {
+        match requests.first().and_then(|first| self.guided(first.guidance)) {
+            Some(net) => sample::sample_together(&self.generator(&net), requests, progress),
+            None => sample::sample_together(&self.generator(&self.net), requests, progress),
+        }
+    }
+
+    /// A request as this model computes it: checked, and with its defaults filled in.
+    ///
+    /// # Errors
+    /// If the request does not fit the model.
+    ///
+    /// # Examples
+    /// Two requests with seeds of their own, computed in one batch (by an untrained model).
+    /// ```
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::data::{Layout, Schema};
+    /// use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig, sample::SampleRequest};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::run::{TrainedFlowMap, site_shape};
+    ///
+    /// let (schema, device) = (Schema { sites: 3, classes: 5, layout: Layout::Table }, Device::flex());
+    /// let config: FlowMapConfig<NetworkConfig> = toml::from_str("network = { kind = 'mlp', width = 8 }")?;
+    /// let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+    /// let model = TrainedFlowMap::new(config, net, schema, &device);
+    /// let requests = [SampleRequest::map(4, 2, 7), SampleRequest::map(1, 2, 8)];
+    /// assert!(requests[0].shares_a_batch_with(&requests[1]));
+    /// let checked = [model.checked(&requests[0])?, model.checked(&requests[1])?];
+    /// let together = model.sample_together(&checked, &mut |_| true);
+    /// assert_eq!(together[1].ids, model.sample(&requests[1], &mut |_| true)?.ids);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
+        self.resolve(request)
+    }
+
     /// Draws samples of high reward; see [`steer::steer`].
     ///
     /// # Errors
