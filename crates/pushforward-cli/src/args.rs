@@ -3,7 +3,9 @@
 mod condition;
 mod images;
 mod impute;
+mod models;
 pub(crate) mod ranges;
+mod serve;
 mod steer;
 
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ pub(crate) use self::images::{
     DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
 };
 pub(crate) use self::impute::ImputeArgs;
+pub(crate) use self::models::{ModelsAction, ModelsArgs, PackArgs};
+pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::steer::{AheadName, EndsName, MethodName, SteerArgs};
 
 /// Few-step generation of categorical data with flow maps, and autoencoders within flows: train, sample and evaluate from one
@@ -52,7 +56,8 @@ impl Cli {
             Command::Reconstruct(args) => args.source.how.device.threads,
             Command::Denoise(args) => args.source.how.device.threads,
             Command::Interpolate(args) => args.images.device.threads,
-            Command::Data(_) | Command::Presets(_) | Command::Inspect(_) => None,
+            Command::Serve(args) => args.device.threads,
+            Command::Data(_) | Command::Models(_) | Command::Presets(_) | Command::Inspect(_) => None,
         }
     }
 
@@ -62,6 +67,7 @@ impl Cli {
             Command::Eval(args) => args.json,
             Command::Score(args) => args.json,
             Command::Inspect(args) => args.json,
+            Command::Models(args) => args.json,
             Command::Reconstruct(args) => args.json,
             Command::Denoise(args) => args.json,
             Command::Steer(args) => args.json,
@@ -96,6 +102,10 @@ pub(crate) enum Command {
     Interpolate(InterpolateArgs),
     /// List, fetch or describe data sets.
     Data(DataArgs),
+    /// Serve models over HTTP, with a page to play with.
+    Serve(ServeArgs),
+    /// List, describe, fetch or pack trained models.
+    Models(ModelsArgs),
     /// List the presets, or print one as a recipe to start from.
     Presets(PresetsArgs),
     /// Describe a checkpoint.
@@ -185,7 +195,7 @@ pub(crate) struct RunDataArgs {
     after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
 )]
 pub(crate) struct TrainArgs {
-    /// A preset's name, a recipe file, or a file of data: a table, molecules or text, whose content decides the preset [default: glyphs, or the
+    /// A preset's name, a recipe file, or a file of data: a table, sequences, molecules or text, whose content decides the preset [default: glyphs, or the
     /// preset for the set that --set data.set names].
     #[arg(value_name = "PRESET|RECIPE.toml|FILE", conflicts_with = "resume")]
     pub(crate) recipe: Option<String>,
@@ -256,11 +266,11 @@ pub(crate) struct SamplerArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
 )]
 pub(crate) struct SampleArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// Number of items.
     #[arg(short = 'n', long, default_value_t = 64, value_parser = ranges::count(ranges::ITEMS))]
@@ -281,13 +291,17 @@ pub(crate) struct SampleArgs {
     /// Nodes of every graph [default: drawn as often as in the training data].
     #[arg(long, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) nodes: Option<usize>,
+    /// Letters of every sequence [default: drawn as often as in the training data].
+    #[arg(long, value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) length: Option<usize>,
     /// Mean images of an autoencoder: leave out the deviations of its output distribution.
     #[arg(long)]
     pub(crate) mean: bool,
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
     #[arg(long, default_value_t = 0, value_parser = ranges::index)]
     pub(crate) first: u64,
-    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, a folder
+    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, for sequences
+    /// .fasta, a folder
     /// for one picture each (ends in /), or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -306,8 +320,8 @@ pub(crate) struct SampleArgs {
     after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors"
 )]
 pub(crate) struct EvalArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// Network evaluations per item [default: the recipe's].
     #[arg(long, value_delimiter = ',', value_name = "N,N,...", value_parser = ranges::count(ranges::STEPS))]
@@ -330,7 +344,7 @@ pub(crate) struct EvalArgs {
     /// Classifier run for Fréchet distance and class balance of images, or ChemNet's weights for the Fréchet ChemNet distance of
     /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
     /// ChemNet_v0.13_pretrained.pt has SHA-256 c22e9776..951a [default: the recipe's].
-    #[arg(long, value_name = "RUN|CHECKPOINT|CHEMNET")]
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME|CHEMNET")]
     pub(crate) features: Option<PathBuf>,
     /// Print the report as one JSON object.
     #[arg(long)]
@@ -338,6 +352,9 @@ pub(crate) struct EvalArgs {
     /// Also write the JSON report to a file.
     #[arg(long, value_name = "FILE.json")]
     pub(crate) report: Option<PathBuf>,
+    /// Draw pictures of sequences into a folder: a logo, letters by position, lengths.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) pictures: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) condition: ConditionArgs,
     #[command(flatten)]
@@ -353,8 +370,8 @@ pub(crate) struct EvalArgs {
     after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl"
 )]
 pub(crate) struct ScoreArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// A text file with one item a line, rows of a table, an IDX file of images or, for an autoencoder, a picture or a folder of pictures; the
     /// model's own test split if absent.
@@ -448,8 +465,8 @@ pub(crate) struct PresetsArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  pushforward inspect runs/glyphs\n  pushforward inspect model.safetensors --json")]
 pub(crate) struct InspectArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// Print one JSON object.
     #[arg(long)]

@@ -1,13 +1,15 @@
 //! Conditions and guidance from the command line.
 
+use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::sample::ObservedRow;
-use pushforward::run::{self, Loaded, TrainedFlowMap, WeightSet};
+use pushforward::run::{Loaded, RunInfo, TrainedFlowMap, WeightSet};
 
 use crate::args::ConditionArgs;
-use crate::constraints::characters;
+use crate::constraints::{characters, spelled};
 use crate::escapes::unescape;
 use crate::exit::{Failure, OrFail as _};
+use crate::models::ModelFile;
 use crate::printer::Printer;
 
 /// Says how sites that a constraint fixes reach the other sites.
@@ -26,34 +28,55 @@ pub(crate) fn say_fixed(model: &TrainedFlowMap, constraint: Option<&Constraint>,
     });
 }
 
+/// The numbers of labels that are given by name or number.
+pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<Vec<u32>, Failure> {
+    let names = run.label_names();
+    let alike = |text: &str| names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    let one = |text: &String| {
+        let place = names.iter().position(|name| name == text.trim()).or_else(|| alike(text.trim()));
+        place.map(|place| place as u32).or_else(|| text.trim().parse().ok()).ok_or_else(|| {
+            let known = names.iter().take(30).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let failure = Failure::request(format!("there is no label {text:?}"));
+            if names.is_empty() { failure } else { failure.hint(format!("the labels are {known}")) }
+        })
+    };
+    args.labels.iter().map(one).collect()
+}
+
+/// The sites of an item that begins with a text.
+pub(crate) fn prefix(text: &str, schema: &Schema) -> Result<ObservedRow, Failure> {
+    let told = match &schema.layout {
+        Layout::Sequence(layout) => spelled(text, layout)?,
+        _ => {
+            let vocabulary = characters(schema)
+                .ok_or_else(|| Failure::request("--prefix is for models of text by characters and of sequences"))?;
+            vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?
+        }
+    };
+    let sites = schema.sites;
+    if told.len() > sites {
+        return Err(Failure::request(format!("--prefix has {} characters, and items have {sites}", told.len())));
+    }
+    let mut row: ObservedRow = told.into_iter().map(Some).collect();
+    row.resize(sites, None);
+    Ok(row)
+}
+
 /// The model, with its guiding weaker model if one is given, and the sites of the prefix.
 pub(crate) fn conditioned(
     args: &ConditionArgs,
     loaded: Loaded<TrainedFlowMap>,
+    printer: Printer,
 ) -> Result<(Loaded<TrainedFlowMap>, Vec<ObservedRow>), Failure> {
     let prefix = match &args.prefix {
-        Some(text) => {
-            let vocabulary = characters(&loaded.run.schema)
-                .ok_or_else(|| Failure::request("--prefix is for models of text by characters"))?;
-            let told = vocabulary.encode(&unescape(text).map_err(Failure::request)?).or_request()?;
-            let sites = loaded.run.schema.sites;
-            if told.len() > sites {
-                return Err(Failure::request(format!(
-                    "--prefix has {} characters, and items have {sites}",
-                    told.len()
-                )));
-            }
-            let mut row: Vec<_> = told.into_iter().map(Some).collect();
-            row.resize(sites, None);
-            vec![row]
-        }
+        Some(text) => vec![prefix(text, &loaded.run.schema)?],
         None => Vec::new(),
     };
     let Some(path) = &args.weak else { return Ok((loaded, prefix)) };
     if args.guidance == 1.0 {
         return Err(Failure::request("--weak does nothing at --guidance 1: set it above 1"));
     }
-    let weak = run::load(path, WeightSet::Ema, &loaded.model.device).or_request()?;
+    let weak = ModelFile::find(path, printer)?.load(WeightSet::Ema, &loaded.model.device).or_request()?;
     let weak = weak.flow_map("guide another model").or_request()?;
     Ok((loaded.guided_by(weak).or_request()?, prefix))
 }

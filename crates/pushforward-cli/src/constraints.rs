@@ -1,12 +1,14 @@
-//! Constraints from the command line: texts with blanks, masks, scaffolds, forbidden and required classes.
+//! Constraints from the command line: texts with blanks, patterns of sequences, masks, scaffolds, forbidden and required classes.
 
 use std::path::Path;
 
 use pushforward::chem;
 use pushforward::data::graph::{GraphLayout, NodeClass, pair_index};
+use pushforward::data::sequences::SequenceLayout;
 use pushforward::data::tables::Where;
 use pushforward::data::{Layout, Schema, Vocabulary};
 use pushforward::flow_map::constraint::{Constraint, ConstraintError};
+use pushforward::flow_map::sample::ObservedRow;
 use pushforward::run::site_shape;
 
 use crate::args::ConstraintArgs;
@@ -20,9 +22,9 @@ const BLANK: char = '_';
 /// The constraint, `None` without options, and for graphs the numbers of nodes that can hold it.
 pub(crate) struct Constraints {
     pub(crate) constraint: Option<Constraint>,
-    /// For graphs, how often samples have each number of nodes; empty for the model's own numbers.
+    /// How often samples have each number of nodes of a graph or letters of a sequence; empty for the model's own numbers.
     pub(crate) sizes: Vec<u64>,
-    /// Number of nodes that a graph must have for the constrained ones to exist.
+    /// Number of nodes of a graph, or letters of a sequence, that it must have for the constrained ones to exist.
     pub(crate) nodes: usize,
     /// Of a table, the conditions on its columns.
     pub(crate) wanted: Option<Wanted>,
@@ -50,7 +52,10 @@ impl Constraints {
         let free = Constraint::all(site_shape(schema));
         let (mut constraint, mut needed) = (free.clone(), 0);
         if let Some(text) = &args.infill {
-            constraint = infill(constraint, text, schema)?;
+            match &schema.layout {
+                Layout::Sequence(layout) => (constraint, needed) = pattern(constraint, text, layout)?,
+                _ => constraint = infill(constraint, text, schema)?,
+            }
         }
         if let Some(path) = &args.mask {
             constraint = mask(constraint, path, schema)?;
@@ -72,16 +77,25 @@ impl Constraints {
             let (site, classes) = wanted.split_once(':').ok_or_else(spelled)?;
             let site: usize = site.trim().parse().map_err(|_| spelled())?;
             constraint = constraint.only(site, &named(classes, schema)?).or_request()?;
-            if let Layout::Graph(layout) = &schema.layout {
-                needed = needed.max(nodes_of(site, layout.nodes));
+            match &schema.layout {
+                Layout::Graph(layout) => needed = needed.max(nodes_of(site, layout.nodes)),
+                Layout::Sequence(_) => needed = needed.max(site + 1),
+                _ => {}
             }
         }
-        let sizes = match &schema.layout {
-            Layout::Graph(layout) if needed > 0 => large_enough(layout, needed)?,
-            _ => Vec::new(),
-        };
+        let sizes = sizes(schema, needed)?;
         let wanted = args.wanted.as_ref().map(|text| Wanted::of(text, schema)).transpose()?;
         Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed, wanted })
+    }
+
+    /// Leaves out the lengths of sequences that have no room for what they are told.
+    pub(crate) fn make_room(&mut self, observed: &[ObservedRow], schema: &Schema) -> Result<(), Failure> {
+        if matches!(schema.layout, Layout::Sequence(_)) {
+            let told = |row: &ObservedRow| row.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            self.nodes = observed.iter().map(told).fold(self.nodes, usize::max);
+            self.sizes = sizes(schema, self.nodes)?;
+        }
+        Ok(())
     }
 
     /// The constraint, with the classes closed that no row under the conditions has.
@@ -89,6 +103,35 @@ impl Constraints {
         let Some(wanted) = &self.wanted else { return Ok(self.constraint.clone()) };
         let constraint = self.constraint.clone().unwrap_or_else(|| Constraint::all(site_shape(schema)));
         constraint.weighted(&wanted.weights).map(Some).or_request()
+    }
+
+    /// Numbers of nodes or letters of the samples: with --nodes or --length, all items have that size.
+    pub(crate) fn sizes_with(
+        &self,
+        nodes: Option<usize>,
+        length: Option<usize>,
+        schema: &Schema,
+    ) -> Result<Vec<u64>, Failure> {
+        let (n, option, [items, parts], longest) = match (nodes, length, &schema.layout) {
+            (None, None, _) => return Ok(self.sizes.clone()),
+            (Some(n), None, Layout::Graph(graph)) => (n, "--nodes", ["graphs", "nodes"], graph.nodes),
+            (None, Some(n), Layout::Sequence(sequence)) => {
+                (n, "--length", ["sequences", "letters"], sequence.longest())
+            }
+            (Some(_), ..) => return Err(Failure::request("--nodes is for models of graphs").hint("leave it out")),
+            _ => return Err(Failure::request("--length is for models of sequences").hint("leave it out")),
+        };
+        if n > longest {
+            return Err(Failure::request(format!("the {items} of this model have at most {longest} {parts}")));
+        }
+        if n < self.nodes {
+            let needed = self.nodes;
+            return Err(Failure::request(format!(
+                "{option} {n} has no room for the {needed} {parts} that are constrained"
+            ))
+            .hint(format!("give {option} {needed} or more")));
+        }
+        Ok((0..=n).map(|i| u64::from(i == n)).collect())
     }
 }
 
@@ -115,6 +158,52 @@ fn infill(constraint: Constraint, text: &str, schema: &Schema) -> Result<Constra
         let class = vocabulary.encode(&c.to_string()).or_request()?;
         constraint.fix(site, class[0]).or_request()
     })
+}
+
+/// The pattern of a sequence, and the number of letters that it needs. It begins at the first letter, or at the place,
+/// counted from 1, that stands before it and a colon.
+fn pattern(constraint: Constraint, text: &str, layout: &SequenceLayout) -> Result<(Constraint, usize), Failure> {
+    let placed = text.split_once(':').and_then(|(place, rest)| Some((place.trim().parse::<usize>().ok()?, rest)));
+    let (first, letters) = match placed {
+        Some((0, _)) => return Err(Failure::request("--infill: letters are counted from 1")),
+        Some((place, rest)) => (place - 1, rest),
+        None => (0, text),
+    };
+    let needed = first.saturating_add(letters.chars().count());
+    if needed > layout.longest() {
+        let longest = layout.longest();
+        return Err(Failure::request(format!(
+            "--infill ends at letter {needed}, and sequences have at most {longest}"
+        )));
+    }
+    let mut constraint = constraint;
+    for (site, letter) in (first..).zip(letters.chars()).filter(|(_, letter)| *letter != BLANK) {
+        let classes = classes(letter, layout)?;
+        constraint = constraint.only(site, &classes).or_request()?;
+    }
+    Ok((constraint, needed))
+}
+
+/// The classes that a letter of a pattern stands for.
+fn classes(letter: char, layout: &SequenceLayout) -> Result<Vec<u32>, Failure> {
+    let classes = layout.classes_of(letter);
+    if classes.is_empty() {
+        let known: String = layout.letters().iter().take(100).collect();
+        return Err(Failure::request(format!(
+            "{letter:?} is none of the letters {known}, and stands for none of them"
+        ))
+        .hint(format!("{BLANK} stands for any letter")));
+    }
+    Ok(classes)
+}
+
+/// The classes of the letters of a sequence, each of which stands for itself.
+pub(crate) fn spelled(text: &str, layout: &SequenceLayout) -> Result<Vec<u32>, Failure> {
+    let one = |letter: char| match classes(letter, layout)?[..] {
+        [class] => Ok(class),
+        _ => Err(Failure::request(format!("{letter:?} stands for several letters")).hint("use --infill")),
+    };
+    text.chars().map(one).collect()
 }
 
 fn mask(constraint: Constraint, path: &Path, schema: &Schema) -> Result<Constraint, Failure> {
@@ -178,6 +267,23 @@ fn nodes_of(site: usize, nodes: usize) -> usize {
     }
 }
 
+/// How often samples have each number of nodes or letters, of which so many are needed; empty for the model's own numbers.
+fn sizes(schema: &Schema, needed: usize) -> Result<Vec<u64>, Failure> {
+    match &schema.layout {
+        Layout::Graph(layout) if needed > 0 => large_enough(layout, needed),
+        Layout::Sequence(layout) if needed > 0 && layout.varies() => {
+            let sizes: Vec<u64> =
+                layout.lengths.iter().enumerate().map(|(n, &c)| if n < needed { 0 } else { c }).collect();
+            if sizes.iter().all(|&count| count == 0) {
+                // No training sequence is as long.
+                return Ok((0..=layout.longest()).map(|n| u64::from(n >= needed)).collect());
+            }
+            Ok(sizes)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// The model's numbers of nodes without those below `needed`: a node that does not exist keeps no constraint.
 fn large_enough(layout: &GraphLayout, needed: usize) -> Result<Vec<u64>, Failure> {
     let sizes: Vec<u64> = layout.sizes.iter().enumerate().map(|(n, &c)| if n < needed { 0 } else { c }).collect();
@@ -192,6 +298,10 @@ fn large_enough(layout: &GraphLayout, needed: usize) -> Result<Vec<u64>, Failure
 fn named(text: &str, schema: &Schema) -> Result<Vec<u32>, Failure> {
     if let Some(vocabulary) = characters(schema) {
         return vocabulary.encode(&escapes::unescape(text).map_err(Failure::request)?).or_request();
+    }
+    if let Layout::Sequence(layout) = &schema.layout {
+        let all: Result<Vec<Vec<u32>>, Failure> = text.chars().map(|letter| classes(letter, layout)).collect();
+        return Ok(all?.concat());
     }
     let layout = molecular(schema);
     let one = |name: &str| {

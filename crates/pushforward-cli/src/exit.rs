@@ -60,7 +60,7 @@ impl Failure {
     }
 
     /// The lines printed after `error: `.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (Self::Run(error) | Self::Request(error)) = self;
         let mut lines: Vec<String> = vec![error.to_string()];
         for cause in error.chain().skip(1) {

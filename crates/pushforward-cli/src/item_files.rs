@@ -1,8 +1,9 @@
-//! Items of a user's file as class indices: lines of text, samples as JSON lines, images.
+//! Items of a user's file as class indices: lines of text, samples as JSON lines, sequences, images.
 
 use std::path::Path;
 
 use pushforward::data::images::idx::Idx;
+use pushforward::data::sequences::read_sequences;
 use pushforward::data::{Layout, Schema, Vocabulary, read_text};
 
 use crate::escapes::unescape;
@@ -16,6 +17,7 @@ pub(crate) fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>
     match &schema.layout {
         Layout::Text { vocabulary } => text(path, vocabulary, schema.sites, most),
         Layout::Image { height, width } => images(path, [*height, *width], schema.classes as u32, most),
+        Layout::Sequence(layout) => read_sequences(path, layout, most).or_request(),
         Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
             Err(Failure::request("items of a table or graph are scored from the test split: leave DATA out"))
         }

@@ -19,6 +19,8 @@ mod item_files;
 mod letters;
 mod lock;
 mod memory;
+mod model_card;
+mod models;
 mod molecule_files;
 mod molecule_pictures;
 mod output;
@@ -32,6 +34,9 @@ mod program;
 mod progress;
 mod resume;
 mod run_log;
+mod sequence_files;
+mod sequence_pictures;
+mod served_items;
 mod sources;
 mod table_files;
 mod tensorboard;
@@ -75,7 +80,9 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Denoise(args) => commands::denoise::run(args, printer),
         Command::Interpolate(args) => commands::interpolate::run(args, printer),
         Command::Data(args) => commands::data::run(args, printer),
+        Command::Models(args) => commands::models::run(args, printer),
         Command::Presets(args) => commands::presets::run(args, printer),
+        Command::Serve(args) => commands::serve::run(args, printer),
         Command::Inspect(args) => commands::inspect::run(args, printer),
     }
 }

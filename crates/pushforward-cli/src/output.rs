@@ -22,6 +22,7 @@ use crate::molecule_files::{CheckedMolecules, molecular};
 use crate::molecule_pictures::Formulas;
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
+use crate::sequence_files;
 use crate::table_files::{self, RowWriter, aligned, object};
 
 /// Maximum number of tiles in a preview.
@@ -42,7 +43,7 @@ pub(crate) fn lines(ids: &[u32], schema: &Schema) -> Vec<String> {
     texts(ids, schema).into_iter().map(|text| text.replace('\n', "\u{23ce}")).collect()
 }
 
-/// Items as text: the decoded symbols, canonical SMILES, or class indices with spaces.
+/// Items as text: the decoded symbols or letters, canonical SMILES, or class indices with spaces.
 fn texts(ids: &[u32], schema: &Schema) -> Vec<String> {
     if let Some(molecules) = CheckedMolecules::new(ids, schema) {
         return molecules.lines();
@@ -50,6 +51,7 @@ fn texts(ids: &[u32], schema: &Schema) -> Vec<String> {
     let line = |item: &[u32]| match &schema.layout {
         Layout::Text { vocabulary } => vocabulary.decode(item),
         Layout::Columns(layout) => layout.line(&layout.decode_row(item, &mut stream(0, Purpose::Decode, 0))),
+        Layout::Sequence(layout) => layout.decode(item),
         Layout::Image { .. } | Layout::Table | Layout::Graph(_) => {
             item.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
         }
@@ -160,6 +162,8 @@ pub(crate) struct Labelled<'a> {
     pub(crate) samples: &'a Samples,
     /// Labels, in turn over the items; empty for none.
     pub(crate) labels: &'a [u32],
+    /// What each label stands for.
+    pub(crate) names: &'a [String],
     /// Index of the first item.
     pub(crate) first: u64,
     /// Seed of what is drawn beyond classes, for rows of tables.
@@ -175,6 +179,12 @@ impl Labelled<'_> {
     fn label(&self, item: usize) -> Option<u32> {
         let index = (self.first + item as u64).checked_rem(self.labels.len() as u64)?;
         Some(self.labels[index as usize])
+    }
+
+    /// What the label of an item stands for; its number if nothing else is known.
+    fn label_name(&self, item: usize) -> Option<String> {
+        let label = self.label(item)?;
+        Some(self.names.get(label as usize).cloned().unwrap_or_else(|| label.to_string()))
     }
 
     /// How the samples become rows of a table.
@@ -205,11 +215,14 @@ pub(crate) fn check_target(path: &Path, schema: &Schema) -> Result<(), Failure> 
     match ending.as_str() {
         "png" if !molecules && !images => Err(Failure::request("only images and molecules can be written as .png")
             .hint("use .txt, .jsonl, .csv or .safetensors")),
+        "fasta" | "fa" if matches!(schema.layout, Layout::Sequence(_)) => Ok(()),
+        "fasta" | "fa" => Err(Failure::request("only sequences can be written as FASTA")
+            .hint("use .png, .txt, .jsonl, .csv or .safetensors")),
         "svg" | "smi" if !molecules => Err(Failure::request(format!("only molecules can be written as .{ending}"))
             .hint("use .png, .txt, .jsonl, .csv or .safetensors")),
         "png" | "svg" | "smi" | "txt" | "jsonl" | "csv" | "safetensors" => Ok(()),
         _ => Err(Failure::request(format!("the ending of {} names no format", path.display())).hint(
-            "use .png, .txt, .jsonl, .csv, .safetensors, for molecules also .smi and .svg, a folder for one picture \
+            "use .png, .txt, .jsonl, .csv, .safetensors, for molecules also .smi and .svg, for sequences .fasta, a folder for one picture \
              each (ends in /), or - for stdout",
         )),
     }
@@ -238,6 +251,9 @@ pub(crate) fn save(labelled: Labelled<'_>, schema: &Schema, path: &Path) -> Resu
             let layout = table.expect("it was asked for");
             table_files::csv(layout, &labelled.rows(layout, schema.sites)?).into_bytes()
         }
+        "fasta" | "fa" | "csv" if matches!(schema.layout, Layout::Sequence(_)) => {
+            sequences(labelled, schema, &ending).into_bytes()
+        }
         "csv" => csv(labelled, schema).into_bytes(),
         _ => tensors(samples)?,
     };
@@ -261,6 +277,19 @@ fn molecules(labelled: Labelled<'_>, schema: &Schema, ending: &str) -> Result<Ve
     })
 }
 
+/// Sequences as FASTA or as a table.
+fn sequences(labelled: Labelled<'_>, schema: &Schema, ending: &str) -> String {
+    let texts = texts(&labelled.samples.ids, schema);
+    let label = |item: usize| labelled.label_name(item);
+    if ending == "csv" {
+        return sequence_files::csv(&texts, label);
+    }
+    sequence_files::fasta(&texts, |item| {
+        let name = format!("sample-{:05}", labelled.first + item as u64);
+        label(item).map_or(name.clone(), |label| format!("{name} label={label}"))
+    })
+}
+
 /// One JSON object per line.
 pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> Result<String, Failure> {
     let (mut out, samples) = (String::new(), labelled.samples);
@@ -272,6 +301,10 @@ pub(crate) fn jsonl(labelled: Labelled<'_>, schema: &Schema) -> Result<String, F
         object["nfe"] = (*nfe).into();
         if let Some(label) = labelled.label(item) {
             object["label"] = label.into();
+            let name = labelled.label_name(item).filter(|name| *name != label.to_string());
+            if let Some(name) = name {
+                object["label_name"] = name.into();
+            }
         }
         writeln!(out, "{object}").expect("a string takes every line");
     }
@@ -294,6 +327,7 @@ fn described(ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
     }
     let described = |(item, text): (&[u32], String)| match schema.layout {
         Layout::Text { .. } => serde_json::json!({"text": text, "ids": item}),
+        Layout::Sequence(ref layout) => serde_json::json!({"sequence": text, "ids": item[..layout.length_of(item)]}),
         Layout::Columns(ref layout) => {
             object(layout, &layout.decode_row(item, &mut stream(0, Purpose::Decode, 0))).into()
         }
@@ -363,7 +397,8 @@ mod tests {
             Samples { ids: ids.to_vec(), endpoints: Vec::new(), sites: site_shape(&schema()), nfe }
         };
         let all = sample(&ids);
-        let labelled = Labelled { samples: &all, labels: &[], first: 0, seed: 0, condition: None, given: None };
+        let labelled =
+            Labelled { samples: &all, labels: &[], names: &[], first: 0, seed: 0, condition: None, given: None };
         let text = |ending| String::from_utf8(molecules(labelled, &schema(), ending).unwrap()).unwrap();
         assert_eq!(text("smi"), "C=O sample-00000\nC sample-00002\n");
         assert_eq!(text("csv").lines().count(), 4);

@@ -28,6 +28,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("qm9-paper", include_str!("../recipes/qm9-paper.toml")),
     ("zinc-paper", include_str!("../recipes/zinc-paper.toml")),
     ("table", include_str!("../recipes/table.toml")),
+    ("sequences", include_str!("../recipes/sequences.toml")),
     ("glyphs-aef", include_str!("../recipes/glyphs-aef.toml")),
     ("mnist-aef", include_str!("../recipes/mnist-aef.toml")),
     ("fashion-aef", include_str!("../recipes/fashion-aef.toml")),
@@ -54,7 +55,7 @@ pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
 
 /// The preset to start from for each set, apart from the ones of the set's own name. A set is matched with the network
 /// that was made for its kind: items of another kind would be learned badly, without a word.
-const FOR_SETS: [(&str, &str); 14] = [
+const FOR_SETS: [(&str, &str); 15] = [
     ("glyphs", "glyphs"),
     ("echo", "echo"),
     ("sums", "sums"),
@@ -69,6 +70,7 @@ const FOR_SETS: [(&str, &str); 14] = [
     ("zinc250k", "zinc250k"),
     ("molecules", "small-molecules"),
     ("table", "table"),
+    ("sequences", "sequences"),
 ];
 
 /// What the items of a set are.
@@ -77,6 +79,7 @@ fn kind(set: &str) -> Option<&'static str> {
         "glyphs" | "mnist" | "fashion-mnist" | "kmnist" | "cifar10" | "image-folder" => "images",
         "text8" | "text" | "echo" | "sums" => "text",
         "checker" | "table" => "rows of a table",
+        "sequences" => "sequences",
         "small-molecules" | "qm9" | "zinc250k" | "molecules" => "molecules",
         _ => return None,
     })
@@ -95,10 +98,15 @@ pub(crate) fn starting_point(
     let file = given.filter(|name| !recipe(name)).map(Path::new);
     if let Some((path, found)) = file.and_then(|path| Some((path, data_file::set_of(path)?))) {
         let set = chosen_set(overrides).unwrap_or_else(|| found.set.to_owned());
-        let Some((_, preset)) = FOR_SETS.iter().find(|(known, _)| *known == set) else { return Err(no_preset(&set)) };
+        let (preset, more) = if set == "image-folder" {
+            data_file::of_pictures(path)?
+        } else {
+            let preset = FOR_SETS.iter().find(|(known, _)| *known == set).map(|(_, preset)| *preset);
+            (preset.ok_or_else(|| no_preset(&set))?, Vec::new())
+        };
         let (settings, said) = data_file::settings(path, &set, preset);
-        overrides.splice(0..0, settings);
-        return Ok(((*preset).to_owned(), Some(said)));
+        overrides.splice(0..0, settings.into_iter().chain(more));
+        return Ok((preset.to_owned(), Some(said)));
     }
     of_set(given, overrides).map(|name| (name, None))
 }
@@ -176,7 +184,7 @@ mod tests {
             assert_eq!(name, preset);
             let (text, origin) = text_of(&name).unwrap();
             // A set of one's own needs a path.
-            let path = ["text", "molecules", "table"].contains(&set).then(|| "data.path=x".to_owned());
+            let path = ["text", "molecules", "table", "sequences"].contains(&set).then(|| "data.path=x".to_owned());
             let overrides: Vec<String> = overrides.into_iter().chain(path).collect();
             let recipe: Recipe = Recipe::parse(&text, &origin, &overrides).unwrap();
             assert_eq!((recipe.data.name(), kind(set).is_some()), (set, true));
@@ -206,8 +214,20 @@ mod tests {
         let pair = |preset: &str, name: &str| (preset.to_owned(), name.to_owned());
         assert_eq!(start("my people.v2.csv", "age,sex\n39,Male\n50,Female\n", &[]), pair("table", "my-people"));
         assert_eq!(start("a.txt", "To be, or not to be:\nthat is the question.\n", &[]), pair("shakespeare", "a"));
+        assert_eq!(start("d.fasta", ">a\nACGT\n", &[]), pair("sequences", "d"));
         assert_eq!(start("b.smi", "CCO\nCCN\n", &[]), pair("small-molecules", "b"));
         assert_eq!(start("c.csv", "age,sex\n39,Male\n50,Female\n", &["data.set=text"]), pair("shakespeare", "c"));
+        for (i, class) in ["a", "b"].iter().enumerate() {
+            let path = folder.path().join("pictures").join(class);
+            std::fs::create_dir_all(&path).unwrap();
+            image::GrayImage::new(10, 20).save(path.join(format!("{i}.png"))).unwrap();
+        }
+        let mut overrides = Vec::new();
+        let (preset, _) = starting_point(folder.path().join("pictures").to_str(), &mut overrides).unwrap();
+        let recipe: Recipe = Recipe::parse(&text_of(&preset).unwrap().0, &preset, &overrides).unwrap();
+        let DataConfig::ImageFolder(config) = &recipe.data else { panic!("pictures") };
+        assert_eq!((config.size, config.channels, preset.as_str()), ([20, 12], 1, "fashion-quantised"));
+        assert!(matches!(&recipe.model, ModelConfig::FlowMap(config) if config.condition.takes_labels()));
         assert!(starting_point(Some("nowhere.csv"), &mut Vec::new()).unwrap().1.is_none());
     }
 

@@ -4,6 +4,9 @@ mod aef;
 mod condition;
 mod data;
 mod limits;
+mod models;
+mod sequences;
+mod serve;
 mod steer;
 mod table;
 

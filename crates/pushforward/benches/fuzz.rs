@@ -196,6 +196,7 @@ fn targets(folder: &Path) -> Vec<Target> {
         let config: DataConfig = toml::from_str(settings).expect("sound settings");
         let _ = config.load(folder, 0);
     };
+    let (records, of_records) = (folder.join("s.fa"), folder.to_path_buf());
     let (rows, of_rows) = (folder.join("r.csv"), folder.to_path_buf());
     write(&rows, ROWS.as_bytes());
     let config: DataConfig = toml::from_str("set = 'table'\npath = 'r.csv'").expect("sound settings");
@@ -254,6 +255,18 @@ fn targets(folder: &Path) -> Vec<Target> {
             Box::new(move |input| {
                 write(&rows, input);
                 load_data("set = 'table'\npath = 'r.csv'\nbins = 4", &of_rows);
+            }),
+        ),
+        target(
+            "sequences",
+            seeds(&[
+                ">a x=1\nACGT\nAC\n>b x=2\nACGA\n>c x=1\nTTTA\n>d x=2\nGGGA\n",
+                "@a\nACGT\n+\n!!!!\n@b\nACG\n+\n!!!\n@c\nAC\n+\n!!\n",
+                "emma\nolivia\nava\nmia\n",
+            ]),
+            Box::new(move |input| {
+                write(&records, input);
+                load_data("set = 'sequences'\npath = 's.fa'\nsplit = { clusters = { k = 3 } }", &of_records);
             }),
         ),
         target(

@@ -5,6 +5,7 @@ mod chemistry;
 mod golden;
 mod laws;
 mod old_checkpoints;
+mod packed;
 mod public_names;
 mod support;
 mod tidy;

@@ -104,7 +104,8 @@ fn unexplained(library: &BTreeMap<String, String>, users: &[String]) -> BTreeSet
 
 #[test]
 fn public_names_have_an_example_or_a_reason() {
-    let users = ["examples", "benches", "../pushforward-cli/src"].map(|f| crate_root().join("..").join(f));
+    let users = ["examples", "benches", "../pushforward-cli/src", "../pushforward-server/src"]
+        .map(|f| crate_root().join("..").join(f));
     let users: Vec<String> = users.iter().flat_map(|f| sources(f).into_values()).map(|text| code(&text)).collect();
     let found = unexplained(&library(), &users);
     let reasons: BTreeSet<String> = EXPLAINED.iter().map(|(name, _)| (*name).to_owned()).collect();

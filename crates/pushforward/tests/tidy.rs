@@ -333,7 +333,7 @@ fn families_share_no_file() {
 
 #[test]
 fn files_are_of_a_size_to_read() {
-    for root in ["src", "../pushforward-cli/src"] {
+    for root in ["src", "../pushforward-server/src", "../pushforward-cli/src"] {
         for (file, text) in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root)) {
             let lines = text.lines().count();
             assert!(lines <= MOST_LINES, "{root}/{file} has {lines} lines, more than {MOST_LINES}");
@@ -355,7 +355,7 @@ fn the_library_neither_prints_nor_looks_around() {
 
 #[test]
 fn unsafe_code_is_in_the_crate_of_the_kernels() {
-    for root in ["src", "../pushforward-cli/src"] {
+    for root in ["src", "../pushforward-server/src", "../pushforward-cli/src"] {
         for (file, text) in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(root)) {
             let allowed = file == "process.rs";
             assert!(allowed || !code(&text).contains("unsafe "), "{root}/{file} has unsafe code");

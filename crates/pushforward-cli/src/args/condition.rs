@@ -9,9 +9,10 @@ use super::ranges;
 /// Condition and guidance of samples, for models trained with them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConditionArgs {
-    /// Labels of a model trained with them, in turn over the items; all without a label, if absent.
+    /// Labels of a model trained with them, by name or number, in turn over the items; all without a label, if absent.
+    /// `inspect` lists them.
     #[arg(long = "label", value_delimiter = ',', value_name = "LABEL,...")]
-    pub(crate) labels: Vec<u32>,
+    pub(crate) labels: Vec<String>,
     /// Text that every item of a model trained with prefixes begins with.
     #[arg(long, value_name = "TEXT")]
     pub(crate) prefix: Option<String>,
@@ -20,7 +21,7 @@ pub(crate) struct ConditionArgs {
     #[arg(long, value_name = "W", default_value_t = 1.0, value_parser = ranges::guidance)]
     pub(crate) guidance: f64,
     /// A weaker model to be guided away from, such as an early checkpoint of the same run.
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) weak: Option<PathBuf>,
 }
 
@@ -34,7 +35,8 @@ impl ConditionArgs {
 /// Constraints on samples, for any flow map.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ConstraintArgs {
-    /// Text whose blanks `_` are filled and whose other symbols are kept; it begins the item. `\n`, `\t`, `\_` and `\\` are a line break, a tab,
+    /// Of sequences, a pattern such as NNNTATAWAW, whose letters may stand for several as usual and `_` for any; it begins at the
+    /// first letter, or at a place as in 261:TATAAA. Of other texts, one whose blanks `_` are filled and whose other symbols are kept; it begins the item. `\n`, `\t`, `\_` and `\\` are a line break, a tab,
     /// an underscore and a backslash.
     #[arg(long, value_name = "TEXT")]
     pub(crate) infill: Option<String>,

@@ -44,8 +44,8 @@ pub(crate) struct SourceArgs {
     after_help = "Examples:\n  pushforward encode runs/glyphs-aef photos --out codes.safetensors\n  pushforward encode runs/glyphs-aef -n 10\n\nWith deviations a code is the whole image: `decode` gives it back. A .safetensors file holds z, z0 and deviations; JSON lines hold z and z0, and deviations with --deviations."
 )]
 pub(crate) struct EncodeArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -62,8 +62,8 @@ pub(crate) struct EncodeArgs {
     after_help = "Examples:\n  pushforward decode runs/glyphs-aef codes.safetensors --out images/\n  pushforward decode runs/glyphs-aef codes.safetensors --no-deviations --out means.png\n\nThe codes are the tensor `z` ([N, latent], F32), or `z0` where there is no `z`, and `deviations` where there are any."
 )]
 pub(crate) struct DecodeArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// Codes, as `encode` writes them.
     #[arg(value_name = "CODES.safetensors")]
@@ -89,8 +89,8 @@ pub(crate) struct DecodeArgs {
     after_help = "Examples:\n  pushforward reconstruct runs/glyphs-aef --out pairs.png\n  pushforward reconstruct runs/glyphs-aef photos --json"
 )]
 pub(crate) struct ReconstructArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -107,8 +107,8 @@ pub(crate) struct ReconstructArgs {
     after_help = "Examples:\n  pushforward denoise runs/fashion-denoise -n 2048 --out denoised.png\n  pushforward denoise runs/fashion-denoise --features runs/fashion-classifier --json\n  pushforward denoise runs/fashion-denoise noisy-photos --noise 0 --out denoised.png\n\nNoise is normal with the given deviation, where black is 0 and white is 1, and the sum is cut off there; the model then reconstructs the noisy image. Train a model for it with data.noise, as the preset fashion-denoise does."
 )]
 pub(crate) struct DenoiseArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -119,7 +119,7 @@ pub(crate) struct DenoiseArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Classifier run; also compares its features of clean and denoised images.
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) features: Option<PathBuf>,
     /// Picture of the first clean, noisy and denoised images (.png), or all of the three (.safetensors).
     #[arg(long, value_name = "FILE")]
@@ -134,8 +134,8 @@ pub(crate) struct DenoiseArgs {
     after_help = "Examples:\n  pushforward interpolate runs/glyphs-aef 3 17 --out path.png\n  pushforward interpolate runs/glyphs-aef a.png b.png --steps 12 --deviations --out path.png"
 )]
 pub(crate) struct InterpolateArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// A picture, or the number of an image of the model's own test split.
     #[arg(value_name = "A")]

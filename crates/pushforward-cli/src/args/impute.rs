@@ -12,7 +12,7 @@ use super::{DeviceArgs, ranges};
 )]
 pub(crate) struct ImputeArgs {
     /// Run folder or checkpoint of a table.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// Rows with missing cells: columns of the training file in any order, others are kept as they are.
     #[arg(value_name = "FILE")]

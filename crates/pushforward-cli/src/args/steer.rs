@@ -43,8 +43,8 @@ pub(crate) enum AheadName {
     after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/mnist-binary --reward '8*class(3)' --classifier runs/a --judge 'class(3)' --judge-classifier runs/b --judge-target=-0.69\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
 )]
 pub(crate) struct SteerArgs {
-    /// Run folder or checkpoint.
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
     /// What is wanted, such as '2*qed - 0.5*window(logp, 1..3)'; not needed where a constraint is given.
     #[arg(long, value_name = "SPEC", required_unless_present_any = ["program", "infill", "mask", "fix", "forbid", "require"])]
@@ -101,13 +101,13 @@ pub(crate) struct SteerArgs {
     #[arg(long, value_name = "RATE", default_value_t = 1.0, value_parser = ranges::positive)]
     pub(crate) churn: f64,
     /// Classifier run for class(K).
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) classifier: Option<PathBuf>,
     /// Second opinion: a reward that is reported of all samples and not followed, in the same language.
     #[arg(long, value_name = "SPEC")]
     pub(crate) judge: Option<String>,
     /// Classifier run for class(K) in the second opinion [default: that of --classifier].
-    #[arg(long, value_name = "RUN|CHECKPOINT", requires = "judge")]
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME", requires = "judge")]
     pub(crate) judge_classifier: Option<PathBuf>,
     /// Report the share of samples of which the second opinion is at least this.
     #[arg(long, value_name = "REWARD", requires = "judge", value_parser = ranges::finite)]

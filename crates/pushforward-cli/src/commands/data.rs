@@ -31,11 +31,12 @@ const EMBEDDED: [(&str, &str); 5] = [
 ];
 
 /// Sets read from files of the user.
-const OWN: [(&str, &str); 4] = [
+const OWN: [(&str, &str); 5] = [
     ("text", "any UTF-8 text file, by characters or by a tokenizer"),
     ("image-folder", "the PNG and JPEG files of a folder, grey or in colour"),
     ("molecules", "any .smi file, or table with a column of SMILES"),
     ("table", "any table of categories, numbers and dates, such as CSV"),
+    ("sequences", "DNA, proteins, names: FASTA, FASTQ, lines, or a column of a table"),
 ];
 
 /// Items that `data info` shows.
@@ -122,6 +123,9 @@ fn info(name: &str, overrides: &[String], data: &DataDirArgs, printer: Printer) 
     let counts = [&splits.train, &splits.validation, &splits.test].map(|part| part.len());
     printer.result(&describe(&splits.name, &what, counts, &splits.sha256));
     splits.notes.iter().for_each(|note| printer.result(note));
+    if matches!(splits.schema().layout, Layout::Sequence(_)) {
+        splits.refused.iter().for_each(|(reason, count)| printer.result(&format!("refused {count:>8}  {reason}")));
+    }
     if let Layout::Graph(graph) = &splits.schema().layout {
         printer.result(&molecules(graph, counts.iter().sum(), &splits.refused));
     }
@@ -194,6 +198,12 @@ fn survey(path: &Path, printer: Printer) -> Result<(), Failure> {
             .result(&format!("{:>9}  of {others} other kinds", kinds[SHOWN..].iter().map(|(_, n)| n).sum::<usize>()));
     }
     if path.is_dir() {
+        let classes = pictures::classes(path).or_request()?;
+        if !classes.is_empty() {
+            let shown = classes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if classes.len() > SHOWN { ", ..." } else { "" };
+            printer.result(&format!("{} classes, by folder: {shown}{more}", classes.len()));
+        }
         let path = toml::Value::String(path.display().to_string());
         printer.note(&format!("in a recipe: data = {{ set = \"image-folder\", path = {path}, size = [64, 64] }}"));
     }
@@ -211,6 +221,7 @@ fn layout(schema: &Schema) -> String {
         Layout::Text { .. } => "text".to_owned(),
         Layout::Image { height, width } => format!("image {height} x {width}"),
         Layout::Table | Layout::Columns(_) => "table".to_owned(),
+        Layout::Sequence(_) => "sequences".to_owned(),
         Layout::Graph(graph) => format!("graph of up to {} nodes", graph.nodes),
     };
     format!("{layout}, {} sites of {} classes", schema.sites, schema.classes)

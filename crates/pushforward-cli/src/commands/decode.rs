@@ -14,7 +14,7 @@ use crate::printer::Printer;
 
 pub(crate) fn run(args: &DecodeArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let loaded = load_model(&args.model, args.raw, &args.device)?.aef("decode images").or_request()?;
+    let loaded = load_model(&args.model, args.raw, &args.device, printer)?.aef("decode images").or_request()?;
     let TrainedAef { config, net, shape, .. } = &loaded.model;
     let shape = *shape;
     let d = if matches!(net, AefModel::Flow(_)) { shape.numel() } else { config.latent };

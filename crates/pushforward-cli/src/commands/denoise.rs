@@ -28,11 +28,11 @@ pub(crate) fn run(args: &DenoiseArgs, printer: Printer) -> Result<(), Failure> {
     }
     let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device)?.aef("denoise images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device, printer)?.aef("denoise images").or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     check_reconstructs(net)?;
-    let scorer = args.features.as_ref().map(|path| load_classifier(path, &how.device)).transpose()?;
+    let scorer = args.features.as_ref().map(|path| load_classifier(path, &how.device, printer)).transpose()?;
     let describer = scorer.as_ref().map(|loaded| Describer::new(loaded, shape)).transpose()?;
     let images = Images::of(&loaded, shape, &args.source, printer)?;
     let n = shape.numel();

@@ -13,7 +13,7 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &EncodeArgs, printer: Printer) -> Result<(), Failure> {
     let target = Target::of(&args.out, &[Format::Safetensors, Format::Jsonl, Format::Stdout])?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device)?.aef("encode images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device, printer)?.aef("encode images").or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     let images = Images::of(&loaded, shape, &args.source, printer)?;

@@ -1,25 +1,25 @@
 //! `pushforward eval`
 
-use pushforward::data::DataConfig;
+use pushforward::data::{DataConfig, Layout};
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
 use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap, image_shape};
 
 use super::{
-    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
-    sample_request, sampler,
+    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images,
+    picture_sequences, refuse, sample_request, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
-use crate::conditions::conditioned;
+use crate::conditions::{conditioned, labels};
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
+    let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
     let path = args.features.as_ref().or(loaded.run.eval.features.as_ref());
-    let features = features(path, &loaded.run.data, &super::open_device(&args.device)?)?;
+    let features = features(path, &loaded.run.data, &super::open_device(&args.device)?, printer)?;
     if features.is_none() && classifiable(&loaded) {
         printer.note(
             "no Fr\u{e9}chet distance without a classifier of these images (--features); `pushforward presets` has some",
@@ -54,6 +54,7 @@ fn images(
     let options = [
         ("--nfe", args.nfe.is_some()),
         ("--bound-items", args.bound_items.is_some()),
+        ("--pictures", args.pictures.is_some()),
         ("--repeats", args.repeats.is_some()),
         ("--sampler", sampler.is_some()),
         ("--diagonal-noise", *diagonal_noise),
@@ -76,14 +77,17 @@ fn items(
     features: Option<&Features>,
     printer: Printer,
 ) -> Result<Report, Failure> {
+    if args.pictures.is_some() && !matches!(loaded.run.schema.layout, Layout::Sequence(_)) {
+        return Err(Failure::request("--pictures is for models of sequences").hint("leave it out"));
+    }
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
-    let (loaded, observed) = conditioned(&args.condition, loaded)?;
+    let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
     let sample = SampleRequest {
         sampler: sampler(&args.sampler),
         temperature: args.sampler.temperature.unwrap_or(1.0),
         batch: args.sampler.batch,
         diagonal_noise: args.sampler.diagonal_noise,
-        labels: args.condition.labels.clone(),
+        labels: labels(&args.condition, &loaded.run)?,
         observed,
         guidance: args.condition.guidance,
         ..sample_request(args.sampler.seed)
@@ -96,5 +100,11 @@ fn items(
     request.repeats = args.repeats.unwrap_or(1);
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
     let splits = load_data(&loaded.run, &args.data, printer)?;
-    measure(&loaded, &splits, features, &request, printer)
+    let report = measure(&loaded, &splits, features, &request, printer)?;
+    if let Some(folder) = &args.pictures {
+        for path in picture_sequences(&loaded, &splits, &request, folder)? {
+            printer.note(&path.display().to_string());
+        }
+    }
+    Ok(report)
 }

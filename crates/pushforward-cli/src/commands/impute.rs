@@ -33,7 +33,8 @@ struct Holes {
 }
 
 pub(crate) fn run(args: &ImputeArgs, printer: Printer) -> Result<(), Failure> {
-    let model = load_model(&args.model, false, &args.device)?.flow_map("fill in missing cells").or_request()?.model;
+    let model =
+        load_model(&args.model, false, &args.device, printer)?.flow_map("fill in missing cells").or_request()?.model;
     let Layout::Columns(table) = &model.schema.layout else {
         return Err(Failure::request("impute fills the cells of tables, and this model is not of one"));
     };

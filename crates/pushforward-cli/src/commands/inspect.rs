@@ -2,16 +2,16 @@
 
 use pushforward::aef::config::Variant;
 use pushforward::flow_map::network::NetworkConfig;
-use pushforward::run::{LoadError, ModelConfig, Recipe, RecipeError, SCHEMA_KEY, Stored, checkpoint_file, image_shape};
+use pushforward::run::{LoadError, ModelConfig, Recipe, RecipeError, SCHEMA_KEY, Stored, image_shape};
 use pushforward::train::checkpoint::Checkpoint;
 
 use crate::args::InspectArgs;
 use crate::exit::{Failure, OrFail as _};
+use crate::models::ModelFile;
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
-    let path = checkpoint_file(&args.model);
-    let file = Checkpoint::load(&path).or_request()?;
+    let (file, path) = ModelFile::find(&args.model, printer)?.checkpoint().or_request()?;
     let stored = match Stored::<NetworkConfig>::of(&file, &path) {
         // A recipe of another version is shown as it is.
         Ok(stored) => Some(stored),
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     let count = |shape: &Vec<usize>| shape.iter().product::<usize>();
     let parameters: usize = shapes.iter().map(|(_, shape)| count(shape)).sum();
     let about = about(&file);
-    let labels = stored.and_then(|stored| Some(numbered(&stored.recipe.data.label_names(stored.labels?))));
+    let labels = stored.filter(|stored| stored.labels.is_some()).map(|stored| numbered(&stored.label_names));
     let value = serde_json::json!({
         "path": path.display().to_string(),
         "about": about,
@@ -37,9 +37,10 @@ pub(crate) fn run(args: &InspectArgs, printer: Printer) -> Result<(), Failure> {
     });
     printer.report(&value, || {
         let mut text = format!(
-            "{}\n{about}\nstep {}, {parameters} parameters, averaged and trained weights, format {}\n",
+            "{}\n{about}\nstep {}, {parameters} parameters, {} weights, format {}\n",
             path.display(),
             file.step,
+            if file.raw.is_empty() { "averaged" } else { "averaged and trained" },
             file.format
         );
         if let Some(names) = &labels {

@@ -14,7 +14,7 @@ use crate::printer::Printer;
 
 pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let loaded = load_model(&args.model, args.images.raw, &args.images.device)?
+    let loaded = load_model(&args.model, args.images.raw, &args.images.device, printer)?
         .aef("interpolate between images")
         .or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;

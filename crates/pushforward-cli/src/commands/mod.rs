@@ -9,17 +9,19 @@ mod images;
 pub(crate) mod impute;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
+pub(crate) mod models;
 pub(crate) mod presets;
 pub(crate) mod reconstruct;
 pub(crate) mod sample;
 pub(crate) mod score;
+pub(crate) mod serve;
 pub(crate) mod steer;
 pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
-use pushforward::data::{ContinuousSplits, DataConfig, Splits};
+use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
@@ -29,14 +31,16 @@ use pushforward::run::evaluate::{
     EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images, metrics_for,
 };
 use pushforward::run::{
-    self, Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet,
+    Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet,
 };
 
 use crate::args::{DeviceArgs, RunDataArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
 use crate::memory::check_samples;
+use crate::models::ModelFile;
 use crate::printer::Printer;
+use crate::sequence_pictures;
 
 /// Opens the device of a request and sets the precision of all following computations.
 fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
@@ -44,15 +48,15 @@ fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
     pushforward::device::open(&args.device).or_request()
 }
 
-/// Loads a model of any family.
-fn load_model(path: &Path, raw: bool, device: &DeviceArgs) -> Result<Loaded, Failure> {
+/// Loads a model of any family: a run folder, a checkpoint or a model by its name.
+fn load_model(path: &Path, raw: bool, device: &DeviceArgs, printer: Printer) -> Result<Loaded, Failure> {
     let weights = if raw { WeightSet::Raw } else { WeightSet::Ema };
-    run::load(path, weights, &open_device(device)?).or_request()
+    ModelFile::find(path, printer)?.load(weights, &open_device(device)?).or_request()
 }
 
 /// Loads a classifier.
-fn load_classifier(path: &Path, device: &DeviceArgs) -> Result<Loaded<TrainedClassifier>, Failure> {
-    let loaded = load_model(path, false, device)?;
+fn load_classifier(path: &Path, device: &DeviceArgs, printer: Printer) -> Result<Loaded<TrainedClassifier>, Failure> {
+    let loaded = load_model(path, false, device, printer)?;
     loaded.classifier("describe images").map_err(|_| EvalError::Features(path.display().to_string())).or_request()
 }
 
@@ -137,16 +141,44 @@ fn eval_request(eval: &EvalConfig, sample: SampleRequest) -> EvalRequest {
 }
 
 /// Loads the feature network of Fréchet distances: ChemNet's weights for molecules, a classifier otherwise.
-fn features(path: Option<&PathBuf>, data: &DataConfig, device: &Device) -> Result<Option<Features>, Failure> {
+fn features(
+    path: Option<&PathBuf>,
+    data: &DataConfig,
+    device: &Device,
+    printer: Printer,
+) -> Result<Option<Features>, Failure> {
     let Some(path) = path else { return Ok(None) };
     Ok(Some(if data.is_molecules() {
         Features::ChemNet(Box::new(ChemNet::open(path).or_request()?))
     } else {
-        let loaded =
-            run::load::<pushforward::flow_map::network::NetworkConfig>(path, WeightSet::Ema, device).or_request()?;
+        let loaded = ModelFile::find(path, printer)?.load(WeightSet::Ema, device).or_request()?;
         let refused = |_| EvalError::Features(path.display().to_string());
         Features::Classifier(Box::new(loaded.classifier("describe images").map_err(refused).or_request()?))
     }))
+}
+
+/// Sequences of a picture.
+const PICTURED: usize = 1000;
+
+/// Pictures of sequences: those of the data beside samples with each number of network evaluations. Nothing for other data.
+fn picture_sequences(
+    loaded: &Loaded<TrainedFlowMap>,
+    splits: &Splits,
+    request: &EvalRequest,
+    folder: &Path,
+) -> Result<Vec<PathBuf>, Failure> {
+    let Layout::Sequence(layout) = &loaded.run.schema.layout else { return Ok(Vec::new()) };
+    let data = pushforward::run::items(splits.train.as_ref(), PICTURED);
+    let mut written = Vec::new();
+    for &nfe in &request.nfe {
+        let grid = request.sample.sampler.grid(nfe).or_request()?;
+        let count = PICTURED.min(request.sample.count.max(1));
+        let wanted = SampleRequest { grid, count, ..request.sample.clone() };
+        let samples = loaded.model.sample(&wanted, &mut |_| !interrupted()).or_request()?.ids;
+        let sets = [("data", &data[..]), ("samples", &samples[..])];
+        written.extend(sequence_pictures::save(folder, &format!("nfe{nfe}"), &sets, layout)?);
+    }
+    Ok(written)
 }
 
 /// Runs an evaluation with its progress on stderr.

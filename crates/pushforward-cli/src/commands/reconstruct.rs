@@ -14,7 +14,7 @@ use crate::printer::Printer;
 pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device)?.aef("reconstruct images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device, printer)?.aef("reconstruct images").or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     check_reconstructs(net)?;

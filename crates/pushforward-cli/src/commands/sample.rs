@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
+use pushforward::data::Layout;
 use pushforward::data::tables::TableFile;
-use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
@@ -12,7 +12,7 @@ use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedFlowMap};
 
 use super::{load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
-use crate::conditions::{conditioned, say_fixed};
+use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
@@ -24,7 +24,7 @@ use crate::printer::Printer;
 use crate::progress::StageBar;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.sampler.raw, &args.device)?;
+    let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
     if matches!(loaded.model, Model::Aef(_)) {
         images(args, &loaded.aef("draw images").or_request()?, printer)
     } else {
@@ -40,6 +40,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         ("--grid", args.grid.is_some()),
         ("--draw", args.draw),
         ("--nodes", args.nodes.is_some()),
+        ("--length", args.length.is_some()),
         ("--diagonal-noise", diagonal_noise),
         ("--sampler", sampler.is_some()),
         ("--tolerance", tolerance.is_some()),
@@ -73,23 +74,6 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
     let kind = if args.mean { "mean images, without deviations" } else { "images with deviations" };
     printer.note(&format!("{drawn} {kind}, temperature {}, seed {seed}", request.temperature));
     Ok(())
-}
-
-/// Numbers of nodes of the samples: with --nodes, all graphs have that size.
-fn sizes(nodes: Option<usize>, constraints: &Constraints, schema: &Schema) -> Result<Vec<u64>, Failure> {
-    let Some(n) = nodes else { return Ok(constraints.sizes.clone()) };
-    let Layout::Graph(graph) = &schema.layout else {
-        return Err(Failure::request("--nodes is for models of graphs").hint("leave it out"));
-    };
-    if n > graph.nodes {
-        return Err(Failure::request(format!("the graphs of this model have at most {} nodes", graph.nodes)));
-    }
-    if n < constraints.nodes {
-        let needed = constraints.nodes;
-        return Err(Failure::request(format!("--nodes {n} has no room for the {needed} nodes that are constrained"))
-            .hint(format!("give --nodes {needed} or more")));
-    }
-    Ok((0..=n).map(|i| u64::from(i == n)).collect())
 }
 
 /// The rows of a file as what the model is told.
@@ -131,14 +115,15 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         None => method.grid(args.nfe.unwrap_or(1)),
     };
     let grid = grid.map_err(Failure::request)?;
-    let (loaded, mut observed) = conditioned(&args.condition, loaded)?;
+    let (loaded, mut observed) = conditioned(&args.condition, loaded, printer)?;
     let given = args.where_file.as_deref().map(|path| given_rows(path, &loaded)).transpose()?;
     if let Some((_, told)) = &given {
         observed.clone_from(told);
     }
-    let constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    let mut constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    constraints.make_room(&observed, &loaded.run.schema)?;
     say_fixed(&loaded.model, constraints.closed(&loaded.run.schema)?.as_ref(), printer);
-    let sizes = sizes(args.nodes, &constraints, &loaded.run.schema)?;
+    let sizes = constraints.sizes_with(args.nodes, args.length, &loaded.run.schema)?;
     let request = SampleRequest {
         sampler: method,
         grid,
@@ -148,7 +133,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         constraint: constraints.constraint,
-        labels: args.condition.labels.clone(),
+        labels: labels(&args.condition, &loaded.run)?,
         observed,
         guidance: args.condition.guidance,
         endpoints: args
@@ -181,9 +166,11 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     }
     let condition = constraints.wanted.as_ref().map(|wanted| &wanted.condition);
     let given = given.as_ref().map(|(file, _)| file);
+    let names = loaded.run.label_names();
     let labelled = Labelled {
         samples: &samples,
         labels: &request.labels,
+        names: &names,
         first: request.first,
         seed: request.seed,
         condition,

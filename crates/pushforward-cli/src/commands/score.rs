@@ -69,7 +69,7 @@ impl Columns {
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
-    let loaded = load_model(&args.model, false, &args.device)?;
+    let loaded = load_model(&args.model, false, &args.device, printer)?;
     let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
         let loaded = loaded.aef("score images").or_request()?;
         (score_images(args, &loaded, printer)?, loaded.run)
@@ -318,13 +318,20 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         Layout::Text { vocabulary } => {
             ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
         }
+        Layout::Sequence(sequence) => {
+            let lengths: Vec<usize> = ids.chunks(sites).map(|item| sequence.length_of(item)).collect();
+            nats.iter_mut().zip(&lengths).for_each(|(nats, &n)| *nats += sequence.length_nats(n));
+            ("bits/letter", lengths)
+        }
         Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
             ("bits/dim", vec![sites; nats.len()])
         }
     };
     let names = match schema.layout {
         Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
-        Layout::Text { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => output::lines(&ids, schema),
+        Layout::Text { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) | Layout::Sequence(_) => {
+            output::lines(&ids, schema)
+        }
     };
     Ok(Scores {
         names,

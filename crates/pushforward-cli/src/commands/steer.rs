@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pushforward::burn::tensor::Tensor;
+use pushforward::data::graph::ABSENT;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
     Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Twist,
@@ -19,7 +20,7 @@ use pushforward::run::{Loaded, SteerFailure, TrainedFlowMap, items};
 use super::{load_classifier, load_data, load_model};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
-use crate::conditions::{conditioned, say_fixed};
+use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
@@ -67,12 +68,12 @@ impl Reward for Total<'_> {
 }
 
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.raw, &args.device)?.flow_map("be steered").or_request()?;
+    let loaded = load_model(&args.model, args.raw, &args.device, printer)?.flow_map("be steered").or_request()?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
-    let (loaded, observed) = conditioned(&args.condition, loaded)?;
-    let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
+    let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
+    let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device, printer)).transpose()?;
     let second_classifier =
-        args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device)).transpose()?;
+        args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device, printer)).transpose()?;
     let scorer = scorer(args, &loaded, printer)?;
     let context = Context {
         schema: &loaded.run.schema,
@@ -89,9 +90,11 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let second_context = Context { classifier: second_classifier.as_ref().or(classifier.as_ref()), ..context };
     let second_reward = args.judge.as_deref().map(|text| Spec::new(text, second_context)).transpose().or_request()?;
     let mut constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
+    constraints.make_room(&observed, &loaded.run.schema)?;
     constraints.constraint = constraints.closed(&loaded.run.schema)?;
     say_fixed(&loaded.model, constraints.constraint.as_ref(), printer);
-    let request = request(args, constraints, observed);
+    let labels = labels(&args.condition, &loaded.run)?;
+    let request = request(args, constraints, observed, labels);
     // Every population is drawn whole; its particles are computed `--batch` at a time.
     let together = args.batch.max(args.particles);
     check_samples(args.count.max(together), together, true, &loaded.run.schema)?;
@@ -114,7 +117,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
         .map(score_both)
         .transpose()
         .map_err(|e: RewardError| failure(SteerError::from(e).into()))?;
-    let result = Outcome { args, loaded: &loaded, before, before_rewards, steered, rewards, second_rewards };
+    let (labels, names) = (request.sample.labels.clone(), loaded.run.label_names());
+    let result =
+        Outcome { args, loaded: &loaded, labels, names, before, before_rewards, steered, rewards, second_rewards };
     result.print(&total, printer)?;
     let stopped = result.steered.stopped.clone();
     stopped.map_or(Ok(()), |error| {
@@ -140,12 +145,14 @@ fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -
         return Ok(None);
     }
     let splits = load_data(&loaded.run, &args.data, printer)?;
-    let train = items(splits.train.as_ref(), usize::MAX);
+    let mut train = items(splits.train.as_ref(), usize::MAX);
+    // Sequences of several lengths, one after the other.
+    train.retain(|&id| id != ABSENT);
     let name = format!("{}/train", splits.name);
     KneserNey::train(&name, &train, splits.schema().classes, loaded.run.eval.ngram_order).map(Some).or_request()
 }
 
-fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow>) -> SteerRequest {
+fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow>, labels: Vec<u32>) -> SteerRequest {
     let settings = SmcSettings {
         twist: match args.ahead {
             AheadName::Mode => Twist::Mode,
@@ -176,7 +183,7 @@ fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         constraint: constraints.constraint,
         sizes: constraints.sizes,
-        labels: args.condition.labels.clone(),
+        labels,
         observed,
         guidance: args.condition.guidance,
         ..SampleRequest::map(args.count, 1, args.seed)
@@ -192,6 +199,9 @@ struct Outcome<'a> {
     before_rewards: Vec<f64>,
     steered: Steered,
     rewards: Vec<f64>,
+    /// Labels that samples were drawn for, and what they stand for.
+    labels: Vec<u32>,
+    names: Vec<String>,
     /// Rewards of the second opinion (`--judge`), before and after.
     second_rewards: Option<[Vec<f64>; 2]>,
 }
@@ -240,7 +250,8 @@ impl Outcome<'_> {
     fn labelled(&self) -> Labelled<'_> {
         Labelled {
             samples: &self.steered.samples,
-            labels: &self.args.condition.labels,
+            labels: &self.labels,
+            names: &self.names,
             first: 0,
             seed: self.args.seed,
             condition: None,

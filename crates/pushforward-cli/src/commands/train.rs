@@ -13,7 +13,8 @@ use pushforward::run::{
 use pushforward::train::{EndReason, Progress};
 
 use super::{
-    eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request, say_kept,
+    eval_request, features, image_eval_request, measure, measure_images, open_device, picture_sequences,
+    sample_request, say_kept,
 };
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     recipe.train.precision.set();
     // Loaded before the training, so that a wrong path is reported at once.
     let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
-    let features = features(path, &recipe.data, &device)?;
+    let features = features(path, &recipe.data, &device, printer)?;
     let data = Data::load(&recipe, &args.data.folders()).or_request()?;
     data.notes().iter().for_each(|note| printer.note(note));
     if let Data::Categorical(splits) = &data {
@@ -194,6 +195,7 @@ impl Run {
         let Data::Categorical(splits) = &self.data else { unreachable!("a flow map was trained on such data") };
         let request = eval_request(&self.recipe.eval, sample_request(seed));
         let report = measure(loaded, splits, self.features.as_ref(), &request, printer)?;
+        written.extend(picture_sequences(loaded, splits, &request, &self.folder.join("samples"))?);
         self.close(&report, written, &loaded.run.path)
     }
 

@@ -11,6 +11,7 @@ use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
 use crate::data::molecules::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
+use crate::data::sequences::SequenceConfig;
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::data::tables::TableConfig;
 use crate::data::text::corpus as text;
@@ -63,6 +64,8 @@ pub enum DataConfig {
     Molecules(SmilesFileConfig),
     /// Rows of categories, numbers and dates, from a file such as CSV.
     Table(TableConfig),
+    /// One sequence a record: DNA, proteins, names.
+    Sequences(SequenceConfig),
     /// Data that the caller of the library hands over; the recipe has their name only.
     External(ExternalConfig),
 }
@@ -100,6 +103,7 @@ impl DataConfig {
             Self::Zinc250k(_) => "zinc250k",
             Self::Molecules(_) => "molecules",
             Self::Table(_) => "table",
+            Self::Sequences(_) => "sequences",
             Self::External(_) => "external",
         }
     }
@@ -124,6 +128,7 @@ impl DataConfig {
             Self::Qm9(config) | Self::Zinc250k(config) => config.files(self.name()),
             Self::Molecules(config) => config.files(),
             Self::Table(config) => config.files(),
+            Self::Sequences(config) => config.files(),
         }
     }
 
@@ -149,6 +154,7 @@ impl DataConfig {
             Self::Qm9(config) | Self::Zinc250k(config) => config.paths_mut(),
             Self::Molecules(config) => config.paths_mut(),
             Self::Table(config) => config.paths_mut(),
+            Self::Sequences(config) => config.paths_mut(),
         }
     }
 
@@ -229,6 +235,7 @@ impl DataConfig {
             Self::Zinc250k(config) => config.load_zinc250k(folders),
             Self::Molecules(config) => config.load(folders),
             Self::Table(config) => config.load(folders),
+            Self::Sequences(config) => config.load(folders),
             Self::External(config) => Err(DataError::Setting {
                 key: "set",
                 problem: format!(
@@ -261,6 +268,7 @@ impl DataConfig {
             | Self::Zinc250k(_)
             | Self::Molecules(_)
             | Self::Table(_)
+            | Self::Sequences(_)
             | Self::External(_) => {
                 Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
             }
@@ -311,6 +319,12 @@ mod tests {
                 "table",
             ),
             ("set = 'table'\npath = 'a.csv'\ntest = 'b.csv'\nsplit = { column = 'part' }\nragged = 'drop'", "table"),
+            (
+                "set = 'sequences'\npath = 'a.fa'\nalphabet = 'dna'\nambiguity = 'merge'\n\
+                 split = { clusters = { k = 5, share = 0.4 } }",
+                "sequences",
+            ),
+            ("set = 'sequences'\npath = 'a.csv'\ncolumn = 'seq'\nsplit = { column = 'part' }", "sequences"),
             ("set = 'external'\nname = 'mine'", "external"),
         ] {
             let config = parse(text).unwrap();

@@ -148,6 +148,8 @@ pub struct Splits {
     pub refused: Vec<(String, u64)>,
     /// What the reader chose, dropped or found unusual, one sentence each.
     pub notes: Vec<String>,
+    /// What each label stands for, where the data say it.
+    pub label_names: Vec<String>,
     /// The file that keeps what was read for the next time.
     pub kept: Option<PathBuf>,
 }
@@ -156,8 +158,8 @@ impl Splits {
     /// Training, validation and test of a set of which nothing was refused. `sha256` identifies it: a resumed run
     /// refuses data of another hash.
     pub fn new(name: &str, [train, validation, test]: [Arc<dyn Dataset>; 3], sha256: String) -> Self {
-        let (refused, notes) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), train, validation, test, sha256, refused, notes, kept: None }
+        let (refused, notes, label_names) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name: name.to_owned(), train, validation, test, sha256, refused, notes, label_names, kept: None }
     }
 
     /// The schema, the same in all parts.

@@ -2,7 +2,11 @@
 
 use crate::data::config::DataConfig;
 #[cfg(feature = "chem")]
+use crate::data::molecules::MoleculeLabelling;
+#[cfg(feature = "chem")]
 use crate::data::molecules::labels::MoleculeLabel;
+#[cfg(feature = "chem")]
+use crate::data::own_labels::bin_names;
 
 /// Classes of Fashion-MNIST, in their order (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747).
 const FASHION: [&str; 10] =
@@ -33,14 +37,22 @@ impl DataConfig {
             Self::SmallMolecules(config) => config.label.as_ref().map_or_else(Vec::new, |label| bins(label, count)),
             #[cfg(feature = "chem")]
             Self::Qm9(config) | Self::Zinc250k(config) => {
-                config.label.as_ref().map_or_else(Vec::new, |label| bins(label, count))
+                property(config.label.as_ref()).map_or_else(Vec::new, |label| bins(label, count))
             }
             #[cfg(feature = "chem")]
-            Self::Molecules(config) => config.label.as_ref().map_or_else(Vec::new, |label| bins(label, count)),
+            Self::Molecules(config) => {
+                property(config.label.as_ref()).map_or_else(Vec::new, |label| bins(label, count))
+            }
             _ => Vec::new(),
         };
         if known.len() == count { known } else { (0..count).map(|label| label.to_string()).collect() }
     }
+}
+
+/// The property that molecules are labelled by.
+#[cfg(feature = "chem")]
+fn property(label: Option<&MoleculeLabelling>) -> Option<&MoleculeLabel> {
+    label?.property()
 }
 
 #[cfg(feature = "chem")]
@@ -57,11 +69,5 @@ fn bins(label: &MoleculeLabel, count: usize) -> Vec<String> {
             return (0..count).map(rank).collect();
         }
     };
-    let bin = |i: usize| match (i.checked_sub(1).map(|i| edges[i]), edges.get(i)) {
-        (None, Some(high)) => format!("{name} < {high}"),
-        (Some(low), Some(high)) => format!("{low} <= {name} < {high}"),
-        (Some(low), None) => format!("{low} <= {name}"),
-        (None, None) => name.to_owned(),
-    };
-    (0..=edges.len()).map(bin).collect()
+    bin_names(name, edges)
 }

@@ -39,8 +39,8 @@ impl InMemory {
         if schema.sites == 0 || !ids.len().is_multiple_of(schema.sites) {
             return refuse(format!("{} class indices are not whole items of {} sites", ids.len(), schema.sites));
         }
-        let graph = matches!(schema.layout, Layout::Graph(_));
-        let known = |id: u32| (id as usize) < schema.classes || (graph && id == ABSENT);
+        let absent = matches!(schema.layout, Layout::Graph(_) | Layout::Sequence(_));
+        let known = |id: u32| (id as usize) < schema.classes || (absent && id == ABSENT);
         if let Some(place) = ids.iter().position(|&id| !known(id)) {
             let (item, site) = (place / schema.sites, place % schema.sites);
             return refuse(format!(

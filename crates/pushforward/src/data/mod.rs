@@ -9,7 +9,8 @@
 //! [`ContinuousImages`], points of `[0, 1]^n`, and [`EpochSampler`] gives the order.
 //!
 //! `checker`, `echo`, `sums`, `glyphs` and `small-molecules` are synthetic: generated from a seed, with an exact check
-//! of every sample. `text`, `image-folder` and `molecules` read the user's own files. The others are published data
+//! of every sample. `text`, `image-folder`, `molecules`, `sequences`
+//! and `table` read the user's own files. The others are published data
 //! sets, read from `<data_dir>/<set>/<file>`, plain or gzipped.
 //!
 //! # Examples
@@ -37,11 +38,15 @@ mod label_names;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;
+mod own_labels;
+mod packed;
 mod part_names;
+mod parts;
 mod plain_text;
 mod ranges;
 mod schema;
 mod schema_check;
+pub mod sequences;
 pub mod synthetic;
 #[cfg(feature = "chem")]
 mod table;
@@ -56,5 +61,7 @@ pub use self::files::{Folders, read_bytes, read_text};
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};
 pub use self::memory::InMemory;
+pub use self::own_labels::{LabelFile, LabelSource, OwnLabel};
+pub use self::parts::SplitFiles;
 pub use self::schema::{Layout, Schema};
 pub use self::text::vocabulary::{Tokens, Vocabulary};

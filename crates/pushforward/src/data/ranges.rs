@@ -2,7 +2,8 @@
 
 use crate::data::config::DataConfig;
 use crate::data::images::grey::Pixels;
-use crate::setting::{SettingError, not_negative, size};
+use crate::data::sequences::SequenceSplit;
+use crate::setting::{SettingError, fraction, not_negative, require, size};
 
 /// Most examples of a set that is made.
 const EXAMPLES: usize = 10_000_000;
@@ -57,6 +58,16 @@ impl DataConfig {
                 size("classes", config.classes, 1..=65_536)?;
                 optional("limit", config.limit)
             }
+            Self::Sequences(config) => {
+                size("longest", config.longest, 1..=LENGTH)?;
+                size("shortest", config.shortest, 1..=config.longest)?;
+                if let SequenceSplit::Clusters(clusters) = config.split {
+                    size("split.clusters.k", clusters.k, 1..=64)?;
+                    fraction("split.clusters.share", clusters.share)?;
+                }
+                require(config.motif.as_deref() != Some(""), "motif", "has at least one letter")?;
+                optional("limit", config.limit)
+            }
             // Their readers check the numbers of atoms and molecules against the data.
             Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_) => Ok(()),
         }
@@ -80,6 +91,9 @@ mod tests {
             ("set = 'mnist'\nlimit = 0", "limit"),
             ("set = 'text'\npath = 'a'\nlength = 1000000000000", "length"),
             ("set = 'text8'\nlength = 0", "length"),
+            ("set = 'sequences'\npath = 'a'\nlongest = 0", "longest"),
+            ("set = 'sequences'\npath = 'a'\nshortest = 0", "shortest"),
+            ("set = 'sequences'\npath = 'a'\nsplit = { clusters = { share = 2.0 } }", "split.clusters.share"),
         ] {
             let config: DataConfig = toml::from_str(text).unwrap();
             assert_eq!(config.validate().expect_err(text).key, key, "{text}");

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::graph::GraphLayout;
+use crate::data::sequences::SequenceLayout;
 use crate::data::tables::TableLayout;
 use crate::data::text::vocabulary::Vocabulary;
 
@@ -48,4 +49,6 @@ pub enum Layout {
     Columns(TableLayout),
     /// Nodes and pairs of nodes of a graph.
     Graph(GraphLayout),
+    /// Letters of a sequence that may end before the last site.
+    Sequence(SequenceLayout),
 }

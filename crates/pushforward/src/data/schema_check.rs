@@ -31,6 +31,7 @@ impl Schema {
         match &self.layout {
             Layout::Table => Ok(()),
             Layout::Columns(table) => table.check(sites, classes),
+            Layout::Sequence(sequence) => sequence.check(sites, classes),
             Layout::Text { vocabulary } if vocabulary.size() != classes => {
                 Err(format!("a vocabulary of {} symbols does not have {classes} classes", vocabulary.size()))
             }

@@ -4,7 +4,7 @@
 //! A padded graph: of three nodes and three pairs of nodes, the item has two nodes and one pair.
 //! ```
 //! use pushforward::burn::tensor::{Device, Tensor};
-//! use pushforward::flow_map::conditioning::{Conditioning, node_counts};
+//! use pushforward::flow_map::conditioning::{Conditioning, item_sizes};
 //! use pushforward::nn::{SiteShape, graph::GraphShape};
 //! use pushforward::node_pairs::ABSENT;
 //! use pushforward::tensor::to_host;
@@ -14,7 +14,7 @@
 //! let like = Tensor::<1>::zeros([1], &Device::flex());
 //! let site_mask = |conditioning: Conditioning| to_host(&conditioning.site_mask.unwrap());
 //! let item = site_mask(Conditioning::of_items(&sites, &ids, &like));
-//! assert_eq!((node_counts(&sites, &ids), &item[..]), (vec![2], &[1.0, 1.0, 0.0, 1.0, 0.0, 0.0][..]));
+//! assert_eq!((item_sizes(&sites, &ids), &item[..]), (vec![2], &[1.0, 1.0, 0.0, 1.0, 0.0, 0.0][..]));
 //! // A batch of two new graphs: the first is like the item, the second has all three nodes.
 //! let batch = Conditioning::of_sizes(&sites, &[2, 3], &like);
 //! assert_eq!(site_mask(batch.slice(0..1)), item);
@@ -128,7 +128,7 @@ impl Condition {
     }
 }
 
-/// Masks, labels, observed sites and constraints of a batch; all `None` except for graphs, conditional models and
+/// Masks, labels, observed sites and constraints of a batch; all `None` except for graphs, records, conditional models and
 /// constrained samples.
 ///
 /// # Examples
@@ -170,18 +170,18 @@ pub struct Conditioning {
 const MASKED: f64 = -1e9;
 
 impl Conditioning {
-    /// The masks of items of this shape; for graphs, with the given numbers of nodes.
-    pub fn of_sizes<const D: usize>(sites: &SiteShape, nodes: &[usize], like: &Tensor<D>) -> Self {
-        let site_mask = sites.as_graph().map(|graph| {
-            let values: Vec<f64> = nodes.iter().flat_map(|&n| graph.sites_of(n)).collect();
-            from_host(&values, [nodes.len(), sites.count], like)
+    /// The masks of items of this shape; with the given numbers of nodes for graphs, of letters for records.
+    pub fn of_sizes<const D: usize>(sites: &SiteShape, sizes: &[usize], like: &Tensor<D>) -> Self {
+        let site_mask = sites.largest_size().map(|_| {
+            let values: Vec<f64> = sizes.iter().flat_map(|&n| sites.sites_of(n)).collect();
+            from_host(&values, [sizes.len(), sites.count], like)
         });
         Self { site_mask, class_mask: sites.class_mask(like), ..Self::default() }
     }
 
     /// The masks of items as class indices, with [`ABSENT`] for sites that an item does not have.
     pub fn of_items<const D: usize>(sites: &SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
-        Self::of_sizes(sites, &node_counts(sites, ids), like)
+        Self::of_sizes(sites, &item_sizes(sites, ids), like)
     }
 
     /// The same with a constraint.
@@ -335,10 +335,10 @@ impl Conditioning {
     }
 }
 
-/// Number of nodes of every graph; empty for data that are not graphs.
-pub fn node_counts(sites: &SiteShape, ids: &[u32]) -> Vec<usize> {
-    let Some(graph) = sites.as_graph() else { return Vec::new() };
-    ids.chunks(sites.count).map(|item| item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count()).collect()
+/// Number of nodes of every graph, or of letters of every record; empty for data of which all items have all sites.
+pub fn item_sizes(sites: &SiteShape, ids: &[u32]) -> Vec<usize> {
+    let Some(largest) = sites.largest_size() else { return Vec::new() };
+    ids.chunks(sites.count).map(|item| item[..largest].iter().filter(|&&id| id != ABSENT).count()).collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::dual::Dual;
 use crate::flow_map::backbone::{Backbone, BackboneConfig, Factored, Inputs};
 use crate::nn::count::Kept as _;
+use crate::nn::dilated::{Dilated, DilatedConfig};
 use crate::nn::dit::{Dit, DitConfig};
 use crate::nn::graph::GraphShape;
 use crate::nn::graph_transformer::{GraphTransformer, GraphTransformerConfig};
@@ -36,6 +37,8 @@ use crate::setting::{SettingError, require};
 pub enum NetworkConfig {
     /// Diffusion transformer.
     Dit(DitConfig),
+    /// Dilated convolutions, for sequences.
+    Dilated(DilatedConfig),
     /// Convolutional U-net, for images.
     Unet(UnetConfig),
     /// Multilayer perceptron, for small problems.
@@ -51,6 +54,8 @@ pub enum NetworkConfig {
 pub enum Network {
     /// Diffusion transformer.
     Dit(Dit),
+    /// Dilated convolutions.
+    Dilated(Dilated),
     /// Convolutional U-net.
     Unet(Unet),
     /// Multilayer perceptron.
@@ -67,6 +72,7 @@ impl BackboneConfig for NetworkConfig {
     fn validate(&self) -> Result<(), SettingError> {
         match self {
             Self::Dit(config) => config.validate(),
+            Self::Dilated(config) => config.validate(),
             Self::Unet(config) => config.validate(),
             Self::Mlp(config) => config.validate(),
             Self::GraphTransformer(config) => config.validate(),
@@ -75,12 +81,13 @@ impl BackboneConfig for NetworkConfig {
     }
 
     fn check(&self, sites: SiteShape) -> Result<(), SettingError> {
-        if sites.as_graph().is_some() && matches!(self, Self::Dit(_) | Self::Unet(_)) {
+        if sites.as_graph().is_some() && matches!(self, Self::Dit(_) | Self::Dilated(_) | Self::Unet(_)) {
             let problem = "must be pair-transformer or graph-transformer for graphs, or mlp if the order of nodes is part of the data";
             return Err(SettingError::new("kind", problem));
         }
         match self {
             Self::Dit(config) => config.check(sites),
+            Self::Dilated(config) => config.check(sites),
             Self::Unet(config) => config.check(sites),
             Self::Mlp(config) => config.validate().and_then(|()| check_graph_size(sites)),
             Self::GraphTransformer(config) => config.check(as_graph(sites)?),
@@ -95,6 +102,7 @@ impl BackboneConfig for NetworkConfig {
             Self::GraphTransformer(config) => Network::GraphTransformer(config.init(graph(sites), device, stream)),
             Self::PairTransformer(config) => Network::PairTransformer(config.init(graph(sites), device, stream)),
             Self::Dit(config) => Network::Dit(config.init(sites, device, stream)),
+            Self::Dilated(config) => Network::Dilated(config.init(sites, device, stream)),
             Self::Unet(config) => Network::Unet(config.init(sites, device, stream)),
             Self::Mlp(config) => Network::Mlp(config.init(sites, device, stream)),
         }
@@ -107,6 +115,7 @@ impl BackboneConfig for NetworkConfig {
     fn parameters(&self, sites: SiteShape) -> Option<u128> {
         match self {
             Self::Dit(config) => Some(config.parameters(sites)),
+            Self::Dilated(config) => Some(config.parameters(sites)),
             Self::Unet(config) => Some(config.parameters(sites)),
             Self::Mlp(config) => Some(config.parameters(sites)),
             Self::GraphTransformer(config) => sites.as_graph().map(|graph| config.parameters(graph)),
@@ -117,6 +126,7 @@ impl BackboneConfig for NetworkConfig {
     fn label_width(&self) -> Option<usize> {
         match self {
             Self::Dit(config) => Some(config.cond),
+            Self::Dilated(config) => Some(config.cond),
             Self::Unet(config) => Some(config.cond()),
             Self::Mlp(config) => Some(config.width),
             Self::GraphTransformer(_) => None,
@@ -127,6 +137,7 @@ impl BackboneConfig for NetworkConfig {
     fn kept(&self, sites: SiteShape) -> u128 {
         match self {
             Self::Dit(config) => config.kept(sites),
+            Self::Dilated(config) => config.kept(sites),
             Self::Unet(config) => config.kept(sites),
             Self::Mlp(config) => config.kept(sites),
             Self::GraphTransformer(config) => config.kept(sites),
@@ -155,6 +166,7 @@ impl Backbone for Network {
     fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, inputs: &Inputs<'_>, pass: &mut Pass<'_>) -> Dual<3> {
         match self {
             Self::Dit(net) => Backbone::forward(net, x, s, t, inputs, pass),
+            Self::Dilated(net) => Backbone::forward(net, x, s, t, inputs, pass),
             Self::Unet(net) => Backbone::forward(net, x, s, t, inputs, pass),
             Self::Mlp(net) => Backbone::forward(net, x, s, t, inputs, pass),
             Self::GraphTransformer(net) => Backbone::forward(net, x, s, t, inputs, pass),
@@ -165,6 +177,7 @@ impl Backbone for Network {
     fn label_width(&self) -> Option<usize> {
         match self {
             Self::Dit(net) => net.label_width(),
+            Self::Dilated(net) => net.label_width(),
             Self::Unet(net) => net.label_width(),
             Self::Mlp(net) => net.label_width(),
             Self::GraphTransformer(net) => net.label_width(),
@@ -182,8 +195,9 @@ impl Backbone for Network {
 }
 
 impl Backbone for Dit {
+    /// Sites that an item does not have are zero, which noise never is: they tell the network the length of a record.
     fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, inputs: &Inputs<'_>, pass: &mut Pass<'_>) -> Dual<3> {
-        self.forward(x, s, t, inputs.label.clone(), pass)
+        self.forward(present(x, inputs), s, t, inputs.label.clone(), pass)
     }
 
     fn label_width(&self) -> Option<usize> {
@@ -197,6 +211,11 @@ impl Backbone for Dit {
     }
 }
 
+/// A point with zeros at the sites that an item does not have: jumps change them.
+fn present(x: Dual<3>, inputs: &Inputs<'_>) -> Dual<3> {
+    if inputs.conditioning.site_mask.is_none() { x } else { x.linear(|x| inputs.conditioning.mask(x)) }
+}
+
 impl Factored for Dit {
     fn embed(&self, x: Tensor<3>) -> Tensor<3> {
         self.embed(x)
@@ -208,6 +227,16 @@ impl Factored for Dit {
 
     fn unembed(&self, features: Tensor<3>) -> Tensor<3> {
         self.unembed(features)
+    }
+}
+
+impl Backbone for Dilated {
+    fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, inputs: &Inputs<'_>, pass: &mut Pass<'_>) -> Dual<3> {
+        self.forward(present(x, inputs), s, t, inputs.label.clone(), pass)
+    }
+
+    fn label_width(&self) -> Option<usize> {
+        Some(self.time.width())
     }
 }
 

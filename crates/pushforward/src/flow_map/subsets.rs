@@ -51,7 +51,7 @@ impl Subsets {
     /// The laws that an arrangement has.
     fn of(sites: &SiteShape) -> &'static [Self] {
         match sites.arrangement {
-            Arrangement::Line => &[Self::Independent, Self::Prefix, Self::Block],
+            Arrangement::Line | Arrangement::Record => &[Self::Independent, Self::Prefix, Self::Block],
             Arrangement::Grid(_) => &[Self::Independent, Self::Block, Self::Half],
             Arrangement::Graph(_) => &[Self::Independent, Self::Part],
             Arrangement::Columns(_) => &[Self::Independent],
@@ -76,7 +76,12 @@ impl Subsets {
     pub fn draw(self, sites: &SiteShape, item: &[u32], stream: &mut Stream) -> Vec<bool> {
         let laws = Self::of(sites);
         let law = if self == Self::Mixed { laws[stream.below(laws.len())] } else { self };
-        let n = sites.count;
+        // Of a record, the sites after its last letter are not shown.
+        let n = if sites.arrangement == Arrangement::Record {
+            item.iter().filter(|&&id| id != ABSENT).count()
+        } else {
+            sites.count
+        };
         let mut shown = match (law, &sites.arrangement) {
             (Self::Independent | Self::Part, Arrangement::Graph(graph)) => part(*graph, item, law, stream),
             (Self::Independent, _) => {
@@ -84,7 +89,7 @@ impl Subsets {
                 (0..n).map(|_| stream.uniform() < rate).collect()
             }
             (Self::Prefix, _) => {
-                let length = stream.below(n);
+                let length = stream.below(n.max(1));
                 (0..n).map(|site| site < length).collect()
             }
             (Self::Block | Self::Half, Arrangement::Grid([height, width])) => {
@@ -98,11 +103,12 @@ impl Subsets {
                 (0..n).map(|site| within(site) == inside).collect()
             }
             (Self::Block, _) => {
-                let (block, inside) = (run(n, stream), stream.uniform() < 0.5);
+                let (block, inside) = (run(n.max(1), stream), stream.uniform() < 0.5);
                 (0..n).map(|site| block.contains(&site) == inside).collect()
             }
             (Self::Half | Self::Part | Self::Mixed, _) => panic!("sites arranged as {sites:?} have no subsets {law:?}"),
         };
+        shown.resize(sites.count, false);
         if shown.iter().zip(item).all(|(&shown, &id)| shown || id == ABSENT) {
             // Nothing would be left to generate.
             shown.fill(false);
@@ -165,6 +171,7 @@ mod tests {
         let graph = GraphShape { nodes: 4, node_classes: 2, edge_classes: 2 };
         let shapes = [
             (SiteShape::line(5, 3), vec![0; 5]),
+            (SiteShape::record(7, 3), vec![0, 1, 2, 0, 1, ABSENT, ABSENT]),
             (SiteShape::image([3, 4], 2), vec![0; 12]),
             (SiteShape::graph(graph), vec![0, 1, 0, ABSENT, 1, 0, ABSENT, 1, ABSENT, ABSENT]),
             (SiteShape::columns(&[2, 5, 3]), vec![0, 4, 2]),

@@ -16,6 +16,7 @@
 //! | [`wasserstein`] | distance of two samples of numbers |
 //! | [`graph_stats`] | degrees, clustering, orbits and spectra of graphs, and their discrepancy |
 //! | [`similarity`] | Tanimoto similarity, nearest neighbours, diversity, cosine of counts |
+//! | [`sequences`] | k-mers by position, motifs, nearest neighbours, Markov chains |
 //! | [`tables`] | synthetic tables: laws of columns and pairs, detection, use for training, privacy |
 //! | [`bits_per_dim`] | conversion of nats to bits |
 //! | [`report`] | rows, JSON, text table |
@@ -42,6 +43,7 @@ pub mod interval;
 pub mod kneser_ney;
 pub mod ngram_kl;
 pub mod report;
+pub mod sequences;
 pub mod similarity;
 mod table;
 pub mod tables;

@@ -12,6 +12,7 @@
 //! assert_eq!(config.parameters(SiteShape::line(2, 3)), (6 * 8 + 8) + (8 * 6 + 6) + 16 + 2 * (2 * 8 + 8 + 8 * 8 + 8));
 //! ```
 
+use super::dilated::DilatedConfig;
 use super::dit::{DitConfig, InputMode};
 use super::graph::GraphShape;
 use super::graph_transformer::{GraphTime, GraphTransformerConfig, TIME_FEATURES};
@@ -80,6 +81,17 @@ impl DitConfig {
         let block = 2 * norm(w) + attention + two_layers([w, hidden, w]) + linear(cond, 6 * w);
         let output = norm(w) + linear(cond, 2 * w) + linear(w, token);
         input + times(self.time_width, cond) + self.blocks as u128 * block + output
+    }
+}
+
+impl DilatedConfig {
+    /// Number of parameters for items of the given shape.
+    pub fn parameters(&self, sites: SiteShape) -> u128 {
+        let (w, cond) = (self.width, self.cond);
+        let block = norm(w) + linear(self.kernel * w, w) + linear(w, w) + linear(cond, 3 * w);
+        let places = sites.count as u128 * w as u128;
+        let ends = linear(sites.classes, w) + norm(w) + linear(cond, 2 * w) + linear(w, sites.classes);
+        ends + places + times(self.time_width, cond) + self.blocks as u128 * block
     }
 }
 
@@ -160,6 +172,13 @@ impl Kept for DitConfig {
         let tokens = sites.count / (self.patch * self.patch).max(1);
         let block = (4 + self.expansion as u128) * self.width as u128;
         self.blocks as u128 * tokens as u128 * block
+    }
+}
+
+impl Kept for DilatedConfig {
+    fn kept(&self, sites: SiteShape) -> u128 {
+        let block = (self.kernel as u128 + 2) * self.width as u128;
+        self.blocks as u128 * sites.count as u128 * block
     }
 }
 

@@ -24,6 +24,7 @@
 pub mod attention;
 pub mod conv;
 pub mod count;
+pub mod dilated;
 pub mod dit;
 pub mod dropout;
 pub mod edge_attention;
@@ -83,6 +84,8 @@ pub struct SiteShape {
 pub enum Arrangement {
     /// A sequence.
     Line,
+    /// A sequence of as many sites as the longest item; items may end before the last one.
+    Record,
     /// The pixels of an image of the given height and width, in row-major order.
     Grid([usize; 2]),
     /// The nodes of a graph, then its unordered pairs of nodes.
@@ -95,6 +98,11 @@ impl SiteShape {
     /// A sequence of sites.
     pub const fn line(count: usize, classes: usize) -> Self {
         Self { count, classes, arrangement: Arrangement::Line }
+    }
+
+    /// A sequence of which items may have the first sites only.
+    pub const fn record(count: usize, classes: usize) -> Self {
+        Self { count, classes, arrangement: Arrangement::Record }
     }
 
     /// The pixels of an image of `height` and `width`.
@@ -117,7 +125,7 @@ impl SiteShape {
     /// Number of classes of a site.
     pub fn classes_of(&self, site: usize) -> usize {
         match &self.arrangement {
-            Arrangement::Line | Arrangement::Grid(_) => self.classes,
+            Arrangement::Line | Arrangement::Record | Arrangement::Grid(_) => self.classes,
             Arrangement::Graph(graph) if site < graph.nodes => graph.node_classes,
             Arrangement::Graph(graph) => graph.edge_classes,
             Arrangement::Columns(classes) => classes[site],
@@ -130,12 +138,30 @@ impl SiteShape {
     /// # Shapes
     /// - output: `[1, sites, classes]`
     pub(crate) fn class_mask<const D: usize>(&self, like: &Tensor<D>) -> Option<Tensor<3>> {
-        if matches!(self.arrangement, Arrangement::Line | Arrangement::Grid(_)) {
+        if matches!(self.arrangement, Arrangement::Line | Arrangement::Record | Arrangement::Grid(_)) {
             return None;
         }
         let row = |site| (0..self.classes).map(move |class| f64::from(u8::from(class < self.classes_of(site))));
         let values: Vec<f64> = (0..self.count).flat_map(row).collect();
         Some(from_host(&values, [1, self.count, self.classes], like))
+    }
+
+    /// Number of sites that decide the size of an item, nodes of a graph or letters of a record; `None` if all items have
+    /// all sites.
+    pub(crate) fn largest_size(&self) -> Option<usize> {
+        match self.arrangement {
+            Arrangement::Graph(graph) => Some(graph.nodes),
+            Arrangement::Record => Some(self.count),
+            Arrangement::Line | Arrangement::Grid(_) | Arrangement::Columns(_) => None,
+        }
+    }
+
+    /// One for every site that an item of a size has, zero for the others.
+    pub(crate) fn sites_of(&self, size: usize) -> Vec<f64> {
+        match self.arrangement {
+            Arrangement::Graph(graph) => graph.sites_of(size).collect(),
+            _ => (0..self.count).map(|site| f64::from(u8::from(site < size))).collect(),
+        }
     }
 
     /// Height and width; `None` if the sites are not an image.

@@ -18,6 +18,11 @@
 //! | `word_length` | mean length of the words separated by white space | no |
 //! | `ngram` | mean log-probability of a token under a Kneser-Ney model of the training text, nats | no |
 //! | `result(N)`, `correct` | sums: 1 if the result reads `N`; 1 if the equation is true (echo: an echo) | no |
+//! | sequences: `motifs("..")`, `has("..")` | number of places of a pattern such as `TATAWA`; 1 if there is one | of one length |
+//! | `gc`, `share("..")` | share of G and C, of the letters given | of one length |
+//! | `length`, `identity("..")` | number of letters; identity with a target (1 minus edits over the longer) | no |
+//! | `ngram` | as for text | no |
+//! | `charge`, `hydropathy`, `mass` | proteins: K, R against D, E; mean by Kyte and Doolittle 1982; dalton | of one length |
 //! | molecules: `qed`, `logp`, `tpsa`, `weight`, `rings` | see [`crate::chem::properties`] | no |
 //! | `substructure("SMARTS")` | 1 if it occurs | no |
 //! | `tanimoto("SMILES")` | similarity of fingerprints, 0 to 1 | no |
@@ -46,6 +51,7 @@ mod leaf;
 #[cfg_attr(not(feature = "chem"), path = "no_molecule.rs")]
 mod molecule;
 mod parse;
+mod sequence;
 mod site;
 mod spec;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::leaf::{Context, Items, Leaf, argument_error};
 use super::parse::{Argument, Expr, parse};
 use super::site::site;
-use super::{image, molecule, text};
+use super::{image, molecule, sequence, text};
 use crate::data::Layout;
 use crate::flow_map::steer::{Reward, RewardError};
 use crate::tensor::from_host;
@@ -165,6 +165,7 @@ fn compile<'a>(expr: &Expr, context: Context<'a>) -> Result<Node<'a>, SpecError>
                 Layout::Image { .. } => (image::leaf(name, arguments, context)?, "images", image::NAMES),
                 Layout::Text { .. } => (text::leaf(name, arguments, context)?, "text", text::NAMES),
                 Layout::Graph(_) => (molecule::leaf(name, arguments, context)?, "molecules", molecule::NAMES),
+                Layout::Sequence(_) => (sequence::leaf(name, arguments, context)?, "sequences", sequence::NAMES),
                 Layout::Table | Layout::Columns(_) => (None, "tables", &[] as &[&str]),
             };
             let choices = choices.iter().copied().chain(["site(I, A..B)", "window(REWARD, A..B)"]);

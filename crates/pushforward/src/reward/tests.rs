@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::*;
 use crate::data::Vocabulary;
 use crate::data::graph::{ABSENT, GraphLayout, NodeClass};
+use crate::data::sequences::{Alphabet, SequenceLayout};
 use crate::data::synthetic::{glyphs, sums};
 use crate::data::{DataConfig, Layout, Schema};
 use crate::flow_map::steer::Reward;
@@ -89,6 +90,41 @@ fn glyphs_have_a_class_without_a_classifier_and_others_need_one() {
     let mnist: DataConfig = toml::from_str("set = 'mnist'").unwrap();
     let message = Spec::new("class(3)", context(schema, &mnist)).err().unwrap().to_string();
     assert!(message.contains("a classifier of these images is needed"), "{message}");
+}
+
+#[test]
+fn sequences_by_hand() {
+    let data = glyph_data();
+    let schema = |alphabet: Alphabet, lengths: Vec<u64>| {
+        let letters: Vec<char> = alphabet.letters().chars().collect();
+        let (sites, classes) = (lengths.len() - 1, letters.len());
+        Schema { sites, classes, layout: Layout::Sequence(SequenceLayout::new(alphabet, letters, lengths)) }
+    };
+    let of = |schema: &Schema, texts: &[&str]| -> Vec<u32> {
+        let Layout::Sequence(layout) = &schema.layout else { unreachable!() };
+        texts.iter().flat_map(|text| layout.encode(text).unwrap()).collect()
+    };
+    let fixed = schema(Alphabet::Dna, vec![0, 0, 0, 0, 0, 0, 4]);
+    let ids = of(&fixed, &["TATATA", "GGCCAA"]);
+    assert_eq!(scores("motifs(\"TATA\")", &fixed, &data, &ids), [2.0, 0.0]);
+    assert_eq!(scores("has(\"SSSS\")", &fixed, &data, &ids), [0.0, 1.0]);
+    assert_eq!(scores("gc + share(\"T\")", &fixed, &data, &ids), [0.5, 4.0 / 6.0]);
+    assert_eq!(scores("identity(\"TATATC\")", &fixed, &data, &ids)[0], 5.0 / 6.0);
+    for spec in ["motifs(\"TAWA\")", "has(\"GG\")", "2*gc - share(\"A\")"] {
+        soft_agrees(spec, &fixed, &data, &ids);
+    }
+    let varied = schema(Alphabet::Protein, vec![0, 0, 1, 2]);
+    let ids = of(&varied, &["KR", "DGI"]);
+    assert_eq!(scores("length", &varied, &data, &ids), [2.0, 3.0]);
+    assert_eq!(scores("charge", &varied, &data, &ids), [2.0, -1.0]);
+    assert!((scores("hydropathy", &varied, &data, &ids)[1] - 0.2).abs() < 1e-12);
+    // Lysine and arginine with water: 128.17 + 156.19 + 18.02.
+    assert!((scores("mass", &varied, &data, &ids)[0] - 302.377).abs() < 1e-2);
+    let of_varied = Spec::new("charge", context(&varied, &data)).unwrap();
+    assert!(of_varied.soft(Tensor::zeros([1, 3, 20], &Device::flex())).is_none());
+    let message = Spec::new("has(\"1\")", context(&fixed, &data)).err().unwrap().to_string();
+    assert!(message.contains("none of the sequences"), "{message}");
+    assert!(Spec::new("charge", context(&fixed, &data)).is_err());
 }
 
 #[test]

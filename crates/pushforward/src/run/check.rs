@@ -20,6 +20,8 @@ pub fn site_shape(schema: &Schema) -> SiteShape {
     let arrangement = match &schema.layout {
         Layout::Image { height, width } => Arrangement::Grid([*height, *width]),
         Layout::Text { .. } | Layout::Table => Arrangement::Line,
+        Layout::Sequence(sequence) if sequence.varies() => Arrangement::Record,
+        Layout::Sequence(_) => Arrangement::Line,
         Layout::Columns(table) => Arrangement::Columns(table.class_counts().into()),
         Layout::Graph(graph) => Arrangement::Graph(GraphShape {
             nodes: graph.nodes,

@@ -54,13 +54,37 @@ pub fn load<C: BackboneConfig>(
 ) -> Result<Loaded<Model<C>>, LoadError> {
     let path = checkpoint_file(path);
     let file = Checkpoint::load(&path)?;
-    let Stored { recipe, schema, labels } = Stored::<C>::of(&file, &path)?;
+    let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+    restored(file, path, sha256, weights, device)
+}
+
+/// The same from the bytes of a file, such as one that a program contains; `path` names it in messages.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load_bytes<C: BackboneConfig>(
+    bytes: &[u8],
+    path: &Path,
+    weights: WeightSet,
+    device: &Device,
+) -> Result<Loaded<Model<C>>, LoadError> {
+    restored(Checkpoint::from_bytes(bytes, path)?, path.into(), hash::sha256([bytes]), weights, device)
+}
+
+fn restored<C: BackboneConfig>(
+    file: Checkpoint,
+    path: PathBuf,
+    sha256: String,
+    weights: WeightSet,
+    device: &Device,
+) -> Result<Loaded<Model<C>>, LoadError> {
+    let Stored { recipe, schema, labels, .. } = Stored::<C>::of(&file, &path)?;
     let stored = match weights {
         WeightSet::Ema => &file.ema,
+        WeightSet::Raw if file.raw.is_empty() => return Err(LoadError::AveragedOnly { path }),
         WeightSet::Raw => &file.raw,
     };
     let model = build(&recipe.model, &schema, labels, stored, &path, device)?;
-    let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
     let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);
     let run = RunInfo { step: file.step, path, sha256, ..unsaved };
     Ok(Loaded { model, run })

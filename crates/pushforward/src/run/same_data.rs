@@ -34,7 +34,7 @@ use crate::data::{DataConfig, Layout, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::run::data::Data;
 use crate::run::model::{Loaded, RunInfo};
-use crate::run::stored::{DATA_KEY, HASH_KEY};
+use crate::run::stored::{DATA_KEY, HASH_KEY, LABEL_NAMES_KEY, label_names};
 use crate::run::trained::{RequestError, TrainedFlowMap};
 
 /// How data differ from those that a model was trained on.
@@ -69,6 +69,11 @@ pub enum OtherData {
 }
 
 impl RunInfo {
+    /// What each label stands for; empty without labels.
+    pub fn label_names(&self) -> Vec<String> {
+        label_names(&self.data, &self.provenance)
+    }
+
     /// Compares data with those of the training.
     ///
     /// # Errors
@@ -101,7 +106,10 @@ fn difference(known: &Schema, found: &Schema) -> Option<String> {
         return Some(format!("{a} in the training, {b} now"));
     }
     let same = match (&known.layout, &found.layout) {
-        // Numbers of training graphs by size say nothing about the classes.
+        // Numbers of training items by size say nothing about the classes.
+        (Layout::Sequence(a), Layout::Sequence(b)) => {
+            (a.alphabet, a.letters(), a.varies()) == (b.alphabet, b.letters(), b.varies())
+        }
         (Layout::Graph(a), Layout::Graph(b)) => {
             (a.nodes, &a.node_classes, a.edge_classes) == (b.nodes, &b.node_classes, b.edge_classes)
         }
@@ -112,6 +120,7 @@ fn difference(known: &Schema, found: &Schema) -> Option<String> {
         Layout::Image { .. } => "the shape of the images",
         Layout::Table => "the kind of the data",
         Layout::Columns(_) => "the columns of the table",
+        Layout::Sequence(_) => "the letters of the sequences",
         Layout::Graph(_) => "the kinds of nodes and edges",
     };
     (!same).then(|| format!("{what} differ"))
@@ -123,6 +132,8 @@ fn label_meaning(data: &DataConfig, provenance: &BTreeMap<String, String>) -> St
     match settings.get("label").filter(|label| !label.is_null()) {
         // Scaffolds are ranked by their frequency in the training part.
         Some(label) if label["by"] == "scaffold" => format!("{label} {:?}", provenance.get(HASH_KEY)),
+        // Classes are numbered by what the file holds.
+        Some(label) if label["by"].is_object() => format!("{label} {:?}", provenance.get(LABEL_NAMES_KEY)),
         Some(label) => label.to_string(),
         None => data.name().to_owned(),
     }

@@ -1,12 +1,14 @@
 //! What a checkpoint says of itself, compared with what it holds before any of it is believed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::Schema;
+use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
+use crate::run::role::Role;
 use crate::setting::SettingError;
 use crate::train::checkpoint::{Checkpoint, CheckpointError};
 
@@ -18,6 +20,10 @@ pub(super) const DATA_KEY: &str = "data";
 pub(super) const HASH_KEY: &str = "data_sha256";
 /// Provenance key of the number of class labels.
 pub(super) const LABELS_KEY: &str = "labels";
+/// Provenance key of the names of class labels that the data say, as JSON.
+pub(super) const LABEL_NAMES_KEY: &str = "label_names";
+/// Provenance key of the [`Role`] of the model.
+pub const ROLE_KEY: &str = "role";
 
 /// Why a checkpoint cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +68,12 @@ pub enum LoadError {
         /// Numbers in the tensors.
         held: u128,
     },
+    /// The trained weights of a file that has only their average.
+    #[error("{path} is a small file, with averaged weights only: use the run's own checkpoint for the trained ones")]
+    AveragedOnly {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Recipe and data of a checkpoint.
@@ -73,6 +85,8 @@ pub struct Stored<C: BackboneConfig> {
     pub schema: Schema,
     /// Number of class labels.
     pub labels: Option<usize>,
+    /// What each of them stands for.
+    pub label_names: Vec<String>,
 }
 
 impl<C: BackboneConfig> Stored<C> {
@@ -91,6 +105,11 @@ impl<C: BackboneConfig> Stored<C> {
             .and_then(|schema: Schema| schema.check().map(|()| schema))
             .map_err(|problem| LoadError::Schema { path: place(), problem })?;
         check(&recipe.model, &schema).map_err(|source| LoadError::Setting { path: place(), source })?;
+        let role = Role::of(&recipe.model).name();
+        if let Some(said) = file.provenance.get(ROLE_KEY).filter(|said| *said != role) {
+            let problem = format!("it calls its model a {said}, and the recipe inside is of a {role}");
+            return Err(LoadError::Schema { path: place(), problem });
+        }
         let labels: Option<usize> = file.provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).filter(|&n| n > 0);
         let needs_labels = match &recipe.model {
             ModelConfig::FlowMap(config) => config.condition.takes_labels(),
@@ -101,12 +120,22 @@ impl<C: BackboneConfig> Stored<C> {
             let problem = "the number of labels is missing".into();
             return Err(LoadError::Schema { path: place(), problem });
         }
-        let held: u128 = file.raw.values().map(|tensor| tensor.num_elements() as u128).sum();
+        let held: u128 = file.ema.values().map(|tensor| tensor.num_elements() as u128).sum();
         match parameters(&recipe.model, &schema, labels) {
             Some(asked) if asked > held => Err(LoadError::Size { path: place(), asked, held }),
-            _ => Ok(Self { recipe, schema, labels }),
+            _ => {
+                let label_names = label_names(&recipe.data, &file.provenance);
+                Ok(Self { recipe, schema, labels, label_names })
+            }
         }
     }
+}
+
+/// What each label of a run stands for: by the data, by the set, or else its number.
+pub(super) fn label_names(data: &DataConfig, provenance: &BTreeMap<String, String>) -> Vec<String> {
+    let count = provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let said = provenance.get(LABEL_NAMES_KEY).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    said.filter(|names| names.len() == count).unwrap_or_else(|| data.label_names(count))
 }
 
 #[cfg(test)]

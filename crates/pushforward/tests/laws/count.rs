@@ -23,6 +23,10 @@ fn of_flow_maps() {
             "kind = 'dit'\nwidth = 8\nblocks = 2\nheads = 2\ncond = 5\nexpansion = 3\ntime_width = 4",
             SiteShape::line(3, 7),
         ),
+        (
+            "kind = 'dilated'\nwidth = 8\nblocks = 3\nkernel = 5\ndilations = [1, 2]\ncond = 5\ntime_width = 4",
+            SiteShape::record(6, 7),
+        ),
         ("kind = 'dit'\nwidth = 8\nheads = 2\ninput = 'rms'\npatch = 2", image.clone()),
         ("kind = 'unet'\nchannels = 4\ngroups = 2\nmultipliers = [1, 3, 2]\ntime_width = 6", image.clone()),
         ("kind = 'unet'\nchannels = 8\ngroups = 4\nmultipliers = [2]", image),

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use pushforward::dual::Dual;
+use pushforward::nn::dilated::DilatedConfig;
 use pushforward::nn::dit::{DitConfig, InputMode};
 use pushforward::nn::dropout::Dropout;
 use pushforward::nn::mlp::MlpConfig;
@@ -72,6 +73,23 @@ fn dit_on_text_and_images() {
         let net = randomise(config.init(sites.clone(), &device, &mut s));
         check_tangent("dit, grid", sites, &|x, s, t| net.forward(x, s, t, None, &mut Pass::eval()));
     }
+}
+
+#[test]
+fn dilated_convolutions() {
+    let (device, mut s) = (device().autodiff(), stream(0, Purpose::Init, 0));
+    let config = DilatedConfig {
+        width: 12,
+        blocks: 3,
+        kernel: 3,
+        dilations: vec![1, 2],
+        cond: 8,
+        time_width: 8,
+        ..DilatedConfig::default()
+    };
+    let sites = SiteShape::line(5, 3);
+    let net = randomise(config.init(sites.clone(), &device, &mut s));
+    check_tangent("dilated", sites, &|x, s, t| net.forward(x, s, t, None, &mut Pass::eval()));
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn read(dirs: &[PathBuf], records: usize, validation: usize, split_seed: Option<
     let (train, test) = sources.split_at(FILES.len() - 1);
     let (mut train, test) = (images(train, records)?, images(test, records)?);
     let validation = train.hold_out(validation, split_seed)?;
-    Ok(RawSplits { name: "cifar10".into(), train, validation, test, sha256: sha256(&sources) })
+    Ok(RawSplits { name: "cifar10".into(), train, validation, test, sha256: sha256(&sources), label_names: Vec::new() })
 }
 
 fn images(sources: &[Source], records: usize) -> Result<RawImages, DataError> {

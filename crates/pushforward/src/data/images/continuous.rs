@@ -222,6 +222,7 @@ impl DataConfig {
             | Self::Zinc250k(_)
             | Self::Molecules(_)
             | Self::Table(_)
+            | Self::Sequences(_)
             | Self::External(_) => (false, 0.0),
         }
     }

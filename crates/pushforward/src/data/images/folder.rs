@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::images::grey::Pixels;
+use crate::data::images::listing::Listing;
 use crate::data::images::pictures::{self, Crop, Resize, ResizeFilter};
 use crate::data::images::raw;
 use crate::data::{DataError, RawImages, RawSplits, files};
@@ -28,7 +29,8 @@ use crate::hash::sha256;
 /// Longest side of an image.
 const LONGEST: usize = 4096;
 
-/// Settings of `image-folder`: the PNG and JPEG files of one folder, without its subfolders.
+/// Settings of `image-folder`: the PNG and JPEG files of one folder or, if it has none itself, those of its subfolders, each
+/// of which is a class.
 ///
 /// Files are read in the order of their names. For alpha channels, 16-bit files and grey files among colour files see
 /// [`images::pictures`](crate::data::images::pictures).
@@ -136,10 +138,11 @@ impl FolderConfig {
     pub(crate) fn read(&self, data_dir: &Path) -> Result<RawSplits, DataError> {
         self.check()?;
         let folder = files::existing("path", &self.path, data_dir)?;
-        let names = pictures::names(&folder)?;
+        let listing = Listing::of(&folder)?;
+        let names = &listing.names;
         let mut parts = match &self.split {
-            FolderSplit::Random(split) => split.parts(&names)?,
-            FolderSplit::List(list) => listed(&files::existing("split.list", list, data_dir)?, &folder, &names)?,
+            FolderSplit::Random(split) => split.parts(names)?,
+            FolderSplit::List(list) => listed(&files::existing("split.list", list, data_dir)?, &folder, names)?,
         };
         if let Some(limit) = self.limit {
             parts.iter_mut().for_each(|part| part.truncate(limit));
@@ -151,13 +154,15 @@ impl FolderConfig {
             let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
             let (images, hashes) = pictures::read_all(&paths, [self.channels, self.size[0], self.size[1]], resize)?;
             sums.extend(names.iter().cloned().zip(hashes));
-            Ok(images)
+            let labels = names.iter().map(|name| listing.label(name)).collect();
+            Ok(RawImages { labels, ..images })
         };
         let [train, validation, test] = &parts;
         let (train, validation, test) = (read(train)?, read(validation)?, read(test)?);
         let sums: String = sums.iter().map(|(name, hash)| format!("{hash}  {}\n", name.to_string_lossy())).collect();
         let sha256 = sha256([sums]);
-        Ok(RawSplits { name: "image-folder".into(), train, validation, test, sha256 })
+        let label_names = listing.classes;
+        Ok(RawSplits { name: "image-folder".into(), train, validation, test, sha256, label_names })
     }
 
     fn check(&self) -> Result<(), DataError> {
@@ -341,6 +346,24 @@ mod tests {
         assert!(message.contains("image-folder") && message.contains("colour"), "{message}");
         let continuous = config("flip = true\nnoise = 0.1").continuous(dir.path(), 0).unwrap();
         assert_eq!((continuous.train.shape(), continuous.train.label(0)), ([3, 2, 2], None));
+    }
+
+    #[test]
+    fn folders_in_the_folder_are_classes() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..20u8 {
+            let folder = dir.path().join("set").join(["dark", "light"][i as usize % 2]);
+            std::fs::create_dir_all(&folder).unwrap();
+            let value = i + if i % 2 == 0 { 0 } else { 200 };
+            image::GrayImage::from_pixel(2, 2, image::Luma([value])).save(folder.join(format!("{i}.png"))).unwrap();
+        }
+        let splits = config("channels = 1").load(dir.path(), 0).unwrap();
+        assert_eq!((splits.label_names.join(" "), splits.train.label_count()), ("dark light".to_owned(), Some(2)));
+        let mut pixels = [0; 4];
+        for index in 0..splits.train.len() {
+            splits.train.write(crate::data::ExampleKey::fixed(0, index), &mut pixels);
+            assert_eq!(splits.train.label(index), Some(pixels[0]));
+        }
     }
 
     #[test]

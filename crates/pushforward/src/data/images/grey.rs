@@ -99,7 +99,8 @@ pub(crate) fn view(raw: RawSplits, pixels: Pixels, seed: u64) -> Result<Splits, 
     let view = |raw, fixed| -> Arc<dyn Dataset> { Arc::new(ImageSet::new(raw, pixels, fixed)) };
     // The held-out parts need different seeds; any function of the first will do for the second.
     let (train, validation) = (view(raw.train, None), view(raw.validation, Some(seed)));
-    Ok(Splits::new(&raw.name, [train, validation, view(raw.test, Some(!seed))], raw.sha256))
+    let splits = Splits::new(&raw.name, [train, validation, view(raw.test, Some(!seed))], raw.sha256);
+    Ok(Splits { label_names: raw.label_names, ..splits })
 }
 
 struct ImageSet {

@@ -65,7 +65,7 @@ pub(crate) fn mnist_family(
         return Err(sources[2].open().malformed(8, format!("images of {expected} as in the training file"), found));
     }
     let validation = train.hold_out(validation, split_seed)?;
-    Ok(RawSplits { name: name.to_owned(), train, validation, test, sha256: sha256(&sources) })
+    Ok(RawSplits { name: name.to_owned(), train, validation, test, sha256: sha256(&sources), label_names: Vec::new() })
 }
 
 fn images(images: &Source, labels: &Source) -> Result<RawImages, DataError> {

@@ -15,5 +15,7 @@ pub mod folder;
 pub mod grey;
 pub mod idx;
 #[cfg(feature = "images")]
+mod listing;
+#[cfg(feature = "images")]
 pub mod pictures;
 pub(crate) mod raw;

@@ -18,7 +18,6 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -30,6 +29,8 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
 
+use crate::data::images::listing::{Listing, names};
+pub use crate::data::images::listing::{classes, is_picture};
 use crate::data::{DataError, RawImages, files};
 use crate::hash::sha256;
 
@@ -140,7 +141,12 @@ pub fn survey(path: &Path) -> Result<Vec<(String, usize)>, DataError> {
         open(&bytes).map(|(decoder, orientation)| describe(&decoder, orientation)).map_err(picture_error(path))
     };
     let mut kinds = BTreeMap::new();
-    for block in paths(path)?.chunks(BLOCK) {
+    let paths = if path.is_dir() {
+        Listing::of(path)?.names.into_iter().map(|name| path.join(name)).collect()
+    } else {
+        vec![path.to_owned()]
+    };
+    for block in paths.chunks(BLOCK) {
         for kind in block.par_iter().map(kind).collect::<Vec<Result<String, DataError>>>() {
             *kinds.entry(kind?).or_insert(0) += 1;
         }
@@ -150,38 +156,11 @@ pub fn survey(path: &Path) -> Result<Vec<(String, usize)>, DataError> {
     Ok(kinds)
 }
 
-/// Whether a file name has the extension of a picture.
-pub fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    ["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-}
-
 fn paths(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     Ok(names(path)?.into_iter().map(|name| path.join(name)).collect())
-}
-
-/// Names of the pictures of a folder, sorted; at least one.
-pub(super) fn names(folder: &Path) -> Result<Vec<OsString>, DataError> {
-    let unreadable = |source| DataError::Read { path: folder.to_owned(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name();
-        // Some systems add a hidden file with the same extension for every file.
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if !hidden && is_picture(Path::new(&name)) && entry.path().is_file() {
-            names.push(name);
-        }
-    }
-    if names.is_empty() {
-        let problem = "the folder holds no .png, .jpg or .jpeg file; subfolders are not searched".to_owned();
-        return Err(DataError::Picture { path: folder.to_owned(), problem });
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// The pictures as images of `shape`, and the SHA-256 of each file.

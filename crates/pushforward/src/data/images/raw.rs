@@ -43,6 +43,8 @@ pub struct RawSplits {
     pub test: RawImages,
     /// SHA-256 of the source files as stored or, for a synthetic set, of its settings and seed.
     pub sha256: String,
+    /// What each label stands for, where the data say it.
+    pub label_names: Vec<String>,
 }
 
 impl RawImages {

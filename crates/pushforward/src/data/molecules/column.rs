@@ -14,10 +14,10 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::chem::{Refusal, read};
-use crate::data::DataError;
 use crate::data::fields::Delimiter;
 use crate::data::part_names::part_of;
 use crate::data::table::{Row, Table};
+use crate::data::{DataError, OwnLabel};
 
 /// Rows that are looked at to choose a column.
 const LOOKED_AT: usize = 200;
@@ -33,6 +33,8 @@ pub(super) struct Text {
     pub(super) smiles: String,
     /// The field that says which part the molecule belongs to.
     pub(super) part: Option<String>,
+    /// The field of the label.
+    pub(super) label: Option<String>,
 }
 
 /// The texts of a file, and what was chosen.
@@ -45,11 +47,26 @@ pub(super) struct Texts {
     pub(super) notes: Vec<String>,
 }
 
+impl Texts {
+    /// Empties the texts that cannot be labels, whose molecules are then refused.
+    pub(super) fn refuse_labels(&mut self, label: Option<&OwnLabel>) {
+        let Some(label) = label else { return };
+        let texts = self.texts.iter_mut().filter_map(|text| text.label.as_mut());
+        texts.filter(|text| !label.accepts(text)).for_each(String::clear);
+    }
+}
+
 /// The texts of the column of SMILES, in order.
 ///
 /// # Errors
 /// If the table is damaged, a column that is named does not exist, or none can be chosen.
-pub(super) fn texts(text: &str, path: &Path, column: Option<&str>, part: Option<&str>) -> Result<Texts, DataError> {
+pub(super) fn texts(
+    text: &str,
+    path: &Path,
+    column: Option<&str>,
+    part: Option<&str>,
+    label: Option<&str>,
+) -> Result<Texts, DataError> {
     let table = Table::read(text, path)?;
     if table.rows.is_empty() {
         return Ok(Texts { column: "nothing: the file has no rows".into(), ..Texts::default() });
@@ -61,6 +78,7 @@ pub(super) fn texts(text: &str, path: &Path, column: Option<&str>, part: Option<
     table.check_swallowed(chosen.column, |field| atoms(field).is_some(), path)?;
     let suggestion = part.is_none().then(|| split_column(&table)).flatten();
     let part = part.map(|part| named(&table, part, "split").map(|found| found.column)).transpose()?;
+    let label = label.map(|label| named(&table, label, "label.by.column").map(|found| found.column)).transpose()?;
     let mut notes = Vec::new();
     if table.comments > 0 {
         notes.push(format!("left out the comments before the first row: {}", table.comments));
@@ -74,6 +92,7 @@ pub(super) fn texts(text: &str, path: &Path, column: Option<&str>, part: Option<
                 line: row.line,
                 smiles: smiles.to_owned(),
                 part: part.map(|part| row.fields.get(part).cloned().unwrap_or_default()),
+                label: label.map(|label| row.fields.get(label).cloned().unwrap_or_default()),
             }),
         }
     }
@@ -296,7 +315,7 @@ mod tests {
     use super::*;
 
     fn read_file(text: &str, column: Option<&str>) -> Result<Texts, DataError> {
-        texts(text, Path::new("f"), column, None)
+        texts(text, Path::new("f"), column, None, None)
     }
 
     #[track_caller]

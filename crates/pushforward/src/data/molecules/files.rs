@@ -31,12 +31,13 @@ use crate::chem::{Element, Molecule};
 use crate::data::dataset::refusals;
 use crate::data::files::{self, Folders, Source};
 use crate::data::molecules::column::{self, Texts};
-use crate::data::molecules::labels::MoleculeLabel;
-use crate::data::molecules::parts::{self, MoleculeSplit, Parts};
+use crate::data::molecules::labelling::MoleculeLabelling;
 use crate::data::molecules::prepared::{self, Prepared};
 use crate::data::molecules::rows::Packed;
 use crate::data::molecules::set::{MoleculeParts, classes, splits};
-use crate::data::{DataError, Splits};
+use crate::data::molecules::split::MoleculeSplit;
+use crate::data::parts::{self, Parts};
+use crate::data::{DataError, OwnLabel, Splits};
 use crate::hash::sha256;
 
 /// Largest `max_atoms` of a recipe.
@@ -86,7 +87,7 @@ pub struct MoleculeConfig {
     pub limit: Option<usize>,
     /// How molecules are labelled, for conditional models. Default: no labels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<MoleculeLabel>,
+    pub label: Option<MoleculeLabelling>,
 }
 
 /// Settings of `molecules`: any file of SMILES, plain or gzipped.
@@ -125,7 +126,7 @@ pub struct SmilesFileConfig {
     pub limit: Option<usize>,
     /// As in [`MoleculeConfig`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<MoleculeLabel>,
+    pub label: Option<MoleculeLabelling>,
 }
 
 fn heading_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -198,6 +199,9 @@ struct Choice {
     /// The parts that have files of their own.
     held_out: Vec<&'static str>,
     limit: Option<usize>,
+    /// The column of labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<OwnLabel>,
 }
 
 impl MoleculeConfig {
@@ -273,6 +277,8 @@ impl MoleculeConfig {
             packed.push(&item.molecule, &item.canonical, &classes);
         }
         let nodes = (0..packed.len()).map(|index| packed.size(index)).max().unwrap_or(0);
+        let labelled = choice.label.as_ref().map(|label| label.of_parts(&prepared.labels(), &parts)).transpose()?;
+        let (own, label_names) = labelled.map(|(labels, names)| ((labels, names.len()), names)).unzip();
         let about = prepared.about;
         let mut splits = splits(MoleculeParts {
             name: known.name,
@@ -280,7 +286,8 @@ impl MoleculeConfig {
             classes: &classes,
             nodes,
             parts: [&parts[0], &parts[1], &parts[2]],
-            label: self.label.as_ref(),
+            label: self.label.as_ref().and_then(MoleculeLabelling::property),
+            own,
             sha256,
             refused: about.refused,
         })?;
@@ -288,6 +295,7 @@ impl MoleculeConfig {
         splits.notes.extend(about.notes);
         splits.notes.extend(about.first.map(|first| format!("first refused: {first}")));
         splits.notes.extend(copies);
+        splits.label_names = label_names.unwrap_or_default();
         splits.kept = kept.filter(|_| stored);
         Ok(splits)
     }
@@ -320,6 +328,7 @@ impl MoleculeConfig {
             part: self.split.as_ref().and_then(MoleculeSplit::column).map(Into::into),
             held_out: self.split.iter().flat_map(MoleculeSplit::files).map(|(part, _)| part).collect(),
             limit: self.limit,
+            label: self.label.as_ref().and_then(MoleculeLabelling::own).cloned(),
         };
         Ok((choice, elements))
     }
@@ -328,12 +337,13 @@ impl MoleculeConfig {
     fn texts(&self, sources: &[Source], choice: &Choice) -> Result<Texts, DataError> {
         let column = choice.column.as_deref();
         let plain = sources[0].text()?;
-        let mut texts = column::texts(&plain.text, sources[0].path(), column, choice.part.as_deref())?;
+        let label = self.label.as_ref().map(MoleculeLabelling::column).transpose()?.flatten();
+        let mut texts = column::texts(&plain.text, sources[0].path(), column, choice.part.as_deref(), label)?;
         texts.texts.truncate(self.limit.unwrap_or(usize::MAX));
         texts.notes.splice(..0, plain.notes);
         let held_out = self.split.iter().flat_map(MoleculeSplit::files);
         for ((part, _), source) in held_out.zip(&sources[1..]) {
-            let more = column::texts(&source.text()?.text, source.path(), column, None)?;
+            let more = column::texts(&source.text()?.text, source.path(), column, None, label)?;
             texts.notes.push(format!("{part}: {}, {}", source.path().display(), more.column));
             // Those of the first file have no part yet.
             for text in texts.texts.iter_mut().filter(|text| text.part.is_none()) {
@@ -341,6 +351,7 @@ impl MoleculeConfig {
             }
             texts.texts.extend(more.texts.into_iter().map(|text| column::Text { part: Some(part.to_owned()), ..text }));
         }
+        texts.refuse_labels(choice.label.as_ref());
         Ok(texts)
     }
 

@@ -16,16 +16,18 @@
 
 mod column;
 pub mod files;
+pub mod labelling;
 pub mod labels;
-pub mod parts;
 mod prepared;
 mod rows;
 mod set;
 pub mod small;
+pub mod split;
 
 pub use self::files::{MoleculeConfig, SmilesFileConfig};
-pub use self::parts::MoleculeSplit;
+pub use self::labelling::MoleculeLabelling;
 pub use self::small::SmallMoleculeConfig;
+pub use self::split::MoleculeSplit;
 
 /// Whether a text file, plain or gzipped, is one of molecules: a heading names SMILES, or most of its lines read as
 /// molecules of several atoms. The answer is no if it cannot be read as text.

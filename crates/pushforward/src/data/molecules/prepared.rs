@@ -2,7 +2,7 @@
 //!
 //! The cache is a text file, `<set>-<key>.smi` in the folder for it: one line of JSON (format, number of molecules,
 //! what was chosen and refused), then one line per molecule, its kekulised and its canonical SMILES, and the number of
-//! its part if the source says it.
+//! its part and the text of its label if the source says them.
 //! The key is a hash of the bytes of the source, the settings that select molecules, and the format, so an outdated
 //! file is never read. A damaged file is replaced. It is not an error if the folder is not writable: the next load then
 //! takes as long as this one.
@@ -31,6 +31,8 @@ pub(super) struct Item {
     kekulised: String,
     /// Its part, if the source says it.
     pub(super) part: Option<u8>,
+    /// The text of its label, if the source says it.
+    pub(super) label: Option<String>,
 }
 
 /// Accepted molecules, in order, and what was said of the source.
@@ -38,6 +40,13 @@ pub(super) struct Item {
 pub(super) struct Prepared {
     pub(super) items: Vec<Item>,
     pub(super) about: About,
+}
+
+impl Prepared {
+    /// The texts of the labels of all molecules.
+    pub(super) fn labels(&self) -> Vec<&str> {
+        self.items.iter().map(|item| item.label.as_deref().unwrap_or_default()).collect()
+    }
 }
 
 /// What was read and what was refused.
@@ -73,6 +82,10 @@ pub(super) fn prepare(texts: Texts, refuse: impl Fn(&Molecule) -> Option<String>
     let read = |text: &Text| {
         let part = text.part.as_deref();
         let part = part.map(|name| part_of(name).ok_or(format!("part {:?} is not used", short(name)))).transpose()?;
+        // A text that cannot be a label is empty.
+        if text.label.as_ref().is_some_and(String::is_empty) {
+            return Err("no label".to_owned());
+        }
         let smiles = without_extension(&text.smiles).map_err(str::to_owned)?;
         let reading = read(smiles).map_err(|refusal| refusal.reason().to_owned())?;
         match refuse(&reading.molecule) {
@@ -82,6 +95,7 @@ pub(super) fn prepare(texts: Texts, refuse: impl Fn(&Molecule) -> Option<String>
                 canonical: reading.canonical,
                 kekulised: reading.kekulised,
                 part,
+                label: text.label.clone(),
             }),
         }
     };
@@ -113,9 +127,11 @@ pub(super) fn load(path: &Path) -> Option<Prepared> {
     let item = |line: &str| {
         let mut fields = line.split('\t');
         let (kekulised, canonical) = (fields.next()?, fields.next()?);
-        let part = fields.next().map(str::parse).transpose().ok()?.filter(|&part: &u8| part < 3);
+        let part = fields.next().filter(|part| !part.is_empty()).map(str::parse).transpose().ok()?;
+        let part = part.filter(|&part: &u8| part < 3);
+        let label = fields.next().map(serde_json::from_str::<String>).transpose().ok()?;
         let molecule = read_kekulised(kekulised).ok()?;
-        Some(Item { molecule, canonical: canonical.to_owned(), kekulised: kekulised.to_owned(), part })
+        Some(Item { molecule, canonical: canonical.to_owned(), kekulised: kekulised.to_owned(), part, label })
     };
     let lines: Vec<&str> = body.lines().collect();
     let items = lines.par_iter().map(|line| item(line)).collect::<Option<Vec<Item>>>()?;
@@ -127,7 +143,15 @@ pub(super) fn load(path: &Path) -> Option<Prepared> {
 /// # Errors
 /// The error of the operating system; no partial file is left.
 pub(super) fn store(prepared: &Prepared, path: &Path) -> std::io::Result<()> {
-    let part = |item: &Item| item.part.map_or(String::new(), |part| format!("\t{part}"));
+    let part = |item: &Item| {
+        let part = item.part.map_or(String::new(), |part| part.to_string());
+        match &item.label {
+            // As JSON, which has neither tabs nor line breaks.
+            Some(label) => format!("\t{part}\t{}", serde_json::Value::from(label.as_str())),
+            None if part.is_empty() => part,
+            None => format!("\t{part}"),
+        }
+    };
     let line = |item: &Item| format!("{}\t{}{}\n", item.kekulised, item.canonical, part(item));
     let body: String = prepared.items.iter().map(line).collect();
     let header = Header {
@@ -156,7 +180,13 @@ mod tests {
     fn what_is_kept_comes_back_and_damage_is_noticed() {
         let lines = ["CCO", "c1cc[nH]c1", "CC(C)(C)(C)C", "C[N+](=O)[O-] name", "CF", "[Na+].[Cl-]", "CC"];
         let part = |line| Some(if line < 6 { "valid" } else { "unused" }.to_owned());
-        let text = |(line, smiles): (u64, &str)| Text { line, smiles: smiles.to_owned(), part: part(line) };
+        let label = |line| Some(if line == 0 { "a\tb\n" } else { "c" }.to_owned());
+        let text = |(line, smiles): (u64, &str)| Text {
+            line,
+            smiles: smiles.to_owned(),
+            part: part(line),
+            label: label(line),
+        };
         let texts = Texts { texts: (0..).zip(lines).map(text).collect(), ..Texts::default() };
         let no_fluorine =
             |m: &Molecule| m.atoms().iter().any(|a| a.element.symbol() == "F").then(|| "fluorine".to_owned());

@@ -35,6 +35,8 @@ pub(super) struct MoleculeParts<'a> {
     /// Indices of the packed molecules of the training, validation and test part.
     pub(super) parts: [&'a [u32]; 3],
     pub(super) label: Option<&'a MoleculeLabel>,
+    /// Labels of all packed molecules that their table says, and their number.
+    pub(super) own: Option<(Vec<u32>, usize)>,
     pub(super) sha256: String,
     /// Number of refused molecules, by reason.
     pub(super) refused: BTreeMap<String, u64>,
@@ -42,7 +44,7 @@ pub(super) struct MoleculeParts<'a> {
 
 /// The three parts of a set.
 pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
-    let MoleculeParts { name, packed, classes, nodes, parts, label, sha256, refused } = set;
+    let MoleculeParts { name, packed, classes, nodes, parts, label, own, sha256, refused } = set;
     let mut sizes = vec![0; nodes + 1];
     parts[0].iter().for_each(|&i| sizes[packed.size(i as usize)] += 1);
     let node_classes = classes.iter().map(|&atom| NodeClass::of(atom)).collect();
@@ -53,8 +55,11 @@ pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
     let labels = labels.map(|labeller| {
         let all: Vec<u32> = (0..packed.len() as u32).collect();
         let label = |i: &u32| labeller.label(smiles(i)).expect("a canonical SMILES can be parsed");
-        Arc::new((all.par_iter().map(label).collect::<Vec<u32>>(), labeller))
+        let labels: Vec<u32> = all.par_iter().map(label).collect();
+        Labels { count: labeller.count(), labels, labeller: Some(labeller) }
     });
+    let own = own.map(|(labels, count)| Labels { count, labels, labeller: None });
+    let labels = labels.or(own).map(Arc::new);
     let packed = Arc::new(packed);
     let part = |members: &[u32]| -> Arc<dyn Dataset> {
         Arc::new(MoleculeSet {
@@ -68,12 +73,19 @@ pub(super) fn splits(set: MoleculeParts<'_>) -> Result<Splits, DataError> {
     Ok(Splits { refused: refused.into_iter().collect(), ..Splits::new(name, parts.map(part), sha256) })
 }
 
+/// Labels of all packed molecules.
+struct Labels {
+    labels: Vec<u32>,
+    count: usize,
+    /// What labels any molecule; `None` if the table says the labels.
+    labeller: Option<Labeller>,
+}
+
 struct MoleculeSet {
     schema: Schema,
     nodes: usize,
     packed: Arc<Packed>,
-    /// Labels of all packed molecules, and the labeller.
-    labels: Option<Arc<(Vec<u32>, Labeller)>>,
+    labels: Option<Arc<Labels>>,
     /// Indices of the packed molecules of this part.
     members: Vec<u32>,
 }
@@ -94,15 +106,15 @@ impl Dataset for MoleculeSet {
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        self.labels.as_ref().map(|labels| labels.0[self.members[index] as usize])
+        self.labels.as_ref().map(|labels| labels.labels[self.members[index] as usize])
     }
 
     fn label_count(&self) -> Option<usize> {
-        self.labels.as_ref().map(|labels| labels.1.count())
+        self.labels.as_ref().map(|labels| labels.count)
     }
 
     fn label_of(&self, smiles: &str) -> Option<u32> {
-        self.labels.as_ref()?.1.label(smiles)
+        self.labels.as_ref()?.labeller.as_ref()?.label(smiles)
     }
 
     fn smiles(&self, index: usize) -> Option<&str> {

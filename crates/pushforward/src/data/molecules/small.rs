@@ -100,6 +100,7 @@ impl SmallMoleculeConfig {
             nodes: self.atoms,
             parts,
             label: self.label.as_ref(),
+            own: None,
             sha256,
             refused,
         })

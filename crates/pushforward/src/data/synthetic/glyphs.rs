@@ -75,7 +75,14 @@ impl GlyphConfig {
             height: SIDE,
             width: SIDE,
         });
-        Ok(RawSplits { name: "glyphs".into(), train, validation, test, sha256: self.sha256("grey glyphs", seed) })
+        Ok(RawSplits {
+            name: "glyphs".into(),
+            train,
+            validation,
+            test,
+            sha256: self.sha256("grey glyphs", seed),
+            label_names: Vec::new(),
+        })
     }
 
     fn sha256(&self, name: &str, seed: u64) -> String {

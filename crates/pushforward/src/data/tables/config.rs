@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::fields::Delimiter;
 use crate::data::files::{self, Folders, Source};
+use crate::data::own_labels::Labelled;
+use crate::data::packed::Packed;
 use crate::data::part_names::part_of;
 use crate::data::tables::build::{self, Built, Choices};
 use crate::data::tables::column::TableColumn;
@@ -16,8 +18,8 @@ use crate::data::tables::grid::{Expected, Form, Grid};
 use crate::data::tables::kinds::ColumnChoice;
 use crate::data::tables::layout::{TableLayout, find};
 use crate::data::tables::rows::{Place, Rows};
-use crate::data::tables::set::{Packed, Part};
-use crate::data::{DataError, Dataset, Layout, Schema, Splits};
+use crate::data::tables::set::Part;
+use crate::data::{DataError, Dataset, LabelSource, Layout, OwnLabel, Schema, Splits};
 use crate::hash::sha256;
 use crate::rng::{Purpose, stream};
 
@@ -102,6 +104,10 @@ pub struct TableConfig {
     /// The column that models trained on samples predict when samples are scored. Default: the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Labels for conditional models, from a column that is then left out of the model: `{ by = { column = "sex" } }`.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<OwnLabel>,
     /// Number of rows to read from the start of the file. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -179,6 +185,7 @@ impl TableConfig {
         };
         let Divided { parts, refused, mut notes } = self.divide(grids, &names, &asked, &missing)?;
         let counts = parts.each_ref().map(Vec::len);
+        let labels = self.labels(grids, &names, &parts)?;
         let places: Vec<Place> = parts.concat();
         let rows = Rows { grids, places: &places, train: counts[0] };
         let choices = Choices {
@@ -233,11 +240,15 @@ impl TableConfig {
         let schema = Arc::new(Schema { sites, classes: most, layout: Layout::Columns(layout) });
         let (ids, numbers) = (Arc::new(ids), Arc::new(numbers));
         let starts = [0, counts[0], counts[0] + counts[1]];
+        let (labels, label_names) = labels.unzip();
+        let label_names: Vec<String> = label_names.unwrap_or_default();
+        let labels: Option<Arc<(Vec<u32>, usize)>> = labels.map(|labels| Arc::new((labels, label_names.len())));
         let part = |part: usize| -> Arc<dyn Dataset> {
-            let (schema, ids, numbers) = (schema.clone(), ids.clone(), numbers.clone());
-            Arc::new(Part { schema, ids, numbers, first: starts[part], count: counts[part] })
+            let (schema, ids, numbers, labels) = (schema.clone(), ids.clone(), numbers.clone(), labels.clone());
+            Arc::new(Part { schema, ids, numbers, labels, first: starts[part], count: counts[part] })
         };
         let mut splits = Splits::new("table", [part(0), part(1), part(2)], hash);
+        splits.label_names = label_names;
         splits.notes = notes;
         splits.refused = refused.into_iter().filter(|(_, count)| *count > 0).collect();
         Ok(splits)
@@ -255,7 +266,37 @@ impl TableConfig {
             let place = find(&plain, name).map_err(|problem| DataError::Column { column: name.clone(), problem })?;
             asked[place] = Some(ColumnChoice::Skip);
         }
+        if let Some(place) = self.label_column(names)? {
+            asked[place] = Some(ColumnChoice::Skip);
+        }
         Ok(asked)
+    }
+
+    /// The column of labels.
+    fn label_column(&self, names: &[String]) -> Result<Option<usize>, DataError> {
+        let plain: Vec<&str> = names.iter().map(String::as_str).collect();
+        match self.label.as_ref().map(|label| &label.by) {
+            None => Ok(None),
+            Some(LabelSource::Column(name)) => {
+                let problem = |problem| DataError::Column { column: name.clone(), problem };
+                find(&plain, name).map(Some).map_err(problem)
+            }
+            Some(LabelSource::Header(_) | LabelSource::File(_)) => {
+                let problem = "the labels of a table stand in one of its columns: { column = \"...\" }".into();
+                Err(DataError::Setting { key: "label.by", problem })
+            }
+        }
+    }
+
+    /// The labels of the rows of all parts, one part after the other, and their names.
+    fn labels(&self, grids: &[Grid], names: &[String], parts: &[Vec<Place>; 3]) -> Result<Option<Labelled>, DataError> {
+        let (Some(label), Some(column)) = (&self.label, self.label_column(names)?) else { return Ok(None) };
+        let cell = |&(grid, row): &Place| grids[grid as usize].cell(row as usize, column);
+        let texts: Vec<_> = parts.iter().flatten().map(cell).collect();
+        let all: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        let (labeller, names) = label.labeller(&all[..parts[0].len()], &all)?;
+        let labels = all.iter().map(|text| labeller.label(text).expect("rows without a label were left out"));
+        Ok(Some((labels.collect(), names)))
     }
 
     /// Divides the rows into parts.
@@ -273,6 +314,7 @@ impl TableConfig {
             *refused.entry(format!("rows that have not {} fields", grid.width)).or_default() += grid.ragged;
             notes.extend(grid.notes.iter().cloned());
         }
+        let label_column = self.label_column(names)?;
         let mut usable = |grid: usize, limit: usize| -> Vec<Place> {
             let of = &grids[grid];
             let whole = |row: &usize| {
@@ -282,8 +324,16 @@ impl TableConfig {
                 self.missing == MissingValues::Class || !(0..of.width).any(absent)
             };
             let all = of.rows().min(limit);
-            let found: Vec<Place> = (0..all).filter(whole).map(|row| (grid as u32, row as u32)).collect();
+            let mut found: Vec<Place> = (0..all).filter(whole).map(|row| (grid as u32, row as u32)).collect();
             *refused.entry("rows in which a value is missing".to_owned()).or_default() += (all - found.len()) as u64;
+            if let (Some(label), Some(column)) = (&self.label, label_column) {
+                let before = found.len();
+                found.retain(|place| {
+                    let text = of.cell(place.1 as usize, column);
+                    label.accepts(&text) && !missing.iter().any(|m| *m == text)
+                });
+                *refused.entry("rows without a label".to_owned()).or_default() += (before - found.len()) as u64;
+            }
             found
         };
         let main = usable(0, self.limit.unwrap_or(usize::MAX));

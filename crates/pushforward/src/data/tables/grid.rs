@@ -18,7 +18,7 @@ const COLUMNS: usize = 1 << 16;
 
 /// How a line is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::data) enum Form {
     Character(u8),
     /// Fields between any number of spaces.
     Words,
@@ -28,16 +28,16 @@ pub(super) enum Form {
 
 /// The rows of a file, all of one length.
 #[derive(Debug)]
-pub(super) struct Grid {
-    pub(super) path: PathBuf,
-    pub(super) form: Form,
-    pub(super) width: usize,
+pub(in crate::data) struct Grid {
+    pub(in crate::data) path: PathBuf,
+    pub(in crate::data) form: Form,
+    pub(in crate::data) width: usize,
     /// Names of the columns, if the file has them.
-    pub(super) header: Option<Vec<String>>,
+    pub(in crate::data) header: Option<Vec<String>>,
     /// What was left out, one sentence each.
-    pub(super) notes: Vec<String>,
+    pub(in crate::data) notes: Vec<String>,
     /// Rows that were left out because of their length.
-    pub(super) ragged: u64,
+    pub(in crate::data) ragged: u64,
     text: String,
     /// Where the rows begin that are not comments.
     offset: usize,
@@ -47,18 +47,18 @@ pub(super) struct Grid {
 
 /// What a recipe says about the form of a file.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Expected {
-    pub(super) header: Option<bool>,
+pub(in crate::data) struct Expected {
+    pub(in crate::data) header: Option<bool>,
     /// Whether rows of another length are left out; else they are an error.
-    pub(super) drop_ragged: bool,
+    pub(in crate::data) drop_ragged: bool,
     /// The form and the width of another file that this one must have.
-    pub(super) like: Option<(Form, usize)>,
+    pub(in crate::data) like: Option<(Form, usize)>,
 }
 
 impl Grid {
     /// # Errors
     /// A quote that is not closed, rows of different lengths, or no rows.
-    pub(super) fn read(source: Source, expected: Expected) -> Result<Self, DataError> {
+    pub(in crate::data) fn read(source: Source, expected: Expected) -> Result<Self, DataError> {
         let path = source.path().to_owned();
         let other = match source.as_ref() {
             [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file"),
@@ -149,14 +149,14 @@ impl Grid {
     }
 
     /// Takes the first row for the names of the columns.
-    pub(super) fn take_header(&mut self) {
+    pub(in crate::data) fn take_header(&mut self) {
         self.header = Some((0..self.width).map(|column| self.cell(0, column).into_owned()).collect());
         self.starts.drain(..self.width);
     }
 
     /// The text of the file with other fields in some cells, which are in the order of rows and columns. A field is quoted
     /// where it has to be.
-    pub(super) fn with_fields(&self, cells: &[(usize, usize, &str)]) -> String {
+    pub(in crate::data) fn with_fields(&self, cells: &[(usize, usize, &str)]) -> String {
         let (head, body) = self.text.split_at(self.offset);
         let (mut out, mut copied) = (head.to_owned(), 0);
         for &(row, column, field) in cells {
@@ -205,12 +205,12 @@ impl Grid {
         Ok(())
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(in crate::data) fn rows(&self) -> usize {
         self.starts.len() / self.width
     }
 
     /// A field without the spaces around it.
-    pub(super) fn cell(&self, row: usize, column: usize) -> Cow<'_, str> {
+    pub(in crate::data) fn cell(&self, row: usize, column: usize) -> Cow<'_, str> {
         let body = &self.text[self.offset..];
         let start = self.starts[row * self.width + column] as usize;
         match self.form {
@@ -221,11 +221,11 @@ impl Grid {
     }
 
     /// The line where a row begins, from 1.
-    pub(super) fn line(&self, row: usize) -> u64 {
+    pub(in crate::data) fn line(&self, row: usize) -> u64 {
         line_of(&self.text, self.offset + self.starts[row * self.width] as usize)
     }
 
-    pub(super) fn refuse(&self, problem: String) -> DataError {
+    pub(in crate::data) fn refuse(&self, problem: String) -> DataError {
         DataError::Rows { path: self.path.clone(), problem }
     }
 
@@ -261,7 +261,7 @@ impl Grid {
 }
 
 /// Whether a text is a table of at least two columns: almost all lines have as many delimiters as the first.
-pub(super) fn is_table(text: &str) -> bool {
+pub(in crate::data) fn is_table(text: &str) -> bool {
     // The beginning decides, up to the last whole line.
     let mut end = text.len().min(1 << 16);
     while !text.is_char_boundary(end) {

@@ -60,7 +60,7 @@ mod conditions;
 mod config;
 mod dates;
 mod file;
-mod grid;
+pub(in crate::data) mod grid;
 mod kinds;
 mod law;
 mod layout;

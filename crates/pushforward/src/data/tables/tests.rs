@@ -429,3 +429,28 @@ fn descriptions_that_no_table_has_are_refused() {
         assert!(schema.check().is_err(), "{from}");
     }
 }
+
+#[test]
+fn a_column_of_labels_is_no_site() {
+    let rows: String =
+        (0..200).map(|i| format!("{},{},{}\n", i % 7, ["b", "a", "?"][i % 3], f64::from(i as u32) / 3.0)).collect();
+    let text = format!("n,kind,size\n{rows}");
+    let splits = load(&text, "label = { by = { column = 'kind' } }").unwrap();
+    assert_eq!((splits.label_names.join(""), splits.schema().sites), ("ab".to_owned(), 2));
+    // A third of the rows has none.
+    let counts = [&splits.train, &splits.validation, &splits.test].map(|part| part.len());
+    assert_eq!(
+        (counts.iter().sum::<usize>(), splits.refused.clone()),
+        (134, vec![("rows without a label".to_owned(), 66)])
+    );
+    let splits = load(&text, "label = { by = { column = 'size' }, bins = 3 }\nsplit_seed = 2").unwrap();
+    for (part, rows) in [&splits.train, &splits.test].into_iter().zip([180, 10]) {
+        assert_eq!((part.len(), part.label_count()), (rows, Some(3)));
+        assert!((0..rows).all(|row| part.label(row).is_some_and(|label| label < 3)));
+    }
+    let share = (0..180).filter(|&row| splits.train.label(row) == Some(1)).count();
+    assert!((55..65).contains(&share), "{share}");
+    error(&text, "label = { by = { column = 'no' } }", &["column `no`"]);
+    error(&text, "label = { by = { header = 'x' } }", &["one of its columns"]);
+    error(&text, "label = { by = { column = 'size' } }", &["different numbers", "label.bins"]);
+}

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::flow_map::backbone::Backbone;
 use crate::flow_map::conditioning::Condition;
-use crate::flow_map::conditioning::{Conditioning, node_counts};
+use crate::flow_map::conditioning::{Conditioning, item_sizes};
 use crate::flow_map::interpolant::{Noise, interpolate, source_tensor};
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::subsets::Subsets;
@@ -78,8 +78,8 @@ impl NoisedBatch {
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
         let noise = config.noise.source.draw_items(&sites, n, source);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
-        let nodes = node_counts(&sites, &batch.ids);
-        let mut conditioning = Conditioning::of_sizes(&sites, &nodes, &x0);
+        let sizes = item_sizes(&sites, &batch.ids);
+        let mut conditioning = Conditioning::of_sizes(&sites, &sizes, &x0);
         let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
         let ids = indices(&ids, [n, sites.count], &device);
         let x1 = conditioning.mask(one_hot(ids.clone(), sites.classes, &x0));
@@ -105,10 +105,14 @@ impl NoisedBatch {
             }
             (Condition::None | Condition::Prefix { .. }, _) => {}
         }
-        let weights = sites.as_graph().map(|graph| {
-            let weights = site_weights(graph, &nodes, config.edge_weight);
-            from_host(&weights, [n, sites.count], &x0)
-        });
+        let weights = match sites.as_graph() {
+            Some(graph) => {
+                let weights = site_weights(graph, &sizes, config.edge_weight);
+                Some(from_host(&weights, [n, sites.count], &x0))
+            }
+            // Every letter counts the same, so that the sum over a batch is that of its letters.
+            None => conditioning.site_mask.clone().map(|mask| mask / sites.count as f64),
+        };
         Self { x1, x0: config.noise.shape(x0, sites, &conditioning), ids, conditioning, weights }
     }
 

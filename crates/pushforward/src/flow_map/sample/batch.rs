@@ -6,9 +6,8 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::{Noise, source_tensor};
-use crate::flow_map::sample::request::{Generator, LastStep, SampleRequest};
+use crate::flow_map::sample::request::{Generator, Item, LastStep, SampleRequest};
 use crate::nn::SiteShape;
-use crate::nn::graph::GraphShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{argmax, indices, to_host};
@@ -28,23 +27,38 @@ impl SampleBatch {
         first: u64,
         count: usize,
     ) -> Self {
+        let items: Vec<Item<'_>> = request.items(first..first + count as u64).collect();
+        Self::of(generator, request, &items)
+    }
+
+    /// Some items, with the settings of a request whose own items do not matter.
+    pub(in crate::flow_map) fn of<N>(
+        generator: &Generator<'_, N>,
+        request: &SampleRequest,
+        addresses: &[Item<'_>],
+    ) -> Self {
         let Generator { noise, sites, device, .. } = generator.clone();
-        let numbers = first..first + count as u64;
-        let open = |purpose, index| stream(request.seed, purpose, index);
-        let streams: Vec<_> = numbers.clone().map(|i| (open(Purpose::Sample, i), open(Purpose::Renoise, i))).collect();
+        let count = addresses.len();
+        let open = |purpose, item: &Item<'_>| stream(item.seed, purpose, item.index);
+        let streams: Vec<_> =
+            addresses.iter().map(|item| (open(Purpose::Sample, item), open(Purpose::Renoise, item))).collect();
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
-        let size = |graph: GraphShape, i| graph_size(&request.sizes, graph.nodes, &mut open(Purpose::Size, i));
+        let size = |largest, item: &Item<'_>| draw_size(&request.sizes, largest, &mut open(Purpose::Size, item));
         let graph = sites.as_graph();
-        let sizes: Vec<usize> =
-            graph.into_iter().flat_map(|graph| numbers.clone().map(move |i| size(graph, i))).collect();
+        let sizes: Vec<usize> = sites
+            .largest_size()
+            .into_iter()
+            .flat_map(|largest| addresses.iter().map(move |item| size(largest, item)))
+            .collect();
         let conditioning =
             Conditioning::of_sizes(&sites, &sizes, &like).with_constraint(request.constraint.as_ref(), &like);
-        let rows = request.observed.len() as u64;
-        let row = |i: u64| &request.observed[(i % rows) as usize][..];
+        let mut rows: Vec<&[Option<u32>]> = addresses.iter().filter_map(|item| Some(&item.observed?[..])).collect();
         // One row serves all items.
-        let told = if rows == 1 { 0..1 } else { numbers.clone() };
-        let conditioning = conditioning.with_observed(&sites, told.filter(|_| rows > 0).map(row), &like);
-        let conditioning = Conditioning { labels: labels(request, numbers, device), ..conditioning };
+        if rows.iter().all(|row| std::ptr::eq(*row, rows[0])) {
+            rows.truncate(1);
+        }
+        let conditioning = conditioning.with_observed(&sites, rows, &like);
+        let conditioning = Conditioning { labels: labels(addresses, device), ..conditioning };
         let mut items = Self { noise, sites, streams, conditioning };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];
@@ -118,11 +132,10 @@ impl SampleBatch {
     }
 }
 
-/// The labels of a range of items; `None` if the request has no labels.
-fn labels(request: &SampleRequest, items: Range<u64>, device: &Device) -> Option<Tensor<1, Int>> {
-    let all = request.labels.len() as u64;
-    let labels: Vec<u32> = items.filter(|_| all > 0).map(|i| request.labels[(i % all) as usize]).collect();
-    (all > 0).then(|| indices(&labels, [labels.len()], device))
+/// The labels of items; `None` if they have none.
+fn labels(items: &[Item<'_>], device: &Device) -> Option<Tensor<1, Int>> {
+    let labels: Vec<u32> = items.iter().filter_map(|item| item.label).collect();
+    (!labels.is_empty()).then(|| indices(&labels, [labels.len()], device))
 }
 
 /// Draws a class for every site of an item from its endpoint, among the allowed classes.
@@ -145,8 +158,8 @@ pub(in crate::flow_map) fn draw_item(
     item.chunks(classes).enumerate().map(site).collect()
 }
 
-/// Draws a number of nodes; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
-fn graph_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
+/// Draws a number of nodes or letters; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
+fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
     let total: u64 = sizes.iter().sum();
     if total == 0 {
         return most;

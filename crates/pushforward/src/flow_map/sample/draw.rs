@@ -6,7 +6,7 @@ use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::sample::batch::SampleBatch;
-use crate::flow_map::sample::request::{Generator, SampleRequest, Sampler, Samples};
+use crate::flow_map::sample::request::{Generator, Item, SampleRequest, Sampler, Samples};
 use crate::flow_map::sample::{dopri5, large_vocabulary};
 use crate::tensor::to_host;
 
@@ -17,24 +17,60 @@ pub fn sample<N: EndpointNet>(
     request: &SampleRequest,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Samples {
+    let requests = std::slice::from_ref(request);
+    sample_together(generator, requests, progress).pop().expect("a result for the request")
+}
+
+/// Draws the samples of several requests in common batches. Each result is that of the request alone, up to rounding,
+/// since the noise of an item belongs to its seed and index. `progress` as in [`sample`], with the number of items of
+/// all requests.
+///
+/// # Panics
+/// If two requests [may not share a batch](SampleRequest::shares_a_batch_with).
+pub fn sample_together<N: EndpointNet>(
+    generator: &Generator<'_, N>,
+    requests: &[SampleRequest],
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Vec<Samples> {
     let Generator { net, sites, device, .. } = generator.clone();
-    let mut out = Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() };
-    for start in (0..request.count).step_by(request.batch.max(1)) {
-        let n = request.batch.max(1).min(request.count - start);
-        let items = SampleBatch::new(generator, request, request.first + start as u64, n);
-        match net.factored().filter(|_| large_vocabulary::serves(request)) {
+    let Some(first) = requests.first() else { return Vec::new() };
+    assert!(
+        requests.iter().all(|other| first.shares_a_batch_with(other)),
+        "requests that share batches have equal settings"
+    );
+    let mut all = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: sites.clone(), nfe: Vec::new() };
+    let items: Vec<Item<'_>> = requests
+        .iter()
+        .flat_map(|request| request.items(request.first..request.first + request.count as u64))
+        .collect();
+    for some in items.chunks(first.batch.max(1)) {
+        let batch = SampleBatch::of(generator, first, some);
+        match net.factored().filter(|_| large_vocabulary::serves(first)) {
             Some(factored) => {
-                let (ids, evaluations) = large_vocabulary::sample(&factored, request, items, device);
-                out.nfe.extend(vec![evaluations * net.passes(); n]);
-                out.ids.extend(ids);
+                let (ids, evaluations) = large_vocabulary::sample(&factored, first, batch, device);
+                all.nfe.extend(vec![evaluations * net.passes(); some.len()]);
+                all.ids.extend(ids);
             }
-            None => sample_points(net, request, items, device, &mut out),
+            None => sample_points(net, first, batch, device, &mut all),
         }
-        if !progress(start + n) {
+        if !progress(all.nfe.len()) {
             break;
         }
     }
-    out
+    let mut start = 0;
+    let share = |request: &SampleRequest| {
+        let items = start..all.nfe.len().min(start + request.count);
+        start = items.end;
+        let rows = |width: usize, length: usize| (items.start * width).min(length)..(items.end * width).min(length);
+        let points = rows(sites.count * sites.classes, all.endpoints.len());
+        Samples {
+            ids: all.ids[rows(sites.count, all.ids.len())].to_vec(),
+            endpoints: all.endpoints[points].to_vec(),
+            sites: sites.clone(),
+            nfe: all.nfe[items].to_vec(),
+        }
+    };
+    requests.iter().map(share).collect()
 }
 
 /// Samples the items of a batch with their points in memory, and appends them to `out`.

@@ -85,6 +85,11 @@ pub(in crate::flow_map) fn sample(
             Some((free, read)) => x.clone() * free.clone() + read.clone(),
             None => x.clone(),
         };
+        // Points are zero at sites that an item does not have, and so are their products.
+        let seen = match &items.conditioning.site_mask {
+            Some(mask) => seen * mask.clone().unsqueeze_dim(2),
+            None => seen,
+        };
         let times = |t: f64| vector(&vec![t; n], &x);
         let features = net.trunk(seen, times(s), times(target), &items.conditioning);
         evaluations += 1;

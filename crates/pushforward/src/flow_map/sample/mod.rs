@@ -8,7 +8,7 @@
 //! renoise  x_hat = pi_{s,1}(x);  x <- (1-t) x_0' + t x_hat             1 per step, fresh noise x_0'
 //! ```
 //!
-//! The number of nodes of a graph is drawn first, from the stream `(seed, Size, i)`.
+//! The number of nodes of a graph, or of letters of a record, is drawn first, from the stream `(seed, Size, i)`.
 //!
 //! The noise of item i comes from the stream `(seed, Sample, i)`, and fresh noise and draws of classes from
 //! `(seed, Renoise, i)`, so an item does not depend on the batch that it is computed in.
@@ -40,5 +40,5 @@ pub mod guidance;
 pub mod large_vocabulary;
 mod request;
 
-pub use self::draw::sample;
+pub use self::draw::{sample, sample_together};
 pub use self::request::{GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE};

@@ -1,6 +1,6 @@
 //! Requests for samples, and their results.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use burn::tensor::Device;
 
@@ -83,7 +83,7 @@ pub struct SampleRequest {
     /// [`Observed`](crate::flow_map::conditioning::Condition::Observed)), the classes of the sites, `None` for those that
     /// are generated; item i has `observed[i % observed.len()]`. Empty if no site is told.
     pub observed: Vec<ObservedRow>,
-    /// For graphs, `sizes[n]` is the relative frequency of items with `n` nodes; if empty, all items have the largest
+    /// For graphs and records, `sizes[n]` is the relative frequency of items with `n` nodes or letters; if empty, all items have the largest
     /// size.
     pub sizes: Vec<u64>,
     /// Noise on the diagonal of the edge matrix at time 0, as in the published sampler of graphs but not in its
@@ -111,6 +111,42 @@ impl SampleRequest {
             sizes: Vec::new(),
             diagonal_noise: false,
         }
+    }
+}
+
+/// An item of a batch: its place in the random streams, and what it is told.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::flow_map) struct Item<'a> {
+    pub(in crate::flow_map) seed: u64,
+    pub(in crate::flow_map) index: u64,
+    pub(in crate::flow_map) label: Option<u32>,
+    pub(in crate::flow_map) observed: Option<&'a ObservedRow>,
+}
+
+impl SampleRequest {
+    /// The items of these indices.
+    pub(in crate::flow_map) fn items(&self, indices: Range<u64>) -> impl Iterator<Item = Item<'_>> {
+        fn turn<T>(list: &[T], index: u64) -> Option<&T> {
+            index.checked_rem(list.len() as u64).map(|place| &list[place as usize])
+        }
+        let one = |index| {
+            let label = turn(&self.labels, index).copied();
+            Item { seed: self.seed, index, label, observed: turn(&self.observed, index) }
+        };
+        indices.map(one)
+    }
+
+    /// Whether items of the two requests may share a batch: everything but the items themselves (seed, indices, label,
+    /// observed sites) and the number computed together is equal.
+    pub fn shares_a_batch_with(&self, other: &Self) -> bool {
+        let settings = |r: &Self| {
+            let told = [r.labels.is_empty(), r.observed.is_empty()];
+            (r.sampler, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, told)
+        };
+        settings(self) == settings(other)
+            && self.grid == other.grid
+            && self.sizes == other.sizes
+            && self.constraint == other.constraint
     }
 }
 

@@ -10,6 +10,7 @@ use crate::run::evaluate::metrics::SampleMetrics;
 #[cfg(feature = "chem")]
 use crate::run::evaluate::molecules::MoleculeMetrics;
 use crate::run::evaluate::request::{EvalError, Features, Progress};
+use crate::run::evaluate::sequences::SequenceMetrics;
 use crate::run::evaluate::synthetic::SyntheticMetrics;
 use crate::run::evaluate::tables::TableMetrics;
 use crate::run::evaluate::text::TextMetrics;
@@ -93,7 +94,11 @@ pub fn metrics_for<'a>(
                 begin("scores of held-out rows")?;
                 Box::new(TableMetrics::new(config, layout, splits))
             }
-            (Layout::Image { .. } | Layout::Graph(_) | Layout::Table | Layout::Columns(_), _) => {
+            (Layout::Sequence(layout), _) if let DataConfig::Sequences(config) = data => {
+                begin("scores of held-out sequences")?;
+                Box::new(SequenceMetrics::new(config, layout, splits, ngram_order))
+            }
+            (Layout::Image { .. } | Layout::Graph(_) | Layout::Table | Layout::Columns(_) | Layout::Sequence(_), _) => {
                 Box::new(EntropyMetrics)
             }
         },

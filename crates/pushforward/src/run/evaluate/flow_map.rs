@@ -146,17 +146,28 @@ fn bound_rows<C: BackboneConfig>(
             .dtype(dtype(&loaded.model.device))
             .reference(&format!("{}/test", splits.name), &splits.sha256)
     };
+    let mut rows = vec![finish(Row::estimate("bound", "nats", estimate))];
     let per_site = match &splits.schema().layout {
         Layout::Text { vocabulary } => {
             let sizes: Vec<f64> = ids.chunks(sites).map(|item| vocabulary.characters_of(item) as f64).collect();
             let rate = interval::ratio_of_sums(&nats, &sizes);
             Row::estimate("bound_bits_per_char", "bits/char", rate.map(bits_per_dim::bits))
         }
+        Layout::Sequence(sequence) => {
+            let lengths: Vec<usize> = ids.chunks(sites).map(|item| sequence.length_of(item)).collect();
+            let sizes: Vec<f64> = lengths.iter().map(|&n| n as f64).collect();
+            let rate = |nats: &[f64]| interval::ratio_of_sums(nats, &sizes).map(bits_per_dim::bits);
+            if sequence.varies() {
+                rows.push(finish(Row::estimate("bits_per_letter_given_length", "bits/letter", rate(&nats))));
+            }
+            let all: Vec<f64> = nats.iter().zip(&lengths).map(|(v, &n)| v + sequence.length_nats(n)).collect();
+            Row::estimate("bits_per_letter", "bits/letter", rate(&all))
+        }
         Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
             Row::estimate("bound_bits_per_dim", "bits/dim", estimate.map(|v| bits_per_dim::bits_per_dim(v, sites)))
         }
     };
-    let mut rows = vec![finish(Row::estimate("bound", "nats", estimate)), finish(per_site)];
+    rows.push(finish(per_site));
     // If the distribution is known, the paired differences have a far smaller variance than the bounds themselves.
     let exact = exact_nats(&loaded.run.data, &ids, sites);
     rows.extend(exact.map(|exact| {

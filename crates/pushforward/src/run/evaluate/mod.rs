@@ -34,6 +34,7 @@ mod metrics;
 mod molecules;
 mod remarks;
 mod request;
+mod sequences;
 mod synthetic;
 mod tables;
 mod text;

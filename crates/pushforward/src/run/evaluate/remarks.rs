@@ -34,7 +34,10 @@ pub(super) fn on_bound(nats: &[f64], ids: &[u32], schema: &Schema) -> Option<Str
 
 /// `-log p` of an item under uniform classes, given its number of nodes.
 fn uniform(item: &[u32], schema: &Schema) -> f64 {
-    let Layout::Graph(graph) = &schema.layout else { return schema.sites as f64 * (schema.classes as f64).ln() };
+    let Layout::Graph(graph) = &schema.layout else {
+        let sites = item.iter().filter(|&&id| id != ABSENT).count();
+        return sites as f64 * (schema.classes as f64).ln();
+    };
     let nodes = item[..graph.nodes].iter().filter(|&&id| id != ABSENT).count();
     let [per_node, per_pair] = [graph.node_classes.len(), graph.edge_classes].map(|classes| (classes as f64).ln());
     nodes as f64 * per_node + pair_count(nodes) as f64 * per_pair

@@ -21,8 +21,9 @@ use crate::run::data::Data;
 use crate::run::memory::Need;
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
+use crate::run::role::Role;
 use crate::run::same_data::same_data;
-use crate::run::stored::{DATA_KEY, HASH_KEY, LABELS_KEY, SCHEMA_KEY};
+use crate::run::stored::{DATA_KEY, HASH_KEY, LABEL_NAMES_KEY, LABELS_KEY, ROLE_KEY, SCHEMA_KEY};
 use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{CheckpointError, chosen_file};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
@@ -92,10 +93,14 @@ pub fn train<C: BackboneConfig>(
         (DATA_KEY.to_owned(), data.name().to_owned()),
         (HASH_KEY.to_owned(), data.sha256().to_owned()),
         (SCHEMA_KEY.to_owned(), serde_json::to_string(&schema).expect("a schema holds names and numbers")),
+        (ROLE_KEY.to_owned(), Role::of(&recipe.model).name().to_owned()),
     ]);
     // What was read of the source, and what was refused.
     if let Data::Categorical(splits) = data {
         provenance.extend((!splits.notes.is_empty()).then(|| ("data_notes".to_owned(), splits.notes.join("; "))));
+        let names = (!splits.label_names.is_empty()).then_some(&splits.label_names);
+        let names = names.map(|names| serde_json::to_string(names).expect("names are text"));
+        provenance.extend(names.map(|names| (LABEL_NAMES_KEY.to_owned(), names)));
         provenance.extend(splits.refusals().map(|line| ("data_refused".to_owned(), line)));
     }
     provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));

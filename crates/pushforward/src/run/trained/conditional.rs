@@ -149,6 +149,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         }
         self.check_observed(rows)?;
         let sites = site_shape(&self.schema);
+        if sites.largest_size().is_some() {
+            return Err(RequestError("the law of sites given others is that of items which have all sites".into()));
+        }
         let size = sites.count * sites.classes;
         let noise = self.config.noise();
         let mut found = Vec::with_capacity(rows.len() * size);

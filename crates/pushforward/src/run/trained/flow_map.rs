@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use crate::data::sequences::SequenceLayout;
 use crate::data::{Layout, Schema};
 use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
 use crate::flow_map::conditioning::Condition;
@@ -85,6 +86,47 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         })
     }
 
+    /// Draws the samples of several requests in common batches; see [`sample::sample_together`]. The requests are those
+    /// that [`TrainedFlowMap::checked`] gives.
+    ///
+    /// # Panics
+    /// If two requests [may not share a batch](SampleRequest::shares_a_batch_with), or one does not fit the model.
+    pub fn sample_together(&self, requests: &[SampleRequest], progress: &mut dyn FnMut(usize) -> bool) -> Vec<Samples> {
+        match requests.first().and_then(|first| self.guided(first.guidance)) {
+            Some(net) => sample::sample_together(&self.generator(&net), requests, progress),
+            None => sample::sample_together(&self.generator(&self.net), requests, progress),
+        }
+    }
+
+    /// A request as this model computes it: checked, and with its defaults filled in.
+    ///
+    /// # Errors
+    /// If the request does not fit the model.
+    ///
+    /// # Examples
+    /// Two requests with seeds of their own, computed in one batch (by an untrained model).
+    /// ```
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::data::{Layout, Schema};
+    /// use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig, sample::SampleRequest};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::run::{TrainedFlowMap, site_shape};
+    ///
+    /// let (schema, device) = (Schema { sites: 3, classes: 5, layout: Layout::Table }, Device::flex());
+    /// let config: FlowMapConfig<NetworkConfig> = toml::from_str("network = { kind = 'mlp', width = 8 }")?;
+    /// let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+    /// let model = TrainedFlowMap::new(config, net, schema, &device);
+    /// let requests = [SampleRequest::map(4, 2, 7), SampleRequest::map(1, 2, 8)];
+    /// assert!(requests[0].shares_a_batch_with(&requests[1]));
+    /// let checked = [model.checked(&requests[0])?, model.checked(&requests[1])?];
+    /// let together = model.sample_together(&checked, &mut |_| true);
+    /// assert_eq!(together[1].ids, model.sample(&requests[1], &mut |_| true)?.ids);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
+        self.resolve(request)
+    }
+
     /// Draws samples of high reward; see [`steer::steer`].
     ///
     /// # Errors
@@ -119,7 +161,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             return refuse("the likelihood bound takes at least 1 draw per item, found 0");
         }
         let sites = site_shape(&self.schema);
-        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.as_graph().is_some());
+        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.largest_size().is_some());
         if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| has(i)) {
             let (count, classes) = (sites.count, sites.classes);
             return refuse(format!("an item has {count} sites of {classes} classes, and the data do not match"));
@@ -219,8 +261,10 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             if request.sizes.first().is_some_and(|&empty| empty > 0) {
                 return refuse("a graph has at least 1 node, and graphs without nodes are asked for");
             }
+        } else if let Layout::Sequence(sequence) = &self.schema.layout {
+            resolve_lengths(sequence, &mut request)?;
         } else if !request.sizes.is_empty() {
-            return refuse("only models of graphs take a number of nodes");
+            return refuse("only models of graphs and sequences take sizes of items");
         }
         if request.diagonal_noise && !self.net.network.takes_diagonal_noise() {
             return refuse("only the network graph-transformer takes noise on the diagonal");
@@ -294,6 +338,27 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         }
         Ok(())
     }
+}
+
+/// Checks the lengths of a request for sequences, or fills in those of the training sequences.
+fn resolve_lengths(sequence: &SequenceLayout, request: &mut SampleRequest) -> Result<(), RequestError> {
+    let longest = sequence.longest();
+    if request.sizes.is_empty() {
+        if sequence.varies() {
+            request.sizes.clone_from(&sequence.lengths);
+        }
+        return Ok(());
+    }
+    if request.sizes.len() > longest + 1 || request.sizes[0] > 0 || request.sizes.iter().all(|&count| count == 0) {
+        return refuse(format!(
+            "the sequences of this model have 1 to {longest} letters, and another length is asked for"
+        ));
+    }
+    let shorter = request.sizes.iter().take(longest).any(|&count| count > 0);
+    if shorter && !sequence.varies() {
+        return refuse(format!("all sequences of this model have {longest} letters, and another length is asked for"));
+    }
+    Ok(())
 }
 
 /// Whether only the first sites of a row are told.

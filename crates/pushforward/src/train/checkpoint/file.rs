@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::{ParamsError, StateDict, check_finite};
 use crate::train::checkpoint::error::CheckpointError;
-use crate::train::checkpoint::format::{FORMAT, MAX_HEADER_BYTES, METADATA_KEY};
+use crate::train::checkpoint::format::{FORMAT, Half, MAX_HEADER_BYTES, METADATA_KEY};
 
 const LENGTH_BYTES: usize = 8;
 
@@ -41,6 +41,9 @@ pub(super) struct Header {
     pub(super) provenance: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) counters: Option<Counters>,
+    /// Type of the numbers of a small file, see [`crate::train::checkpoint::packed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) packed: Option<Half>,
 }
 
 /// Real numbers are stored as strings: a JSON parser may change the last bit of a number, and a resumed run needs every
@@ -93,6 +96,12 @@ const DTYPES: [(DType, Dtype); 6] = [
 ];
 
 pub(super) fn write(path: &Path, header: &Header, sets: &[(&str, &StateDict)]) -> Result<(), CheckpointError> {
+    let bytes = serialize(path, header, sets)?;
+    replace(path, &bytes).map_err(|source| CheckpointError::Write { path: path.into(), source })
+}
+
+/// The bytes of a file; `path` names it in messages.
+pub(super) fn serialize(path: &Path, header: &Header, sets: &[(&str, &StateDict)]) -> Result<Vec<u8>, CheckpointError> {
     let failed = |source| CheckpointError::Write { path: path.into(), source };
     let mut entries = Vec::new();
     for (prefix, set) in sets {
@@ -108,8 +117,7 @@ pub(super) fn write(path: &Path, header: &Header, sets: &[(&str, &StateDict)]) -
     }
     let json = serde_json::to_string(header).expect("a header of numbers and strings is valid JSON");
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
-    let bytes = safetensors::serialize(entries, Some(metadata)).map_err(|e| failed(io::Error::other(e)))?;
-    replace(path, &bytes).map_err(failed)
+    safetensors::serialize(entries, Some(metadata)).map_err(|e| failed(io::Error::other(e)))
 }
 
 /// Writes `bytes` to `path` atomically: a reader, or a crash, finds the old file or the new one, never a part.
@@ -155,11 +163,17 @@ fn open(path: &Path) -> Result<File, CheckpointError> {
     File::open(path).map_err(unread)
 }
 
-pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, StateDict), CheckpointError> {
-    let owned = || path.to_path_buf();
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     let mut bytes = Vec::new();
-    open(path)?.read_to_end(&mut bytes).map_err(|source| CheckpointError::Read { path: owned(), source })?;
-    let table = header_json(path, &bytes)?;
+    let unread = |source| CheckpointError::Read { path: path.to_path_buf(), source };
+    open(path)?.read_to_end(&mut bytes).map_err(unread)?;
+    Ok(bytes)
+}
+
+/// Header and tensors of the bytes of a file; `path` names it in messages.
+pub(super) fn parse(bytes: &[u8], path: &Path, kind: Kind) -> Result<(Header, StateDict), CheckpointError> {
+    let owned = || path.to_path_buf();
+    let table = header_json(path, bytes)?;
     let header = own_header(path, &table, kind)?;
 
     let damaged = |reason: String| CheckpointError::Header { path: owned(), reason };
@@ -170,7 +184,7 @@ pub(super) fn read(path: &Path, kind: Kind) -> Result<(Header, StateDict), Check
     if (bytes.len() as u64) < expected {
         return Err(CheckpointError::Truncated { path: owned(), expected, found: bytes.len() as u64 });
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
     let mut tensors = StateDict::new();
     for (name, view) in file.tensors() {
         let dtype = DTYPES.iter().find(|(_, theirs)| *theirs == view.dtype()).map(|(ours, _)| *ours);

@@ -243,3 +243,39 @@ fn a_column_or_files_say_the_part() {
     let splits = load("set = 'molecules'\npath = 'a.smi'\nsplit = { files = { test = 'c.smi' } }", dir.path()).unwrap();
     assert_eq!([&splits.train, &splits.validation, &splits.test].map(|part| part.len()), [28, 1, 7]);
 }
+
+#[test]
+fn a_column_says_the_label_and_the_cache_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = ["odd, \"so\"", "even", ""];
+    let rows: String =
+        (1..=60).map(|n| format!("{},\"{}\",{}\n", "C".repeat(n), kinds[n % 3].replace('"', "\"\""), n)).collect();
+    std::fs::write(dir.path().join("m.csv"), format!("SMILES,kind,size\n{rows}")).unwrap();
+    let text = "set = 'molecules'\npath = 'm.csv'\nmax_atoms = 60\nlabel = { by = { column = 'kind' } }";
+    let config: DataConfig = toml::from_str(text).unwrap();
+    let cache = dir.path().join("cache");
+    let folders = Folders { data: dir.path(), cache: Some(&cache) };
+    for time in ["read", "kept"] {
+        let splits = config.load(folders, 0).unwrap();
+        assert_eq!(
+            (splits.label_names.clone(), splits.train.label_count()),
+            (vec!["even".into(), kinds[0].into()], Some(2)),
+            "{time}"
+        );
+        assert_eq!(splits.refused, [("no label".to_owned(), 20)], "{time}");
+        for index in 0..splits.train.len() {
+            let n = splits.train.smiles(index).unwrap().len();
+            assert_eq!(splits.train.label(index), Some([1, 0][n % 3]), "{time}");
+        }
+        assert_eq!(splits.train.label_of("CCO"), None);
+    }
+    let bins =
+        load(&text.replace("{ column = 'kind' } }", "{ column = 'size' }, edges = [10, 30.5] }"), dir.path()).unwrap();
+    assert_eq!(bins.label_names, ["size < 10", "10 <= size < 30.5", "30.5 <= size"]);
+    let index = (0..bins.train.len()).find(|&i| bins.train.smiles(i).unwrap().len() == 10).unwrap();
+    assert_eq!(bins.train.label(index), Some(1));
+    let message = load(&text.replace("kind", "colour"), dir.path()).unwrap_err().to_string();
+    assert!(message.contains("`colour` is not a column"), "{message}");
+    assert!(load(&text.replace("column", "header"), dir.path()).unwrap_err().to_string().contains("{ column ="));
+    assert_eq!(toml::from_str::<DataConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+}

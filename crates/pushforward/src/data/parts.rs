@@ -1,71 +1,33 @@
-//! The training, validation and test part of a set of molecules.
-//!
-//! A molecule may stand in a file several times: copies, other spellings, and stereoisomers, which are one graph. By
-//! `molecules`, all of them belong to one part, so that no held-out molecule is trained on; by `items`, every line is
-//! on its own. Without copies both give the same parts. A column of the table, or files of their own, may say the part
-//! instead.
+//! The training, validation and test part of a set whose items may be alike: those of one name are in one part.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::rng::{Purpose, stream};
 
-/// How molecules are divided into parts. In a recipe: `split = "molecules"`, `split = { column = "SPLIT" }` or
-/// `split = { files = { validation = "valid.smi", test = "test.smi" } }`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum MoleculeSplit {
-    /// At random, every line on its own; recipes before this setting.
-    Items,
-    /// At random, all lines of one canonical SMILES together.
-    Molecules,
-    /// By a column of the table: `train` or `training`; `valid`, `validation`, `val` or `dev`; `test`, in any case. Rows
-    /// with another value are refused.
-    Column(String),
-    /// The file of the set is the training part, these files are the others.
-    Files(SplitFiles),
-}
-
 /// Files of the held-out parts, in the form of the training file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFiles {
-    /// Validation molecules. Default: some of the training file.
+    /// Validation items. Default: some of the training file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<PathBuf>,
-    /// Test molecules.
+    /// Test items.
     pub test: PathBuf,
 }
 
-impl MoleculeSplit {
-    /// The column that says the part.
-    pub(super) fn column(&self) -> Option<&str> {
-        match self {
-            Self::Column(column) => Some(column),
-            Self::Items | Self::Molecules | Self::Files(_) => None,
-        }
-    }
-
-    /// The files of the held-out parts, with the names of their parts.
-    pub(super) fn files(&self) -> Vec<(&'static str, &PathBuf)> {
-        match self {
-            Self::Files(files) => {
-                files.validation.iter().map(|path| ("validation", path)).chain([("test", &files.test)]).collect()
-            }
-            Self::Items | Self::Molecules | Self::Column(_) => Vec::new(),
-        }
+impl SplitFiles {
+    /// The files with the names of their parts.
+    pub(super) fn named(&self) -> Vec<(&'static str, &PathBuf)> {
+        self.validation.iter().map(|path| ("validation", path)).chain([("test", &self.test)]).collect()
     }
 
     pub(super) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
-        match self {
-            Self::Files(files) => {
-                let validation = files.validation.iter_mut().map(|path| ("split.files.validation", path));
-                validation.chain([("split.files.test", &mut files.test)]).collect()
-            }
-            Self::Items | Self::Molecules | Self::Column(_) => Vec::new(),
-        }
+        let validation = self.validation.iter_mut().map(|path| ("split.files.validation", path));
+        validation.chain([("split.files.test", &mut self.test)]).collect()
     }
 }
 
@@ -81,9 +43,9 @@ pub(super) fn by_items(count: usize, [train, validation]: [usize; 2], seed: u64)
 
 /// Parts of about as many items in which all items of one name are together; the order of the names is that of their
 /// first items in the order of [`by_items`]. `None` if there are fewer than three names.
-pub(super) fn by_names(names: &[&str], [train, validation]: [usize; 2], seed: u64) -> Option<Parts> {
+pub(super) fn by_names<K: Copy + Eq + Hash>(names: &[K], [train, validation]: [usize; 2], seed: u64) -> Option<Parts> {
     let mut groups: Vec<Vec<u32>> = Vec::new();
-    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut known: HashMap<K, usize> = HashMap::new();
     for item in shuffled(names.len(), seed) {
         let group = *known.entry(names[item as usize]).or_insert(groups.len());
         if group == groups.len() {
@@ -110,12 +72,12 @@ pub(super) fn by_names(names: &[&str], [train, validation]: [usize; 2], seed: u6
 }
 
 /// The parts that are given for each item; validation items are taken from the training part if there are none.
-pub(super) fn given(names: &[&str], given: &[u8], validation: Option<usize>, seed: u64) -> Parts {
+pub(super) fn given<K: Copy + Eq + Hash>(names: &[K], given: &[u8], validation: Option<usize>, seed: u64) -> Parts {
     let mut parts = Parts::default();
     given.iter().zip(0..).for_each(|(&part, item)| parts[usize::from(part)].push(item));
     if parts[1].is_empty() && parts[0].len() > 1 {
         let train = std::mem::take(&mut parts[0]);
-        let names: Vec<&str> = train.iter().map(|&item| names[item as usize]).collect();
+        let names: Vec<K> = train.iter().map(|&item| names[item as usize]).collect();
         let wanted = validation.unwrap_or(train.len() / 20).clamp(1, train.len() - 1);
         // The third part of three is put back to training.
         let split = by_names(&names, [train.len() - wanted, wanted], seed);
@@ -130,8 +92,8 @@ pub(super) fn given(names: &[&str], given: &[u8], validation: Option<usize>, see
 }
 
 /// How many items repeat the name of an earlier one, and how many names stand in more than one part.
-pub(super) fn copies(names: &[&str], parts: &Parts) -> (usize, usize) {
-    let mut seen: HashMap<&str, u8> = HashMap::new();
+pub(super) fn copies<K: Copy + Eq + Hash>(names: &[K], parts: &Parts) -> (usize, usize) {
+    let mut seen: HashMap<K, u8> = HashMap::new();
     for (part, bit) in parts.iter().zip([1, 2, 4]) {
         part.iter().for_each(|&item| *seen.entry(names[item as usize]).or_default() |= bit);
     }

@@ -1,0 +1,93 @@
+//! Items of the server: as in files and on the command line.
+
+use pushforward::aef::ImageShape;
+use pushforward::data::Schema;
+use pushforward::flow_map::constraint::Constraint;
+use pushforward::run::site_shape;
+use pushforward_server::{Constrained, Constraints as Wanted, Items};
+
+use crate::args::ConstraintArgs;
+use crate::conditions::prefix;
+use crate::constraints::{Constraints, characters};
+use crate::exit::Failure;
+use crate::molecule_files::CheckedMolecules;
+use crate::output::{image_tiles, objects, tiles};
+use crate::picture::Grid;
+
+/// See [`Items`].
+pub(crate) struct ServedItems;
+
+impl Items for ServedItems {
+    fn objects(&self, ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
+        let parsed = |text: &String| serde_json::from_str(text).expect("it was written as JSON");
+        objects(ids, schema).iter().map(parsed).collect()
+    }
+
+    fn png(&self, ids: &[u32], schema: &Schema) -> Option<Vec<u8>> {
+        if let Some(molecules) = CheckedMolecules::new(ids, schema) {
+            return molecules.formulas()?.png();
+        }
+        Some(Grid::new(tiles(ids, schema)?).png())
+    }
+
+    fn svg(&self, ids: &[u32], schema: &Schema) -> Option<String> {
+        Some(CheckedMolecules::new(ids, schema)?.formulas()?.svg())
+    }
+
+    fn images(&self, pixels: &[f32], shape: ImageShape) -> Vec<u8> {
+        Grid::new(image_tiles(pixels, shape)).png()
+    }
+
+    fn read(&self, text: &str, schema: &Schema) -> Result<Vec<u32>, String> {
+        let vocabulary = characters(schema).ok_or("texts are for models of text by characters: give `items`")?;
+        vocabulary.encode(text).map_err(|error| error.to_string())
+    }
+
+    fn constraint(&self, wanted: &Wanted, nodes: Option<usize>, schema: &Schema) -> Result<Constrained, String> {
+        constraint(wanted, nodes, schema).map_err(|failure| failure.text())
+    }
+}
+
+fn constraint(wanted: &Wanted, nodes: Option<usize>, schema: &Schema) -> Result<Constrained, Failure> {
+    let args = ConstraintArgs {
+        infill: wanted.infill.clone(),
+        fix: wanted.fix.clone(),
+        forbid: wanted.forbid.clone(),
+        require: wanted.require.clone(),
+        ..ConstraintArgs::default()
+    };
+    let constraints = Constraints::of(&args, schema)?;
+    let sizes = constraints.sizes_with(nodes, None, schema)?;
+    let mut constraint = constraints.constraint;
+    let kept = wanted.keep.iter().flatten().enumerate().filter_map(|(site, class)| Some((site, (*class)?)));
+    for (site, class) in kept {
+        let open = constraint.take().unwrap_or_else(|| Constraint::all(site_shape(schema)));
+        constraint = Some(open.fix(site, class)?);
+    }
+    let observed = wanted.prefix.as_ref().map(|text| prefix(text, schema)).transpose()?.into_iter().collect();
+    Ok(Constrained { constraint, sizes, observed })
+}
+
+#[cfg(test)]
+mod tests {
+    use pushforward::data::{Layout, Vocabulary};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_and_what_is_filled_in_are_one_constraint() {
+        let vocabulary = Vocabulary::Characters("ab ".chars().collect());
+        let schema = Schema { sites: 4, classes: 3, layout: Layout::Text { vocabulary } };
+        let keep = Some(vec![None, None, None, Some(1)]);
+        let wanted = Wanted { keep, infill: Some("b_ ".into()), prefix: Some("a".into()), ..Wanted::default() };
+        let found = ServedItems.constraint(&wanted, None, &schema).unwrap();
+        let mut fixed: Vec<_> = found.constraint.unwrap().fixed().collect();
+        fixed.sort_unstable();
+        assert_eq!(fixed, [(0, 1), (2, 2), (3, 1)]);
+        assert_eq!(found.observed, [vec![Some(0), None, None, None]]);
+        assert_eq!(ServedItems.read("ab", &schema).unwrap(), [0, 1]);
+        let odd = Wanted { infill: Some("xyz".into()), ..Wanted::default() };
+        assert!(ServedItems.constraint(&odd, None, &schema).is_err());
+        assert!(ServedItems.constraint(&Wanted::default(), Some(3), &schema).unwrap_err().contains("models of graphs"));
+    }
+}

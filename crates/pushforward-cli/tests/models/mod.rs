@@ -1,0 +1,76 @@
+//! Models by name, small files, cards.
+
+use std::fs;
+use std::path::Path;
+
+use super::{refuse, run, succeed, workplace};
+
+fn stored(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pushforward/tests/old_checkpoints");
+    folder.join(format!("{name}.safetensors")).to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn a_small_file_is_a_checkpoint_like_any_other() {
+    let dir = workplace();
+    let whole = stored("echo");
+    succeed(dir.path(), &["models", "pack", &whole, "--out", "small.safetensors.gz", "--machine", "a test's"]);
+    let small = fs::metadata(dir.path().join("small.safetensors.gz")).expect("written").len();
+    assert!(small * 4 < fs::metadata(&whole).expect("it is there").len(), "{small} bytes");
+    let sample = |model: &str| succeed(dir.path(), &["sample", model, "-n", "40", "--nfe", "2", "--out", "-"]);
+    let (a, b) = (sample(&whole), sample("small.safetensors.gz"));
+    let same = a.lines().zip(b.lines()).filter(|(a, b)| a == b).count();
+    assert!(same >= 34, "{same} of 40 samples are those of the whole file");
+    assert!(succeed(dir.path(), &["inspect", "small.safetensors.gz"]).contains("averaged weights"));
+    assert!(
+        succeed(dir.path(), &["eval", "small.safetensors.gz", "-n", "50", "--nfe", "1", "--bound-items", "0"])
+            .contains("correct")
+    );
+    let card = succeed(dir.path(), &["models", "show", "small.safetensors.gz"]);
+    for part in ["kind**: map", "data**: echo", "made by the program", "on a test's", "```toml", "## Limits"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    let message = refuse(dir.path(), &["sample", "small.safetensors.gz", "--raw"], 2);
+    assert!(message.contains("averaged weights only"), "{message}");
+    let message = refuse(dir.path(), &["models", "pack", &whole, "--out", "small.bin"], 2);
+    assert!(message.contains(".safetensors.gz"), "{message}");
+    fs::write(dir.path().join("report.json"), "[]").expect("written");
+    let args = ["models", "pack", &whole, "--out", "x.safetensors.gz", "--report", "report.json"];
+    assert!(refuse(dir.path(), &args, 2).contains("not a report"));
+    assert!(!dir.path().join("x.safetensors.gz").exists());
+}
+
+#[test]
+fn every_embedded_model_samples_by_its_name() {
+    let dir = workplace();
+    let list: serde_json::Value =
+        serde_json::from_str(&succeed(dir.path(), &["models", "--json"])).expect("one JSON object");
+    let models = list["models"].as_array().expect("a list");
+    let bytes: u64 = models.iter().map(|model| model["bytes"].as_u64().expect("a number")).sum();
+    assert!(!models.is_empty() && bytes < 12_000_000, "{} models of {bytes} bytes", models.len());
+    let text = succeed(dir.path(), &["models"]);
+    for model in models.iter().filter(|model| model["here"] == true) {
+        let name = model["name"].as_str().expect("a name");
+        assert!(text.contains(&format!("{name}  ")) && text.contains("NFE 1: "), "{text}");
+        assert!(model["report"]["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "{name} has no figures");
+        assert_eq!(succeed(dir.path(), &["sample", name, "-n", "3", "--out", "-"]).lines().count(), 3);
+        assert!(succeed(dir.path(), &["inspect", name]).contains("averaged weights"));
+        let card = succeed(dir.path(), &["models", "show", name]);
+        assert!(card.starts_with(&format!("# {name}\n")) && card.contains("NFE 1"), "{card}");
+    }
+    let message = refuse(dir.path(), &["sample", "nobody"], 2);
+    assert!(message.contains("no such run folder, checkpoint or model") && message.contains("glyphs"), "{message}");
+    assert!(refuse(dir.path(), &["models", "fetch", "nobody"], 2).contains("no model `nobody`"));
+}
+
+#[test]
+fn a_run_folder_of_the_same_name_comes_first_and_says_so() {
+    let dir = workplace();
+    fs::create_dir_all(dir.path().join("glyphs/checkpoints")).expect("a folder");
+    fs::copy(stored("echo"), dir.path().join("glyphs/checkpoints/last.safetensors")).expect("copied");
+    let out = run(dir.path(), &["sample", "glyphs", "-n", "2", "--out", "-"]);
+    assert!(out.status.success());
+    assert!(String::from_utf8_lossy(&out.stderr).contains("not the model `glyphs`"), "it is said");
+    let line = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(line.contains("\"text\""), "the run folder is of echo, which is text: {line}");
+}

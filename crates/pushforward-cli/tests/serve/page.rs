@@ -1,0 +1,53 @@
+//! The page in a browser without a window; skipped with a message where there is none.
+
+use std::process::Command;
+
+use super::Server;
+
+/// A Chromium of this machine.
+fn browser() -> Option<&'static str> {
+    let found = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|out| out.status.success());
+    ["chromium", "chromium-browser", "google-chrome"].iter().find(|name| found(name)).copied()
+}
+
+/// The page as it is once its script has nothing more to do.
+fn shown(browser: &str, address: &str) -> String {
+    let profile = tempfile::tempdir().expect("a temporary folder");
+    let out = Command::new(browser)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=15000"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(address)
+        .output()
+        .expect("it starts");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn every_kind_of_model_is_shown() {
+    let Some(browser) = browser() else {
+        // A test writes to stderr only.
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: no Chromium on this machine");
+        return;
+    };
+    let server = Server::start(&["glyphs", "echo", "molecules", "center"], &[]);
+    let at = |state: &str| shown(browser, &format!("{}/#{state}", server.base));
+    let glyphs = at("model=glyphs&count=12&nfe=3&labels=3,7");
+    assert_eq!(glyphs.matches("aria-label=\"sample ").count(), 12, "{glyphs}");
+    assert!(glyphs.contains("sample 1, label 7") && glyphs.contains("12 items in"), "{glyphs}");
+    assert!(glyphs.contains("pushforward sample glyphs -n 12 --seed 0 --nfe 3 --label 3,7"), "{glyphs}");
+    assert!(glyphs.contains("\"nfe\":3") && glyphs.contains("curl -H"), "{glyphs}");
+    let kept = at("model=glyphs&count=2&keep=3:1,4:0");
+    assert!(kept.contains("--require 3:1 --require 4:0") && kept.contains("2 items in"), "{kept}");
+    let echo = at("model=echo&count=5&infill=a______b");
+    let lines =
+        echo.split("id=\"samples\"").nth(1).expect("the list").split("</ul>").next().expect("its end").to_owned();
+    let items: Vec<&str> =
+        lines.split("<li>").skip(1).map(|part| part.split("</li>").next().expect("its end")).collect();
+    assert!(items.len() == 5 && items.iter().all(|text| text.starts_with('a') && text.ends_with('b')), "{items:?}");
+    let steered = at("model=echo&count=4&steer=1");
+    assert!(steered.contains("mean reward") && steered.matches("reward ").count() > 8, "{steered}");
+    let wrong = at("model=echo&count=5000");
+    assert!(wrong.contains("class=\"wrong\"") && wrong.contains("may be 1 to 256"), "{wrong}");
+    assert!(at("model=center&count=3").matches("aria-label=\"sample ").count() == 3);
+}

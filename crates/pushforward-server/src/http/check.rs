@@ -1,0 +1,277 @@
+//! Requests as tasks: every field against its limit, before anything waits in the queue.
+
+use pushforward::aef::model::DrawRequest;
+use pushforward::flow_map::likelihood::BoundRequest;
+use pushforward::flow_map::sample::{GUIDANCE, LastStep, ObservedRow, SampleRequest, Sampler, TEMPERATURE};
+use pushforward::flow_map::steer::{Method as Steering, SmcSettings, SteerRequest};
+use pushforward::flow_map::time::TimeGrid;
+use pushforward::node_pairs::ABSENT;
+use pushforward::reward::{Context, Spec};
+
+use super::About;
+use super::answer::Failure;
+use crate::body::{CodesBody, Constraints, ImagesBody, ImputeBody, Method, SampleBody, ScoreBody, SteerBody};
+use crate::engine::Task;
+use crate::items::{Constrained, Items};
+use crate::settings::Limits;
+
+/// Functions of rewards that read files or need another model.
+const NOT_HERE: [&str; 2] = ["similar", "ngram"];
+
+fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<(), Failure> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(Failure::request(format!("`{name}` is {value}, and may be {least} to {most}")))
+}
+
+fn can(about: &About, what: &str) -> Result<(), Failure> {
+    if about.info.can.iter().any(|known| known == what) {
+        return Ok(());
+    }
+    let (name, can) = (&about.info.name, about.info.can.join(", "));
+    Err(Failure::request(format!("the model {name} cannot {what}; it can {can}")))
+}
+
+fn text(name: &str, value: &str, limits: &Limits) -> Result<(), Failure> {
+    within(&format!("length of {name}"), value.chars().count(), 0, limits.text)
+}
+
+fn labels(given: &[u32], about: &About, limits: &Limits) -> Result<(), Failure> {
+    within("length of labels", given.len(), 0, limits.count)?;
+    if let Some(label) = given.iter().find(|&&label| label as usize >= about.labels) {
+        return Err(Failure::request(match about.labels {
+            0 => format!("the model {} takes no labels", about.info.name),
+            count => format!("the labels of the model {} are 0 to {}, found {label}", about.info.name, count - 1),
+        }));
+    }
+    Ok(())
+}
+
+fn evaluations(total: usize, limits: &Limits) -> Result<(), Failure> {
+    if total <= limits.evaluations {
+        return Ok(());
+    }
+    let most = limits.evaluations;
+    Err(Failure::request(format!("{total} network evaluations are asked for, and a request may take {most}")))
+}
+
+/// What samples keep, in the form of the library.
+fn constrained(
+    wanted: &Constraints,
+    nodes: Option<usize>,
+    about: &About,
+    items: &dyn Items,
+    limits: &Limits,
+) -> Result<Constrained, Failure> {
+    within("length of constraints.require", wanted.require.len(), 0, limits.count)?;
+    let texts = [&wanted.infill, &wanted.prefix, &wanted.fix, &wanted.forbid];
+    for value in texts.into_iter().flatten().chain(&wanted.require) {
+        text("a constraint", value, limits)?;
+    }
+    if let Some(keep) = &wanted.keep {
+        let (sites, classes) = (about.info.sites, about.info.classes);
+        if keep.len() != sites {
+            return Err(Failure::request(format!(
+                "`constraints.keep` has {} sites, and items have {sites}",
+                keep.len()
+            )));
+        }
+        if let Some(class) = keep.iter().flatten().find(|&&class| class as usize >= classes) {
+            return Err(Failure::request(format!("`constraints.keep` has class {class} of {classes} classes")));
+        }
+    }
+    items.constraint(wanted, nodes, &about.schema).map_err(Failure::request)
+}
+
+/// The request of a flow map, or of an autoencoder.
+pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "sample")?;
+    within("count", body.count, 1, limits.count)?;
+    within("first", body.first, 0, limits.first)?;
+    within("nfe", body.nfe, 1, limits.nfe)?;
+    if about.shape.is_some() {
+        let theirs = [
+            ("nfe", body.nfe != 1),
+            ("labels", !body.labels.is_empty()),
+            ("guidance", body.guidance != 1.0),
+            ("draw", body.draw),
+            ("nodes", body.nodes.is_some()),
+            ("constraints", body.constraints != Constraints::default()),
+        ];
+        if let Some((name, _)) = theirs.iter().find(|(_, given)| *given) {
+            return Err(Failure::request(format!(
+                "`{name}` is for flow maps, and {} is an autoencoder",
+                about.info.name
+            )));
+        }
+        within("temperature", body.temperature, 0.0, *TEMPERATURE.end())?;
+        return Ok(Task::Draw(DrawRequest {
+            count: body.count,
+            first: body.first,
+            temperature: body.temperature,
+            deviations: !body.mean,
+            seed: body.seed,
+            batch: limits.count,
+        }));
+    }
+    if body.mean {
+        return Err(Failure::request("`mean` is for autoencoders"));
+    }
+    within("temperature", body.temperature, *TEMPERATURE.start(), *TEMPERATURE.end())?;
+    within("guidance", body.guidance, *GUIDANCE.start(), *GUIDANCE.end())?;
+    labels(&body.labels, about, limits)?;
+    let passes = if body.guidance == 1.0 { 1 } else { 2 };
+    evaluations(body.count * body.nfe * passes, limits)?;
+    let sampler = Sampler::from(body.sampler);
+    let kept = constrained(&body.constraints, body.nodes, about, items, limits)?;
+    Ok(Task::Sample(Box::new(SampleRequest {
+        sampler,
+        grid: sampler.grid(body.nfe).map_err(|error| Failure::request(error.to_string()))?,
+        count: body.count,
+        first: body.first,
+        temperature: body.temperature,
+        last: if body.draw { LastStep::Draw } else { LastStep::Argmax },
+        endpoints: false,
+        constraint: kept.constraint,
+        labels: body.labels.clone(),
+        guidance: body.guidance,
+        observed: kept.observed,
+        sizes: kept.sizes,
+        ..SampleRequest::map(0, 1, body.seed)
+    })))
+}
+
+pub(super) fn steer(body: &SteerBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "steer")?;
+    within("count", body.count, 1, limits.count)?;
+    within("particles", body.particles, 1, limits.particles)?;
+    within("nfe", body.nfe, 1, limits.nfe)?;
+    within("temperature", body.temperature, *TEMPERATURE.start(), *TEMPERATURE.end())?;
+    within("strength", body.strength, 1e-6, 1e6)?;
+    labels(&body.labels, about, limits)?;
+    evaluations(body.count.saturating_mul(body.particles).saturating_mul(body.nfe), limits)?;
+    text("reward", &body.reward, limits)?;
+    for name in NOT_HERE {
+        if Spec::asks_for(&body.reward, name).map_err(|error| Failure::request(error.to_string()))? {
+            return Err(Failure::request(format!("the reward `{name}` is not available in the server")));
+        }
+    }
+    let context = Context { schema: &about.schema, data: &about.data, classifier: None, scorer: None };
+    Spec::new(&body.reward, context).map_err(|error| Failure::request(error.to_string()))?;
+    let kept = constrained(&body.constraints, None, about, items, limits)?;
+    let method = match body.method {
+        Method::BestOf => Steering::BestOf,
+        Method::Resample => Steering::Resample,
+        Method::Smc => Steering::Smc(SmcSettings::default()),
+    };
+    let sample = SampleRequest {
+        grid: TimeGrid::uniform(body.nfe),
+        count: body.count,
+        temperature: body.temperature,
+        endpoints: false,
+        constraint: kept.constraint,
+        labels: body.labels.clone(),
+        observed: kept.observed,
+        sizes: kept.sizes,
+        ..SampleRequest::map(0, 1, body.seed)
+    };
+    let request = SteerRequest { sample, method, particles: body.particles, keep: 1 };
+    Ok(Task::Steer(Box::new(request), body.reward.clone(), body.strength))
+}
+
+/// Whether every row is an item of the model; `absent` allows sites that an item does not have.
+fn whole(rows: &[Vec<Option<u32>>], about: &About, most: u32, limits: &Limits) -> Result<(), Failure> {
+    within("number of items", rows.len(), 1, limits.count)?;
+    let sites = about.info.sites;
+    if let Some(row) = rows.iter().find(|row| row.len() != sites) {
+        return Err(Failure::request(format!("an item has {} sites, and those of the model have {sites}", row.len())));
+    }
+    match rows.iter().flatten().flatten().find(|&&class| class > most) {
+        Some(class) => Err(Failure::request(format!("a site has {class}, and may have 0 to {most}"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn score(body: &ScoreBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "score")?;
+    within("draws", body.draws, 1, limits.draws)?;
+    if body.items.is_empty() == body.texts.is_empty() {
+        return Err(Failure::request("give `items` or `texts`, one of the two"));
+    }
+    let mut rows = body.items.clone();
+    for value in &body.texts {
+        text("a text", value, limits)?;
+        let ids = items.read(value, &about.schema).map_err(Failure::request)?;
+        rows.push(ids.into_iter().map(Some).collect());
+    }
+    evaluations(rows.len().saturating_mul(body.draws), limits)?;
+    if about.shape.is_some() {
+        whole(&rows, about, 255, limits)?;
+        let levels = rows.iter().flatten().map(|level| level.and_then(|level| u8::try_from(level).ok()));
+        let levels: Option<Vec<u8>> = levels.collect();
+        let levels = levels.ok_or_else(|| Failure::request("images have a level at every site"))?;
+        return Ok(Task::Densities(levels, body.draws, body.seed));
+    }
+    whole(&rows, about, about.info.classes as u32 - 1, limits)?;
+    if !["molecule", "graph"].contains(&about.info.kind.as_str()) && rows.iter().flatten().any(Option::is_none) {
+        return Err(Failure::request("items of this model have a class at every site"));
+    }
+    let ids = rows.into_iter().flatten().map(|class| class.unwrap_or(ABSENT)).collect();
+    Ok(Task::Bound(ids, BoundRequest { draws: body.draws, seed: body.seed, ..BoundRequest::default() }))
+}
+
+pub(super) fn impute(body: &ImputeBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "impute")?;
+    within("nfe", body.nfe, 1, limits.nfe)?;
+    whole(&body.items, about, about.info.classes as u32 - 1, limits)?;
+    evaluations(body.items.len() * body.nfe, limits)?;
+    let observed: Vec<ObservedRow> = body.items.clone();
+    Ok(Task::Sample(Box::new(SampleRequest {
+        grid: TimeGrid::uniform(body.nfe),
+        count: observed.len(),
+        endpoints: false,
+        observed,
+        // Missing sites are drawn, so that several fillings of one item differ.
+        last: LastStep::Draw,
+        ..SampleRequest::map(0, 1, body.seed)
+    })))
+}
+
+fn levels(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Vec<u8>, Failure> {
+    within("number of images", body.images.len(), 1, limits.count)?;
+    let sites = about.info.sites;
+    if let Some(image) = body.images.iter().find(|image| image.len() != sites) {
+        return Err(Failure::request(format!(
+            "an image has {} numbers, and those of the model have {sites}",
+            image.len()
+        )));
+    }
+    Ok(body.images.concat())
+}
+
+pub(super) fn encode(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "encode")?;
+    Ok(Task::Encode(levels(body, about, limits)?))
+}
+
+pub(super) fn reconstruct(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "reconstruct")?;
+    Ok(Task::Reconstruct(levels(body, about, limits)?))
+}
+
+pub(super) fn decode(body: &CodesBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "decode")?;
+    within("number of codes", body.codes.len(), 1, limits.count)?;
+    let width = about.info.latent.unwrap_or_default();
+    if let Some(code) = body.codes.iter().find(|code| code.len() != width) {
+        return Err(Failure::request(format!(
+            "a code has {} numbers, and those of the model have {width}",
+            code.len()
+        )));
+    }
+    if body.codes.iter().flatten().any(|value| !value.is_finite() || value.abs() > 1e6) {
+        return Err(Failure::request("numbers of codes lie within -1e6 and 1e6"));
+    }
+    Ok(Task::Decode(body.codes.concat(), body.base))
+}

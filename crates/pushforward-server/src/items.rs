@@ -1,0 +1,46 @@
+//! What the program knows of items: how they look, and how constraints on them are spelled.
+
+use pushforward::aef::ImageShape;
+use pushforward::data::Schema;
+use pushforward::flow_map::constraint::Constraint;
+use pushforward::flow_map::sample::ObservedRow;
+
+use crate::body::Constraints;
+
+/// A constraint as the library takes it.
+#[derive(Clone, Debug, Default)]
+pub struct Constrained {
+    /// Allowed classes of every site; `None` for all.
+    pub constraint: Option<Constraint>,
+    /// For graphs, how often samples have each number of nodes; empty for the model's own numbers.
+    pub sizes: Vec<u64>,
+    /// Sites that the model is told, `None` for those that are generated; empty for none.
+    pub observed: Vec<ObservedRow>,
+}
+
+/// How items are written and read. Class indices come item by item.
+pub trait Items: Send + Sync + 'static {
+    /// One JSON object for every item.
+    fn objects(&self, ids: &[u32], schema: &Schema) -> Vec<serde_json::Value>;
+
+    /// The items as one PNG; `None` where there is nothing to draw.
+    fn png(&self, ids: &[u32], schema: &Schema) -> Option<Vec<u8>>;
+
+    /// The items as one SVG; `None` where there is nothing to draw.
+    fn svg(&self, ids: &[u32], schema: &Schema) -> Option<String>;
+
+    /// Images in data space as one PNG.
+    fn images(&self, pixels: &[f32], shape: ImageShape) -> Vec<u8>;
+
+    /// Class indices of a text, one for each symbol.
+    ///
+    /// # Errors
+    /// If items are not text by characters, or a symbol is unknown.
+    fn read(&self, text: &str, schema: &Schema) -> Result<Vec<u32>, String>;
+
+    /// The constraint of a request; `nodes` is the number of nodes that every graph is to have.
+    ///
+    /// # Errors
+    /// If it does not fit the items.
+    fn constraint(&self, wanted: &Constraints, nodes: Option<usize>, schema: &Schema) -> Result<Constrained, String>;
+}

@@ -1,0 +1,208 @@
+//! Starts the server and ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use pushforward::data::Layout;
+use pushforward::run::{Loaded, Model, Role};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::body::ModelInfo;
+use crate::engine;
+use crate::http::{About, App, router};
+use crate::items::Items;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+
+/// A model under the name that requests give.
+#[derive(Debug)]
+pub struct Served {
+    /// The name.
+    pub name: String,
+    /// What the model is for.
+    pub role: Role,
+    /// The model.
+    pub loaded: Loaded,
+}
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Nobody could be kept out.
+    #[error("{0} is no loopback address: a server that others reach needs a token")]
+    NoToken(SocketAddr),
+    /// The token is too easy to guess.
+    #[error("the token has {0} bytes; at least 16 are needed, for example those of `openssl rand -hex 16`")]
+    ShortToken(usize),
+    /// A model that draws nothing.
+    #[error("the model {0} is a classifier: the server has flow maps and autoencoders")]
+    Classifier(String),
+    /// Two models would answer to one name.
+    #[error("two models are named {0}")]
+    Twice(String),
+    /// There is no model.
+    #[error("there is no model to serve")]
+    NoModel,
+    /// The address is taken, or not one of this machine.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The runtime of the connections failed.
+    #[error("the connections failed: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// Shortest token in bytes.
+const SHORTEST: usize = 16;
+/// Time between two looks at `stop`.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Threads of the connections; the computation has its own.
+const THREADS: usize = 2;
+
+/// Serves models until `stop` is true; what was accepted by then is answered. `on_listening` gets the address, with
+/// the port that the system has chosen for port 0. The models compute on the calling thread.
+///
+/// # Errors
+/// See [`ServeError`].
+pub fn serve(
+    models: Vec<Served>,
+    items: Arc<dyn Items>,
+    settings: Settings,
+    stop: impl Fn() -> bool + Send + 'static,
+    on_listening: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    if models.is_empty() {
+        return Err(ServeError::NoModel);
+    }
+    match &settings.token {
+        None if !settings.addr.ip().is_loopback() => return Err(ServeError::NoToken(settings.addr)),
+        Some(token) if token.len() < SHORTEST => return Err(ServeError::ShortToken(token.len())),
+        _ => {}
+    }
+    let abouts = models.iter().map(about).collect::<Result<Vec<About>, _>>()?;
+    if let Some(twice) = (1..abouts.len()).find(|&i| abouts[..i].iter().any(|a| a.info.name == abouts[i].info.name)) {
+        return Err(ServeError::Twice(abouts[twice].info.name.clone()));
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_io().enable_time().build()?;
+    let addr = settings.addr;
+    let listener = runtime.block_on(TcpListener::bind(addr)).map_err(|source| ServeError::Listen { addr, source })?;
+    let bound = listener.local_addr()?;
+    let (jobs, queue) = sync_channel(settings.queue);
+    let (batch, patience) = (settings.batch, settings.time + Duration::from_secs(5));
+    let metrics = Arc::new(Metrics::default());
+    let app = Arc::new(App {
+        models: abouts,
+        items,
+        places: Arc::new(Semaphore::new(settings.queue)),
+        metrics: Arc::clone(&metrics),
+        settings,
+        jobs,
+        ending: AtomicBool::new(false),
+    });
+    let connections = thread::spawn(move || {
+        let served = runtime.block_on(connections(listener, app, stop, patience));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
+    });
+    on_listening(bound);
+    let models: Vec<Loaded> = models.into_iter().map(|served| served.loaded).collect();
+    engine::run(&models, &queue, batch, &metrics);
+    connections.join().unwrap_or(Ok(())).map_err(ServeError::Runtime)
+}
+
+/// Answers connections until `stop`, and then those that are open for at most `patience`.
+async fn connections(
+    listener: TcpListener,
+    app: Arc<App>,
+    stop: impl Fn() -> bool + Send + 'static,
+    patience: Duration,
+) -> std::io::Result<()> {
+    let (told, mut telling) = tokio::sync::watch::channel(false);
+    let ending = Arc::clone(&app);
+    let watch = async move {
+        while !stop() {
+            tokio::time::sleep(GLANCE).await;
+        }
+        ending.ending.store(true, Ordering::Relaxed);
+        tracing::info!("the server ends: open requests are answered");
+        let _ = told.send(true);
+    };
+    let mut late = telling.clone();
+    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+        let _ = telling.wait_for(|told| *told).await;
+    });
+    let given_up = async move {
+        let _ = late.wait_for(|told| *told).await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::spawn(watch);
+    tokio::select! {
+        served = serving.into_future() => served,
+        () = given_up => Ok(()),
+    }
+}
+
+/// What clients are told of a model.
+fn about(served: &Served) -> Result<About, ServeError> {
+    let Served { name, role, loaded } = served;
+    let (run, schema) = (&loaded.run, &loaded.run.schema);
+    let kind = match &schema.layout {
+        Layout::Text { .. } => "text",
+        Layout::Image { .. } => "image",
+        Layout::Graph(layout) if layout.is_molecular() => "molecule",
+        Layout::Graph(_) => "graph",
+        Layout::Columns(_) => "table",
+        Layout::Sequence(_) => "sequence",
+        Layout::Table => "sites",
+    };
+    let size = if let Layout::Image { height, width } = schema.layout { Some([height, width]) } else { None };
+    let mut info = ModelInfo {
+        name: name.clone(),
+        description: run.description.clone(),
+        role: role.name().to_owned(),
+        kind: kind.to_owned(),
+        can: Vec::new(),
+        sites: schema.sites,
+        classes: schema.classes,
+        size,
+        latent: None,
+        labels: Vec::new(),
+        told: false,
+        sha256: run.sha256.clone(),
+    };
+    let (mut shape, mut labels) = (None, 0);
+    let mut can = vec!["sample"];
+    match &loaded.model {
+        Model::FlowMap(model) => {
+            can.extend(["steer", "score"]);
+            info.told = model.config.condition.takes_any_subset();
+            // Graphs and sequences have sites that an item may not have: what is missing there would have two meanings.
+            let complete = !matches!(schema.layout, Layout::Graph(_) | Layout::Sequence(_));
+            can.extend((info.told && complete).then_some("impute"));
+            labels = model.net.label_count().unwrap_or(0);
+            info.labels = if labels > 0 { run.data.label_names(labels) } else { Vec::new() };
+        }
+        Model::Aef(model) => {
+            shape = Some(model.shape);
+            info.kind = "image".into();
+            info.size = Some([model.shape.height, model.shape.width]);
+            (info.sites, info.classes) = (model.shape.numel(), 256);
+            info.latent = Some(engine::latent(model));
+            can = if model.net.generates() { vec!["sample", "score"] } else { Vec::new() };
+            can.extend(["encode", "decode", "reconstruct"]);
+        }
+        Model::Classifier(_) => return Err(ServeError::Classifier(name.clone())),
+    }
+    info.can = can.into_iter().map(str::to_owned).collect();
+    Ok(About { info, schema: schema.clone(), data: run.data.clone(), shape, labels })
+}

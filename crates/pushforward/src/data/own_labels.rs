@@ -1,0 +1,242 @@
+//! Labels from the user's own data: a column, the header of a record by a regular expression, or a second file; classes as
+//! they are, or numbers in bins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataError;
+use crate::data::parts::Parts;
+
+/// How items of one's own are labelled. In a recipe: `label = { by = { column = "activity" } }` for classes, with
+/// `bins = 4` or `edges = [0.1, 1.0]` for numbers.
+///
+/// # Examples
+/// ```
+/// use pushforward::data::OwnLabel;
+/// let label: OwnLabel = toml::from_str("by = { header = 'class=(\\w+)' }\nmost = 3")?;
+/// assert_eq!(label.most, Some(3));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnLabel {
+    /// Where the label of an item stands.
+    pub by: LabelSource,
+    /// Numbers between bins, increasing; the label is the number of edges up to the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Vec<f64>>,
+    /// Number of bins of about as many training items each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bins: Option<usize>,
+    /// Number of classes that have a label of their own, the most frequent ones; all others share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
+}
+
+/// Where the label of an item stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelSource {
+    /// In a column of the table, by its heading or number from 1.
+    Column(String),
+    /// In the header of a record: the first group of a regular expression, or what all of it matches.
+    Header(String),
+    /// In a column of another table, in the row of the same name.
+    File(LabelFile),
+}
+
+/// A table of labels by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The column of names, by its heading or number from 1. The name of a record is the first word of its header, that of
+    /// a row of a table the field of the column of the same heading.
+    pub key: String,
+    /// The column of labels, by its heading or number from 1.
+    pub column: String,
+}
+
+/// The label of every item, and what each label stands for.
+pub(super) type Labelled = (Vec<u32>, Vec<String>);
+
+/// Most classes.
+const MOST: usize = 10_000;
+/// Different numbers from which on they are taken for a measurement.
+const MEASURED: usize = 50;
+
+/// Turns texts into labels.
+#[derive(Debug)]
+pub(super) enum Labeller {
+    Names {
+        known: HashMap<String, u32>,
+        /// The label of all others.
+        other: Option<u32>,
+    },
+    Bins(Vec<f64>),
+}
+
+impl OwnLabel {
+    /// Whether labels are bins of numbers.
+    pub(super) fn of_numbers(&self) -> bool {
+        self.edges.is_some() || self.bins.is_some()
+    }
+
+    /// Whether a text can have a label.
+    pub(super) fn accepts(&self, text: &str) -> bool {
+        let text = text.trim();
+        if self.of_numbers() { number(text).is_some() } else { !text.is_empty() }
+    }
+
+    /// The labels of all items, and their names, from their texts and the members of each part.
+    ///
+    /// # Errors
+    /// As [`OwnLabel::labeller`].
+    pub(super) fn of_parts(&self, all: &[&str], parts: &Parts) -> Result<Labelled, DataError> {
+        let train: Vec<&str> = parts[0].iter().map(|&item| all[item as usize]).collect();
+        let (labeller, names) = self.labeller(&train, all)?;
+        let labels = all.iter().map(|text| labeller.label(text).expect("the texts are accepted"));
+        Ok((labels.collect(), names))
+    }
+
+    /// What the label is of, for names of bins.
+    fn quantity(&self) -> &str {
+        match &self.by {
+            LabelSource::Column(name) => name,
+            LabelSource::Header(_) => "value",
+            LabelSource::File(file) => &file.column,
+        }
+    }
+
+    /// The labeller of a set, and the names of its labels. `train` are texts of the training part, `all` those of all parts,
+    /// all of them accepted.
+    ///
+    /// # Errors
+    /// If edges do not increase, or the values are too many to be classes.
+    pub(super) fn labeller(&self, train: &[&str], all: &[&str]) -> Result<(Labeller, Vec<String>), DataError> {
+        let refuse = |problem: String| Err(DataError::Setting { key: "label", problem });
+        if self.edges.is_some() && self.bins.is_some() || self.of_numbers() && self.most.is_some() {
+            return refuse("one of `edges`, `bins` and `most` is possible".into());
+        }
+        let edges = match (&self.edges, self.bins) {
+            (Some(edges), _) => Some(edges.clone()),
+            (None, Some(bins)) => Some(quantiles(train, bins)),
+            (None, None) => None,
+        };
+        if let Some(edges) = edges {
+            if edges.is_empty() || !edges.iter().all(|e| e.is_finite()) || !edges.windows(2).all(|e| e[0] < e[1]) {
+                return refuse(format!("its edges are increasing numbers, at least one, found {edges:?}"));
+            }
+            let names = bin_names(self.quantity(), &edges);
+            return Ok((Labeller::Bins(edges), names));
+        }
+        let mut counts: BTreeMap<&str, u64> = all.iter().map(|text| (text.trim(), 0)).collect();
+        train.iter().for_each(|text| *counts.entry(text.trim()).or_default() += 1);
+        let different = counts.len();
+        if different > MEASURED && counts.keys().all(|text| number(text).is_some()) {
+            return refuse(format!(
+                "{different} different numbers; say into how many parts they are divided, label.bins = 4, or where, label.edges"
+            ));
+        }
+        let most = self.most.unwrap_or(different);
+        if most == 0 || most.min(different) > MOST {
+            let problem =
+                format!("{different} different values; label.most, from 1 to {MOST}, says how many have a label");
+            return refuse(problem);
+        }
+        let mut order: Vec<(&str, u64)> = counts.into_iter().collect();
+        // In the order of the alphabet, of numbers by size.
+        order.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        let rest = order.len() > most;
+        order.truncate(most);
+        order.sort_by(|a, b| match (number(a.0), number(b.0)) {
+            (Some(x), Some(y)) => x.total_cmp(&y),
+            _ => a.0.cmp(b.0),
+        });
+        let mut names: Vec<String> = order.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let known = names.iter().cloned().zip(0..).collect();
+        let other = rest.then_some(names.len() as u32);
+        names.extend(rest.then(|| "other".to_owned()));
+        Ok((Labeller::Names { known, other }, names))
+    }
+}
+
+impl Labeller {
+    /// The label of a text that is accepted.
+    pub(super) fn label(&self, text: &str) -> Option<u32> {
+        match self {
+            Self::Names { known, other } => known.get(text.trim()).copied().or(*other),
+            Self::Bins(edges) => {
+                let value = number(text)?;
+                Some(edges.iter().filter(|edge| value >= **edge).count() as u32)
+            }
+        }
+    }
+}
+
+/// What bins between edges are, in words.
+pub(super) fn bin_names(quantity: &str, edges: &[f64]) -> Vec<String> {
+    let bin = |i: usize| match (i.checked_sub(1).map(|i| edges[i]), edges.get(i)) {
+        (None, Some(high)) => format!("{quantity} < {high}"),
+        (Some(low), Some(high)) => format!("{low} <= {quantity} < {high}"),
+        (Some(low), None) => format!("{low} <= {quantity}"),
+        (None, None) => quantity.to_owned(),
+    };
+    (0..=edges.len()).map(bin).collect()
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|value| value.is_finite())
+}
+
+/// Edges between parts of about as many values; fewer where values repeat.
+fn quantiles(texts: &[&str], bins: usize) -> Vec<f64> {
+    let mut values: Vec<f64> = texts.iter().filter_map(|text| number(text)).collect();
+    values.sort_by(f64::total_cmp);
+    let mut edges: Vec<f64> = (1..bins)
+        .filter_map(|i| values.get(i * values.len() / bins).copied())
+        .filter(|&edge| edge > values[0])
+        .collect();
+    edges.dedup();
+    edges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(text: &str) -> OwnLabel {
+        toml::from_str(&format!("by = {{ column = 'x' }}\n{text}")).unwrap()
+    }
+
+    fn names(settings: &str, texts: &[&str]) -> Result<(Vec<u32>, Vec<String>), String> {
+        let of = label(settings);
+        let (labeller, names) = of.labeller(texts, texts).map_err(|e| e.to_string())?;
+        Ok((texts.iter().map(|text| labeller.label(text).unwrap()).collect(), names))
+    }
+
+    #[test]
+    fn classes_are_in_order_and_rare_ones_share_a_label() {
+        let texts = ["b", "a ", "b", "c", "a", "b"];
+        assert_eq!(names("", &texts).unwrap(), (vec![1, 0, 1, 2, 0, 1], vec!["a".into(), "b".into(), "c".into()]));
+        assert_eq!(names("most = 1", &texts).unwrap(), (vec![0, 1, 0, 1, 1, 0], vec!["b".into(), "other".into()]));
+        assert_eq!(names("", &["10", "9", "10"]).unwrap().1, ["9", "10"]);
+    }
+
+    #[test]
+    fn numbers_have_bins() {
+        let (labels, said) = names("edges = [1.0, 2.0]", &["0.5", "1", "7"]).unwrap();
+        assert_eq!((labels, said[1].as_str()), (vec![0, 1, 2], "1 <= x < 2"));
+        let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (labels, said) = names("bins = 4", &many).unwrap();
+        assert_eq!((said.len(), labels.iter().filter(|&&label| label == 2).count()), (4, 25));
+        assert!(names("", &many).unwrap_err().contains("100 different numbers"));
+        assert!(names("bins = 4", &["1", "1"]).unwrap_err().contains("increasing"));
+        assert!(names("edges = [2.0, 1.0]", &["1"]).is_err() && names("bins = 2\nmost = 1", &["1"]).is_err());
+        assert!(label("").accepts("a") && !label("").accepts(" ") && !label("bins = 2").accepts("a"));
+    }
+}

@@ -1,0 +1,138 @@
+//! The records of a file, whatever its form.
+
+use crate::data::files::Source;
+use crate::data::plain_text::PlainText;
+use crate::data::sequences::alphabet::Alphabet;
+use crate::data::sequences::config::{SequenceConfig, SequenceSplit};
+use crate::data::sequences::records::{Records, SequenceFormat};
+use crate::data::tables::grid::{Expected, Grid, is_table};
+use crate::data::{DataError, LabelSource};
+
+/// Rows that decide which column holds sequences.
+const LOOKED_AT: usize = 200;
+
+/// Adds the records of a file.
+pub(super) fn read(
+    source: Source,
+    config: &SequenceConfig,
+    records: &mut Records,
+) -> Result<SequenceFormat, DataError> {
+    let PlainText { text, notes } = source.text()?;
+    let format = config.format.unwrap_or_else(|| form(&text, config));
+    if format == SequenceFormat::Table {
+        table(Grid::read(source, Expected::default())?, config, records)?;
+        return Ok(format);
+    }
+    let path = source.path().to_owned();
+    drop(source);
+    records.notes.extend(notes);
+    let by = config.label.as_ref().map(|label| &label.by);
+    let lines = format == SequenceFormat::Lines;
+    if matches!(by, Some(LabelSource::Column(_))) || (lines && by.is_some()) {
+        let problem =
+            format!("{} has no {}", format.name(), if lines { "headers, columns or names" } else { "columns" });
+        return Err(DataError::Setting { key: "label.by", problem });
+    }
+    match format {
+        SequenceFormat::Fasta => records.fasta(&text, &path)?,
+        SequenceFormat::Fastq => records.fastq(&text, &path)?,
+        SequenceFormat::Lines | SequenceFormat::Table => {
+            records.lines(&text, matches!(config.alphabet, None | Some(Alphabet::Found)));
+        }
+    }
+    Ok(format)
+}
+
+/// The form of a text that a recipe does not name.
+fn form(text: &str, config: &SequenceConfig) -> SequenceFormat {
+    let column = config.column.is_some() || matches!(config.split, SequenceSplit::Column(_));
+    SequenceFormat::of(text).unwrap_or(if column || is_table(text) {
+        SequenceFormat::Table
+    } else {
+        SequenceFormat::Lines
+    })
+}
+
+fn table(grid: Grid, config: &SequenceConfig, records: &mut Records) -> Result<(), DataError> {
+    let column = match &config.column {
+        Some(name) => named(&grid, name, "column")?,
+        None => choose(&grid)?,
+    };
+    let part = match &config.split {
+        SequenceSplit::Column(name) => Some(named(&grid, name, "split")?),
+        _ => None,
+    };
+    let about = match config.label.as_ref().map(|label| &label.by) {
+        Some(LabelSource::Column(name)) => Some(named(&grid, name, "label.by.column")?),
+        Some(LabelSource::File(file)) => Some(named(&grid, &file.key, "label.by.file.key")?),
+        Some(LabelSource::Header(_)) => {
+            let problem = "a table has no headers of records: use { column = \"...\" }".into();
+            return Err(DataError::Setting { key: "label.by", problem });
+        }
+        None => None,
+    };
+    records.notes.extend(grid.notes.iter().cloned());
+    let name = grid.header.as_ref().map_or_else(String::new, |header| format!(" `{}`", header[column]));
+    records.notes.push(format!("sequences: column {}{name} of {}", column + 1, grid.width));
+    records.table(&grid, column, about, part);
+    Ok(())
+}
+
+/// The column of a heading or number.
+pub(in crate::data) fn named(grid: &Grid, name: &str, key: &'static str) -> Result<usize, DataError> {
+    let header = grid.header.iter().flatten();
+    let alike = |field: &String| field.trim().eq_ignore_ascii_case(name.trim());
+    if let Some(column) = header.clone().position(|field| field == name).or_else(|| header.clone().position(alike)) {
+        return Ok(column);
+    }
+    match name.trim().parse::<usize>() {
+        Ok(number) if (1..=grid.width).contains(&number) => Ok(number - 1),
+        _ => Err(DataError::Setting {
+            key,
+            problem: format!(
+                "`{name}` is not a column of {}, which has {}; a column is given by its heading or by its number, from 1",
+                grid.path.display(),
+                columns(grid)
+            ),
+        }),
+    }
+}
+
+/// The columns of a table, for messages.
+fn columns(grid: &Grid) -> String {
+    match &grid.header {
+        Some(header) => header.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        None => format!("{} without headings", grid.width),
+    }
+}
+
+/// The only column, or the one whose heading says that it holds sequences, or the only one whose fields are words of
+/// letters that hardly repeat.
+fn choose(grid: &Grid) -> Result<usize, DataError> {
+    if grid.width == 1 {
+        return Ok(0);
+    }
+    let headings = grid.header.iter().flatten();
+    let says = |name: &String| ["seq", "sequence", "sequences"].contains(&name.trim().to_lowercase().as_str());
+    if let Some(column) = headings.clone().position(says) {
+        return Ok(column);
+    }
+    let about = |name: &String| name.to_lowercase().contains("seq");
+    let named: Vec<usize> = (0..grid.width).zip(headings).filter(|(_, name)| about(name)).map(|(c, _)| c).collect();
+    let rows = grid.rows().min(LOOKED_AT);
+    let letters = |&column: &usize| {
+        let fields: Vec<_> = (0..rows).map(|row| grid.cell(row, column)).collect();
+        let different: std::collections::HashSet<&str> = fields.iter().map(AsRef::as_ref).collect();
+        let word = |field: &str| field.len() > 3 && field.chars().all(char::is_alphabetic);
+        2 * different.len() > rows && fields.iter().filter(|field| word(field)).count() * 10 > rows * 9
+    };
+    let found: Vec<usize> = if named.len() == 1 { named } else { (0..grid.width).filter(letters).collect() };
+    match found[..] {
+        [column] => Ok(column),
+        _ => Err(grid.refuse(format!(
+            "{} columns look like sequences; name the one by its heading or number: data.column = \"...\" (the table has {})",
+            found.len(),
+            columns(grid)
+        ))),
+    }
+}

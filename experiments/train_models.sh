@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Trains, evaluates and packs the models that come with the program, and writes their cards and pictures.
+#
+#   experiments/train_models.sh PROGRAM WORK [NAME...]
+#
+# PROGRAM is a compiled `pushforward`, WORK a folder for the runs. Without names, all models are made. A run that is there
+# already is gone on with, or only packed if it is complete. STEPS_NAME=N (such as STEPS_glyphs=500) takes another length.
+set -euo pipefail
+program=$(realpath "$1") work=$2
+shift 2
+models=$(realpath "$(dirname "$0")/../crates/pushforward-cli/models")
+machine="$(nproc) cores, $(uname -m)"
+mkdir -p "$work"
+
+# A preset without its time limit, with a number of steps.
+recipe() { # NAME PRESET STEPS DESCRIPTION [SED-SCRIPT]
+    local steps_variable="STEPS_${1//-/_}"
+    "$program" presets "$2" | grep -v '^minutes' | sed \
+        -e "s/^\[train\]/[train]\nsteps = ${!steps_variable:-$3}/" \
+        -e "s/^name = .*/name = \"$1\"/" \
+        -e "s/^description = .*/description = \"$4\"/" \
+        -e "${5:-}" > "$work/$1.toml"
+}
+
+make_model() { # NAME
+    local name=$1 run=$work/$1
+    case $name in
+    glyphs)
+        # Told labels and any pixels; a perceptron that fits into a megabyte and a half.
+        recipe glyphs glyphs 4500 "binary 16 x 16 digits, told their labels or any of their pixels" '
+            s/width = 384, blocks = 4/width = 192, blocks = 3/
+            s/^accumulate = .*/accumulate = 1/
+            s/decay = 0.995/decay = 0.998, warmup = true/
+            s/^objective = \(.*\)$/objective = \1\ncondition = { kind = "observed", labels = true }/
+            s/^samples = .*/samples = 2000/'
+        ;;
+    echo) recipe echo echo 6000 "four letters over eight symbols, written twice" ;;
+    small-molecules) recipe small-molecules small-molecules 3000 "molecules of up to five heavy atoms C N O F" ;;
+    *)
+        echo "no model is named $name" >&2
+        exit 2
+        ;;
+    esac
+    if [ -f "$run/checkpoints/resume.safetensors" ] && [ ! -f "$run/report.json" ]; then
+        "$program" train --resume "$run"
+    elif [ ! -f "$run/report.json" ]; then
+        "$program" train "$work/$name.toml" --out "$run"
+    fi
+    "$program" models pack "$run" --out "$models/$name.safetensors.gz" --machine "$machine"
+    "$program" models show "$models/$name.safetensors.gz" | sed "1s/.*/# $name/" > "$models/$name.md"
+    case $name in
+    glyphs) "$program" sample "$models/$name.safetensors.gz" --label 0,1,2,3,4,5,6,7,8,9 -n 40 --out "$models/$name.png" ;;
+    small-molecules) "$program" sample "$models/$name.safetensors.gz" -n 30 --out "$models/$name.png" ;;
+    *) "$program" sample "$models/$name.safetensors.gz" -n 30 --out "$models/$name.txt" ;;
+    esac
+}
+
+for name in "${@:-glyphs echo small-molecules}"; do
+    for one in $name; do make_model "$one"; done
+done
