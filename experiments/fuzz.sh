@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 program=$(cargo build --release --workspace --locked --bench fuzz --message-format json \
     | grep -o '"executable":"[^"]*fuzz[^"]*"' | tail -1 | cut -d'"' -f4) || exit 1
 failed=0
-for target in recipe override smiles smarts idx table rows where tokenizer reward checkpoint; do
+for target in recipe override smiles smarts idx table rows sequences where tokenizer reward checkpoint; do
     export FUZZ_CURRENT=fuzz-$target.bin
     (ulimit -v 4194304; "$program" "$target" "$count" "$seed")
     code=$?

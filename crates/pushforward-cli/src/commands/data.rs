@@ -148,7 +148,8 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
     let is_file = path.exists() && !path.is_dir();
     let chosen = overrides.iter().any(|text| text.split('=').next().is_some_and(|key| key.trim() == "data.set"));
     let mut settings = Table::new();
-    let found = data_file::set_of(path).filter(|_| !chosen);
+    // Pictures are looked at as they are, before they have a size.
+    let found = data_file::set_of(path).filter(|found| !chosen && found.set != "image-folder");
     if let Some(Found { set, unusual }) = found {
         if unusual {
             let what = data_file::describe(set);

@@ -118,6 +118,27 @@ fn sequences_go_all_the_way() {
 }
 
 #[test]
+fn folders_of_pictures_are_labels() {
+    let place = workplace();
+    let folder = place.path();
+    for i in 0..24u8 {
+        let class = folder.join("pictures").join(["dark", "light"][i as usize % 2]);
+        fs::create_dir_all(&class).unwrap();
+        let level = if i % 2 == 0 { i } else { 200 + i };
+        image::GrayImage::from_pixel(8, 8, image::Luma([level])).save(class.join(format!("{i}.png"))).unwrap();
+    }
+    let said = succeed(folder, &["data", "info", "pictures"]);
+    assert!(said.contains("24 pictures") && said.contains("2 classes, by folder: dark, light"), "{said}");
+    let mut args = vec!["train", "pictures", "--out", "run", "--no-eval"];
+    let settings = ["train.steps=40", "train.batch=8", "model.network={kind='mlp',width=16,blocks=1,time_width=8}"];
+    settings.iter().for_each(|setting| args.extend(["--set", setting]));
+    succeed(folder, &args);
+    assert!(succeed(folder, &["inspect", "run"]).contains("label names: 0 dark, 1 light"));
+    let lines = succeed(folder, &["sample", "run", "--label", "Light", "-n", "2", "--out", "-"]);
+    assert!(lines.lines().all(|line| line.contains("\"label\":1,\"label_name\":\"light\"")), "{lines}");
+}
+
+#[test]
 fn a_list_of_names_is_a_set_of_sequences_and_a_tiny_run_ends_with_a_report() {
     let place = workplace();
     let folder = place.path();
