@@ -53,6 +53,7 @@ pub struct Constraints {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SampleBody {
     /// Name of the model.
+    #[schema(example = "glyphs")]
     pub(crate) model: String,
     /// Number of items.
     #[serde(default = "sixteen")]
@@ -112,6 +113,7 @@ pub enum Method {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SteerBody {
     /// Name of the model.
+    #[schema(example = "glyphs")]
     pub(crate) model: String,
     /// What is wanted, such as `8*class(3)`; the rewards are those of the command `steer`, without files and programs.
     pub(crate) reward: String,
@@ -152,6 +154,7 @@ pub(crate) struct SteerBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScoreBody {
     /// Name of the model.
+    #[schema(example = "echo")]
     pub(crate) model: String,
     /// Items as class indices, `null` for sites that an item does not have; of an autoencoder, images as levels 0 to 255.
     #[serde(default)]
@@ -173,6 +176,7 @@ pub(crate) struct ScoreBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImputeBody {
     /// Name of the model.
+    #[schema(example = "glyphs")]
     pub(crate) model: String,
     /// Items as class indices, `null` for missing sites.
     pub(crate) items: Vec<Vec<Option<u32>>>,

@@ -12,7 +12,6 @@ use crate::tidy::{code, crate_root, is_test, library, sources};
 const EXPLAINED: &[(&str, &str)] = &[
     ("BEST", "name of a file in every run folder, beside `LAST`, which has an example"),
     ("INVALID", "finds invalid molecules among rewards; an example would need the feature `chem`"),
-    ("RESUME", "name of a file in every run folder, beside `LAST`, which has an example"),
     ("VAE_EPSILON", "published constant, beside `AEF_EPSILON`, which has an example"),
 ];
 

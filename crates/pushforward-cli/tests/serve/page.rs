@@ -10,16 +10,21 @@ fn browser() -> Option<&'static str> {
     ["chromium", "chromium-browser", "google-chrome"].iter().find(|name| found(name)).copied()
 }
 
-/// The page as it is once its script has nothing more to do.
+/// The page as it is once its script has nothing more to do. The browser's clock runs ahead while it waits for parts of an
+/// answer, so that it may be too early; then the page is opened again.
 fn shown(browser: &str, address: &str) -> String {
-    let profile = tempfile::tempdir().expect("a temporary folder");
-    let out = Command::new(browser)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=15000"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(address)
-        .output()
-        .expect("it starts");
-    String::from_utf8_lossy(&out.stdout).into_owned()
+    let open = || {
+        let profile = tempfile::tempdir().expect("a temporary folder");
+        let out = Command::new(browser)
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=60000"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(address)
+            .output()
+            .expect("it starts");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let ready = |page: &String| page.contains("data-idle=\"yes\"");
+    (0..30).map(|_| open()).find(ready).unwrap_or_else(|| panic!("{address} is never ready"))
 }
 
 #[test]

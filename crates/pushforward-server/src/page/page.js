@@ -308,7 +308,7 @@ function choose(name) {
   $("infill").placeholder = "_".repeat(Math.min(model.sites, 24));
   $("molecule-field").hidden = model.kind !== "molecule";
   $("steer-field").hidden = !can("steer");
-  $("reward").value = { image: "8*symmetric", text: "4*site(0, 1)", molecule: "4*qed" }[model.kind] || "4*site(0, 1)";
+  $("reward").value = { image: "40*symmetric", text: "8*site(0, 1)", molecule: "4*qed" }[model.kind] || "4*site(0, 1)";
   $("plane-field").hidden = !(model.latent >= 2);
   if (model.latent >= 2) drawPlane();
   if (maps && isImage()) drawPaint();
