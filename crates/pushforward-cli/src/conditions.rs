@@ -34,7 +34,10 @@ pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<Vec<u32>, Fa
     let alike = |text: &str| names.iter().position(|name| name.eq_ignore_ascii_case(text));
     let one = |text: &String| {
         let place = names.iter().position(|name| name == text.trim()).or_else(|| alike(text.trim()));
-        place.map(|place| place as u32).or_else(|| text.trim().parse().ok()).ok_or_else(|| {
+        // Where names are numbers, a number is a name.
+        let numbers = names.iter().any(|name| name.parse::<f64>().is_ok());
+        let place = place.map(|place| place as u32).or_else(|| text.trim().parse().ok().filter(|_| !numbers));
+        place.ok_or_else(|| {
             let known = names.iter().take(30).map(String::as_str).collect::<Vec<_>>().join(", ");
             let failure = Failure::request(format!("there is no label {text:?}"));
             if names.is_empty() { failure } else { failure.hint(format!("the labels are {known}")) }

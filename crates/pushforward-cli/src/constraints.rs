@@ -77,15 +77,22 @@ impl Constraints {
             let (site, classes) = wanted.split_once(':').ok_or_else(spelled)?;
             let site: usize = site.trim().parse().map_err(|_| spelled())?;
             constraint = constraint.only(site, &named(classes, schema)?).or_request()?;
-            match &schema.layout {
-                Layout::Graph(layout) => needed = needed.max(nodes_of(site, layout.nodes)),
-                Layout::Sequence(_) => needed = needed.max(site + 1),
-                _ => {}
-            }
+            needed = needed.max(room(site, schema));
         }
         let sizes = sizes(schema, needed)?;
         let wanted = args.wanted.as_ref().map(|text| Wanted::of(text, schema)).transpose()?;
         Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed, wanted })
+    }
+
+    /// Fixes sites, and leaves out sizes that have no room for them.
+    pub(crate) fn keep(&mut self, kept: impl Iterator<Item = (usize, u32)>, schema: &Schema) -> Result<(), Failure> {
+        for (site, class) in kept {
+            let open = self.constraint.take().unwrap_or_else(|| Constraint::all(site_shape(schema)));
+            self.constraint = Some(open.fix(site, class).or_request()?);
+            self.nodes = self.nodes.max(room(site, schema));
+        }
+        self.sizes = sizes(schema, self.nodes)?;
+        Ok(())
     }
 
     /// Leaves out the lengths of sequences that have no room for what they are told.
@@ -132,6 +139,15 @@ impl Constraints {
             .hint(format!("give {option} {needed} or more")));
         }
         Ok((0..=n).map(|i| u64::from(i == n)).collect())
+    }
+}
+
+/// Number of nodes or letters that an item with this site has at least.
+fn room(site: usize, schema: &Schema) -> usize {
+    match &schema.layout {
+        Layout::Graph(layout) => nodes_of(site, layout.nodes),
+        Layout::Sequence(_) => site + 1,
+        _ => 0,
     }
 }
 

@@ -1,9 +1,7 @@
 //! Items of the server: as in files and on the command line.
 
 use pushforward::aef::ImageShape;
-use pushforward::data::Schema;
-use pushforward::flow_map::constraint::Constraint;
-use pushforward::run::site_shape;
+use pushforward::data::{Layout, Schema};
 use pushforward_server::{Constrained, Constraints as Wanted, Items};
 
 use crate::args::ConstraintArgs;
@@ -13,12 +11,20 @@ use crate::exit::Failure;
 use crate::molecule_files::CheckedMolecules;
 use crate::output::{image_tiles, objects, tiles};
 use crate::picture::Grid;
+use crate::table_files::{RowWriter, object};
 
 /// See [`Items`].
 pub(crate) struct ServedItems;
 
 impl Items for ServedItems {
-    fn objects(&self, ids: &[u32], schema: &Schema) -> Vec<serde_json::Value> {
+    fn objects(&self, ids: &[u32], schema: &Schema, seed: u64, first: u64) -> Vec<serde_json::Value> {
+        if let Layout::Columns(layout) = &schema.layout {
+            let writer = RowWriter { layout, condition: None, seed, first, given: None };
+            let rows = writer.rows(ids, schema.sites).expect("only a condition refuses rows");
+            let row =
+                |(item, row): (&[u32], &Vec<String>)| serde_json::json!({"ids": item, "row": object(layout, row)});
+            return ids.chunks(schema.sites).zip(&rows).map(row).collect();
+        }
         let parsed = |text: &String| serde_json::from_str(text).expect("it was written as JSON");
         objects(ids, schema).iter().map(parsed).collect()
     }
@@ -56,21 +62,18 @@ fn constraint(wanted: &Wanted, nodes: Option<usize>, schema: &Schema) -> Result<
         require: wanted.require.clone(),
         ..ConstraintArgs::default()
     };
-    let constraints = Constraints::of(&args, schema)?;
-    let sizes = constraints.sizes_with(nodes, None, schema)?;
-    let mut constraint = constraints.constraint;
+    let mut constraints = Constraints::of(&args, schema)?;
     let kept = wanted.keep.iter().flatten().enumerate().filter_map(|(site, class)| Some((site, (*class)?)));
-    for (site, class) in kept {
-        let open = constraint.take().unwrap_or_else(|| Constraint::all(site_shape(schema)));
-        constraint = Some(open.fix(site, class)?);
-    }
-    let observed = wanted.prefix.as_ref().map(|text| prefix(text, schema)).transpose()?.into_iter().collect();
-    Ok(Constrained { constraint, sizes, observed })
+    constraints.keep(kept, schema)?;
+    let observed: Vec<_> = wanted.prefix.as_ref().map(|text| prefix(text, schema)).transpose()?.into_iter().collect();
+    constraints.make_room(&observed, schema)?;
+    let sizes = constraints.sizes_with(nodes, None, schema)?;
+    Ok(Constrained { constraint: constraints.constraint, sizes, observed })
 }
 
 #[cfg(test)]
 mod tests {
-    use pushforward::data::{Layout, Vocabulary};
+    use pushforward::data::Vocabulary;
 
     use super::*;
 

@@ -290,7 +290,7 @@ pub(crate) struct ModelInfo {
     pub(crate) description: String,
     /// `base`, `map` or `autoencoder`.
     pub(crate) role: String,
-    /// What items are: `image`, `text`, `molecule`, `graph`, `table` or `sites`.
+    /// What items are: `image`, `text`, `molecule`, `graph`, `table`, `sequence` or `sites`.
     pub(crate) kind: String,
     /// What can be asked of it: `sample`, `steer`, `score`, `impute`, `encode`, `decode`, `reconstruct`.
     pub(crate) can: Vec<String>,

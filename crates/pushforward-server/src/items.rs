@@ -20,8 +20,11 @@ pub struct Constrained {
 
 /// How items are written and read. Class indices come item by item.
 pub trait Items: Send + Sync + 'static {
-    /// One JSON object for every item.
-    fn objects(&self, ids: &[u32], schema: &Schema) -> Vec<serde_json::Value>;
+    /// One JSON object for every item; rows of tables, whose keys are names of columns, are in a field `row`.
+    ///
+    /// What is drawn within a class, such as a number of a bin, depends on the seed and on the index of the item, of
+    /// which `first` is the first.
+    fn objects(&self, ids: &[u32], schema: &Schema, seed: u64, first: u64) -> Vec<serde_json::Value>;
 
     /// The items as one PNG; `None` where there is nothing to draw.
     fn png(&self, ids: &[u32], schema: &Schema) -> Option<Vec<u8>>;

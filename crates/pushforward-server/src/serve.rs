@@ -39,6 +39,11 @@ pub enum ServeError {
     /// The token is too easy to guess.
     #[error("the token has {0} bytes; at least 16 are needed, for example those of `openssl rand -hex 16`")]
     ShortToken(usize),
+    /// The origin matches no page, or all of them.
+    #[error(
+        "{0:?} is no origin: give a scheme, a host and a port if it is not the usual one, as in https://example.org:8443"
+    )]
+    Origin(String),
     /// A model that draws nothing.
     #[error("the model {0} is a classifier: the server has flow maps and autoencoders")]
     Classifier(String),
@@ -59,6 +64,13 @@ pub enum ServeError {
     /// The runtime of the connections failed.
     #[error("the connections failed: {0}")]
     Runtime(#[from] std::io::Error),
+}
+
+/// Whether a text is an origin as browsers send it, without a path.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte);
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(known))
 }
 
 /// Shortest token in bytes.
@@ -87,6 +99,9 @@ pub fn serve(
         None if !settings.addr.ip().is_loopback() => return Err(ServeError::NoToken(settings.addr)),
         Some(token) if token.len() < SHORTEST => return Err(ServeError::ShortToken(token.len())),
         _ => {}
+    }
+    if let Some(origin) = settings.origin.as_ref().filter(|origin| !is_origin(origin)) {
+        return Err(ServeError::Origin(origin.clone()));
     }
     let abouts = models.iter().map(about).collect::<Result<Vec<About>, _>>()?;
     if let Some(twice) = (1..abouts.len()).find(|&i| abouts[..i].iter().any(|a| a.info.name == abouts[i].info.name)) {
@@ -117,7 +132,8 @@ pub fn serve(
     on_listening(bound);
     let models: Vec<Loaded> = models.into_iter().map(|served| served.loaded).collect();
     engine::run(&models, &queue, batch, &metrics);
-    connections.join().unwrap_or(Ok(())).map_err(ServeError::Runtime)
+    let panicked = |_| Err(std::io::Error::other("the thread of the connections panicked"));
+    connections.join().unwrap_or_else(panicked).map_err(ServeError::Runtime)
 }
 
 /// Answers connections until `stop`, and then those that are open for at most `patience`.
@@ -184,13 +200,15 @@ fn about(served: &Served) -> Result<About, ServeError> {
     let mut can = vec!["sample"];
     match &loaded.model {
         Model::FlowMap(model) => {
-            can.extend(["steer", "score"]);
+            can.push("steer");
+            // The bound of a sequence is that of its letters given its length, which requests do not have.
+            can.extend((!matches!(schema.layout, Layout::Sequence(_))).then_some("score"));
             info.told = model.config.condition.takes_any_subset();
             // Graphs and sequences have sites that an item may not have: what is missing there would have two meanings.
             let complete = !matches!(schema.layout, Layout::Graph(_) | Layout::Sequence(_));
             can.extend((info.told && complete).then_some("impute"));
             labels = model.net.label_count().unwrap_or(0);
-            info.labels = if labels > 0 { run.data.label_names(labels) } else { Vec::new() };
+            info.labels = if labels > 0 { run.label_names() } else { Vec::new() };
         }
         Model::Aef(model) => {
             shape = Some(model.shape);
@@ -205,4 +223,19 @@ fn about(served: &Served) -> Result<About, ServeError> {
     }
     info.can = can.into_iter().map(str::to_owned).collect();
     Ok(About { info, schema: schema.clone(), data: run.data.clone(), shape, labels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_origin;
+
+    #[test]
+    fn origins_have_a_scheme_and_a_host_alone() {
+        for text in ["https://example.org", "http://localhost:3000", "http://[::1]:80"] {
+            assert!(is_origin(text), "{text}");
+        }
+        for text in ["*", "example.org", "https://", "https://example.org/", "https://example.org/page", "null"] {
+            assert!(!is_origin(text), "{text}");
+        }
+    }
 }

@@ -39,7 +39,7 @@ enum Work {
     Sample { batch: usize, nfe: usize },
 }
 
-const CASES: [(&str, Work); 11] = [
+const CASES: [(&str, Work); 12] = [
     ("train/diagonal", Work::Train(OffDiagonal::None)),
     ("train/csd", Work::Train(OffDiagonal::Csd { gradient: GradientPath::Published })),
     ("train/ecld", Work::Train(OffDiagonal::Ecld { weights: EcldPreset::Paper })),

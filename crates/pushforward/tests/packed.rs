@@ -1,13 +1,16 @@
 //! Small files of models give the samples of the models, but for the rounding of the weights.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use pushforward::aef::model::DrawRequest;
 use pushforward::burn::tensor::{DType, Device};
 use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::SampleRequest;
-use pushforward::run::{LoadError, Loaded, Model, ROLE_KEY, WeightSet, load, load_bytes, pack};
+use pushforward::run::{
+    Data, LoadError, Loaded, Model, ROLE_KEY, Recipe, TrainOptions, WeightSet, load, load_bytes, pack, train,
+};
 use pushforward::train::checkpoint::{Checkpoint, Half};
 
 fn path(name: &str) -> PathBuf {
@@ -60,6 +63,27 @@ fn samples_are_those_of_the_rounded_weights_and_close_to_the_originals() {
         let worst = small.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst > 0.0 && worst < 0.2, "{numbers:?}: {worst}");
     }
+}
+
+#[test]
+fn a_small_file_does_not_say_where_its_data_were() {
+    let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+    let place = folder.path().display().to_string();
+    std::fs::write(folder.path().join("told.txt"), "ab".repeat(400)).unwrap();
+    let text = format!(
+        "name = 'told'\ndata = {{ set = 'text', path = '{place}/told.txt', length = 8 }}\nmodel = {{ family = 'flow-map', network = \
+         {{ kind = 'mlp', width = 8 }} }}"
+    );
+    let recipe: Recipe = Recipe::parse(&text, "told", &["train.steps=1".into()]).unwrap();
+    let options = TrainOptions { folder: Some(folder.path().join("run")), ..TrainOptions::new(device.clone()) };
+    let data = Data::load(&recipe, folder.path()).unwrap();
+    train(&recipe, &data, options, &mut |_| ControlFlow::Continue(())).unwrap();
+    let whole = load::<NetworkConfig>(&folder.path().join("run"), WeightSet::Ema, &device).unwrap();
+    assert!(whole.run.recipe.contains(&place), "the run itself says where they are");
+    let small = pack::<NetworkConfig>(&folder.path().join("run"), Half::Bf16, BTreeMap::new()).unwrap();
+    let small = load_bytes::<NetworkConfig>(&small, Path::new("told"), WeightSet::Ema, &device).unwrap();
+    assert!(small.run.recipe.contains("told.txt") && !small.run.recipe.contains(&place), "{}", small.run.recipe);
+    assert!(small.run.provenance.values().all(|value| !value.contains(&place)), "{:?}", small.run.provenance);
 }
 
 #[test]

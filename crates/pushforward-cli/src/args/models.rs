@@ -33,7 +33,7 @@ pub(crate) enum ModelsAction {
         model: PathBuf,
     },
     /// Download a model that is too large to come with the program.
-    #[command(after_help = "Example:\n  pushforward models fetch mnist")]
+    #[command(after_help = "Example:\n  pushforward models fetch adult")]
     Fetch {
         /// Name of the model.
         name: String,
@@ -47,8 +47,8 @@ pub(crate) enum ModelsAction {
 
 #[derive(Args, Debug)]
 pub(crate) struct PackArgs {
-    /// Run folder, checkpoint or name of a model.
-    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
+    /// Run folder or checkpoint.
+    #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) run: PathBuf,
     /// The file to write.
     #[arg(long, value_name = "FILE.safetensors.gz")]

@@ -87,6 +87,9 @@ fn steer(
         return Err(Refusal::Late);
     }
     let steered = steered.map_err(refused)?;
+    if let Some(error) = &steered.stopped {
+        return Err(refused(error));
+    }
     let rewards = |ids: &[u32]| plain.score(ids).map_err(refused);
     let before = (before.ids.clone(), rewards(&before.ids)?);
     let after = (steered.samples.ids.clone(), rewards(&steered.samples.ids)?, steered.samples.nfe);

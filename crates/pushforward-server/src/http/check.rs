@@ -17,6 +17,8 @@ use crate::settings::Limits;
 
 /// Functions of rewards that read files or need another model.
 const NOT_HERE: [&str; 2] = ["similar", "ngram"];
+/// Images that an autoencoder draws between two looks at the clock.
+const DRAWN: usize = 64;
 
 fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> Result<(), Failure> {
     if value >= least && value <= most {
@@ -112,7 +114,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             temperature: body.temperature,
             deviations: !body.mean,
             seed: body.seed,
-            batch: limits.count,
+            batch: limits.count.min(DRAWN),
         }));
     }
     if body.mean {
@@ -174,6 +176,8 @@ pub(super) fn steer(body: &SteerBody, about: &About, items: &dyn Items, limits: 
         labels: body.labels.clone(),
         observed: kept.observed,
         sizes: kept.sizes,
+        // One population between two looks at the clock.
+        batch: body.particles,
         ..SampleRequest::map(0, 1, body.seed)
     };
     let request = SteerRequest { sample, method, particles: body.particles, keep: 1 };

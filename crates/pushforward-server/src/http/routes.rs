@@ -243,7 +243,7 @@ struct Listed {
 impl Listed {
     /// Items as JSON, from the one with this number on.
     fn objects(&self, app: &App, ids: &[u32], nfe: &[u64], done: usize) -> Vec<Value> {
-        let mut objects = app.items.objects(ids, &app.models[self.model].schema);
+        let mut objects = app.items.objects(ids, &app.models[self.model].schema, self.seed, self.first + done as u64);
         for (i, (object, nfe)) in objects.iter_mut().zip(nfe).enumerate() {
             let index = self.first + (done + i) as u64;
             object["index"] = index.into();

@@ -171,6 +171,11 @@ impl DataConfig {
         Ok(())
     }
 
+    /// Leaves the names of the files in the settings, without their folders; returns whether there were any.
+    pub(crate) fn drop_folders(&mut self) -> bool {
+        self.paths_mut().into_iter().fold(false, |any, (_, path)| files::drop_folder(path) | any)
+    }
+
     /// Writes settings whose default has changed into the configuration of a new run. Without them, it means what it
     /// meant before: molecules are divided line by line, and a tokenizer may lose any share of the text.
     ///

@@ -62,6 +62,13 @@ pub(crate) fn folders(path: Option<&Path>, folder: &str, data_dir: &Path) -> Res
     })
 }
 
+/// Leaves the last part of a path; returns whether there were others.
+pub(crate) fn drop_folder(path: &mut PathBuf) -> bool {
+    let Some(name) = path.file_name().map(PathBuf::from).filter(|name| name != path) else { return false };
+    *path = name;
+    true
+}
+
 /// `path` as given or, failing that, inside the data folder.
 pub(crate) fn existing(key: &'static str, path: &Path, data_dir: &Path) -> Result<PathBuf, DataError> {
     [path.to_owned(), data_dir.join(path)]

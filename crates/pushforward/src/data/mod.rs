@@ -57,6 +57,7 @@ pub use self::config::{DataConfig, ExternalConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
+pub(crate) use self::files::drop_folder;
 pub use self::files::{Folders, read_bytes, read_text};
 pub use self::images::continuous::{ContinuousImages, ContinuousSplits};
 pub use self::images::raw::{RawImages, RawSplits};

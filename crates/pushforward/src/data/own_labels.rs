@@ -1,6 +1,7 @@
 //! Labels from the user's own data: a column, the header of a record by a regular expression, or a second file; classes as
 //! they are, or numbers in bins.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -121,12 +122,18 @@ impl OwnLabel {
         if self.edges.is_some() && self.bins.is_some() || self.of_numbers() && self.most.is_some() {
             return refuse("one of `edges`, `bins` and `most` is possible".into());
         }
+        if self.bins.is_some_and(|bins| !(2..=MOST).contains(&bins)) {
+            return refuse(format!("`bins` is from 2 to {MOST}, found {}", self.bins.unwrap_or_default()));
+        }
         let edges = match (&self.edges, self.bins) {
             (Some(edges), _) => Some(edges.clone()),
             (None, Some(bins)) => Some(quantiles(train, bins)),
             (None, None) => None,
         };
         if let Some(edges) = edges {
+            if self.bins.is_some() && edges.is_empty() {
+                return refuse("all numbers of the training items are equal: they cannot be divided into bins".into());
+            }
             if edges.is_empty() || !edges.iter().all(|e| e.is_finite()) || !edges.windows(2).all(|e| e[0] < e[1]) {
                 return refuse(format!("its edges are increasing numbers, at least one, found {edges:?}"));
             }
@@ -148,13 +155,15 @@ impl OwnLabel {
             return refuse(problem);
         }
         let mut order: Vec<(&str, u64)> = counts.into_iter().collect();
-        // In the order of the alphabet, of numbers by size.
+        // Numbers by size, then all others in the order of the alphabet.
         order.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let rest = order.len() > most;
         order.truncate(most);
         order.sort_by(|a, b| match (number(a.0), number(b.0)) {
-            (Some(x), Some(y)) => x.total_cmp(&y),
-            _ => a.0.cmp(b.0),
+            (Some(x), Some(y)) => x.total_cmp(&y).then(a.0.cmp(b.0)),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => a.0.cmp(b.0),
         });
         let mut names: Vec<String> = order.iter().map(|(name, _)| (*name).to_owned()).collect();
         let known = names.iter().cloned().zip(0..).collect();
@@ -224,6 +233,10 @@ mod tests {
         assert_eq!(names("", &texts).unwrap(), (vec![1, 0, 1, 2, 0, 1], vec!["a".into(), "b".into(), "c".into()]));
         assert_eq!(names("most = 1", &texts).unwrap(), (vec![0, 1, 0, 1, 1, 0], vec!["b".into(), "other".into()]));
         assert_eq!(names("", &["10", "9", "10"]).unwrap().1, ["9", "10"]);
+        // Numbers and words that stand between them as texts.
+        let mixed: Vec<String> = (0..40).flat_map(|i| [format!("{i}"), format!("{i}a"), format!("0{i}")]).collect();
+        let mixed: Vec<&str> = mixed.iter().map(String::as_str).collect();
+        assert_eq!(names("", &mixed).unwrap().1[..4], ["0", "00", "01", "1"]);
     }
 
     #[test]
@@ -235,7 +248,8 @@ mod tests {
         let (labels, said) = names("bins = 4", &many).unwrap();
         assert_eq!((said.len(), labels.iter().filter(|&&label| label == 2).count()), (4, 25));
         assert!(names("", &many).unwrap_err().contains("100 different numbers"));
-        assert!(names("bins = 4", &["1", "1"]).unwrap_err().contains("increasing"));
+        assert!(names("bins = 4", &["1", "1"]).unwrap_err().contains("equal"));
+        assert!(names("bins = 100000000000", &["1", "2"]).unwrap_err().contains("from 2 to"));
         assert!(names("edges = [2.0, 1.0]", &["1"]).is_err() && names("bins = 2\nmost = 1", &["1"]).is_err());
         assert!(label("").accepts("a") && !label("").accepts(" ") && !label("bins = 2").accepts("a"));
     }

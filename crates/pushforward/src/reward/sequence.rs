@@ -102,7 +102,14 @@ pub(super) fn leaf<'a>(
             sum(&[('G', 1.0), ('C', 1.0)], 0.0, true)
         }
         "share" => {
-            let letters: Vec<(char, f64)> = quoted(name, arguments)?.chars().map(|letter| (letter, 1.0)).collect();
+            let mut letters: Vec<(char, f64)> = Vec::new();
+            for letter in quoted(name, arguments)?.chars() {
+                let classes = layout.classes_of(letter);
+                if classes.is_empty() {
+                    return Err(argument_error(name, format!("the letter {letter:?} is none of the sequences")));
+                }
+                letters.extend(classes.into_iter().map(|class| (layout.letters()[class as usize], 1.0)));
+            }
             sum(&letters, 0.0, true)
         }
         "length" => {

@@ -14,7 +14,7 @@ use crate::train::checkpoint::{Checkpoint, CheckpointError, Half};
 const PACKED_FROM: &str = "packed_from_sha256";
 
 /// The bytes of a small file of a run folder or checkpoint, with the role of the model and `about` added to its
-/// provenance. Its averaged weights are those of the checkpoint, rounded.
+/// provenance. Its averaged weights are those of the checkpoint, rounded; its recipe names files without their folders.
 ///
 /// # Errors
 /// If the checkpoint cannot be loaded, or a weight is too large for the type.
@@ -45,10 +45,13 @@ pub fn pack<C: BackboneConfig>(
 ) -> Result<Vec<u8>, LoadError> {
     let path = checkpoint_file(path);
     let mut file = Checkpoint::load(&path)?;
-    let stored = Stored::<C>::of(&file, &path)?;
+    let Stored { mut recipe, .. } = Stored::<C>::of(&file, &path)?;
+    if recipe.drop_folders() {
+        file.recipe = recipe.to_toml();
+    }
     let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
     file.provenance.insert(PACKED_FROM.into(), sha256);
-    file.provenance.insert(ROLE_KEY.into(), Role::of(&stored.recipe.model).name().into());
+    file.provenance.insert(ROLE_KEY.into(), Role::of(&recipe.model).name().into());
     file.provenance.extend(about);
     Ok(file.pack(numbers)?)
 }

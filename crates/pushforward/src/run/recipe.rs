@@ -22,7 +22,7 @@ use toml::{Table, Value};
 
 use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
-use crate::data::{DataConfig, DataError};
+use crate::data::{DataConfig, DataError, drop_folder};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::config::{FlowMapConfig, Teacher};
 use crate::flow_map::network::NetworkConfig;
@@ -215,6 +215,23 @@ impl<C: BackboneConfig> Recipe<C> {
             *checkpoint = absolute(Path::new(&*checkpoint)).display().to_string();
         }
         Ok(())
+    }
+
+    /// Leaves the names of files and runs without their folders, so that the recipe tells nothing of the machine it was
+    /// trained on; returns whether there were any.
+    pub(super) fn drop_folders(&mut self) -> bool {
+        let mut any = self.data.drop_folders();
+        if let Some(features) = &mut self.eval.features {
+            any |= drop_folder(features);
+        }
+        if let ModelConfig::FlowMap(config) = &mut self.model
+            && let Teacher::Frozen { checkpoint, .. } = &mut config.objective.teacher
+        {
+            let mut path = PathBuf::from(&*checkpoint);
+            any |= drop_folder(&mut path);
+            *checkpoint = path.display().to_string();
+        }
+        any
     }
 
     /// Checks ranges, and settings against each other.

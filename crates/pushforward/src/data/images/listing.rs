@@ -80,17 +80,28 @@ impl Listing {
             }
         }
         subfolders.sort_unstable();
-        let own = names(folder);
-        if own.is_ok() || subfolders.is_empty() {
-            return Ok(Self { names: own?, classes: Vec::new() });
-        }
+        let (own, none) = (names(folder), subfolders.is_empty());
         let (mut all, mut classes) = (Vec::new(), Vec::new());
         for subfolder in subfolders {
-            // Folders of something else are no classes.
-            if let Ok(names) = names(&folder.join(&subfolder)) {
-                all.extend(names.into_iter().map(|name| Path::new(&subfolder).join(name).into_os_string()));
-                classes.push(subfolder.to_string_lossy().into_owned());
+            match names(&folder.join(&subfolder)) {
+                Ok(names) => {
+                    all.extend(names.into_iter().map(|name| Path::new(&subfolder).join(name).into_os_string()));
+                    classes.push(subfolder.to_string_lossy().into_owned());
+                }
+                Err(error @ DataError::Read { .. }) => return Err(error),
+                // Folders of something else are no classes.
+                Err(_) => {}
             }
+        }
+        if let (Ok(own), Some(class)) = (&own, classes.first()) {
+            let problem = format!(
+                "{} pictures in the folder itself, beside the folder {class} of pictures: move them into a folder of their class",
+                own.len()
+            );
+            return Err(DataError::Picture { path: folder.to_owned(), problem });
+        }
+        if own.is_ok() || none {
+            return Ok(Self { names: own?, classes: Vec::new() });
         }
         if all.is_empty() || classes.len() > CLASSES {
             let n = classes.len();
@@ -130,8 +141,8 @@ mod tests {
         let labels: Vec<Option<u8>> = found.names.iter().map(|name| found.label(name)).collect();
         assert_eq!(labels, [Some(0), Some(1), Some(1)]);
         put("own.png");
-        let found = Listing::of(dir.path()).unwrap();
-        assert_eq!((found.names, found.classes.len()), (vec![OsString::from("own.png")], 0));
+        let message = Listing::of(dir.path()).err().unwrap().to_string();
+        assert!(message.contains("1 pictures in the folder itself, beside the folder ant"), "{message}");
         let message = Listing::of(&dir.path().join("notes")).err().unwrap().to_string();
         assert!(message.contains("the folder holds no .png"), "{message}");
         std::fs::create_dir(dir.path().join("notes/deeper")).unwrap();

@@ -1,6 +1,6 @@
 //! From records to a data set: the alphabet, which records are accepted, their classes and their parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ pub(super) fn build(
         letters.zip(start..).for_each(|(letter, place)| ids.set(place, codes.class(letter).expect("it was checked")));
     }
     let set = Sequences { ids, starts };
-    let (parts, mut notes) = divide(config, records, &accepted, &set, &part_given).map_err(rows)?;
+    let (parts, mut notes) = divide(config, &set, &part_given).map_err(rows)?;
     let labels = labels.map(|texts| label(config, &texts, &accepted, &parts)).transpose()?;
     let (labels, label_names) = labels.unzip();
     let (labels, label_names): (_, Vec<String>) = (labels.map(Arc::new), label_names.unwrap_or_default());
@@ -289,15 +289,15 @@ impl Refused {
 }
 
 /// The accepted records of each part, with remarks.
-fn divide(
-    config: &SequenceConfig,
-    records: &Records,
-    accepted: &[u32],
-    set: &Sequences,
-    given: &[u8],
-) -> Result<(Parts, Vec<String>), String> {
-    let count = accepted.len();
-    let names: Vec<&str> = accepted.iter().map(|&record| records.sequence(record as usize)).collect();
+fn divide(config: &SequenceConfig, set: &Sequences, given: &[u8]) -> Result<(Parts, Vec<String>), String> {
+    let count = set.len();
+    // Equal sequences have one number, however their letters are spelled.
+    let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
+    let mut number = |item| {
+        let next = known.len() as u32;
+        *known.entry(set.classes(item).collect()).or_insert(next)
+    };
+    let names: Vec<u32> = (0..count).map(&mut number).collect();
     let sizes = || {
         let [train, validation] =
             [config.train.unwrap_or(count * 9 / 10), config.validation.unwrap_or((count / 20).max(1))];

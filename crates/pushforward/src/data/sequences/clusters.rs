@@ -18,7 +18,8 @@ use crate::data::sequences::set::Sequences;
 pub(super) fn clusters(set: &Sequences, settings: Clusters) -> Vec<u32> {
     let mut order: Vec<usize> = (0..set.len()).collect();
     let length = |item: usize| set.starts[item + 1] - set.starts[item];
-    order.sort_by_key(|&item| std::cmp::Reverse(length(item)));
+    // Copies stand next to each other, so that the first of them to found or join a cluster decides for all.
+    order.sort_by(|&a, &b| length(b).cmp(&length(a)).then_with(|| set.classes(a).cmp(set.classes(b))));
     let mut cluster = vec![0; set.len()];
     // The clusters whose first sequence has a k-mer, and how many different k-mers those sequences have.
     let mut having: HashMap<u64, Vec<u32>> = HashMap::new();

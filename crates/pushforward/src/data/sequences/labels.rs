@@ -35,8 +35,14 @@ pub(super) fn label_texts(
             let grid = Grid::read(file.expect("the file of labels was read"), Expected::default())?;
             let key = named(&grid, &of.key, "label.by.file.key")?;
             let column = named(&grid, &of.column, "label.by.file.column")?;
-            let row = |row| (grid.cell(row, key).into_owned(), grid.cell(row, column).into_owned());
-            let labels: HashMap<String, String> = (0..grid.rows()).map(row).collect();
+            let mut labels: HashMap<String, String> = HashMap::new();
+            for row in 0..grid.rows() {
+                let (name, label) = (grid.cell(row, key).into_owned(), grid.cell(row, column).into_owned());
+                if let Some(other) = labels.get(&name).filter(|other| **other != label) {
+                    return Err(grid.refuse(format!("`{name}` has two labels, `{other}` and `{label}`")));
+                }
+                labels.insert(name, label);
+            }
             // The name of a record is the first word of its header; a field of a table is one as it is.
             let name = |about: &str| labels.get(about.trim()).or_else(|| labels.get(about.split_whitespace().next()?));
             about().map(|about| name(about).cloned()).collect()

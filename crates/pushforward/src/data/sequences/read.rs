@@ -53,7 +53,17 @@ fn form(text: &str, config: &SequenceConfig) -> SequenceFormat {
     })
 }
 
-fn table(grid: Grid, config: &SequenceConfig, records: &mut Records) -> Result<(), DataError> {
+fn table(mut grid: Grid, config: &SequenceConfig, records: &mut Records) -> Result<(), DataError> {
+    // A heading over sequences that all differ looks like one of them.
+    let heads = |field: &str| {
+        let field = field.trim();
+        let named = |name: &String| name.parse::<usize>().is_err() && name.trim().eq_ignore_ascii_case(field);
+        ["seq", "sequence", "sequences"].iter().any(|usual| usual.eq_ignore_ascii_case(field))
+            || config.column.as_ref().is_some_and(named)
+    };
+    if grid.header.is_none() && grid.rows() > 1 && (0..grid.width).any(|column| heads(&grid.cell(0, column))) {
+        grid.take_header();
+    }
     let column = match &config.column {
         Some(name) => named(&grid, name, "column")?,
         None => choose(&grid)?,

@@ -1,6 +1,6 @@
 //! Markov chains and position weight matrices: baselines that know the letters before, or the position, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::rng::Stream;
 
@@ -21,13 +21,13 @@ pub struct Markov {
     classes: usize,
     /// How often each letter follows a context of at most `order` letters; longer contexts than the letters before are
     /// those of the beginning, which have a key of their own.
-    counts: HashMap<Vec<u32>, Vec<u64>>,
+    counts: HashMap<Vec<u32>, BTreeMap<u32, u64>>,
 }
 
 impl Markov {
     /// Counts the letters after each context.
     pub fn train<S: AsRef<[u32]>>(sequences: &[S], classes: usize, order: usize) -> Self {
-        let mut counts: HashMap<Vec<u32>, Vec<u64>> = HashMap::new();
+        let mut counts: HashMap<Vec<u32>, BTreeMap<u32, u64>> = HashMap::new();
         for sequence in sequences.iter().map(AsRef::as_ref) {
             for (place, &letter) in sequence.iter().enumerate() {
                 let most = order.min(place);
@@ -35,11 +35,7 @@ impl Markov {
                 for length in 0..=most {
                     let context = &sequence[place - length..place];
                     let key = Self::key(context, place, order);
-                    let after = match counts.get_mut(&key) {
-                        Some(after) => after,
-                        None => counts.entry(key).or_insert_with(|| vec![0; classes]),
-                    };
-                    after[letter as usize] += 1;
+                    *counts.entry(key).or_default().entry(letter).or_default() += 1;
                 }
             }
         }
@@ -64,7 +60,7 @@ impl Markov {
                 .rev()
                 .find_map(|n| self.counts.get(&Self::key(&sequence[place - n..], place, self.order)));
             sequence.push(match known {
-                Some(counts) => draw(counts, stream),
+                Some(counts) => draw(counts.iter().map(|(&letter, &count)| (letter, count)), stream),
                 None => stream.below(self.classes) as u32,
             });
         }
@@ -72,8 +68,8 @@ impl Markov {
     }
 }
 
-/// Draws `count` sequences whose letters are independent of each other, each with the law of its position; `lengths[n]` is
-/// the relative frequency of `n` letters.
+/// Draws `count` sequences whose letters are independent of each other, each with the law of its position; lengths are
+/// those of sequences drawn at random.
 ///
 /// # Panics
 /// If there are no sequences.
@@ -99,22 +95,22 @@ pub fn position_weights<S: AsRef<[u32]>>(
     (0..count)
         .map(|_| {
             let length = sequences[stream.below(sequences.len())].as_ref().len();
-            weights[..length].iter().map(|at| draw(at, stream)).collect()
+            weights[..length].iter().map(|at| draw((0..).zip(at.iter().copied()), stream)).collect()
         })
         .collect()
 }
 
-fn draw(counts: &[u64], stream: &mut Stream) -> u32 {
-    let mut left = stream.uniform() * counts.iter().sum::<u64>() as f64;
+fn draw(counts: impl Iterator<Item = (u32, u64)> + Clone, stream: &mut Stream) -> u32 {
+    let mut left = stream.uniform() * counts.clone().map(|(_, count)| count).sum::<u64>() as f64;
     let mut last = 0;
-    for (class, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+    for (class, count) in counts.filter(|(_, count)| *count > 0) {
         left -= count as f64;
         last = class;
         if left < 0.0 {
             break;
         }
     }
-    last as u32
+    last
 }
 
 #[cfg(test)]

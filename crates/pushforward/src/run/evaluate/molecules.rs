@@ -143,11 +143,13 @@ impl<'a> MoleculeMetrics<'a> {
     fn label_accuracy(&self, checked: &[(Molecule, Verdict)], labels: &[u32]) -> Option<Row> {
         let pairs = checked.iter().zip(labels.iter().cycle());
         let found: Vec<bool> = pairs
-            .filter_map(|((_, verdict), label)| Some(self.labeller.label_of(verdict.strict()?) == Some(*label)))
+            .filter_map(|((_, verdict), label)| Some(self.labeller.label_of(verdict.strict()?)? == *label))
             .collect();
         let right = found.iter().filter(|right| **right).count();
         let row = Row::estimate("label_accuracy", "fraction", interval::fraction(right, found.len()));
-        (!labels.is_empty()).then(|| row.estimator("of the label asked for / strictly valid"))
+        // Labels from a column of the user's file cannot be read off a molecule.
+        (!labels.is_empty() && self.labeller.label_of("C").is_some())
+            .then(|| row.estimator("of the label asked for / strictly valid"))
     }
 
     fn counts(&self, checked: &[(Molecule, Verdict)]) -> Vec<Row> {

@@ -31,6 +31,9 @@ const IN_A_BIN: usize = 1000;
 const TRAIN: usize = 20_000;
 /// Sequences whose nearest training sequence is looked for.
 const NEAREST: usize = 500;
+/// Steps of comparing sequences of different lengths, and the fewest training sequences that each is compared with.
+const EDITS: usize = 20_000_000_000;
+const FEWEST: usize = 100;
 /// Orders of the Markov chains.
 const ORDERS: [usize; 2] = [3, 5];
 
@@ -157,14 +160,20 @@ impl SequenceMetrics {
             );
         }
         let some: Vec<&[u32]> = spread(sequences, NEAREST).map(AsRef::as_ref).collect();
-        let nearest = nearest_identity(&some, &self.train);
+        // Edits of long sequences take as many steps as both have letters, so that fewer are compared.
+        let longest = self.layout.longest().max(1);
+        let near = if self.layout.varies() { (EDITS / (NEAREST * longest * longest)).max(FEWEST) } else { TRAIN };
+        let others: Vec<&Vec<u32>> = spread(&self.train, near).collect();
+        let nearest = nearest_identity(&some, &others);
         let n = sequences.len();
         let copies = nearest.iter().filter(|&&share| share >= 1.0).count();
         let mut all: Vec<&[u32]> = sequences.iter().map(AsRef::as_ref).collect();
         all.sort_unstable();
         all.dedup();
-        rows.push(Row::estimate("nearest_identity", "fraction", interval::mean(&nearest)));
-        rows.push(Row::estimate("novelty", "fraction", interval::fraction(some.len() - copies, some.len())));
+        let of = format!("nearest of {} training sequences", others.len());
+        rows.push(Row::estimate("nearest_identity", "fraction", interval::mean(&nearest)).estimator(&of));
+        let new = interval::fraction(some.len() - copies, some.len());
+        rows.push(Row::estimate("novelty", "fraction", new).estimator(&of));
         rows.push(Row::estimate("uniqueness", "fraction", interval::fraction(all.len(), n)));
         let reference = format!("{}/train", self.name);
         rows.into_iter().map(|row| row.reference(&reference, &self.sha256)).collect()
