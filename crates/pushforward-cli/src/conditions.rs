@@ -34,8 +34,9 @@ pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<Vec<u32>, Fa
     let alike = |text: &str| names.iter().position(|name| name.eq_ignore_ascii_case(text));
     let one = |text: &String| {
         let place = names.iter().position(|name| name == text.trim()).or_else(|| alike(text.trim()));
-        // Where names are numbers, a number is a name.
-        let numbers = names.iter().any(|name| name.parse::<f64>().is_ok());
+        // Where names are numbers other than those of the labels, a number is a name.
+        let other = |(name, i): (&String, u32)| name.parse::<f64>().is_ok_and(|value| value != f64::from(i));
+        let numbers = names.iter().zip(0..).any(other);
         let place = place.map(|place| place as u32).or_else(|| text.trim().parse().ok().filter(|_| !numbers));
         place.ok_or_else(|| {
             let known = names.iter().take(30).map(String::as_str).collect::<Vec<_>>().join(", ");
