@@ -21,7 +21,7 @@ pub(crate) struct ServeArgs {
     /// A file with a token that every request must bear; needed for addresses that others reach.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// An origin such as https://example.org whose pages may use the server.
+    /// An origin such as `https://example.org` whose pages may use the server.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Option<String>,
     /// Requests that wait or are computed at most; others are answered with 503 at once.
