@@ -32,8 +32,8 @@ pub(crate) enum ModelsAction {
         #[arg(value_name = "MODEL")]
         model: PathBuf,
     },
-    /// Download a model that is too large to come with the program.
-    #[command(after_help = "Example:\n  pushforward models fetch adult")]
+    /// Download a model that is too large to come with the program; `models` lists them, and this version has none yet.
+    #[command(after_help = "Example:\n  pushforward models fetch NAME")]
     Fetch {
         /// Name of the model.
         name: String,
