@@ -25,9 +25,12 @@ pub(crate) enum Problems {
     /// There is no answer in a form that the client accepts.
     #[response(status = 406)]
     Form(Problem),
+    /// The body took too long to arrive.
+    #[response(status = 408)]
+    Slow(Problem),
     /// The body is too long.
-    #[response(status = 413, content_type = "text/plain")]
-    Length(String),
+    #[response(status = 413)]
+    Length(Problem),
     /// The body is of another type than JSON.
     #[response(status = 415)]
     Type(Problem),
@@ -37,6 +40,9 @@ pub(crate) enum Problems {
     /// The request does not fit the model, or a field is out of its range.
     #[response(status = 422)]
     Request(Problem),
+    /// The server failed.
+    #[response(status = 500)]
+    Failed(Problem),
     /// The queue is full, the request took too long, or the server is about to end.
     #[response(status = 503)]
     Busy(Problem),

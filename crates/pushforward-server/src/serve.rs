@@ -113,7 +113,7 @@ pub fn serve(
     let listener = runtime.block_on(TcpListener::bind(addr)).map_err(|source| ServeError::Listen { addr, source })?;
     let bound = listener.local_addr()?;
     let (jobs, queue) = sync_channel(settings.queue);
-    let (batch, patience) = (settings.batch, settings.time + Duration::from_secs(5));
+    let (batch, patience) = (settings.batch.max(1), settings.time + Duration::from_secs(5));
     let metrics = Arc::new(Metrics::default());
     let app = Arc::new(App {
         models: abouts,

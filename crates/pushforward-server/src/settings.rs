@@ -1,5 +1,6 @@
 //! Settings of the server, with the limits of every field of a request.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Default for Limits {
 }
 
 /// Settings of the server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Address to listen on.
     pub addr: SocketAddr,
@@ -50,7 +51,7 @@ pub struct Settings {
     pub origin: Option<String>,
     /// Most requests that wait or are computed.
     pub queue: usize,
-    /// Most items of a batch.
+    /// Most items of a batch; 0 is taken as 1.
     pub batch: usize,
     /// Time after which a request is given up.
     pub time: Duration,
@@ -70,5 +71,21 @@ impl Settings {
             time: Duration::from_secs(30),
             limits: Limits::default(),
         }
+    }
+}
+
+/// Without the token, which belongs in no log.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { addr, token, origin, queue, batch, time, limits } = self;
+        f.debug_struct("Settings")
+            .field("addr", addr)
+            .field("token", &token.as_ref().map(|_| "(hidden)"))
+            .field("origin", origin)
+            .field("queue", queue)
+            .field("batch", batch)
+            .field("time", time)
+            .field("limits", limits)
+            .finish()
     }
 }

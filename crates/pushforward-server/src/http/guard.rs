@@ -1,13 +1,15 @@
-//! What every request passes: an id for the logs, the name of the host, and the token.
+//! What every request passes: an id for the logs, the name of the host, the length of its body, and the token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use subtle::ConstantTimeEq as _;
 
 use super::App;
@@ -61,12 +63,52 @@ pub(crate) async fn host(State(app): State<Arc<App>>, request: Request, next: Ne
         named.split(':').next().unwrap_or_default()
     };
     let own = app.settings.addr.ip().to_string();
-    let known = ["localhost", "127.0.0.1", "[::1]"].contains(&name) || name == own;
+    let known = ["localhost", "127.0.0.1", "[::1]"].iter().any(|known| name.eq_ignore_ascii_case(known)) || name == own;
     if app.settings.addr.ip().is_loopback() && app.settings.token.is_none() && !known {
         let message = "the server listens on this machine only: call it by localhost or its address";
         return Failure::new(StatusCode::MISDIRECTED_REQUEST, message).response();
     }
     next.run(request).await
+}
+
+/// Time for a client to send a body.
+const SENDING: Duration = Duration::from_secs(20);
+/// How much longer than the limit a body may be that is still read to its end.
+const DISCARDED: usize = 16;
+
+/// Reads bodies, and refuses those that are too long or take too long. What exceeds the limit is read and thrown away:
+/// a client that still sends when the connection closes may never see why it was refused.
+pub(crate) async fn length(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let limit = app.settings.limits.body;
+    let (parts, body) = request.into_parts();
+    let mut chunks = body.into_data_stream();
+    let reading = async {
+        let (mut kept, mut length) = (Vec::new(), 0);
+        while let Some(chunk) = chunks.next().await {
+            let Ok(chunk) = chunk else {
+                return Err(Failure::new(StatusCode::BAD_REQUEST, "the body ends before its announced length"));
+            };
+            length += chunk.len();
+            if length <= limit {
+                kept.extend_from_slice(&chunk);
+            } else if length > DISCARDED * limit {
+                break;
+            }
+        }
+        if length > limit {
+            let message = format!("the body has more than {limit} bytes: send fewer items at a time");
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
+        Ok(kept)
+    };
+    match tokio::time::timeout(SENDING, reading).await {
+        Ok(Ok(kept)) => next.run(Request::from_parts(parts, Body::from(kept))).await,
+        Ok(Err(failure)) => failure.response(),
+        Err(_) => {
+            let message = format!("the body did not arrive within {} seconds", SENDING.as_secs());
+            Failure::new(StatusCode::REQUEST_TIMEOUT, message).response()
+        }
+    }
 }
 
 /// Refuses requests without the token, where there is one.

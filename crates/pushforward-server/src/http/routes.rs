@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 
 pub(crate) use super::answer::typed;
 use super::answer::{Failure, Form, form, json as as_json};
@@ -31,7 +30,6 @@ use crate::{openapi, page};
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let body = app.settings.limits.body;
     let mut guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(openapi::document))
@@ -59,8 +57,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
-        .layer(RequestBodyLimitLayer::new(body))
-        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::length))
+        // The layer above has its own limit.
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(|_| {
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says more").response()
+        }))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::host))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::watch))
         .with_state(app)
