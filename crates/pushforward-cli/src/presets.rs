@@ -29,6 +29,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("zinc-paper", include_str!("../recipes/zinc-paper.toml")),
     ("table", include_str!("../recipes/table.toml")),
     ("sequences", include_str!("../recipes/sequences.toml")),
+    ("sequence-classifier", include_str!("../recipes/sequence-classifier.toml")),
     ("glyphs-aef", include_str!("../recipes/glyphs-aef.toml")),
     ("mnist-aef", include_str!("../recipes/mnist-aef.toml")),
     ("fashion-aef", include_str!("../recipes/fashion-aef.toml")),

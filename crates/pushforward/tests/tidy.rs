@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("train", &["params", "rng", "setting"]),
     ("flow_map", &["nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
     ("aef", &["bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
-    ("classifier", &["nn", "dual", "tensor", "rng", "setting", "train", "data"]),
+    ("classifier", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train", "data"]),
     (
         "run",
         &[

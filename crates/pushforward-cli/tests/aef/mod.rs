@@ -249,7 +249,7 @@ fn wrong_images_codes_and_options_are_refused_and_leave_nothing() {
         (vec!["decode", "run", long, "--out", "full"], "not empty"),
         (vec!["decode", "run", long, "--out", "o.bmp"], "names no format"),
         (vec!["denoise", "run", "good.png", "--noise=-1", "--out", "o.png"], "0 or a positive number"),
-        (vec!["denoise", "run", "good.png", "--features", "run", "--out", "o.png"], "no classifier of these images"),
+        (vec!["denoise", "run", "good.png", "--features", "run", "--out", "o.png"], "no classifier of these items"),
         (vec!["denoise", "run", "good.png", "--features", "run", "--noise", "0"], "there are none"),
         (vec!["interpolate", "run", "1", "99999", "--out", "o.png"], "no image 99999 in a test split of 5000"),
         (vec!["interpolate", "run", "1", "two", "--out", "o.png"], "neither a picture nor the number"),

@@ -1,4 +1,4 @@
-//! Applying the classifier to images of class indices: features, predictions and accuracy.
+//! Applying the classifier to items of class indices: features, predictions and accuracy.
 
 use burn::tensor::Tensor;
 
@@ -6,23 +6,23 @@ use super::{Classifier, LabelledBatch};
 use crate::nn::{Pass, SiteShape};
 use crate::tensor::{argmax, to_host};
 
-/// Features of images, row-major, computed `batch` images at a time. The classifier should be without gradients
+/// Features of items, row-major, computed `batch` of them at a time. The classifier should be without gradients
 /// (`module.valid()`).
 ///
 /// The number of classes of a pixel may differ from that of the training images.
 ///
 /// # Shapes
-/// - `ids`: `n * sites.count` class indices, image by image
+/// - `ids`: `n * sites.count` class indices, item by item
 /// - output: `[n, width]`
 ///
 /// # Panics
-/// If `batch` is zero, the images are not of the classifier's size, `ids` is not a whole number of them, or an index is
+/// If `batch` is zero, the items are not of the classifier's size, `ids` is not a whole number of them, or an index is
 /// not below `sites.classes`.
 pub fn features(classifier: &Classifier, ids: &[u32], sites: SiteShape, batch: usize) -> Vec<f64> {
     chunks(classifier, ids, sites, batch, |features| to_host(&features))
 }
 
-/// The most probable label of every image; arguments as in [`features`].
+/// The most probable label of every item; arguments as in [`features`].
 ///
 /// # Panics
 /// As [`features`].
@@ -32,7 +32,7 @@ pub fn predict(classifier: &Classifier, ids: &[u32], sites: SiteShape, batch: us
     })
 }
 
-/// Fraction of the images whose label is predicted correctly, in `[0, 1]`; NaN without images.
+/// Fraction of the items whose label is predicted correctly, in `[0, 1]`; NaN without images.
 ///
 /// # Panics
 /// As [`features`].
@@ -49,8 +49,8 @@ fn chunks<T>(
     batch: usize,
     f: impl Fn(Tensor<2>) -> Vec<T>,
 ) -> Vec<T> {
-    assert_eq!(sites.grid(), Some(classifier.grid()), "height and width of the images, and of the classifier");
+    assert!(classifier.fits(&sites), "items of {sites:?} and a classifier of {:?}", classifier.grid());
     ids.chunks(batch * sites.count)
-        .flat_map(|images| f(classifier.features(classifier.grey_of(images, sites.classes))))
+        .flat_map(|items| f(classifier.features(classifier.planes_of(items, sites.classes))))
         .collect()
 }

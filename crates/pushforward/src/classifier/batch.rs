@@ -1,13 +1,13 @@
-//! Images with their labels.
+//! Images or sequences with their labels.
 
 use std::ops::Range;
 
 use crate::data::{Batches, Dataset, ExampleKey};
 
-/// A batch of images, as class indices of their pixels, with their labels.
+/// A batch of items, as class indices of their sites, with their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledBatch {
-    /// `batch * sites` indices, image by image.
+    /// `batch * sites` indices, item by item.
     pub ids: Vec<u32>,
     /// `batch` labels.
     pub labels: Vec<u32>,

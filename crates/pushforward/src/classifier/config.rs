@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::nn::count::{conv, linear, norm};
+use crate::nn::{Arrangement, SiteShape};
 use crate::setting::{SettingError, WIDTH, open_fraction, size};
 
 /// Number of groups of the group normalisations.
@@ -55,13 +56,23 @@ impl ClassifierConfig {
 }
 
 impl ClassifierConfig {
-    /// Number of parameters for images of so many rows and columns.
-    pub fn parameters(&self, [height, width]: [usize; 2], labels: usize) -> u128 {
-        let c = self.channels;
-        let convolutions = conv(1, c, 5) + conv(c, 2 * c, 3) + conv(2 * c, 2 * c, 3) + conv(2 * c, 4 * c, 3);
+    /// Number of parameters for items of a shape; `None` if they are neither images nor sequences.
+    pub fn parameters(&self, sites: &SiteShape, labels: usize) -> Option<u128> {
+        let (c, (planes, [height, width])) = (self.channels, planes_of(sites)?);
+        let convolutions = conv(planes, c, 5) + conv(c, 2 * c, 3) + conv(2 * c, 2 * c, 3) + conv(2 * c, 4 * c, 3);
         let norms = norm(c) + 2 * norm(2 * c) + norm(4 * c) + norm(self.width);
         let features = linear(4 * c * height.div_ceil(8) * width.div_ceil(8), self.width);
-        convolutions + norms + features + linear(self.width, labels)
+        Some(convolutions + norms + features + linear(self.width, labels))
+    }
+}
+
+/// Number of channels, height and width of an item; `None` if it is neither an image nor a sequence of at least two letters.
+pub(super) fn planes_of(sites: &SiteShape) -> Option<(usize, [usize; 2])> {
+    match sites.arrangement {
+        Arrangement::Grid(grid) => Some((1, grid)),
+        // A single letter would be taken for a grey level.
+        Arrangement::Record if sites.classes > 1 => Some((sites.classes, [1, sites.count])),
+        _ => None,
     }
 }
 

@@ -1,11 +1,12 @@
-//! A small image classifier: the feature network of Fréchet distances, also used to measure class balance.
+//! A small classifier of images and sequences: the feature network of Fréchet distances, also used to measure class
+//! balance and as a reward.
 //!
 //! ```text
 //! grey g = sum_k x_k k / (K-1)   ->   strided convolutions   ->   features f, [width]   ->   logits = W f + b
 //! ```
 //!
-//! Its input is one grey channel from 0 to 1, whatever the number of grey levels, so that one classifier serves every
-//! quantisation of a data set. It is trained with [`train`](crate::train) and stored in an ordinary checkpoint, whose
+//! The input of images is one grey channel from 0 to 1, whatever the number of grey levels, so that one classifier serves
+//! every quantisation of a data set; that of sequences a channel for every letter. It is trained with [`train`](crate::train) and stored in an ordinary checkpoint, whose
 //! hash identifies it in reports: a distance is only comparable for the same classifier.
 //!
 //! Reading order: `network`, `objective`, `batch`, `apply`.

@@ -35,10 +35,10 @@ use crate::rng::{Purpose, stream};
 use crate::tensor::indices;
 use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
-/// Cross-entropy of the labels of images whose pixels have `classes` grey levels.
+/// Cross-entropy of the labels of items whose sites have `classes` classes.
 #[derive(Clone, Copy, Debug)]
 pub struct ClassifierObjective {
-    /// Number of classes of a pixel.
+    /// Number of grey levels of a pixel, or of letters.
     pub classes: usize,
 }
 
@@ -47,7 +47,7 @@ impl Objective<Classifier> for ClassifierObjective {
 
     fn loss(&self, step: &TrainStep<'_, Classifier>, batch: &LabelledBatch) -> LossParts {
         let mut randomness = stream(step.seed, Purpose::Dropout, step.index);
-        let features = step.model.features(step.model.grey_of(&batch.ids, self.classes));
+        let features = step.model.features(step.model.planes_of(&batch.ids, self.classes));
         let logits = step.model.logits(features, &mut Pass::train(&mut randomness));
         let labels = indices(&batch.labels, [batch.labels.len(), 1], &logits.device());
         let values = activation::log_softmax(logits, 1).gather(1, labels).neg().squeeze_dim::<1>(1);

@@ -26,14 +26,15 @@ fn classifier(config: &ClassifierConfig) -> Classifier {
     config.init(SITES, 10, &Device::flex().autodiff(), &mut stream(0, Purpose::Init, 0))
 }
 
-#[test]
-fn learns_glyphs() {
-    let splits = glyphs();
-    let config = TrainConfig { steps: 80, batch: 32, lr: 5e-3, warmup: 5, ..TrainConfig::default() };
+/// Accuracy on held-out items after a training of some steps.
+fn learned(splits: &Splits, sites: &SiteShape, labels: usize, steps: u64) -> f64 {
+    let device = Device::flex().autodiff();
+    let model = ClassifierConfig { channels: 8, ..ClassifierConfig::default() };
+    let config = TrainConfig { steps, batch: 32, lr: 5e-3, warmup: 5, ..TrainConfig::default() };
     let batches = Batches::new(splits.train.clone(), config.batch, 0);
     let request = TrainRequest {
-        model: classifier(&ClassifierConfig { channels: 8, ..ClassifierConfig::default() }),
-        objective: &ClassifierObjective { classes: 2 },
+        model: model.init(sites.clone(), labels, &device, &mut stream(0, Purpose::Init, 0)),
+        objective: &ClassifierObjective { classes: sites.classes },
         batch: &|index| LabelledBatch::at(&batches, index),
         validate: None,
         seed: 0,
@@ -44,9 +45,32 @@ fn learns_glyphs() {
         workers: 1,
     };
     let outcome = train(request, &mut |_| ControlFlow::Continue(())).expect("nothing can go wrong here");
-    let held_out = LabelledBatch::held_out(splits.validation.as_ref(), 0..500);
-    let share = accuracy(&outcome.ema, &held_out, SITES, 250);
+    let held_out = LabelledBatch::held_out(splits.test.as_ref(), 0..splits.test.len().min(500));
+    accuracy(&outcome.ema, &held_out, sites.clone(), 250)
+}
+
+#[test]
+fn learns_glyphs() {
+    let share = learned(&glyphs(), &SITES, 10, 80);
     assert!(share > 0.95, "{share}");
+}
+
+#[test]
+fn learns_which_of_two_words_a_sequence_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut random = stream(0, Purpose::Synthesis, 0);
+    let mut one = |i: usize| {
+        let letters = (0..14 + random.below(10)).map(|_| ["A", "C", "G", "T"][random.below(4)]).collect::<String>();
+        let (start, end) = letters.split_at(random.below(10));
+        format!(">{} {i}\n{start}{}{end}\n", ["plus", "minus"][i % 2], ["GATTACA", "CCGTAGG"][i % 2])
+    };
+    std::fs::write(folder.path().join("s.fasta"), (0..800).map(&mut one).collect::<String>()).expect("a file");
+    let text = "set = 'sequences'\npath = 's.fasta'\nlabel = { by = { header = '^(\\w+)' } }";
+    let config: DataConfig = toml::from_str(text).expect("a recipe");
+    let splits = config.load(folder.path(), 0).expect("a set");
+    let sites = SiteShape::record(splits.schema().sites, splits.schema().classes);
+    let share = learned(&splits, &sites, 2, 120);
+    assert!(share > 0.9, "{share}");
 }
 
 #[test]

@@ -2,22 +2,17 @@
 
 use burn::tensor::Tensor;
 
+use super::class::classified;
 use super::error::SpecError;
 use super::leaf::{Context, Items, Leaf, argument_error, bare, quoted, whole};
 use super::parse::Argument;
-use crate::classifier::Classifier;
 use crate::classifier::network::grey;
 use crate::data::synthetic::glyphs;
 use crate::data::{DataConfig, Layout};
-use crate::nn::Pass;
-use crate::run::site_shape;
-use crate::tensor::{from_host, to_host};
+use crate::tensor::from_host;
 
 /// The names, as error messages list them.
 pub(super) const NAMES: &[&str] = &["ink", "class(K)", "similar(\"FILE\")", "symmetric"];
-
-/// Batch size of the classifier.
-const BATCH: usize = 256;
 
 pub(super) fn leaf<'a>(
     name: &str,
@@ -42,28 +37,13 @@ pub(super) fn leaf<'a>(
 }
 
 fn class<'a>(label: u64, context: Context<'a>) -> Result<Box<dyn Leaf + 'a>, SpecError> {
-    let label = label as usize;
-    let Some(loaded) = context.classifier else {
-        if matches!(context.data, DataConfig::Glyphs(_)) {
-            return match label < glyphs::CLASSES {
-                true => Ok(Box::new(Template { label: label as u32 })),
-                false => Err(argument_error("class", format!("the labels are 0 to {}", glyphs::CLASSES - 1))),
-            };
-        }
-        return Err(argument_error("class", "a classifier of these images is needed: train one and give it".into()));
-    };
-    let net = &loaded.model.net;
-    let grid = site_shape(context.schema).grid();
-    if Some(net.grid()) != grid {
-        return Err(argument_error(
-            "class",
-            format!("the classifier is for images of {:?}, these are of {grid:?}", net.grid()),
-        ));
+    if context.classifier.is_none() && matches!(context.data, DataConfig::Glyphs(_)) {
+        return match (label as usize) < glyphs::CLASSES {
+            true => Ok(Box::new(Template { label: label as u32 })),
+            false => Err(argument_error("class", format!("the labels are 0 to {}", glyphs::CLASSES - 1))),
+        };
     }
-    if label >= net.labels() {
-        return Err(argument_error("class", format!("the labels are 0 to {}", net.labels() - 1)));
-    }
-    Ok(Box::new(Class { net, label, classes: context.schema.classes }))
+    classified(label, context)
 }
 
 #[cfg(not(feature = "images"))]
@@ -164,30 +144,5 @@ impl Leaf for Template {
     fn score(&self, items: &Items<'_>) -> Vec<f64> {
         let hit = |row: &[u32]| glyphs::is_valid(row) && glyphs::classify(row).class == self.label;
         items.rows().map(|row| f64::from(u8::from(hit(row)))).collect()
-    }
-}
-
-struct Class<'a> {
-    net: &'a Classifier,
-    label: usize,
-    classes: usize,
-}
-
-impl Class<'_> {
-    fn of(&self, features: Tensor<2>) -> Tensor<1> {
-        let logits = self.net.logits(features, &mut Pass::eval());
-        let log_p = burn::tensor::activation::log_softmax(logits, 1);
-        log_p.slice_dim(1, self.label..self.label + 1).squeeze_dim(1)
-    }
-}
-
-impl Leaf for Class<'_> {
-    fn score(&self, items: &Items<'_>) -> Vec<f64> {
-        let parts = items.ids.chunks(BATCH * items.sites);
-        parts.flat_map(|ids| to_host(&self.of(self.net.features(self.net.grey_of(ids, self.classes))))).collect()
-    }
-
-    fn soft(&self, pi: &Tensor<3>) -> Option<Tensor<1>> {
-        Some(self.of(self.net.features(grey(pi.clone()))))
     }
 }

@@ -32,7 +32,7 @@ pub struct Context<'a> {
     pub schema: &'a Schema,
     /// The data set that the items belong to.
     pub data: &'a DataConfig,
-    /// A classifier of the images, for `class(K)`.
+    /// A classifier of the items, for `class(K)`.
     pub classifier: Option<&'a Loaded<TrainedClassifier>>,
     /// An n-gram model of the text, for `ngram`.
     pub scorer: Option<&'a KneserNey>,

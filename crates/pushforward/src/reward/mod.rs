@@ -20,6 +20,7 @@
 //! | `result(N)`, `correct` | sums: 1 if the result reads `N`; 1 if the equation is true (echo: an echo) | no |
 //! | sequences: `motifs("..")`, `has("..")` | number of places of a pattern such as `TATAWA`; 1 if there is one | of one length |
 //! | `gc`, `share("..")` | share of G and C, of the letters given | of one length |
+//! | `class(K)` | as for images, by a classifier | of one length |
 //! | `length`, `identity("..")` | number of letters; identity with a target (1 minus edits over the longer) | no |
 //! | `ngram` | as for text | no |
 //! | `charge`, `hydropathy`, `mass` | proteins: K, R against D, E; mean by Kyte and Doolittle 1982; dalton | of one length |
@@ -43,6 +44,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod class;
 mod error;
 #[cfg_attr(not(feature = "chem"), path = "no_facts.rs")]
 mod facts;

@@ -2,8 +2,9 @@
 
 use burn::tensor::Tensor;
 
+use super::class::classified;
 use super::error::SpecError;
-use super::leaf::{Context, Items, Leaf, argument_error, bare, quoted};
+use super::leaf::{Context, Items, Leaf, argument_error, bare, quoted, whole};
 use super::parse::Argument;
 use crate::data::Layout;
 use crate::data::sequences::{Alphabet, SequenceLayout};
@@ -20,6 +21,7 @@ pub(super) const NAMES: &[&str] = &[
     "length",
     "identity(\"..\")",
     "ngram",
+    "class(K)",
     "charge for proteins",
     "hydropathy for proteins",
     "mass for proteins",
@@ -129,6 +131,7 @@ pub(super) fn leaf<'a>(
             let rule = |letters: &[u32]| scorer.log_prob(letters) / letters.len().max(1) as f64;
             Box::new(OfLetters { layout, rule: Box::new(rule) })
         }
+        "class" => classified(whole(name, arguments)?, context)?,
         "charge" if protein => {
             bare(name, arguments)?;
             sum(&CHARGE, 0.0, false)

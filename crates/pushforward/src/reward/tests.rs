@@ -89,7 +89,7 @@ fn glyphs_have_a_class_without_a_classifier_and_others_need_one() {
     assert!(total > 36.0, "almost every drawn digit is the nearest to one template: {total}");
     let mnist: DataConfig = toml::from_str("set = 'mnist'").unwrap();
     let message = Spec::new("class(3)", context(schema, &mnist)).err().unwrap().to_string();
-    assert!(message.contains("a classifier of these images is needed"), "{message}");
+    assert!(message.contains("a classifier of these items is needed"), "{message}");
 }
 
 #[test]

@@ -91,9 +91,10 @@ pub fn check<C: BackboneConfig>(model: &ModelConfig<C>, schema: &Schema) -> Resu
             "model.family",
             format!("= classifier: grey levels need at least 2 classes, and the data have {}", sites.classes),
         )),
-        ModelConfig::Classifier(_) if sites.grid().is_some() => Ok(()),
-        ModelConfig::Classifier(_) => {
-            Err(SettingError::new("model.family", "= classifier: a classifier needs a set of labelled images"))
-        }
+        ModelConfig::Classifier(config) if config.parameters(&sites, 1).is_some() => Ok(()),
+        ModelConfig::Classifier(_) => Err(SettingError::new(
+            "model.family",
+            "= classifier: a classifier needs a set of labelled images, or of labelled sequences of several letters",
+        )),
     }
 }

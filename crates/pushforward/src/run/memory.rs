@@ -70,7 +70,7 @@ pub(super) fn parameters<C: BackboneConfig>(
             config.model(if labelled { Some(labels?) } else { None }).parameters(sites)
         }
         ModelConfig::Aef(config) => Some(config.parameters(image_shape(schema).ok()?)),
-        ModelConfig::Classifier(config) => Some(config.parameters(sites.grid()?, labels?)),
+        ModelConfig::Classifier(config) => config.parameters(&sites, labels?),
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Model<C: BackboneConfig = NetworkConfig> {
     FlowMap(TrainedFlowMap<C>),
     /// An autoencoder within flows, or one of its baselines.
     Aef(TrainedAef),
-    /// An image classifier.
+    /// A classifier of images or sequences.
     Classifier(TrainedClassifier),
 }
 

@@ -82,7 +82,7 @@ pub enum ModelConfig<C: BackboneConfig = NetworkConfig> {
     FlowMap(FlowMapConfig<C>),
     /// An autoencoder within flows, or one of its baselines.
     Aef(AefConfig),
-    /// An image classifier, the feature network of Fréchet distances.
+    /// A classifier of images or sequences, the feature network of Fréchet distances.
     Classifier(ClassifierConfig),
 }
 

@@ -25,7 +25,7 @@ pub enum Role {
     Map,
     /// An autoencoder within flows, or one of its baselines.
     Autoencoder,
-    /// A classifier: features and labels of images, no samples.
+    /// A classifier: features and labels of items, no samples.
     Classifier,
 }
 

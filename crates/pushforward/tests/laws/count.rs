@@ -106,6 +106,9 @@ fn of_autoencoders_with_every_network_and_flow() {
 #[test]
 fn of_classifiers() {
     let config = ClassifierConfig { channels: 8, width: 5, dropout: 0.0 };
-    let net = config.init(SiteShape::image([12, 20], 2), 7, &Device::flex(), &mut stream(0, Purpose::Init, 0));
-    assert_eq!(config.parameters([12, 20], 7), params::count(&net) as u128);
+    for sites in [SiteShape::image([12, 20], 2), SiteShape::record(30, 4)] {
+        let net = config.init(sites.clone(), 7, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+        assert_eq!(config.parameters(&sites, 7), Some(params::count(&net) as u128));
+    }
+    assert_eq!(config.parameters(&SiteShape::line(30, 4), 7), None);
 }

@@ -5,7 +5,7 @@ use crate::flow_map::sample::Samples;
 use crate::metrics::entropy;
 use crate::metrics::kneser_ney::KneserNey;
 use crate::metrics::report::Row;
-use crate::run::evaluate::classified::{self, ImageMetrics};
+use crate::run::evaluate::classified::{self, ClassifiedMetrics};
 use crate::run::evaluate::metrics::SampleMetrics;
 #[cfg(feature = "chem")]
 use crate::run::evaluate::molecules::MoleculeMetrics;
@@ -22,6 +22,19 @@ impl SampleMetrics for EntropyMetrics {
     fn rows(&self, samples: &Samples, _: &[u32]) -> Vec<Row> {
         let sequences: Vec<&[u32]> = samples.items().collect();
         vec![Row::estimate("entropy_unigram", "nats", entropy::mean_unigram(&sequences))]
+    }
+}
+
+/// Metrics of sequences, with those of a classifier.
+struct SequencesAndClasses<'a>(SequenceMetrics, ClassifiedMetrics<'a>);
+
+impl SampleMetrics for SequencesAndClasses<'_> {
+    fn rows(&self, samples: &Samples, labels: &[u32]) -> Vec<Row> {
+        [self.0.rows(samples, labels), self.1.rows(samples, labels)].concat()
+    }
+
+    fn held_out(&self, n: usize) -> Vec<Row> {
+        self.0.held_out(n)
     }
 }
 
@@ -54,13 +67,15 @@ pub fn check_metrics(
     match (&schema.layout, features) {
         _ if synthetic => Ok(()),
         (Layout::Text { .. }, _) => Ok(KneserNey::fits(schema.classes, ngram_order)?),
-        (Layout::Image { .. }, Some(features)) => classified::check(features.classifier()?, schema),
+        (Layout::Image { .. } | Layout::Sequence(_), Some(features)) => {
+            classified::check(features.classifier()?, schema)
+        }
         _ => Ok(()),
     }
 }
 
 /// The metrics of a data set: exact checks for synthetic sets, an n-gram model of order `ngram_order` of the training
-/// split for text, a classifier for images, chemical validity and properties for molecules. `progress` is called before
+/// split for text, a classifier for images and sequences, chemical validity and properties for molecules. `progress` is called before
 /// slow preparations. The page of [this module](crate::run::evaluate) has an example.
 ///
 /// # Errors
@@ -83,7 +98,7 @@ pub fn metrics_for<'a>(
                 begin("n-gram scorer")?;
                 Box::new(TextMetrics::new(splits, ngram_order)?)
             }
-            (Layout::Image { .. }, Some(features)) => Box::new(ImageMetrics::new(features.classifier()?, splits)?),
+            (Layout::Image { .. }, Some(features)) => Box::new(ClassifiedMetrics::new(features.classifier()?, splits)?),
             #[cfg(feature = "chem")]
             (Layout::Graph(layout), features) if data.is_molecules() => {
                 begin("training molecules")?;
@@ -94,9 +109,15 @@ pub fn metrics_for<'a>(
                 begin("scores of held-out rows")?;
                 Box::new(TableMetrics::new(config, layout, splits))
             }
-            (Layout::Sequence(layout), _) if let DataConfig::Sequences(config) = data => {
+            (Layout::Sequence(layout), features) if let DataConfig::Sequences(config) = data => {
                 begin("scores of held-out sequences")?;
-                Box::new(SequenceMetrics::new(config, layout, splits, ngram_order))
+                let own = SequenceMetrics::new(config, layout, splits, ngram_order);
+                match features {
+                    None => Box::new(own),
+                    Some(features) => {
+                        Box::new(SequencesAndClasses(own, ClassifiedMetrics::new(features.classifier()?, splits)?))
+                    }
+                }
             }
             (Layout::Image { .. } | Layout::Graph(_) | Layout::Table | Layout::Columns(_) | Layout::Sequence(_), _) => {
                 Box::new(EntropyMetrics)

@@ -1,5 +1,5 @@
-//! Metrics of categorical images, from a classifier of the same set: Fréchet distance of features, balance and entropy
-//! of classes.
+//! Metrics from a classifier of the same set, of categorical images and of sequences: Fréchet distance of features,
+//! balance and entropy of classes.
 
 use crate::classifier::{self, Classifier};
 use crate::data::{Schema, Splits};
@@ -15,20 +15,20 @@ use crate::run::held_out::{REFERENCE_ITEMS, items};
 use crate::run::model::Loaded;
 use crate::run::trained::TrainedClassifier;
 
-/// Classifier and reference statistics of images.
-pub(super) struct ImageMetrics<'a> {
+/// Classifier and reference statistics.
+pub(super) struct ClassifiedMetrics<'a> {
     net: &'a Classifier,
     name: String,
     sha256: String,
-    /// Name and hash of the held-out images.
+    /// Name and hash of the held-out items.
     set: (String, String),
-    /// Features of held-out images.
+    /// Features of held-out items.
     reference: Moments,
     /// Shares of the predicted classes among them.
     shares: Vec<f64>,
 }
 
-impl<'a> ImageMetrics<'a> {
+impl<'a> ClassifiedMetrics<'a> {
     pub(super) fn new(features: &'a Loaded<TrainedClassifier>, splits: &Splits) -> Result<Self, EvalError> {
         check(features, splits.schema())?;
         let (net, sites) = (&features.model.net, site_shape(splits.schema()));
@@ -42,7 +42,7 @@ impl<'a> ImageMetrics<'a> {
     }
 }
 
-impl SampleMetrics for ImageMetrics<'_> {
+impl SampleMetrics for ClassifiedMetrics<'_> {
     fn rows(&self, samples: &Samples, asked: &[u32]) -> Vec<Row> {
         let (rows, labels) = describe(self.net, &samples.ids, samples.sites.clone());
         let drawn = Moments::of(&rows, self.net.width());
@@ -63,15 +63,15 @@ impl SampleMetrics for ImageMetrics<'_> {
     }
 }
 
-/// Checks that a classifier is one of images of this shape.
+/// Checks that a classifier is one of items of this shape, and of the same letters.
 pub(super) fn check(features: &Loaded<TrainedClassifier>, schema: &Schema) -> Result<(), EvalError> {
-    if site_shape(&features.run.schema).grid() == site_shape(schema).grid() {
+    if features.model.describes(&features.run.schema, schema) {
         return Ok(());
     }
     Err(EvalError::Features(features.run.path.display().to_string()))
 }
 
-/// Features and predicted classes of images.
+/// Features and predicted classes of items.
 fn describe(net: &Classifier, ids: &[u32], sites: SiteShape) -> (Vec<f64>, Vec<usize>) {
     let labels = classifier::predict(net, ids, sites.clone(), 256).into_iter().map(|c| c as usize).collect();
     (classifier::features(net, ids, sites, 256), labels)

@@ -27,7 +27,7 @@ pub struct EvalRequest {
 /// A network whose features of samples are compared with those of data.
 #[derive(Debug)]
 pub enum Features {
-    /// A classifier of images of the same set.
+    /// A classifier of images or sequences of the same set.
     Classifier(Box<Loaded<TrainedClassifier>>),
     /// ChemNet, for molecules.
     ChemNet(Box<ChemNet>),
@@ -62,10 +62,10 @@ pub enum EvalError {
     /// The n-gram model cannot be trained.
     #[error(transparent)]
     Scorer(#[from] KneserNeyError),
-    /// The feature network is not a classifier of these images.
-    #[error("{0} is no classifier of these images: train one with the preset of the set's classifier")]
+    /// The feature network is not a classifier of these items.
+    #[error("{0} is no classifier of these items: train one on the same set, as the presets of classifiers do")]
     Features(String),
-    /// A classifier of images was given for molecules.
+    /// A classifier was given for molecules.
     #[error("{0} is not a network of molecules: the Frechet distance of molecules takes ChemNet's weights")]
     NotOfMolecules(String),
     /// The progress function returned false.
