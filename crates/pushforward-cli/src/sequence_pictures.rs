@@ -23,6 +23,8 @@ const ROW: f64 = 110.0;
 const WIDEST: f64 = 1600.0;
 /// Most columns of a heat map; longer sequences have several positions in a column.
 const COLUMNS: usize = 320;
+/// Most letters of a heat map: the most frequent ones of the first set.
+const MOST_LETTERS: usize = 40;
 /// Colours of letters, in turn; the four bases have those that are usual for them.
 const LETTERS: [&str; 12] = [
     "#109648", "#255c99", "#d68910", "#b22222", "#6a3d9a", "#0b7285", "#a61e4d", "#5c940d", "#495057", "#862e9c",
@@ -152,9 +154,10 @@ pub(crate) fn positions(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
     let together = layout.longest().div_ceil(COLUMNS);
     let columns = layout.longest().div_ceil(together);
     let step = (WIDEST / columns as f64).clamp(3.0, 24.0);
-    let classes = layout.letters().len();
-    let cell = if classes > 12 { 10.0 } else { 18.0 };
     let tables: Vec<Vec<Vec<f64>>> = sets.iter().map(|(_, ids)| frequencies(ids, layout)).collect();
+    let shown = most_frequent(tables.first().map_or(&[], Vec::as_slice), layout.letters().len());
+    let classes = shown.len();
+    let cell = if classes > 12 { 10.0 } else { 18.0 };
     let mean = |table: &[Vec<f64>], column: usize, class: usize| {
         let part = &table[column * together..((column + 1) * together).min(table.len())];
         part.iter().map(|position| position[class]).sum::<f64>() / part.len() as f64
@@ -166,8 +169,8 @@ pub(crate) fn positions(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
         let upper = index as f64 * height + 22.0;
         write!(body, "<text x=\"{MARGIN}\" y=\"{:.1}\" font-weight=\"bold\">{}</text>", upper - 6.0, escaped(name))
             .expect("a string takes everything");
-        for class in 0..classes {
-            let y = upper + class as f64 * cell;
+        for (line, &class) in shown.iter().enumerate() {
+            let y = upper + line as f64 * cell;
             let letter = escaped(&layout.letters()[class].to_string());
             write!(
                 body,
@@ -199,6 +202,17 @@ pub(crate) fn positions(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
         }
     }
     svg(step * columns as f64 + 2.0 * MARGIN, height * sets.len() as f64 + 10.0, &body)
+}
+
+/// The letters of a heat map, in the order of their classes.
+fn most_frequent(table: &[Vec<f64>], classes: usize) -> Vec<usize> {
+    let sum = |class: usize| table.iter().map(|position| position[class]).sum::<f64>();
+    let sums: Vec<f64> = (0..classes).map(sum).collect();
+    let mut order: Vec<usize> = (0..classes).collect();
+    order.sort_by(|&a, &b| sums[b].total_cmp(&sums[a]));
+    order.truncate(MOST_LETTERS);
+    order.sort_unstable();
+    order
 }
 
 /// The share of the sequences of each length.
@@ -299,6 +313,11 @@ mod tests {
         assert_eq!(positions(&sets, &layout()).matches("<rect x").count(), 2 * 4 * 3);
         assert_eq!(lengths(&sets, &layout()).matches("<rect x").count(), 3);
         assert_eq!((ticks(15), ticks(300).len()), ((1..=15).collect(), 16));
+        let rare = [vec![0.5, 0.0, 0.5], vec![0.3, 0.1, 0.6]];
+        assert_eq!(most_frequent(&rare, 3), [0, 1, 2]);
+        let many: Vec<f64> = (0..50).map(|class| f64::from(class % 49)).collect();
+        assert_eq!(most_frequent(&[many], 50).len(), MOST_LETTERS);
+        assert!(!most_frequent(&[(0..50).map(|class| f64::from(class % 49)).collect()], 50).contains(&49));
         assert!(
             positions(&sets, &SequenceLayout::new(Alphabet::Dna, "ACGT".chars().collect(), vec![0; 2000])).len() > 100
         );

@@ -102,8 +102,10 @@ fn items(
     let splits = load_data(&loaded.run, &args.data, printer)?;
     let report = measure(&loaded, &splits, features, &request, printer)?;
     if let Some(folder) = &args.pictures {
-        for path in picture_sequences(&loaded, &splits, &request, folder)? {
-            printer.note(&path.display().to_string());
+        // The figures are there; a picture that fails takes nothing from them.
+        match picture_sequences(&loaded, &splits, &request, folder) {
+            Ok(written) => written.iter().for_each(|path| printer.note(&path.display().to_string())),
+            Err(failure) => printer.warn(&format!("no pictures: {}", failure.text())),
         }
     }
     Ok(report)

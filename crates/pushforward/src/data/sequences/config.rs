@@ -159,7 +159,7 @@ impl SequenceConfig {
 /// use pushforward::data::sequences::is_sequence_file;
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("a.txt");
-/// for (text, expected) in [(">a\nACGT\n", true), ("To be, or not to be:\n", false)] {
+/// for (text, expected) in [(">a\nACGT\n", true), (">a\nTo be, or not to be:\n", false)] {
 ///     std::fs::write(&path, text)?;
 ///     assert_eq!(is_sequence_file(&path), expected);
 /// }
@@ -168,7 +168,16 @@ impl SequenceConfig {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn is_sequence_file(path: &Path) -> bool {
-    crate::data::read_text(path).is_ok_and(|text| SequenceFormat::of(&text).is_some() || are_words(&text))
+    crate::data::read_text(path).is_ok_and(|text| match SequenceFormat::of(&text) {
+        Some(SequenceFormat::Fasta) => has_letters(&text),
+        found => found.is_some() || are_words(&text),
+    })
+}
+
+/// Whether the first line after headers and comments is a word: quotations of letters begin with > as FASTA does.
+fn has_letters(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['>', ';']));
+    lines.next().is_none_or(|line| line.chars().all(|c| c.is_alphabetic() || matches!(c, '-' | '*')))
 }
 
 /// Fewest lines that tell a list of words from a text.

@@ -20,7 +20,9 @@ use crate::node_pairs::ABSENT;
 /// assert_eq!(layout.classes_of('R'), [0, 2]);
 /// assert!((layout.length_nats(2) - (7f64 / 4.0).ln()).abs() < 1e-12);
 /// assert_eq!((layout.longest(), layout.varies(), layout.letters().len()), (3, true, 4));
-/// assert!(layout.encode("CTAG").is_err() && layout.encode("X").is_err());
+/// assert!(layout.encode("CTAG").is_err() && layout.encode("X").is_err() && layout.encode("R").is_err());
+/// let merged = SequenceLayout::new(Alphabet::Dna, "ACGTN".chars().collect(), vec![0, 0, 1]);
+/// assert_eq!(merged.encode("cR")?, [1, 4]);
 /// # Ok::<(), pushforward::data::DataError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +113,10 @@ impl SequenceLayout {
         let mut item = Vec::with_capacity(longest);
         for letter in text.chars() {
             let normal = self.alphabet.normal(letter);
-            let Some(class) = self.letters.iter().position(|&known| known == normal) else {
+            let class_of = |letter: char| self.letters.iter().position(|&known| known == letter);
+            // Letters that stand for others may have become one class.
+            let any = || self.alphabet.meaning(normal).and_then(|_| class_of(self.alphabet.any()));
+            let Some(class) = class_of(normal).or_else(any) else {
                 let known: String = self.letters.iter().take(100).collect();
                 return refuse(format!("the letter {letter:?} is not one of {known}"));
             };

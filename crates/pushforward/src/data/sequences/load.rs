@@ -24,6 +24,9 @@ impl SequenceConfig {
         let (mut records, mut parts, mut format) = (Records::new(self.label.is_some()), Vec::new(), None);
         let names = std::iter::once("train").chain(self.held_out().into_iter().map(|(name, _)| name));
         for (source, part) in sources.into_iter().zip(names) {
+            if part != "train" {
+                records.next_file(source.path());
+            }
             let found = read(source, self, &mut records)?;
             format.get_or_insert(found);
             let part = part_of(part).unwrap_or(0);

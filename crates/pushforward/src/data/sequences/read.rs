@@ -17,7 +17,7 @@ pub(super) fn read(
     config: &SequenceConfig,
     records: &mut Records,
 ) -> Result<SequenceFormat, DataError> {
-    let PlainText { text, notes } = source.text()?;
+    let PlainText { text, notes, .. } = source.text()?;
     let format = config.format.unwrap_or_else(|| form(&text, config));
     if format == SequenceFormat::Table {
         table(Grid::read(source, Expected::default())?, config, records)?;
@@ -32,6 +32,12 @@ pub(super) fn read(
         let problem =
             format!("{} has no {}", format.name(), if lines { "headers, columns or names" } else { "columns" });
         return Err(DataError::Setting { key: "label.by", problem });
+    }
+    let column = config.column.as_ref().map(|name| ("column", name));
+    let part = if let SequenceSplit::Column(name) = &config.split { Some(("split", name)) } else { None };
+    if let Some((key, name)) = column.or(part) {
+        let problem = format!("names the column `{name}`, and {} is {}", path.display(), format.name());
+        return Err(DataError::Setting { key, problem });
     }
     match format {
         SequenceFormat::Fasta => records.fasta(&text, &path)?,

@@ -66,6 +66,8 @@ pub(super) struct Records {
     pub(super) about: Vec<Box<str>>,
     /// The field of each record in the column that says its part; empty if there is none.
     pub(super) part: Vec<Box<str>>,
+    /// The first record of each file after the first one, and the file's name.
+    later: Vec<(usize, String)>,
     /// What was left out, one sentence each.
     pub(super) notes: Vec<String>,
     keeps: bool,
@@ -75,6 +77,11 @@ impl Records {
     /// No records yet; `keeps` says whether headers are kept.
     pub(super) fn new(keeps: bool) -> Self {
         Self { keeps, ..Self::default() }
+    }
+
+    /// What follows is read from another file.
+    pub(super) fn next_file(&mut self, path: &Path) {
+        self.later.push((self.len(), path.display().to_string()));
     }
 
     /// Number of records.
@@ -236,10 +243,13 @@ impl Records {
 
     /// The place of a record in its file, for messages.
     pub(super) fn place(&self, record: usize) -> String {
-        match self.lines[record] {
-            0 => format!("row {}", record + 1),
+        let file = self.later.iter().rev().find(|(first, _)| *first <= record);
+        let before = file.map_or(0, |(first, _)| *first);
+        let place = match self.lines[record] {
+            0 => format!("row {}", record - before + 1),
             line => format!("line {line}"),
-        }
+        };
+        file.map_or(place.clone(), |(_, name)| format!("{name}, {place}"))
     }
 }
 
