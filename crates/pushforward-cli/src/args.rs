@@ -300,9 +300,8 @@ pub(crate) struct SampleArgs {
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
     #[arg(long, default_value_t = 0, value_parser = ranges::index)]
     pub(crate) first: u64,
-    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for molecules also .smi .svg, for sequences
-    /// .fasta, a folder
-    /// for one picture each (ends in /), or - for stdout.
+    /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for tables also .parquet, for molecules
+    /// .smi .svg, for sequences .fasta, a folder for one picture each (ends in /), or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -341,7 +340,7 @@ pub(crate) struct EvalArgs {
     /// Draws per image where the log-density is estimated [default: the recipe's].
     #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
-    /// Classifier run for Fréchet distance and class balance of images, or ChemNet's weights for the Fréchet ChemNet distance of
+    /// Classifier run for Fréchet distance and class balance of images or sequences, or ChemNet's weights for the Fréchet ChemNet distance of
     /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
     /// ChemNet_v0.13_pretrained.pt has SHA-256 c22e9776..951a [default: the recipe's].
     #[arg(long, value_name = "RUN|CHECKPOINT|NAME|CHEMNET")]

@@ -36,7 +36,7 @@ pub(crate) fn set_of(path: &Path) -> Option<Found> {
     {
         Found { set: "sequences", unusual: false }
     } else if regular && is_table_file(path) {
-        Found { set: "table", unusual: !named(&[".csv", ".tsv", ".data"]) }
+        Found { set: "table", unusual: !named(&[".csv", ".tsv", ".data", ".parquet"]) }
     } else if named(&[".csv"]) {
         // Its error says what is wrong with the columns.
         Found { set: "molecules", unusual: false }

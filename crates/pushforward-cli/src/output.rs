@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pushforward::aef::ImageShape;
 use pushforward::data::graph::ABSENT;
 use pushforward::data::images::continuous::quantize;
-use pushforward::data::tables::{TableFile, TableLayout, Where};
+use pushforward::data::tables::{TableFile, TableLayout, Where, write_parquet};
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::Samples;
 use pushforward::rng::{Purpose, stream};
@@ -216,13 +216,16 @@ pub(crate) fn check_target(path: &Path, schema: &Schema) -> Result<(), Failure> 
         "png" if !molecules && !images => Err(Failure::request("only images and molecules can be written as .png")
             .hint("use .txt, .jsonl, .csv or .safetensors")),
         "fasta" | "fa" if matches!(schema.layout, Layout::Sequence(_)) => Ok(()),
+        "parquet" if matches!(schema.layout, Layout::Columns(_)) => Ok(()),
+        "parquet" => Err(Failure::request("only rows of tables can be written as Parquet")
+            .hint("use .png, .txt, .jsonl, .csv or .safetensors")),
         "fasta" | "fa" => Err(Failure::request("only sequences can be written as FASTA")
             .hint("use .png, .txt, .jsonl, .csv or .safetensors")),
         "svg" | "smi" if !molecules => Err(Failure::request(format!("only molecules can be written as .{ending}"))
             .hint("use .png, .txt, .jsonl, .csv or .safetensors")),
         "png" | "svg" | "smi" | "txt" | "jsonl" | "csv" | "safetensors" => Ok(()),
         _ => Err(Failure::request(format!("the ending of {} names no format", path.display())).hint(
-            "use .png, .txt, .jsonl, .csv, .safetensors, for molecules also .smi and .svg, for sequences .fasta, a folder for one picture \
+            "use .png, .txt, .jsonl, .csv, .safetensors, for tables also .parquet, for molecules .smi and .svg, for sequences .fasta, a folder for one picture \
              each (ends in /), or - for stdout",
         )),
     }
@@ -247,6 +250,10 @@ pub(crate) fn save(labelled: Labelled<'_>, schema: &Schema, path: &Path) -> Resu
             lines.into_bytes()
         }
         "jsonl" => jsonl(labelled, schema)?.into_bytes(),
+        "parquet" => {
+            let layout = table.expect("the target was checked: items are rows");
+            write_parquet(layout, &labelled.rows(layout, schema.sites)?).or_run()?
+        }
         "csv" | "txt" if table.is_some() => {
             let layout = table.expect("it was asked for");
             table_files::csv(layout, &labelled.rows(layout, schema.sites)?).into_bytes()

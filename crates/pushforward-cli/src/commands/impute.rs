@@ -45,6 +45,10 @@ pub(crate) fn run(args: &ImputeArgs, printer: Printer) -> Result<(), Failure> {
     if args.likely && args.draws > 1 {
         return Err(Failure::request("--likely gives one value to a cell: leave --draws out"));
     }
+    if args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) {
+        return Err(Failure::request("impute writes the rows as text, with nothing changed but the missing cells")
+            .hint("give --out a name that ends in .csv"));
+    }
     let holes = Holes::read(&args.file, table, &model.schema, printer)?;
     if let Some(path) = &args.probabilities {
         let lines = holes.probabilities(&model, table, args.seed)?;

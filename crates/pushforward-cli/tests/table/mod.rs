@@ -68,6 +68,14 @@ fn a_table_goes_all_the_way() {
     let later = ["sample", "run", "-n", "20", "--first", "280", "--nfe", "4", "--out", "later.csv"];
     succeed(folder, &later);
     assert_eq!(rows(&fs::read_to_string(folder.join("later.csv")).unwrap()), drawn[280..]);
+    // The same rows as Parquet, which is read like any other table.
+    succeed(folder, &["sample", "run", "-n", "300", "--nfe", "4", "--out", "new.parquet"]);
+    let about = succeed(folder, &["data", "info", "new.parquet"]);
+    assert!(about.contains("read from Parquet") && about.contains("size"), "{about}");
+    let steps = ["--set", "train.steps=2", "--set", "eval.samples=50", "--no-eval"];
+    succeed(folder, &[&["train", "new.parquet", "--out", "again"], &steps[..]].concat());
+    let scored = succeed(folder, &["score", "run", "new.parquet", "-n", "5", "--json"]);
+    assert!(scored.contains("nats"), "{scored}");
     let objects = succeed(folder, &["sample", "run", "-n", "5", "--nfe", "4", "--out", "-"]);
     let first: serde_json::Value = serde_json::from_str(objects.lines().next().unwrap()).unwrap();
     assert_eq!(first["shape"], drawn[0][1].as_str());

@@ -115,7 +115,15 @@ impl Source {
     }
 
     /// The content as text, by the rule of [`plain_text`].
+    ///
+    /// A Parquet file is read as the CSV text of its cells.
     pub(crate) fn text(&self) -> Result<PlainText, DataError> {
+        #[cfg(feature = "parquet")]
+        if self.bytes.starts_with(super::parquet::MAGIC) {
+            let rows = |problem| DataError::Rows { path: self.path.clone(), problem };
+            let text = super::parquet::to_csv(self.bytes.clone(), LARGEST).map_err(rows)?;
+            return Ok(PlainText { text, notes: vec!["read from Parquet".into()], headed: true });
+        }
         let mut content = self.open();
         let text = String::from_utf8(content.take(u64::MAX)?).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();

@@ -40,6 +40,8 @@ mod memory;
 pub mod molecules;
 mod own_labels;
 mod packed;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod part_names;
 mod parts;
 mod plain_text;

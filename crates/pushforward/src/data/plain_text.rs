@@ -10,6 +10,8 @@ pub(crate) struct PlainText {
     pub(crate) text: String,
     /// What was dropped or replaced, one sentence each.
     pub(crate) notes: Vec<String>,
+    /// Whether the first line is known to name the columns of those below.
+    pub(crate) headed: bool,
 }
 
 impl PlainText {
@@ -33,7 +35,7 @@ impl PlainText {
         }
         match text.find('\0') {
             Some(place) => Err(line_of(&text, place)),
-            None => Ok(Self { text, notes }),
+            None => Ok(Self { text, notes, headed: false }),
         }
     }
 }

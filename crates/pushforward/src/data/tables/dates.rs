@@ -156,6 +156,18 @@ impl DateFormat {
     }
 }
 
+/// A number of microseconds since 1970 by ISO 8601: the day alone, or with the time and some decimals of its seconds.
+#[cfg(feature = "parquet")]
+pub(in crate::data) fn iso(micros: i64, decimals: Option<u32>) -> String {
+    let mut parts: Vec<Part> = if decimals.is_some() { "Y-M-D h:m:s" } else { "Y-M-D" }.chars().map(part).collect();
+    if let Some(digits) = decimals.filter(|digits| *digits > 0) {
+        parts.extend([Part::Sign('.'), Part::Decimals(digits)]);
+    }
+    let format = DateFormat { parts, padded: true };
+    let seconds = micros as f64 / 1e6;
+    format.write(if decimals.is_some() { seconds } else { (seconds / 86_400.0).floor() })
+}
+
 fn part(sign: char) -> Part {
     match sign {
         'Y' => Part::Year,

@@ -52,7 +52,7 @@ impl TableFile {
         let first: Vec<String> = (0..grid.width).map(|column| grid.cell(0, column).into_owned()).collect();
         // A header has names of columns; rows have values.
         let named = first.iter().filter(|name| names.contains(&name.as_str())).count();
-        if table.heading().is_some() && 2 * named >= first.len().min(names.len()) {
+        if grid.header.is_none() && table.heading().is_some() && 2 * named >= first.len().min(names.len()) {
             grid.take_header();
         }
         let modelled = table.places();

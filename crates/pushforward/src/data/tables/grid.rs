@@ -61,13 +61,13 @@ impl Grid {
     pub(in crate::data) fn read(source: Source, expected: Expected) -> Result<Self, DataError> {
         let path = source.path().to_owned();
         let other = match source.as_ref() {
-            [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file"),
+            [b'P', b'A', b'R', b'1', ..] if !cfg!(feature = "parquet") => Some("a Parquet file"),
             [b'P', b'K', 3, 4, ..] => Some("a workbook or an archive"),
             [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some("an Arrow file"),
             _ => None,
         };
         if let Some(other) = other {
-            let problem = format!("this is {other}, and tables are read from text; write it as CSV first");
+            let problem = format!("this is {other}, and tables are read from text; write it as CSV or Parquet first");
             return Err(DataError::Rows { path, problem });
         }
         let plain = source.text()?;
@@ -136,7 +136,7 @@ impl Grid {
         if rows == 0 {
             return Err(grid.refuse("the file has no rows".into()));
         }
-        if expected.header.unwrap_or_else(|| grid.has_header()) {
+        if plain.headed || expected.header.unwrap_or_else(|| grid.has_header()) {
             grid.take_header();
         }
         if grid.rows() == 0 {

@@ -58,7 +58,7 @@ mod build;
 mod column;
 mod conditions;
 mod config;
-mod dates;
+pub(in crate::data) mod dates;
 mod file;
 pub(in crate::data) mod grid;
 mod kinds;
@@ -77,6 +77,8 @@ pub use self::config::{MissingValues, RaggedRows, TableConfig, TableSplit};
 pub use self::file::TableFile;
 pub use self::kinds::ColumnChoice;
 pub use self::layout::TableLayout;
+#[cfg(feature = "parquet")]
+pub use crate::data::parquet::write_parquet;
 
 /// Whether a text file, plain or gzipped, is a table of at least two columns under a delimiter. The answer is no if it
 /// cannot be read as text.

@@ -133,7 +133,7 @@ fn damaged_files_are_errors_that_name_the_line() {
     assert!(load(&format!("a,b\n{good}1,\"a remark, of\ntwo lines, or so\"\n"), "").is_ok());
     error("", "", &["no rows"]);
     error("\n\n", "", &["no rows"]);
-    error("PAR1\u{15}\u{4}", "", &["Parquet", "CSV"]);
+    error("PAR1\u{15}\u{4}", "", &["cannot be read as Parquet"]);
     error("a,b,c\n", "", &["a header and no rows"]);
     error("a,a\n1,2\n3,4\n", "", &["both named `a`"]);
     error(&format!("a,b\n{good}"), "columns = { c = 'skip' }", &["`c` is not a column", "`a`, `b`"]);

@@ -93,7 +93,7 @@ impl Text8Config {
 impl TextConfig {
     pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
         let source = Source::read(files::existing("path", &self.path, data_dir)?)?;
-        let PlainText { text, notes } = source.text()?;
+        let PlainText { text, notes, .. } = source.text()?;
         let symbols: Vec<char> = text.chars().collect::<BTreeSet<char>>().into_iter().collect();
         let unusual = unusual(&symbols);
         let splits = match &self.tokenizer {
