@@ -316,7 +316,7 @@ pub(crate) struct SampleArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors"
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors\n  pushforward eval runs/glyphs --html glyphs.html"
 )]
 pub(crate) struct EvalArgs {
     /// Run folder, checkpoint or name of a model.
@@ -351,7 +351,11 @@ pub(crate) struct EvalArgs {
     /// Also write the JSON report to a file.
     #[arg(long, value_name = "FILE.json")]
     pub(crate) report: Option<PathBuf>,
-    /// Draw pictures of sequences into a folder: a logo, letters by position, lengths.
+    /// Also write a page to look at, one file of HTML: samples, curves of the training, figures, the recipe.
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: Option<PathBuf>,
+    /// Draw pictures of sequences or rows of tables into a folder: a logo, letters by position, lengths; columns, and pairs of
+    /// them.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) pictures: Option<PathBuf>,
     #[command(flatten)]

@@ -1,6 +1,8 @@
-//! Two charts as SVG: histograms and lines over steps.
+//! Charts as SVG: histograms, lines over steps, and named curves.
 
 use std::fmt::Write as _;
+
+use crate::svg::{Canvas, escaped};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 260.0;
@@ -72,7 +74,7 @@ pub(crate) fn traces(title: &str, lines: &[Vec<f64>], top: f64) -> String {
 
 fn frame(title: &str, names: &[(&str, &str)], body: &str, [left, right]: [f64; 2], [bottom, top]: [f64; 2]) -> String {
     let label = |x: f64, y: f64, anchor: &str, colour: &str, text: &str| {
-        let text = text.replace('&', "&amp;").replace('<', "&lt;");
+        let text = escaped(text);
         format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>")
     };
     let number = |v: f64| format!("{}", (v * 1000.0).round() / 1000.0);
@@ -91,6 +93,50 @@ fn frame(title: &str, names: &[(&str, &str)], body: &str, [left, right]: [f64; 2
         out += &label(end, MARGIN + 14.0 * i as f64, "end", colour, name);
     }
     out + "</svg>\n"
+}
+
+/// Colours of named curves, in turn.
+const LINES: [&str; 6] = ["#1a66b8", "#d68910", "#109648", "#b22222", "#6a3d9a", "#495057"];
+/// Most points of a curve; of more, neighbours are averaged.
+const POINTS: usize = 400;
+/// Part of the values at each end that may lie outside of the frame: a few outliers would flatten all else.
+const OUTSIDE: f64 = 0.01;
+
+/// Named curves in one frame.
+pub(crate) fn curves(title: &str, lines: &[(String, Vec<[f64; 2]>)]) -> String {
+    let mut heights: Vec<f64> = lines.iter().flat_map(|(_, points)| points).map(|[_, y]| *y).collect();
+    heights.sort_by(f64::total_cmp);
+    let last = heights.len().saturating_sub(1) as f64;
+    let at = |share: f64| heights.get((last * share).round() as usize).copied().unwrap_or(0.0);
+    let (low, high) = (at(OUTSIDE), at(1.0 - OUTSIDE));
+    let (low, high) = if high > low { (low, high) } else { (low - 0.5, high + 0.5) };
+    let right = lines.iter().flat_map(|(_, points)| points).fold(1.0, |most: f64, [x, _]| most.max(*x));
+    let mut canvas = Canvas::default();
+    let (floor, end) = (HEIGHT - MARGIN, 1.6 * WIDTH - MARGIN);
+    let left = 1.5 * MARGIN;
+    for tick in 0..=4 {
+        let share = f64::from(tick) / 4.0;
+        let y = floor - share * (floor - MARGIN);
+        canvas.line(&[[left, y], [end, y]], "#d7dbe0", 1.0);
+        let value = format!("{:.4}", low + share * (high - low));
+        canvas.text([left - 4.0, y + 4.0], "text-anchor=\"end\" font-size=\"10\"", &value);
+    }
+    for (index, (name, points)) in lines.iter().enumerate() {
+        let together = points.len().div_ceil(POINTS).max(1);
+        let mean = |part: &[[f64; 2]], axis: usize| part.iter().map(|p| p[axis]).sum::<f64>() / part.len() as f64;
+        let place = |part: &[[f64; 2]]| {
+            let share = ((mean(part, 1) - low) / (high - low)).clamp(0.0, 1.0);
+            [left + mean(part, 0) / right * (end - left), floor - share * (floor - MARGIN)]
+        };
+        let places: Vec<[f64; 2]> = points.chunks(together).map(place).collect();
+        let colour = LINES[index % LINES.len()];
+        canvas.line(&places, colour, 1.5);
+        canvas.text([left + 120.0 * index as f64, MARGIN - 8.0], &format!("fill=\"{colour}\""), name);
+    }
+    canvas.text([left, 18.0], "font-weight=\"bold\"", title);
+    canvas.text([left, floor + 16.0], "", "0");
+    canvas.text([end, floor + 16.0], "text-anchor=\"end\"", &format!("step {right:.0}"));
+    canvas.finish([1.6 * WIDTH, HEIGHT])
 }
 
 /// A histogram as lines of text, one a bin: its two ends, and bars for before and after.
@@ -130,6 +176,10 @@ mod tests {
             chart.contains("r &lt; 1") && chart.matches("<rect").count() == 1 + 2 * BINS && chart.contains("after")
         );
         assert_eq!(traces("ess", &[vec![4.0, 2.0], vec![4.0]], 4.0).matches("<polyline").count(), 2);
+        let lines = [("a".to_owned(), vec![[1.0, 2.0]; 1000]), ("b & c".to_owned(), vec![[1.0, 5.0]])];
+        let drawn = curves("losses", &lines);
+        assert!(drawn.contains("b &amp; c") && drawn.contains("losses") && drawn.contains("2.0000"), "{drawn}");
+        assert!(drawn.len() < 30_000, "neighbours are averaged");
         let text = text_histogram(&[0.0, 0.0], &[1.0]);
         assert_eq!(text.lines().count(), 9);
         assert!(text.lines().nth(1).unwrap().starts_with("[    0.000,     0.125)"), "{text}");

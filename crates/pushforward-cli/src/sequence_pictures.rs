@@ -7,13 +7,9 @@
 //!
 //! Reference: Schneider and Stephens 1990 (Nucleic Acids Research 18, 6097), without the correction for few sequences.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-
 use pushforward::data::sequences::SequenceLayout;
 
-use crate::exit::{Failure, OrFail as _};
-use crate::files::write_atomic;
+use crate::svg::{Canvas, SETS};
 
 /// Margin for labels.
 const MARGIN: f64 = 48.0;
@@ -30,8 +26,8 @@ const LETTERS: [&str; 12] = [
     "#109648", "#255c99", "#d68910", "#b22222", "#6a3d9a", "#0b7285", "#a61e4d", "#5c940d", "#495057", "#862e9c",
     "#c92a2a", "#364fc7",
 ];
-/// Colours of data and samples.
-const SETS: [&str; 2] = ["#9aa0a6", "#1a66b8"];
+/// Style of headings.
+const BOLD: &str = "font-weight=\"bold\"";
 
 /// The sequences of a picture with their name.
 pub(crate) type Set<'a> = (&'a str, &'a [u32]);
@@ -65,29 +61,13 @@ fn colour(class: usize) -> &'static str {
     LETTERS[class % LETTERS.len()]
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
-/// Writes the pictures of sets into a folder, each under a name and what it shows.
-pub(crate) fn save(
-    folder: &Path,
-    name: &str,
-    sets: &[Set<'_>],
-    layout: &SequenceLayout,
-) -> Result<Vec<PathBuf>, Failure> {
-    std::fs::create_dir_all(folder).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", folder.display())))?;
+/// All pictures of sets, each with what it shows.
+pub(crate) fn draw(sets: &[Set<'_>], layout: &SequenceLayout) -> Vec<(&'static str, String)> {
     let mut pictures = vec![("logo", logo(sets, layout)), ("positions", positions(sets, layout))];
     if layout.varies() {
         pictures.push(("lengths", lengths(sets, layout)));
     }
-    let mut written = Vec::new();
-    for (what, picture) in pictures {
-        let path = folder.join(format!("{name}-{what}.svg"));
-        write_atomic(&path, picture.as_bytes()).or_run()?;
-        written.push(path);
-    }
-    Ok(written)
+    pictures
 }
 
 /// A row of letters for each set, as high as they tell of their position.
@@ -97,7 +77,7 @@ pub(crate) fn logo(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
     let rows: Vec<Vec<Vec<f64>>> = sets.iter().map(|(_, ids)| frequencies(ids, layout)).collect();
     // One scale for all rows.
     let top = rows.iter().flatten().map(|p| information(p)).fold(0.1, f64::max);
-    let mut body = String::new();
+    let mut canvas = Canvas::default();
     for (index, (row, (name, _))) in rows.iter().zip(sets).enumerate() {
         let floor = (index as f64 + 1.0) * (ROW + 24.0);
         for (place, position) in row.iter().enumerate() {
@@ -108,45 +88,26 @@ pub(crate) fn logo(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
             for class in order {
                 let height = position[class] * bits / top * ROW;
                 if height >= 0.5 {
-                    let letter = escaped(&layout.letters()[class].to_string());
                     let x = MARGIN + place as f64 * step;
-                    // A capital of this font is about 7.3 wide and 8.8 high at size 12.
-                    write!(
-                        body,
-                        "<text transform=\"translate({x:.1},{y:.2}) scale({:.3},{:.3})\" fill=\"{}\">{letter}</text>",
-                        step / 7.3,
-                        height / 8.8,
-                        colour(class)
-                    )
-                    .expect("a string takes everything");
+                    canvas.letter([x, y], [step, height], colour(class), layout.letters()[class]);
                 }
                 y -= height;
             }
         }
         let right = MARGIN + width;
-        write!(
-            body,
-            "<path d=\"M{MARGIN},{:.1} V{floor:.1} H{right:.1}\" fill=\"none\" stroke=\"black\" stroke-width=\"0.5\"/>\
-             <text x=\"{MARGIN}\" y=\"{:.1}\" font-weight=\"bold\">{}</text>\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{top:.2} bits</text>",
-            floor - ROW,
-            floor - ROW - 4.0,
-            escaped(name),
-            right,
-            floor - ROW - 4.0
-        )
-        .expect("a string takes everything");
-        for place in ticks(layout.longest()) {
-            let x = MARGIN + (place as f64 - 0.5) * step;
-            write!(
-                body,
-                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"9\">{place}</text>",
-                floor + 10.0
-            )
-            .expect("a string takes everything");
-        }
+        canvas.line(&[[MARGIN, floor - ROW], [MARGIN, floor], [right, floor]], "black", 0.5);
+        canvas.text([MARGIN, floor - ROW - 4.0], BOLD, name);
+        canvas.text([right, floor - ROW - 4.0], "text-anchor=\"end\"", &format!("{top:.2} bits"));
+        number_positions(&mut canvas, layout.longest(), floor + 10.0, |place| (place as f64 - 0.5) * step);
     }
-    svg(width + 2.0 * MARGIN, sets.len() as f64 * (ROW + 24.0) + 20.0, &body)
+    canvas.finish([width + 2.0 * MARGIN, sets.len() as f64 * (ROW + 24.0) + 20.0])
+}
+
+/// Numbers some positions, each at its place to the right of the margin.
+fn number_positions(canvas: &mut Canvas, longest: usize, y: f64, place_of: impl Fn(usize) -> f64) {
+    for place in ticks(longest) {
+        canvas.text([MARGIN + place_of(place), y], "text-anchor=\"middle\" font-size=\"9\"", &place.to_string());
+    }
 }
 
 /// The share of each letter at each position for each set, the darker the more.
@@ -156,52 +117,32 @@ pub(crate) fn positions(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
     let step = (WIDEST / columns as f64).clamp(3.0, 24.0);
     let tables: Vec<Vec<Vec<f64>>> = sets.iter().map(|(_, ids)| frequencies(ids, layout)).collect();
     let shown = most_frequent(tables.first().map_or(&[], Vec::as_slice), layout.letters().len());
-    let classes = shown.len();
-    let cell = if classes > 12 { 10.0 } else { 18.0 };
+    let cell = if shown.len() > 12 { 10.0 } else { 18.0 };
     let mean = |table: &[Vec<f64>], column: usize, class: usize| {
         let part = &table[column * together..((column + 1) * together).min(table.len())];
         part.iter().map(|position| position[class]).sum::<f64>() / part.len() as f64
     };
     let top = tables.iter().flatten().flatten().copied().fold(0.01, f64::max);
-    let mut body = String::new();
-    let height = cell * classes as f64 + 34.0;
+    let mut canvas = Canvas::default();
+    let height = cell * shown.len() as f64 + 34.0;
     for (index, (table, (name, _))) in tables.iter().zip(sets).enumerate() {
         let upper = index as f64 * height + 22.0;
-        write!(body, "<text x=\"{MARGIN}\" y=\"{:.1}\" font-weight=\"bold\">{}</text>", upper - 6.0, escaped(name))
-            .expect("a string takes everything");
+        canvas.text([MARGIN, upper - 6.0], BOLD, name);
         for (line, &class) in shown.iter().enumerate() {
             let y = upper + line as f64 * cell;
-            let letter = escaped(&layout.letters()[class].to_string());
-            write!(
-                body,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"{}\">{letter}</text>",
-                MARGIN - 4.0,
-                y + cell - 2.0,
-                cell.min(12.0)
-            )
-            .expect("a string takes everything");
+            let style = format!("text-anchor=\"end\" font-size=\"{}\"", cell.min(12.0));
+            canvas.text([MARGIN - 4.0, y + cell - 2.0], &style, &layout.letters()[class].to_string());
             for column in 0..columns {
                 let shade = 255 - (255.0 * (mean(table, column, class) / top).min(1.0)) as u8;
-                let x = MARGIN + column as f64 * step;
-                write!(
-                    body,
-                    "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{step:.2}\" height=\"{cell}\" fill=\"#{shade:02x}{shade:02x}{:02x}\"/>",
-                    shade / 2 + 127
-                )
-                .expect("a string takes everything");
+                let fill = format!("#{shade:02x}{shade:02x}{:02x}", shade / 2 + 127);
+                canvas.rect([MARGIN + column as f64 * step, y], [step, cell], &fill);
             }
         }
-        for place in ticks(layout.longest()) {
-            let x = MARGIN + ((place - 1) / together) as f64 * step + step / 2.0;
-            write!(
-                body,
-                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"9\">{place}</text>",
-                upper + cell * classes as f64 + 9.0
-            )
-            .expect("a string takes everything");
-        }
+        let floor = upper + cell * shown.len() as f64 + 9.0;
+        let place_of = |place: usize| ((place - 1) / together) as f64 * step + step / 2.0;
+        number_positions(&mut canvas, layout.longest(), floor, place_of);
     }
-    svg(step * columns as f64 + 2.0 * MARGIN, height * sets.len() as f64 + 10.0, &body)
+    canvas.finish([step * columns as f64 + 2.0 * MARGIN, height * sets.len() as f64 + 10.0])
 }
 
 /// The letters of a heat map, in the order of their classes.
@@ -233,38 +174,19 @@ pub(crate) fn lengths(sets: &[Set<'_>], layout: &SequenceLayout) -> String {
     let step = (WIDEST / 2.0 / bins as f64).clamp(2.0, 36.0);
     let (area, bar) = (180.0, step * 0.9 / sets.len() as f64);
     let floor = area + 30.0;
-    let mut body = String::new();
+    let mut canvas = Canvas::default();
     for (index, (shares, (name, _))) in found.iter().zip(sets).enumerate() {
         let colour = SETS[index % SETS.len()];
         for (bin, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
             let (x, height) = (MARGIN + bin as f64 * step + index as f64 * bar, share / top * area);
-            write!(
-                body,
-                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{bar:.2}\" height=\"{height:.1}\" fill=\"{colour}\"/>",
-                floor - height
-            )
-            .expect("a string takes everything");
+            canvas.rect([x, floor - height], [bar, height], colour);
         }
-        write!(
-            body,
-            "<text x=\"{:.1}\" y=\"16\" fill=\"{colour}\" font-weight=\"bold\">{}</text>",
-            MARGIN + 110.0 * index as f64,
-            escaped(name)
-        )
-        .expect("a string takes everything");
+        canvas.text([MARGIN + 110.0 * index as f64, 16.0], &format!("fill=\"{colour}\" {BOLD}"), name);
     }
-    for place in ticks(layout.longest()) {
-        let x = MARGIN + ((place - 1) / together) as f64 * step + step / 2.0;
-        write!(
-            body,
-            "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"9\">{place}</text>",
-            floor + 11.0
-        )
-        .expect("a string takes everything");
-    }
-    write!(body, "<text x=\"{:.1}\" y=\"40\" text-anchor=\"end\">{:.1} %</text>", MARGIN - 4.0, 100.0 * top)
-        .expect("a string takes everything");
-    svg((step * bins as f64).max(260.0) + 2.0 * MARGIN, floor + 24.0, &body)
+    let place_of = |place: usize| ((place - 1) / together) as f64 * step + step / 2.0;
+    number_positions(&mut canvas, layout.longest(), floor + 11.0, place_of);
+    canvas.text([MARGIN - 4.0, 40.0], "text-anchor=\"end\"", &format!("{:.1} %", 100.0 * top));
+    canvas.finish([(step * bins as f64).max(260.0) + 2.0 * MARGIN, floor + 24.0])
 }
 
 /// Positions that are numbered: about twelve, from 1 on.
@@ -273,14 +195,6 @@ fn ticks(longest: usize) -> Vec<usize> {
     std::iter::once(1)
         .chain((1..).map(|i| i * step).take_while(|&place| place <= longest).filter(|&place| place > 1))
         .collect()
-}
-
-fn svg(width: f64, height: f64, body: &str) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
-         font-family=\"DejaVu Sans Mono, monospace\" font-size=\"12\">\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>{body}</svg>\n"
-    )
 }
 
 #[cfg(test)]

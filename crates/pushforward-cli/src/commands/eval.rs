@@ -1,20 +1,22 @@
 //! `pushforward eval`
 
-use pushforward::data::{DataConfig, Layout};
+use pushforward::data::DataConfig;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
-use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap, image_shape};
+use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, image_shape};
 
 use super::{
-    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images,
-    picture_sequences, refuse, sample_request, sampler,
+    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
+    sample_request, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
 use crate::conditions::{conditioned, labels};
 use crate::exit::{Failure, OrFail as _};
+use crate::figures::{Figure, has_laws, laws, of_images, samples, save};
 use crate::files::write_atomic;
 use crate::printer::Printer;
+use crate::report_page::page;
 
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
@@ -25,11 +27,16 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
             "no Fr\u{e9}chet distance without a classifier of these images (--features); `pushforward presets` has some",
         );
     }
-    let report = if matches!(loaded.model, Model::Aef(_)) {
-        images(args, &loaded.aef("be evaluated on images").or_request()?, features.as_ref(), printer)?
+    let (report, run, figures) = if matches!(loaded.model, Model::Aef(_)) {
+        let loaded = loaded.aef("be evaluated on images").or_request()?;
+        let (report, figures) = images(args, &loaded, features.as_ref(), printer)?;
+        (report, loaded.run, figures)
     } else {
         items(args, loaded.flow_map("be evaluated").or_request()?, features.as_ref(), printer)?
     };
+    if let Some(path) = &args.html {
+        write_atomic(path, page(&run, &report, &figures).as_bytes()).or_run()?;
+    }
     if let Some(path) = &args.report {
         write_atomic(path, report.to_json().as_bytes()).or_run()?;
     }
@@ -49,7 +56,7 @@ fn images(
     loaded: &Loaded<TrainedAef>,
     features: Option<&Features>,
     printer: Printer,
-) -> Result<Report, Failure> {
+) -> Result<(Report, Vec<Figure>), Failure> {
     let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
     let options = [
         ("--nfe", args.nfe.is_some()),
@@ -68,7 +75,9 @@ fn images(
     request.images = args.images.unwrap_or(request.images);
     request.draws = args.draws.unwrap_or(request.draws);
     let splits = load_images(&loaded.run, &args.data, printer)?;
-    measure_images(loaded, &splits, features, &request, printer)
+    let report = measure_images(loaded, &splits, features, &request, printer)?;
+    let drawn = if args.html.is_some() { of_images(loaded, request.seed)? } else { Vec::new() };
+    Ok((report, drawn.iter().map(|(sketch, title)| Figure::of(sketch, title)).collect()))
 }
 
 fn items(
@@ -76,9 +85,10 @@ fn items(
     loaded: Loaded<TrainedFlowMap>,
     features: Option<&Features>,
     printer: Printer,
-) -> Result<Report, Failure> {
-    if args.pictures.is_some() && !matches!(loaded.run.schema.layout, Layout::Sequence(_)) {
-        return Err(Failure::request("--pictures is for models of sequences").hint("leave it out"));
+) -> Result<(Report, RunInfo, Vec<Figure>), Failure> {
+    if args.pictures.is_some() && !has_laws(&loaded.run.schema.layout) {
+        return Err(Failure::request("--pictures is for models of sequences and tables")
+            .hint("--html FILE has pictures of any samples"));
     }
     refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
     let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
@@ -101,12 +111,17 @@ fn items(
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
     let splits = load_data(&loaded.run, &args.data, printer)?;
     let report = measure(&loaded, &splits, features, &request, printer)?;
-    if let Some(folder) = &args.pictures {
-        // The figures are there; a picture that fails takes nothing from them.
-        match picture_sequences(&loaded, &splits, &request, folder) {
-            Ok(written) => written.iter().for_each(|path| printer.note(&path.display().to_string())),
-            Err(failure) => printer.warn(&format!("no pictures: {}", failure.text())),
+    let mut figures = if args.html.is_some() { samples(&loaded, &splits, &request)? } else { Vec::new() };
+    if args.pictures.is_some() || args.html.is_some() {
+        let drawn = laws(&loaded, &splits, &request)?;
+        if let Some(folder) = &args.pictures {
+            // The figures are there; a picture that fails takes nothing from them.
+            match save(&drawn, folder) {
+                Ok(written) => written.iter().for_each(|path| printer.note(&path.display().to_string())),
+                Err(failure) => printer.warn(&format!("no pictures: {}", failure.text())),
+            }
         }
+        figures.extend(drawn);
     }
-    Ok(report)
+    Ok((report, loaded.run, figures))
 }

@@ -21,7 +21,7 @@ pub(crate) mod train;
 use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
-use pushforward::data::{ContinuousSplits, DataConfig, Layout, Splits};
+use pushforward::data::{ContinuousSplits, DataConfig, Splits};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
@@ -40,7 +40,6 @@ use crate::interrupt::interrupted;
 use crate::memory::check_samples;
 use crate::models::ModelFile;
 use crate::printer::Printer;
-use crate::sequence_pictures;
 
 /// Opens the device of a request and sets the precision of all following computations.
 fn open_device(args: &DeviceArgs) -> Result<Device, Failure> {
@@ -155,30 +154,6 @@ fn features(
         let refused = |_| EvalError::Features(path.display().to_string());
         Features::Classifier(Box::new(loaded.classifier("describe images").map_err(refused).or_request()?))
     }))
-}
-
-/// Sequences of a picture.
-const PICTURED: usize = 1000;
-
-/// Pictures of sequences: those of the data beside samples with each number of network evaluations. Nothing for other data.
-fn picture_sequences(
-    loaded: &Loaded<TrainedFlowMap>,
-    splits: &Splits,
-    request: &EvalRequest,
-    folder: &Path,
-) -> Result<Vec<PathBuf>, Failure> {
-    let Layout::Sequence(layout) = &loaded.run.schema.layout else { return Ok(Vec::new()) };
-    let data = pushforward::run::items(splits.train.as_ref(), PICTURED);
-    let mut written = Vec::new();
-    for &nfe in &request.nfe {
-        let grid = request.sample.sampler.grid(nfe).or_request()?;
-        let count = PICTURED.min(request.sample.count.max(1));
-        let wanted = SampleRequest { grid, count, ..request.sample.clone() };
-        let samples = loaded.model.sample(&wanted, &mut |_| !interrupted()).or_request()?.ids;
-        let sets = [("data", &data[..]), ("samples", &samples[..])];
-        written.extend(sequence_pictures::save(folder, &format!("nfe{nfe}"), &sets, layout)?);
-    }
-    Ok(written)
 }
 
 /// Runs an evaluation with its progress on stderr.

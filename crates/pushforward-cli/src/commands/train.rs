@@ -1,29 +1,30 @@
 //! `pushforward train`
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::{Features, check_metrics};
 use pushforward::run::{
-    self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, TrainOptions, Trained, TrainedAef,
+    self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, RunInfo, TrainOptions, Trained, TrainedAef,
     TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
 };
 use pushforward::train::{EndReason, Progress};
 
 use super::{
-    eval_request, features, image_eval_request, measure, measure_images, open_device, picture_sequences,
-    sample_request, say_kept,
+    eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request, say_kept,
 };
 use crate::args::TrainArgs;
 use crate::exit::{Failure, OrFail as _};
+use crate::figures::{Figure, evaluations, laws, of_images, save};
 use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, write_atomic};
 use crate::interrupt::interrupted;
 use crate::lock::RunLock;
 use crate::output::{self, Sketch};
 use crate::printer::Printer;
 use crate::progress::{Goal, TrainBar};
+use crate::report_page::page;
 use crate::resume::{announce, announce_end, recipe};
 use crate::run_log::RunLog;
 
@@ -182,43 +183,48 @@ impl Run {
 
     /// Samples, pictures and measurements of a flow map.
     fn finish_flow_map(&self, loaded: &Loaded<TrainedFlowMap>) -> Result<(), Failure> {
-        let (printer, seed) = (self.printer, self.recipe.seed);
-        let mut written = Vec::new();
+        let (printer, seed, schema) = (self.printer, self.recipe.seed, &loaded.run.schema);
+        let (mut written, mut figures) = (Vec::new(), Vec::new());
+        let Data::Categorical(splits) = &self.data else { unreachable!("a flow map was trained on such data") };
+        let held_out = pushforward::run::items(splits.test.as_ref(), Preview::COUNT);
+        figures.push(Figure::of(&Sketch::new("data", &held_out, schema), "held-out data"));
         for &nfe in &self.recipe.eval.nfe {
             let request = loaded.model.preview_request(Preview::COUNT, nfe, seed);
             let ids = loaded.model.sample(&request, &mut |_| true).or_run()?.ids;
-            written.push(Sketch::new(&format!("final-nfe{nfe}"), &ids, &loaded.run.schema).save(&self.folder)?);
-            printer.result(&format!("samples with {nfe} network evaluation{}:", if nfe == 1 { "" } else { "s" }));
-            printer.result(&output::sketch(&ids, &loaded.run.schema));
+            let sketch = Sketch::new(&format!("final-nfe{nfe}"), &ids, schema);
+            let title = format!("samples with {}", evaluations(nfe));
+            printer.result(&format!("{title}:"));
+            printer.result(&output::sketch(&ids, schema));
             printer.result("");
+            figures.push(Figure::of(&sketch, &title));
+            written.push(sketch.save(&self.folder)?);
         }
-        let Data::Categorical(splits) = &self.data else { unreachable!("a flow map was trained on such data") };
         let request = eval_request(&self.recipe.eval, sample_request(seed));
         let report = measure(loaded, splits, self.features.as_ref(), &request, printer)?;
-        written.extend(picture_sequences(loaded, splits, &request, &self.folder.join("samples"))?);
-        self.close(&report, written, &loaded.run.path)
+        let drawn = laws(loaded, splits, &request)?;
+        written.extend(save(&drawn, &self.folder.join("samples"))?);
+        figures.extend(drawn);
+        self.close(&report, written, &loaded.run, &figures)
     }
 
     /// Images and measurements of an autoencoder.
     fn finish_aef(&self, loaded: &Loaded<TrainedAef>) -> Result<(), Failure> {
-        let (printer, seed, shape) = (self.printer, self.recipe.seed, loaded.model.shape);
-        let mut written = Vec::new();
-        for (name, deviations) in [("final-samples", true), ("final-means", false)] {
-            if !loaded.model.net.generates() {
-                break;
-            }
-            let pixels = loaded.model.draw(&preview_request(seed, deviations), &mut |_| true).or_run()?;
-            written.push(Sketch::of_images(name, &pixels, shape).save(&self.folder)?);
-            if deviations {
-                printer.result("samples:");
-                printer.result(&output::sketch_images(&pixels, shape));
-                printer.result("");
-            }
+        let (printer, seed) = (self.printer, self.recipe.seed);
+        let (mut written, mut figures) = (Vec::new(), Vec::new());
+        for (sketch, title) in of_images(loaded, seed)? {
+            written.push(sketch.save(&self.folder)?);
+            figures.push(Figure::of(&sketch, title));
+        }
+        if loaded.model.net.generates() {
+            let pixels = loaded.model.draw(&preview_request(seed, true), &mut |_| true).or_run()?;
+            printer.result("samples:");
+            printer.result(&output::sketch_images(&pixels, loaded.model.shape));
+            printer.result("");
         }
         let Data::Continuous(splits) = &self.data else { unreachable!("an autoencoder was trained on such data") };
         let request = image_eval_request(&self.recipe.eval, seed, 256);
         let report = measure_images(loaded, splits, self.features.as_ref(), &request, printer)?;
-        self.close(&report, written, &loaded.run.path)
+        self.close(&report, written, &loaded.run, &figures)
     }
 
     fn finish_classifier(&self, model: &TrainedClassifier) -> Result<(), Failure> {
@@ -230,12 +236,13 @@ impl Run {
     }
 
     /// Writes and prints the report, then the paths of all files written.
-    fn close(&self, report: &Report, written: Vec<PathBuf>, checkpoint: &Path) -> Result<(), Failure> {
-        let path = self.folder.join("report.json");
+    fn close(&self, report: &Report, written: Vec<PathBuf>, run: &RunInfo, figures: &[Figure]) -> Result<(), Failure> {
+        let [path, html] = ["report.json", "report.html"].map(|name| self.folder.join(name));
         write_atomic(&path, report.to_json().as_bytes()).or_run()?;
+        write_atomic(&html, page(run, report, figures).as_bytes()).or_run()?;
         self.printer.result(self.printer.table(report).trim_end());
         self.printer.result("");
-        for path in written.into_iter().chain([checkpoint.to_path_buf(), path]) {
+        for path in written.into_iter().chain([run.path.clone(), path, html]) {
             self.printer.result(&path.display().to_string());
         }
         Ok(())

@@ -68,6 +68,19 @@ fn a_table_goes_all_the_way() {
     let later = ["sample", "run", "-n", "20", "--first", "280", "--nfe", "4", "--out", "later.csv"];
     succeed(folder, &later);
     assert_eq!(rows(&fs::read_to_string(folder.join("later.csv")).unwrap()), drawn[280..]);
+    // A page and pictures of them.
+    let args = ["eval", "run", "--nfe", "1,2", "-n", "100", "--html", "page.html", "--pictures", "drawn"];
+    succeed(folder, &args);
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    for part in
+        ["<h2>Samples</h2>", "held-out data", "columns, samples with 2", "training losses by step", "NFE 2", "[train]"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org").count());
+    let laws = fs::read_to_string(folder.join("drawn/nfe2-columns.svg")).unwrap();
+    assert!(laws.contains("flat, wide") && folder.join("drawn/nfe1-pairs.svg").exists());
+
     // The same rows as Parquet, which is read like any other table.
     succeed(folder, &["sample", "run", "-n", "300", "--nfe", "4", "--out", "new.parquet"]);
     let about = succeed(folder, &["data", "info", "new.parquet"]);

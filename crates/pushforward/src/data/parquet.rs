@@ -62,7 +62,7 @@ pub(super) fn to_csv(bytes: Vec<u8>, most: u64) -> Result<String, String> {
             times.push(place);
         }
     }
-    let precisions = precisions(&reader, root.get_fields(), &times, &nanos)?;
+    let precisions = precisions(&reader, root, &times, &nanos)?;
     let mut out = String::new();
     let names: Vec<&str> = root.get_fields().iter().map(|field| field.name()).collect();
     names.iter().enumerate().for_each(|(place, name)| add(&mut out, place, name, place + 1 == names.len()));
@@ -83,7 +83,7 @@ pub(super) fn to_csv(bytes: Vec<u8>, most: u64) -> Result<String, String> {
 /// The least precision that each column of times needs.
 fn precisions(
     reader: &SerializedFileReader<Bytes>,
-    fields: &[TypePtr],
+    root: &Type,
     times: &[usize],
     nanos: &[bool],
 ) -> Result<Vec<Precision>, String> {
@@ -91,8 +91,8 @@ fn precisions(
     if times.is_empty() {
         return Ok(found);
     }
-    let some = times.iter().map(|&at| fields[at].clone()).collect();
-    let projection = Type::group_type_builder("schema").with_fields(some).build().map_err(explain)?;
+    let some = times.iter().map(|&at| root.get_fields()[at].clone()).collect();
+    let projection = Type::group_type_builder(root.name()).with_fields(some).build().map_err(explain)?;
     for row in reader.get_row_iter(Some(projection)).map_err(explain)? {
         let row = row.map_err(explain)?;
         for ((_, field), (precision, &at)) in row.get_column_iter().zip(found.iter_mut().zip(times)) {
@@ -171,7 +171,11 @@ fn add(out: &mut String, place: usize, text: &str, last: bool) {
 }
 
 fn explain(error: ParquetError) -> String {
-    format!("it cannot be read as Parquet: {error}")
+    let problem = error.to_string();
+    match problem.split_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => format!("it is compressed by {codec}: write it with snappy, zstd, gzip, lz4 or none"),
+        None => format!("it cannot be read as Parquet: {problem}"),
+    }
 }
 
 /// What a column of rows is written as.
