@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pushforward::data::Folders;
 use pushforward::data::images::pictures::ResizeFilter;
 use pushforward::kernels::Precision;
+use pushforward::transport::density::Density;
 
 pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};
 pub(crate) use self::images::{
@@ -341,6 +342,9 @@ pub(crate) struct EvalArgs {
     /// Draws per image where the log-density is estimated [default: the recipe's].
     #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
+    /// Density of a flow map as the prior: bound, ode or map [default: ode].
+    #[arg(long)]
+    pub(crate) density: Option<Density>,
     /// Classifier run for Fréchet distance and class balance of images, or ChemNet's weights for the Fréchet ChemNet distance of
     /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
     /// ChemNet_v0.13_pretrained.pt has SHA-256 c22e9776..951a [default: the recipe's].
@@ -383,6 +387,9 @@ pub(crate) struct ScoreArgs {
     /// Draws per item; more draws, smaller error [default: 32 for a flow map, the recipe's for an autoencoder].
     #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
+    /// Density of a flow map as the prior: bound, ode or map [default: ode].
+    #[arg(long)]
+    pub(crate) density: Option<Density>,
     /// How an autoencoder without an exact density is scored [default: gauss-newton].
     #[arg(long, value_enum)]
     pub(crate) estimator: Option<EstimatorName>,
