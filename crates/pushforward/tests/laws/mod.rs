@@ -21,4 +21,5 @@ mod sampler_order;
 mod steer;
 mod steer_failures;
 mod together;
+mod transport;
 mod wiring;
