@@ -122,8 +122,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
     }
 
     /// The same with a flow map as the law of the base variable of the prior flow.
-    #[must_use]
-    pub fn with_map(self, map: Option<LatentMap>) -> Self {
+    pub(super) fn with_map(self, map: Option<LatentMap>) -> Self {
         Self { map, ..self }
     }
 

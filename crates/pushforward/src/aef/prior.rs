@@ -24,8 +24,30 @@
 //!
 //! let prior: PriorConfig = toml::from_str("kind = 'flow-map'\nnetwork = { width = 64 }\nobjective = { draws = 8 }")?;
 //! assert!(prior.flow_map().is_some() && prior.validate().is_ok());
+//! assert_eq!(toml::from_str::<PriorConfig>(&toml::to_string(&prior).expect("a table"))?, prior);
 //! let prior: PriorConfig = toml::from_str("kind = 'maf'\nlayers = 2")?;
 //! assert!(prior.flow().is_some());
+//! # Ok::<(), toml::de::Error>(())
+//! ```
+//!
+//! Latents of a model in one evaluation, and along the differential equation, whose inverse gives the noise back.
+//! ```
+//! use pushforward::aef::{ImageShape, config::AefConfig};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//! use pushforward::transport::map::Drawing;
+//!
+//! let text = "variant = 'noise'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = 'flow-map' }";
+//! let config: AefConfig = toml::from_str(text)?;
+//! let shape = ImageShape { channels: 1, height: 2, width: 2 };
+//! let mut model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! model.assume_initialised();
+//! let noise = Tensor::<2>::from_data([[0.3f32, -1.1]], &Device::flex());
+//! let (one, path) = (model.draw_latents(noise.clone(), Drawing::Jumps(1)), model.from_base(noise.clone()));
+//! // The map before training is exact, so both agree.
+//! assert!(to_host(&(one - path.clone())).iter().all(|d| d.abs() < 1e-4));
+//! assert!(to_host(&(model.to_base(path) - noise)).iter().all(|d| d.abs() < 1e-4));
 //! # Ok::<(), toml::de::Error>(())
 //! ```
 
@@ -70,9 +92,12 @@ pub struct FlowMapPriorConfig {
 impl<'de> Deserialize<'de> for PriorConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let table = BTreeMap::<String, toml::Value>::deserialize(deserializer)?;
+        let mut table = BTreeMap::<String, toml::Value>::deserialize(deserializer)?;
         let flow_map = table.get("kind").and_then(toml::Value::as_str) == Some("flow-map");
-        let table: toml::Value = toml::Value::Table(table.into_iter().collect());
+        if flow_map {
+            table.remove("kind");
+        }
+        let table = toml::Value::Table(table.into_iter().collect());
         if flow_map {
             return table.try_into().map(Self::FlowMap).map_err(|e| D::Error::custom(e.message()));
         }
@@ -163,8 +188,9 @@ pub struct LatentMap {
     /// Scale s of the noise at the end of its path.
     #[module(skip)]
     pub noise: f64,
+    /// How it is trained.
     #[module(skip)]
-    objective: MapObjectiveConfig,
+    pub objective: MapObjectiveConfig,
 }
 
 impl LatentMap {

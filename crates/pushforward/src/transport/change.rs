@@ -151,6 +151,25 @@ fn jacobians(map: &impl Transport, noise: &Tensor<2>, end: f64, jumps: usize) ->
 
 /// `log |det dG/de|` of the draws from `noise`, one per row.
 ///
+/// # Examples
+/// Draws of one jump go back to their noise, and the map before training scales by `sqrt(1 + eps^2)`.
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::tensor::to_host;
+/// use pushforward::transport::VectorMapConfig;
+/// use pushforward::transport::change::{comes_back, invert, log_determinants};
+/// use pushforward::transport::map::{draw, end_time};
+///
+/// let (end, eps) = (end_time(0.5), 0.5f64);
+/// let map = VectorMapConfig::default().init(2, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+/// let noise = Tensor::<2>::from_data([[0.7f32, -1.2]], &Device::flex());
+/// let (back, found) = invert(&map, &draw(&map, noise.clone(), end, 1), end, 1);
+/// assert!(to_host(&(back - noise.clone())).iter().all(|error| error.abs() < 1e-4) && found == [true]);
+/// assert_eq!(comes_back(&map, &noise, end, 1), [true]);
+/// assert!((log_determinants(&map, &noise, end, 1)[0] - (1.0 + eps * eps).ln()).abs() < 1e-4);
+/// ```
+///
 /// # Shapes
 /// - `noise`: `[batch, d]`
 pub fn log_determinants(map: &impl Transport, noise: &Tensor<2>, end: f64, jumps: usize) -> Vec<f64> {

@@ -7,7 +7,7 @@
 //! use pushforward::dual::Dual;
 //! use pushforward::tensor::to_host;
 //! use pushforward::transport::Transport;
-//! use pushforward::transport::map::{along_the_path, draw, end_time, noise_scale};
+//! use pushforward::transport::map::{along_the_path, draw, end_time, jump_to};
 //!
 //! struct Point;
 //! impl Transport for Point {
@@ -17,7 +17,9 @@
 //! }
 //! let noise = Tensor::<2>::from_data([[1.0f32, -2.0]], &Device::flex());
 //! let end = end_time(0.5);
-//! assert!((end - 2.0 / 3.0).abs() < 1e-12 && (noise_scale(end) - 0.5).abs() < 1e-12);
+//! assert!((end - 2.0 / 3.0).abs() < 1e-12);
+//! // A jump to time 1 ends in the endpoint.
+//! assert_eq!(to_host(&jump_to(&Point, noise.clone().into(), 0.2, 1.0).value), [3.0, 3.0]);
 //! // Noise of scale 1/2 around the point.
 //! assert!(to_host(&draw(&Point, noise.clone(), end, 1)).iter().zip([3.5, 2.0]).all(|(a, b)| (a - b).abs() < 1e-5));
 //! assert!(to_host(&along_the_path(&Point, noise, end, 4)).iter().zip([3.5, 2.0]).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -43,11 +45,6 @@ pub trait Transport {
 /// The time `t* = 1/(1+eps)` at which a path leaves noise of the scale `eps`.
 pub fn end_time(eps: f64) -> f64 {
     1.0 / (1.0 + eps)
-}
-
-/// The scale `(1-t)/t` of the noise that is left at time t, the inverse of [`end_time`].
-pub fn noise_scale(t: f64) -> f64 {
-    (1.0 - t) / t
 }
 
 /// The endpoint of all rows at the same pair of times.

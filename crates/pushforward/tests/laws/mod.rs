@@ -1,6 +1,7 @@
 //! Mathematical identities, checked in float64.
 
 mod aef;
+mod aef_prior;
 mod batch_size;
 mod bijector;
 mod condition;
