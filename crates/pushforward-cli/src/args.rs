@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pushforward::data::Folders;
 use pushforward::data::images::pictures::ResizeFilter;
 use pushforward::kernels::Precision;
+use pushforward::transport::density::Density;
 
 pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};
 pub(crate) use self::images::{
@@ -240,7 +241,7 @@ pub(crate) enum SamplerName {
 /// How samples are drawn.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SamplerArgs {
-    /// Sampling method of flow maps [default: map].
+    /// Sampling method of flow maps [default: map]; of those that are a prior map or euler.
     #[arg(long, value_enum)]
     pub(crate) sampler: Option<SamplerName>,
     /// Divides the logits of a flow map, scales the base variable of an autoencoder; below 1 samples get less diverse
@@ -266,7 +267,7 @@ pub(crate) struct SamplerArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder, checkpoint or name of a model.
@@ -275,7 +276,7 @@ pub(crate) struct SampleArgs {
     /// Number of items.
     #[arg(short = 'n', long, default_value_t = 64, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) count: usize,
-    /// Network evaluations per item of a flow map [default: 1].
+    /// Network evaluations per item of a flow map, also as the prior of an autoencoder [default: 1].
     #[arg(long, conflicts_with = "grid", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<usize>,
     /// A file of rows of a table whose cells are given, and whose missing cells and columns are drawn; item i has the cells of
@@ -340,6 +341,9 @@ pub(crate) struct EvalArgs {
     /// Draws per image where the log-density is estimated [default: the recipe's].
     #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
+    /// Density of a flow map as the prior: bound, ode or map [default: ode].
+    #[arg(long)]
+    pub(crate) density: Option<Density>,
     /// Classifier run for Fréchet distance and class balance of images or sequences, or ChemNet's weights for the Fréchet ChemNet distance of
     /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
     /// ChemNet_v0.13_pretrained.pt has SHA-256 c22e9776..951a [default: the recipe's].
@@ -370,7 +374,7 @@ pub(crate) struct EvalArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl"
+    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl\n  pushforward score runs/fashion-map-aef -n 32 --density bound"
 )]
 pub(crate) struct ScoreArgs {
     /// Run folder, checkpoint or name of a model.
@@ -386,6 +390,9 @@ pub(crate) struct ScoreArgs {
     /// Draws per item; more draws, smaller error [default: 32 for a flow map, the recipe's for an autoencoder].
     #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
+    /// Density of a flow map as the prior: bound, ode or map [default: ode].
+    #[arg(long)]
+    pub(crate) density: Option<Density>,
     /// How an autoencoder without an exact density is scored [default: gauss-newton].
     #[arg(long, value_enum)]
     pub(crate) estimator: Option<EstimatorName>,

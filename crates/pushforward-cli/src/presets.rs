@@ -33,6 +33,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("glyphs-aef", include_str!("../recipes/glyphs-aef.toml")),
     ("mnist-aef", include_str!("../recipes/mnist-aef.toml")),
     ("fashion-aef", include_str!("../recipes/fashion-aef.toml")),
+    ("fashion-map-aef", include_str!("../recipes/fashion-map-aef.toml")),
     ("kmnist-aef", include_str!("../recipes/kmnist-aef.toml")),
     ("fashion-aef-paper", include_str!("../recipes/fashion-aef-paper.toml")),
     ("fashion-denoise", include_str!("../recipes/fashion-denoise.toml")),

@@ -20,6 +20,7 @@ use pushforward::aef::{AefModel, AefObjective, ImageBatch, ImageShape};
 use pushforward::burn::tensor::Device;
 use pushforward::params;
 use pushforward::rng::{Purpose, stream};
+use pushforward::transport::map::Drawing;
 
 use crate::common::product;
 
@@ -90,8 +91,15 @@ impl common::Work for Work {
             }
             Self::Sample { images: count, latent } => {
                 let model = self.model(&device);
-                let request =
-                    DrawRequest { count, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: count };
+                let request = DrawRequest {
+                    count,
+                    first: 0,
+                    temperature: 1.0,
+                    deviations: true,
+                    seed: 0,
+                    batch: count,
+                    drawing: Drawing::default(),
+                };
                 Box::new(move || {
                     let pixels = model.sample(SHAPE, latent, &request, &device, &mut |_| true);
                     assert!(pixels.len() == count * SHAPE.numel() && pixels.iter().all(|v| v.is_finite()));

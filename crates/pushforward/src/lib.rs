@@ -55,3 +55,4 @@ pub mod run;
 pub mod setting;
 pub mod tensor;
 pub mod train;
+pub mod transport;

@@ -11,6 +11,7 @@ use pushforward::flow_map::times::TimeDistribution;
 use pushforward::node_pairs::ABSENT;
 use pushforward::run::{Loaded, Model, WeightSet, load};
 use pushforward::train::checkpoint::Resume;
+use pushforward::transport::map::Drawing;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_checkpoints").join(name)
@@ -43,7 +44,15 @@ fn flow_maps_draw_the_samples_of_then() {
 fn autoencoders_draw_the_images_of_then() {
     for name in ["aef", "center"] {
         let model = loaded(name).aef("draw images").expect("an autoencoder").model;
-        let request = DrawRequest { count: 1, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 1 };
+        let request = DrawRequest {
+            count: 1,
+            first: 0,
+            temperature: 1.0,
+            deviations: true,
+            seed: 0,
+            batch: 1,
+            drawing: Drawing::default(),
+        };
         let found = model.draw(&request, &mut |_| true).expect("it has a prior");
         let wanted: Vec<f32> = serde_json::from_value(expected()[name].clone()).expect("pixels");
         let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -12,6 +12,7 @@ use pushforward::run::{
     Data, LoadError, Loaded, Model, ROLE_KEY, Recipe, TrainOptions, WeightSet, load, load_bytes, pack, train,
 };
 use pushforward::train::checkpoint::{Checkpoint, Half};
+use pushforward::transport::map::Drawing;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_checkpoints").join(format!("{name}.safetensors"))
@@ -56,7 +57,15 @@ fn samples_are_those_of_the_rounded_weights_and_close_to_the_originals() {
         }
         let [whole, small, rounded] =
             three("center", numbers).map(|loaded| loaded.aef("draw").expect("an autoencoder"));
-        let request = DrawRequest { count: 4, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 4 };
+        let request = DrawRequest {
+            count: 4,
+            first: 0,
+            temperature: 1.0,
+            deviations: true,
+            seed: 0,
+            batch: 4,
+            drawing: Drawing::default(),
+        };
         let [whole, small, rounded] =
             [whole, small, rounded].map(|m| m.model.draw(&request, &mut |_| true).expect("it has a prior"));
         assert_eq!(small, rounded);

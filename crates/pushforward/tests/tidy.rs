@@ -25,8 +25,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("data", &["chem", "hash", "node_pairs", "rng", "setting"]),
     ("metrics", &["hash", "rng"]),
     ("train", &["params", "rng", "setting"]),
-    ("flow_map", &["nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
-    ("aef", &["bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
+    ("transport", &["nn", "dual", "tensor", "rng", "setting"]),
+    ("flow_map", &["transport", "nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
+    ("aef", &["transport", "bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
     ("classifier", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train", "data"]),
     (
         "run",
@@ -46,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "setting",
             "tensor",
             "train",
+            "transport",
         ],
     ),
     ("reward", &["run", "data", "chem", "metrics", "nn", "tensor", "flow_map", "classifier"]),
@@ -373,13 +375,17 @@ fn every_file_says_what_it_is() {
 #[test]
 fn division_by_the_rest_of_time_happens_in_one_file() {
     for (file, text) in library() {
-        if !file.starts_with("flow_map/") || file == "flow_map/time.rs" {
+        if !["flow_map/", "transport/"].iter().any(|folder| file.starts_with(folder)) || file == "transport/time.rs" {
             continue;
         }
         for (number, line) in code(&text).lines().enumerate() {
             let line: String = line.split_whitespace().collect();
             for quotient in ["/(1.0-s)", "/(1.0-t)", "/(1.-s)", "/(1.-t)"] {
-                assert!(!line.contains(quotient), "flow_map divides by 1-s in time.rs only: {file}:{}", number + 1);
+                assert!(
+                    !line.contains(quotient),
+                    "flow maps divide by 1-s in transport/time.rs only: {file}:{}",
+                    number + 1
+                );
             }
         }
     }

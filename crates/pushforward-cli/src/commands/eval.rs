@@ -7,8 +7,8 @@ use pushforward::run::evaluate::Features;
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, image_shape};
 
 use super::{
-    eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images, refuse,
-    sample_request, sampler,
+    drawing, eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images,
+    refuse, sample_request, sampler,
 };
 use crate::args::{EvalArgs, SamplerArgs};
 use crate::conditions::{conditioned, labels};
@@ -58,22 +58,27 @@ fn images(
     printer: Printer,
 ) -> Result<(Report, Vec<Figure>), Failure> {
     let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
+    let mapped = loaded.model.net.prior_map().is_some();
     let options = [
-        ("--nfe", args.nfe.is_some()),
+        ("--nfe", args.nfe.is_some() && !mapped),
+        ("--density", args.density.is_some() && !mapped),
         ("--bound-items", args.bound_items.is_some()),
         ("--pictures", args.pictures.is_some()),
         ("--repeats", args.repeats.is_some()),
-        ("--sampler", sampler.is_some()),
+        ("--sampler", sampler.is_some() && !mapped),
         ("--diagonal-noise", *diagonal_noise),
         ("--temperature", temperature.is_some()),
         ("--tolerance", tolerance.is_some()),
         ("what samples are told", !args.condition.is_empty()),
     ];
-    refuse(&options, "flow maps", loaded)?;
+    refuse(&options, "flow maps and for flow maps as the prior", loaded)?;
     let mut request = image_eval_request(&loaded.run.eval, args.sampler.seed, args.sampler.batch);
     request.samples = args.count.unwrap_or(request.samples);
     request.images = args.images.unwrap_or(request.images);
     request.draws = args.draws.unwrap_or(request.draws);
+    request.density = args.density.unwrap_or(request.density);
+    let nfe = args.nfe.as_ref().unwrap_or(&loaded.run.eval.nfe);
+    request.drawings = nfe.iter().map(|&nfe| drawing(*sampler, nfe)).collect::<Result<_, _>>()?;
     let splits = load_images(&loaded.run, &args.data, printer)?;
     let report = measure_images(loaded, &splits, features, &request, printer)?;
     let drawn = if args.html.is_some() { of_images(loaded, request.seed)? } else { Vec::new() };
@@ -90,7 +95,9 @@ fn items(
         return Err(Failure::request("--pictures is for models of sequences and tables")
             .hint("--html FILE has pictures of any samples"));
     }
-    refuse(&[("--images", args.images.is_some()), ("--draws", args.draws.is_some())], "autoencoders", &loaded)?;
+    let theirs =
+        [("--images", args.images.is_some()), ("--draws", args.draws.is_some()), ("--density", args.density.is_some())];
+    refuse(&theirs, "autoencoders", &loaded)?;
     let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
     let sample = SampleRequest {
         sampler: sampler(&args.sampler),

@@ -82,6 +82,9 @@ fn about(file: &Checkpoint) -> String {
         ModelConfig::Aef(config) => config,
     };
     let density = match config.variant {
+        variant if variant != Variant::Autoencoder && config.prior.flow_map().is_some() => {
+            "flow map as the prior, density by bound, ode or map"
+        }
         Variant::Center | Variant::Corner | Variant::LearnedCore | Variant::HaarCore | Variant::Flow => "exact density",
         Variant::Linear | Variant::Noise | Variant::Vae | Variant::VaeIaf | Variant::Iwae => {
             "importance-sampled density"

@@ -33,6 +33,8 @@ use pushforward::run::evaluate::{
 use pushforward::run::{
     Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet,
 };
+use pushforward::transport::density::Density;
+use pushforward::transport::map::Drawing;
 
 use crate::args::{DeviceArgs, RunDataArgs, SamplerArgs, SamplerName};
 use crate::exit::{Failure, OrFail as _};
@@ -193,7 +195,18 @@ fn eval_failure(error: EvalError) -> Failure {
 
 /// The recipe's evaluation of a model of images.
 fn image_eval_request(eval: &EvalConfig, seed: u64, batch: usize) -> ImageEvalRequest {
-    ImageEvalRequest { images: eval.images, draws: eval.draws, samples: eval.samples, seed, batch }
+    let (images, draws, samples) = (eval.images, eval.draws, eval.samples);
+    let drawings = eval.nfe.iter().map(|&nfe| Drawing::Jumps(nfe)).collect();
+    ImageEvalRequest { images, draws, samples, seed, batch, drawings, density: Density::default() }
+}
+
+/// How latents are drawn from a flow map.
+fn drawing(sampler: Option<SamplerName>, nfe: usize) -> Result<Drawing, Failure> {
+    match sampler {
+        None | Some(SamplerName::Map) => Ok(Drawing::Jumps(nfe)),
+        Some(SamplerName::Euler) => Ok(Drawing::Euler(nfe)),
+        Some(_) => Err(Failure::request("latents are drawn with --sampler map or euler")),
+    }
 }
 
 /// Runs an evaluation of a model of images with its progress on stderr.

@@ -10,7 +10,7 @@ use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sample
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedFlowMap};
 
-use super::{load_model, refuse, sampler};
+use super::{drawing, load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
 use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
@@ -35,14 +35,15 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
 /// Images of an autoencoder.
 fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> Result<(), Failure> {
     let SamplerArgs { sampler, temperature, tolerance, seed, batch, diagonal_noise, .. } = args.sampler;
+    let mapped = loaded.model.net.prior_map().is_some();
     let options = [
-        ("--nfe", args.nfe.is_some()),
+        ("--nfe", args.nfe.is_some() && !mapped),
         ("--grid", args.grid.is_some()),
         ("--draw", args.draw),
         ("--nodes", args.nodes.is_some()),
         ("--length", args.length.is_some()),
         ("--diagonal-noise", diagonal_noise),
-        ("--sampler", sampler.is_some()),
+        ("--sampler", sampler.is_some() && !mapped),
         ("--tolerance", tolerance.is_some()),
         ("what samples keep or are told", !args.constraints.is_empty() || !args.condition.is_empty()),
     ];
@@ -56,6 +57,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         deviations: !args.mean,
         seed,
         batch,
+        drawing: drawing(sampler, args.nfe.unwrap_or(1))?,
     };
     check_samples(args.count, batch, false, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);

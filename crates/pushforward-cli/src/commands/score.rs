@@ -2,12 +2,14 @@
 
 use pushforward::aef::AefModel;
 use pushforward::aef::latent::Recognition;
-use pushforward::aef::marginal::{MarginalRequest, Proposal, is_exact};
+use pushforward::aef::marginal::{self, MarginalRequest, Proposal, is_exact};
+use pushforward::aef::prior::LatentMap;
 use pushforward::data::Layout;
 use pushforward::data::tables::{TableFile, TableLayout};
 use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
+use pushforward::transport::density::Density;
 
 use super::images::{Images, TEST_ITEMS, Wanted, in_batches, pixels};
 use super::{load_data, load_model, refuse};
@@ -204,11 +206,19 @@ fn estimator(
 ) -> Result<(MarginalRequest, String, String), Failure> {
     let draws = args.draws.unwrap_or(loaded.run.eval.draws);
     let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
-    let given = [
-        ("--estimator", args.estimator.is_some()),
-        ("--noise-scale", args.noise_scale.is_some()),
-        ("--draws", args.draws.is_some()),
-    ];
+    let own = [("--estimator", args.estimator.is_some()), ("--noise-scale", args.noise_scale.is_some())];
+    if let Some(map) = net.prior_map() {
+        request.density = args.density.unwrap_or_default();
+        let how = of_the_prior(map, request.density, draws);
+        if !matches!((net, request.density), (AefModel::Latent(_), Density::Ode { .. } | Density::Map { .. })) {
+            refuse(&own, "importance sampling, which this model and density do without", loaded)?;
+            let name = marginal::estimator(net, &request);
+            return Ok((request, name, how));
+        }
+    }
+    let theirs = [("--density", args.density.is_some() && net.prior_map().is_none())];
+    refuse(&theirs, "models with a flow map as the prior", loaded)?;
+    let given = [own[0], own[1], ("--draws", args.draws.is_some())];
     let AefModel::Latent(model) = net else {
         assert!(is_exact(net), "models without a density were refused");
         refuse(&given, "models without an exact density", loaded)?;
@@ -235,8 +245,31 @@ fn estimator(
         EstimatorName::Recognition => ("recognition", "in expectation an upper bound"),
         EstimatorName::Published => ("published", "too low by ln K, as published"),
     };
-    let how = format!("importance-sampled with {draws} draws ({label}), {how}");
-    Ok((request, format!("importance-{draws}-{label}"), how))
+    let mut how = format!("importance-sampled with {draws} draws ({label}), {how}");
+    let mut estimator = format!("importance-{draws}-{label}");
+    if let Some(map) = net.prior_map() {
+        how += &format!("; prior: {}", of_the_prior(map, request.density, draws));
+        estimator += &format!("-{}", request.density.name());
+    }
+    Ok((request, estimator, how))
+}
+
+/// Draws that tell whether a jump is one to one.
+const RETURNING: usize = 256;
+
+/// What a density of a flow map is.
+fn of_the_prior(map: &LatentMap, density: Density, draws: usize) -> String {
+    match density {
+        Density::Bound { .. } => format!("an upper bound, in the mean over {draws} draws"),
+        Density::Ode { tolerance, .. } => format!("by the differential equation, to {tolerance} nats"),
+        Density::Map { jumps } => {
+            let share = map.returning_share(jumps, RETURNING, 0);
+            match share < 1.0 {
+                true => format!("by the jump, an upper bound and not exact: {:.1} % of draws come back", 100.0 * share),
+                false => format!("by the jump, exact: all of {RETURNING} draws come back"),
+            }
+        }
+    }
 }
 
 /// Fewest and most draws of an item that are chosen without --draws.
@@ -281,6 +314,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         ("--estimator", args.estimator.is_some()),
         ("--noise-scale", args.noise_scale.is_some()),
         ("--resize", args.resize.is_some()),
+        ("--density", args.density.is_some()),
     ];
     refuse(&given, "autoencoders", loaded)?;
     let schema = &loaded.run.schema;

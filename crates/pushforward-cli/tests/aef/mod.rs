@@ -296,3 +296,54 @@ fn poison(from: &Path, to: &Path) {
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(to, bytes).expect("a file");
 }
+
+/// A run of `glyphs-aef` whose prior is a small flow map.
+fn train_map(folder: &Path, out: &str, more: &[&str]) {
+    let prior = "model.prior={ kind = 'flow-map', network = { width = 16, blocks = 1 } }";
+    train(folder, out, &[&["--set", prior, "--set", "model.latent=2", "--set", "eval.nfe=[1,2]"], more].concat());
+}
+
+#[test]
+fn a_flow_map_as_the_prior_draws_in_few_evaluations_and_has_three_densities() {
+    let dir = workplace();
+    for variant in ["noise", "vae", "learned-core"] {
+        train_map(dir.path(), variant, &["--set", &format!("model.variant={variant}")]);
+        succeed(dir.path(), &["sample", variant, "-n", "4", "--nfe", "2", "--out", "map.png"]);
+        succeed(dir.path(), &["sample", variant, "-n", "4", "--nfe", "16", "--sampler", "euler", "--out", "path.png"]);
+        assert!(succeed(dir.path(), &["inspect", variant]).contains("flow map as the prior"));
+        for density in ["bound", "ode", "map"] {
+            let args = ["score", variant, "-n", "3", "--draws", "4", "--density", density, "--json"];
+            let report = json(&succeed(dir.path(), &args));
+            let estimator = report["estimator"].as_str().expect("a name");
+            assert!(estimator.contains(density), "{variant}: {estimator}");
+            assert!(report["mean"]["nats"].as_f64().is_some_and(f64::is_finite), "{variant}, {density}: {report}");
+            let meaning = report["meaning"].as_str().expect("a text");
+            assert_eq!(meaning.contains("come back"), density == "map", "{meaning}");
+        }
+        let args = ["eval", variant, "--images", "3", "--draws", "4", "--density", "bound", "--json"];
+        let rows = json(&succeed(dir.path(), &args))["rows"].as_array().expect("rows").clone();
+        let row =
+            |name: &str| rows.iter().find(|row| row["metric"] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        assert_eq!(
+            (&row("bits_per_dim")["estimator"], row("negative_elbo")["unit"].as_str()),
+            (&"bound-4".into(), Some("nats"))
+        );
+    }
+    train(dir.path(), "plain", &[]);
+    for (args, part) in [
+        (vec!["sample", "plain", "--nfe", "2", "--out", "o.png"], "--nfe is for flow maps"),
+        (vec!["score", "plain", "--density", "ode"], "--density is for models with a flow map as the prior"),
+        (vec!["eval", "plain", "--density", "ode"], "--density is for flow maps"),
+        (
+            vec!["sample", "noise", "--sampler", "heun", "--out", "o.png"],
+            "latents are drawn with --sampler map or euler",
+        ),
+        (vec!["score", "noise", "--density", "exact"], "a density is one of bound, ode, map"),
+        (
+            vec!["train", "glyphs-aef", "--set", "model.variant=iwae", "--set", "model.prior={ kind = 'flow-map' }"],
+            "needs noise on the latent",
+        ),
+    ] {
+        refuse(dir.path(), &args, part);
+    }
+}

@@ -7,6 +7,7 @@ use pushforward::flow_map::steer::{Method as Steering, SmcSettings, SteerRequest
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::node_pairs::ABSENT;
 use pushforward::reward::{Context, Spec};
+use pushforward::transport::map::Drawing;
 
 use super::About;
 use super::answer::Failure;
@@ -115,6 +116,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             deviations: !body.mean,
             seed: body.seed,
             batch: limits.count.min(DRAWN),
+            drawing: Drawing::default(),
         }));
     }
     if body.mean {

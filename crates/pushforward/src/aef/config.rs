@@ -28,6 +28,7 @@ use super::latent::{Expansion, Recognition};
 use super::network::{ImageNetworkConfig, ImageNetworks};
 use super::output::{Decoder, OutputConfig};
 use super::preprocessing::Preprocessing;
+use super::prior::PriorConfig;
 use super::{AefModel, Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
 use crate::aef::mask::{self, CoreShell};
 use crate::bijector::logit::MARGIN;
@@ -64,9 +65,9 @@ pub struct AefConfig {
     pub core: FlowConfig,
     /// Posterior flow, in `vae-iaf` and `iwae`.
     pub posterior: FlowConfig,
-    /// Prior flow; in `flow` the flow on pixels.
-    pub prior: FlowConfig,
-    /// Scale of the noise in the variant `noise`.
+    /// The prior: a flow or a flow map; in `flow` the flow on pixels.
+    pub prior: PriorConfig,
+    /// Scale of the noise in the variant `noise`, and of the noise that a flow map as the prior leaves on the latent.
     pub noise: f64,
     /// Number of draws in the objective of `iwae`.
     pub draws: usize,
@@ -84,7 +85,7 @@ impl Default for AefConfig {
             encoder_scale: ScaleConfig::default(),
             core: FlowConfig::Maf(MafConfig::default()),
             posterior: FlowConfig::Iaf(MafConfig::default()),
-            prior: FlowConfig::Maf(MafConfig::default()),
+            prior: FlowConfig::Maf(MafConfig::default()).into(),
             noise: 0.242,
             draws: 10,
             alpha: 1e-6,
@@ -155,6 +156,11 @@ impl AefConfig {
             let problem = format!("must lie in [{MARGIN:e}, 0.5), found {}", self.alpha);
             return Err(SettingError::new("model.alpha", problem));
         }
+        let blurred = self.variant.is_partition() || matches!(self.variant, Variant::Noise | Variant::Vae);
+        if self.prior.flow_map().is_some() && !blurred && self.variant != Variant::Autoencoder {
+            let problem = "= flow-map needs noise on the latent: model.variant = noise, vae, or a partition";
+            return Err(SettingError::new("model.prior.kind", problem));
+        }
         if self.variant.is_partition() && matches!(self.output, OutputConfig::Logistics { .. }) {
             return Err(SettingError::new(
                 "model.output.kind",
@@ -176,11 +182,13 @@ impl AefConfig {
         for (key, flow, used) in [
             ("core", &self.core, self.variant.is_partition() || self.variant.is_expansion()),
             ("posterior", &self.posterior, matches!(self.variant, Variant::VaeIaf | Variant::Iwae)),
-            ("prior", &self.prior, self.variant != Variant::Autoencoder),
         ] {
             if used {
                 flow.validate_for(latent).map_err(|e| e.within(key).within("model"))?;
             }
+        }
+        if self.variant != Variant::Autoencoder {
+            self.prior.validate_for(latent).map_err(|e| e.within("prior").within("model"))?;
         }
         let most = match self.variant {
             Variant::HaarCore => shape.numel() / 4,
@@ -238,9 +246,10 @@ impl AefConfig {
                 let (rotation, core) = self.rotation(shape, device, stream);
                 let nets = pair(device, stream);
                 let core_flow = self.core.init(d, device, stream);
-                let prior = self.prior.init(d, device, stream);
+                let (prior, map) = self.prior.init(d, self.noise, device, stream);
                 let split = CoreShell::new(&core, shape.numel());
-                AefModel::Partition(PartitionModel::new(preprocessing, rotation, split, nets, core_flow, prior))
+                let model = PartitionModel::new(preprocessing, rotation, split, nets, core_flow, prior);
+                AefModel::Partition(model.with_map(map))
             }
             Variant::Linear | Variant::Noise => {
                 let nets = pair(device, stream);
@@ -249,16 +258,16 @@ impl AefConfig {
                     core: self.core.init(d, device, stream),
                     noise: if self.variant == Variant::Noise { self.noise } else { 0.0 },
                 });
-                let prior = self.prior.init(d, device, stream);
-                AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, 1))
+                let (prior, map) = self.prior.init(d, self.noise, device, stream);
+                AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, 1).with_map(map))
             }
             Variant::Vae | Variant::VaeIaf | Variant::Iwae => {
                 let nets = pair(device, stream);
                 let flow = if self.variant == Variant::Vae { &FlowConfig::None {} } else { &self.posterior };
                 let recognition = Recognition::Posterior(flow.init(d, device, stream));
-                let prior = self.prior.init(d, device, stream);
+                let (prior, map) = self.prior.init(d, self.noise, device, stream);
                 let draws = if self.variant == Variant::Iwae { self.draws } else { 1 };
-                AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, draws))
+                AefModel::Latent(LatentModel::new(preprocessing, nets, recognition, prior, draws).with_map(map))
             }
             Variant::Autoencoder => {
                 let encoder = networks.encoder(shape, d, device, stream);
@@ -266,7 +275,8 @@ impl AefConfig {
                 AefModel::Autoencoder(Autoencoder::new(preprocessing, encoder, decoder, shape))
             }
             Variant::Flow => {
-                AefModel::Flow(PixelFlow { preprocessing, flow: self.prior.init(shape.numel(), device, stream) })
+                let (flow, _) = self.prior.init(shape.numel(), self.noise, device, stream);
+                AefModel::Flow(PixelFlow { preprocessing, flow })
             }
         }
     }
@@ -319,6 +329,9 @@ mod tests {
             ("network = { kind = 'small', channels = 0 }", "model.network.channels"),
             ("variant = 'center'\noutput = { kind = 'logistics' }", "a partition needs a Gaussian output"),
             ("prior = { kind = 'maf', layers = 0 }", "model.prior.layers"),
+            ("prior = { kind = 'flow-map', network = { width = 0 } }", "model.prior.network.width"),
+            ("prior = { kind = 'flow-map', objective = { draws = 0 } }", "model.prior.objective.draws"),
+            ("variant = 'linear'\nprior = { kind = 'flow-map' }", "model.prior.kind = flow-map needs noise"),
         ] {
             let problem = parse(text).validate().expect_err(text).to_string();
             assert!(problem.contains(part), "{text}: {problem}");
@@ -338,5 +351,9 @@ mod tests {
     fn typos_are_errors() {
         assert!(toml::from_str::<AefConfig>("variant = 'centre'").is_err());
         assert!(toml::from_str::<AefConfig>("latnet = 2").is_err());
+        let error =
+            |prior: &str| toml::from_str::<AefConfig>(&format!("prior = {prior}")).expect_err(prior).to_string();
+        assert!(error("{ kind = 'flow-mop' }").contains("or, as a prior, `flow-map`"));
+        assert!(error("{ kind = 'flow-map', width = 3 }").contains("unknown field `width`"));
     }
 }

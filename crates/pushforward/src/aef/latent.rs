@@ -61,8 +61,12 @@ use super::gaussian::{LN_2PI, log_standard, row_sum};
 use super::network::{DecoderNet, EncoderNet};
 use super::output::{Decoder, Output};
 use super::preprocessing::{Prepared, Preprocessing};
+use super::prior::LatentMap;
+use super::rows::repeat_rows;
 use crate::bijector::{Bijector, Flow};
 use crate::nn::linear::Linear;
+use crate::tensor::{to_host, vector};
+use crate::transport::density::Density;
 
 /// A latent-variable model.
 #[derive(Module, Debug)]
@@ -77,6 +81,8 @@ pub struct LatentModel<E: Module, D: Module> {
     pub recognition: Recognition,
     /// Prior flow `f`, on the latent.
     pub prior: Flow,
+    /// Flow map from noise to the base variable of `f`, if the prior is one.
+    pub map: Option<LatentMap>,
     /// Number of draws in the training objective.
     #[module(skip)]
     draws: usize,
@@ -106,10 +112,10 @@ pub struct Expansion {
 /// The encoder's output for a batch, from which latents are drawn.
 #[derive(Clone, Debug)]
 pub struct LatentDistribution {
-    mean: Tensor<2>,
-    scale: Tensor<2>,
+    pub(super) mean: Tensor<2>,
+    pub(super) scale: Tensor<2>,
     /// `W h + b` of an expansion.
-    core: Option<Tensor<2>>,
+    pub(super) core: Option<Tensor<2>>,
 }
 
 impl LatentDistribution {
@@ -158,7 +164,12 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
             draws == 1 || matches!(recognition, Recognition::Posterior(_)),
             "an expansion has one draw, not {draws}"
         );
-        Self { preprocessing, encoder, decoder, recognition, prior, draws }
+        Self { preprocessing, encoder, decoder, recognition, prior, map: None, draws }
+    }
+
+    /// The same with a flow map as the law of the base variable of the prior flow.
+    pub(super) fn with_map(self, map: Option<LatentMap>) -> Self {
+        Self { map, ..self }
     }
 
     /// Number of noise rows per image that [`Self::bound`] takes.
@@ -189,6 +200,9 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     /// # Shapes
     /// - `xi`: `[batch, d]`
     pub fn draw(&self, distribution: LatentDistribution, xi: Tensor<2>, noise: f64) -> Draw {
+        if let Some(map) = &self.map {
+            return self.noised(map, distribution, xi, noise);
+        }
         let LatentDistribution { mean, scale, core } = distribution;
         let affine = row_sum(scale.clone().log());
         match &self.recognition {
@@ -217,17 +231,32 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         self.draw(distribution, xi, 0.0).z
     }
 
-    /// `log p(z)` in nats.
+    /// `log p(z)` in nats; of a flow map as the prior that of [`Density::default`], without gradients.
     pub fn log_prior(&self, z: Tensor<2>) -> Tensor<1> {
+        if self.map.is_some() {
+            return vector(&self.log_priors(z.clone(), Density::default(), 0), &z);
+        }
         let (z0, ladj) = self.prior.forward_and_ladj(z);
         log_standard(z0) + ladj
     }
 
-    /// The objective, one value per image.
+    /// `log p(z)` on the host; `density` is read by a flow map as the prior.
+    pub(super) fn log_priors(&self, z: Tensor<2>, density: Density, seed: u64) -> Vec<f64> {
+        let Some(map) = &self.map else { return to_host(&self.log_prior(z)) };
+        let (u, ladj) = self.prior.forward_and_ladj(z);
+        let prior = map.log_densities(u, density, seed, 0).values;
+        to_host(&ladj).into_iter().zip(prior).map(|(ladj, prior)| ladj + prior).collect()
+    }
+
+    /// The objective, one value per image, unless the prior is a flow map, see [`Self::path_bound`].
     ///
     /// # Shapes
     /// - `xi`: `[batch * draws, d]`, the draws of an image next to each other; its values have no effect without noise
+    ///
+    /// # Panics
+    /// If the prior is a flow map.
     pub fn bound(&self, images: &Prepared, xi: Tensor<2>) -> Bound {
+        assert!(self.map.is_none(), "a flow map as the prior has no density to train by: use `path_bound`");
         let (k, noise) = (self.draws, self.noise());
         let [batch, d] = [images.h.dims()[0], xi.dims()[1]];
         let draw = self.draw(self.latent_distribution(images.h.clone()).repeat(k), xi.clone(), noise);
@@ -281,7 +310,8 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         let LatentDistribution { mean, scale, core } = self.latent_distribution(h);
         let z = match &mut self.recognition {
             Recognition::Expansion(expansion) => {
-                let w = core.expect("the distribution of an expansion has a core") + xi * expansion.noise;
+                let noise = if self.map.is_some() { 0.0 } else { expansion.noise };
+                let w = core.expect("the distribution of an expansion has a core") + xi * noise;
                 mean + scale * expansion.core.initialise(w)
             }
             Recognition::Posterior(flow) => flow.initialise_inverse(mean + scale * xi),
@@ -298,19 +328,6 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
             Recognition::Posterior(flow) => flow.assume_initialised(),
         }
     }
-}
-
-/// Every row repeated `times` times, the copies of a row next to each other.
-///
-/// # Shapes
-/// - `x`: `[batch, n]`
-/// - output: `[batch * times, n]`
-pub(super) fn repeat_rows(x: Tensor<2>, times: usize) -> Tensor<2> {
-    if times == 1 {
-        return x;
-    }
-    let [batch, n] = x.dims();
-    x.reshape([batch, 1, n]).expand([batch, times, n]).reshape([batch * times, n])
 }
 
 /// Every image repeated `times` times, the copies of an image next to each other.

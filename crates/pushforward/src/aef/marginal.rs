@@ -30,16 +30,20 @@
 use burn::tensor::Tensor;
 use faer::{Mat, Side};
 
-use super::latent::{repeat_images, repeat_rows};
+use super::latent::repeat_images;
+use super::model::to_base;
 use super::network::{DecoderNet, EncoderNet};
 use super::output::Output;
+use super::path::BoundNoise;
 use super::preprocessing::Prepared;
+use super::prior::LatentMap;
+use super::rows::repeat_rows;
 use super::weights::Weights;
 pub use super::weights::log_mean;
 use super::{AefModel, LatentModel};
-use crate::bijector::Bijector;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{from_host, to_host};
+use crate::transport::density::Density;
 
 /// Proposal distribution of the latent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -68,11 +72,21 @@ pub struct MarginalRequest {
     pub seed: u64,
     /// Largest number of decoder rows per pass, which bounds the memory.
     pub rows: usize,
+    /// Density of a flow map as the prior. With [`Density::Bound`] the result is the bound of the objective, in the mean
+    /// over the draws, for which the density of the prior is not needed.
+    pub density: Density,
 }
 
 impl Default for MarginalRequest {
     fn default() -> Self {
-        Self { draws: 128, proposal: Proposal::default(), without_ln_k: false, seed: 0, rows: 512 }
+        Self {
+            draws: 128,
+            proposal: Proposal::default(),
+            without_ln_k: false,
+            seed: 0,
+            rows: 512,
+            density: Density::default(),
+        }
     }
 }
 
@@ -81,13 +95,27 @@ impl Default for MarginalRequest {
 pub struct LogDensities {
     /// Log-density of every dequantised image in `[0, 1]^n`.
     pub values: Vec<f64>,
-    /// Standard error of every value, from the spread of its weights; 0 if exact, NaN of a single draw.
+    /// Standard error of every value, from the spread of its weights; 0 if exact, NaN of a single draw. Of a partition with
+    /// a flow map as the prior that of the prior's density.
     pub errors: Vec<f64>,
 }
 
-/// Whether the log-densities of the model are exact.
+/// Whether the log-densities of the model are exact, without draws and without integration.
 pub fn is_exact<E: EncoderNet, D: DecoderNet>(model: &AefModel<E, D>) -> bool {
-    matches!(model, AefModel::Partition(_) | AefModel::Flow(_))
+    matches!(model, AefModel::Partition(_) | AefModel::Flow(_)) && model.prior_map().is_none()
+}
+
+/// The name of the estimator that [`log_densities`] uses, for reports: `exact`, `importance-64`, and with a flow map as the
+/// prior the name of its density: `ode`, `importance-64-ode`, `bound-64`.
+pub fn estimator<E: EncoderNet, D: DecoderNet>(model: &AefModel<E, D>, request: &MarginalRequest) -> String {
+    let MarginalRequest { draws, density, .. } = *request;
+    match (model.prior_map(), density, model) {
+        (None, ..) if is_exact(model) => "exact".into(),
+        (None, ..) => format!("importance-{draws}"),
+        (Some(_), Density::Bound { .. }, _) => format!("bound-{draws}"),
+        (Some(_), _, AefModel::Partition(_)) => density.name().into(),
+        (Some(_), ..) => format!("importance-{draws}-{}", density.name()),
+    }
 }
 
 /// Log-densities of images `[batch, n]` in data space; `None` for the autoencoder, which has no density.
@@ -129,11 +157,55 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
         LogDensities { errors: vec![0.0; values.len()], values }
     };
     match model {
+        AefModel::Partition(m) if let Some(map) = &m.map => {
+            let (parts, density) = (m.parts(&images), request.prior_density());
+            let found = map.log_densities(parts.u, density, request.seed, first);
+            let values = to_host(&parts.rest).into_iter().zip(found.values).map(|(rest, prior)| rest + prior).collect();
+            Some(LogDensities { values, errors: found.errors })
+        }
         AefModel::Partition(m) => Some(exact(m.encode(&images).log_density)),
         AefModel::Flow(m) => Some(exact(m.encode(&images).1)),
         AefModel::Latent(m) => Some(marginal(m, &images, first, request)),
         AefModel::Autoencoder(_) => None,
     }
+}
+
+impl MarginalRequest {
+    /// The density of the prior, with as many draws as the request where it is sampled.
+    fn prior_density(&self) -> Density {
+        match self.density {
+            Density::Bound { .. } => Density::Bound { draws: self.draws },
+            other => other,
+        }
+    }
+}
+
+/// The bound of the objective of a model with a flow map as the prior, in the mean over the draws.
+fn bound<E: EncoderNet, D: DecoderNet>(
+    model: &LatentModel<E, D>,
+    map: &LatentMap,
+    images: &Prepared,
+    noise: &mut [Stream],
+    request: &MarginalRequest,
+) -> LogDensities {
+    let [batch, _] = images.h.dims();
+    let d = model.code(images.h.clone().narrow(0, 0, 1)).dims()[1];
+    let per_pass = (request.rows / batch).clamp(1, request.draws);
+    let mut draws = vec![Vec::with_capacity(request.draws); batch];
+    for start in (0..request.draws).step_by(per_pass) {
+        let k = per_pass.min(request.draws - start);
+        let noise = BoundNoise::draw(noise, k, map, d, &images.h);
+        let (bound, _) = model.path_bound(map, &repeat_images(images, k), noise);
+        to_host(&bound.value).chunks(k).zip(&mut draws).for_each(|(values, all)| all.extend(values));
+    }
+    let mean = |values: Vec<f64>| {
+        let k = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / k;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (k - 1.0).max(1.0);
+        (mean, if values.len() > 1 { (variance / k).sqrt() } else { f64::NAN })
+    };
+    let (values, errors) = draws.into_iter().map(mean).unzip();
+    LogDensities { values, errors }
 }
 
 /// Importance-sampled log-densities of a latent model; arguments as in [`log_densities`].
@@ -150,6 +222,9 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
     let [batch, _] = images.h.dims();
     let mut noise: Vec<Stream> =
         (0..batch as u64).map(|i| stream(request.seed, Purpose::Likelihood, first + i)).collect();
+    if let (Some(map), Density::Bound { .. }) = (&model.map, request.density) {
+        return bound(model, map, images, &mut noise, request);
+    }
     let proposal = match request.proposal {
         Proposal::GaussNewton => Some(Mixture::around(model, images, request)),
         Proposal::Recognition { .. } => None,
@@ -183,9 +258,10 @@ pub fn marginal<E: EncoderNet, D: DecoderNet>(
             }
             (None, Proposal::GaussNewton) => unreachable!("the mixture was made above"),
         };
-        let joint = model.decoder.forward(z.clone()).log_density(&repeat_images(images, k)) + model.log_prior(z);
-        for (row, (joint, log_q)) in to_host(&joint).into_iter().zip(log_proposal).enumerate() {
-            weights[row / k].push(joint - log_q);
+        let output = to_host(&model.decoder.forward(z.clone()).log_density(&repeat_images(images, k)));
+        let prior = model.log_priors(z, request.density, request.seed);
+        for (row, ((output, prior), log_q)) in output.into_iter().zip(prior).zip(log_proposal).enumerate() {
+            weights[row / k].push(output + prior - log_q);
         }
     }
     let (values, errors) = weights.into_iter().map(|w| w.log_mean(request.without_ln_k)).unzip();
@@ -234,7 +310,7 @@ impl Mixture {
             }
             let z = repeat_rows(code.clone(), 2 * count) + from_host(&shift, [batch * count * 2, d], &code);
             let (mean, _) = moments(&model.decoder.forward(z.clone()));
-            let base = model.prior.forward_and_ladj(z).0;
+            let base = to_base(&model.prior, model.map.as_ref(), z);
             for (out, values) in [(&mut image_columns, mean), (&mut prior_columns, base)] {
                 let width = values.dims()[1];
                 let values = values.reshape([batch, count, 2, width]);

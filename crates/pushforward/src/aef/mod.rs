@@ -15,8 +15,8 @@
 //! Images are rows `[batch, n]`, `n = channels * height * width`, in data space `[0, 1]`; every log-density is of the
 //! dequantised image in `[0, 1]^n`, in nats.
 //!
-//! Reading order: `preprocessing`, `mask`, `network`, `encoder`, `output`, `partition`, `latent`, `baseline`, `model`,
-//! `marginal`, `objective`, `config`.
+//! Reading order: `preprocessing`, `mask`, `network`, `encoder`, `output`, `prior`, `partition`, `latent`, `path`,
+//! `baseline`, `model`, `marginal`, `objective`, `config`.
 //!
 //! # Examples
 //! On a partition of the image, latent and deviations together determine the image.
@@ -54,8 +54,11 @@ pub mod network;
 pub mod objective;
 pub mod output;
 pub mod partition;
+mod path;
 pub mod preprocessing;
 pub mod principal;
+pub mod prior;
+mod rows;
 mod weights;
 
 pub use self::baseline::{Autoencoder, PixelFlow};
@@ -66,6 +69,7 @@ pub use self::model::{AefModel, Code};
 pub use self::network::{DecoderNet, EncoderNet, ImageNetworks};
 pub use self::objective::{AefObjective, ImageBatch, LossKind};
 pub use self::partition::PartitionModel;
+pub use self::prior::PriorConfig;
 
 /// Channels, height and width of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,15 @@
 //! use pushforward::aef::model::DrawRequest;
 //! use pushforward::burn::tensor::Device;
 //! use pushforward::rng::{Purpose, stream};
+//! use pushforward::transport::map::Drawing;
 //!
 //! let text = "variant = 'vae'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = 'none' }";
 //! let config: AefConfig = toml::from_str(text)?;
 //! let (shape, device) = (ImageShape { channels: 1, height: 3, width: 3 }, Device::flex());
 //! let mut model = config.init(shape, &device, &mut stream(0, Purpose::Init, 0));
 //! model.assume_initialised();
-//! let request = DrawRequest { count: 3, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 3 };
+//! let drawing = Drawing::default(); // read by a flow map as the prior only
+//! let request = DrawRequest { count: 3, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 3, drawing };
 //! let whole = model.sample(shape, 2, &request, &device, &mut |_| true);
 //! let last = model.sample(shape, 2, &DrawRequest { count: 1, first: 2, ..request }, &device, &mut |_| true);
 //! assert!(whole[2 * 9..].iter().zip(&last).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -26,10 +28,13 @@ use burn::tensor::{DType, Device, Tensor};
 
 use super::network::{DecoderNet, EncoderNet, ImageDecoder, ImageEncoder};
 use super::preprocessing::{Prepared, Preprocessing};
+use super::prior::LatentMap;
+use super::rows::normals;
 use super::{Autoencoder, ImageShape, LatentModel, PartitionModel, PixelFlow};
-use crate::bijector::Bijector;
+use crate::bijector::{Bijector, Flow};
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::from_f32;
+use crate::transport::map::Drawing;
 
 /// A model of the family, on the built-in networks or your own.
 #[derive(Module, Debug)]
@@ -120,22 +125,46 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
-    /// Latents to their base variables, standard normal under the model.
+    /// Latents to their base variables, standard normal under the model; of a flow map as the prior, those of the
+    /// differential equation of its diagonal.
     pub fn to_base(&self, z: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Partition(m) => m.prior.forward_and_ladj(z).0,
-            Self::Latent(m) => m.prior.forward_and_ladj(z).0,
+            Self::Partition(m) => to_base(&m.prior, m.map.as_ref(), z),
+            Self::Latent(m) => to_base(&m.prior, m.map.as_ref(), z),
             Self::Autoencoder(_) | Self::Flow(_) => z,
         }
     }
 
-    /// Base variables to latents. The model should be without gradients (`module.valid()`): an autoregressive prior
-    /// takes one pass per coordinate of the latent.
-    pub fn from_base(&self, z0: Tensor<2>) -> Tensor<2> {
+    /// The flow map of the prior, if the prior is one.
+    pub fn prior_map(&self) -> Option<&LatentMap> {
         match self {
-            Self::Partition(m) => m.prior.inverse_and_ladj(z0).0,
-            Self::Latent(m) => m.prior.inverse_and_ladj(z0).0,
-            Self::Autoencoder(_) | Self::Flow(_) => z0,
+            Self::Partition(m) => m.map.as_ref(),
+            Self::Latent(m) => m.map.as_ref(),
+            Self::Autoencoder(_) | Self::Flow(_) => None,
+        }
+    }
+
+    /// Base variables to latents, the inverse of [`Self::to_base`]. The model should be without gradients
+    /// (`module.valid()`): an autoregressive prior takes one pass per coordinate of the latent.
+    pub fn from_base(&self, z0: Tensor<2>) -> Tensor<2> {
+        self.latents(z0, LatentMap::from_base)
+    }
+
+    /// Latents of standard normal numbers; of a flow map as the prior with the given number of evaluations, otherwise as
+    /// [`Self::from_base`].
+    pub fn draw_latents(&self, z0: Tensor<2>, drawing: Drawing) -> Tensor<2> {
+        self.latents(z0, |map, z0| map.draw(z0, drawing))
+    }
+
+    fn latents(&self, z0: Tensor<2>, through: impl Fn(&LatentMap, Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        let base = match self.prior_map() {
+            Some(map) => through(map, z0),
+            None => z0,
+        };
+        match self {
+            Self::Partition(m) => m.prior.inverse_and_ladj(base).0,
+            Self::Latent(m) => m.prior.inverse_and_ladj(base).0,
+            Self::Autoencoder(_) | Self::Flow(_) => base,
         }
     }
 
@@ -202,6 +231,8 @@ pub struct DrawRequest {
     pub seed: u64,
     /// Number of images per pass, at least 1.
     pub batch: usize,
+    /// How latents are drawn from a flow map; other priors have one way.
+    pub drawing: Drawing,
 }
 
 impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
@@ -233,7 +264,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
                 rest.extend(noise.normals(m));
             }
             let like = Tensor::<1>::zeros([1], (device, DType::F32));
-            let z = self.from_base(from_f32(&base, [items, d], &like));
+            let z = self.draw_latents(from_f32(&base, [items, d], &like), request.drawing);
             let deviations = (m > 0).then(|| from_f32(&rest, [items, m], &like));
             out.extend(self.decode(z, deviations).to_data().iter::<f32>());
             if !progress(start + items) {
@@ -244,11 +275,8 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
     }
 }
 
-/// Standard normal numbers with the dtype and device of `like`.
-pub(super) fn normals<const D: usize, const L: usize>(
-    noise: &mut Stream,
-    shape: [usize; D],
-    like: &Tensor<L>,
-) -> Tensor<D> {
-    from_f32(&noise.normals(shape.iter().product()), shape, like)
+/// Latents to base variables through a prior flow and, if there is one, a flow map.
+pub(super) fn to_base(prior: &Flow, map: Option<&LatentMap>, z: Tensor<2>) -> Tensor<2> {
+    let base = prior.forward_and_ladj(z).0;
+    map.map_or(base.clone(), |map| map.to_base(base))
 }

@@ -21,9 +21,11 @@
 use burn::tensor::Tensor;
 
 use super::AefModel;
-use super::model::normals;
+use super::latent::Bound;
 use super::network::{DecoderNet, EncoderNet};
+use super::path::BoundNoise;
 use super::preprocessing::Prepared;
+use super::rows::normals;
 use crate::rng::{Purpose, Stream, stream};
 use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
 
@@ -78,6 +80,19 @@ pub struct Loss {
     /// Diagnostics: the smallest scale of the decoder, and `log |det dz/dw|` of the recognition model. If the first
     /// falls to its floor or the second grows without bound, the training of an unbounded objective diverges.
     pub health: Vec<(&'static str, Tensor<1>)>,
+    /// Points on which a flow map as the prior is trained off the diagonal, `[batch, d]`, without gradients.
+    points: Option<Tensor<2>>,
+}
+
+impl Loss {
+    fn new(kind: LossKind, value: Tensor<1>) -> Self {
+        Self { kind, values: value, health: Vec::new(), points: None }
+    }
+
+    fn of_bound(kind: LossKind, bound: Bound) -> Self {
+        let health = vec![("smallest_scale", bound.smallest_scale), ("log_volume", bound.log_volume)];
+        Self { health, ..Self::new(kind, bound.value.neg()) }
+    }
 }
 
 impl AefObjective {
@@ -88,26 +103,29 @@ impl AefObjective {
         images: &Prepared,
         noise: &mut Stream,
     ) -> Loss {
-        let health = |smallest, volume| vec![("smallest_scale", smallest), ("log_volume", volume)];
+        if let Some(map) = model.prior_map() {
+            let noise = BoundNoise::draw(std::slice::from_mut(noise), images.h.dims()[0], map, self.latent, &images.h);
+            let (bound, m) = match model {
+                AefModel::Partition(m) => m.path_bound(map, images, noise),
+                AefModel::Latent(m) => m.path_bound(map, images, noise),
+                AefModel::Autoencoder(_) | AefModel::Flow(_) => unreachable!("these have no flow map"),
+            };
+            return Loss { points: Some(m.detach()), ..Loss::of_bound(LossKind::NegativeElbo, bound) };
+        }
         match model {
             AefModel::Partition(m) => {
                 let e = m.encode(images);
-                Loss {
-                    kind: LossKind::Nll,
-                    values: e.log_density.neg(),
-                    health: health(e.smallest_scale, e.log_volume),
-                }
+                let (value, log_volume, smallest_scale) = (e.log_density, e.log_volume, e.smallest_scale);
+                Loss::of_bound(LossKind::Nll, Bound { value, log_volume, smallest_scale })
             }
             AefModel::Latent(m) => {
                 let rows = images.h.dims()[0] * m.draws();
                 let bound = m.bound(images, normals(noise, [rows, self.latent], &images.h));
                 let kind = if m.noise() > 0.0 { LossKind::NegativeElbo } else { LossKind::ExtendedNll };
-                Loss { kind, values: bound.value.neg(), health: health(bound.smallest_scale, bound.log_volume) }
+                Loss::of_bound(kind, bound)
             }
-            AefModel::Autoencoder(m) => {
-                Loss { kind: LossKind::SquaredError, values: m.error(images), health: Vec::new() }
-            }
-            AefModel::Flow(m) => Loss { kind: LossKind::Nll, values: m.encode(images).1.neg(), health: Vec::new() },
+            AefModel::Autoencoder(m) => Loss::new(LossKind::SquaredError, m.error(images)),
+            AefModel::Flow(m) => Loss::new(LossKind::Nll, m.encode(images).1.neg()),
         }
     }
 }
@@ -125,9 +143,12 @@ impl<E: EncoderNet, D: DecoderNet> Objective<AefModel<E, D>> for AefObjective {
             times: Vec::new(),
         };
         let values = observe((loss.kind.name(), loss.values.clone()));
-        LossParts {
-            terms: vec![LossTerm { loss: loss.values.mean(), values }],
-            observed: loss.health.into_iter().map(observe).collect(),
+        let mut terms = vec![LossTerm { loss: loss.values.mean(), values }];
+        if let (Some(points), Some(map)) = (loss.points, step.model.prior_map())
+            && let Some(nats) = map.off_diagonal(points, &mut noise)
+        {
+            terms.push(LossTerm { loss: nats.clone().mean(), values: observe(("off_diagonal", nats)) });
         }
+        LossParts { terms, observed: loss.health.into_iter().map(observe).collect() }
     }
 }

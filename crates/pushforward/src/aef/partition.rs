@@ -49,9 +49,11 @@ use super::network::{DecoderNet, EncoderNet};
 use super::output::{Decoder, Output};
 use super::preprocessing::{Prepared, Preprocessing};
 use super::principal::principal_axes;
+use super::prior::LatentMap;
 use crate::bijector::{Bijector, Flow, FlowStep, Transform};
 use crate::rng::{Purpose, stream};
-use crate::tensor::from_host;
+use crate::tensor::{from_host, vector};
+use crate::transport::density::Density;
 
 /// Number of antithetic pairs of deviations over which a mean image is averaged.
 const MEAN_PAIRS: u64 = 8;
@@ -71,6 +73,8 @@ pub struct PartitionModel<E: Module, D: Module> {
     pub core: Flow,
     /// Prior flow `f`, on the latent.
     pub prior: Flow,
+    /// Flow map from noise to the base variable of `f`, if the prior is one.
+    pub map: Option<LatentMap>,
     #[module(skip)]
     split: CoreShell,
 }
@@ -92,6 +96,18 @@ pub struct Encoding {
     pub smallest_scale: Tensor<1>,
 }
 
+/// What is left of images once the law of `u = f(z)` is known.
+pub(super) struct Parts {
+    pub(super) z: Tensor<2>,
+    /// Base variable of the prior flow.
+    pub(super) u: Tensor<2>,
+    pub(super) deviations: Tensor<2>,
+    /// `log p(x) - log p(u)`, `[batch]`.
+    pub(super) rest: Tensor<1>,
+    pub(super) log_volume: Tensor<1>,
+    pub(super) smallest_scale: Tensor<1>,
+}
+
 impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
     /// A model of the given parts. The decoder must have a Gaussian output; the model panics in use otherwise.
     pub fn new(
@@ -102,7 +118,12 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         core: Flow,
         prior: Flow,
     ) -> Self {
-        Self { preprocessing, rotation, encoder, decoder, core, prior, split }
+        Self { preprocessing, rotation, encoder, decoder, core, prior, map: None, split }
+    }
+
+    /// The same with a flow map as the law of the base variable of the prior flow.
+    pub(super) fn with_map(self, map: Option<LatentMap>) -> Self {
+        Self { map, ..self }
     }
 
     /// The split into core and shell, in the coordinates after the rotation.
@@ -110,24 +131,36 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         &self.split
     }
 
-    /// Data to base.
+    /// Data to base; with a flow map as the prior by [`Density::default`], without gradients.
     pub fn encode(&self, images: &Prepared) -> Encoding {
+        let Parts { z, u, deviations, rest, log_volume, smallest_scale } = self.parts(images);
+        let (z0, log_density) = match &self.map {
+            None => (u.clone(), rest + log_standard(u)),
+            Some(map) => {
+                let found = map.log_densities(u.clone(), Density::default(), 0, 0);
+                (map.to_base(u), rest.clone() + vector(&found.values, &rest))
+            }
+        };
+        Encoding { z, z0, deviations, log_density, log_volume, smallest_scale }
+    }
+
+    /// Data to the base variable of the prior flow.
+    pub(super) fn parts(&self, images: &Prepared) -> Parts {
         let (r, rotated) = self.rotation.forward_and_ladj(images.h.clone());
         let (core, shell) = (self.split.core(r.clone()), self.split.shell(r));
         let (core, core_ladj) = self.core.forward_and_ladj(core);
         let (mean, scale) = self.encode_shell(shell.clone());
         let z = mean + scale.clone() * core;
         let log_volume = core_ladj + row_sum(scale.log());
-        let (z0, prior_ladj) = self.prior.forward_and_ladj(z.clone());
+        let (u, prior_ladj) = self.prior.forward_and_ladj(z.clone());
         let (mean, scale) = self.decode_shell(z.clone());
         let deviations = (shell - mean) / scale.clone();
-        let log_density = log_standard(z0.clone()) + log_standard(deviations.clone()) + log_volume.clone()
-            - row_sum(scale.clone().log())
+        let rest = log_standard(deviations.clone()) + log_volume.clone() - row_sum(scale.clone().log())
             + prior_ladj
             + rotated
             + images.ladj.clone();
         let smallest_scale = scale.min_dim(1).squeeze_dim(1);
-        Encoding { z, z0, deviations, log_density, log_volume, smallest_scale }
+        Parts { z, u, deviations, rest, log_volume, smallest_scale }
     }
 
     /// Images of latents and deviations. Without deviations: if there is no rotation, the image at `delta = 0`; with a

@@ -20,11 +20,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::flow_map::conditioning::Conditioning;
-use crate::flow_map::time::column;
 use crate::nn::{Arrangement, SiteShape};
 use crate::rng::Stream;
 use crate::setting::{SettingError, positive};
 use crate::tensor::from_host;
+use crate::transport::time::column;
 
 /// The distribution of `x_0`, independent over sites.
 ///

@@ -57,12 +57,12 @@ use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::time::column;
 use crate::hash::sha256;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{from_host, indices, mask, one_hot, to_host};
+use crate::transport::time::column;
 
 /// Settings of the estimate.
 #[derive(Clone, Debug, PartialEq, Eq)]

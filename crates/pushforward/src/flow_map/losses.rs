@@ -57,7 +57,8 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::{Dual, cross_entropy, divergence, entropy, log_softmax, softmax};
-use crate::flow_map::time::{TimePairs, column, jump_weight, rate};
+pub use crate::transport::jumps::{drift_weight, jump, second_share};
+use crate::transport::time::{TimePairs, column, jump_weight, rate};
 
 /// Where the gradient of a residual flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,21 +280,6 @@ pub fn psd(z: Tensor<3>, z_su: Tensor<3>, z_ut: Tensor<3>, pairs: &TimePairs, r:
     divergence(target, z)
 }
 
-/// Weight `b = (1-r)/(1-r gamma)` of the second jump's endpoint in the endpoint of the composed jump.
-///
-/// # Examples
-/// The second jump, from u to t, moves a point by the same part of its endpoint as the composed one.
-/// ```
-/// use pushforward::flow_map::{losses::second_share, time::jump_weight};
-///
-/// let (s, u, t) = (0.2, 0.45, 0.7); // r = 1/2
-/// let gamma = jump_weight(s, t);
-/// assert!((gamma * second_share(gamma, 0.5) - jump_weight(u, t)).abs() < 1e-12);
-/// ```
-pub fn second_share(gamma: f64, r: f64) -> f64 {
-    if r >= 1.0 { 0.0 } else { (1.0 - r) / (1.0 - r * gamma) }
-}
-
 /// Lagrangian self-distillation in logits: `KL( softmax(z_tt - log max(1 + C (dz - <pi, dz>), floor)) || pi )`.
 ///
 /// As published, no gradient flows through the derivative, so the value of `z` may come from a forward pass without
@@ -351,20 +337,6 @@ pub fn endpoint(z: Dual<3>) -> (Tensor<3>, Tensor<3>) {
     let pi = Dual::new(z.value, tangent).softmax();
     let dpi = pi.tangent_or_zeros();
     (pi.value, dpi)
-}
-
-/// The jump `X = x + gamma (pi - x)`.
-///
-/// # Shapes
-/// - `x`, `pi`, output: `[batch, sites, classes]`
-/// - `gamma`: `[batch, 1, 1]`
-pub fn jump(x: Tensor<3>, pi: Tensor<3>, gamma: Tensor<3>) -> Tensor<3> {
-    x.clone() + (pi - x) * gamma
-}
-
-/// `C = (1-t) gamma`, the weight of the drift `dpi` of the endpoint.
-pub fn drift_weight(s: f64, t: f64) -> f64 {
-    (1.0 - t) * jump_weight(s, t)
 }
 
 /// `1 / max(1 - t, floor)`; zero where it is undefined.

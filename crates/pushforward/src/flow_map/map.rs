@@ -28,9 +28,9 @@ use crate::flow_map::backbone::{EndpointNet, Parametrisation};
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::losses::jump;
 
-use crate::flow_map::time::{column, jump_weight, rate};
 use crate::nn::Pass;
 use crate::tensor::vector;
+use crate::transport::time::{column, jump_weight, rate};
 
 /// The flow map that a network defines, with temperature and conditioning.
 ///

@@ -6,7 +6,7 @@
 //! ```text
 //! interpolant     x_t = (1-t) x_0 + t x_1                         interpolant.rs
 //! endpoint        pi_{s,t}(x) = softmax(z(x, s, t))               network.rs   (a point of the simplex per site)
-//! jump weight     gamma(s,t) = (t-s) / (1-s)                      time.rs      (the only division by 1-s)
+//! jump weight     gamma(s,t) = (t-s) / (1-s)                      transport/time.rs (the only division by 1-s)
 //! flow map        X_{s,t}(x) = x + gamma (pi_{s,t}(x) - x)        map.rs       X_{s,s} = id, X_{s,1} = pi_{s,1}
 //! velocity        v_t(x) = (pi_{t,t}(x) - x) / (1-t)              map.rs
 //! ```
@@ -55,6 +55,7 @@ pub mod sample;
 mod smoothing;
 pub mod steer;
 pub mod subsets;
-pub mod time;
 pub mod times;
 pub mod warp;
+
+pub use crate::transport::time;

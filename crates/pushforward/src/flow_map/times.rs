@@ -19,10 +19,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow_map::time::TimePairs;
 use crate::flow_map::warp::TimeWarp;
 use crate::rng::Stream;
 use crate::setting::{SettingError, fraction, require};
+use crate::transport::time::TimePairs;
 
 /// Distribution of a single time, or of the two times of a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow_map::time::rate;
+use crate::transport::time::rate;
 
 /// Reparametrisation of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -72,7 +72,7 @@ impl Case {
             },
             core: FlowConfig::Maf(maf.clone()),
             posterior: FlowConfig::Iaf(maf.clone()),
-            prior: FlowConfig::Maf(maf.clone()),
+            prior: FlowConfig::Maf(maf.clone()).into(),
             alpha: settings["alpha"].as_f64().expect("a number"),
             ..AefConfig::default()
         };

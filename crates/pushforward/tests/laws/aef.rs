@@ -16,6 +16,7 @@ use pushforward::metrics::bits_per_dim::bits_per_dim_dequantised;
 use pushforward::rng::{Purpose, stream};
 use pushforward::run::TrainedAef;
 use pushforward::tensor::{cast_module, from_host, to_host};
+use pushforward::transport::map::Drawing;
 
 use crate::aef_nets::plain;
 use crate::support::{close, device, gradients_by_name, precision, tolerance, tracked};
@@ -31,7 +32,7 @@ fn config(variant: Variant) -> AefConfig {
         output: OutputConfig::Dependent { floor: 0.0 },
         core: FlowConfig::Maf(maf.clone()),
         posterior: FlowConfig::Iaf(maf.clone()),
-        prior: FlowConfig::Maf(maf),
+        prior: FlowConfig::Maf(maf).into(),
         alpha: 0.05,
         draws: 3,
         ..AefConfig::default()
@@ -290,7 +291,15 @@ fn draws_do_not_depend_on_the_rows_computed_together() {
         log_densities(&model, x.clone(), 7, &request).expect("there is a density").values
     };
     close("rows", &at(6), &at(1000), tolerance(1e-10));
-    let request = |first, count| DrawRequest { count, first, temperature: 0.9, deviations: true, seed: 2, batch: 2 };
+    let request = |first, count| DrawRequest {
+        count,
+        first,
+        temperature: 0.9,
+        deviations: true,
+        seed: 2,
+        batch: 2,
+        drawing: Drawing::default(),
+    };
     let f32_model = {
         let mut fresh = config.init(SHAPE, &device(), &mut stream(3, Purpose::Init, 0));
         let x = pixels(64, SHAPE.numel()).inner().cast(burn::tensor::DType::F32);
@@ -349,7 +358,15 @@ fn no_images_have_no_pixels() {
 
 #[test]
 fn a_request_of_no_images_per_pass_is_an_error() {
-    let request = DrawRequest { count: 1, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 0 };
+    let request = DrawRequest {
+        count: 1,
+        first: 0,
+        temperature: 1.0,
+        deviations: true,
+        seed: 0,
+        batch: 0,
+        drawing: Drawing::default(),
+    };
     let config = config(Variant::Center);
     let net = model(&config, SHAPE).valid();
     let model = TrainedAef { config, net, shape: SHAPE, device: device() };
@@ -360,6 +377,14 @@ fn a_request_of_no_images_per_pass_is_an_error() {
 #[test]
 #[should_panic(expected = "`batch`, the number of images per pass, is at least 1, found 0")]
 fn no_images_per_pass_are_refused() {
-    let request = DrawRequest { count: 1, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 0 };
+    let request = DrawRequest {
+        count: 1,
+        first: 0,
+        temperature: 1.0,
+        deviations: true,
+        seed: 0,
+        batch: 0,
+        drawing: Drawing::default(),
+    };
     model(&config(Variant::Center), SHAPE).sample(SHAPE, 2, &request, &device(), &mut |_| true);
 }

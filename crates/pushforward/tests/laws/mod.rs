@@ -1,6 +1,7 @@
 //! Mathematical identities, checked in float64.
 
 mod aef;
+mod aef_prior;
 mod batch_size;
 mod bijector;
 mod condition;
@@ -21,4 +22,5 @@ mod sampler_order;
 mod steer;
 mod steer_failures;
 mod together;
+mod transport;
 mod wiring;

@@ -13,12 +13,12 @@ use crate::flow_map::objective::batch::{BatchConfig, IdBatch, NoisedBatch};
 use crate::flow_map::objective::off_diagonal::Distillation;
 use crate::flow_map::objective::teacher::{TeacherView, logits};
 use crate::flow_map::objective::trajectory::endpoint_of_jumps;
-use crate::flow_map::time::TimePairs;
 use crate::flow_map::times::TimesConfig;
 use crate::nn::Pass;
 use crate::rng::{Purpose, stream};
 use crate::tensor::vector;
 use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
+use crate::transport::time::TimePairs;
 
 /// The objective that [`ObjectiveConfig`] describes, for models of any [`Backbone`].
 ///

@@ -11,9 +11,9 @@ use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::objective::batch::NoisedBatch;
 use crate::flow_map::objective::teacher::{TeacherView, along_flow, along_t, logits};
 use crate::flow_map::objective::trajectory::endpoint_of_jumps;
-use crate::flow_map::time::{TimePairs, column, jump_weight};
 use crate::nn::Pass;
 use crate::rng::Stream;
+use crate::transport::time::{TimePairs, column, jump_weight};
 
 /// A batch at its pairs of times, with the student and the teacher.
 pub(super) struct Distillation<'a, N: Backbone> {

@@ -7,9 +7,9 @@ use crate::flow_map::backbone::{Backbone, EndpointNet};
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::objective::batch::NoisedBatch;
-use crate::flow_map::time::TimePairs;
 use crate::nn::Pass;
 use crate::tensor::vector;
+use crate::transport::time::TimePairs;
 
 /// A teacher: deterministic, and outside any autodiff graph.
 #[derive(Debug)]

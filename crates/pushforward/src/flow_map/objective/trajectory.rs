@@ -7,8 +7,8 @@ use crate::flow_map::backbone::Backbone;
 use crate::flow_map::config::TeacherJump;
 use crate::flow_map::losses;
 use crate::flow_map::objective::teacher::TeacherView;
-use crate::flow_map::time::{TimePairs, column, jump_weight};
 use crate::rng::Stream;
+use crate::transport::time::{TimePairs, column, jump_weight};
 
 /// The endpoint of the one jump from `x` that arrives where several jumps of the teacher do, `[batch, sites, classes]`.
 ///

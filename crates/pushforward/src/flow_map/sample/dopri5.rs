@@ -9,8 +9,8 @@ use burn::tensor::Tensor;
 
 use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::map::FlowMap;
-use crate::flow_map::time::column;
 use crate::tensor::to_host;
+use crate::transport::time::column;
 
 /// `tau` at `t = 1 - 1e-3`.
 const END: f64 = 6.907_755_278_982_137;

@@ -44,8 +44,8 @@ use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::request::{SampleRequest, Sampler};
-use crate::flow_map::time::{column, jump_weight};
 use crate::tensor::vector;
+use crate::transport::time::{column, jump_weight};
 
 /// Maximum number of entries of points in memory at a time; at least one item.
 const NUMBERS: usize = 1 << 22;

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 
 use crate::flow_map::constraint::Constraint;
 use crate::flow_map::interpolant::Noise;
-use crate::flow_map::time::{TimeGrid, TimeGridError};
 use crate::nn::SiteShape;
+use crate::transport::time::{TimeGrid, TimeGridError};
 
 /// A network with the noise, shape and device that sampling needs.
 #[derive(Debug)]

@@ -34,10 +34,10 @@ use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::{LastStep, Samples};
-use crate::flow_map::time::{column, jump_weight, rate};
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{indices, one_hot, to_host};
+use crate::transport::time::{column, jump_weight, rate};
 
 /// Lower bound of rewards before the end, in nats.
 pub(super) const FLOOR: f64 = -50.0;

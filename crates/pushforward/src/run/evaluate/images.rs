@@ -4,7 +4,7 @@
 //! row says, and in expectation never below the true value. The published objective of the expansion is reported beside
 //! them under its own name, because it is not a likelihood.
 
-use crate::aef::marginal::{MarginalRequest, is_exact};
+use crate::aef::marginal::{MarginalRequest, estimator, is_exact};
 use crate::aef::model::DrawRequest;
 use crate::aef::{AefModel, AefObjective, LossKind};
 use crate::classifier::{self, Classifier};
@@ -24,12 +24,14 @@ use crate::run::trained::RequestError;
 use crate::run::trained::TrainedAef;
 use crate::run::trained::TrainedClassifier;
 use crate::tensor::to_host;
+use crate::transport::density::Density;
+use crate::transport::map::Drawing;
 
 /// Intensity levels of a pixel.
 const LEVELS: usize = 256;
 
 /// Settings of an evaluation of images.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ImageEvalRequest {
     /// Number of held-out images whose log-density and reconstruction error are measured.
     pub images: usize,
@@ -41,6 +43,10 @@ pub struct ImageEvalRequest {
     pub seed: u64,
     /// Images computed together.
     pub batch: usize,
+    /// How latents are drawn from a flow map as the prior, one set of samples each; other priors have one way.
+    pub drawings: Vec<Drawing>,
+    /// Density of a flow map as the prior.
+    pub density: Density,
 }
 
 /// Evaluates a model of continuous images on the test split. `features`, a classifier of the same images, adds Fréchet
@@ -88,6 +94,14 @@ struct Measured {
     squared_errors: Vec<f64>,
     /// The published objective of the expansion, nats.
     extended_nll: Vec<f64>,
+    /// The objective of a model with a flow map as the prior, nats.
+    negative_elbo: Vec<f64>,
+}
+
+impl ImageEvalRequest {
+    fn marginal(&self) -> MarginalRequest {
+        MarginalRequest { draws: self.draws, seed: self.seed, density: self.density, ..MarginalRequest::default() }
+    }
 }
 
 /// Measures the first held-out images.
@@ -99,7 +113,7 @@ fn measure(
 ) -> Result<Measured, EvalError> {
     let TrainedAef { config, net, .. } = &loaded.model;
     let count = request.images.min(splits.test.len());
-    let marginal = MarginalRequest { draws: request.draws, seed: request.seed, ..MarginalRequest::default() };
+    let marginal = request.marginal();
     let mut measured = Measured::default();
     for start in (0..count).step_by(request.batch) {
         let items = request.batch.min(count - start);
@@ -115,6 +129,9 @@ fn measure(
         let loss = AefObjective { latent: config.latent }.of(net, &images, &mut noise);
         if loss.kind == LossKind::ExtendedNll {
             measured.extended_nll.extend(to_host(&loss.values));
+        }
+        if net.prior_map().is_some() {
+            measured.negative_elbo.extend(to_host(&loss.values));
         }
         if !matches!(net, AefModel::Flow(_)) {
             let miss = net.decode(net.encode(x.clone()).z, None) - x;
@@ -142,7 +159,7 @@ impl Measured {
         };
         let mut rows = Vec::new();
         if has_density(net) {
-            let estimator = if is_exact(net) { "exact".to_owned() } else { format!("importance-{}", request.draws) };
+            let estimator = estimator(net, &request.marginal());
             let nll = interval::mean(&self.nll);
             let bits = nll.map(|nats| bits_per_dim_dequantised(nats, loaded.model.shape.numel(), LEVELS));
             for row in [row("bits_per_dim", "bits/dim", bits), row("nll", "nats", nll)] {
@@ -153,9 +170,11 @@ impl Measured {
                 rows.push(row("log_density_error", "nats", error).estimator(&estimator));
             }
         }
-        for (name, unit, values) in
-            [("extended_nll", "nats", &self.extended_nll), ("reconstruction_mse", "squared", &self.squared_errors)]
-        {
+        for (name, unit, values) in [
+            ("extended_nll", "nats", &self.extended_nll),
+            ("negative_elbo", "nats", &self.negative_elbo),
+            ("reconstruction_mse", "squared", &self.squared_errors),
+        ] {
             if !values.is_empty() {
                 rows.push(row(name, unit, interval::mean(values)));
             }
@@ -190,7 +209,9 @@ fn distances(
     let truth = describe(net, &truth);
     let moments = Moments::of(&truth, net.width());
     let mut rows = Vec::new();
-    for (deviations, name) in [(true, "samples"), (false, "mean images")] {
+    let drawings = if loaded.model.net.prior_map().is_some() { &request.drawings[..] } else { &[Drawing::default()] };
+    let sets = drawings.iter().flat_map(|&drawing| [(drawing, true, "samples"), (drawing, false, "mean images")]);
+    for (drawing, deviations, name) in sets {
         let draw = DrawRequest {
             count: request.samples,
             first: 0,
@@ -198,6 +219,7 @@ fn distances(
             deviations,
             seed: request.seed,
             batch: request.batch,
+            drawing,
         };
         let pixels = loaded.model.draw(&draw, &mut |done| progress(name, done, request.samples))?;
         if pixels.len() < request.samples * shape.numel() {
@@ -206,6 +228,11 @@ fn distances(
         // NaN pixels, which a model that has diverged draws, count as black.
         let ids: Vec<u32> = pixels.iter().map(|&x| u32::from(quantize(x))).collect();
         let drawn = describe(net, &ids);
+        let sampler = match drawing {
+            Drawing::Euler(_) => format!("{name} (euler)"),
+            Drawing::Jumps(_) => name.to_owned(),
+        };
+        let nfe = loaded.model.net.prior_map().map(|_| drawing.evaluations() as u32);
         let few = too_few(request.samples, count);
         let distance = |of: &dyn Fn() -> f64, metric: &str| match &few {
             Some(reason) => Row::without_value(metric, "squared", reason.clone()),
@@ -218,7 +245,7 @@ fn distances(
         for row in [distance(&frechet, "frechet"), distance(&kid, "kid")] {
             let row = row.n(request.samples).seed(request.seed).dtype(dtype(&loaded.model.device));
             rows.push(
-                Row { sampler: Some(name.into()), ..row }
+                Row { sampler: Some(sampler.clone()), nfe, ..row }
                     .scorer(&scorer, &features.run.sha256)
                     .reference(&reference.0, reference.1),
             );
@@ -247,8 +274,9 @@ mod tests {
         let trained = train(&recipe, &data, options, &mut |_| ControlFlow::Continue(())).unwrap();
         let loaded = trained.loaded.aef("evaluate").unwrap();
         let Data::Continuous(splits) = &data else { panic!("an autoencoder is trained on continuous images") };
-        let request = ImageEvalRequest { images: 3, draws: 1, samples: 0, seed: 0, batch: 2 };
-        let names = |request| {
+        let (drawings, density) = (vec![Drawing::default()], Density::default());
+        let request = ImageEvalRequest { images: 3, draws: 1, samples: 0, seed: 0, batch: 2, drawings, density };
+        let names = |request: &ImageEvalRequest| {
             let report = evaluate_images(&loaded, splits, None, request, &mut |_, _, _| true)?;
             Ok::<_, EvalError>(report.rows.into_iter().map(|row| row.metric).collect::<Vec<_>>())
         };

@@ -1,12 +1,12 @@
 //! Requests and errors of evaluations.
 
 use crate::flow_map::sample::SampleRequest;
-use crate::flow_map::time::TimeGridError;
 use crate::metrics::kneser_ney::KneserNeyError;
 use crate::run::evaluate::chemnet::ChemNet;
 use crate::run::model::Loaded;
 use crate::run::trained::RequestError;
 use crate::run::trained::TrainedClassifier;
+use crate::transport::time::TimeGridError;
 
 /// Settings of an evaluation of a flow map.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use crate::aef::{AefModel, ImageShape};
 use crate::flow_map::sample::TEMPERATURE;
 use crate::run::preview::Preview;
 use crate::run::trained::RequestError;
+use crate::transport::map::Drawing;
 
 /// A trained autoencoder within flows, or one of its baselines.
 ///
@@ -98,5 +99,5 @@ impl TrainedAef {
 /// A request for a few preview images, with deviations or without.
 pub fn preview_request(seed: u64, deviations: bool) -> DrawRequest {
     let count = Preview::COUNT;
-    DrawRequest { count, first: 0, temperature: 1.0, deviations, seed, batch: count }
+    DrawRequest { count, first: 0, temperature: 1.0, deviations, seed, batch: count, drawing: Drawing::default() }
 }

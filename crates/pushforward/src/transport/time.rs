@@ -2,7 +2,7 @@
 //!
 //! # Examples
 //! ```
-//! use pushforward::flow_map::time::{TimeGrid, jump_weight};
+//! use pushforward::transport::time::{TimeGrid, jump_weight};
 //!
 //! // Two jumps cover as much of the way as one: (1 - gamma(s,u)) (1 - gamma(u,t)) = 1 - gamma(s,t).
 //! let (s, u, t) = (0.15, 0.4, 0.93);
@@ -56,21 +56,23 @@ impl TimePairs {
         self.s.iter().zip(&self.t).map(|(&s, &t)| f(s, t)).collect()
     }
 
-    /// `f(s, t)` of every example as a tensor that broadcasts over sites and classes.
+    /// `f(s, t)` of every example as a tensor that broadcasts over the other axes.
     ///
     /// # Shapes
-    /// - output: `[batch, 1, 1]`
-    pub fn column(&self, like: &Tensor<3>, f: impl Fn(f64, f64) -> f64) -> Tensor<3> {
+    /// - output: `[batch, 1, ...]`, of as many axes as `like`
+    pub fn column<const D: usize>(&self, like: &Tensor<D>, f: impl Fn(f64, f64) -> f64) -> Tensor<D> {
         column(&self.map(f), like)
     }
 }
 
-/// Host numbers, one per example, as a tensor that broadcasts over sites and classes.
+/// Host numbers, one per example, as a tensor that broadcasts over the other axes.
 ///
 /// # Shapes
-/// - output: `[batch, 1, 1]`
-pub fn column(values: &[f64], like: &Tensor<3>) -> Tensor<3> {
-    from_host(values, [values.len(), 1, 1], like)
+/// - output: `[batch, 1, ...]`, of as many axes as `like`
+pub fn column<const D: usize>(values: &[f64], like: &Tensor<D>) -> Tensor<D> {
+    let mut shape = [1; D];
+    shape[0] = values.len();
+    from_host(values, shape, like)
 }
 
 /// Why a time grid is not possible.
