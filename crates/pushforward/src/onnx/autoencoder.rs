@@ -1,7 +1,8 @@
 //! Autoencoders: encoder, decoder, and the prior both ways.
 
+use super::error::OnnxError;
+use super::exported::Exported;
 use super::record::record;
-use super::{Exported, OnnxError};
 use crate::run::TrainedAef;
 
 /// A part of an autoencoder.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use burn::tensor::{DType, TensorData, TensorId};
 use burn_ir::{ScalarIr, TensorIr};
 
-use super::OnnxError;
+use super::error::OnnxError;
 use super::proto::{Attribute, Axis, Node, Port, PortType, Shape, Size, TensorType, TensorValue, element};
 use super::record::{Border, Dim, Recording};
 

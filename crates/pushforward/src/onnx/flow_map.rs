@@ -2,8 +2,9 @@
 
 use burn::tensor::Tensor;
 
+use super::error::OnnxError;
+use super::exported::Exported;
 use super::record::{Tape, record};
-use super::{Exported, OnnxError};
 use crate::dual::softmax;
 use crate::flow_map::backbone::{BackboneConfig, EndpointNet as _, Parametrisation};
 use crate::flow_map::conditioning::{Condition, Conditioning};

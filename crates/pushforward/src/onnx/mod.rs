@@ -28,96 +28,14 @@
 
 mod autoencoder;
 mod builder;
+mod error;
+mod exported;
 mod flow_map;
 mod lower;
 mod proto;
 mod record;
 
-use std::collections::HashSet;
-
-use prost::Message as _;
-
 pub use self::autoencoder::{Part, autoencoder};
-use self::builder::Builder;
+pub use self::error::OnnxError;
+pub use self::exported::{Exported, Numbers};
 pub use self::flow_map::{jump, sampler};
-use self::proto::{Entry, IR_VERSION, Model, OPSET, OperatorSet};
-use self::record::Recording;
-
-/// Why a model has no ONNX file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OnnxError {
-    /// An operation without a translation.
-    #[error("ONNX export: {0} has no translation yet")]
-    Unsupported(String),
-    /// The computation depends on the batch in another way than by sizes.
-    #[error("ONNX export: the computation depends on the batch: {0}")]
-    Batch(String),
-    /// The computation could not be recorded.
-    #[error("ONNX export: the computation could not be recorded: {0}")]
-    Recording(String),
-    /// The model does not have what is asked for.
-    #[error("ONNX export: {0}")]
-    Missing(String),
-    /// The format holds less than 2 GiB.
-    #[error("ONNX export: the file would have {0} bytes, and the format ends at 2 GiB: use float16")]
-    Large(usize),
-}
-
-/// How weights are stored. Computations are in float32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Numbers {
-    /// As float32.
-    #[default]
-    F32,
-    /// As float16, half as large; they become float32 when the file is loaded.
-    F16,
-}
-
-/// A recorded computation, ready to be written.
-#[derive(Debug)]
-pub struct Exported {
-    recording: Recording,
-    about: Vec<(String, String)>,
-}
-
-impl Exported {
-    fn new(recording: Recording, about: Vec<(String, String)>) -> Self {
-        Self { recording, about }
-    }
-
-    /// The bytes of the file, with further pairs of metadata.
-    ///
-    /// # Errors
-    /// If an operation has no translation, or the file would be too large.
-    pub fn to_bytes(&self, numbers: Numbers, metadata: &[(&str, &str)]) -> Result<Vec<u8>, OnnxError> {
-        let recording = &self.recording;
-        let mut wanted: HashSet<_> = recording.outputs.iter().map(|output| output.id).collect();
-        let mut needed = Vec::new();
-        for operation in recording.operations.iter().rev() {
-            if operation.outputs().any(|out| wanted.contains(&out.id)) {
-                wanted.extend(operation.inputs().map(|input| input.id));
-                needed.push(operation);
-            }
-        }
-        let mut builder = Builder::new(recording, numbers == Numbers::F16);
-        for operation in needed.into_iter().rev() {
-            lower::lower(&mut builder, operation)?;
-        }
-        let ports = |border: &[record::Border]| border.iter().map(|b| builder.port(b)).collect::<Result<_, _>>();
-        let (input, output) = (ports(&recording.inputs)?, ports(&recording.outputs)?);
-        let initializer = builder.constants.into_values().collect();
-        let graph = proto::Graph { node: builder.nodes, name: "pushforward".into(), initializer, input, output };
-        let about = self.about.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let entry = |(key, value): (&str, &str)| Entry { key: key.into(), value: value.into() };
-        let model = Model {
-            ir_version: IR_VERSION,
-            producer_name: "pushforward".into(),
-            producer_version: env!("CARGO_PKG_VERSION").into(),
-            graph: Some(graph),
-            opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
-            metadata_props: about.chain(metadata.iter().copied()).map(entry).collect(),
-        };
-        let bytes = model.encoded_len();
-        if bytes > i32::MAX as usize { Err(OnnxError::Large(bytes)) } else { Ok(model.encode_to_vec()) }
-    }
-}

@@ -12,13 +12,13 @@ pub(super) const OPSET: i64 = 17;
 
 /// Element types of tensors.
 pub(super) mod element {
-    pub(in crate::onnx) const FLOAT: i32 = 1;
-    pub(in crate::onnx) const UINT8: i32 = 2;
-    pub(in crate::onnx) const INT32: i32 = 6;
-    pub(in crate::onnx) const INT64: i32 = 7;
-    pub(in crate::onnx) const BOOL: i32 = 9;
-    pub(in crate::onnx) const FLOAT16: i32 = 10;
-    pub(in crate::onnx) const DOUBLE: i32 = 11;
+    pub(in super::super) const FLOAT: i32 = 1;
+    pub(in super::super) const UINT8: i32 = 2;
+    pub(in super::super) const INT32: i32 = 6;
+    pub(in super::super) const INT64: i32 = 7;
+    pub(in super::super) const BOOL: i32 = 9;
+    pub(in super::super) const FLOAT16: i32 = 10;
+    pub(in super::super) const DOUBLE: i32 = 11;
 }
 
 /// A file.

@@ -11,7 +11,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, TensorId};
 use burn_ir::{IrVisitorMut, OperationIr, TensorIr};
 
-use super::OnnxError;
+use super::error::OnnxError;
 
 /// The two batch sizes.
 const BATCHES: [usize; 2] = [3, 5];
@@ -189,6 +189,13 @@ pub(super) fn record(compute: impl Fn(&mut Tape<'_>)) -> Result<Recording, OnnxE
     Ok(Recording { operations: small.graph.operations, values, inputs, outputs, names, dims: pairs.dims })
 }
 
+/// The name of an operation.
+pub(super) fn title(operation: &OperationIr) -> String {
+    let text = format!("{operation:?}");
+    let end = text.find(" {").unwrap_or(text.len());
+    text[..end].rsplit('(').nth(1).unwrap_or(&text[..end]).to_owned()
+}
+
 /// Tensors of the two recordings that correspond to each other.
 #[derive(Default)]
 struct Pairs {
@@ -222,7 +229,7 @@ impl Pairs {
         ends.taken = Some(0..0);
         replaced.visit_mut(&mut ends);
         if replaced != *a {
-            return Err(OnnxError::Batch(format!("an operation depends on it: {}", super::lower::title(a))));
+            return Err(OnnxError::Batch(format!("an operation depends on it: {}", title(a))));
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use burn_ir::{BaseOperationIr, CastOpIr, ScalarIr, ScalarOpIr, SliceOpIr, TensorIr};
 
-use super::super::OnnxError;
 use super::super::builder::{Builder, element_of};
+use super::super::error::OnnxError;
 use super::super::proto::Attribute;
 use super::super::record::Dim;
 

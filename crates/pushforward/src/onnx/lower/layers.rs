@@ -2,8 +2,8 @@
 
 use burn_ir::{ActivationOperationIr, AttentionOpIr, ModuleOperationIr, ScalarIr, UnaryOpIr};
 
-use super::super::OnnxError;
 use super::super::builder::Builder;
+use super::super::error::OnnxError;
 use super::super::proto::Attribute;
 
 /// In the place of the score of what must not be attended to: far below every score, but finite.

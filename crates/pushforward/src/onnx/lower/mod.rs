@@ -6,8 +6,9 @@ mod numeric;
 
 use burn_ir::{BoolOperationIr, FloatOperationIr, IntOperationIr, OperationIr};
 
-use super::OnnxError;
 use super::builder::Builder;
+use super::error::OnnxError;
+use super::record::title;
 
 /// Adds an operation to a graph.
 ///
@@ -27,13 +28,6 @@ pub(super) fn lower(graph: &mut Builder<'_>, operation: &OperationIr) -> Result<
         OperationIr::Custom(_) | OperationIr::Distributed(_) => false,
     };
     if done { Ok(()) } else { Err(OnnxError::Unsupported(format!("the operation {}", title(operation)))) }
-}
-
-/// The name of an operation.
-pub(super) fn title(operation: &OperationIr) -> String {
-    let text = format!("{operation:?}");
-    let end = text.find(" {").unwrap_or(text.len());
-    text[..end].rsplit('(').nth(1).unwrap_or(&text[..end]).to_owned()
 }
 
 fn float(graph: &mut Builder<'_>, op: &FloatOperationIr) -> Result<bool, OnnxError> {

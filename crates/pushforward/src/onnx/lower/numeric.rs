@@ -2,8 +2,8 @@
 
 use burn_ir::{BinaryOpIr, NumericOperationIr, ReduceDimOpIr, ReduceOpIr, ScalarIr, ScalarOpIr};
 
-use super::super::OnnxError;
 use super::super::builder::{Builder, element_of};
+use super::super::error::OnnxError;
 use super::super::proto::{Attribute, element};
 use super::base::{compare, full};
 
