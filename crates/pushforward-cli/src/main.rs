@@ -88,5 +88,8 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Presets(args) => commands::presets::run(args, printer),
         Command::Serve(args) => commands::serve::run(args, printer),
         Command::Inspect(args) => commands::inspect::run(args, printer),
+        Command::Export(args) => commands::export::run(args, printer),
+        Command::Completions(args) => commands::completions::run(args, printer),
+        Command::Man(args) => commands::man::run(args, printer),
     }
 }

@@ -1,5 +1,7 @@
 //! Models by name: those that the program contains, and larger ones that it fetches.
 
+mod embedded;
+
 use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
@@ -7,25 +9,11 @@ use pushforward::flow_map::network::NetworkConfig;
 use pushforward::run::{self, LoadError, Loaded, WeightSet, checkpoint_file};
 use pushforward::train::checkpoint::{Checkpoint, CheckpointError};
 
+pub(crate) use self::embedded::{EMBEDDED, Embedded};
 use crate::exit::Failure;
 use crate::fetch::is_present;
 use crate::printer::Printer;
 use crate::sources::Source;
-
-/// A small file of a model inside the program.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Embedded {
-    /// Name on the command line.
-    pub(crate) name: &'static str,
-    /// The file.
-    pub(crate) bytes: &'static [u8],
-}
-
-/// The models that the program contains; `experiments/train_models.sh` makes the files.
-pub(crate) const EMBEDDED: &[Embedded] = &[
-    Embedded { name: "glyphs", bytes: include_bytes!("../models/glyphs.safetensors.gz") },
-    Embedded { name: "echo", bytes: include_bytes!("../models/echo.safetensors.gz") },
-];
 
 /// Models that are fetched: one small file each, in the folder `models` of the repository, with size and checksum.
 pub(crate) const FETCHED: &[Source] = &[];

@@ -1,47 +1,14 @@
 //! The recipes that come with the program.
 
+mod named;
+
 use std::path::Path;
 
 use pushforward::data::read_text;
 
+pub(crate) use self::named::PRESETS;
 use crate::data_file;
 use crate::exit::Failure;
-
-/// Name and text of every preset.
-pub(crate) const PRESETS: &[(&str, &str)] = &[
-    ("glyphs", include_str!("../recipes/glyphs.toml")),
-    ("echo", include_str!("../recipes/echo.toml")),
-    ("sums", include_str!("../recipes/sums.toml")),
-    ("checker", include_str!("../recipes/checker.toml")),
-    ("mnist-binary", include_str!("../recipes/mnist-binary.toml")),
-    ("mnist-classifier", include_str!("../recipes/mnist-classifier.toml")),
-    ("fashion-quantised", include_str!("../recipes/fashion-quantised.toml")),
-    ("fashion-classifier", include_str!("../recipes/fashion-classifier.toml")),
-    ("text8", include_str!("../recipes/text8.toml")),
-    ("shakespeare", include_str!("../recipes/shakespeare.toml")),
-    ("text8-paper", include_str!("../recipes/text8-paper.toml")),
-    ("lm1b-paper", include_str!("../recipes/lm1b-paper.toml")),
-    ("small-molecules", include_str!("../recipes/small-molecules.toml")),
-    ("qm9-cpu", include_str!("../recipes/qm9-cpu.toml")),
-    ("qm9", include_str!("../recipes/qm9.toml")),
-    ("zinc250k", include_str!("../recipes/zinc250k.toml")),
-    ("qm9-paper", include_str!("../recipes/qm9-paper.toml")),
-    ("zinc-paper", include_str!("../recipes/zinc-paper.toml")),
-    ("table", include_str!("../recipes/table.toml")),
-    ("sequences", include_str!("../recipes/sequences.toml")),
-    ("sequence-classifier", include_str!("../recipes/sequence-classifier.toml")),
-    ("glyphs-aef", include_str!("../recipes/glyphs-aef.toml")),
-    ("mnist-aef", include_str!("../recipes/mnist-aef.toml")),
-    ("fashion-aef", include_str!("../recipes/fashion-aef.toml")),
-    ("fashion-map-aef", include_str!("../recipes/fashion-map-aef.toml")),
-    ("kmnist-aef", include_str!("../recipes/kmnist-aef.toml")),
-    ("fashion-aef-paper", include_str!("../recipes/fashion-aef-paper.toml")),
-    ("fashion-denoise", include_str!("../recipes/fashion-denoise.toml")),
-    ("cifar10-aef", include_str!("../recipes/cifar10-aef.toml")),
-    ("celebahq32-aef", include_str!("../recipes/celebahq32-aef.toml")),
-    ("celebahq64-aef", include_str!("../recipes/celebahq64-aef.toml")),
-    ("imagenet32-aef", include_str!("../recipes/imagenet32-aef.toml")),
-];
 
 /// The text of a preset or of a recipe file, with a name for messages.
 pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {

@@ -47,6 +47,8 @@ pub mod hash;
 pub mod metrics;
 pub mod nn;
 pub mod node_pairs;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod params;
 pub mod prelude;
 pub mod reward;

@@ -1,14 +1,17 @@
 //! One file per command. Commands never import each other; shared helpers are here.
 
+pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod decode;
 pub(crate) mod denoise;
 pub(crate) mod encode;
 pub(crate) mod eval;
+pub(crate) mod export;
 mod images;
 pub(crate) mod impute;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
+pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod presets;
 pub(crate) mod reconstruct;

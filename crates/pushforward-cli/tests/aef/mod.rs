@@ -344,6 +344,7 @@ fn a_flow_map_as_the_prior_draws_in_few_evaluations_and_has_three_densities() {
             "needs noise on the latent",
         ),
     ] {
-        refuse(dir.path(), &args, part);
+        let message = refuse(dir.path(), &args, 2);
+        assert!(message.contains(part), "{args:?}: {message}");
     }
 }

@@ -74,7 +74,19 @@ impl Source {
 impl Source {
     /// Draws the points of `items` items, `sites * classes` numbers each. Of the columns of a table, only the classes that
     /// there are are drawn, and the other entries are zero: most of them, if one column has many classes.
-    pub(crate) fn draw_items(self, sites: &SiteShape, items: usize, stream: &mut Stream) -> Vec<f32> {
+    ///
+    /// # Examples
+    /// The noise of item 3 of a sample with seed 7, as another program would need it to draw the same item.
+    /// ```
+    /// use pushforward::flow_map::interpolant::Source;
+    /// use pushforward::nn::SiteShape;
+    /// use pushforward::rng::{Purpose, stream};
+    ///
+    /// let sites = SiteShape::line(4, 27);
+    /// let noise = Source::Gaussian.draw_items(&sites, 1, &mut stream(7, Purpose::Sample, 3));
+    /// assert_eq!(noise.len(), 4 * 27);
+    /// ```
+    pub fn draw_items(self, sites: &SiteShape, items: usize, stream: &mut Stream) -> Vec<f32> {
         let Arrangement::Columns(has) = &sites.arrangement else {
             return self.draw(items * sites.count, sites.classes, stream);
         };

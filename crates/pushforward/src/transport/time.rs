@@ -23,7 +23,7 @@ use crate::tensor::from_host;
 /// gamma(s, t) = (t - s) / (1 - s)        0 <= s <= t <= 1
 /// ```
 ///
-/// Only this function and [`rate`] divide by `1 - s`, in float64 on the host. Nothing is clamped: the published codes
+/// Only this function, [`jump_weights`] and [`rate`] divide by `1 - s`, here in float64 on the host. Nothing is clamped: the published codes
 /// add 1e-8 to the divisor (text) or bound it by 0.05 (graphs), which is a different map near `s = 1`.
 ///
 /// Reference: Roos et al. 2026, arXiv:2602.12233.
@@ -34,6 +34,26 @@ pub fn jump_weight(s: f64, t: f64) -> f64 {
 /// The derivative of [`jump_weight`] in `t`, `1 / (1 - s)`; zero at `s = 1`, where every jump is the identity.
 pub fn rate(s: f64) -> f64 {
     if s >= 1.0 { 0.0 } else { 1.0 / (1.0 - s) }
+}
+
+/// [`jump_weight`] of every example, of times that are tensors; 0 where `t <= s`.
+///
+/// # Shapes
+/// - `s`, `t`, output: `[batch]`
+///
+/// # Examples
+/// ```
+/// use pushforward::burn::tensor::{Device, Tensor};
+/// use pushforward::flow_map::time::jump_weights;
+/// use pushforward::tensor::to_host;
+///
+/// let times = |times: [f32; 3]| Tensor::<1>::from_data(times, &Device::flex());
+/// assert_eq!(to_host(&jump_weights(times([0.0, 0.5, 1.0]), times([1.0, 0.75, 1.0]))), [1.0, 0.5, 0.0]);
+/// ```
+pub fn jump_weights(s: Tensor<1>, t: Tensor<1>) -> Tensor<1> {
+    // At s = 1 the jump has no length, and any divisor gives 0.
+    let rest = (s.clone().neg() + 1.0).clamp_min(1e-30);
+    (t - s).clamp_min(0.0) / rest
 }
 
 /// One pair of times per example of a batch, `s[i] <= t[i]`.

@@ -1,0 +1,50 @@
+//! Arguments of `export`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::ranges;
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward export glyphs --out jump.onnx               one jump, for a sampling loop of your own\n  pushforward export glyphs --nfe 4 --out sampler.onnx    noise in, classes out\n  pushforward export runs/glyphs-aef --part decoder --out decoder.onnx\n  pushforward export runs/mine --numbers f16 --out small.onnx\n\nThe program has this command if it was installed with --features onnx."
+)]
+pub(crate) struct ExportArgs {
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
+    pub(crate) model: PathBuf,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub(crate) out: PathBuf,
+    /// Write the whole sampler of a flow map, with so many network evaluations, in place of one jump.
+    #[arg(long, value_parser = ranges::count(ranges::STEPS))]
+    pub(crate) nfe: Option<usize>,
+    /// The part of an autoencoder to write.
+    #[arg(long, value_enum)]
+    pub(crate) part: Option<PartName>,
+    /// How weights are stored; computations are in float32.
+    #[arg(long, value_enum, default_value_t = ExportNumbers::F32)]
+    pub(crate) numbers: ExportNumbers,
+    /// Use the trained weights instead of their running average.
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PartName {
+    /// Image to latent, base variable and deviations.
+    Encoder,
+    /// Latent and deviations to image.
+    Decoder,
+    /// Standard normal numbers to latent.
+    Prior,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportNumbers {
+    /// float32.
+    F32,
+    /// float16: half the size.
+    F16,
+}

@@ -1,0 +1,115 @@
+//! Arguments of `eval` and `score`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pushforward::data::images::pictures::ResizeFilter;
+use pushforward::transport::density::Density;
+
+use super::{ConditionArgs, DeviceArgs, EstimatorName, RunDataArgs, SamplerArgs, ranges};
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors\n  pushforward eval runs/glyphs --html glyphs.html"
+)]
+pub(crate) struct EvalArgs {
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
+    pub(crate) model: PathBuf,
+    /// Network evaluations per item [default: the recipe's].
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...", value_parser = ranges::count(ranges::STEPS))]
+    pub(crate) nfe: Option<Vec<usize>>,
+    /// Number of samples per row [default: the recipe's].
+    #[arg(short = 'n', long, value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) count: Option<usize>,
+    /// Draw and measure samples N times and give means with intervals over repeats [default: 1].
+    #[arg(long, value_name = "N", value_parser = ranges::count(ranges::REPEATS))]
+    pub(crate) repeats: Option<usize>,
+    /// Held-out items for the likelihood bound, 0 for none [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = ranges::from(0, ranges::ITEMS))]
+    pub(crate) bound_items: Option<usize>,
+    /// Held-out images whose log-density is measured, by models of continuous images [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = ranges::from(0, ranges::ITEMS))]
+    pub(crate) images: Option<usize>,
+    /// Draws per image where the log-density is estimated [default: the recipe's].
+    #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) draws: Option<usize>,
+    /// Density of a flow map as the prior: bound, ode or map [default: ode].
+    #[arg(long)]
+    pub(crate) density: Option<Density>,
+    /// Classifier run for Fréchet distance and class balance of images or sequences, or ChemNet's weights for the Fréchet ChemNet distance of
+    /// molecules: `experiments/chemnet.py convert chemnet.safetensors` writes them from the Python package `fcd`, whose file
+    /// ChemNet_v0.13_pretrained.pt has SHA-256 c22e9776..951a [default: the recipe's].
+    #[arg(long, value_name = "RUN|CHECKPOINT|NAME|CHEMNET")]
+    pub(crate) features: Option<PathBuf>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write the JSON report to a file.
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) report: Option<PathBuf>,
+    /// Also write a page to look at, one file of HTML: samples, curves of the training, figures, the recipe.
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: Option<PathBuf>,
+    /// Draw pictures of sequences or rows of tables into a folder: a logo, letters by position, lengths; columns, and pairs of
+    /// them.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) pictures: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) condition: ConditionArgs,
+    #[command(flatten)]
+    pub(crate) sampler: SamplerArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: RunDataArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl\n  pushforward score runs/fashion-map-aef -n 32 --density bound"
+)]
+pub(crate) struct ScoreArgs {
+    /// Run folder, checkpoint or name of a model.
+    #[arg(value_name = "RUN|CHECKPOINT|NAME")]
+    pub(crate) model: PathBuf,
+    /// A text file with one item a line, rows of a table, an IDX file of images or, for an autoencoder, a picture or a folder of pictures; the
+    /// model's own test split if absent.
+    #[arg(value_name = "DATA")]
+    pub(crate) file: Option<PathBuf>,
+    /// Most items to score [default: all of a file or folder, 256 of the test split].
+    #[arg(short = 'n', long, value_name = "N", value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) items: Option<usize>,
+    /// Draws per item; more draws, smaller error [default: 32 for a flow map, the recipe's for an autoencoder].
+    #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) draws: Option<usize>,
+    /// Density of a flow map as the prior: bound, ode or map [default: ode].
+    #[arg(long)]
+    pub(crate) density: Option<Density>,
+    /// How an autoencoder without an exact density is scored [default: gauss-newton].
+    #[arg(long, value_enum)]
+    pub(crate) estimator: Option<EstimatorName>,
+    /// Scale of the recognition's noise for the estimators recognition and published [default: the model's own].
+    #[arg(long, value_name = "S", value_parser = ranges::positive)]
+    pub(crate) noise_scale: Option<f64>,
+    /// Bring pictures of another size to the model's, cut to its proportions: nearest, triangle, catmull-rom, gaussian or
+    /// lanczos3.
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) resize: Option<ResizeFilter>,
+    /// Least likely items first.
+    #[arg(long)]
+    pub(crate) sort: bool,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Also write the items to a .jsonl file.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: RunDataArgs,
+}

@@ -1,0 +1,89 @@
+//! `pushforward export`
+
+use crate::args::ExportArgs;
+use crate::exit::Failure;
+use crate::printer::Printer;
+
+#[cfg(not(feature = "onnx"))]
+pub(crate) fn run(_: &ExportArgs, _: Printer) -> Result<(), Failure> {
+    Err(Failure::request("this program was built without the export of models")
+        .hint("cargo install --path crates/pushforward-cli --features onnx"))
+}
+
+#[cfg(feature = "onnx")]
+pub(crate) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
+    with_onnx::run(args, printer)
+}
+
+#[cfg(feature = "onnx")]
+mod with_onnx {
+    use pushforward::burn::tensor::Device;
+    use pushforward::onnx::{Exported, Numbers, Part, autoencoder, jump, sampler};
+    use pushforward::run::{Loaded, Model, RunInfo, WeightSet};
+
+    use crate::args::export::{ExportArgs, ExportNumbers, PartName};
+    use crate::exit::{Failure, OrFail as _};
+    use crate::files::write_atomic;
+    use crate::models::ModelFile;
+    use crate::printer::Printer;
+
+    pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
+        let weights = if args.raw { WeightSet::Raw } else { WeightSet::Ema };
+        // Nothing is computed, so any device will do.
+        let loaded = ModelFile::find(&args.model, printer)?.load(weights, &Device::flex()).or_request()?;
+        let exported = graph(args, &loaded)?;
+        let numbers = if args.numbers == ExportNumbers::F16 { Numbers::F16 } else { Numbers::F32 };
+        let about = about(&loaded.run);
+        let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let bytes = exported.to_bytes(numbers, &about).or_request()?;
+        write_atomic(&args.out, &bytes).or_run()?;
+        printer.result(&args.out.display().to_string());
+        printer.note(&format!("{} bytes, opset 17, any batch", bytes.len()));
+        Ok(())
+    }
+
+    fn graph(args: &ExportArgs, loaded: &Loaded) -> Result<Exported, Failure> {
+        let path = args.model.display();
+        match &loaded.model {
+            Model::FlowMap(model) if args.part.is_none() => match args.nfe {
+                None => jump(model).or_request(),
+                Some(evaluations) => sampler(model, evaluations).or_request(),
+            },
+            Model::FlowMap(_) => {
+                Err(Failure::request(format!("--part: only for autoencoders, and {path} holds a flow map"))
+                    .hint("leave it out"))
+            }
+            Model::Aef(model) => match args.part {
+                Some(part) if args.nfe.is_none() => autoencoder(model, part.into()).or_request(),
+                Some(_) => Err(Failure::request(format!("--nfe: only for flow maps, and {path} holds an autoencoder"))
+                    .hint("leave it out")),
+                None => Err(Failure::request("which part of the autoencoder?")
+                    .hint("--part encoder, --part decoder or --part prior")),
+            },
+            Model::Classifier(_) => {
+                Err(Failure::request(format!("{path} holds a classifier, and flow maps and autoencoders are exported")))
+            }
+        }
+    }
+
+    impl From<PartName> for Part {
+        fn from(name: PartName) -> Self {
+            match name {
+                PartName::Encoder => Self::Encoder,
+                PartName::Decoder => Self::Decoder,
+                PartName::Prior => Self::Prior,
+            }
+        }
+    }
+
+    /// The metadata of the file.
+    fn about(run: &RunInfo) -> Vec<(&'static str, String)> {
+        let json = |value: serde_json::Result<String>| value.expect("schemas and names can be serialised");
+        let mut about = vec![("schema", json(serde_json::to_string(&run.schema))), ("recipe", run.recipe.clone())];
+        let names = run.label_names();
+        if !names.is_empty() {
+            about.push(("labels", json(serde_json::to_string(&names))));
+        }
+        about
+    }
+}

@@ -1,0 +1,16 @@
+//! The models that come along, also with the Python package.
+
+/// A small file of a model inside the program and the package.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Embedded {
+    /// Name that a model is asked for by.
+    pub(crate) name: &'static str,
+    /// The file.
+    pub(crate) bytes: &'static [u8],
+}
+
+/// The models that the program contains; `experiments/train_models.sh` makes the files.
+pub(crate) const EMBEDDED: &[Embedded] = &[
+    Embedded { name: "glyphs", bytes: include_bytes!("../../models/glyphs.safetensors.gz") },
+    Embedded { name: "echo", bytes: include_bytes!("../../models/echo.safetensors.gz") },
+];

@@ -1,0 +1,60 @@
+//! Autoencoders: encoder, decoder, and the prior both ways.
+
+use super::error::OnnxError;
+use super::exported::Exported;
+use super::record::record;
+use crate::run::TrainedAef;
+
+/// A part of an autoencoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `image`: `[batch, n]` in data space to `latent`: `[batch, d]`, `base`: `[batch, d]` (the latent as the prior's
+    /// standard normal variable) and, if the model has them, `deviations`: `[batch, m]`.
+    Encoder,
+    /// `latent`: `[batch, d]` and, if the model has them, `deviations`: `[batch, m]` to `image`: `[batch, n]`.
+    Decoder,
+    /// `base`: `[batch, d]`, standard normal numbers, to `latent`: `[batch, d]`.
+    Prior,
+}
+
+/// A part of an autoencoder as a graph.
+///
+/// # Errors
+/// If the model computes what cannot be recorded.
+pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported, OnnxError> {
+    let n = model.shape.numel();
+    let flow = matches!(model.net, crate::aef::AefModel::Flow(_));
+    let d = if flow { n } else { model.config.latent };
+    let m = model.net.deviations(n, d);
+    let recording = record(|tape| {
+        let mut net = tape.module(&model.net);
+        net.assume_initialised();
+        match part {
+            Part::Encoder => {
+                let code = net.encode(tape.input("image", [tape.batch, n]));
+                tape.output("latent", &code.z);
+                if let Some(deviations) = &code.deviations {
+                    tape.output("deviations", deviations);
+                }
+                if net.generates() && !flow {
+                    tape.output("base", &net.to_base(code.z));
+                }
+            }
+            Part::Decoder => {
+                let latent = tape.input("latent", [tape.batch, d]);
+                let deviations = (m > 0).then(|| tape.input("deviations", [tape.batch, m]));
+                tape.output("image", &net.decode(latent, deviations));
+            }
+            Part::Prior => {
+                let base = tape.input("base", [tape.batch, d]);
+                tape.output("latent", &net.from_base(base));
+            }
+        }
+    })?;
+    let name = match part {
+        Part::Encoder => "encoder",
+        Part::Decoder => "decoder",
+        Part::Prior => "prior",
+    };
+    Ok(Exported::new(recording, vec![("graph".into(), name.into())]))
+}

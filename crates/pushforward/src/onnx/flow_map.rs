@@ -1,0 +1,111 @@
+//! Flow maps: one jump, and a sampler.
+
+use burn::tensor::Tensor;
+
+use super::error::OnnxError;
+use super::exported::Exported;
+use super::record::{Tape, record};
+use crate::dual::softmax;
+use crate::flow_map::backbone::{BackboneConfig, EndpointNet as _, Parametrisation};
+use crate::flow_map::conditioning::{Condition, Conditioning};
+use crate::flow_map::losses;
+use crate::flow_map::map::FlowMap;
+use crate::flow_map::model::FlowMapModel;
+use crate::flow_map::time::{TimeGrid, jump_weights};
+use crate::nn::{Pass, SiteShape};
+use crate::run::{TrainedFlowMap, site_shape};
+use crate::tensor::from_host;
+
+/// One jump of the map, from the point `x` at time `s` to time `t`:
+///
+/// ```text
+/// endpoint = pi_{s,t}(x)      next = x + gamma(s,t) (endpoint - x)
+/// ```
+///
+/// # Shapes
+/// - inputs: `x`: `[batch, sites, classes]`, `s`, `t`: `[batch]`, and what the model is told: `label`: `[batch]`,
+///   integers, the number of labels for none; `size`: `[batch]`, integers, nodes of a graph or letters of a sequence;
+///   `observed`: `[batch, sites, classes]`, one-hot where a site is told, else zeros
+/// - outputs: `logits`, `endpoint`, `next`: `[batch, sites, classes]`
+///
+/// # Errors
+/// If the network computes what cannot be recorded.
+pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported, OnnxError> {
+    let sites = site_shape(&model.schema);
+    let recording = record(|tape| {
+        let net = tape.module(&model.net);
+        let x = tape.input("x", [tape.batch, sites.count, sites.classes]);
+        let (s, t) = (tape.input("s", [tape.batch]), tape.input("t", [tape.batch]));
+        let conditioning = told(tape, &net, &sites, &model.config.condition, &x);
+        let z =
+            net.logits(x.clone().into(), s.clone().into(), t.clone().into(), &conditioning, &mut Pass::eval()).value;
+        let over = |row: Tensor<1>| row.reshape([tape.batch, 1, 1]);
+        let endpoint = match net.parametrisation() {
+            Parametrisation::Endpoint => softmax(z.clone()),
+            Parametrisation::Velocity => x.clone() + z.clone() * over(s.clone().neg() + 1.0),
+        };
+        let next = losses::jump(x, endpoint.clone(), over(jump_weights(s, t)));
+        tape.output("logits", &z);
+        tape.output("endpoint", &endpoint);
+        tape.output("next", &next);
+    })?;
+    Ok(Exported::new(recording, vec![("graph".into(), "jump".into())]))
+}
+
+/// The whole sampler: `evaluations` jumps of equal length from noise to classes.
+///
+/// # Shapes
+/// - inputs: `noise`: `[batch, sites, classes]`, draws of the source, standard normal unless the recipe says otherwise;
+///   and what the model is told, as for [`jump`]
+/// - outputs: `classes`: `[batch, sites]`, integers, -1 for sites that an item does not have; `endpoint`: `[batch,
+///   sites, classes]`
+///
+/// # Errors
+/// As [`jump`], and if `evaluations` is 0.
+pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, evaluations: usize) -> Result<Exported, OnnxError> {
+    if evaluations == 0 {
+        return Err(OnnxError::Missing("a sampler takes at least one network evaluation".into()));
+    }
+    let (sites, grid) = (site_shape(&model.schema), TimeGrid::uniform(evaluations));
+    let recording = record(|tape| {
+        let net = tape.module(&model.net);
+        let noise = tape.input("noise", [tape.batch, sites.count, sites.classes]);
+        let conditioning = told(tape, &net, &sites, &model.config.condition, &noise);
+        let map = FlowMap::new(&net).of(conditioning.clone());
+        let mut x = model.config.noise().shape(noise, sites.clone(), &conditioning);
+        for (s, t) in grid.intervals() {
+            x = map.jump(x, &vec![s; tape.batch], &vec![t; tape.batch]);
+        }
+        let classes = conditioning.mask_logits(x.clone()).argmax(2).squeeze_dim::<2>(2);
+        let classes = match &conditioning.site_mask {
+            Some(mask) => classes.mask_fill(mask.clone().lower_scalar(0.5), -1),
+            None => classes,
+        };
+        tape.int_output("classes", &classes);
+        tape.output("endpoint", &x);
+    })?;
+    let about = vec![("graph".into(), "sampler".into()), ("evaluations".into(), evaluations.to_string())];
+    Ok(Exported::new(recording, about))
+}
+
+/// What the model is told, as inputs of the graph.
+fn told<N>(
+    tape: &mut Tape<'_>,
+    net: &FlowMapModel<N>,
+    sites: &SiteShape,
+    condition: &Condition,
+    like: &Tensor<3>,
+) -> Conditioning
+where
+    N: burn::module::Module + crate::flow_map::backbone::Backbone,
+{
+    let labels = net.label_count().map(|_| tape.int_input("label", [tape.batch]));
+    let site_mask = sites.largest_size().map(|largest| {
+        let rows: Vec<f64> = (0..=largest).flat_map(|size| sites.sites_of(size)).collect();
+        let table: Tensor<2> = from_host(&rows, [largest + 1, sites.count], like);
+        table.select(0, tape.int_input("size", [tape.batch]))
+    });
+    let tells = matches!(condition, Condition::Prefix { .. } | Condition::Observed { .. });
+    let observed = tells.then(|| tape.input("observed", [tape.batch, sites.count, sites.classes]));
+    Conditioning { site_mask, class_mask: sites.class_mask(like), labels, observed, ..Conditioning::default() }
+}

@@ -1,0 +1,41 @@
+//! Models as ONNX files, for other people's runtimes.
+//!
+//! A graph is recorded, not written network by network: a model runs once on a device of burn that keeps operations
+//! instead of computing them, and each operation becomes one or a few of ONNX (opset 17). Every network of the library
+//! and every network of your own is exported in the same way.
+//!
+//! The batch is the first axis of every input and output, and free. Weights have their names from the checkpoint. The
+//! metadata of a file holds the schema of the data and the recipe, and what the graph computes.
+//!
+//! # Examples
+//! ```
+//! use pushforward::burn::tensor::Device;
+//! use pushforward::data::{Layout, Schema};
+//! use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig};
+//! use pushforward::onnx::{Numbers, jump, sampler};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::run::{TrainedFlowMap, site_shape};
+//!
+//! let (schema, device) = (Schema { sites: 3, classes: 5, layout: Layout::Table }, Device::flex());
+//! let config: FlowMapConfig<NetworkConfig> = toml::from_str("network = { kind = 'mlp', width = 8 }")?;
+//! let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+//! let model = TrainedFlowMap::new(config, net, schema, &device);
+//! let one = jump(&model)?.to_bytes(Numbers::F32, &[])?;
+//! let four = sampler(&model, 4)?.to_bytes(Numbers::F16, &[("description", "four jumps")])?;
+//! assert!(one.len() > 1000 && four.len() > one.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod autoencoder;
+mod builder;
+mod error;
+mod exported;
+mod flow_map;
+mod lower;
+mod proto;
+mod record;
+
+pub use self::autoencoder::{Part, autoencoder};
+pub use self::error::OnnxError;
+pub use self::exported::{Exported, Numbers};
+pub use self::flow_map::{jump, sampler};
