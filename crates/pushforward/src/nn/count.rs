@@ -91,7 +91,10 @@ impl DilatedConfig {
         let block = norm(w) + linear(self.kernel * w, w) + linear(w, w) + linear(cond, 3 * w);
         let places = sites.count as u128 * w as u128;
         let ends = linear(sites.classes, w) + norm(w) + linear(cond, 2 * w) + linear(w, sites.classes);
-        ends + places + times(self.time_width, cond) + self.blocks as u128 * block
+        let taps = linear(self.kernel.saturating_mul(sites.classes) + w, w);
+        let round = linear(cond, 2) + taps + linear(w, sites.classes);
+        let (blocks, rounds) = (self.blocks as u128 * block, self.rounds as u128 * round);
+        ends + places + times(self.time_width, cond) + blocks + rounds
     }
 }
 
@@ -178,7 +181,8 @@ impl Kept for DitConfig {
 impl Kept for DilatedConfig {
     fn kept(&self, sites: SiteShape) -> u128 {
         let block = (self.kernel as u128 + 2) * self.width as u128;
-        self.blocks as u128 * sites.count as u128 * block
+        let round = (self.kernel * sites.classes + 2 * self.width) as u128;
+        sites.count as u128 * (self.blocks as u128 * block + self.rounds as u128 * round)
     }
 }
 

@@ -8,6 +8,15 @@
 //! h = h + gate  W v
 //! ```
 //!
+//! With [`DilatedConfig::rounds`], neighbours correct each other several times in one evaluation: every round reads the laws
+//! of the letters so far, and the point itself goes straight to the logits. A jump over the whole time needs that: which
+//! letters fit together is decided by the noise of all of them, step by step.
+//!
+//! ```text
+//! p = softmax(z + e(s) x)                                   e(s) = min(s/(1-s)^2, 64)
+//! z = (1 + g_r) z + a_r x + V_r GELU( sum_j R_rj p_(i+j-k/2) + U_r h + b )      a_r, g_r: two numbers, of the times
+//! ```
+//!
 //! Blocks take the dilations in turn. The convolution is one product of the `k` shifted sequences side by side with a
 //! matrix `[k width, width]`.
 //!
@@ -35,6 +44,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
+use super::evidence::evidence;
 use super::linear::{Linear, LinearConfig, LinearInit};
 use super::modulation::{Modulation, gated};
 use super::norm::LayerNorm;
@@ -60,10 +70,17 @@ pub struct DilatedConfig {
     pub cond: usize,
     /// Dropout on the branch of a block, in training passes.
     pub dropout: f64,
+    /// Number of rounds in which neighbours correct each other by their laws so far.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rounds: usize,
     /// Kind of time features.
     pub time: TimeFeatures,
     /// Number of time features.
     pub time_width: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Default for DilatedConfig {
@@ -75,6 +92,7 @@ impl Default for DilatedConfig {
             dilations: vec![1, 1, 4, 16, 64],
             cond: 128,
             dropout: 0.0,
+            rounds: 0,
             time: TimeFeatures::Sinusoidal,
             time_width: 256,
         }
@@ -94,6 +112,7 @@ impl DilatedConfig {
             size(key, width, 1..=WIDTH)?;
         }
         size("blocks", self.blocks, 0..=DEPTH)?;
+        size("rounds", self.rounds, 0..=DEPTH)?;
         size("kernel", self.kernel, 1..=KERNEL)?;
         require(self.kernel % 2 == 1, "kernel", format_args!("must be odd, found {}", self.kernel))?;
         let possible = !self.dilations.is_empty() && self.dilations.iter().all(|d| (1..=1 << 20).contains(d));
@@ -141,6 +160,14 @@ impl DilatedConfig {
             norm: LayerNorm::init(width, device, stream),
             modulation: Modulation::init(self.cond, 2, width, device, stream),
             output: LinearConfig::new(width, classes).with_init(LinearInit::Zero).init(device, stream),
+            rounds: (0..self.rounds)
+                .map(|_| Round {
+                    factors: LinearConfig::new(self.cond, 2).with_init(LinearInit::Zero).init(device, stream),
+                    taps: LinearConfig::new(self.kernel * classes + width, width).init(device, stream),
+                    output: LinearConfig::new(width, classes).with_init(LinearInit::Zero).init(device, stream),
+                    kernel: self.kernel,
+                })
+                .collect(),
         }
     }
 }
@@ -165,6 +192,8 @@ pub struct Dilated {
     pub modulation: Modulation,
     /// `[width, classes]`
     pub output: Linear,
+    /// Corrections of the logits.
+    pub rounds: Vec<Round>,
 }
 
 impl Dilated {
@@ -183,15 +212,57 @@ impl Dilated {
         label: Option<Tensor<2>>,
         pass: &mut Pass<'_>,
     ) -> Dual<3> {
-        let cond = self.time.forward_with(s, t, label);
+        let cond = self.time.forward_with(s.clone(), t, label);
         let classes = x.dims()[2] as f64;
-        let h = self.input.forward(x.scale(1.0 / classes.sqrt()));
+        let h = self.input.forward(x.clone().scale(1.0 / classes.sqrt()));
         let mut h = Dual { value: h.value + self.positions.val().unsqueeze::<3>(), tangent: h.tangent };
         for block in &self.blocks {
             h = block.forward(h, cond.clone(), pass);
         }
-        let [shift, scale] = self.modulation.forward(cond);
-        self.output.forward(self.norm.forward_modulated(h, shift, scale))
+        let [shift, scale] = self.modulation.forward(cond.clone());
+        let h = self.norm.forward_modulated(h, shift, scale);
+        let mut z = self.output.forward(h.clone());
+        if self.rounds.is_empty() {
+            return z;
+        }
+        let [batch, sites, _] = x.dims();
+        let own = x.clone() * evidence(s, CERTAIN).linear(|e| e.reshape([batch, 1, 1]));
+        // Noise is never zero in all classes: where a point is, the sequence has ended.
+        let there = x.value.clone().detach().abs().sum_dim(2).greater_elem(0.0).float().cast(x.value.dtype());
+        let there = Dual::from(there.reshape([batch, sites, 1]));
+        for round in &self.rounds {
+            z = round.forward(z, &x, &own, &there, h.clone(), cond.clone());
+        }
+        z
+    }
+}
+
+/// Largest factor of the point in the logits of a letter's own posterior; above about 64 its class is certain.
+const CERTAIN: f64 = 64.0;
+
+/// A correction of the logits by the laws of neighbours so far.
+#[derive(Module, Debug)]
+pub struct Round {
+    /// Two factors, `[cond, 2]`.
+    pub factors: Linear,
+    /// `[kernel classes + width, width]`
+    pub taps: Linear,
+    /// `[width, classes]`
+    pub output: Linear,
+    #[module(skip)]
+    kernel: usize,
+}
+
+impl Round {
+    /// The corrected logits.
+    fn forward(&self, z: Dual<3>, x: &Dual<3>, own: &Dual<3>, there: &Dual<3>, h: Dual<3>, cond: Dual<2>) -> Dual<3> {
+        let batch = x.dims()[0];
+        let law = (z.clone() + own.clone()).softmax() * there.clone();
+        let read = law.linear(|law| shifted(law, self.kernel, 1));
+        let change = self.output.forward(self.taps.forward_gelu(Dual::cat(vec![read, h], 2)));
+        let factors = self.factors.forward(cond);
+        let factor = |at: usize| factors.clone().linear(|f| f.slice_dim(1, at..at + 1).reshape([batch, 1, 1]));
+        z * factor(1).shift(1.0) + x.clone() * factor(0) + change
     }
 }
 

@@ -24,7 +24,7 @@ fn of_flow_maps() {
             SiteShape::line(3, 7),
         ),
         (
-            "kind = 'dilated'\nwidth = 8\nblocks = 3\nkernel = 5\ndilations = [1, 2]\ncond = 5\ntime_width = 4",
+            "kind = 'dilated'\nwidth = 8\nblocks = 3\nkernel = 5\ndilations = [1, 2]\ncond = 5\ntime_width = 4\nrounds = 2",
             SiteShape::record(6, 7),
         ),
         ("kind = 'dit'\nwidth = 8\nheads = 2\ninput = 'rms'\npatch = 2", image.clone()),

@@ -85,6 +85,7 @@ fn dilated_convolutions() {
         dilations: vec![1, 2],
         cond: 8,
         time_width: 8,
+        rounds: 2,
         ..DilatedConfig::default()
     };
     let sites = SiteShape::line(5, 3);

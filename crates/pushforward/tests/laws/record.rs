@@ -41,6 +41,7 @@ fn networks() -> [NetworkConfig; 3] {
         dilations: vec![1, 2],
         cond: 8,
         time_width: 8,
+        rounds: 1,
         ..Default::default()
     };
     let mlp = MlpConfig { width: 16, blocks: 1, time_width: 8, ..MlpConfig::default() };
