@@ -1,10 +1,11 @@
 //! `pushforward eval`
 
 use pushforward::data::{DataConfig, Layout};
+use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::Features;
-use pushforward::run::{Loaded, Model, TrainedAef, TrainedFlowMap, image_shape};
+use pushforward::run::{Loaded, Model, TrainedAef, TrainedCategoricalAef, TrainedFlowMap, image_shape};
 
 use super::{
     drawing, eval_request, features, image_eval_request, load_data, load_images, load_model, measure, measure_images,
@@ -25,10 +26,12 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
             "no Fr\u{e9}chet distance without a classifier of these images (--features); `pushforward presets` has some",
         );
     }
-    let report = if matches!(loaded.model, Model::Aef(_)) {
-        images(args, &loaded.aef("be evaluated on images").or_request()?, features.as_ref(), printer)?
-    } else {
-        items(args, loaded.flow_map("be evaluated").or_request()?, features.as_ref(), printer)?
+    let report = match loaded.model {
+        Model::Aef(_) => images(args, &loaded.aef("be evaluated on images").or_request()?, features.as_ref(), printer)?,
+        Model::CategoricalAef(_) => {
+            decoded(args, &loaded.categorical_aef("be evaluated").or_request()?, features.as_ref(), printer)?
+        }
+        _ => items(args, loaded.flow_map("be evaluated").or_request()?, features.as_ref(), printer)?,
     };
     if let Some(path) = &args.report {
         write_atomic(path, report.to_json().as_bytes()).or_run()?;
@@ -39,7 +42,7 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
 
 /// Whether a classifier could describe samples of the model: those of grey images whose set has no checks of its own.
 fn classifiable(loaded: &Loaded) -> bool {
-    let own = matches!(loaded.run.data, DataConfig::Glyphs(_)) && matches!(loaded.model, Model::FlowMap(_));
+    let own = matches!(loaded.run.data, DataConfig::Glyphs(_)) && !matches!(loaded.model, Model::Aef(_));
     let grey = image_shape(&loaded.run.schema).is_ok_and(|shape| shape.channels == 1);
     grey && !own
 }
@@ -76,6 +79,40 @@ fn images(
     measure_images(loaded, &splits, features, &request, printer)
 }
 
+/// An autoencoder of categorical data.
+fn decoded(
+    args: &EvalArgs,
+    loaded: &Loaded<TrainedCategoricalAef>,
+    features: Option<&Features>,
+    printer: Printer,
+) -> Result<Report, Failure> {
+    let theirs = [
+        ("--images", args.images.is_some()),
+        ("--density", args.density.is_some()),
+        ("--pictures", args.pictures.is_some()),
+        ("--diagonal-noise", args.sampler.diagonal_noise),
+        ("--tolerance", args.sampler.tolerance.is_some()),
+        ("what samples are told", !args.condition.is_empty()),
+    ];
+    refuse(&theirs, "other models", loaded)?;
+    let sample = SampleRequest {
+        sampler: sampler(&args.sampler),
+        temperature: args.sampler.temperature.unwrap_or(1.0),
+        batch: args.sampler.batch,
+        ..sample_request(args.sampler.seed)
+    };
+    let mut request = eval_request(&loaded.run.eval, sample);
+    if let Some(nfe) = &args.nfe {
+        request.nfe.clone_from(nfe);
+    }
+    request.sample.count = args.count.unwrap_or(request.sample.count);
+    request.repeats = args.repeats.unwrap_or(1);
+    request.bound_items = args.bound_items.unwrap_or(request.bound_items);
+    request.bound_draws = args.draws.unwrap_or(request.bound_draws);
+    let splits = load_data(&loaded.run, &args.data, printer)?;
+    measure(loaded, true, &splits, features, &request, printer)
+}
+
 fn items(
     args: &EvalArgs,
     loaded: Loaded<TrainedFlowMap>,
@@ -107,7 +144,8 @@ fn items(
     request.repeats = args.repeats.unwrap_or(1);
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
     let splits = load_data(&loaded.run, &args.data, printer)?;
-    let report = measure(&loaded, &splits, features, &request, printer)?;
+    let points = loaded.model.net.factored().is_none();
+    let report = measure(&loaded, points, &splits, features, &request, printer)?;
     if let Some(folder) = &args.pictures {
         for path in picture_sequences(&loaded, &splits, &request, folder)? {
             printer.note(&path.display().to_string());

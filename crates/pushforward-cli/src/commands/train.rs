@@ -4,11 +4,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pushforward::flow_map::backbone::EndpointNet as _;
+use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::{Features, check_metrics};
 use pushforward::run::{
     self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, TrainOptions, Trained, TrainedAef,
-    TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
+    TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
 };
 use pushforward::train::{EndReason, Progress};
 
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     if let Data::Categorical(splits) = &data {
         say_kept(splits, printer);
     }
-    if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_)) {
+    if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_) | ModelConfig::CategoricalAef(_)) {
         let (schema, order) = (data.schema(), recipe.eval.ngram_order);
         check_metrics(&recipe.data, &schema, features.as_ref(), order).or_request().map_err(|e| {
             e.hint("the evaluation after the training would fail: set eval.ngram_order or eval.features")
@@ -66,6 +68,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     match trained.loaded.model {
         Model::FlowMap(model) => run.finish_flow_map(&Loaded { model, run: trained.loaded.run }),
         Model::Aef(model) => run.finish_aef(&Loaded { model, run: trained.loaded.run }),
+        Model::CategoricalAef(model) => run.finish_categorical_aef(&Loaded { model, run: trained.loaded.run }),
         Model::Classifier(model) => run.finish_classifier(&model),
     }
 }
@@ -194,8 +197,27 @@ impl Run {
         }
         let Data::Categorical(splits) = &self.data else { unreachable!("a flow map was trained on such data") };
         let request = eval_request(&self.recipe.eval, sample_request(seed));
-        let report = measure(loaded, splits, self.features.as_ref(), &request, printer)?;
+        let points = loaded.model.net.factored().is_none();
+        let report = measure(loaded, points, splits, self.features.as_ref(), &request, printer)?;
         written.extend(picture_sequences(loaded, splits, &request, &self.folder.join("samples"))?);
+        self.close(&report, written, &loaded.run.path)
+    }
+
+    /// Samples and measurements of an autoencoder of categorical data.
+    fn finish_categorical_aef(&self, loaded: &Loaded<TrainedCategoricalAef>) -> Result<(), Failure> {
+        let (printer, seed) = (self.printer, self.recipe.seed);
+        let mut written = Vec::new();
+        for &nfe in &self.recipe.eval.nfe {
+            let request = SampleRequest { endpoints: false, ..SampleRequest::map(Preview::COUNT, nfe, seed) };
+            let ids = loaded.model.sample(&request, &mut |_| true).or_run()?.ids;
+            written.push(Sketch::new(&format!("final-nfe{nfe}"), &ids, &loaded.run.schema).save(&self.folder)?);
+            printer.result(&format!("samples with {nfe} network evaluation{}:", if nfe == 1 { "" } else { "s" }));
+            printer.result(&output::sketch(&ids, &loaded.run.schema));
+            printer.result("");
+        }
+        let Data::Categorical(splits) = &self.data else { unreachable!("it was trained on such data") };
+        let request = eval_request(&self.recipe.eval, sample_request(seed));
+        let report = measure(loaded, true, splits, self.features.as_ref(), &request, printer)?;
         self.close(&report, written, &loaded.run.path)
     }
 
