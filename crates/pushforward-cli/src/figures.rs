@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use pushforward::data::{Layout, Splits};
 use pushforward::flow_map::sample::SampleRequest;
-use pushforward::run::evaluate::EvalRequest;
-use pushforward::run::{Loaded, Preview, TrainedAef, TrainedFlowMap, items, preview_request};
+use pushforward::run::evaluate::{EvalRequest, Generates};
+use pushforward::run::{Loaded, Preview, TrainedAef, items, preview_request};
 
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
@@ -50,8 +50,8 @@ pub(crate) fn has_laws(layout: &Layout) -> bool {
 
 /// Pictures of laws, of data beside samples with each number of network evaluations: letters, lengths, columns, pairs of
 /// columns. Nothing for other data.
-pub(crate) fn laws(
-    loaded: &Loaded<TrainedFlowMap>,
+pub(crate) fn laws<G: Generates>(
+    loaded: &Loaded<G>,
     splits: &Splits,
     request: &EvalRequest,
 ) -> Result<Vec<Figure>, Failure> {
@@ -79,8 +79,8 @@ pub(crate) fn laws(
 }
 
 /// Held-out items, and samples with each number of network evaluations from the same noise.
-pub(crate) fn samples(
-    loaded: &Loaded<TrainedFlowMap>,
+pub(crate) fn samples<G: Generates>(
+    loaded: &Loaded<G>,
     splits: &Splits,
     request: &EvalRequest,
 ) -> Result<Vec<Figure>, Failure> {
@@ -100,10 +100,15 @@ pub(crate) fn evaluations(nfe: usize) -> String {
     format!("{nfe} network evaluation{}", if nfe == 1 { "" } else { "s" })
 }
 
-fn draw(loaded: &Loaded<TrainedFlowMap>, request: &EvalRequest, nfe: usize, count: usize) -> Result<Vec<u32>, Failure> {
+fn draw<G: Generates>(
+    loaded: &Loaded<G>,
+    request: &EvalRequest,
+    nfe: usize,
+    count: usize,
+) -> Result<Vec<u32>, Failure> {
     let grid = request.sample.sampler.grid(nfe).or_request()?;
     let wanted = SampleRequest { grid, count, ..request.sample.clone() };
-    Ok(loaded.model.sample(&wanted, &mut |_| !interrupted()).or_request()?.ids)
+    Ok(loaded.model.generate(&wanted, &mut |_| !interrupted()).or_request()?.ids)
 }
 
 /// Samples of an autoencoder with and without the deviations of its output, each with a title; nothing if it draws none.

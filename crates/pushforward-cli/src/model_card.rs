@@ -87,6 +87,9 @@ impl Card {
                 let variant = variant.and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
                 (format!("{variant}, latent of {}", config.latent), spelled(serde_json::to_value(&config.network)))
             }
+            ModelConfig::CategoricalAef(config) => {
+                (format!("bound, latent of {}", config.latent), spelled(serde_json::to_value(&config.network)))
+            }
             ModelConfig::Classifier(_) => ("cross-entropy".into(), "convolutions".into()),
         };
         let data = &stored.recipe.data;

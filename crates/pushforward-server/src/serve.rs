@@ -47,6 +47,9 @@ pub enum ServeError {
     /// A model that draws nothing.
     #[error("the model {0} is a classifier: the server has flow maps and autoencoders")]
     Classifier(String),
+    /// An autoencoder of categorical data.
+    #[error("the model {0} is an autoencoder of categorical data: the server has flow maps and autoencoders of images")]
+    CategoricalAef(String),
     /// Two models would answer to one name.
     #[error("two models are named {0}")]
     Twice(String),
@@ -219,6 +222,7 @@ fn about(served: &Served) -> Result<About, ServeError> {
             can = if model.net.generates() { vec!["sample", "score"] } else { Vec::new() };
             can.extend(["encode", "decode", "reconstruct"]);
         }
+        Model::CategoricalAef(_) => return Err(ServeError::CategoricalAef(name.clone())),
         Model::Classifier(_) => return Err(ServeError::Classifier(name.clone())),
     }
     info.can = can.into_iter().map(str::to_owned).collect();

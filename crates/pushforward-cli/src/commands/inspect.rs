@@ -78,6 +78,10 @@ fn about(file: &Checkpoint) -> String {
     };
     let config = match &recipe.model {
         ModelConfig::FlowMap(_) => return "categorical flow map".to_owned(),
+        ModelConfig::CategoricalAef(config) => {
+            let prior = if config.prior.flow_map().is_some() { "a flow map" } else { "a flow" };
+            return format!("autoencoder of categorical data: latent of {}, {prior} as the prior", config.latent);
+        }
         ModelConfig::Classifier(_) => return "image classifier".to_owned(),
         ModelConfig::Aef(config) => config,
     };

@@ -5,6 +5,7 @@ pub(crate) mod data;
 pub(crate) mod decode;
 pub(crate) mod denoise;
 pub(crate) mod encode;
+mod estimators;
 pub(crate) mod eval;
 pub(crate) mod export;
 mod images;
@@ -25,17 +26,14 @@ use std::path::{Path, PathBuf};
 
 use pushforward::burn::tensor::Device;
 use pushforward::data::{ContinuousSplits, DataConfig, Splits};
-use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
 use pushforward::metrics::report::Report;
 use pushforward::run::evaluate::chemnet::ChemNet;
 use pushforward::run::evaluate::{
-    EvalError, EvalRequest, Features, ImageEvalRequest, evaluate, evaluate_images, metrics_for,
+    EvalError, EvalRequest, Features, Generates, ImageEvalRequest, evaluate, evaluate_images, metrics_for,
 };
-use pushforward::run::{
-    Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, TrainedFlowMap, WeightSet,
-};
+use pushforward::run::{Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, WeightSet};
 use pushforward::transport::density::Density;
 use pushforward::transport::map::Drawing;
 
@@ -161,15 +159,15 @@ fn features(
     }))
 }
 
-/// Runs an evaluation with its progress on stderr.
-fn measure(
-    loaded: &Loaded<TrainedFlowMap>,
+/// Runs an evaluation with its progress on stderr; `points` as in [`check_samples`].
+fn measure<G: Generates>(
+    loaded: &Loaded<G>,
+    points: bool,
     splits: &Splits,
     features: Option<&Features>,
     request: &EvalRequest,
     printer: Printer,
 ) -> Result<Report, Failure> {
-    let points = loaded.model.net.factored().is_none();
     check_samples(request.sample.count, request.sample.batch, points, splits.schema())?;
     if loaded.run.data.is_molecules() && features.is_none() {
         printer.note("no Fr\u{e9}chet ChemNet distance without ChemNet's weights; `pushforward eval --help` says where they come from (--features)");

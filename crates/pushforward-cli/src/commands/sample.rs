@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use pushforward::aef::model::DrawRequest;
-use pushforward::data::Layout;
 use pushforward::data::tables::TableFile;
+use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
-use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedFlowMap};
+use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedCategoricalAef, TrainedFlowMap};
 
 use super::{drawing, load_model, refuse, sampler};
 use crate::args::{SampleArgs, SamplerArgs};
@@ -25,10 +25,10 @@ use crate::progress::StageBar;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
-    if matches!(loaded.model, Model::Aef(_)) {
-        images(args, &loaded.aef("draw images").or_request()?, printer)
-    } else {
-        items(args, loaded.flow_map("draw samples").or_request()?, printer)
+    match loaded.model {
+        Model::Aef(_) => images(args, &loaded.aef("draw images").or_request()?, printer),
+        Model::CategoricalAef(_) => decoded(args, &loaded.categorical_aef("draw samples").or_request()?, printer),
+        _ => items(args, loaded.flow_map("draw samples").or_request()?, printer),
     }
 }
 
@@ -107,6 +107,78 @@ fn say_conditional(found: &Conditional, printer: Printer) {
     }
 }
 
+/// Items of an autoencoder of categorical data.
+fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: Printer) -> Result<(), Failure> {
+    let SamplerArgs { tolerance, diagonal_noise, .. } = args.sampler;
+    let theirs = [
+        ("--mean", args.mean),
+        ("--grid", args.grid.is_some()),
+        ("--nodes", args.nodes.is_some()),
+        ("--length", args.length.is_some()),
+        ("--where-file", args.where_file.is_some()),
+        ("--diagonal-noise", diagonal_noise),
+        ("--tolerance", tolerance.is_some()),
+        ("what samples keep or are told", !args.constraints.is_empty() || !args.condition.is_empty()),
+    ];
+    refuse(&theirs, "other models", loaded)?;
+    let schema = &loaded.run.schema;
+    args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, schema))?;
+    let request = SampleRequest {
+        sampler: sampler(&args.sampler),
+        first: args.first,
+        batch: args.sampler.batch,
+        temperature: args.sampler.temperature.unwrap_or(1.0),
+        endpoints: false,
+        last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
+        ..SampleRequest::map(args.count, args.nfe.unwrap_or(1), args.sampler.seed)
+    };
+    check_samples(args.count, args.sampler.batch, true, schema)?;
+    let mut bar = StageBar::new(printer);
+    let samples = loaded.model.sample(&request, &mut |done| {
+        bar.update("samples", done, args.count);
+        !interrupted()
+    });
+    bar.finish();
+    let samples = samples.or_request()?;
+    let names = loaded.run.label_names();
+    let labelled = Labelled {
+        samples: &samples,
+        labels: &[],
+        names: &names,
+        first: request.first,
+        seed: request.seed,
+        condition: None,
+        given: None,
+    };
+    put(args, labelled, schema, printer)
+}
+
+/// Writes or prints items.
+fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Printer) -> Result<(), Failure> {
+    let Labelled { samples, seed, .. } = labelled;
+    if samples.nfe.len() < args.count {
+        return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
+    }
+    match &args.out {
+        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, schema)?.trim_end()),
+        Some(path) => {
+            output::save(labelled, schema, path)?;
+            printer.result(&path.display().to_string());
+        }
+        None => printer.result(&output::sketch_of(labelled, schema)?),
+    }
+    if let Some(molecules) = CheckedMolecules::new(&samples.ids, schema) {
+        printer.note(&molecules.summary());
+    }
+    let adaptive = if matches!(sampler(&args.sampler), Sampler::Dopri5 { .. }) { " on average" } else { "" };
+    printer.note(&format!(
+        "{} items, {} network evaluations each{adaptive}, seed {seed}",
+        samples.nfe.len(),
+        (samples.mean_nfe() * 10.0).round() / 10.0,
+    ));
+    Ok(())
+}
+
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
@@ -163,9 +235,6 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     };
     bar.finish();
     let samples = samples.or_request()?;
-    if samples.nfe.len() < args.count {
-        return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
-    }
     let condition = constraints.wanted.as_ref().map(|wanted| &wanted.condition);
     let given = given.as_ref().map(|(file, _)| file);
     let names = loaded.run.label_names();
@@ -178,23 +247,5 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         condition,
         given,
     };
-    match &args.out {
-        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, &loaded.run.schema)?.trim_end()),
-        Some(path) => {
-            output::save(labelled, &loaded.run.schema, path)?;
-            printer.result(&path.display().to_string());
-        }
-        None => printer.result(&output::sketch_of(labelled, &loaded.run.schema)?),
-    }
-    if let Some(molecules) = CheckedMolecules::new(&samples.ids, &loaded.run.schema) {
-        printer.note(&molecules.summary());
-    }
-    let adaptive = if matches!(method, Sampler::Dopri5 { .. }) { " on average" } else { "" };
-    printer.note(&format!(
-        "{} items, {} network evaluations each{adaptive}, seed {}",
-        samples.nfe.len(),
-        (samples.mean_nfe() * 10.0).round() / 10.0,
-        request.seed
-    ));
-    Ok(())
+    put(args, labelled, &loaded.run.schema, printer)
 }

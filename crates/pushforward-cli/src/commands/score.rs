@@ -1,19 +1,18 @@
 //! `pushforward score`
 
 use pushforward::aef::AefModel;
-use pushforward::aef::latent::Recognition;
-use pushforward::aef::marginal::{self, MarginalRequest, Proposal, is_exact};
-use pushforward::aef::prior::LatentMap;
-use pushforward::data::Layout;
+use pushforward::aef::marginal::MarginalRequest;
 use pushforward::data::tables::{TableFile, TableLayout};
+use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::metrics::{bits_per_dim, interval};
-use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap, items};
+use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedCategoricalAef, TrainedFlowMap, items};
 use pushforward::transport::density::Density;
 
+use super::estimators::{estimator, of_the_prior};
 use super::images::{Images, TEST_ITEMS, Wanted, in_batches, pixels};
 use super::{load_data, load_model, refuse};
-use crate::args::{EstimatorName, ScoreArgs};
+use crate::args::ScoreArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{Format, Target};
 use crate::item_files;
@@ -72,12 +71,19 @@ impl Columns {
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
     let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device, printer)?;
-    let (scores, run) = if matches!(loaded.model, Model::Aef(_)) {
-        let loaded = loaded.aef("score images").or_request()?;
-        (score_images(args, &loaded, printer)?, loaded.run)
-    } else {
-        let loaded = loaded.flow_map("score items").or_request()?;
-        (score_items(args, &loaded, printer)?, loaded.run)
+    let (scores, run) = match loaded.model {
+        Model::Aef(_) => {
+            let loaded = loaded.aef("score images").or_request()?;
+            (score_images(args, &loaded, printer)?, loaded.run)
+        }
+        Model::CategoricalAef(_) => {
+            let loaded = loaded.categorical_aef("score items").or_request()?;
+            (score_decoded(args, &loaded, printer)?, loaded.run)
+        }
+        _ => {
+            let loaded = loaded.flow_map("score items").or_request()?;
+            (score_items(args, &loaded, printer)?, loaded.run)
+        }
     };
     report(args, &run, &scores, target, printer)
 }
@@ -198,80 +204,6 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
     })
 }
 
-/// The requested estimator, its name, and its description.
-fn estimator(
-    args: &ScoreArgs,
-    loaded: &Loaded<TrainedAef>,
-    net: &AefModel,
-) -> Result<(MarginalRequest, String, String), Failure> {
-    let draws = args.draws.unwrap_or(loaded.run.eval.draws);
-    let mut request = MarginalRequest { draws, seed: args.seed, ..MarginalRequest::default() };
-    let own = [("--estimator", args.estimator.is_some()), ("--noise-scale", args.noise_scale.is_some())];
-    if let Some(map) = net.prior_map() {
-        request.density = args.density.unwrap_or_default();
-        let how = of_the_prior(map, request.density, draws);
-        if !matches!((net, request.density), (AefModel::Latent(_), Density::Ode { .. } | Density::Map { .. })) {
-            refuse(&own, "importance sampling, which this model and density do without", loaded)?;
-            let name = marginal::estimator(net, &request);
-            return Ok((request, name, how));
-        }
-    }
-    let theirs = [("--density", args.density.is_some() && net.prior_map().is_none())];
-    refuse(&theirs, "models with a flow map as the prior", loaded)?;
-    let given = [own[0], own[1], ("--draws", args.draws.is_some())];
-    let AefModel::Latent(model) = net else {
-        assert!(is_exact(net), "models without a density were refused");
-        refuse(&given, "models without an exact density", loaded)?;
-        return Ok((request, "exact".into(), "exact".into()));
-    };
-    let name = args.estimator.unwrap_or(EstimatorName::GaussNewton);
-    if name == EstimatorName::GaussNewton && args.noise_scale.is_some() {
-        return Err(Failure::request("--noise-scale is for the estimators recognition and published"));
-    }
-    if name == EstimatorName::Published && !matches!(model.recognition, Recognition::Expansion(_)) {
-        return Err(Failure::request("the published estimator without -ln K is that of AEF-linear")
-            .hint("use --estimator recognition, which a VAE was published with"));
-    }
-    if name != EstimatorName::GaussNewton {
-        if args.noise_scale.is_none() && model.noise() == 0.0 {
-            return Err(Failure::request("a model without noise recognises a single latent: give --noise-scale")
-                .hint("published for 28 x 28 images, latent 2 to 32: 2, 0.1, 0.01, 0.005, 0.0005"));
-        }
-        request.proposal = Proposal::Recognition { noise: args.noise_scale };
-        request.without_ln_k = name == EstimatorName::Published;
-    }
-    let (label, how) = match name {
-        EstimatorName::GaussNewton => ("gauss-newton", "in expectation an upper bound"),
-        EstimatorName::Recognition => ("recognition", "in expectation an upper bound"),
-        EstimatorName::Published => ("published", "too low by ln K, as published"),
-    };
-    let mut how = format!("importance-sampled with {draws} draws ({label}), {how}");
-    let mut estimator = format!("importance-{draws}-{label}");
-    if let Some(map) = net.prior_map() {
-        how += &format!("; prior: {}", of_the_prior(map, request.density, draws));
-        estimator += &format!("-{}", request.density.name());
-    }
-    Ok((request, estimator, how))
-}
-
-/// Draws that tell whether a jump is one to one.
-const RETURNING: usize = 256;
-
-/// What a density of a flow map is.
-fn of_the_prior(map: &LatentMap, density: Density, draws: usize) -> String {
-    match density {
-        Density::Bound { .. } => format!("an upper bound, in the mean over {draws} draws"),
-        Density::Ode { tolerance, .. } => format!("by the differential equation, to {tolerance} nats"),
-        Density::Map { jumps } => {
-            let share = map.returning_share(jumps, RETURNING, 0);
-            match share < 1.0 {
-                true => format!("by the jump, an upper bound and not exact: {:.1} % of draws come back", 100.0 * share),
-                false => format!("by the jump, exact: all of {RETURNING} draws come back"),
-            }
-        }
-    }
-}
-
 /// Fewest and most draws of an item that are chosen without --draws.
 const DRAWS: [usize; 2] = [32, 512];
 /// Items that tell how many draws are needed.
@@ -348,6 +280,60 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
             request.draws
         ));
     }
+    let estimator = format!("importance-r-{}", request.draws);
+    Ok(of_items(&ids, schema, (nats, errors), estimator, "upper bound of -log p".into()))
+}
+
+/// Items of an autoencoder of categorical data.
+fn score_decoded(
+    args: &ScoreArgs,
+    loaded: &Loaded<TrainedCategoricalAef>,
+    printer: Printer,
+) -> Result<Scores, Failure> {
+    let mapped = loaded.model.net.map.is_some();
+    let theirs = [
+        ("--estimator", args.estimator.is_some()),
+        ("--noise-scale", args.noise_scale.is_some()),
+        ("--resize", args.resize.is_some()),
+    ];
+    refuse(&theirs, "autoencoders of images", loaded)?;
+    let (schema, draws) = (&loaded.run.schema, args.draws.unwrap_or(loaded.run.eval.draws));
+    let density = args.density.unwrap_or_default();
+    let request = MarginalRequest { draws, density, seed: args.seed, ..MarginalRequest::default() };
+    let ids = match &args.file {
+        Some(path) => item_files::read(path, schema, args.items.unwrap_or(usize::MAX))?,
+        None => items(load_data(&loaded.run, &args.data, printer)?.test.as_ref(), args.items.unwrap_or(TEST_ITEMS)),
+    };
+    let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
+    in_batches(ids.len() / sites, BATCH, printer, |range| {
+        let part = &ids[range.start * sites..range.end * sites];
+        let found = loaded.model.log_densities(part, range.start as u64, &request).or_request()?;
+        nats.extend(found.values.iter().map(|v| -v));
+        errors.extend(found.errors);
+        Ok(())
+    })?;
+    let (estimator, meaning) = match density {
+        Density::Bound { .. } => (format!("elbo-{draws}"), "upper bound of -log p".to_owned()),
+        _ => {
+            let prior = loaded.model.net.map.as_ref().map(|map| of_the_prior(map, density, draws));
+            let suffix = if mapped { format!("-{}", density.name()) } else { String::new() };
+            let prior = prior.map_or(String::new(), |prior| format!("; prior: {prior}"));
+            let meaning = format!("-log p by {draws} draws, in expectation an upper bound{prior}");
+            (format!("importance-{draws}{suffix}"), meaning)
+        }
+    };
+    Ok(of_items(&ids, schema, (nats, errors), estimator, meaning))
+}
+
+/// Scores of items in the unit of their kind.
+fn of_items(
+    ids: &[u32],
+    schema: &Schema,
+    (mut nats, errors): (Vec<f64>, Vec<f64>),
+    estimator: String,
+    meaning: String,
+) -> Scores {
+    let sites = schema.sites;
     let (unit, sizes) = match &schema.layout {
         Layout::Text { vocabulary } => {
             ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
@@ -364,20 +350,20 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     let names = match schema.layout {
         Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
         Layout::Text { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) | Layout::Sequence(_) => {
-            output::lines(&ids, schema)
+            output::lines(ids, schema)
         }
     };
-    Ok(Scores {
+    Scores {
         names,
         nats,
         errors: Some(errors.into_iter().map(|error| Some(error).filter(|error| error.is_finite())).collect()),
-        estimator: format!("importance-r-{}", request.draws),
-        meaning: "upper bound of -log p".into(),
+        estimator,
+        meaning,
         unit,
         sizes,
         columns: None,
         convert: bits_per_dim::bits_per_dim,
-    })
+    }
 }
 
 /// Noises over which the law of a column is averaged.

@@ -4,11 +4,13 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pushforward::flow_map::backbone::EndpointNet as _;
+use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
-use pushforward::run::evaluate::{Features, check_metrics};
+use pushforward::run::evaluate::{Features, Generates, check_metrics};
 use pushforward::run::{
     self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, RunInfo, TrainOptions, Trained, TrainedAef,
-    TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
+    TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
 };
 use pushforward::train::{EndReason, Progress};
 
@@ -40,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     if let Data::Categorical(splits) = &data {
         say_kept(splits, printer);
     }
-    if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_)) {
+    if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_) | ModelConfig::CategoricalAef(_)) {
         let (schema, order) = (data.schema(), recipe.eval.ngram_order);
         check_metrics(&recipe.data, &schema, features.as_ref(), order).or_request().map_err(|e| {
             e.hint("the evaluation after the training would fail: set eval.ngram_order or eval.features")
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     match trained.loaded.model {
         Model::FlowMap(model) => run.finish_flow_map(&Loaded { model, run: trained.loaded.run }),
         Model::Aef(model) => run.finish_aef(&Loaded { model, run: trained.loaded.run }),
+        Model::CategoricalAef(model) => run.finish_categorical_aef(&Loaded { model, run: trained.loaded.run }),
         Model::Classifier(model) => run.finish_classifier(&model),
     }
 }
@@ -181,16 +184,33 @@ impl Run {
         }
     }
 
+    /// Samples and measurements of an autoencoder of categorical data.
+    fn finish_categorical_aef(&self, loaded: &Loaded<TrainedCategoricalAef>) -> Result<(), Failure> {
+        let request =
+            |nfe| SampleRequest { endpoints: false, ..SampleRequest::map(Preview::COUNT, nfe, self.recipe.seed) };
+        self.finish_items(loaded, true, request)
+    }
+
     /// Samples, pictures and measurements of a flow map.
     fn finish_flow_map(&self, loaded: &Loaded<TrainedFlowMap>) -> Result<(), Failure> {
-        let (printer, seed, schema) = (self.printer, self.recipe.seed, &loaded.run.schema);
+        let points = loaded.model.net.factored().is_none();
+        self.finish_items(loaded, points, |nfe| loaded.model.preview_request(Preview::COUNT, nfe, self.recipe.seed))
+    }
+
+    /// Samples, pictures and measurements of a model of categorical data; `points` as in `measure`.
+    fn finish_items<G: Generates>(
+        &self,
+        loaded: &Loaded<G>,
+        points: bool,
+        request: impl Fn(usize) -> SampleRequest,
+    ) -> Result<(), Failure> {
+        let (printer, schema) = (self.printer, &loaded.run.schema);
         let (mut written, mut figures) = (Vec::new(), Vec::new());
-        let Data::Categorical(splits) = &self.data else { unreachable!("a flow map was trained on such data") };
+        let Data::Categorical(splits) = &self.data else { unreachable!("it was trained on such data") };
         let held_out = pushforward::run::items(splits.test.as_ref(), Preview::COUNT);
         figures.push(Figure::of(&Sketch::new("data", &held_out, schema), "held-out data"));
         for &nfe in &self.recipe.eval.nfe {
-            let request = loaded.model.preview_request(Preview::COUNT, nfe, seed);
-            let ids = loaded.model.sample(&request, &mut |_| true).or_run()?.ids;
+            let ids = loaded.model.generate(&request(nfe), &mut |_| true).or_run()?.ids;
             let sketch = Sketch::new(&format!("final-nfe{nfe}"), &ids, schema);
             let title = format!("samples with {}", evaluations(nfe));
             printer.result(&format!("{title}:"));
@@ -199,8 +219,8 @@ impl Run {
             figures.push(Figure::of(&sketch, &title));
             written.push(sketch.save(&self.folder)?);
         }
-        let request = eval_request(&self.recipe.eval, sample_request(seed));
-        let report = measure(loaded, splits, self.features.as_ref(), &request, printer)?;
+        let request = eval_request(&self.recipe.eval, sample_request(self.recipe.seed));
+        let report = measure(loaded, points, splits, self.features.as_ref(), &request, printer)?;
         let drawn = laws(loaded, splits, &request)?;
         written.extend(save(&drawn, &self.folder.join("samples"))?);
         figures.extend(drawn);

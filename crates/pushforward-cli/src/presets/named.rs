@@ -24,6 +24,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("sequences", include_str!("../../recipes/sequences.toml")),
     ("sequence-classifier", include_str!("../../recipes/sequence-classifier.toml")),
     ("glyphs-aef", include_str!("../../recipes/glyphs-aef.toml")),
+    ("glyphs-map-aef", include_str!("../../recipes/glyphs-map-aef.toml")),
     ("mnist-aef", include_str!("../../recipes/mnist-aef.toml")),
     ("fashion-aef", include_str!("../../recipes/fashion-aef.toml")),
     ("fashion-map-aef", include_str!("../../recipes/fashion-map-aef.toml")),

@@ -331,9 +331,9 @@ fn a_flow_map_as_the_prior_draws_in_few_evaluations_and_has_three_densities() {
     }
     train(dir.path(), "plain", &[]);
     for (args, part) in [
-        (vec!["sample", "plain", "--nfe", "2", "--out", "o.png"], "--nfe is for flow maps"),
-        (vec!["score", "plain", "--density", "ode"], "--density is for models with a flow map as the prior"),
-        (vec!["eval", "plain", "--density", "ode"], "--density is for flow maps"),
+        (vec!["sample", "plain", "--nfe", "2", "--out", "o.png"], "--nfe: only for flow maps"),
+        (vec!["score", "plain", "--density", "ode"], "--density: only for models with a flow map as the prior"),
+        (vec!["eval", "plain", "--density", "ode"], "--density: only for flow maps"),
         (
             vec!["sample", "noise", "--sampler", "heun", "--out", "o.png"],
             "latents are drawn with --sampler map or euler",

@@ -34,7 +34,7 @@ fn pyramid(config: &ConvConfig, change: usize) -> u128 {
 
 impl ImageNetworkConfig {
     /// Number of parameters of an encoder with so many outputs.
-    fn encoder_parameters(&self, shape: ImageShape, outputs: usize) -> u128 {
+    pub(super) fn encoder_parameters(&self, shape: ImageShape, outputs: usize) -> u128 {
         let ImageShape { channels, height, width } = shape;
         match self {
             Self::Small(SmallConfig { channels: c }) => {
@@ -56,7 +56,7 @@ impl ImageNetworkConfig {
     }
 
     /// Number of parameters of a decoder to so many maps.
-    fn decoder_parameters(&self, latent: usize, maps: usize, shape: ImageShape) -> u128 {
+    pub(super) fn decoder_parameters(&self, latent: usize, maps: usize, shape: ImageShape) -> u128 {
         let ImageShape { height, width, .. } = shape;
         match self {
             Self::Small(SmallConfig { channels: c }) => {

@@ -43,7 +43,7 @@ pub use super::weights::log_mean;
 use super::{AefModel, LatentModel};
 use crate::rng::{Purpose, Stream, stream};
 use crate::tensor::{from_host, to_host};
-use crate::transport::density::Density;
+use crate::transport::density::{Density, mean_and_error};
 
 /// Proposal distribution of the latent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -198,13 +198,7 @@ fn bound<E: EncoderNet, D: DecoderNet>(
         let (bound, _) = model.path_bound(map, &repeat_images(images, k), noise);
         to_host(&bound.value).chunks(k).zip(&mut draws).for_each(|(values, all)| all.extend(values));
     }
-    let mean = |values: Vec<f64>| {
-        let k = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / k;
-        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (k - 1.0).max(1.0);
-        (mean, if values.len() > 1 { (variance / k).sqrt() } else { f64::NAN })
-    };
-    let (values, errors) = draws.into_iter().map(mean).unzip();
+    let (values, errors) = draws.iter().map(|draws| mean_and_error(draws)).unzip();
     LogDensities { values, errors }
 }
 

@@ -16,7 +16,7 @@
 //! dequantised image in `[0, 1]^n`, in nats.
 //!
 //! Reading order: `preprocessing`, `mask`, `network`, `encoder`, `output`, `prior`, `partition`, `latent`, `path`,
-//! `baseline`, `model`, `marginal`, `objective`, `config`.
+//! `baseline`, `model`, `marginal`, `objective`, `config`; [`categorical`] for data in classes.
 //!
 //! # Examples
 //! On a partition of the image, latent and deviations together determine the image.
@@ -42,6 +42,7 @@
 //! ```
 
 pub mod baseline;
+pub mod categorical;
 pub mod config;
 mod count;
 pub mod encoder;

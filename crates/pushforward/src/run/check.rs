@@ -80,13 +80,18 @@ pub fn image_shape(schema: &Schema) -> Result<ImageShape, SettingError> {
 pub fn check<C: BackboneConfig>(model: &ModelConfig<C>, schema: &Schema) -> Result<(), SettingError> {
     schema.check().map_err(|problem| SettingError::new("data", format!("cannot be: {problem}")))?;
     let sites = site_shape(schema);
-    if let (Some([height, width]), ModelConfig::FlowMap(_) | ModelConfig::Classifier(_)) = (sites.grid(), model) {
+    if let (
+        Some([height, width]),
+        ModelConfig::FlowMap(_) | ModelConfig::CategoricalAef(_) | ModelConfig::Classifier(_),
+    ) = (sites.grid(), model)
+    {
         let problem = || format!("needs one site per pixel, found {} for {height} x {width}", sites.count);
         require(height * width == sites.count, "model.family", problem())?;
     }
     match model {
         ModelConfig::FlowMap(config) => config.check(sites).map_err(|e| e.within("model")),
         ModelConfig::Aef(config) => config.check(image_shape(schema)?),
+        ModelConfig::CategoricalAef(config) => config.check(&sites).map_err(|e| e.within("model")),
         ModelConfig::Classifier(_) if sites.grid().is_some() && sites.classes < 2 => Err(SettingError::new(
             "model.family",
             format!("= classifier: grey levels need at least 2 classes, and the data have {}", sites.classes),

@@ -26,7 +26,7 @@ use crate::run::recipe::{ModelConfig, Recipe};
 /// ```
 #[derive(Clone, Debug)]
 pub enum Data {
-    /// Items of categorical variables, for flow maps and classifiers.
+    /// Items of categorical variables, for flow maps, autoencoders of such data and classifiers.
     Categorical(Splits),
     /// Images in `[0, 1]^n`, for autoencoders.
     Continuous(ContinuousSplits),
@@ -41,7 +41,7 @@ impl Data {
         let folders = folders.into();
         Ok(match recipe.model {
             ModelConfig::Aef(_) => Self::Continuous(recipe.data.continuous(folders.data, recipe.seed)?),
-            ModelConfig::FlowMap(_) | ModelConfig::Classifier(_) => {
+            ModelConfig::FlowMap(_) | ModelConfig::CategoricalAef(_) | ModelConfig::Classifier(_) => {
                 Self::Categorical(recipe.data.load(folders, recipe.seed)?)
             }
         })

@@ -13,7 +13,7 @@ use crate::run::check::{image_shape, site_shape};
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::ModelConfig;
 use crate::run::stored::{LoadError, Stored};
-use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
+use crate::run::trained::{TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{Checkpoint, CheckpointError, chosen_file};
 
 /// Which weights of a checkpoint to use.
@@ -113,6 +113,12 @@ fn build<C: BackboneConfig>(
             let mut net = params::load(config.init(shape, device, &mut init), stored).map_err(mismatch)?;
             net.assume_initialised();
             Model::Aef(TrainedAef { config: config.clone(), net, shape, device: device.clone() })
+        }
+        ModelConfig::CategoricalAef(config) => {
+            let mut net = params::load(config.init(sites, device, &mut init), stored).map_err(mismatch)?;
+            net.assume_initialised();
+            let (config, schema, device) = (config.clone(), schema.clone(), device.clone());
+            Model::CategoricalAef(TrainedCategoricalAef { config, net, schema, device })
         }
         ModelConfig::Classifier(config) => {
             let net = config.init(sites, labels.expect("a classifier has labels"), device, &mut init);

@@ -70,6 +70,7 @@ pub(super) fn parameters<C: BackboneConfig>(
             config.model(if labelled { Some(labels?) } else { None }).parameters(sites)
         }
         ModelConfig::Aef(config) => Some(config.parameters(image_shape(schema).ok()?)),
+        ModelConfig::CategoricalAef(config) => Some(config.parameters(&sites)),
         ModelConfig::Classifier(config) => config.parameters(&sites, labels?),
     }
 }
@@ -89,6 +90,8 @@ impl Need {
             // Noise, the noised point, logits and their gradient.
             ModelConfig::FlowMap(config) => 4 * point + config.network.kept(sites),
             ModelConfig::Aef(_) => 4 * sites.count as u128,
+            // One-hot vectors and logits.
+            ModelConfig::CategoricalAef(_) => 2 * point,
             ModelConfig::Classifier(_) => point,
         };
         let examples = match &recipe.data {

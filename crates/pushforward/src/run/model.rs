@@ -7,7 +7,7 @@ use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
 use crate::run::recipe::{EvalConfig, Recipe};
-use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
+use crate::run::trained::{TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap};
 
 /// A model of any family, for inference (no gradients).
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub enum Model<C: BackboneConfig = NetworkConfig> {
     FlowMap(TrainedFlowMap<C>),
     /// An autoencoder within flows, or one of its baselines.
     Aef(TrainedAef),
+    /// An autoencoder of categorical data.
+    CategoricalAef(TrainedCategoricalAef),
     /// A classifier of images or sequences.
     Classifier(TrainedClassifier),
 }
@@ -82,6 +84,7 @@ pub struct WrongFamily {
 
 const FLOW_MAP: &str = "a flow map";
 const AEF: &str = "an autoencoder within flows";
+const CATEGORICAL_AEF: &str = "an autoencoder of categorical data";
 const CLASSIFIER: &str = "a classifier";
 
 impl<C: BackboneConfig> Model<C> {
@@ -90,6 +93,7 @@ impl<C: BackboneConfig> Model<C> {
         match self {
             Self::FlowMap(_) => FLOW_MAP,
             Self::Aef(_) => AEF,
+            Self::CategoricalAef(_) => CATEGORICAL_AEF,
             Self::Classifier(_) => CLASSIFIER,
         }
     }
@@ -115,6 +119,17 @@ impl<C: BackboneConfig> Loaded<Model<C>> {
         match self.model {
             Model::Aef(model) => Ok(Loaded { model, run: self.run }),
             other => Err(wrong_family(&self.run, other.family(), AEF, purpose)),
+        }
+    }
+
+    /// The autoencoder of categorical data; `purpose` completes "... cannot" in the error message.
+    ///
+    /// # Errors
+    /// If it is a model of another family.
+    pub fn categorical_aef(self, purpose: &'static str) -> Result<Loaded<TrainedCategoricalAef>, WrongFamily> {
+        match self.model {
+            Model::CategoricalAef(model) => Ok(Loaded { model, run: self.run }),
+            other => Err(wrong_family(&self.run, other.family(), CATEGORICAL_AEF, purpose)),
         }
     }
 

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::aef::categorical::CategoricalConfig;
 use crate::aef::config::AefConfig;
 use crate::classifier::ClassifierConfig;
 use crate::data::{DataConfig, DataError, drop_folder};
@@ -82,6 +83,8 @@ pub enum ModelConfig<C: BackboneConfig = NetworkConfig> {
     FlowMap(FlowMapConfig<C>),
     /// An autoencoder within flows, or one of its baselines.
     Aef(AefConfig),
+    /// An autoencoder of categorical data.
+    CategoricalAef(CategoricalConfig),
     /// A classifier of images or sequences, the feature network of Fréchet distances.
     Classifier(ClassifierConfig),
 }
@@ -248,6 +251,7 @@ impl<C: BackboneConfig> Recipe<C> {
         match &self.model {
             ModelConfig::FlowMap(config) => config.validate().map_err(|e| e.within("model"))?,
             ModelConfig::Aef(config) => config.validate()?,
+            ModelConfig::CategoricalAef(config) => config.validate().map_err(|e| e.within("model"))?,
             ModelConfig::Classifier(config) => config.validate().map_err(|e| e.within("model"))?,
         }
         self.eval.validate().map_err(|e| e.within("eval"))

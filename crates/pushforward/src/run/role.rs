@@ -35,7 +35,7 @@ impl Role {
         match model {
             ModelConfig::FlowMap(config) if config.objective.off_diagonal == OffDiagonal::None => Self::Base,
             ModelConfig::FlowMap(_) => Self::Map,
-            ModelConfig::Aef(_) => Self::Autoencoder,
+            ModelConfig::Aef(_) | ModelConfig::CategoricalAef(_) => Self::Autoencoder,
             ModelConfig::Classifier(_) => Self::Classifier,
         }
     }

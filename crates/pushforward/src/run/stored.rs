@@ -114,7 +114,7 @@ impl<C: BackboneConfig> Stored<C> {
         let needs_labels = match &recipe.model {
             ModelConfig::FlowMap(config) => config.condition.takes_labels(),
             ModelConfig::Classifier(_) => true,
-            ModelConfig::Aef(_) => false,
+            ModelConfig::Aef(_) | ModelConfig::CategoricalAef(_) => false,
         };
         if needs_labels && labels.is_none() {
             let problem = "the number of labels is missing".into();

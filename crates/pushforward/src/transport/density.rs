@@ -182,8 +182,8 @@ fn log_standard(x: &Tensor<2>) -> Vec<f64> {
     to_host(x).chunks(d).map(|row| -0.5 * (square(row) + d as f64 * LN_2PI)).collect()
 }
 
-/// Mean of numbers, and its standard error.
-fn mean_and_error(values: &[f64]) -> (f64, f64) {
+/// Mean of numbers, and its standard error; NaN of a single one.
+pub(crate) fn mean_and_error(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);

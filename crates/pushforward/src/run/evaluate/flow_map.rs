@@ -1,24 +1,22 @@
-//! Evaluation of flow maps: samples at several numbers of network evaluations, and the likelihood bound.
+//! Evaluation of flow maps and of autoencoders of categorical data: samples at several numbers of network evaluations, and the likelihood bound.
 
 use burn::tensor::Device;
 
 use crate::data::synthetic::checker;
 use crate::data::{DataConfig, Layout, Splits};
-use crate::flow_map::backbone::BackboneConfig;
-use crate::flow_map::likelihood::BoundRequest;
 use crate::flow_map::sample::{SampleRequest, Sampler};
 use crate::kernels::Precision;
 use crate::metrics::report::{Report, Row, over_repeats};
 use crate::metrics::{bits_per_dim, interval};
+use crate::run::evaluate::generates::Generates;
 use crate::run::evaluate::metrics::SampleMetrics;
 use crate::run::evaluate::remarks;
 use crate::run::evaluate::request::{EvalError, EvalRequest, Progress};
 use crate::run::held_out::items;
 use crate::run::model::Loaded;
 use crate::run::trained::RequestError;
-use crate::run::trained::TrainedFlowMap;
 
-/// Evaluates a flow map. `metrics` are those of its data set ([`metrics_for`](super::metrics_for)) or your own.
+/// Evaluates a flow map, or an autoencoder of categorical data. `metrics` are those of its data set ([`metrics_for`](super::metrics_for)) or your own.
 ///
 /// # Errors
 /// See [`EvalError`].
@@ -47,8 +45,8 @@ use crate::run::trained::TrainedFlowMap;
 /// assert_eq!((rows("correct"), rows("bound")), (2, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
-    loaded: &Loaded<TrainedFlowMap<C>>,
+pub fn evaluate<G: Generates, M: SampleMetrics + ?Sized>(
+    loaded: &Loaded<G>,
     splits: &Splits,
     metrics: &M,
     request: &EvalRequest,
@@ -64,9 +62,11 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
         report.push(Row { sampler: row.sampler.or_else(|| Some("held-out data".into())), ..row });
     }
     if request.bound_items > 0 {
-        let (rows, remark) = bound_rows(loaded, splits, request, progress)?;
-        rows.into_iter().for_each(|row| report.push(row));
-        report.remarks.extend(remark);
+        for which in 0..loaded.model.estimates(request.bound_draws).len() {
+            let (rows, remark) = bound_rows(loaded, which, splits, request, progress)?;
+            rows.into_iter().for_each(|row| report.push(row));
+            report.remarks.extend(remark);
+        }
     }
     let (sampler, count) = (request.sample.sampler, request.sample.count);
     let adaptive = matches!(sampler, Sampler::Dopri5 { .. });
@@ -88,14 +88,14 @@ pub fn evaluate<C: BackboneConfig, M: SampleMetrics + ?Sized>(
                 seed: request.sample.seed.wrapping_add(repeat as u64),
                 ..request.sample.clone()
             };
-            let samples = loaded.model.sample(&wanted, &mut |done| progress(&stage, done, count))?;
+            let samples = loaded.model.generate(&wanted, &mut |done| progress(&stage, done, count))?;
             if samples.nfe.len() < count {
                 return Err(EvalError::Interrupted);
             }
             let counted = samples.mean_nfe().round() as u32;
             let finish = |row: Row| {
                 let row = Row { n: row.n.or(Some(count)), ..row };
-                row.sampled(sampler.name(), counted).seed(request.sample.seed).dtype(dtype(&loaded.model.device))
+                row.sampled(sampler.name(), counted).seed(request.sample.seed).dtype(dtype(loaded.model.device()))
             };
             if repeat == 0 {
                 report.remarks.extend(remarks::on_samples(&samples.ids, samples.sites.count, counted));
@@ -112,25 +112,20 @@ pub(super) fn dtype(device: &Device) -> &'static str {
     Precision::current().on(device).name()
 }
 
-fn bound_rows<C: BackboneConfig>(
-    loaded: &Loaded<TrainedFlowMap<C>>,
+fn bound_rows<G: Generates>(
+    loaded: &Loaded<G>,
+    which: usize,
     splits: &Splits,
     request: &EvalRequest,
     progress: &mut Progress<'_>,
 ) -> Result<(Vec<Row>, Option<String>), EvalError> {
     let sites = splits.schema().sites;
     let ids = items(splits.test.as_ref(), request.bound_items);
-    let bound = BoundRequest {
-        draws: request.bound_draws,
-        seed: request.sample.seed,
-        batch: request.sample.batch,
-        ..BoundRequest::default()
-    };
     let mut nats = Vec::new();
     let total = ids.len() / sites;
     for part in ids.chunks(64 * sites) {
-        match loaded.model.bound(part, nats.len() as u64, &bound) {
-            Ok(bounds) => nats.extend(bounds.values),
+        match loaded.model.nats(which, part, nats.len() as u64, request) {
+            Ok(values) => nats.extend(values),
             // A model without a likelihood bound still has metrics of samples.
             Err(RequestError(_)) => return Ok((Vec::new(), None)),
         }
@@ -139,40 +134,43 @@ fn bound_rows<C: BackboneConfig>(
         }
     }
     let estimate = interval::mean(&nats);
-    let name = format!("importance-r-{}", request.bound_draws);
+    let (metric, name) = loaded.model.estimates(request.bound_draws).swap_remove(which);
+    let prefixed = |name: &str| if which == 0 { name.to_owned() } else { format!("{metric}_{name}") };
     let finish = |row: Row| {
         row.estimator(&name)
             .seed(request.sample.seed)
-            .dtype(dtype(&loaded.model.device))
+            .dtype(dtype(loaded.model.device()))
             .reference(&format!("{}/test", splits.name), &splits.sha256)
     };
-    let mut rows = vec![finish(Row::estimate("bound", "nats", estimate))];
+    let mut rows = vec![finish(Row::estimate(metric, "nats", estimate))];
     let per_site = match &splits.schema().layout {
         Layout::Text { vocabulary } => {
             let sizes: Vec<f64> = ids.chunks(sites).map(|item| vocabulary.characters_of(item) as f64).collect();
             let rate = interval::ratio_of_sums(&nats, &sizes);
-            Row::estimate("bound_bits_per_char", "bits/char", rate.map(bits_per_dim::bits))
+            Row::estimate(&format!("{metric}_bits_per_char"), "bits/char", rate.map(bits_per_dim::bits))
         }
         Layout::Sequence(sequence) => {
             let lengths: Vec<usize> = ids.chunks(sites).map(|item| sequence.length_of(item)).collect();
             let sizes: Vec<f64> = lengths.iter().map(|&n| n as f64).collect();
             let rate = |nats: &[f64]| interval::ratio_of_sums(nats, &sizes).map(bits_per_dim::bits);
             if sequence.varies() {
-                rows.push(finish(Row::estimate("bits_per_letter_given_length", "bits/letter", rate(&nats))));
+                rows.push(finish(Row::estimate(&prefixed("bits_per_letter_given_length"), "bits/letter", rate(&nats))));
             }
             let all: Vec<f64> = nats.iter().zip(&lengths).map(|(v, &n)| v + sequence.length_nats(n)).collect();
-            Row::estimate("bits_per_letter", "bits/letter", rate(&all))
+            Row::estimate(&prefixed("bits_per_letter"), "bits/letter", rate(&all))
         }
-        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
-            Row::estimate("bound_bits_per_dim", "bits/dim", estimate.map(|v| bits_per_dim::bits_per_dim(v, sites)))
-        }
+        Layout::Image { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) => Row::estimate(
+            &format!("{metric}_bits_per_dim"),
+            "bits/dim",
+            estimate.map(|v| bits_per_dim::bits_per_dim(v, sites)),
+        ),
     };
     rows.push(finish(per_site));
     // If the distribution is known, the paired differences have a far smaller variance than the bounds themselves.
     let exact = exact_nats(&loaded.run.data, &ids, sites);
     rows.extend(exact.map(|exact| {
         let excess: Vec<f64> = nats.iter().zip(exact).map(|(bound, exact)| bound - exact).collect();
-        finish(Row::estimate("bound_excess", "nats", interval::mean(&excess)))
+        finish(Row::estimate(&format!("{metric}_excess"), "nats", interval::mean(&excess)))
     }));
     Ok((rows, remarks::on_bound(&nats, &ids, splits.schema())))
 }

@@ -28,6 +28,7 @@ pub mod chemnet;
 mod choose;
 mod classified;
 mod flow_map;
+mod generates;
 mod images;
 mod metrics;
 #[cfg(feature = "chem")]
@@ -41,6 +42,7 @@ mod text;
 
 pub use self::choose::{check_metrics, metrics_for};
 pub use self::flow_map::evaluate;
+pub use self::generates::Generates;
 pub use self::images::{ImageEvalRequest, evaluate_images};
 pub use self::metrics::SampleMetrics;
 pub use self::request::{EvalError, EvalRequest, Features, Progress};

@@ -1,6 +1,7 @@
 //! Training from a recipe.
 
 mod aef;
+mod categorical_aef;
 mod classifier;
 mod error;
 mod flow_map;
@@ -24,7 +25,7 @@ use crate::run::recipe::{ModelConfig, Recipe};
 use crate::run::role::Role;
 use crate::run::same_data::same_data;
 use crate::run::stored::{DATA_KEY, HASH_KEY, LABEL_NAMES_KEY, LABELS_KEY, ROLE_KEY, SCHEMA_KEY};
-use crate::run::trained::{TrainedAef, TrainedClassifier, TrainedFlowMap};
+use crate::run::trained::{TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{CheckpointError, chosen_file};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
 
@@ -129,6 +130,11 @@ pub fn train<C: BackboneConfig>(
         (ModelConfig::Classifier(config), Data::Categorical(splits)) => {
             let (net, end) = split(classifier::train(&mut session, splits, config, labels)?);
             (Model::Classifier(TrainedClassifier { config: config.clone(), net }), end)
+        }
+        (ModelConfig::CategoricalAef(config), Data::Categorical(splits)) => {
+            let (net, end) = split(categorical_aef::train(&mut session, splits, config)?);
+            let (config, schema) = (config.clone(), schema.clone());
+            (Model::CategoricalAef(TrainedCategoricalAef { config, net, schema, device }), end)
         }
         (ModelConfig::Aef(config), Data::Continuous(splits)) => {
             let (net, end) = split(aef::train(&mut session, splits, config)?);

@@ -1,11 +1,13 @@
 //! Trained models of every family, for inference (no gradients).
 
 pub(crate) mod aef;
+pub(crate) mod categorical_aef;
 pub(crate) mod classifier;
 pub(crate) mod conditional;
 pub(crate) mod flow_map;
 
 pub use self::aef::{TrainedAef, preview_request};
+pub use self::categorical_aef::TrainedCategoricalAef;
 pub use self::classifier::TrainedClassifier;
 pub use self::conditional::Conditional;
 pub use self::flow_map::{SteerFailure, TrainedFlowMap};

@@ -1,0 +1,123 @@
+//! Configuration of autoencoders of categorical data, as in the table `model` of a recipe with
+//! `family = "categorical-aef"`.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::model::CategoricalModel;
+use crate::aef::ImageShape;
+use crate::aef::network::{ImageNetworkConfig, ImageNetworks as _, MlpConfig};
+use crate::aef::prior::PriorConfig;
+use crate::bijector::{ActNorm, Flow, FlowConfig, MafConfig};
+use crate::nn::SiteShape;
+use crate::nn::count::norm;
+use crate::rng::Stream;
+use crate::setting::{SettingError, positive, size};
+
+/// Largest latent.
+const MOST_LATENT: usize = 1 << 20;
+
+/// Configuration of a [`CategoricalModel`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CategoricalConfig {
+    /// Size of the latent.
+    pub latent: usize,
+    /// Scale s of the noise on the latent.
+    pub noise: f64,
+    /// Encoder and decoder.
+    pub network: ImageNetworkConfig,
+    /// The prior: a flow or a flow map.
+    pub prior: PriorConfig,
+}
+
+impl Default for CategoricalConfig {
+    fn default() -> Self {
+        Self {
+            latent: 8,
+            noise: 0.242,
+            network: ImageNetworkConfig::Mlp(MlpConfig::default()),
+            prior: FlowConfig::Maf(MafConfig::default()).into(),
+        }
+    }
+}
+
+/// Items as images: a map per class, in rows of the grid, or in one row.
+pub(super) fn shape(sites: &SiteShape) -> ImageShape {
+    let [height, width] = sites.grid().unwrap_or([1, sites.count]);
+    ImageShape { channels: sites.classes, height, width }
+}
+
+impl CategoricalConfig {
+    /// Checks the settings against their ranges.
+    ///
+    /// # Errors
+    /// Names the key and its allowed values.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        size("latent", self.latent, 1..=MOST_LATENT)?;
+        positive("noise", self.noise)?;
+        self.network.validate(None).map_err(|e| e.within("network"))?;
+        self.prior.validate_for(self.latent).map_err(|e| e.within("prior"))
+    }
+
+    /// Checks the settings against the shape of an item, so that [`Self::init`] does not panic.
+    ///
+    /// # Errors
+    /// Names the key and its allowed values.
+    pub fn check(&self, sites: &SiteShape) -> Result<(), SettingError> {
+        self.validate()?;
+        self.network.validate(Some(shape(sites))).map_err(|e| e.within("network"))
+    }
+
+    /// Number of parameters of the model of items of the given shape.
+    pub fn parameters(&self, sites: &SiteShape) -> u128 {
+        let (shape, d) = (shape(sites), self.latent);
+        let nets =
+            self.network.encoder_parameters(shape, d) + self.network.decoder_parameters(d, shape.channels, shape);
+        let prior = match &self.prior {
+            PriorConfig::Flow(flow) => flow.parameters(d),
+            PriorConfig::FlowMap(map) => map.network.parameters(d),
+        };
+        nets + norm(d) + prior
+    }
+
+    /// A model with random initial weights; data-dependent parameters are set by [`CategoricalModel::initialise`].
+    ///
+    /// # Panics
+    /// If the settings are out of range or do not fit the shape.
+    pub fn init(&self, sites: SiteShape, device: &Device, stream: &mut Stream) -> CategoricalModel {
+        if let Err(problem) = self.check(&sites) {
+            panic!("{problem}");
+        }
+        let (shape, d) = (shape(&sites), self.latent);
+        let encoder = self.network.encoder(shape, d, device, stream);
+        let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
+        let (flow, map) = self.prior.init(d, self.noise, device, stream);
+        // Codes are standardised already, and the noise of the path is that of the standardised code.
+        let prior = if map.is_some() { Flow::default() } else { flow };
+        CategoricalModel::new(encoder, ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_ranges_and_fit_the_items() {
+        let parse = |text: &str| toml::from_str::<CategoricalConfig>(text).expect("it is well-formed");
+        assert_eq!(parse("").validate(), Ok(()));
+        for (text, key) in [
+            ("latent = 0", "latent"),
+            ("noise = 0.0", "noise"),
+            ("network = { kind = 'mlp', width = 0 }", "network.width"),
+            ("prior = { kind = 'tar-flow', token = 3 }", "prior.token"),
+        ] {
+            assert_eq!(parse(text).validate().expect_err(text).key, key);
+        }
+        let small = parse("network = { kind = 'small' }");
+        assert!(small.check(&SiteShape::image([8, 8], 2)).is_ok());
+        assert_eq!(small.check(&SiteShape::line(8, 2)).expect_err("one row").key, "network.kind");
+        assert!(toml::from_str::<CategoricalConfig>("variant = 'vae'").is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Log-probabilities of items: the bound, and the marginal by importance sampling.
+
+use burn::tensor::Tensor;
+
+use super::model::CategoricalModel;
+use crate::aef::gaussian::log_standard;
+use crate::aef::marginal::{LogDensities, MarginalRequest};
+use crate::aef::network::{DecoderNet, EncoderNet};
+use crate::aef::prior::LatentMap;
+use crate::aef::rows::{normals, repeat_rows};
+use crate::aef::weights::Weights;
+use crate::bijector::Bijector;
+use crate::rng::{Purpose, Stream, stream};
+use crate::tensor::to_host;
+use crate::transport::density::{Density, mean_and_error};
+
+/// Log-probabilities of items in nats, with standard errors. With [`Density::Bound`] the bound in the mean over the draws;
+/// else `log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)` with `z_k ~ N(m, s^2)`, in expectation not above the truth, where the
+/// density of a flow map as the prior is that of the request. The proposal of the request is not read.
+///
+/// The draws of item `i` come from the random stream of index `first + i`. The model should be without gradients.
+///
+/// # Panics
+/// If there are no draws or no items.
+pub fn log_densities<E: EncoderNet, D: DecoderNet>(
+    model: &CategoricalModel<E, D>,
+    ids: &[u32],
+    first: u64,
+    request: &MarginalRequest,
+) -> LogDensities {
+    let sites = model.sites().count;
+    let items = ids.len() / sites;
+    assert!(request.draws > 0 && items > 0, "an estimate takes at least one draw of one item");
+    let mut random: Vec<Stream> =
+        (0..items as u64).map(|i| stream(request.seed, Purpose::Likelihood, first + i)).collect();
+    let per_pass = (request.rows / items).clamp(1, request.draws);
+    let mut bounds = vec![Vec::new(); items];
+    let mut weights: Vec<Weights> = (0..items).map(|_| Weights::default()).collect();
+    let sampled = matches!(request.density, Density::Bound { .. });
+    for start in (0..request.draws).step_by(per_pass) {
+        let k = per_pass.min(request.draws - start);
+        let repeated: Vec<u32> = ids.chunks(sites).flat_map(|item| item.repeat(k)).collect();
+        if sampled {
+            let noise = model.noise_of(&mut random, k);
+            let (bound, _, _) = model.bound(&repeated, noise);
+            to_host(&bound).chunks(k).zip(&mut bounds).for_each(|(values, all)| all.extend(values));
+            continue;
+        }
+        let m = repeat_rows(model.code(ids), k);
+        let d = m.dims()[1];
+        let xi = Tensor::cat(random.iter_mut().map(|stream| normals(stream, [k, d], &m)).collect(), 0);
+        let z = m + xi.clone() * model.noise();
+        let (likelihood, recognition) =
+            (to_host(&model.log_likelihood(z.clone(), &repeated)), to_host(&log_standard(xi)));
+        let prior = log_priors(model, z, request.density, request.seed);
+        for (row, ((likelihood, prior), recognition)) in likelihood.into_iter().zip(prior).zip(recognition).enumerate()
+        {
+            weights[row / k].push(likelihood + prior - (recognition - d as f64 * model.noise().ln()));
+        }
+    }
+    let (values, errors) = if sampled {
+        bounds.iter().map(|draws| mean_and_error(draws)).unzip()
+    } else {
+        weights.into_iter().map(|weights| weights.log_mean(request.without_ln_k)).unzip()
+    };
+    LogDensities { values, errors }
+}
+
+/// `log p(z)` of every row.
+fn log_priors<E: EncoderNet, D: DecoderNet>(
+    model: &CategoricalModel<E, D>,
+    z: Tensor<2>,
+    density: Density,
+    seed: u64,
+) -> Vec<f64> {
+    let of_map = |map: &LatentMap, z| map.log_densities(z, density, seed, 0).values;
+    match &model.map {
+        Some(map) => of_map(map, z),
+        None => {
+            let (z0, ladj) = model.prior.forward_and_ladj(z);
+            to_host(&(log_standard(z0) + ladj))
+        }
+    }
+}

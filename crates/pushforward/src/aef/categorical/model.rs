@@ -1,0 +1,173 @@
+//! The model: codes, laws of the sites, and the bound.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::config::shape;
+use crate::aef::ImageShape;
+use crate::aef::gaussian::{LN_2PI, log_standard};
+use crate::aef::network::{DecoderNet, EncoderNet, ImageDecoder, ImageEncoder};
+use crate::aef::prior::{LatentMap, PathNoise};
+use crate::aef::rows::normals;
+use crate::bijector::{ActNorm, Bijector, Flow};
+use crate::dual::log_softmax;
+use crate::nn::SiteShape;
+use crate::rng::Stream;
+use crate::tensor::{indices, one_hot};
+use crate::transport::map::Drawing;
+
+/// Logit of a class that a site does not have.
+const CLOSED: f64 = 1e9;
+
+/// An autoencoder of categorical data.
+///
+/// Items are class indices, `[batch, sites]` row by row; [`ABSENT`](crate::node_pairs::ABSENT) for sites that an item does
+/// not have, which count for nothing.
+#[derive(Module, Debug)]
+pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> {
+    /// Maps of the classes to the code.
+    pub encoder: E,
+    /// Shift and scale of the code, with which it has mean 0 and variance 1 at first.
+    pub standard: ActNorm,
+    /// Latent to maps of logits.
+    pub decoder: D,
+    /// Prior flow, on the latent; the identity if the prior is a flow map.
+    pub prior: Flow,
+    /// The flow map, if the prior is one.
+    pub map: Option<LatentMap>,
+    #[module(skip)]
+    sites: SiteShape,
+    #[module(skip)]
+    noise: f64,
+}
+
+/// Noise of the bound.
+pub(super) struct Noise {
+    latent: Tensor<2>,
+    path: Option<PathNoise>,
+}
+
+impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
+    /// A model of the given parts.
+    pub fn new(
+        encoder: E,
+        standard: ActNorm,
+        decoder: D,
+        (prior, map): (Flow, Option<LatentMap>),
+        sites: SiteShape,
+        noise: f64,
+    ) -> Self {
+        Self { encoder, standard, decoder, prior, map, sites, noise }
+    }
+
+    /// Shape of an item.
+    pub fn sites(&self) -> &SiteShape {
+        &self.sites
+    }
+
+    /// Scale s of the noise on the latent.
+    pub fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    /// One-hot vectors of items, `[batch, sites, classes]`; zeros for absent sites.
+    fn vectors(&self, ids: &[u32]) -> Tensor<3> {
+        let (n, like) = (self.sites.count, self.standard.shift.val());
+        let ids = indices(ids, [ids.len() / n, n], &like.device());
+        one_hot(ids, self.sites.classes, &like)
+    }
+
+    /// The encoder's output before it is standardised.
+    fn raw_code(&self, ids: &[u32]) -> Tensor<2> {
+        let x = self.vectors(ids);
+        let ([batch, _, _], ImageShape { channels, height, width }) = (x.dims(), shape(&self.sites));
+        self.encoder.forward(x.swap_dims(1, 2).reshape([batch, channels, height, width]))
+    }
+
+    /// Codes m of items.
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch, sites]`, row by row
+    /// - output: `[batch, d]`
+    pub fn code(&self, ids: &[u32]) -> Tensor<2> {
+        self.standard.forward_and_ladj(self.raw_code(ids)).0
+    }
+
+    /// Logits of the classes of every site.
+    ///
+    /// # Shapes
+    /// - `z`: `[batch, d]`
+    /// - output: `[batch, sites, classes]`
+    pub fn logits(&self, z: Tensor<2>) -> Tensor<3> {
+        let [batch, _] = z.dims();
+        let maps = self.decoder.forward(z).reshape([batch, self.sites.classes, self.sites.count]);
+        let logits = maps.swap_dims(1, 2);
+        match self.sites.class_mask(&logits) {
+            Some(open) => logits + (open - 1.0) * CLOSED,
+            None => logits,
+        }
+    }
+
+    /// `log p(x | z)` in nats.
+    ///
+    /// # Shapes
+    /// - `z`: `[batch, d]`
+    /// - `ids`: `[batch, sites]`, row by row
+    /// - output: `[batch]`
+    pub fn log_likelihood(&self, z: Tensor<2>, ids: &[u32]) -> Tensor<1> {
+        let [batch, _] = z.dims();
+        let laws = log_softmax(self.logits(z)) * self.vectors(ids);
+        laws.sum_dim(2).sum_dim(1).reshape([batch])
+    }
+
+    /// Latents of standard normal numbers; of a flow map as the prior with the given number of evaluations.
+    ///
+    /// # Shapes
+    /// - `z0`, output: `[batch, d]`
+    pub fn draw_latents(&self, z0: Tensor<2>, drawing: Drawing) -> Tensor<2> {
+        match &self.map {
+            Some(map) => map.draw(z0, drawing),
+            None => self.prior.inverse_and_ladj(z0).0,
+        }
+    }
+
+    /// Noise for `rows` items of each stream.
+    pub(super) fn noise_of(&self, streams: &mut [Stream], rows: usize) -> Noise {
+        let like = self.standard.shift.val();
+        let d = like.dims()[0];
+        let latent = streams.iter_mut().map(|stream| normals(stream, [rows, d], &like)).collect();
+        let latent: Tensor<2> = Tensor::cat(latent, 0);
+        let path = self.map.as_ref().map(|map| PathNoise::draw(streams, rows, map, d, &latent));
+        Noise { latent, path }
+    }
+
+    /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes.
+    pub(super) fn bound(&self, ids: &[u32], noise: Noise) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
+        let m = self.code(ids);
+        let z = m.clone() + noise.latent * self.noise;
+        let prior = match (&self.map, noise.path) {
+            (Some(map), Some(path)) => map.bound(&m, path),
+            _ => {
+                let (z0, ladj) = self.prior.forward_and_ladj(z.clone());
+                log_standard(z0) + ladj
+            }
+        };
+        let entropy = 0.5 * m.dims()[1] as f64 * (LN_2PI + 1.0 + 2.0 * self.noise.ln());
+        let likelihood = self.log_likelihood(z, ids);
+        (likelihood.clone() + prior + entropy, likelihood, m)
+    }
+
+    /// Sets all data-dependent initial parameters from a batch of items.
+    pub fn initialise(&mut self, ids: &[u32]) {
+        let code = self.raw_code(ids);
+        self.standard.initialise_from(&code, false);
+        let m = self.standard.forward_and_ladj(code).0;
+        self.prior.initialise(m);
+    }
+
+    /// Marks data-dependent parameters as initialised, after they were loaded.
+    pub fn assume_initialised(&mut self) {
+        self.standard.assume_initialised();
+        self.prior.assume_initialised();
+    }
+}

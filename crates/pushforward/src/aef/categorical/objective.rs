@@ -1,0 +1,35 @@
+//! The training objective: the bound of `-log p(x)` in nats per item, and the map off its diagonal.
+
+use super::model::CategoricalModel;
+use crate::aef::network::{DecoderNet, EncoderNet};
+use crate::rng::{Purpose, stream};
+use crate::train::objective::{LossParts, LossTerm, Objective, Observed, TrainStep};
+
+/// A batch of items.
+#[derive(Clone, Debug)]
+pub struct ItemBatch {
+    /// Class indices, item by item.
+    pub ids: Vec<u32>,
+}
+
+/// The training objective of [`CategoricalModel`]s.
+#[derive(Clone, Copy, Debug)]
+pub struct CategoricalObjective;
+
+impl<E: EncoderNet, D: DecoderNet> Objective<CategoricalModel<E, D>> for CategoricalObjective {
+    type Batch = ItemBatch;
+
+    fn loss(&self, step: &TrainStep<'_, CategoricalModel<E, D>>, batch: &ItemBatch) -> LossParts {
+        let mut random = stream(step.seed, Purpose::Source, step.index);
+        let rows = batch.ids.len() / step.model.sites().count;
+        let noise = step.model.noise_of(std::slice::from_mut(&mut random), rows);
+        let (bound, likelihood, m) = step.model.bound(&batch.ids, noise);
+        let mut parts = LossParts::mean("negative_elbo", bound.neg(), Vec::new());
+        parts.observed.push(Observed::new("reconstruction_nats", likelihood.neg(), Vec::new()));
+        if let Some(nats) = step.model.map.as_ref().and_then(|map| map.off_diagonal(m, &mut random)) {
+            let loss = nats.clone().mean();
+            parts.terms.push(LossTerm { loss, values: Observed::new("off_diagonal", nats, Vec::new()) });
+        }
+        parts
+    }
+}

@@ -1,0 +1,91 @@
+//! What an evaluation asks of a model of categorical data.
+
+use burn::tensor::Device;
+
+use crate::aef::marginal::MarginalRequest;
+use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::likelihood::BoundRequest;
+use crate::flow_map::sample::{SampleRequest, Samples};
+use crate::run::evaluate::request::EvalRequest;
+use crate::run::trained::{RequestError, TrainedCategoricalAef, TrainedFlowMap};
+use crate::transport::density::Density;
+
+/// A model of categorical data that can be evaluated: it draws items and bounds their `-log p`.
+pub trait Generates {
+    /// Draws items, see [`TrainedFlowMap::sample`].
+    ///
+    /// # Errors
+    /// If the request does not fit the model.
+    fn generate(
+        &self,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError>;
+
+    /// Names of estimates of `-log p`, as the prefix of their metric and the estimator; the first is a bound.
+    fn estimates(&self, draws: usize) -> Vec<(&'static str, String)>;
+
+    /// `-log p` of items in nats by an estimate; item `i` has the random numbers of index `first + i`.
+    ///
+    /// # Errors
+    /// If the model has no such estimate.
+    fn nats(&self, which: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError>;
+
+    /// Device of the weights.
+    fn device(&self) -> &Device;
+}
+
+impl<C: BackboneConfig> Generates for TrainedFlowMap<C> {
+    fn generate(
+        &self,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError> {
+        self.sample(request, progress)
+    }
+
+    fn estimates(&self, draws: usize) -> Vec<(&'static str, String)> {
+        vec![("bound", format!("importance-r-{draws}"))]
+    }
+
+    fn nats(&self, _: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError> {
+        let bound = BoundRequest {
+            draws: request.bound_draws,
+            seed: request.sample.seed,
+            batch: request.sample.batch,
+            ..BoundRequest::default()
+        };
+        Ok(self.bound(ids, first, &bound)?.values)
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+impl Generates for TrainedCategoricalAef {
+    fn generate(
+        &self,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError> {
+        self.sample(request, progress)
+    }
+
+    /// The bound of the training, and the marginal by importance sampling.
+    fn estimates(&self, draws: usize) -> Vec<(&'static str, String)> {
+        let of_map = if self.net.map.is_some() { "-ode" } else { "" };
+        vec![("bound", format!("elbo-{draws}")), ("marginal", format!("importance-{draws}{of_map}"))]
+    }
+
+    fn nats(&self, which: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError> {
+        let draws = request.bound_draws;
+        let density = if which == 0 { Density::Bound { draws } } else { Density::default() };
+        let request = MarginalRequest { draws, density, seed: request.sample.seed, ..MarginalRequest::default() };
+        Ok(self.log_densities(ids, first, &request)?.values.into_iter().map(|nats| -nats).collect())
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}

@@ -1,0 +1,188 @@
+//! Trained autoencoders of categorical data: sampling and log-probabilities.
+
+use burn::tensor::{DType, Device, Tensor};
+
+use crate::aef::categorical::{self, CategoricalConfig, CategoricalModel};
+use crate::aef::marginal::{LogDensities, MarginalRequest};
+use crate::data::{Layout, Schema};
+use crate::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
+use crate::node_pairs::ABSENT;
+use crate::rng::{Purpose, Stream, stream};
+use crate::run::check::site_shape;
+use crate::run::trained::RequestError;
+use crate::tensor::{argmax, from_f32, to_host};
+use crate::transport::map::Drawing;
+
+/// A trained autoencoder of categorical data.
+///
+/// # Examples
+/// An item depends on its index and not on the batch (here of an untrained model).
+/// ```
+/// use pushforward::aef::categorical::CategoricalConfig;
+/// use pushforward::aef::marginal::MarginalRequest;
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::data::{Layout, Schema};
+/// use pushforward::flow_map::sample::{LastStep, SampleRequest};
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::run::{TrainedCategoricalAef, site_shape};
+///
+/// let (schema, device) = (Schema { sites: 3, classes: 5, layout: Layout::Table }, Device::flex());
+/// let config: CategoricalConfig = toml::from_str("latent = 2\nprior = { kind = 'flow-map' }")?;
+/// let mut net = config.init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+/// net.initialise(&[0, 1, 2, 3, 4, 0]);
+/// let model = TrainedCategoricalAef { config, net, schema, device };
+/// let request = SampleRequest { last: LastStep::Draw, endpoints: false, ..SampleRequest::map(4, 2, 7) };
+/// let four = model.sample(&request, &mut |_| true)?;
+/// let one = model.sample(&SampleRequest { first: 3, count: 1, ..request }, &mut |_| true)?;
+/// assert_eq!(four.items().last(), one.items().next());
+/// assert!(model.log_densities(&four.ids, 0, &MarginalRequest::default())?.values.iter().all(|nats| *nats < 0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TrainedCategoricalAef {
+    /// Configuration.
+    pub config: CategoricalConfig,
+    /// Network, without gradients.
+    pub net: CategoricalModel,
+    /// Sites, classes and layout of the data.
+    pub schema: Schema,
+    /// Device of the weights.
+    pub device: Device,
+}
+
+impl TrainedCategoricalAef {
+    /// Draws items. The request is that of a flow map: its grid gives the number of evaluations of a flow map as the prior,
+    /// its sampler whether they are jumps or Euler steps, its temperature scales the base variable, and classes are the
+    /// most probable ones given the latent, or drawn.
+    ///
+    /// # Errors
+    /// If the request has something that only flow maps have.
+    pub fn sample(
+        &self,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError> {
+        let drawing = self.check(request)?;
+        let (sites, d) = (site_shape(&self.schema), self.config.latent);
+        let sizes = if request.sizes.is_empty() { self.sizes() } else { &request.sizes };
+        let like = Tensor::<1>::zeros([1], (&self.device, DType::F32));
+        let (mut ids, mut nfe) = (Vec::with_capacity(request.count * sites.count), Vec::new());
+        for start in (0..request.count).step_by(request.batch) {
+            let items = request.batch.min(request.count - start);
+            let address = |i: usize| request.first + (start + i) as u64;
+            let mut random: Vec<Stream> =
+                (0..items).map(|i| stream(request.seed, Purpose::Sample, address(i))).collect();
+            let base: Vec<f32> = random
+                .iter_mut()
+                .flat_map(|stream| stream.normals(d))
+                .map(|v| (f64::from(v) * request.temperature) as f32)
+                .collect();
+            let logits = self.net.logits(self.net.draw_latents(from_f32(&base, [items, d], &like), drawing));
+            let mut drawn = match request.last {
+                LastStep::Argmax => argmax(logits),
+                LastStep::Draw => classes(&logits, &mut random),
+            };
+            for (i, item) in drawn.chunks_exact_mut(sites.count).enumerate() {
+                if let Some(largest) = sites.largest_size() {
+                    let mut size = stream(request.seed, Purpose::Size, address(i));
+                    let present = sites.sites_of(size_of(sizes, largest, &mut size));
+                    item.iter_mut()
+                        .zip(present)
+                        .filter(|(_, present)| *present == 0.0)
+                        .for_each(|(id, _)| *id = ABSENT);
+                }
+            }
+            ids.extend(drawn);
+            nfe.extend(vec![drawing.evaluations() as u64; items]);
+            if !progress(start + items) {
+                break;
+            }
+        }
+        Ok(Samples { ids, endpoints: Vec::new(), sites, nfe })
+    }
+
+    /// Log-probabilities of items in nats, or their bound; see [`categorical::log_densities`]. Of graphs and sequences given
+    /// their sizes.
+    ///
+    /// # Errors
+    /// If there are no items or draws, or an item has another number of sites.
+    pub fn log_densities(
+        &self,
+        ids: &[u32],
+        first: u64,
+        request: &MarginalRequest,
+    ) -> Result<LogDensities, RequestError> {
+        let sites = self.schema.sites;
+        if ids.is_empty() || !ids.len().is_multiple_of(sites) {
+            return Err(RequestError(format!("items have {sites} sites, and {} are given", ids.len())));
+        }
+        if request.draws == 0 {
+            return Err(RequestError("`draws`, the number of draws per item, is at least 1".into()));
+        }
+        Ok(categorical::log_densities(&self.net, ids, first, request))
+    }
+
+    /// How often an item has a size, from the training data; empty if all have all sites.
+    fn sizes(&self) -> &[u64] {
+        match &self.schema.layout {
+            Layout::Graph(graph) => &graph.sizes,
+            Layout::Sequence(sequence) if sequence.varies() => &sequence.lengths,
+            _ => &[],
+        }
+    }
+
+    /// How latents are drawn.
+    fn check(&self, request: &SampleRequest) -> Result<Drawing, RequestError> {
+        let refuse = |problem: &str| Err(RequestError(format!("{problem}: only flow maps have that")));
+        if request.constraint.is_some() || !request.observed.is_empty() {
+            return refuse("constraints of sites");
+        }
+        if !request.labels.is_empty() || request.guidance != 1.0 {
+            return refuse("labels and guidance");
+        }
+        if request.endpoints || request.diagonal_noise {
+            return refuse("endpoints and noise of sites");
+        }
+        if request.batch == 0 {
+            return Err(RequestError("`batch`, the number of items per pass, is at least 1".into()));
+        }
+        match request.sampler {
+            Sampler::Map => Ok(Drawing::Jumps(request.grid.steps())),
+            Sampler::Euler => Ok(Drawing::Euler(request.grid.steps())),
+            _ => Err(RequestError("latents are drawn by the samplers map and euler".into())),
+        }
+    }
+}
+
+/// A size drawn with the given frequencies, the largest one without any.
+fn size_of(sizes: &[u64], largest: usize, random: &mut Stream) -> usize {
+    let total: u64 = sizes.iter().sum();
+    if total == 0 {
+        return largest;
+    }
+    let at = random.uniform() * total as f64;
+    let mut sum = 0.0;
+    let reached = |&count: &u64| {
+        sum += count as f64;
+        sum > at
+    };
+    sizes.iter().position(reached).unwrap_or(largest).min(largest)
+}
+
+/// Classes drawn from the law of every site, item by item.
+fn classes(logits: &Tensor<3>, random: &mut [Stream]) -> Vec<u32> {
+    let [_, sites, classes] = logits.dims();
+    let laws = to_host(&crate::dual::softmax(logits.clone()));
+    let one = |(row, law): (usize, &[f64]), random: &mut [Stream]| {
+        let at = random[row / sites].uniform();
+        let mut sum = 0.0;
+        let reached = |p: &f64| {
+            sum += p;
+            sum > at
+        };
+        // Rounding may leave a little above the sum: the last class that the site has.
+        let last = law.iter().rposition(|&p| p > 0.0).unwrap_or(0);
+        law.iter().position(reached).unwrap_or(last) as u32
+    };
+    laws.chunks_exact(classes).enumerate().map(|row| one(row, random)).collect()
+}
