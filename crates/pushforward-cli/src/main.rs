@@ -47,6 +47,8 @@ mod tensorboard;
 #[cfg(test)]
 mod test_server;
 mod watch;
+#[cfg(feature = "onnx")]
+mod web_folder;
 
 use std::process::ExitCode;
 

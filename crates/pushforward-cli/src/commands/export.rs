@@ -26,6 +26,7 @@ mod with_onnx {
     use crate::files::write_atomic;
     use crate::models::ModelFile;
     use crate::printer::Printer;
+    use crate::web_folder;
 
     pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
         let weights = if args.raw { WeightSet::Raw } else { WeightSet::Ema };
@@ -36,8 +37,12 @@ mod with_onnx {
         let about = about(&loaded.run);
         let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let bytes = exported.to_bytes(numbers, &about).or_request()?;
-        write_atomic(&args.out, &bytes).or_run()?;
-        printer.result(&args.out.display().to_string());
+        if let Some(folder) = &args.web {
+            return web_folder::write(folder, args.ort.as_deref(), loaded, &bytes, printer);
+        }
+        let out = args.out.as_ref().expect("one of --out and --web is there");
+        write_atomic(out, &bytes).or_run()?;
+        printer.result(&out.display().to_string());
         printer.note(&format!("{} bytes, opset 17, any batch", bytes.len()));
         Ok(())
     }

@@ -1,0 +1,229 @@
+"""The package as a user has it."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import pushforward as pf
+
+TINY = {
+    "name": "tiny",
+    "data": {"set": "echo"},
+    "model": {"family": "flow-map", "network": {"kind": "mlp", "width": 16}},
+    "train": {"steps": 20, "log_every": 5, "batch": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    return pf.load("glyphs")
+
+
+def test_imports_quickly():
+    code = "import time, numpy; t = time.time(); import pushforward; print(time.time() - t)"
+    seconds = float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    # It takes a few hundredths; a busy machine gets more.
+    assert seconds < 2
+
+
+def test_images_depend_on_seed_and_index_alone(glyphs):
+    digits = glyphs.sample(6, label=[3, 7], seed=5)
+    assert digits.shape == (6, 16, 16) and digits.dtype == np.uint8 and digits.max() == 1
+    assert (glyphs.sample(2, label=[3, 7], seed=5, first=4, batch=1) == digits[4:]).all()
+    assert (glyphs.sample(6, label=["3", "7"], seed=6) != digits).any()
+    assert glyphs.sample(6, as_ids=True).shape == (6, glyphs.sites)
+    assert repr(glyphs).startswith("<pushforward.Model 'glyphs") and glyphs.schema["sites"] == 256
+
+
+def test_what_is_wrong_is_said_by_exceptions_of_their_own(glyphs, tmp_path):
+    with pytest.raises(pf.LoadError, match="nobody"):
+        pf.load(tmp_path / "nobody")
+    with pytest.raises(pf.RequestError, match="the labels are"):
+        glyphs.sample(label="cat")
+    with pytest.raises(pf.RequestError, match="samplers are"):
+        glyphs.sample(sampler="leap")
+    with pytest.raises(pf.RequestError, match="models of tables"):
+        glyphs.sample(where="a = 1")
+    with pytest.raises(pf.RequestError, match="take an autoencoder"):
+        glyphs.encode(np.zeros((1, 16, 16)))
+    with pytest.raises(ValueError):
+        glyphs.sample(observed=np.zeros((1, 3)))
+    assert issubclass(pf.RequestError, pf.PushforwardError)
+
+
+def test_what_is_told_and_what_is_allowed_holds(glyphs):
+    told = np.full((1, 256), -1)
+    told[0, :32] = 1
+    assert (glyphs.sample(3, observed=told, as_ids=True)[:, :32] == 1).all()
+    allowed = np.ones((256, 2), dtype=bool)
+    allowed[-16:, 1] = False
+    assert (glyphs.sample(3, allowed=allowed, as_ids=True)[:, -16:] == 0).all()
+
+
+def test_scores_prefer_samples_to_noise(glyphs):
+    nats, errors = glyphs.score(glyphs.sample(4, label=1, nfe=4), draws=8)
+    noise, _ = glyphs.score(np.random.default_rng(0).integers(0, 2, (4, 256)), draws=8)
+    assert nats.shape == errors.shape == (4,) and nats.mean() < noise.mean()
+
+
+def test_rewards_of_python_steer_and_their_exceptions_come_through(glyphs):
+    seen = []
+
+    def ink(images):
+        seen.append(images.shape)
+        return images.reshape(len(images), -1).sum(axis=1)
+
+    plain = glyphs.sample(8).reshape(8, -1).sum(axis=1)
+    steered = glyphs.steer(8, ink, method="best-of", particles=8, nfe=1)
+    assert steered.items.shape == (8, 16, 16) and seen[0][1:] == (16, 16)
+    assert (steered.rewards == steered.items.reshape(8, -1).sum(axis=1)).all()
+    assert steered.rewards.mean() > plain.mean()
+
+    def broken(_):
+        raise KeyError("no such figure")
+
+    with pytest.raises(KeyError, match="no such figure"):
+        glyphs.steer(2, broken, particles=4)
+    with pytest.raises(pf.RequestError, match="one number an item"):
+        glyphs.steer(2, lambda images: [1.0], particles=4)
+
+
+def test_weights_go_out_and_come_back(glyphs):
+    weights = glyphs.weights()
+    assert all(isinstance(value, np.ndarray) for value in weights.values())
+    same = glyphs.with_weights(weights)
+    assert (same.sample(2, seed=1) == glyphs.sample(2, seed=1)).all()
+    name = next(name for name, value in weights.items() if value.ndim == 2)
+    other = glyphs.with_weights({**weights, name: weights[name] + 0.5})
+    assert (other.weights()[name] != weights[name]).all()
+    with pytest.raises(pf.RequestError, match="missing"):
+        glyphs.with_weights({key: value for key, value in weights.items() if key != name})
+    with pytest.raises(pf.RequestError, match="not part of the model"):
+        glyphs.with_weights({**weights, "more": np.zeros(3)})
+
+
+def test_texts_are_strings():
+    echo = pf.load("echo")
+    words = echo.sample(5)
+    assert all(isinstance(word, str) and len(word) == echo.sites for word in words)
+    assert echo.score(words, draws=4)[0].shape == (5,)
+
+
+def test_noise_is_that_of_the_samples(glyphs):
+    noise = glyphs.noise(3, seed=2)
+    assert noise.shape == (3, 256, 2) and (glyphs.noise(1, seed=2, first=2)[0] == noise[2]).all()
+    assert abs(noise.mean()) < 0.1 and abs(noise.std() - 1) < 0.1
+
+
+def test_a_recipe_trains_and_its_events_arrive(tmp_path):
+    events = []
+    model = pf.train(TINY, out=tmp_path / "run", callback=events.append)
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "start" and "step" in kinds and events[0]["parameters"] > 0
+    again = pf.load(tmp_path / "run")
+    assert again.sample(4) == model.sample(4) and again.step == 20
+    with pytest.raises(pf.RequestError, match="holds files already"):
+        pf.train(TINY, out=tmp_path / "run")
+    with pytest.raises(pf.RequestError, match="did you mean `steps`"):
+        pf.train({**TINY, "train": {"stepz": 2}})
+
+
+def test_a_training_ends_early_and_raises_what_its_callback_raises():
+    seen = []
+    model = pf.train(TINY, steps=10_000, callback=lambda event: seen.append(event) or len(seen) < 3)
+    assert model.step < 100
+
+    def broken(event):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        pf.train(TINY, callback=broken)
+
+
+def test_other_threads_run_during_a_training():
+    stop, count = threading.Event(), [0]
+
+    def work():
+        while not stop.wait(0.001):
+            count[0] += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    pf.train(TINY, steps=200)
+    stop.set()
+    thread.join()
+    assert count[0] > 10
+
+
+def test_arrays_are_data():
+    rows = np.random.default_rng(0).integers(0, 2, (400, 1)) * np.ones((1, 4), dtype=np.int64)
+    recipe = {**TINY, "model": {**TINY["model"], "condition": {"kind": "label"}}}
+    model = pf.train(recipe, data=rows, labels=rows[:, 0], steps=30)
+    assert model.kind == "table" and model.sample(3, label=1).shape == (3, 4)
+    images = pf.train(TINY, data=np.zeros((40, 4, 5), dtype=np.uint8), steps=2)
+    assert images.sample(2).shape == (2, 4, 5)
+    with pytest.raises(pf.RequestError, match="integers"):
+        pf.train(TINY, data=np.zeros((3, 4)))
+
+
+def test_strings_are_data():
+    names = [a + b + c for a in "abcdef" for b in "ghijkl" for c in "mnopqr"]
+    model = pf.train("sequences", data=names, steps=3, set={"train.batch": 8, "eval.bound_items": 0})
+    assert model.kind == "sequences" and all(len(name) == 3 for name in model.sample(4))
+    with pytest.raises(pf.RequestError, match="strings are for recipes"):
+        pf.train(TINY, data=names)
+
+
+def test_data_frames_go_in_and_come_out(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({
+        "age": rng.integers(20, 60, 600),
+        "sex": rng.choice(["Female", "Male"], 600),
+        "weight": np.round(rng.normal(70.0, 9.0, 600), 2),
+    })
+    frame.loc[::50, "weight"] = np.nan
+    model = pf.train("table", data=frame, steps=3, out=tmp_path / "run", set={"train.batch": 32, "train.accumulate": 1})
+    fake = model.sample(20)
+    assert list(fake.columns) == list(frame.columns) and len(fake) == 20
+    assert fake["age"].dtype == frame["age"].dtype and fake["weight"].dtype == np.float64
+    assert set(fake["sex"]) <= {"Female", "Male"}
+    some = model.sample(5, where={"sex": "Female", "age": (30, 40)})
+    assert (some["sex"] == "Female").all() and some["age"].between(30, 40).all()
+    holes = frame.head(8).copy()
+    holes.loc[2, "sex"] = None
+    filled = model.impute(holes)
+    assert not filled.isna().any().any()
+    kept = holes.notna()
+    assert (filled[kept] == holes[kept]).where(kept, True).all().all()
+
+
+def test_autoencoders_encode_and_decode():
+    recipe = {
+        "name": "tiny-aef",
+        "data": {"set": "glyphs"},
+        "model": {"family": "aef", "variant": "center", "latent": 4, "network": {"kind": "mlp", "width": 16}},
+        "train": {"steps": 5, "batch": 16},
+    }
+    model = pf.train(recipe)
+    images = model.sample(3)
+    assert images.shape == (3, 1, 16, 16) and images.dtype == np.float32
+    code = model.encode(images)
+    assert code["latent"].shape == (3, 4) and code["deviations"].shape == (3, 252)
+    back = model.decode(code["latent"], deviations=code["deviations"])
+    assert np.abs(back - images).max() < 1e-2
+    assert np.abs(model.decode(base=code["base"]) - model.decode(code["latent"])).max() < 1e-2
+    nats, errors = model.score(images)
+    assert nats.shape == (3,) and (errors == 0).all()
+    with pytest.raises(pf.RequestError, match="one of them"):
+        model.decode()
+
+
+def test_pictures():
+    pytest.importorskip("PIL")
+    model = pf.load("glyphs")
+    pictures = model.pictures(model.sample(2))
+    assert pictures[0].size == (16, 16)
