@@ -17,6 +17,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pushforward::data::Folders;
 use pushforward::kernels::Precision;
 
+use crate::shards::Shard;
+
 pub(crate) use self::condition::{ConditionArgs, ConstraintArgs};
 pub(crate) use self::export::ExportArgs;
 pub(crate) use self::images::{
@@ -63,6 +65,7 @@ impl Cli {
             Command::Interpolate(args) => args.images.device.threads,
             Command::Serve(args) => args.device.threads,
             Command::Data(_)
+            | Command::Merge(_)
             | Command::Models(_)
             | Command::Presets(_)
             | Command::Inspect(_)
@@ -111,6 +114,8 @@ pub(crate) enum Command {
     Denoise(DenoiseArgs),
     /// Walk from one image to another.
     Interpolate(InterpolateArgs),
+    /// Put the parts of a sample together.
+    Merge(MergeArgs),
     /// List, fetch or describe data sets.
     Data(DataArgs),
     /// Serve models over HTTP, with a page to play with.
@@ -282,8 +287,19 @@ pub(crate) struct SamplerArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  pushforward merge --out new.smi new-*-of-8.smi")]
+pub(crate) struct MergeArgs {
+    /// Files that `sample --shard I/N` has written, all N of them in any order, each with its .part.json beside it.
+    #[arg(value_name = "PART", required = true)]
+    pub(crate) parts: Vec<PathBuf>,
+    /// The file of all items.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png\n  pushforward sample runs/qm9 -n 1000000 --shard 2/8 --out new.smi      (writes new-2-of-8.smi)"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder, checkpoint or name of a model.
@@ -317,6 +333,10 @@ pub(crate) struct SampleArgs {
     /// Index of the first item: -n 10 --first 20 gives items 20 to 29 of a larger sample.
     #[arg(long, default_value_t = 0, value_parser = ranges::index)]
     pub(crate) first: u64,
+    /// Draw one of N parts of the items, for as many processes or machines: the first of 8 is 1/8. The file gets the part in its
+    /// name, and `merge` puts all together.
+    #[arg(long, value_name = "I/N", requires = "out")]
+    pub(crate) shard: Option<Shard>,
     /// Output file; its ending decides the format: .png .txt .jsonl .csv .safetensors, for tables also .parquet, for molecules
     /// .smi .svg, for sequences .fasta, a folder for one picture each (ends in /), or - for stdout.
     #[arg(long, value_name = "FILE")]

@@ -39,6 +39,7 @@ mod run_log;
 mod sequence_files;
 mod sequence_pictures;
 mod served_items;
+mod shards;
 mod sources;
 mod svg;
 mod table_files;
@@ -85,6 +86,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Reconstruct(args) => commands::reconstruct::run(args, printer),
         Command::Denoise(args) => commands::denoise::run(args, printer),
         Command::Interpolate(args) => commands::interpolate::run(args, printer),
+        Command::Merge(args) => commands::merge::run(args, printer),
         Command::Data(args) => commands::data::run(args, printer),
         Command::Models(args) => commands::models::run(args, printer),
         Command::Presets(args) => commands::presets::run(args, printer),

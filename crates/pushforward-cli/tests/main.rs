@@ -7,6 +7,7 @@ mod limits;
 mod models;
 mod sequences;
 mod serve;
+mod shards;
 mod shell;
 mod steer;
 mod table;

@@ -13,6 +13,7 @@ pub(crate) mod impute;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
 pub(crate) mod man;
+pub(crate) mod merge;
 pub(crate) mod models;
 pub(crate) mod presets;
 pub(crate) mod reconstruct;

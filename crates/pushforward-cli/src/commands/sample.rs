@@ -1,6 +1,6 @@
 //! `pushforward sample`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pushforward::aef::model::DrawRequest;
 use pushforward::data::tables::TableFile;
@@ -11,7 +11,7 @@ use pushforward::flow_map::time::TimeGrid;
 use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedCategoricalAef, TrainedFlowMap};
 
 use super::{drawing, load_model, refuse, sampler};
-use crate::args::{SampleArgs, SamplerArgs};
+use crate::args::{DeviceArgs, SampleArgs, SamplerArgs};
 use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
@@ -22,9 +22,47 @@ use crate::molecule_files::CheckedMolecules;
 use crate::output::{self, Labelled};
 use crate::printer::Printer;
 use crate::progress::StageBar;
+use crate::shards::Part;
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
+    let (Some(shard), Some(whole)) = (args.shard, &args.out) else { return draw(args, loaded, printer) };
+    let items = shard.range(args.count, args.sampler.batch);
+    if items.is_empty() {
+        let (count, batch) = (args.count, args.sampler.batch);
+        return Err(Failure::request(format!("part {shard} has no items: {count} are fewer batches of {batch}"))
+            .hint("take fewer parts, or a smaller --batch"));
+    }
+    let file = shard.file(whole)?;
+    // What decides the items, and not where and by how many threads they are drawn.
+    let device = DeviceArgs { threads: None, ..args.device.clone() };
+    let settings = SampleArgs { shard: None, out: None, model: PathBuf::new(), device, ..args.clone() };
+    let part = Part {
+        shard,
+        model: loaded.run.sha256.clone(),
+        settings: format!("{settings:?}"),
+        count: args.count,
+        items: items.clone(),
+        headed: is_headed(&file, &loaded.run.schema),
+        sha256: String::new(),
+    };
+    let first = args.first + items.start as u64;
+    let own = SampleArgs { count: items.len(), first, out: Some(file.clone()), ..args.clone() };
+    draw(&own, loaded, printer)?;
+    part.save(&file)
+}
+
+/// Whether a file of items begins with the names of columns.
+fn is_headed(file: &Path, schema: &Schema) -> bool {
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match &schema.layout {
+        Layout::Columns(table) => ["csv", "txt"].contains(&ending) && table.heading().is_some(),
+        _ => ending == "csv",
+    }
+}
+
+/// Draws the items of a request.
+fn draw(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Failure> {
     match loaded.model {
         Model::Aef(_) => images(args, &loaded.aef("draw images").or_request()?, printer),
         Model::CategoricalAef(_) => decoded(args, &loaded.categorical_aef("draw samples").or_request()?, printer),
