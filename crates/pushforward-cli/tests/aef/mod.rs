@@ -348,3 +348,58 @@ fn a_flow_map_as_the_prior_draws_in_few_evaluations_and_has_three_densities() {
         assert!(message.contains(part), "{args:?}: {message}");
     }
 }
+
+#[test]
+fn categorical_data_have_autoencoders_that_draw_score_and_are_measured() {
+    let dir = workplace();
+    let train = |out: &str, more: &[&str]| {
+        let quick = ["train.steps=20", "train.batch=16", "train.warmup=2", "eval.samples=20", "eval.bound_items=4"];
+        let small = ["eval.bound_draws=2", "model.latent=3", "model.prior.network.width=16"];
+        let mut args = vec!["train", "glyphs-map-aef", "--device", "cpu", "--out", out];
+        quick.iter().chain(&small).for_each(|setting| args.extend(["--set", setting]));
+        args.extend(more);
+        succeed(dir.path(), &args)
+    };
+    let output = train("digits", &["--set", "data.examples=300"]);
+    for part in ["samples with 4 network evaluations", "bound_bits_per_dim", "marginal_bits_per_dim", "valid"] {
+        assert!(output.contains(part), "{part}: {output}");
+    }
+    let mlp = ["--set", "model.network={ kind = 'mlp', width = 16 }"];
+    train("words", &[&["--set", "data.set=echo"][..], &mlp].concat());
+    let maf = ["--set", "model.prior={ kind = 'maf', layers = 1, hidden = 8 }"];
+    let quick = ["train.steps=5", "eval.samples=20", "eval.bound_items=2", "eval.bound_draws=2"];
+    let mut args = vec!["train", "glyphs-map-aef", "--device", "cpu", "--out", "pairs", "--set", "data.set=checker"];
+    quick.iter().for_each(|setting| args.extend(["--set", setting]));
+    succeed(dir.path(), &[&args[..], &mlp, &maf].concat());
+    succeed(dir.path(), &["sample", "digits", "-n", "6", "--nfe", "2", "--draw", "--out", "digits.png"]);
+    let lines = succeed(dir.path(), &["sample", "words", "-n", "3", "--sampler", "euler", "--nfe", "8", "--out", "-"]);
+    assert_eq!(lines.lines().count(), 3);
+    for (run, density, estimator) in [
+        ("digits", "bound", "elbo-3"),
+        ("digits", "map", "importance-3-map"),
+        ("words", "ode", "importance-3-ode"),
+        ("pairs", "ode", "importance-3"),
+    ] {
+        let report =
+            json(&succeed(dir.path(), &["score", run, "-n", "3", "--draws", "3", "--density", density, "--json"]));
+        assert_eq!(report["estimator"], estimator);
+        assert!(report["mean"]["nats"].as_f64().is_some_and(|nats| nats > 0.0), "{report}");
+    }
+    assert!(succeed(dir.path(), &["inspect", "words"]).contains("latent of 3, a flow map as the prior"));
+    let rows = json(&succeed(dir.path(), &["eval", "pairs", "-n", "20", "--nfe", "1", "--json"]))["rows"].clone();
+    let names: BTreeSet<&str> =
+        rows.as_array().expect("rows").iter().filter_map(|row| row["metric"].as_str()).collect();
+    assert!(names.contains("marginal_excess") && names.contains("bound_excess"), "{names:?}");
+    for (args, part) in [
+        (vec!["sample", "digits", "--label", "3"], "only for other models"),
+        (
+            vec!["sample", "digits", "--sampler", "heun", "--nfe", "3"],
+            "latents are drawn by the samplers map and euler",
+        ),
+        (vec!["encode", "digits"], "use a checkpoint of an autoencoder within flows"),
+        (vec!["steer", "digits", "--reward", "ink"], "use a checkpoint of a flow map"),
+    ] {
+        let message = refuse(dir.path(), &args, 2);
+        assert!(message.contains(part), "{args:?}: {message}");
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Recipe::parse -> Data::load -> train(recipe, data, options, on_event) -> Trained { loaded, .. }
-//!                                                      load(checkpoint) -> Loaded<Model> -> flow_map | aef | classifier
+//!                                                      load(checkpoint) -> Loaded<Model> -> flow_map | aef | categorical_aef | classifier
 //! Loaded<TrainedFlowMap> -> sample | steer | bound | evaluate -> Report
 //! Loaded<TrainedAef>     -> draw | log_densities | evaluate_images -> Report
 //! ```

@@ -1,6 +1,7 @@
 //! Numbers of parameters that are counted from settings are those of the models.
 
 use pushforward::aef::ImageShape;
+use pushforward::aef::categorical::CategoricalConfig;
 use pushforward::aef::config::AefConfig;
 use pushforward::burn::tensor::Device;
 use pushforward::classifier::ClassifierConfig;
@@ -107,6 +108,24 @@ fn of_autoencoders_with_every_network_and_flow() {
         let config: AefConfig = toml::from_str(&text).expect("the types are right");
         let net = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
         assert_eq!(config.parameters(shape), params::count(&net) as u128, "{text}");
+    }
+}
+
+#[test]
+fn of_autoencoders_of_categorical_data() {
+    let map = "{ kind = 'flow-map', network = { width = 7, blocks = 2, time_width = 4 } }";
+    for (network, sites) in [
+        ("{ kind = 'small', channels = 3 }", SiteShape::image([8, 12], 2)),
+        ("{ kind = 'conv', channels = 4, blocks = 1, levels = 1 }", SiteShape::image([8, 8], 5)),
+        ("{ kind = 'mlp', width = 6, layers = 2 }", SiteShape::line(9, 4)),
+        ("{ kind = 'mlp', width = 6, layers = 2 }", SiteShape::columns(&[2, 5, 3])),
+    ] {
+        for prior in [map, "{ kind = 'maf', layers = 1, hidden = 5 }", "{ kind = 'none' }"] {
+            let text = format!("latent = 6\nnetwork = {network}\nprior = {prior}");
+            let config: CategoricalConfig = toml::from_str(&text).expect("the types are right");
+            let net = config.init(sites.clone(), &Device::flex(), &mut stream(0, Purpose::Init, 0));
+            assert_eq!(config.parameters(&sites), params::count(&net) as u128, "{text}");
+        }
     }
 }
 

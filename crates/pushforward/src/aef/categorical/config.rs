@@ -4,8 +4,7 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::model::CategoricalModel;
-use crate::aef::ImageShape;
+use super::model::{CategoricalModel, shape};
 use crate::aef::network::{ImageNetworkConfig, ImageNetworks as _, MlpConfig};
 use crate::aef::prior::PriorConfig;
 use crate::bijector::{ActNorm, Flow, FlowConfig, MafConfig};
@@ -40,12 +39,6 @@ impl Default for CategoricalConfig {
             prior: FlowConfig::Maf(MafConfig::default()).into(),
         }
     }
-}
-
-/// Items as images: a map per class, in rows of the grid, or in one row.
-pub(super) fn shape(sites: &SiteShape) -> ImageShape {
-    let [height, width] = sites.grid().unwrap_or([1, sites.count]);
-    ImageShape { channels: sites.classes, height, width }
 }
 
 impl CategoricalConfig {

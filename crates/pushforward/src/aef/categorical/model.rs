@@ -3,7 +3,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::config::shape;
 use crate::aef::ImageShape;
 use crate::aef::gaussian::{LN_2PI, log_standard};
 use crate::aef::network::{DecoderNet, EncoderNet, ImageDecoder, ImageEncoder};
@@ -39,6 +38,12 @@ pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> 
     sites: SiteShape,
     #[module(skip)]
     noise: f64,
+}
+
+/// Items as images: a map per class, in rows of the grid, or in one row.
+pub(super) fn shape(sites: &SiteShape) -> ImageShape {
+    let [height, width] = sites.grid().unwrap_or([1, sites.count]);
+    ImageShape { channels: sites.classes, height, width }
 }
 
 /// Noise of the bound.

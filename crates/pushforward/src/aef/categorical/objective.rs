@@ -13,6 +13,25 @@ pub struct ItemBatch {
 }
 
 /// The training objective of [`CategoricalModel`]s.
+///
+/// # Examples
+/// Two terms with a flow map as the prior: the bound, and the loss off the diagonal.
+/// ```
+/// use pushforward::aef::categorical::{CategoricalConfig, CategoricalObjective, ItemBatch};
+/// use pushforward::burn::tensor::Device;
+/// use pushforward::nn::SiteShape;
+/// use pushforward::rng::{Purpose, stream};
+/// use pushforward::train::objective::{Objective, TrainStep};
+///
+/// let config: CategoricalConfig = toml::from_str("latent = 2\nprior = { kind = 'flow-map' }")?;
+/// let device = Device::flex().autodiff();
+/// let mut model = config.init(SiteShape::line(3, 4), &device, &mut stream(0, Purpose::Init, 0));
+/// let ids = vec![0, 1, 2, 3, 3, 0];
+/// model.initialise(&ids);
+/// let step = TrainStep { model: &model, ema: &model, seed: 0, index: 0, step: 0, steps: 1 };
+/// assert_eq!(CategoricalObjective.loss(&step, &ItemBatch { ids }).terms.len(), 2);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CategoricalObjective;
 

@@ -1,0 +1,144 @@
+//! Autoencoders of categorical data: laws of sites, and estimates of `log p` against quadrature over the latent.
+
+use burn::module::Module as _;
+use burn::tensor::Tensor;
+use pushforward::aef::categorical::{
+    CategoricalConfig, CategoricalModel, CategoricalObjective, ItemBatch, log_densities,
+};
+use pushforward::aef::marginal::MarginalRequest;
+use pushforward::bijector::Bijector as _;
+use pushforward::nn::SiteShape;
+use pushforward::nn::graph::GraphShape;
+use pushforward::node_pairs::ABSENT;
+use pushforward::rng::{Purpose, stream};
+use pushforward::tensor::{cast_module, from_host, to_host};
+use pushforward::train::objective::{Objective as _, TrainStep};
+use pushforward::transport::density::Density;
+
+use crate::support::{close, device, gradients_by_name, precision, tolerance};
+
+const LN_2PI: f64 = 1.837_877_066_409_345_3;
+const FLOW_MAP: &str = "{ kind = 'flow-map', network = { width = 8, blocks = 1, time_width = 4 } }";
+const MAF: &str = "{ kind = 'maf', layers = 2, hidden = 8 }";
+
+fn model(prior: &str, latent: usize, sites: SiteShape, ids: &[u32]) -> CategoricalModel {
+    let text =
+        format!("latent = {latent}\nnoise = 0.3\nnetwork = {{ kind = 'mlp', width = 8, layers = 1 }}\nprior = {prior}");
+    let config: CategoricalConfig = toml::from_str(&text).expect("the types are right");
+    let device = device().autodiff();
+    let fresh = config.init(sites, &device, &mut stream(3, Purpose::Init, 0));
+    let mut model = cast_module(fresh, precision(&device));
+    model.initialise(ids);
+    model
+}
+
+/// Every item of two sites with three classes.
+fn all() -> Vec<u32> {
+    (0..9).flat_map(|i| [i / 3, i % 3]).collect()
+}
+
+/// `log int p(x | z) p(z) dz` of every item, for a latent of one number.
+fn by_quadrature(model: &CategoricalModel, ids: &[u32]) -> Vec<f64> {
+    let (reach, points) = (30.0, 6001);
+    let step = 2.0 * reach / (points - 1) as f64;
+    let line: Vec<f64> = (0..points).map(|i| -reach + step * i as f64).collect();
+    let z: Tensor<2> = from_host(&line, [points, 1], &model.standard.shift.val());
+    let prior: Vec<f64> = if model.map.is_some() {
+        // Before training `N(0, 1 + s^2)`.
+        let v = 1.0 + model.noise() * model.noise();
+        line.iter().map(|z| -0.5 * (z * z / v + v.ln() + LN_2PI)).collect()
+    } else {
+        let (z0, ladj) = model.prior.forward_and_ladj(z.clone());
+        to_host(&z0).iter().zip(to_host(&ladj)).map(|(z, ladj)| -0.5 * (z * z + LN_2PI) + ladj).collect()
+    };
+    let one = |item: &[u32]| {
+        let likelihood = to_host(&model.log_likelihood(z.clone(), &item.repeat(points)));
+        let joint: Vec<f64> = likelihood.iter().zip(&prior).map(|(l, p)| l + p).collect();
+        (joint.iter().map(|j| j.exp()).sum::<f64>() * step).ln()
+    };
+    ids.chunks(model.sites().count).map(one).collect()
+}
+
+#[test]
+fn estimates_agree_with_quadrature_and_all_items_have_mass_one() {
+    let ids = all();
+    for prior in [FLOW_MAP, MAF] {
+        let model = model(prior, 1, SiteShape::line(2, 3), &ids).valid();
+        let exact = by_quadrature(&model, &ids);
+        let mass: f64 = exact.iter().map(|l| l.exp()).sum();
+        assert!((mass - 1.0).abs() < tolerance(1e-6), "{prior}: mass {mass}");
+        let at = |density, draws| {
+            let request = MarginalRequest { draws, density, ..MarginalRequest::default() };
+            log_densities(&model, &ids, 0, &request)
+        };
+        for density in [Density::Ode { tolerance: 1e-6, probes: 0 }, Density::Map { jumps: 1 }] {
+            let found = at(density, 4000);
+            for ((value, error), exact) in found.values.iter().zip(&found.errors).zip(&exact) {
+                assert!(
+                    (value - exact).abs() < 5.0 * error && *error < 0.1,
+                    "{prior}: {value} +- {error}, exact {exact}"
+                );
+            }
+        }
+        let bound = at(Density::Bound { draws: 1 }, 2000);
+        for ((value, error), exact) in bound.values.iter().zip(&bound.errors).zip(&exact) {
+            assert!(*value < exact + 4.0 * error, "{prior}: the bound {value} +- {error} is below {exact}");
+        }
+    }
+}
+
+#[test]
+fn sites_have_their_own_classes_and_absent_ones_count_for_nothing() {
+    let table = SiteShape::columns(&[2, 4]);
+    let ids = [0, 3, 1, 2, 1, 0];
+    let columns = model(FLOW_MAP, 2, table, &ids).valid();
+    let laws = to_host(&pushforward::dual::softmax(columns.logits(columns.code(&ids))));
+    for row in laws.chunks(8) {
+        assert_eq!(row[2..4], [0.0, 0.0], "the first column has two classes");
+        close("law", &[row[..4].iter().sum(), row[4..].iter().sum()], &[1.0, 1.0], tolerance(1e-9));
+    }
+    // Graphs of two or three nodes: three nodes, then three pairs.
+    let graph = SiteShape::graph(GraphShape { nodes: 3, node_classes: 2, edge_classes: 3 });
+    let whole = [0, 1, 1, 2, 0, 1];
+    let small = [0, 1, ABSENT, 2, ABSENT, ABSENT];
+    let graphs = model(FLOW_MAP, 2, graph, &[whole, small].concat()).valid();
+    let z = graphs.code(&[whole, small].concat());
+    let logs = to_host(&pushforward::dual::log_softmax(graphs.logits(z.clone())));
+    let by_hand = |item: &[u32], row: &[f64]| -> f64 {
+        let present = item.iter().enumerate().filter(|(_, id)| **id != ABSENT);
+        present.map(|(site, &id)| row[site * 3 + id as usize]).sum()
+    };
+    let wanted = [by_hand(&whole, &logs[..18]), by_hand(&small, &logs[18..])];
+    close("present sites", &to_host(&graphs.log_likelihood(z, &[whole, small].concat())), &wanted, tolerance(1e-9));
+}
+
+#[test]
+fn the_objective_reaches_every_parameter() {
+    let ids = all();
+    for (prior, terms) in [(FLOW_MAP, 2), (MAF, 1)] {
+        let model = model(prior, 2, SiteShape::line(2, 3), &ids);
+        let step = TrainStep { model: &model, ema: &model, seed: 0, index: 1, step: 0, steps: 1 };
+        let parts = CategoricalObjective.loss(&step, &ItemBatch { ids: ids.clone() });
+        assert_eq!(parts.terms.len(), terms, "{prior}");
+        let all = parts.terms.into_iter().map(|term| term.loss).reduce(Tensor::add).expect("terms");
+        for (name, gradient) in gradients_by_name(&model, &all.backward()) {
+            if name.ends_with("order") {
+                continue; // of a permutation
+            }
+            let gradient = gradient.unwrap_or_else(|| panic!("{prior}: {name} has a gradient"));
+            assert!(gradient.iter().all(|g| g.is_finite()), "{prior}: gradient of {name}");
+        }
+    }
+}
+
+#[test]
+fn an_item_is_scored_alike_in_any_batch() {
+    let ids = all();
+    let model = model(FLOW_MAP, 2, SiteShape::line(2, 3), &ids).valid();
+    for density in [Density::Bound { draws: 1 }, Density::default()] {
+        let request = MarginalRequest { draws: 8, density, ..MarginalRequest::default() };
+        let together = log_densities(&model, &ids, 0, &request).values;
+        let alone = log_densities(&model, &ids[8..10], 4, &request).values;
+        close(&format!("{density:?}"), &alone, &together[4..5], tolerance(1e-6));
+    }
+}
