@@ -3,6 +3,7 @@
 use super::error::OnnxError;
 use super::exported::Exported;
 use super::record::record;
+use crate::aef::AefModel;
 use crate::run::TrainedAef;
 
 /// A part of an autoencoder.
@@ -20,12 +21,15 @@ pub enum Part {
 /// A part of an autoencoder as a graph.
 ///
 /// # Errors
-/// If the model computes what cannot be recorded.
+/// If the model computes what cannot be recorded, or has no prior.
 pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported, OnnxError> {
     let n = model.shape.numel();
-    let flow = matches!(model.net, crate::aef::AefModel::Flow(_));
+    let flow = matches!(model.net, AefModel::Flow(_));
     let d = if flow { n } else { model.config.latent };
     let m = model.net.deviations(n, d);
+    if part == Part::Prior && matches!(model.net, AefModel::Flow(_) | AefModel::Autoencoder(_)) {
+        return Err(OnnxError::Missing("this model has no prior beside its decoder".into()));
+    }
     let recording = record(|tape| {
         let mut net = tape.module(&model.net);
         net.assume_initialised();

@@ -122,6 +122,14 @@ impl<'a> Builder<'a> {
         output
     }
 
+    /// The second output of a node of two.
+    pub(super) fn second(&mut self, op: &str, input: Vec<String>, attribute: Vec<Attribute>) -> String {
+        let (first, second) = (self.new_name(), self.new_name());
+        let name = format!("{op}_{}", self.nodes.len());
+        self.nodes.push(Node { input, output: vec![first, second.clone()], name, op_type: op.into(), attribute });
+        second
+    }
+
     /// A node whose output is a tensor of the recording.
     pub(super) fn emit(
         &mut self,

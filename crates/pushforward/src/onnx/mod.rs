@@ -34,6 +34,8 @@ mod flow_map;
 mod lower;
 mod proto;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use self::autoencoder::{Part, autoencoder};
 pub use self::error::OnnxError;

@@ -95,6 +95,8 @@ pub(super) struct Attribute {
     pub(super) f: f32,
     #[prost(int64, tag = "3")]
     pub(super) i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) s: Vec<u8>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -110,6 +112,11 @@ impl Attribute {
     /// An integer.
     pub(super) fn int(name: &str, i: i64) -> Self {
         Self { name: name.into(), i, kind: 2, ..Self::default() }
+    }
+
+    /// A word.
+    pub(super) fn word(name: &str, word: &str) -> Self {
+        Self { name: name.into(), s: word.as_bytes().to_vec(), kind: 3, ..Self::default() }
     }
 
     /// A list of integers.

@@ -4,6 +4,7 @@
 //! its composed forms in place of fused kernels. It is recorded with two batch sizes: sizes that differ are multiples
 //! of the batch, and everything else must be the same.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 
 use burn::backend::Capture;
@@ -54,6 +55,8 @@ pub(super) struct Tape<'a> {
     inputs: Vec<Border>,
     outputs: Vec<Border>,
     names: HashMap<TensorId, String>,
+    /// The outputs, so that no later operation uses them up.
+    kept: Vec<Box<dyn Any>>,
 }
 
 impl Tape<'_> {
@@ -75,12 +78,14 @@ impl Tape<'_> {
     pub(super) fn output<const D: usize>(&mut self, name: &str, output: &Tensor<D>) {
         let (dtype, shape) = (output.dtype(), output.dims().to_vec());
         self.outputs.push(Border { name: name.into(), id: float_id(output), dtype, shape });
+        self.kept.push(Box::new(output.clone()));
     }
 
     /// An output of integers.
     pub(super) fn int_output<const D: usize>(&mut self, name: &str, output: &Tensor<D, Int>) {
         let (dtype, shape) = (output.dtype(), output.dims().to_vec());
         self.outputs.push(Border { name: name.into(), id: int_id(output), dtype, shape });
+        self.kept.push(Box::new(output.clone()));
     }
 
     /// A module on the recording device; its parameters keep their names.
@@ -156,7 +161,14 @@ impl Recording {
 pub(super) fn record(compute: impl Fn(&mut Tape<'_>)) -> Result<Recording, OnnxError> {
     let once = |batch: usize| {
         let device = Device::capture();
-        let mut tape = Tape { device: &device, batch, inputs: Vec::new(), outputs: Vec::new(), names: HashMap::new() };
+        let mut tape = Tape {
+            device: &device,
+            batch,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            names: HashMap::new(),
+            kept: Vec::new(),
+        };
         let graph = device.capture_scope(|scope| {
             compute(&mut tape);
             let ids = |border: &[Border]| border.iter().map(|b| b.id).collect::<Vec<_>>();
@@ -193,7 +205,8 @@ pub(super) fn record(compute: impl Fn(&mut Tape<'_>)) -> Result<Recording, OnnxE
 pub(super) fn title(operation: &OperationIr) -> String {
     let text = format!("{operation:?}");
     let end = text.find(" {").unwrap_or(text.len());
-    text[..end].rsplit('(').nth(1).unwrap_or(&text[..end]).to_owned()
+    let word = text[..end].rsplit('(').nth(1).unwrap_or(&text[..end]);
+    word.rsplit(", ").next().unwrap_or(word).to_owned()
 }
 
 /// Tensors of the two recordings that correspond to each other.

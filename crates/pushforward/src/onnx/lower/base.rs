@@ -1,5 +1,6 @@
 //! Shapes, selections and comparisons.
 
+use burn::tensor::IndexingUpdateOp;
 use burn_ir::{BaseOperationIr, CastOpIr, ScalarIr, ScalarOpIr, SliceOpIr, TensorIr};
 
 use super::super::builder::{Builder, element_of};
@@ -48,6 +49,16 @@ pub(super) fn lower(graph: &mut Builder<'_>, op: &BaseOperationIr) -> Result<boo
         BaseOperationIr::Gather(op) => {
             let inputs = vec![graph.name(&op.tensor)?, graph.name(&op.indices)?];
             graph.emit("GatherElements", inputs, vec![Attribute::int("axis", op.dim as i64)], &op.out)?;
+        }
+        BaseOperationIr::Scatter(op) => {
+            let reduction = match op.update {
+                IndexingUpdateOp::Assign => "none",
+                IndexingUpdateOp::Add => "add",
+                _ => return Ok(false),
+            };
+            let inputs = vec![graph.name(&op.tensor)?, graph.name(&op.indices)?, graph.name(&op.value)?];
+            let attributes = vec![Attribute::int("axis", op.dim as i64), Attribute::word("reduction", reduction)];
+            graph.emit("ScatterElements", inputs, attributes, &op.out)?;
         }
         BaseOperationIr::MaskWhere(op) => {
             let inputs = vec![graph.name(&op.mask)?, graph.name(&op.value)?, graph.name(&op.tensor)?];

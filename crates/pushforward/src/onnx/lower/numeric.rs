@@ -1,10 +1,10 @@
 //! Arithmetic, comparisons and sums.
 
-use burn_ir::{BinaryOpIr, NumericOperationIr, ReduceDimOpIr, ReduceOpIr, ScalarIr, ScalarOpIr};
+use burn_ir::{BinaryOpIr, NumericOperationIr, ReduceDimOpIr, ReduceOpIr, ScalarIr, ScalarOpIr, TensorIr};
 
 use super::super::builder::{Builder, element_of};
 use super::super::error::OnnxError;
-use super::super::proto::{Attribute, element};
+use super::super::proto::Attribute;
 use super::base::{compare, full};
 
 pub(super) fn lower(graph: &mut Builder<'_>, op: &NumericOperationIr) -> Result<bool, OnnxError> {
@@ -53,12 +53,20 @@ pub(super) fn lower(graph: &mut Builder<'_>, op: &NumericOperationIr) -> Result<
             let x = graph.name(&op.input)?;
             graph.emit("CumSum", vec![x, axis], Vec::new(), &op.out)?;
         }
+        NumericOperationIr::ArgSort(op) => {
+            let (x, axis) = (graph.name(&op.input)?, op.dim);
+            let length = graph.integers(&[op.input.shape[axis] as i64]);
+            let order = [Attribute::int("largest", i64::from(op.descending)), Attribute::int("sorted", 1)];
+            let attributes = [vec![Attribute::int("axis", axis as i64)], order.to_vec()].concat();
+            let places = graph.second("TopK", vec![x, length], attributes);
+            cast_to(graph, places, &op.out)?;
+        }
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-fn unary(graph: &mut Builder<'_>, name: &str, x: &burn_ir::TensorIr, out: &burn_ir::TensorIr) -> Result<(), OnnxError> {
+fn unary(graph: &mut Builder<'_>, name: &str, x: &TensorIr, out: &TensorIr) -> Result<(), OnnxError> {
     let x = graph.name(x)?;
     graph.emit(name, vec![x], Vec::new(), out)
 }
@@ -87,13 +95,13 @@ fn reduce_dim(graph: &mut Builder<'_>, name: &str, op: &ReduceDimOpIr) -> Result
 fn arg(graph: &mut Builder<'_>, name: &str, op: &ReduceDimOpIr) -> Result<(), OnnxError> {
     let x = graph.name(&op.input)?;
     let attributes = [Attribute::int("axis", op.axis as i64), Attribute::int("keepdims", 1)];
-    match element_of(op.out.dtype)? {
-        element::INT64 => graph.emit(name, vec![x], attributes.to_vec(), &op.out),
-        other => {
-            let place = graph.node(name, [x], attributes);
-            graph.emit("Cast", vec![place], vec![Attribute::int("to", i64::from(other))], &op.out)
-        }
-    }
+    let place = graph.node(name, [x], attributes);
+    cast_to(graph, place, &op.out)
+}
+
+fn cast_to(graph: &mut Builder<'_>, x: String, out: &TensorIr) -> Result<(), OnnxError> {
+    let to = element_of(out.dtype)?;
+    graph.emit("Cast", vec![x], vec![Attribute::int("to", i64::from(to))], out)
 }
 
 /// Over all elements, to a row of one.
