@@ -1,6 +1,6 @@
 //! A data file in the place of a recipe: what is in it decides the preset.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pushforward::data::images::pictures;
 use pushforward::data::molecules::is_smiles_file;
@@ -14,6 +14,25 @@ pub(crate) struct Found {
     pub(crate) set: &'static str,
     /// Whether files of this name usually hold something else.
     pub(crate) unusual: bool,
+    /// What the set reads: the file, or the folder that it belongs to.
+    pub(crate) path: PathBuf,
+}
+
+/// The folder of a set of images in four IDX files, for the folder or one of its files, and the set.
+fn of_idx(path: &Path) -> Option<(PathBuf, &'static str)> {
+    let folder = if path.is_dir() {
+        path.to_owned()
+    } else {
+        let name = path.file_name()?.to_string_lossy();
+        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        name.contains("-ubyte").then(|| parent.to_owned())?
+    };
+    let there =
+        ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"].iter().any(|name| folder.join(name).is_file());
+    let name = folder.canonicalize().ok()?.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
+    let set = [("fashion", "fashion-mnist"), ("kmnist", "kmnist"), ("kuzushiji", "kmnist")];
+    let set = set.iter().find(|(part, _)| name.contains(part)).map_or("mnist", |(_, set)| set);
+    there.then_some((folder, set))
 }
 
 /// The set that reads a file or a folder of pictures, found by its name and content; `None` for other folders, single
@@ -22,8 +41,12 @@ pub(crate) fn set_of(path: &Path) -> Option<Found> {
     let name = path.to_string_lossy().to_lowercase();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let named = |endings: &[&str]| endings.iter().any(|ending| plain.ends_with(ending));
+    if let Some((path, set)) = of_idx(path) {
+        return Some(Found { set, unusual: false, path });
+    }
+    let found = |set: &'static str, unusual: bool| Found { set, unusual, path: path.to_owned() };
     if path.is_dir() {
-        return pictures::classes(path).is_ok().then_some(Found { set: "image-folder", unusual: false });
+        return pictures::classes(path).is_ok().then(|| found("image-folder", false));
     }
     if !path.exists() || pictures::is_picture(path) {
         return None;
@@ -31,17 +54,17 @@ pub(crate) fn set_of(path: &Path) -> Option<Found> {
     // A pipe can be read only once.
     let regular = path.is_file();
     Some(if named(&[".smi", ".smiles"]) || (regular && is_smiles_file(path)) {
-        Found { set: "molecules", unusual: !named(&[".smi", ".smiles", ".csv"]) }
+        found("molecules", !named(&[".smi", ".smiles", ".csv"]))
     } else if named(&[".fa", ".fasta", ".fna", ".faa", ".ffn", ".fastq", ".fq"]) || (regular && is_sequence_file(path))
     {
-        Found { set: "sequences", unusual: false }
+        found("sequences", false)
     } else if regular && is_table_file(path) {
-        Found { set: "table", unusual: !named(&[".csv", ".tsv", ".data", ".parquet"]) }
+        found("table", !named(&[".csv", ".tsv", ".data", ".parquet"]))
     } else if named(&[".csv"]) {
         // Its error says what is wrong with the columns.
-        Found { set: "molecules", unusual: false }
+        found("molecules", false)
     } else {
-        Found { set: "text", unusual: false }
+        found("text", false)
     })
 }
 
@@ -95,7 +118,7 @@ pub(crate) fn describe(set: &str) -> &'static str {
         "molecules" => "molecules",
         "table" => "rows of a table",
         "sequences" => "sequences",
-        "image-folder" => "pictures",
+        "image-folder" | "mnist" | "fashion-mnist" | "kmnist" => "pictures",
         _ => "text",
     }
 }
@@ -103,4 +126,23 @@ pub(crate) fn describe(set: &str) -> &'static str {
 /// Characters of the name of a run.
 fn plain(c: char) -> char {
     if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_four_files_is_found_by_its_folder_or_one_of_them() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("Fashion_mnist");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("t10k-labels-idx1-ubyte"), "").unwrap();
+        assert!(set_of(&folder).is_none());
+        std::fs::write(folder.join("train-images-idx3-ubyte.gz"), "").unwrap();
+        for path in [folder.clone(), folder.join("t10k-labels-idx1-ubyte")] {
+            let found = set_of(&path).unwrap();
+            assert_eq!((found.set, found.path), ("fashion-mnist", folder.clone()));
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub(crate) fn starting_point(
             let preset = FOR_SETS.iter().find(|(known, _)| *known == set).map(|(_, preset)| *preset);
             (preset.ok_or_else(|| no_preset(&set))?, Vec::new())
         };
-        let (settings, said) = data_file::settings(path, &set, preset);
+        let (settings, said) = data_file::settings(&found.path, &set, preset);
         overrides.splice(0..0, settings.into_iter().chain(more));
         return Ok((preset.to_owned(), Some(said)));
     }

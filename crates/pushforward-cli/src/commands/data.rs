@@ -150,7 +150,10 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
     let mut settings = Table::new();
     // Pictures are looked at as they are, before they have a size.
     let found = data_file::set_of(path).filter(|found| !chosen && found.set != "image-folder");
-    if let Some(Found { set, unusual }) = found {
+    // A folder of pictures in a form of its own is read as a file is.
+    let is_file = is_file || found.is_some();
+    let path = found.as_ref().map_or_else(|| path.to_owned(), |found| found.path.clone());
+    if let Some(Found { set, unusual, .. }) = found {
         if unusual {
             let what = data_file::describe(set);
             printer.note(&format!("the lines read as {what}; --set data.set=text reads them as text"));
@@ -166,7 +169,7 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
     let mut settings = run::with_overrides(&settings.to_string(), overrides).or_request()?;
     let Some(Value::Table(mut settings)) = settings.remove("data") else { return Ok(None) };
     if is_file && settings.contains_key("set") {
-        settings.entry("path").or_insert_with(|| name.into());
+        settings.entry("path").or_insert_with(|| path.to_string_lossy().into_owned().into());
     }
     match settings.get("set") {
         None => return Ok(None),
