@@ -146,14 +146,19 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
         Noise { latent, path }
     }
 
-    /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes.
-    pub(super) fn bound(&self, ids: &[u32], noise: Noise) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
+    /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes. The gradient of the prior's term reaches
+    /// the encoder with the factor `share`; all values are those of 1.
+    pub(super) fn bound(&self, ids: &[u32], noise: Noise, share: f64) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
         let m = self.code(ids);
         let z = m.clone() + noise.latent * self.noise;
+        let in_part = |x: &Tensor<2>| match share < 1.0 {
+            true => x.clone() * share + x.clone().detach() * (1.0 - share),
+            false => x.clone(),
+        };
         let prior = match (&self.map, noise.path) {
-            (Some(map), Some(path)) => map.bound(&m, path),
+            (Some(map), Some(path)) => map.bound(&in_part(&m), path),
             _ => {
-                let (z0, ladj) = self.prior.forward_and_ladj(z.clone());
+                let (z0, ladj) = self.prior.forward_and_ladj(in_part(&z));
                 log_standard(z0) + ladj
             }
         };
