@@ -8,8 +8,8 @@ use super::model::{CategoricalModel, shape};
 use crate::aef::network::{ImageNetworkConfig, ImageNetworks as _, MlpConfig};
 use crate::aef::prior::PriorConfig;
 use crate::bijector::{ActNorm, Flow, FlowConfig, MafConfig};
-use crate::nn::SiteShape;
-use crate::nn::count::norm;
+use crate::nn::count::{linear, norm};
+use crate::nn::{LinearConfig, SiteShape};
 use crate::rng::Stream;
 use crate::setting::{SettingError, fraction, positive, size};
 
@@ -76,7 +76,7 @@ impl CategoricalConfig {
             PriorConfig::Flow(flow) => flow.parameters(d),
             PriorConfig::FlowMap(map) => map.network.parameters(d),
         };
-        nets + norm(d) + prior
+        nets + linear(sites.count * sites.classes, d) + norm(d) + prior
     }
 
     /// A model with random initial weights; data-dependent parameters are set by [`CategoricalModel::initialise`].
@@ -89,11 +89,12 @@ impl CategoricalConfig {
         }
         let (shape, d) = (shape(&sites), self.latent);
         let encoder = self.network.encoder(shape, d, device, stream);
+        let direct = LinearConfig::new(sites.count * sites.classes, d).init(device, stream);
         let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
         let (flow, map) = self.prior.init(d, self.noise, device, stream);
         // Codes are standardised already, and the noise of the path is that of the standardised code.
         let prior = if map.is_some() { Flow::default() } else { flow };
-        CategoricalModel::new(encoder, ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
+        CategoricalModel::new((encoder, direct), ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
     }
 }
 
