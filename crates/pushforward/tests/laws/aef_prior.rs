@@ -224,6 +224,9 @@ fn objectives_of_every_member_reach_every_parameter() {
         assert_eq!(names, ["negative_elbo", "off_diagonal"]);
         let all = terms().into_iter().map(|term| term.loss).reduce(Tensor::add).expect("terms");
         for (name, gradient) in gradients_by_name(&model, &all.backward()) {
+            if name.ends_with("order") {
+                continue; // of a permutation
+            }
             let gradient = gradient.unwrap_or_else(|| panic!("{variant:?}: {name} has a gradient"));
             assert!(gradient.iter().all(|g| g.is_finite()), "{variant:?}: gradient of {name}");
         }

@@ -8,10 +8,10 @@ use super::model::{CategoricalModel, shape};
 use crate::aef::network::{ImageNetworkConfig, ImageNetworks as _, MlpConfig};
 use crate::aef::prior::PriorConfig;
 use crate::bijector::{ActNorm, Flow, FlowConfig, MafConfig};
-use crate::nn::SiteShape;
-use crate::nn::count::norm;
+use crate::nn::count::{linear, norm};
+use crate::nn::{LinearConfig, SiteShape};
 use crate::rng::Stream;
-use crate::setting::{SettingError, positive, size};
+use crate::setting::{SettingError, fraction, positive, size};
 
 /// Largest latent.
 const MOST_LATENT: usize = 1 << 20;
@@ -24,6 +24,9 @@ pub struct CategoricalConfig {
     pub latent: usize,
     /// Scale s of the noise on the latent.
     pub noise: f64,
+    /// Share of the training over which the prior's gradient in the encoder rises from zero: until the decoder has
+    /// learned to read the latent, the prior alone would erase it (Sonderby et al. 2016, arXiv:1602.02282).
+    pub warmup: f64,
     /// Encoder and decoder.
     pub network: ImageNetworkConfig,
     /// The prior: a flow or a flow map.
@@ -35,6 +38,7 @@ impl Default for CategoricalConfig {
         Self {
             latent: 8,
             noise: 0.242,
+            warmup: 0.2,
             network: ImageNetworkConfig::Mlp(MlpConfig::default()),
             prior: FlowConfig::Maf(MafConfig::default()).into(),
         }
@@ -49,6 +53,7 @@ impl CategoricalConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         size("latent", self.latent, 1..=MOST_LATENT)?;
         positive("noise", self.noise)?;
+        fraction("warmup", self.warmup)?;
         self.network.validate(None).map_err(|e| e.within("network"))?;
         self.prior.validate_for(self.latent).map_err(|e| e.within("prior"))
     }
@@ -71,7 +76,7 @@ impl CategoricalConfig {
             PriorConfig::Flow(flow) => flow.parameters(d),
             PriorConfig::FlowMap(map) => map.network.parameters(d),
         };
-        nets + norm(d) + prior
+        nets + linear(sites.count * sites.classes, d) + norm(d) + prior
     }
 
     /// A model with random initial weights; data-dependent parameters are set by [`CategoricalModel::initialise`].
@@ -84,11 +89,12 @@ impl CategoricalConfig {
         }
         let (shape, d) = (shape(&sites), self.latent);
         let encoder = self.network.encoder(shape, d, device, stream);
+        let direct = LinearConfig::new(sites.count * sites.classes, d).init(device, stream);
         let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
         let (flow, map) = self.prior.init(d, self.noise, device, stream);
         // Codes are standardised already, and the noise of the path is that of the standardised code.
         let prior = if map.is_some() { Flow::default() } else { flow };
-        CategoricalModel::new(encoder, ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
+        CategoricalModel::new((encoder, direct), ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
     }
 }
 
@@ -103,6 +109,7 @@ mod tests {
         for (text, key) in [
             ("latent = 0", "latent"),
             ("noise = 0.0", "noise"),
+            ("warmup = 1.5", "warmup"),
             ("network = { kind = 'mlp', width = 0 }", "network.width"),
             ("prior = { kind = 'tar-flow', token = 3 }", "prior.token"),
         ] {

@@ -50,7 +50,7 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
         let repeated: Vec<u32> = ids.chunks(sites).flat_map(|item| item.repeat(k)).collect();
         if sampled {
             let noise = model.noise_of(&mut random, k);
-            let (bound, _, _) = model.bound(&repeated, noise);
+            let (bound, _, _) = model.bound(&repeated, noise, 1.0);
             to_host(&bound).chunks(k).zip(&mut bounds).for_each(|(values, all)| all.extend(values));
             continue;
         }

@@ -1,7 +1,7 @@
 //! Autoencoders of categorical data: images of few levels, text, columns of tables, molecules.
 //!
 //! ```text
-//! m = standardised encoder(x)        z = m + s xi        p(x | z) = prod_sites softmax(decoder(z))_{x_site}
+//! m = standardised(encoder(x) + W x)        z = m + s xi        p(x | z) = prod_sites softmax(decoder(z))_{x_site}
 //! -log p(x) <= E[ -log p(x | z) - log p(z) ] - d/2 log(2 pi e s^2)
 //! ```
 //!

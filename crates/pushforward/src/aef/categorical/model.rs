@@ -10,7 +10,7 @@ use crate::aef::prior::{LatentMap, PathNoise};
 use crate::aef::rows::normals;
 use crate::bijector::{ActNorm, Bijector, Flow};
 use crate::dual::log_softmax;
-use crate::nn::SiteShape;
+use crate::nn::{Linear, SiteShape};
 use crate::rng::Stream;
 use crate::tensor::{indices, one_hot};
 use crate::transport::map::Drawing;
@@ -26,6 +26,9 @@ const CLOSED: f64 = 1e9;
 pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> {
     /// Maps of the classes to the code.
     pub encoder: E,
+    /// Classes to the code, added to it: a deep network alone hardly tells items apart before training, and its output,
+    /// standardised, would change from step to step.
+    pub direct: Linear,
     /// Shift and scale of the code, with which it has mean 0 and variance 1 at first.
     pub standard: ActNorm,
     /// Latent to maps of logits.
@@ -55,14 +58,14 @@ pub(super) struct Noise {
 impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     /// A model of the given parts.
     pub fn new(
-        encoder: E,
+        (encoder, direct): (E, Linear),
         standard: ActNorm,
         decoder: D,
         (prior, map): (Flow, Option<LatentMap>),
         sites: SiteShape,
         noise: f64,
     ) -> Self {
-        Self { encoder, standard, decoder, prior, map, sites, noise }
+        Self { encoder, direct, standard, decoder, prior, map, sites, noise }
     }
 
     /// Shape of an item.
@@ -85,8 +88,9 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     /// The encoder's output before it is standardised.
     fn raw_code(&self, ids: &[u32]) -> Tensor<2> {
         let x = self.vectors(ids);
-        let ([batch, _, _], ImageShape { channels, height, width }) = (x.dims(), shape(&self.sites));
-        self.encoder.forward(x.swap_dims(1, 2).reshape([batch, channels, height, width]))
+        let ([batch, sites, classes], ImageShape { channels, height, width }) = (x.dims(), shape(&self.sites));
+        let direct = self.direct.forward(x.clone().reshape([batch, sites * classes]).into()).value;
+        self.encoder.forward(x.swap_dims(1, 2).reshape([batch, channels, height, width])) + direct
     }
 
     /// Codes m of items.
@@ -146,14 +150,19 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
         Noise { latent, path }
     }
 
-    /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes.
-    pub(super) fn bound(&self, ids: &[u32], noise: Noise) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
+    /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes. The gradient of the prior's term reaches
+    /// the encoder with the factor `share`; all values are those of 1.
+    pub(super) fn bound(&self, ids: &[u32], noise: Noise, share: f64) -> (Tensor<1>, Tensor<1>, Tensor<2>) {
         let m = self.code(ids);
         let z = m.clone() + noise.latent * self.noise;
+        let in_part = |x: &Tensor<2>| match share < 1.0 {
+            true => x.clone() * share + x.clone().detach() * (1.0 - share),
+            false => x.clone(),
+        };
         let prior = match (&self.map, noise.path) {
-            (Some(map), Some(path)) => map.bound(&m, path),
+            (Some(map), Some(path)) => map.bound(&in_part(&m), path),
             _ => {
-                let (z0, ladj) = self.prior.forward_and_ladj(z.clone());
+                let (z0, ladj) = self.prior.forward_and_ladj(in_part(&z));
                 log_standard(z0) + ladj
             }
         };

@@ -29,11 +29,15 @@ pub struct ItemBatch {
 /// let ids = vec![0, 1, 2, 3, 3, 0];
 /// model.initialise(&ids);
 /// let step = TrainStep { model: &model, ema: &model, seed: 0, index: 0, step: 0, steps: 1 };
-/// assert_eq!(CategoricalObjective.loss(&step, &ItemBatch { ids }).terms.len(), 2);
+/// let objective = CategoricalObjective { warmup: 0.2 };
+/// assert_eq!(objective.loss(&step, &ItemBatch { ids }).terms.len(), 2);
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct CategoricalObjective;
+pub struct CategoricalObjective {
+    /// See [`CategoricalConfig::warmup`](super::CategoricalConfig::warmup).
+    pub warmup: f64,
+}
 
 impl<E: EncoderNet, D: DecoderNet> Objective<CategoricalModel<E, D>> for CategoricalObjective {
     type Batch = ItemBatch;
@@ -42,7 +46,9 @@ impl<E: EncoderNet, D: DecoderNet> Objective<CategoricalModel<E, D>> for Categor
         let mut random = stream(step.seed, Purpose::Source, step.index);
         let rows = batch.ids.len() / step.model.sites().count;
         let noise = step.model.noise_of(std::slice::from_mut(&mut random), rows);
-        let (bound, likelihood, m) = step.model.bound(&batch.ids, noise);
+        let done = (step.step as f64 + 1.0) / step.steps.max(1) as f64;
+        let share = if done < self.warmup { done / self.warmup } else { 1.0 };
+        let (bound, likelihood, m) = step.model.bound(&batch.ids, noise, share);
         let mut parts = LossParts::mean("negative_elbo", bound.neg(), Vec::new());
         parts.observed.push(Observed::new("reconstruction_nats", likelihood.neg(), Vec::new()));
         if let Some(nats) = step.model.map.as_ref().and_then(|map| map.off_diagonal(m, &mut random)) {

@@ -56,5 +56,5 @@ pub(super) fn train(
         };
         nfes.iter().take(2).map(one).collect()
     };
-    session.fit(net, &CategoricalObjective, &next, &validate, &preview)
+    session.fit(net, &CategoricalObjective { warmup: config.warmup }, &next, &validate, &preview)
 }
