@@ -10,6 +10,7 @@ mod serve;
 mod shell;
 mod steer;
 mod table;
+mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
