@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel of the Python package into the folder python/dist. Needs Rust, and Python 3.9 or newer with maturin (pip install maturin).
+# Builds the wheel of the Python package into the folder python/dist, or as the options of maturin say. Needs Rust, and Python 3.9 or newer with maturin (pip install maturin).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,5 +10,5 @@ profile="$(mktemp --suffix .toml)"
 trap 'rm -f "$profile"' EXIT
 sed -n '/^\[profile\./,$p' Cargo.toml > "$profile"
 
-"${PYTHON:-python3}" -m maturin build --release --locked --manifest-path crates/pushforward-python/Cargo.toml \
-    --config "$profile" --out python/dist "$@"
+cd python
+"${PYTHON:-python3}" -m maturin build --release --locked --config "$profile" "${@:---out=dist}"

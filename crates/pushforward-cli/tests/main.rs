@@ -11,6 +11,7 @@ mod shards;
 mod shell;
 mod steer;
 mod table;
+mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,82 @@
+//! Exported models, and the JavaScript that samples them in a browser.
+
+use std::fs;
+use std::process::Command;
+
+use pushforward::flow_map::interpolant::Source;
+use pushforward::nn::SiteShape;
+use pushforward::rng::{Purpose, stream};
+
+use super::{refuse, workplace};
+
+#[cfg(not(feature = "onnx"))]
+#[test]
+fn a_program_without_the_export_says_how_to_have_it() {
+    let message = refuse(workplace().path(), &["export", "glyphs", "--out", "model.onnx"], 2);
+    assert!(message.contains("--features onnx"), "{message}");
+}
+
+#[cfg(feature = "onnx")]
+#[test]
+fn models_become_files_and_folders() {
+    let dir = workplace();
+    super::succeed(dir.path(), &["export", "glyphs", "--nfe", "2", "--numbers", "f16", "--out", "model.onnx"]);
+    let file = fs::read(dir.path().join("model.onnx")).expect("a file");
+    let has = |text: &str| file.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(has("ScatterElements") || has("MatMul"), "the operations");
+    assert!(has("pushforward") && has("family = \"flow-map\"") && has("evaluations"), "the metadata");
+    super::succeed(dir.path(), &["export", "echo", "--web", "page"]);
+    let about = fs::read_to_string(dir.path().join("page/model.json")).expect("a description");
+    let about: serde_json::Value = serde_json::from_str(&about).expect("JSON");
+    assert_eq!((about["sites"].as_u64(), about["symbols"][0].as_str().map(str::len)), (Some(8), Some(1)));
+    assert!(dir.path().join("page/model.onnx").is_file() && dir.path().join("page/index.html").is_file());
+    let message = refuse(dir.path(), &["export", "echo", "--web", "other", "--ort", "nowhere"], 2);
+    assert!(message.contains("npm install onnxruntime-web") && !dir.path().join("other").exists(), "{message}");
+    let message = refuse(dir.path(), &["export", "echo", "--part", "decoder", "--out", "x.onnx"], 2);
+    assert!(message.contains("only for autoencoders"), "{message}");
+}
+
+#[test]
+fn the_noise_of_the_page_is_that_of_the_program() {
+    const SCRIPT: &str = "
+        import { noise, Stream } from './random.mjs';
+        for (const [seed, first] of [[0, 0], [7, 3], [123456789012, 4294967299]]) {
+            console.log(Array.from(noise(2, [2, 3], 3, seed, first)).join(' '));
+        }
+        const many = new Stream(1, 0);
+        let sum = 0;
+        for (let i = 0; i < 200000; i++) sum += Math.abs(many.normal());
+        console.log(sum);
+        console.log(new Stream(5, 6, 14).uniform());
+    ";
+    let dir = workplace();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/random.mjs");
+    fs::copy(script, dir.path().join("random.mjs")).expect("the script");
+    fs::write(dir.path().join("test.mjs"), SCRIPT).expect("a file");
+    let Ok(out) = Command::new("node").current_dir(dir.path()).arg("test.mjs").output() else {
+        // A test writes to stderr only.
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: there is no node");
+        return;
+    };
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).expect("UTF-8");
+    let mut lines = text.lines();
+    for (seed, first) in [(0, 0), (7, 3), (123_456_789_012, 4_294_967_299)] {
+        let found = lines.next().expect("a line").split(' ').map(|value| value.parse::<f32>().expect("a number"));
+        let item = |index| {
+            Source::Gaussian.draw_items(&SiteShape::columns(&[2, 3]), 1, &mut stream(seed, Purpose::Sample, index))
+        };
+        let wanted: Vec<f32> = (first..first + 2).flat_map(item).collect();
+        // The tables of the ziggurat method are computed in JavaScript: the last bit of a number may differ.
+        let close = |(a, b): (f32, &f32)| (a - b).abs() <= 2e-7 * b.abs();
+        assert!(found.zip(&wanted).all(close), "seed {seed}: {wanted:?}");
+    }
+    // The tail and the edges of the layers are rare: 200,000 draws meet them.
+    let mut many = stream(1, Purpose::Sample, 0);
+    let wanted: f64 = (0..200_000).map(|_| many.normal().abs()).sum();
+    let found: f64 = lines.next().expect("a sum").parse().expect("a number");
+    assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
+    let uniform: f64 = lines.next().expect("a number").parse().expect("a number");
+    assert_eq!(uniform, stream(5, Purpose::Size, 6).uniform());
+}
