@@ -182,7 +182,10 @@ mod tests {
             let mut next = 0;
             for index in 1..=of {
                 let range = Shard { index, of }.range(count, batch);
-                assert!(range.start == next && (range.start % batch == 0 || range.is_empty()), "{count} {batch} {of}");
+                assert!(
+                    range.start == next && (range.start.is_multiple_of(batch) || range.is_empty()),
+                    "{count} {batch} {of}"
+                );
                 next = range.end;
             }
             assert_eq!(next, count);
