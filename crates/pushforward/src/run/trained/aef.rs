@@ -50,7 +50,7 @@ impl TrainedAef {
     /// Draws images in data space, `count * n` values; see [`AefModel::sample`].
     ///
     /// # Errors
-    /// If the model has no prior, the temperature is negative or not finite, or `batch` is 0.
+    /// If the model has no prior, the temperature is negative or not finite, or `batch` or the number of evaluations is 0.
     pub fn draw(
         &self,
         request: &DrawRequest,
@@ -67,6 +67,9 @@ impl TrainedAef {
         }
         if request.batch == 0 {
             return Err(RequestError("`batch`, the number of images per pass, is at least 1".into()));
+        }
+        if request.drawing.evaluations() == 0 {
+            return Err(RequestError("a draw takes at least one network evaluation".into()));
         }
         Ok(self.net.sample(self.shape, self.config.latent, request, &self.device, progress))
     }

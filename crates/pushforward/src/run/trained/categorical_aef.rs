@@ -12,6 +12,7 @@ use crate::run::check::site_shape;
 use crate::run::trained::RequestError;
 use crate::tensor::{argmax, from_f32, to_host};
 use crate::transport::map::Drawing;
+use crate::transport::time::TimeGrid;
 
 /// A trained autoencoder of categorical data.
 ///
@@ -142,6 +143,9 @@ impl TrainedCategoricalAef {
         }
         if request.endpoints || request.diagonal_noise {
             return refuse("endpoints and noise of sites");
+        }
+        if request.grid != TimeGrid::uniform(request.grid.steps()) {
+            return refuse("times of one's own");
         }
         if request.batch == 0 {
             return Err(RequestError("`batch`, the number of items per pass, is at least 1".into()));
