@@ -102,7 +102,8 @@ def autoencoder(name, path):
         graph = session(path, folder, "--part", "encoder")
         outputs = [output.name for output in graph.get_outputs()]
         for key, found in zip(outputs, graph.run(None, {"image": images.reshape(6, -1)})):
-            judge(f"{key} of {name}", np.abs(found - code[key]).max(), np.abs(code[key]).max())
+            ours = -model.score(images)[0] if key == "log_density" else code[key]
+            judge(f"{key} of {name}", np.abs(found - ours).max(), np.abs(ours).max())
         graph = session(path, folder, "--part", "decoder")
         given = {port.name: code[port.name] for port in graph.get_inputs()}
         ours = model.decode(code["latent"], deviations=code.get("deviations"))

@@ -1,7 +1,7 @@
 //! The server, as clients see it.
 
 mod answers;
-mod page;
+pub(crate) mod page;
 mod wrong;
 
 use std::io::{BufRead as _, BufReader, Read as _};

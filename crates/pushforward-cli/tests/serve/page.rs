@@ -7,7 +7,7 @@ use super::Server;
 
 /// The page as it is once its script has nothing more to do. The browser's clock runs ahead while it waits for parts of an
 /// answer, so that it may be too early; then the page is opened again.
-fn shown(browser: &str, address: &str) -> String {
+pub(crate) fn shown(browser: &str, address: &str) -> String {
     let open = || {
         let profile = tempfile::tempdir().expect("a temporary folder");
         let out = Command::new(browser)

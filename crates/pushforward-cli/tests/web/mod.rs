@@ -36,6 +36,70 @@ fn models_become_files_and_folders() {
     assert!(message.contains("only for autoencoders"), "{message}");
 }
 
+/// The page in the Chromium that `PUSHFORWARD_BROWSER` names, with the onnxruntime-web whose folder `dist` is
+/// `PUSHFORWARD_ORT`; skipped with a message without them.
+#[cfg(feature = "onnx")]
+#[test]
+fn a_browser_draws_the_items_of_the_program() {
+    let (Ok(browser), Ok(ort)) = (std::env::var("PUSHFORWARD_BROWSER"), std::env::var("PUSHFORWARD_ORT")) else {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: PUSHFORWARD_BROWSER and PUSHFORWARD_ORT are not both there");
+        return;
+    };
+    let dir = workplace();
+    let molecules = super::serve::stored("molecules");
+    for model in ["glyphs", molecules.to_str().expect("UTF-8")] {
+        let _ = fs::remove_dir_all(dir.path().join("page"));
+        super::succeed(dir.path(), &["export", model, "--web", "page", "--ort", &ort]);
+        let address = files::serve(dir.path().join("page"));
+        let page = super::serve::page::shown(&browser, &format!("{address}/index.html#count=6&seed=5&nfe=2"));
+        let items =
+            super::succeed(dir.path(), &["sample", model, "-n", "6", "--seed", "5", "--nfe", "2", "--out", "-"]);
+        for line in items.lines() {
+            let item: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let ids = item["ids"].as_array().expect("class indices");
+            // A site that an item does not have is no number in one and -1 in the other.
+            let ids: Vec<i64> = ids.iter().map(|id| id.as_i64().filter(|id| *id < 1 << 31).unwrap_or(-1)).collect();
+            let shown = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+            assert!(page.contains(&format!("data-ids=\"{shown}\"")), "{model}: {shown}\n{page}");
+        }
+    }
+}
+
+#[cfg(feature = "onnx")]
+mod files {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    /// Serves the files of a folder until the process ends; the address.
+    pub(super) fn serve(folder: PathBuf) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut line = String::new();
+                let _ = BufReader::new(&stream).read_line(&mut line);
+                let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+                let kind = match path.rsplit('.').next() {
+                    Some("html") => "text/html",
+                    Some("mjs") => "text/javascript",
+                    Some("wasm") => "application/wasm",
+                    _ => "application/octet-stream",
+                };
+                let (status, bytes) =
+                    std::fs::read(folder.join(path)).map_or(("404 Not Found", Vec::new()), |b| ("200 OK", b));
+                let length = bytes.len();
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes));
+            }
+        });
+        address
+    }
+}
+
 #[test]
 fn the_noise_of_the_page_is_that_of_the_program() {
     const SCRIPT: &str = "

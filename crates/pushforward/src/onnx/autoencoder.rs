@@ -4,13 +4,15 @@ use super::error::OnnxError;
 use super::exported::Exported;
 use super::record::record;
 use crate::aef::AefModel;
+use crate::aef::model::Code;
 use crate::run::TrainedAef;
 
 /// A part of an autoencoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// `image`: `[batch, n]` in data space to `latent`: `[batch, d]`, `base`: `[batch, d]` (the latent as the prior's
-    /// standard normal variable) and, if the model has them, `deviations`: `[batch, m]`.
+    /// standard normal variable) and, if the model has them, `deviations`: `[batch, m]`; of models with an exact density
+    /// also `log_density`: `[batch]`, in nats.
     Encoder,
     /// `latent`: `[batch, d]` and, if the model has them, `deviations`: `[batch, m]` to `image`: `[batch, n]`.
     Decoder,
@@ -35,7 +37,21 @@ pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported, OnnxError
         net.assume_initialised();
         match part {
             Part::Encoder => {
-                let code = net.encode(tape.input("image", [tape.batch, n]));
+                let image = tape.input("image", [tape.batch, n]);
+                let (code, density) = match &net {
+                    AefModel::Partition(model) => {
+                        let found = model.encode(&net.prepare(image));
+                        (Code { z: found.z, deviations: Some(found.deviations) }, Some(found.log_density))
+                    }
+                    AefModel::Flow(model) => {
+                        let (z, density) = model.encode(&net.prepare(image));
+                        (Code { z, deviations: None }, Some(density))
+                    }
+                    AefModel::Latent(_) | AefModel::Autoencoder(_) => (net.encode(image), None),
+                };
+                if let Some(density) = &density {
+                    tape.output("log_density", density);
+                }
                 tape.output("latent", &code.z);
                 if let Some(deviations) = &code.deviations {
                     tape.output("deviations", deviations);
