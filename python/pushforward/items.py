@@ -71,6 +71,8 @@ def frame(rows: list[list[str]], columns: list[tuple[str, str]]) -> Any:
             if whole:
                 values = values.astype("Int64") if values.isna().any() else values.astype("int64")
             table[name] = values
+        elif kind == "date":
+            table[name] = pandas.to_datetime(table[name], errors="coerce")
     return table
 
 
@@ -81,8 +83,19 @@ def cells(frame: Any, columns: list[tuple[str, str]]) -> list[list[Union[str, No
     if lacking:
         raise RequestError(f"the data frame lacks the columns {', '.join(lacking)}")
     pandas = _pandas()
-    made = [[None if gone else text(value) for value, gone in zip(frame[name], pandas.isna(frame[name]))] for name in names]
+    made = []
+    for name in names:
+        values, gone = written(frame[name]), pandas.isna(frame[name])
+        made.append([None if missing else text(value) for value, missing in zip(values, gone)])
     return [list(row) for row in zip(*made)]
+
+
+def written(column: Any) -> Any:
+    """A column as data frames are written: dates without a time, if all of them are at midnight."""
+    if not _pandas().api.types.is_datetime64_any_dtype(column.dtype):
+        return column
+    days = bool((column.dropna() == column.dropna().dt.normalize()).all())
+    return column.dt.strftime("%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S")
 
 
 def text(value: Any) -> str:
@@ -100,6 +113,8 @@ def like(values: Any, new: Any) -> Any:
         if numbers.notna().all() and bool((numbers % 1 == 0).all()) and pandas.api.types.is_integer_dtype(new.dtype):
             return numbers.astype("int64")
         return numbers
+    if pandas.api.types.is_datetime64_any_dtype(new.dtype):
+        return pandas.to_datetime(values, errors="coerce")
     return values
 
 

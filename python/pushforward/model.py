@@ -63,7 +63,7 @@ class Model:
 
     @property
     def family(self) -> str:
-        """``flow-map``, ``autoencoder`` or ``classifier``."""
+        """``flow-map``, ``autoencoder``, ``categorical-autoencoder`` (weights only, here) or ``classifier``."""
         return self._about["family"]
 
     @property
@@ -123,7 +123,7 @@ class Model:
     ) -> Any:
         """Draw ``n`` items. Item ``i`` depends on ``seed``, ``first + i`` and what it is told, not on the batch.
 
-        :param nfe: network evaluations per item of a flow map.
+        :param nfe: network evaluations per item of a flow map, also as the prior of an autoencoder.
         :param label: label or labels, by name or number; item ``i`` has label ``i`` of the list, in turn.
         :param where: a condition on columns of a table, such as ``"sex = Female, age = 30..40"``, or a dictionary of
             columns and values.
@@ -140,7 +140,7 @@ class Model:
         :raises RequestError: if the request does not fit the model.
         """
         if self.family == "autoencoder":
-            pixels = self._native.draw(n, seed, first, temperature, mean, batch)
+            pixels = self._native.draw(n, seed, first, temperature, mean, batch, nfe, sampler)
             return items.numbers(pixels, np.float32, (n, *self._about["shape"]))
         settings = self._settings(
             n, nfe, seed, label, observed, allowed, size, guidance, sampler, temperature, draw, first, batch, False

@@ -181,6 +181,7 @@ def test_data_frames_go_in_and_come_out(tmp_path):
     pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame({
+        "day": pandas.Timestamp("2024-01-01") + pandas.to_timedelta(np.arange(600) % 50, unit="D"),
         "age": rng.integers(20, 60, 600),
         "sex": rng.choice(["Female", "Male"], 600),
         "weight": np.round(rng.normal(70.0, 9.0, 600), 2),
@@ -192,9 +193,11 @@ def test_data_frames_go_in_and_come_out(tmp_path):
     assert fake["age"].dtype == frame["age"].dtype and fake["weight"].dtype == np.float64
     assert set(fake["sex"]) <= {"Female", "Male"}
     some = model.sample(5, where={"sex": "Female", "age": (30, 40)})
+    assert fake["day"].between("2024-01-01", "2024-02-19").all()
     assert (some["sex"] == "Female").all() and some["age"].between(30, 40).all()
     holes = frame.head(8).copy()
     holes.loc[2, "sex"] = None
+    holes.loc[3, "day"] = pandas.NaT
     filled = model.impute(holes)
     assert not filled.isna().any().any()
     kept = holes.notna()

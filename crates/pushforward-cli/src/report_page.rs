@@ -11,6 +11,7 @@ use pushforward::run::RunInfo;
 
 use crate::charts::curves;
 use crate::figures::{Content, Figure};
+use crate::files::RUN_RECIPE;
 use crate::svg::escaped;
 
 const STYLE: &str = include_str!("report_page.css");
@@ -24,9 +25,10 @@ pub(crate) fn page(run: &RunInfo, report: &Report, figures: &[Figure]) -> String
     let name = escaped(&run.name);
     let mut body = format!("<h1>{name}</h1><p>{}</p>", escaped(&run.description));
     section(&mut body, "Samples", &figures.iter().map(figure).collect::<String>());
-    // The log lies in the folder of the run, the checkpoint there or in a folder below.
-    let logs = run.path.ancestors().skip(1).take(2).map(|folder| folder.join("metrics.jsonl"));
-    let log = logs.filter_map(|path| std::fs::read_to_string(path).ok()).next().unwrap_or_default();
+    // The log lies in the folder of the run, the checkpoint there or in a folder below; other runs lie there too.
+    let own = |folder: &&Path| std::fs::read_to_string(folder.join(RUN_RECIPE)).is_ok_and(|text| text == run.recipe);
+    let folder = run.path.ancestors().skip(1).take(2).find(own);
+    let log = folder.and_then(|folder| std::fs::read_to_string(folder.join("metrics.jsonl")).ok()).unwrap_or_default();
     section(&mut body, "Training", &training(&log));
     section(&mut body, "Figures", &figures_table(report));
     section(&mut body, "Recipe", &format!("<pre>{}</pre>", escaped(run.recipe.trim_end())));

@@ -80,8 +80,8 @@ pub(crate) struct Part {
     pub(crate) count: usize,
     /// Its items.
     pub(crate) items: Range<usize>,
-    /// Whether the first line names columns.
-    pub(crate) headed: bool,
+    /// Bytes at the beginning of the file that name columns.
+    pub(crate) heading: usize,
     /// SHA-256 of the file.
     pub(crate) sha256: String,
 }
@@ -95,10 +95,8 @@ impl Part {
     }
 
     /// Writes the description beside the file that it is of.
-    pub(crate) fn save(mut self, file: &Path) -> Result<(), Failure> {
-        let bytes = std::fs::read(file).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", file.display())))?;
-        self.sha256 = sha256([bytes]);
-        let text = serde_json::to_string_pretty(&self).or_run()? + "\n";
+    pub(crate) fn save(&self, file: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).or_run()? + "\n";
         write_atomic(&Self::path(file), text.as_bytes()).or_run()
     }
 
@@ -208,7 +206,7 @@ mod tests {
                 settings: String::new(),
                 count: 300,
                 items: shard.range(300, 10),
-                headed: false,
+                heading: 0,
                 sha256: String::new(),
             };
             (PathBuf::from(format!("p{index}")), part, Vec::new())

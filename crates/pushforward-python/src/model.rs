@@ -16,6 +16,7 @@ use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
 use pushforward::rng::{Purpose, stream};
 use pushforward::run::{self, Loaded, TrainedAef, TrainedFlowMap, WeightSet, site_shape};
 use pushforward::tensor::to_host;
+use pushforward::transport::map::Drawing;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
@@ -86,6 +87,7 @@ impl Model {
         let family = match &self.loaded.model {
             run::Model::FlowMap(_) => "flow-map",
             run::Model::Aef(_) => "autoencoder",
+            run::Model::CategoricalAef(_) => "categorical-autoencoder",
             run::Model::Classifier(_) => "classifier",
         };
         found.set_item("family", family)?;
@@ -229,9 +231,16 @@ impl Model {
         temperature: f64,
         mean: bool,
         batch: usize,
+        nfe: usize,
+        sampler: &str,
     ) -> PyResult<Bytes> {
         let model = self.aef("draw images")?;
-        let request = DrawRequest { count, first, temperature, deviations: !mean, seed, batch };
+        let drawing = match sampler {
+            "map" => Drawing::Jumps(nfe),
+            "euler" => Drawing::Euler(nfe),
+            _ => return Err(failure::request("latents are drawn with the sampler map or euler")),
+        };
+        let request = DrawRequest { count, first, temperature, deviations: !mean, seed, batch, drawing };
         let pixels = beside(py, |progress| model.draw(&request, progress))?.map_err(failure::request)?;
         arrays::singles(py, &pixels)
     }
@@ -339,6 +348,7 @@ impl Model {
         match &self.loaded.model {
             run::Model::FlowMap(model) => weights::listed(py, &model.net),
             run::Model::Aef(model) => weights::listed(py, &model.net),
+            run::Model::CategoricalAef(model) => weights::listed(py, &model.net),
             run::Model::Classifier(model) => weights::listed(py, &model.net),
         }
     }
@@ -356,7 +366,9 @@ impl Model {
                 let (config, device) = (model.config.clone(), model.device.clone());
                 run::Model::Aef(TrainedAef { config, net, shape: model.shape, device })
             }
-            run::Model::Classifier(_) => return Err(failure::request("the weights of a classifier are read only")),
+            other @ (run::Model::CategoricalAef(_) | run::Model::Classifier(_)) => {
+                return Err(failure::request(format!("the weights of {} are read only", other.family())));
+            }
         };
         Ok(Self::of(Loaded { model, run: self.loaded.run.clone() }))
     }

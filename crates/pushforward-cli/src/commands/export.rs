@@ -65,8 +65,10 @@ mod with_onnx {
                 None => Err(Failure::request("which part of the autoencoder?")
                     .hint("--part encoder, --part decoder or --part prior")),
             },
-            Model::Classifier(_) => {
-                Err(Failure::request(format!("{path} holds a classifier, and flow maps and autoencoders are exported")))
+            Model::CategoricalAef(_) | Model::Classifier(_) => {
+                let what = loaded.model.family();
+                let message = format!("{path} holds {what}: flow maps and autoencoders of images are exported");
+                Err(Failure::request(message))
             }
         }
     }

@@ -36,8 +36,7 @@ pub(crate) fn run(args: &MergeArgs, printer: Printer) -> Result<(), Failure> {
 fn lines(parts: &[(PathBuf, Part, Vec<u8>)]) -> Vec<u8> {
     let mut whole = Vec::with_capacity(parts.iter().map(|(.., bytes)| bytes.len()).sum());
     for (_, part, bytes) in parts {
-        let head = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
-        let skipped = if part.headed && !whole.is_empty() { head } else { 0 };
+        let skipped = if whole.is_empty() { 0 } else { part.heading.min(bytes.len()) };
         whole.extend_from_slice(&bytes[skipped..]);
     }
     whole

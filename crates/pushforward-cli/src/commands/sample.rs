@@ -8,6 +8,7 @@ use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
+use pushforward::hash::sha256;
 use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedCategoricalAef, TrainedFlowMap};
 
 use super::{drawing, load_model, refuse, sampler};
@@ -33,31 +34,54 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
         return Err(Failure::request(format!("part {shard} has no items: {count} are fewer batches of {batch}"))
             .hint("take fewer parts, or a smaller --batch"));
     }
+    if args.constraints.wanted.is_some() {
+        // Rows are drawn until enough fulfil the condition: which ones these are depends on all before them.
+        return Err(Failure::request("--shard is not for rows under --where").hint("draw all of them at once"));
+    }
     let file = shard.file(whole)?;
-    // What decides the items, and not where and by how many threads they are drawn.
-    let device = DeviceArgs { threads: None, ..args.device.clone() };
-    let settings = SampleArgs { shard: None, out: None, model: PathBuf::new(), device, ..args.clone() };
     let part = Part {
         shard,
         model: loaded.run.sha256.clone(),
-        settings: format!("{settings:?}"),
+        settings: settings(args)?,
         count: args.count,
         items: items.clone(),
-        headed: is_headed(&file, &loaded.run.schema),
+        heading: 0,
         sha256: String::new(),
     };
+    let schema = loaded.run.schema.clone();
     let first = args.first + items.start as u64;
     let own = SampleArgs { count: items.len(), first, out: Some(file.clone()), ..args.clone() };
     draw(&own, loaded, printer)?;
-    part.save(&file)
+    let bytes = std::fs::read(&file).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", file.display())))?;
+    Part { heading: heading(&file, &schema, &bytes), sha256: sha256([bytes]), ..part }.save(&file)
 }
 
-/// Whether a file of items begins with the names of columns.
-fn is_headed(file: &Path, schema: &Schema) -> bool {
+/// What decides the items of a request, and not where and by how many threads they are drawn. Files count by their content.
+fn settings(args: &SampleArgs) -> Result<String, Failure> {
+    let hash = |path: &PathBuf| -> Result<PathBuf, Failure> {
+        let bytes = std::fs::read(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
+        Ok(PathBuf::from(sha256([bytes])))
+    };
+    let mut settings = SampleArgs {
+        shard: None,
+        out: None,
+        model: PathBuf::new(),
+        device: DeviceArgs { threads: None, ..args.device.clone() },
+        ..args.clone()
+    };
+    settings.where_file = settings.where_file.as_ref().map(hash).transpose()?;
+    settings.constraints.mask = settings.constraints.mask.as_ref().map(hash).transpose()?;
+    Ok(format!("{settings:?}"))
+}
+
+/// Bytes at the beginning of a file of items that name its columns.
+fn heading(file: &Path, schema: &Schema, bytes: &[u8]) -> usize {
     let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match &schema.layout {
-        Layout::Columns(table) => ["csv", "txt"].contains(&ending) && table.heading().is_some(),
-        _ => ending == "csv",
+        Layout::Columns(table) if ["csv", "txt"].contains(&ending) => table.heading().map_or(0, |text| text.len() + 1),
+        Layout::Columns(_) => 0,
+        _ if ending == "csv" => bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1),
+        _ => 0,
     }
 }
 

@@ -91,8 +91,11 @@ pub(crate) async fn length(State(app): State<Arc<App>>, request: Request, next: 
             length += chunk.len();
             if length <= limit {
                 kept.extend_from_slice(&chunk);
-            } else if length > DISCARDED * limit {
-                break;
+            } else {
+                kept = Vec::new();
+                if length > DISCARDED * limit {
+                    break;
+                }
             }
         }
         if length > limit {

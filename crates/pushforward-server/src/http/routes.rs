@@ -41,6 +41,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/encode", post(encode))
         .route("/v1/decode", post(decode))
         .route("/v1/reconstruct", post(reconstruct))
+        // Bodies are read by a layer of our own, with a limit of its own, once the token was seen.
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::length))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::token));
     // Outside of the token: a browser asks for permission without it.
     if let Some(origin) = app.settings.origin.as_ref().and_then(|origin| HeaderValue::from_str(origin).ok()) {
@@ -57,9 +60,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(guarded)
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::length))
-        // The layer above has its own limit.
-        .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| {
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says more").response()
         }))

@@ -152,7 +152,7 @@ impl Classifier {
     /// Items of class indices as what the first convolution reads, with the dtype and device of the weights.
     ///
     /// # Shapes
-    /// - `ids`: `batch * sites` indices below `classes`, or [`ABSENT`](crate::node_pairs::ABSENT) after a sequence's end
+    /// - `ids`: `batch * sites` indices below `classes`, or [`ABSENT`] after a sequence's end
     /// - output: `[batch, 1 or classes, sites]`
     ///
     /// # Panics

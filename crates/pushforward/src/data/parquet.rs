@@ -158,7 +158,9 @@ fn add(out: &mut String, place: usize, text: &str, last: bool) {
     if place > 0 {
         out.push(',');
     }
-    if text.contains([',', '"', '\n', '\r', '\t', ';', '|', '#']) || text.trim() != text {
+    // A line without anything would be no row.
+    let alone = place == 0 && last && text.is_empty();
+    if alone || text.contains([',', '"', '\n', '\r', '\t', ';', '|', '#']) || text.trim() != text {
         out.push('"');
         out.push_str(&text.replace('"', "\"\""));
         out.push('"');
@@ -320,6 +322,9 @@ mod tests {
         assert_eq!(nanos(&[0, 90 * second]), "when\n1970-01-01 00:00:00\n1970-01-01 00:01:30\n");
         assert_eq!(nanos(&[second / 4]), "when\n1970-01-01 00:00:00.250\n");
         assert_eq!(to_csv(numbers(None, Repetition::OPTIONAL, &[7, -2]), 1000).unwrap(), "when\n7\n-2\n");
+        let mut line = String::new();
+        ["", "a"].iter().for_each(|text| add(&mut line, 0, text, true));
+        assert_eq!(line, "\"\"\na\n");
         let nested = to_csv(numbers(None, Repetition::REPEATED, &[7, 8]), 1000).unwrap_err();
         assert!(to_csv(numbers(None, Repetition::OPTIONAL, &[7, -2]), 8).unwrap_err().contains("more than 8 bytes"));
         assert!(nested.contains("`when` is nested"), "{nested}");

@@ -292,7 +292,8 @@ impl IrVisitorMut for Tensors {
             None => self.ranges.push(*range),
             Some(next) => {
                 if let Some(first) = self.ranges.get(next.end) {
-                    *range = *first;
+                    // Starts that depend on the batch stay, and are seen.
+                    range.end = first.end;
                 }
                 next.end += 1;
             }

@@ -208,7 +208,9 @@ pub fn invert(map: &impl Transport, z: &Tensor<2>, end: f64, jumps: usize) -> (T
         for i in 0..batch {
             let range = i * d..(i + 1) * d;
             let miss: Vec<f64> = range.clone().map(|k| value[k] - wanted[k]).collect();
-            let worst = range.clone().zip(&miss).map(|(k, m)| m.abs() / (1.0 + wanted[k].abs())).fold(0.0, f64::max);
+            // What is no number is as far away as can be.
+            let worst = range.clone().zip(&miss).map(|(k, m)| m.abs() / (1.0 + wanted[k].abs()));
+            let worst = worst.fold(0.0, |most: f64, m| if m.is_nan() { f64::INFINITY } else { most.max(m) });
             if worst < best.1[i] {
                 best.1[i] = worst;
                 best.0[range.clone()].copy_from_slice(&noise[range.clone()]);
@@ -220,7 +222,10 @@ pub fn invert(map: &impl Transport, z: &Tensor<2>, end: f64, jumps: usize) -> (T
             } else {
                 // Half of the way back to the best point.
                 factor[i] *= 0.5;
-                range.for_each(|at| noise[at] = 0.5 * (noise[at] + best.0[at]));
+                let half = |at: usize| 0.5 * (noise[at] + best.0[at]);
+                let back: Vec<f64> = range.clone().map(half).collect();
+                let finite = back.iter().all(|v| v.is_finite());
+                noise[range.clone()].copy_from_slice(if finite { &back } else { &best.0[range] });
             }
         }
         if best.1.iter().all(|&miss| miss < 1e-3 * tolerance) {

@@ -80,6 +80,20 @@ fn estimates_agree_with_quadrature_and_all_items_have_mass_one() {
                 );
             }
         }
+        // Of any number of draws, the mean over many estimates of `p` is `p`.
+        for draws in [1, 3] {
+            let many = ids[..2].repeat(3000);
+            let request = MarginalRequest { draws, density: Density::Map { jumps: 1 }, ..MarginalRequest::default() };
+            let found: Vec<f64> = log_densities(&model, &many, 0, &request).values.iter().map(|l| l.exp()).collect();
+            let n = found.len() as f64;
+            let mean = found.iter().sum::<f64>() / n;
+            let error = (found.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt();
+            let p = exact[0].exp();
+            assert!(
+                (mean - p).abs() < 5.0 * error && error < 0.05 * p,
+                "{prior}, {draws}: {mean} +- {error}, exact {p}"
+            );
+        }
         let bound = at(Density::Bound { draws: 1 }, 2000);
         for ((value, error), exact) in bound.values.iter().zip(&bound.errors).zip(&exact) {
             assert!(*value < exact + 4.0 * error, "{prior}: the bound {value} +- {error} is below {exact}");

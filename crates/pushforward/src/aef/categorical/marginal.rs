@@ -45,6 +45,8 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
     let mut bounds = vec![Vec::new(); items];
     let mut weights: Vec<Weights> = (0..items).map(|_| Weights::default()).collect();
     let sampled = matches!(request.density, Density::Bound { .. });
+    // One random offset an item: in expectation over it, every number of draws has each component at equal shares.
+    let offsets: Vec<f64> = random.iter_mut().map(Stream::uniform).collect();
     for start in (0..request.draws).step_by(per_pass) {
         let k = per_pass.min(request.draws - start);
         let repeated: Vec<u32> = ids.chunks(sites).flat_map(|item| item.repeat(k)).collect();
@@ -57,8 +59,11 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
         let m = repeat_rows(model.code(ids), k);
         let d = m.dims()[1];
         let xi: Tensor<2> = Tensor::cat(random.iter_mut().map(|stream| normals(stream, [k, d], &m)).collect(), 0);
-        let component = |draw: usize| SCALES[(start + draw) * SCALES.len() / request.draws];
-        let scales: Vec<f64> = (0..items * k).map(|row| component(row % k)).collect();
+        let component = |item: usize, draw: usize| {
+            let share = ((start + draw) as f64 + offsets[item]) / request.draws as f64;
+            SCALES[((share * SCALES.len() as f64) as usize).min(SCALES.len() - 1)]
+        };
+        let scales: Vec<f64> = (0..items * k).map(|row| component(row / k, row % k)).collect();
         let xi = xi * column(&scales, &m);
         let z = m + xi.clone() * model.noise();
         let likelihood = to_host(&model.log_likelihood(z.clone(), &repeated));

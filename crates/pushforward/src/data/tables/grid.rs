@@ -76,7 +76,12 @@ impl Grid {
         let text = plain.text;
         let (head, body, comments) = skip_comments(&text);
         let first_line = head.matches('\n').count() as u64 + 1;
-        let form = expected.like.map_or_else(|| form(body), |(form, _)| form);
+        let form = match expected.like {
+            // The text of a Parquet file, whatever separates the fields of another one.
+            _ if plain.headed => Form::Character(b','),
+            Some((form, _)) => form,
+            None => form(body),
+        };
         let mut grid = Self {
             form,
             width: expected.like.map_or(0, |(_, width)| width),

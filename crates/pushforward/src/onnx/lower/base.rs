@@ -131,9 +131,11 @@ fn slice(graph: &mut Builder<'_>, op: &SliceOpIr) -> Result<(), OnnxError> {
         if whole {
             continue;
         }
-        let open = matches!(after[axis], Dim::Batch(_));
+        if matches!(after[axis], Dim::Batch(_)) {
+            return Err(OnnxError::Batch(format!("axis {axis}, which grows with it, is cut")));
+        }
         starts.push(range.start as i64);
-        ends.push(range.end.filter(|_| !open).map_or(i64::MAX, |end| end as i64));
+        ends.push(range.end.map_or(i64::MAX, |end| end as i64));
         axes.push(axis as i64);
         steps.push(range.step as i64);
     }
