@@ -248,7 +248,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         to_host(&ladj).into_iter().zip(prior).map(|(ladj, prior)| ladj + prior).collect()
     }
 
-    /// The objective, one value per image, unless the prior is a flow map, see [`Self::path_bound`].
+    /// The objective, one value per image, unless the prior is a flow map, whose bound is along its path.
     ///
     /// # Shapes
     /// - `xi`: `[batch * draws, d]`, the draws of an image next to each other; its values have no effect without noise

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! with the fixed noise s of [`noise`](CategoricalConfig::noise): the posterior has one scale, so that neither side can run
-//! away, and a flow map as the prior is trained by its bound (see [`path`](super::path)). Everything is in nats of an item,
+//! away, and a flow map as the prior is trained by its bound. Everything is in nats of an item,
 //! as the bound of a categorical flow map is: the two can be compared. Of graphs and of sequences, whose items have sites
 //! that others lack, both are given the size of the item.
 //!
