@@ -183,11 +183,14 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
     let (path, items, resize) = (args.file.as_deref(), args.items, args.resize);
     let images = Images::load(loaded, shape, &Wanted { path, items, resize, data: &args.data }, printer)?;
     let (mut nats, mut errors) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
+    // The error of a bound is that of a mean, and can be of any size.
+    let bound = loaded.model.net.prior_map().is_some() && matches!(request.density, Density::Bound { .. });
+    let largest = if bound { f64::INFINITY } else { SATURATED };
     in_batches(images.len(), BATCH, printer, |range| {
         let first = range.start as u64;
         let found = loaded.model.log_densities(&pixels(&images.set, range), first, &request).or_request()?;
         nats.extend(found.values.iter().map(|v| -v));
-        errors.extend(found.errors.into_iter().map(|error| Some(error).filter(|error| *error < SATURATED)));
+        errors.extend(found.errors.into_iter().map(|error| Some(error).filter(|error| *error < largest)));
         Ok(())
     })?;
     let (n, count) = (shape.numel(), images.len());

@@ -317,6 +317,10 @@ fn a_flow_map_as_the_prior_draws_in_few_evaluations_and_has_three_densities() {
             let estimator = report["estimator"].as_str().expect("a name");
             assert!(estimator.contains(density), "{variant}: {estimator}");
             assert!(report["mean"]["nats"].as_f64().is_some_and(f64::is_finite), "{variant}, {density}: {report}");
+            if density == "bound" {
+                let error = report["items"][0]["standard_error"].as_f64();
+                assert!(error.is_some(), "the error of a mean is known, whatever its size: {report}");
+            }
             let meaning = report["meaning"].as_str().expect("a text");
             assert_eq!(meaning.contains("come back"), density == "map", "{meaning}");
         }

@@ -248,7 +248,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         to_host(&ladj).into_iter().zip(prior).map(|(ladj, prior)| ladj + prior).collect()
     }
 
-    /// The objective, one value per image, unless the prior is a flow map, whose bound is along its path.
+    /// The objective, one value per image, unless the prior is a flow map, see [`path`](super::path).
     ///
     /// # Shapes
     /// - `xi`: `[batch * draws, d]`, the draws of an image next to each other; its values have no effect without noise
@@ -256,7 +256,7 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
     /// # Panics
     /// If the prior is a flow map.
     pub fn bound(&self, images: &Prepared, xi: Tensor<2>) -> Bound {
-        assert!(self.map.is_none(), "a flow map as the prior has no density to train by: use `path_bound`");
+        assert!(self.map.is_none(), "a flow map as the prior has no density to train by: use `AefObjective`");
         let (k, noise) = (self.draws, self.noise());
         let [batch, d] = [images.h.dims()[0], xi.dims()[1]];
         let draw = self.draw(self.latent_distribution(images.h.clone()).repeat(k), xi.clone(), noise);

@@ -55,7 +55,7 @@ pub mod network;
 pub mod objective;
 pub mod output;
 pub mod partition;
-mod path;
+pub mod path;
 pub mod preprocessing;
 pub mod principal;
 pub mod prior;

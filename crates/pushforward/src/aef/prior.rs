@@ -12,7 +12,7 @@
 //!   added to the latent, in place of the core.
 //! - `vae`: `u = m + s xi` with `m ~ N(mean, scale^2)`, the posterior of the encoder in the space of u.
 //! - partitions: `m = f(z)` itself; the bound holds for the prior blurred by s once more (see
-//!   [`density`]), the density by the differential equation or the jump for the prior as it is.
+//!   [densities](crate::transport::density)), the density by the differential equation or the jump for the prior as it is.
 //!
 //! All train the map together with the autoencoder: the gradient of the bound reaches the encoder, that of the
 //! off-diagonal loss the map only. A posterior flow, the linear expansion and pixels have no noise of this kind, so `iwae`,

@@ -146,20 +146,20 @@ pub(in crate::flow_map) fn draw_item(
     stream: &mut Stream,
 ) -> Vec<u32> {
     let site = |(i, p): (usize, &[f64])| match open {
-        None => draw(p, stream),
+        None => draw_class(p, stream),
         Some(open) => {
             // After an adaptive sampler, forbidden classes have probabilities of the size of rounding errors.
             let open = &open[i * classes..(i + 1) * classes];
             let p: Vec<f64> = p.iter().zip(open).map(|(p, open)| p.max(0.0) * open).collect();
             // Where rounding has left an allowed class no probability at all, one that is allowed is taken nevertheless.
-            if p.iter().any(|p| *p > 0.0) { draw(&p, stream) } else { draw(open, stream) }
+            if p.iter().any(|p| *p > 0.0) { draw_class(&p, stream) } else { draw_class(open, stream) }
         }
     };
     item.chunks(classes).enumerate().map(site).collect()
 }
 
 /// Draws a number of nodes or letters; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
-fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
+pub(crate) fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
     let total: u64 = sizes.iter().sum();
     if total == 0 {
         return most;
@@ -175,7 +175,7 @@ fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
 }
 
 /// Draws a class with the given unnormalised probabilities.
-fn draw(p: &[f64], stream: &mut Stream) -> u32 {
+pub(crate) fn draw_class(p: &[f64], stream: &mut Stream) -> u32 {
     let mut left = stream.uniform() * p.iter().sum::<f64>();
     let mut last = 0;
     for (k, &p) in p.iter().enumerate().filter(|(_, p)| **p > 0.0) {

@@ -40,5 +40,6 @@ pub mod guidance;
 pub mod large_vocabulary;
 mod request;
 
+pub(crate) use self::batch::{draw_class, draw_size};
 pub use self::draw::{sample, sample_together};
 pub use self::request::{GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE};

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Tensor};
 use crate::aef::categorical::{self, CategoricalConfig, CategoricalModel};
 use crate::aef::marginal::{LogDensities, MarginalRequest};
 use crate::data::{Layout, Schema};
-use crate::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples};
+use crate::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, draw_class, draw_size};
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::run::check::site_shape;
@@ -86,7 +86,7 @@ impl TrainedCategoricalAef {
             for (i, item) in drawn.chunks_exact_mut(sites.count).enumerate() {
                 if let Some(largest) = sites.largest_size() {
                     let mut size = stream(request.seed, Purpose::Size, address(i));
-                    let present = sites.sites_of(size_of(sizes, largest, &mut size));
+                    let present = sites.sites_of(draw_size(sizes, largest, &mut size));
                     item.iter_mut()
                         .zip(present)
                         .filter(|(_, present)| *present == 0.0)
@@ -158,35 +158,9 @@ impl TrainedCategoricalAef {
     }
 }
 
-/// A size drawn with the given frequencies, the largest one without any.
-fn size_of(sizes: &[u64], largest: usize, random: &mut Stream) -> usize {
-    let total: u64 = sizes.iter().sum();
-    if total == 0 {
-        return largest;
-    }
-    let at = random.uniform() * total as f64;
-    let mut sum = 0.0;
-    let reached = |&count: &u64| {
-        sum += count as f64;
-        sum > at
-    };
-    sizes.iter().position(reached).unwrap_or(largest).min(largest)
-}
-
 /// Classes drawn from the law of every site, item by item.
 fn classes(logits: &Tensor<3>, random: &mut [Stream]) -> Vec<u32> {
     let [_, sites, classes] = logits.dims();
     let laws = to_host(&crate::dual::softmax(logits.clone()));
-    let one = |(row, law): (usize, &[f64]), random: &mut [Stream]| {
-        let at = random[row / sites].uniform();
-        let mut sum = 0.0;
-        let reached = |p: &f64| {
-            sum += p;
-            sum > at
-        };
-        // Rounding may leave a little above the sum: the last class that the site has.
-        let last = law.iter().rposition(|&p| p > 0.0).unwrap_or(0);
-        law.iter().position(reached).unwrap_or(last) as u32
-    };
-    laws.chunks_exact(classes).enumerate().map(|row| one(row, random)).collect()
+    laws.chunks_exact(classes).enumerate().map(|(row, law)| draw_class(law, &mut random[row / sites])).collect()
 }
