@@ -51,7 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("reward", &["run", "data", "chem", "metrics", "nn", "tensor", "flow_map", "classifier"]),
-    ("onnx", &["run", "aef", "flow_map", "nn", "dual", "tensor"]),
+    ("onnx", &["run", "aef", "flow_map", "transport", "nn", "dual", "tensor"]),
     ("prelude", &["run", "data", "flow_map", "train", "tensor", "rng", "nn", "dual"]),
 ];
 
