@@ -28,6 +28,7 @@ use crate::shards::Part;
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
     let (Some(shard), Some(whole)) = (args.shard, &args.out) else { return draw(args, loaded, printer) };
+    let file = shard.file(whole)?;
     let items = shard.range(args.count, args.sampler.batch);
     if items.is_empty() {
         let (count, batch) = (args.count, args.sampler.batch);
@@ -38,7 +39,6 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
         // Rows are drawn until enough fulfil the condition: which ones these are depends on all before them.
         return Err(Failure::request("--shard is not for rows under --where").hint("draw all of them at once"));
     }
-    let file = shard.file(whole)?;
     let part = Part {
         shard,
         model: loaded.run.sha256.clone(),
