@@ -42,7 +42,7 @@ fn parts_together_are_what_one_process_writes() {
     assert!(refuse(folder, &["merge", "--out", "x.txt", "a.txt"], 2).contains("sample --shard I/N"));
     let image = ["sample", model, "--shard", "1/2", "--out", "x.parquet"];
     assert!(refuse(folder, &image, 2).contains("cannot be put together"));
-    let many = ["sample", model, "-n", "2", "--shard", "2/2", "--out", "x.txt"];
+    let many = ["sample", model, "-n", "2", "--shard", "1/2", "--out", "x.txt"];
     assert!(refuse(folder, &many, 2).contains("no items"));
     assert!(!folder.join("x.txt").exists());
 }
