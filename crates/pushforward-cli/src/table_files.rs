@@ -66,15 +66,20 @@ pub(crate) fn object(layout: &TableLayout, row: &[String]) -> serde_json::Map<St
     layout.columns().iter().zip(row).map(value).collect()
 }
 
+/// A text of at most `widest` characters, the last of them an ellipsis if there were more.
+pub(crate) fn cut(text: &str, widest: usize) -> String {
+    if text.chars().count() <= widest {
+        text.to_owned()
+    } else {
+        text.chars().take(widest - 1).chain(['…']).collect()
+    }
+}
+
 /// Rows in columns of equal width, with their names.
 pub(crate) fn aligned(layout: &TableLayout, rows: &[Vec<String>]) -> String {
     let names: Vec<String> = layout.columns().iter().map(|column| column.name().to_owned()).collect();
-    let cut = |field: &String| {
-        let short: String = field.chars().take(WIDEST).collect();
-        if short.len() < field.len() { short.chars().take(WIDEST - 1).chain(['…']).collect() } else { short }
-    };
     let table: Vec<Vec<String>> =
-        std::iter::once(&names).chain(rows).map(|row| row.iter().map(cut).collect()).collect();
+        std::iter::once(&names).chain(rows).map(|row| row.iter().map(|field| cut(field, WIDEST)).collect()).collect();
     let width = |place: usize| table.iter().map(|row| row[place].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..names.len()).map(width).collect();
     let line = |row: &Vec<String>| {

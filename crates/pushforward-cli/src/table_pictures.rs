@@ -10,6 +10,7 @@
 use pushforward::data::tables::{ColumnKind, TableLayout};
 
 use crate::svg::{Canvas, SETS};
+use crate::table_files::cut;
 
 /// Panels of laws in a row, and the size of one.
 const ACROSS: usize = 3;
@@ -37,10 +38,6 @@ pub(crate) fn draw(sets: [Set<'_>; 2], layout: &TableLayout) -> Vec<(&'static st
     vec![("columns", columns(sets, layout)), ("pairs", pairs(sets, layout))]
 }
 
-fn cut(name: &str) -> String {
-    if name.chars().count() <= NAME { name.to_owned() } else { name.chars().take(NAME - 1).chain(['…']).collect() }
-}
-
 /// The share of each class of a site.
 fn shares(ids: &[u32], sites: usize, site: usize, classes: usize) -> Vec<f64> {
     let mut counts = vec![0.0; classes];
@@ -61,8 +58,8 @@ pub(crate) fn columns(sets: [Set<'_>; 2], layout: &TableLayout) -> String {
     for (site, column) in layout.sites().enumerate().take(shown) {
         let [left, top] = [(site % ACROSS) as f64 * PANEL[0], 26.0 + (site / ACROSS) as f64 * PANEL[1]];
         let laws = sets.map(|(_, ids)| shares(ids, classes.len(), site, classes[site]));
-        canvas.text([left + 20.0, top + 16.0], "font-weight=\"bold\"", &cut(column.name()));
-        let name_of = |class: usize| cut(&layout.class_name(site, class as u32));
+        canvas.text([left + 20.0, top + 16.0], "font-weight=\"bold\"", &cut(column.name(), NAME));
+        let name_of = |class: usize| cut(&layout.class_name(site, class as u32), NAME);
         if column.kind() == ColumnKind::Categorical {
             categories(&mut canvas, [left, top], &laws, name_of);
         } else {
@@ -144,7 +141,7 @@ fn associations(ids: &[u32], classes: &[usize], shown: usize) -> Vec<Vec<f64>> {
 /// A table of associations for each set, and one of their differences: the darker the more.
 pub(crate) fn pairs(sets: [Set<'_>; 2], layout: &TableLayout) -> String {
     let classes = layout.class_counts();
-    let names: Vec<String> = layout.sites().map(|column| cut(column.name())).take(COLUMNS).collect();
+    let names: Vec<String> = layout.sites().map(|column| cut(column.name(), NAME)).take(COLUMNS).collect();
     let [data, samples] = sets.map(|(_, ids)| associations(ids, &classes, names.len()));
     let apart: Vec<Vec<f64>> = data
         .iter()

@@ -109,12 +109,29 @@ fn decoded(
         ("what samples are told", !args.condition.is_empty()),
     ];
     refuse(&theirs, "other models", &loaded)?;
-    let sample = SampleRequest {
+    let sample = sampled(args);
+    measured(args, loaded, true, sample, features, printer)
+}
+
+/// How samples are drawn, as the arguments say.
+fn sampled(args: &EvalArgs) -> SampleRequest {
+    SampleRequest {
         sampler: sampler(&args.sampler),
         temperature: args.sampler.temperature.unwrap_or(1.0),
         batch: args.sampler.batch,
         ..sample_request(args.sampler.seed)
-    };
+    }
+}
+
+/// The report of a model of categorical data; `points` as in `measure`.
+fn measured<G: Generates>(
+    args: &EvalArgs,
+    loaded: Loaded<G>,
+    points: bool,
+    sample: SampleRequest,
+    features: Option<&Features>,
+    printer: Printer,
+) -> Result<Measured, Failure> {
     let mut request = eval_request(&loaded.run.eval, sample);
     if let Some(nfe) = &args.nfe {
         request.nfe.clone_from(nfe);
@@ -124,7 +141,7 @@ fn decoded(
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
     request.bound_draws = args.draws.unwrap_or(request.bound_draws);
     let splits = load_data(&loaded.run, &args.data, printer)?;
-    let report = measure(&loaded, true, &splits, features, &request, printer)?;
+    let report = measure(&loaded, points, &splits, features, &request, printer)?;
     let figures = pictures(args, &loaded, &splits, &request, printer)?;
     Ok((report, loaded.run, figures))
 }
@@ -164,25 +181,12 @@ fn items(
     refuse(&theirs, "autoencoders", &loaded)?;
     let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
     let sample = SampleRequest {
-        sampler: sampler(&args.sampler),
-        temperature: args.sampler.temperature.unwrap_or(1.0),
-        batch: args.sampler.batch,
         diagonal_noise: args.sampler.diagonal_noise,
         labels: labels(&args.condition, &loaded.run)?,
         observed,
         guidance: args.condition.guidance,
-        ..sample_request(args.sampler.seed)
+        ..sampled(args)
     };
-    let mut request = eval_request(&loaded.run.eval, sample);
-    if let Some(nfe) = &args.nfe {
-        request.nfe.clone_from(nfe);
-    }
-    request.sample.count = args.count.unwrap_or(request.sample.count);
-    request.repeats = args.repeats.unwrap_or(1);
-    request.bound_items = args.bound_items.unwrap_or(request.bound_items);
-    let splits = load_data(&loaded.run, &args.data, printer)?;
     let points = loaded.model.net.factored().is_none();
-    let report = measure(&loaded, points, &splits, features, &request, printer)?;
-    let figures = pictures(args, &loaded, &splits, &request, printer)?;
-    Ok((report, loaded.run, figures))
+    measured(args, loaded, points, sample, features, printer)
 }

@@ -356,9 +356,9 @@ fn no_images_have_no_pixels() {
     model(&config(Variant::Center), SHAPE).images(&[0.5; 16], 0);
 }
 
-#[test]
-fn a_request_of_no_images_per_pass_is_an_error() {
-    let request = DrawRequest {
+/// A request of no images per pass.
+fn no_pass() -> DrawRequest {
+    DrawRequest {
         count: 1,
         first: 0,
         temperature: 1.0,
@@ -366,25 +366,20 @@ fn a_request_of_no_images_per_pass_is_an_error() {
         seed: 0,
         batch: 0,
         drawing: Drawing::default(),
-    };
+    }
+}
+
+#[test]
+fn a_request_of_no_images_per_pass_is_an_error() {
     let config = config(Variant::Center);
     let net = model(&config, SHAPE).valid();
     let model = TrainedAef { config, net, shape: SHAPE, device: device() };
-    let error = model.draw(&request, &mut |_| true).expect_err("there is no pass of no images");
+    let error = model.draw(&no_pass(), &mut |_| true).expect_err("there is no pass of no images");
     assert!(error.to_string().contains("`batch`, the number of images per pass, is at least 1"), "{error}");
 }
 
 #[test]
 #[should_panic(expected = "`batch`, the number of images per pass, is at least 1, found 0")]
 fn no_images_per_pass_are_refused() {
-    let request = DrawRequest {
-        count: 1,
-        first: 0,
-        temperature: 1.0,
-        deviations: true,
-        seed: 0,
-        batch: 0,
-        drawing: Drawing::default(),
-    };
-    model(&config(Variant::Center), SHAPE).sample(SHAPE, 2, &request, &device(), &mut |_| true);
+    model(&config(Variant::Center), SHAPE).sample(SHAPE, 2, &no_pass(), &device(), &mut |_| true);
 }
