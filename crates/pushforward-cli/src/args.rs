@@ -25,7 +25,7 @@ pub(crate) use self::images::{
     DecodeArgs, DenoiseArgs, EncodeArgs, EstimatorName, ImageArgs, InterpolateArgs, ReconstructArgs, SourceArgs,
 };
 pub(crate) use self::impute::ImputeArgs;
-pub(crate) use self::measure::{EvalArgs, ScoreArgs};
+pub(crate) use self::measure::{CalibrateArgs, EvalArgs, ScoreArgs};
 pub(crate) use self::models::{ModelsAction, ModelsArgs, PackArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::shell::{CompletionsArgs, ManArgs};
@@ -56,6 +56,7 @@ impl Cli {
             Command::Sample(args) => args.device.threads,
             Command::Steer(args) => args.device.threads,
             Command::Eval(args) => args.device.threads,
+            Command::Calibrate(args) => args.device.threads,
             Command::Score(args) => args.device.threads,
             Command::Impute(args) => args.device.threads,
             Command::Encode(args) => args.source.how.device.threads,
@@ -102,6 +103,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Log-likelihood of items under a trained model, or a bound of it.
     Score(ScoreArgs),
+    /// Fit the likelihood bound of a flow map to held-out items, which makes it tighter.
+    Calibrate(CalibrateArgs),
     /// Fill in the missing cells of a table.
     Impute(ImputeArgs),
     /// Turn images into codes.

@@ -79,6 +79,7 @@ fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Sample(args) => commands::sample::run(args, printer),
         Command::Steer(args) => commands::steer::run(args, printer),
         Command::Eval(args) => commands::eval::run(args, printer),
+        Command::Calibrate(args) => commands::calibrate::run(args, printer),
         Command::Score(args) => commands::score::run(args, printer),
         Command::Impute(args) => commands::impute::run(args, printer),
         Command::Encode(args) => commands::encode::run(args, printer),

@@ -63,6 +63,8 @@ pub enum Purpose {
     Decode = 18,
     /// Whether a row is kept whose class a condition allows in part (index: row).
     Accept = 19,
+    /// Noise on which a calibration is fitted (index: level).
+    Calibration = 20,
 }
 
 /// One stream of random numbers.

@@ -113,3 +113,20 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) data: RunDataArgs,
 }
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  pushforward calibrate runs/glyphs\n\n`train` ends with this; it is for runs of older versions, or with more or other data. Two numbers for each of 20 noise levels are fitted to items of the validation part and kept in the checkpoint, for `eval` and `score`. Samples stay as they are."
+)]
+pub(crate) struct CalibrateArgs {
+    /// Run folder or checkpoint of a flow map.
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) data: RunDataArgs,
+}

@@ -1,5 +1,6 @@
 //! One file per command. Commands never import each other; shared helpers are here.
 
+pub(crate) mod calibrate;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod decode;

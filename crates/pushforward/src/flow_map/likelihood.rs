@@ -18,7 +18,8 @@
 //!
 //! The bound holds for any predictor. Above `r* = 2 sqrt(ln(10^5 K))` the evidence of a site alone determines its
 //! class, and the predictor is the posterior under a uniform prior, `softmax(r y_d)`, instead of the network, whose
-//! small errors would be multiplied by r. This part of the integral is below 10^-4 nats per site.
+//! small errors would be multiplied by r. This part of the integral is below 10^-4 nats per site. Below, a trained model
+//! has a [calibration](crate::flow_map::calibration) of its network.
 //!
 //! # Examples
 //! With the evidence skip, a network of zero logits is the exact posterior of uniform data: the bound is `ln K` per
@@ -192,33 +193,58 @@ fn integrand<N: EndpointNet>(
     let (draws, scale) = (range.len(), proposal_scale(sites.classes));
     let r: Vec<f64> = points.iter().flat_map(|item| item.r[range.clone()].to_vec()).collect();
     let noise = points.iter_mut().flat_map(|item| item.noise.normals(draws * sites.count * sites.classes)).collect();
-    let rows = r.len();
-    let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
     let repeated: Vec<u32> = points.iter().flat_map(|item| item.ids.repeat(draws)).collect();
-    let mut conditioning = Conditioning::of_items(sites, &repeated, &noise);
-    let told: Vec<bool> = points.iter().flat_map(|item| item.observed.repeat(draws)).collect();
-    let noise = conditioning.mask(noise);
-    let repeated: Vec<u32> = repeated.into_iter().map(|id| if id == ABSENT { 0 } else { id }).collect();
-    let x1: Tensor<2, Int> = indices(&repeated, [rows, sites.count], device);
-    let x1 = conditioning.mask(one_hot(x1, sites.classes, &noise));
+    let mut noised = Noised::new(sites, &repeated, noise, &r, device);
+    let rows = r.len();
+    let told: Vec<f64> = points.iter().flat_map(|item| item.observed.repeat(draws)).map(f64::from).collect();
     if !told.is_empty() {
-        let told: Vec<f64> = told.into_iter().map(|told| f64::from(u8::from(told))).collect();
-        conditioning.observed = Some(x1.clone() * from_host(&told, [rows, sites.count, 1], &x1));
+        let told = from_host(&told, [rows, sites.count, 1], &noised.x1);
+        noised.conditioning.observed = Some(noised.x1.clone() * told);
     }
-    let map = map.of(conditioning.clone());
-    // t = r/(1+r), and x_t = (1-t) noise + t x_1.
-    let t: Vec<f64> = r.iter().map(|r| r / (1.0 + r)).collect();
-    let weight = column(&t, &noise);
-    let x_t = noise.clone() + (x1.clone() - noise) * weight;
+    let map = map.of(noised.conditioning.clone());
     let decided: Vec<bool> = r.iter().map(|&r| r > decisive_ratio(sites.classes)).collect();
     let decided = mask(&decided, [rows, 1, 1], device).expand([rows, sites.count, sites.classes]);
-    // r y = r x_t / (1-t) = x_t r (1+r)
-    let evidence: Vec<f64> = r.iter().map(|r| r * (1.0 + r)).collect();
-    let evidence = x_t.clone() * column(&evidence, &x_t);
-    let certain = activation::softmax(conditioning.mask_logits(evidence), 2);
-    let miss = conditioning.mask(x1 - map.endpoint(&x_t, &t, &t).mask_where(decided, certain));
+    let certain = activation::softmax(noised.conditioning.mask_logits(noised.evidence()), 2);
+    let endpoint = map.endpoint(&noised.x_t, &noised.t, &noised.t).mask_where(decided, certain);
+    let miss = noised.conditioning.mask(noised.x1 - endpoint);
     let error = to_host(&(miss.clone() * miss).sum_dim(2).sum_dim(1));
     error.iter().zip(&r).map(|(e, r)| e * (r * r + scale * scale).powi(2) / (2.0 * scale * scale)).collect()
+}
+
+/// Items at their noise levels.
+pub(super) struct Noised {
+    /// Which sites and classes the items have.
+    pub(super) conditioning: Conditioning,
+    /// The items as one-hot vectors, `[rows, sites, classes]`.
+    pub(super) x1: Tensor<3>,
+    /// The points `x_t = (1-t) noise + t x_1`.
+    pub(super) x_t: Tensor<3>,
+    /// The times `t = r/(1+r)`.
+    pub(super) t: Vec<f64>,
+    r: Vec<f64>,
+}
+
+impl Noised {
+    /// Items as class indices, with a normal number for every class of every site, and a ratio r for each item.
+    pub(super) fn new(sites: &SiteShape, ids: &[u32], noise: Vec<f32>, r: &[f64], device: &Device) -> Self {
+        let rows = r.len();
+        let noise = source_tensor(noise, [rows, sites.count, sites.classes], device);
+        let conditioning = Conditioning::of_items(sites, ids, &noise);
+        let noise = conditioning.mask(noise);
+        let present: Vec<u32> = ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
+        let x1: Tensor<2, Int> = indices(&present, [rows, sites.count], device);
+        let x1 = conditioning.mask(one_hot(x1, sites.classes, &noise));
+        let t: Vec<f64> = r.iter().map(|r| r / (1.0 + r)).collect();
+        let weight = column(&t, &noise);
+        let x_t = noise.clone() + (x1.clone() - noise) * weight;
+        Self { conditioning, x1, x_t, t, r: r.to_vec() }
+    }
+
+    /// What each site says of its own class, `r y = r x_t / (1-t) = x_t r (1+r)`, as logits.
+    pub(super) fn evidence(&self) -> Tensor<3> {
+        let factor: Vec<f64> = self.r.iter().map(|r| r * (1.0 + r)).collect();
+        self.x_t.clone() * column(&factor, &self.x_t)
+    }
 }
 
 /// The scale `a` of the proposal.
@@ -228,7 +254,7 @@ fn proposal_scale(classes: usize) -> f64 {
 
 /// The ratio `r*` above which the evidence of a site determines its class: the probability that another class has more
 /// evidence is at most `(K-1) Q(r / sqrt 2) < 10^-5`.
-fn decisive_ratio(classes: usize) -> f64 {
+pub(super) fn decisive_ratio(classes: usize) -> f64 {
     2.0 * (1e5 * classes as f64).ln().sqrt()
 }
 

@@ -15,7 +15,7 @@
 //! matching, Eijkelboom et al. 2024); off the diagonal it is trained by self-distillation: one long jump must equal
 //! many short ones. Each off-diagonal objective is one variant of [`OffDiagonal`](config::OffDiagonal) and one function
 //! of [`losses`], which works on logits and needs no network. Sampling is in [`sample`], the likelihood bound in
-//! [`likelihood`].
+//! [`likelihood`], with a network [calibrated](calibration) for it.
 //!
 //! A sample can be constrained ([`constraint`]) and steered towards a reward ([`steer`]) without any training.
 //!
@@ -41,6 +41,7 @@
 //! ```
 
 pub mod backbone;
+pub mod calibration;
 pub mod conditioning;
 pub mod config;
 pub mod constraint;

@@ -78,13 +78,16 @@ fn restored<C: BackboneConfig>(
     weights: WeightSet,
     device: &Device,
 ) -> Result<Loaded<Model<C>>, LoadError> {
-    let Stored { recipe, schema, labels, .. } = Stored::<C>::of(&file, &path)?;
+    let Stored { recipe, schema, labels, calibration, .. } = Stored::<C>::of(&file, &path)?;
     let stored = match weights {
         WeightSet::Ema => &file.ema,
         WeightSet::Raw if file.raw.is_empty() => return Err(LoadError::AveragedOnly { path }),
         WeightSet::Raw => &file.raw,
     };
-    let model = build(&recipe.model, &schema, labels, stored, &path, device)?;
+    let mut model = build(&recipe.model, &schema, labels, stored, &path, device)?;
+    if let (Model::FlowMap(model), WeightSet::Ema) = (&mut model, weights) {
+        model.calibration = calibration;
+    }
     let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);
     let run = RunInfo { step: file.step, path, sha256, ..unsaved };
     Ok(Loaded { model, run })

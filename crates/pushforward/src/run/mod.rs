@@ -38,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calibrate;
 mod check;
 mod data;
 pub mod evaluate;
@@ -57,6 +58,7 @@ mod stored;
 mod train;
 mod trained;
 
+pub use self::calibrate::keep_calibration;
 pub use self::check::{check, image_schema, image_shape, site_shape};
 pub use self::data::Data;
 pub use self::held_out::items;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::calibration::Calibration;
+use crate::run::calibrate::CALIBRATION_KEY;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
@@ -42,6 +44,14 @@ pub enum LoadError {
     /// The data schema stored in it is missing or invalid.
     #[error("{path} has no valid description of its data ({problem}): it was not written by this program")]
     Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The calibration stored in it is invalid.
+    #[error("{path} has no valid calibration ({problem}): it was damaged or not written by this program")]
+    Calibration {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -87,6 +97,8 @@ pub struct Stored<C: BackboneConfig> {
     pub labels: Option<usize>,
     /// What each of them stands for.
     pub label_names: Vec<String>,
+    /// Calibration of the averaged weights.
+    pub calibration: Option<Calibration>,
 }
 
 impl<C: BackboneConfig> Stored<C> {
@@ -125,7 +137,9 @@ impl<C: BackboneConfig> Stored<C> {
             Some(asked) if asked > held => Err(LoadError::Size { path: place(), asked, held }),
             _ => {
                 let label_names = label_names(&recipe.data, &file.provenance);
-                Ok(Self { recipe, schema, labels, label_names })
+                let calibration = calibration(&file.provenance)
+                    .map_err(|problem| LoadError::Calibration { path: place(), problem })?;
+                Ok(Self { recipe, schema, labels, label_names, calibration })
             }
         }
     }
@@ -136,6 +150,12 @@ pub(super) fn label_names(data: &DataConfig, provenance: &BTreeMap<String, Strin
     let count = provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).unwrap_or(0);
     let said = provenance.get(LABEL_NAMES_KEY).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
     said.filter(|names| names.len() == count).unwrap_or_else(|| data.label_names(count))
+}
+
+fn calibration(provenance: &BTreeMap<String, String>) -> Result<Option<Calibration>, String> {
+    let Some(text) = provenance.get(CALIBRATION_KEY) else { return Ok(None) };
+    let calibration: Calibration = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    calibration.check().map(|()| Some(calibration))
 }
 
 #[cfg(test)]
@@ -210,6 +230,25 @@ mod tests {
         for labels in ["0", "ten", "-1"] {
             let error = refused(&|file| drop(file.provenance.insert(LABELS_KEY.into(), labels.into())));
             assert!(matches!(error, LoadError::Schema { .. }), "{labels}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_calibration_belongs_to_the_averaged_weights_and_is_checked() {
+        let run = tempfile::tempdir().unwrap();
+        let good = checkpoint(run.path());
+        let path = folder(run.path()).join(LAST);
+        let of = |weights| match load::<NetworkConfig>(&path, weights, &Device::flex()).unwrap().model {
+            crate::run::Model::FlowMap(model) => model.calibration,
+            _ => unreachable!("the recipe is of a flow map"),
+        };
+        assert_eq!(of(WeightSet::Ema), Stored::<NetworkConfig>::of(&good, &path).unwrap().calibration);
+        assert!(of(WeightSet::Ema).is_some() && of(WeightSet::Raw).is_none());
+        for bad in ["", "[]", r#"{"levels":[]}"#, r#"{"levels":[{"r":2.0,"a":1,"b":1},{"r":1.0,"a":1,"b":1}]}"#] {
+            let mut file = good.clone();
+            file.provenance.insert(CALIBRATION_KEY.into(), bad.into());
+            let error = Stored::<NetworkConfig>::of(&file, &path).unwrap_err();
+            assert!(matches!(error, LoadError::Calibration { .. }), "{bad}: {error}");
         }
     }
 

@@ -4,6 +4,7 @@ mod aef;
 mod aef_prior;
 mod batch_size;
 mod bijector;
+mod calibration;
 mod categorical_aef;
 mod condition;
 mod constraints;

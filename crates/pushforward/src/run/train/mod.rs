@@ -17,6 +17,7 @@ pub use self::session::{Event, TrainOptions};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
 use crate::hash;
+use crate::run::calibrate::keep_calibration;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
 use crate::run::memory::Need;
@@ -125,7 +126,14 @@ pub fn train<C: BackboneConfig>(
     let (model, end) = match (&recipe.model, data) {
         (ModelConfig::FlowMap(config), Data::Categorical(splits)) => {
             let (net, end) = split(flow_map::train(&mut session, splits, config, labels)?);
-            (Model::FlowMap(TrainedFlowMap::new(config.clone(), net, schema.clone(), &device)), end)
+            let mut model = TrainedFlowMap::new(config.clone(), net, schema.clone(), &device);
+            if end.reason != EndReason::Stopped {
+                model.calibrate(splits.validation.as_ref(), recipe.seed);
+            }
+            if let (Some(calibration), Some(folder)) = (&model.calibration, &folder) {
+                keep_calibration(calibration, &chosen_file(folder))?;
+            }
+            (Model::FlowMap(model), end)
         }
         (ModelConfig::Classifier(config), Data::Categorical(splits)) => {
             let (net, end) = split(classifier::train(&mut session, splits, config, labels)?);

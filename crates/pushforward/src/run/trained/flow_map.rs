@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use crate::data::sequences::SequenceLayout;
 use crate::data::{Layout, Schema};
 use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
+use crate::flow_map::calibration::{Calibrated, Calibration};
 use crate::flow_map::conditioning::Condition;
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::interpolant::Noise;
@@ -49,6 +50,8 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     pub schema: Schema,
     /// Device of the weights.
     pub device: Device,
+    /// Calibration of the diagonal, for [bounds](Self::bound).
+    pub calibration: Option<Calibration>,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
 }
@@ -67,7 +70,7 @@ pub enum SteerFailure {
 impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// A flow map of data with this schema.
     pub fn new(config: FlowMapConfig<C>, net: FlowMapModel<C::Network>, schema: Schema, device: &Device) -> Self {
-        Self { config, net, schema, device: device.clone(), weak: None }
+        Self { config, net, schema, device: device.clone(), calibration: None, weak: None }
     }
 
     /// Draws samples; see [`sample::sample`].
@@ -151,12 +154,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// If the bound does not hold for the model (a source other than the standard Gaussian, velocity prediction), or
     /// the items are not of its schema.
     pub fn bound(&self, ids: &[u32], first: u64, request: &BoundRequest) -> Result<Bounds, RequestError> {
-        if self.config.noise() != Noise::default() {
-            return refuse("the likelihood bound holds for the standard Gaussian source only");
-        }
-        if self.parametrisation() == Parametrisation::Velocity {
-            return refuse("the naive baseline predicts velocities and has no likelihood bound");
-        }
+        self.check_bound()?;
         if request.draws == 0 {
             return refuse("the likelihood bound takes at least 1 draw per item, found 0");
         }
@@ -175,7 +173,24 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         if !told.is_empty() && told.len() != ids.len() {
             return refuse(format!("{} sites are told or not, and the items have {}", told.len(), ids.len()));
         }
-        Ok(likelihood::bound(&FlowMap::new(&self.net), sites, ids, first, request, &self.device))
+        Ok(match &self.calibration {
+            Some(calibration) => {
+                let net = Calibrated::new(&self.net, calibration);
+                likelihood::bound(&FlowMap::new(&net), sites, ids, first, request, &self.device)
+            }
+            None => likelihood::bound(&FlowMap::new(&self.net), sites, ids, first, request, &self.device),
+        })
+    }
+
+    /// Whether the bound holds for this model.
+    pub(in crate::run) fn check_bound(&self) -> Result<(), RequestError> {
+        if self.config.noise() != Noise::default() {
+            return refuse("the likelihood bound holds for the standard Gaussian source only");
+        }
+        if self.parametrisation() == Parametrisation::Velocity {
+            return refuse("the naive baseline predicts velocities and has no likelihood bound");
+        }
+        Ok(())
     }
 
     /// The same model with a weaker one for guidance, such as an early checkpoint or a smaller network.

@@ -1,0 +1,42 @@
+//! `pushforward calibrate`
+
+use pushforward::run::{items, keep_calibration};
+
+use super::{load_data, load_model};
+use crate::args::CalibrateArgs;
+use crate::exit::{Failure, OrFail as _};
+use crate::models::ModelFile;
+use crate::printer::Printer;
+
+/// Held-out items whose bound is printed before and after.
+const SHOWN: usize = 128;
+
+pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure> {
+    if let ModelFile::Embedded(name, _) = ModelFile::find(&args.model, printer)? {
+        return Err(Failure::request(format!("{name} is inside the program and cannot be changed"))
+            .hint("calibrate a run folder or a checkpoint"));
+    }
+    let mut loaded = load_model(&args.model, false, &args.device, printer)?.flow_map("be calibrated").or_request()?;
+    let data = load_data(&loaded.run, &args.data, printer)?;
+    let held_out = items(data.test.as_ref(), SHOWN);
+    let sites = loaded.model.schema.sites;
+    let request = Default::default();
+    let bits = |model: &pushforward::run::TrainedFlowMap| -> Result<f64, Failure> {
+        let nats = model.bound(&held_out, 0, &request).or_request()?.values;
+        Ok(nats.iter().sum::<f64>() / (nats.len() * sites) as f64 / std::f64::consts::LN_2)
+    };
+    loaded.model.calibration = None;
+    let before = bits(&loaded.model)?;
+    loaded.model.calibrate(data.validation.as_ref(), args.seed);
+    let Some(calibration) = &loaded.model.calibration else {
+        return Err(Failure::request("there are no held-out items to calibrate on, or they are too large"));
+    };
+    let after = bits(&loaded.model)?;
+    keep_calibration(calibration, &loaded.run.path).or_run()?;
+    printer.result(&format!(
+        "bound of {} test items: {before:.4} bits a site before, {after:.4} after",
+        held_out.len() / sites
+    ));
+    printer.result(&loaded.run.path.display().to_string());
+    Ok(())
+}
