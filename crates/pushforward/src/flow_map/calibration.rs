@@ -57,7 +57,7 @@ use crate::flow_map::map::FlowMap;
 use crate::nn::{Pass, SiteShape};
 use crate::rng::{Purpose, stream};
 use crate::tensor::to_host;
-use crate::transport::time::column;
+use crate::transport::time::{column, rate};
 
 /// Number of levels of r.
 const LEVELS: usize = 20;
@@ -253,7 +253,8 @@ impl<N: EndpointNet> EndpointNet for Calibrated<'_, N> {
                 return (1.0, 0.0);
             }
             // Beyond the grid, classes are certain; the last level's factors keep that within bounds.
-            let r = (s / (1.0 - s).max(f64::MIN_POSITIVE)).min(self.calibration.highest());
+            let highest = self.calibration.highest();
+            let r = if s < 1.0 { (s * rate(s)).min(highest) } else { highest };
             let (a, b) = self.calibration.at(r);
             (a, b * r * (1.0 + r))
         });

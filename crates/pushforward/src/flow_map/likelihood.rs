@@ -19,7 +19,7 @@
 //! The bound holds for any predictor. Above `r* = 2 sqrt(ln(10^5 K))` the evidence of a site alone determines its
 //! class, and the predictor is the posterior under a uniform prior, `softmax(r y_d)`, instead of the network, whose
 //! small errors would be multiplied by r. This part of the integral is below 10^-4 nats per site. Below, a trained model
-//! has a [calibration](crate::flow_map::calibration) of its network.
+//! is asked through `calibration.rs`, which makes the bound tighter.
 //!
 //! # Examples
 //! With the evidence skip, a network of zero logits is the exact posterior of uniform data: the bound is `ln K` per

@@ -7,12 +7,10 @@ use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::calibration::Calibration;
 use crate::run::check::site_shape;
 use crate::run::held_out::items;
-use crate::run::stored::LoadError;
+use crate::run::stored::{CALIBRATION_KEY, LoadError};
 use crate::run::trained::TrainedFlowMap;
 use crate::train::checkpoint::Checkpoint;
 
-/// Provenance key of a [`Calibration`] of the averaged weights, as JSON.
-pub(super) const CALIBRATION_KEY: &str = "calibration";
 /// Most items that a calibration is fitted on.
 const ITEMS: usize = 512;
 /// Most numbers of a level, so that it is fitted in about a second.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::calibration::Calibration;
-use crate::run::calibrate::CALIBRATION_KEY;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
@@ -24,6 +23,8 @@ pub(super) const HASH_KEY: &str = "data_sha256";
 pub(super) const LABELS_KEY: &str = "labels";
 /// Provenance key of the names of class labels that the data say, as JSON.
 pub(super) const LABEL_NAMES_KEY: &str = "label_names";
+/// Provenance key of a [`Calibration`] of the averaged weights, as JSON.
+pub(super) const CALIBRATION_KEY: &str = "calibration";
 /// Provenance key of the [`Role`] of the model.
 pub const ROLE_KEY: &str = "role";
 
