@@ -7,6 +7,7 @@ mod impute;
 mod measure;
 mod models;
 pub(crate) mod ranges;
+mod ranks;
 mod serve;
 mod shell;
 mod steer;
@@ -27,6 +28,7 @@ pub(crate) use self::images::{
 pub(crate) use self::impute::ImputeArgs;
 pub(crate) use self::measure::{EvalArgs, ScoreArgs};
 pub(crate) use self::models::{ModelsAction, ModelsArgs, PackArgs};
+pub(crate) use self::ranks::{RankArgs, WireName};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::shell::{CompletionsArgs, ManArgs};
 pub(crate) use self::steer::{AheadName, EndsName, MethodName, SteerArgs};
@@ -239,6 +241,8 @@ pub(crate) struct TrainArgs {
     /// Skip the samples and measurements at the end.
     #[arg(long)]
     pub(crate) no_eval: bool,
+    #[command(flatten)]
+    pub(crate) ranks: RankArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
