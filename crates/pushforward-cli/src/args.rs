@@ -116,7 +116,7 @@ pub(crate) enum Command {
     Denoise(DenoiseArgs),
     /// Walk from one image to another.
     Interpolate(InterpolateArgs),
-    /// Put the parts of a sample together.
+    /// Put the parts of a sample, or of scores, together.
     Merge(MergeArgs),
     /// List, fetch or describe data sets.
     Data(DataArgs),
@@ -293,7 +293,7 @@ pub(crate) struct SamplerArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  pushforward merge --out new.smi new-*-of-8.smi")]
 pub(crate) struct MergeArgs {
-    /// Files that `sample --shard I/N` has written, all N of them in any order, each with its .part.json beside it.
+    /// Files that `sample` or `score` with --shard I/N has written, all N of them in any order, each with its .part.json beside it.
     #[arg(value_name = "PART", required = true)]
     pub(crate) parts: Vec<PathBuf>,
     /// The file of all items.

@@ -14,6 +14,7 @@ mod exit;
 mod fetch;
 mod figures;
 mod files;
+mod given_samples;
 mod image_files;
 mod interrupt;
 mod item_files;

@@ -6,9 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pushforward::ranks::Ranks;
+use pushforward::ranks::codec::{Reader, Writer};
 
 use crate::args::Command;
-use crate::exit::Failure;
+use crate::exit::{Failure, OrFail as _};
 use crate::printer::Printer;
 
 /// The ranks that this process is one of; `None` for a process on its own.
@@ -39,7 +40,8 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
         return Ok(printer);
     }
     let Some(ranks) = open(printer, several)? else { return Ok(printer) };
-    let printer = Printer { rank: ranks.rank(), ..printer };
+    let rank = ranks.rank();
+    let printer = Printer { rank, quiet: printer.quiet || rank > 0, ..printer };
     printer.note(&format!("{} processes work together", ranks.size()));
     *TEAM.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ranks));
     Ok(printer)
@@ -47,7 +49,6 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
 
 #[cfg(feature = "mpi")]
 fn open(printer: Printer, _: bool) -> Result<Option<Ranks>, Failure> {
-    use crate::exit::OrFail as _;
     crate::mpi::open(printer).or_run().map(Some)
 }
 
@@ -93,4 +94,33 @@ pub(crate) fn on_first(work: impl FnOnce() -> Result<(), Failure>) -> Result<(),
     });
     done?;
     waited.map(drop).map_err(|e| Failure::Run(e.into()))
+}
+
+/// Puts numbers of items that each rank has computed for a range of them together, in order.
+///
+/// # Errors
+/// If the ranks cannot go on together.
+pub(crate) fn join_numbers(own: &mut Vec<f64>) -> Result<(), Failure> {
+    let all = team().gather(Writer::default().f64s(own).bytes()).or_run()?;
+    let parts: Result<Vec<Vec<f64>>, _> = all.iter().map(|bytes| Reader::new(bytes).f64s()).collect();
+    *own = parts.or_run()?.concat();
+    Ok(())
+}
+
+/// Pixels that each rank draws for a range of images, put together in order.
+///
+/// # Errors
+/// That of `draw`, or if the ranks cannot go on together.
+pub(crate) fn join_pixels(draw: impl FnOnce() -> Result<Vec<f32>, Failure>) -> Result<Vec<f32>, Failure> {
+    let mut drawn = Ok(());
+    let all = team().each(|| match draw() {
+        Ok(pixels) => Writer::default().f32s(&pixels).bytes(),
+        Err(failure) => {
+            drawn = Err(failure);
+            Vec::new()
+        }
+    });
+    drawn?;
+    let parts: Result<Vec<Vec<f32>>, _> = all.or_run()?.iter().map(|bytes| Reader::new(bytes).f32s()).collect();
+    Ok(parts.or_run()?.concat())
 }

@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["hash", "rng"]),
     ("train", &["params", "rng", "setting", "hash", "ranks"]),
     ("transport", &["nn", "dual", "tensor", "rng", "setting"]),
-    ("flow_map", &["transport", "nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
+    ("flow_map", &["transport", "nn", "dual", "hash", "tensor", "node_pairs", "ranks", "rng", "setting", "train"]),
     ("aef", &["transport", "bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
     ("classifier", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train", "data"]),
     (

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
+use pushforward::ranks::Ranks;
 use pushforward::run::evaluate::{Features, Generates, check_metrics};
 use pushforward::run::{
     self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, RunInfo, TrainOptions, Trained, TrainedAef,
@@ -246,7 +247,9 @@ impl Run {
             written.push(sketch.save(&self.folder)?);
         }
         let request = eval_request(&self.recipe.eval, sample_request(self.recipe.seed));
-        let report = measure(loaded, points, splits, self.features.as_ref(), &request, printer)?;
+        // The other processes have done their part.
+        let alone = Ranks::alone();
+        let report = measure(&alone, loaded, points, splits, self.features.as_ref(), &request, printer)?;
         let drawn = laws(loaded, splits, &request)?;
         written.extend(save(&drawn, &self.folder.join("samples"))?);
         figures.extend(drawn);

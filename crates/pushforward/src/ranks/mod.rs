@@ -29,6 +29,7 @@
 //! # Ok::<(), pushforward::ranks::RankError>(())
 //! ```
 
+pub mod codec;
 mod threads;
 
 use std::ops::Range;
@@ -117,8 +118,10 @@ impl Pending {
     }
 }
 
-/// How often a rank says that it still works alone.
+/// How often a rank says that it still works.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// The end of a message with what a rank has found.
+const DONE: u8 = 1;
 
 impl Ranks {
     /// A process on its own.
@@ -167,8 +170,13 @@ impl Ranks {
 
     /// This rank's range of `count` things; the ranges of all ranks follow one another.
     pub fn share(&self, count: usize) -> Range<usize> {
+        self.share_of(self.rank, count)
+    }
+
+    /// The range of another rank.
+    pub(crate) fn share_of(&self, rank: usize, count: usize) -> Range<usize> {
         let at = |rank: usize| (count as u128 * rank as u128 / self.size as u128) as usize;
-        at(self.rank)..at(self.rank + 1)
+        at(rank)..at(rank + 1)
     }
 
     /// Starts an exchange: `parts[j]` goes to rank `j`. Exchanges happen in the order in which they are started, which is the same
@@ -194,39 +202,53 @@ impl Ranks {
         self.start(vec![bytes; self.size]).wait()
     }
 
+    /// What `work` returns on every rank, in the order of ranks. It may take longer on some than messages are awaited: meanwhile
+    /// ranks tell each other that they are alive.
+    ///
+    /// # Errors
+    /// See [`Exchange::exchange`].
+    pub fn each(&self, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<Vec<u8>>, RankError> {
+        if self.size == 1 {
+            return Ok(vec![work()]);
+        }
+        let (done, finished) = channel::<Vec<u8>>();
+        std::thread::scope(|scope| {
+            let rounds = scope.spawn(move || {
+                let (mut found, mut sent) = (vec![None; self.size], false);
+                while found.iter().any(Option::is_none) {
+                    let message = match finished.recv_timeout(if sent { Duration::ZERO } else { SIGN_OF_LIFE }) {
+                        Ok(mut bytes) => {
+                            sent = true;
+                            bytes.push(DONE);
+                            bytes
+                        }
+                        Err(RecvTimeoutError::Disconnected) if !sent => {
+                            return Err(RankError::Failed("the work has failed".into()));
+                        }
+                        Err(_) => Vec::new(),
+                    };
+                    for (found, mut part) in found.iter_mut().zip(self.gather(message)?) {
+                        if part.pop() == Some(DONE) {
+                            *found = Some(part);
+                        }
+                    }
+                }
+                Ok(found.into_iter().flatten().collect())
+            });
+            // The receiver is gone where a rank is.
+            let _ = done.send(work());
+            drop(done);
+            rounds.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// What `work` returns on the first rank, on all of them; the others wait meanwhile, for as long as the first one lives.
     ///
     /// # Errors
     /// See [`Exchange::exchange`].
     pub fn from_first(&self, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, RankError> {
-        let silent = || vec![Vec::new(); self.size];
-        if !self.is_first() {
-            loop {
-                let mut first = self.start(silent()).wait()?.swap_remove(0);
-                if first.pop() == Some(1) {
-                    return Ok(first);
-                }
-            }
-        }
-        if self.size == 1 {
-            return Ok(work());
-        }
-        let (done, finished) = channel::<()>();
-        std::thread::scope(|scope| {
-            let alive = scope.spawn(move || {
-                while finished.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
-                    self.gather(vec![0])?;
-                }
-                Ok(())
-            });
-            let found = work();
-            drop(done);
-            alive.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            let mut message = found.clone();
-            message.push(1);
-            self.gather(message)?;
-            Ok(found)
-        })
+        let first = self.is_first();
+        Ok(self.each(|| if first { work() } else { Vec::new() })?.swap_remove(0))
     }
 
     /// Compares something of all ranks, which is to be the same.

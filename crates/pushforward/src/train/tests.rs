@@ -328,7 +328,10 @@ fn files_are_written_when_due() {
     assert_eq!(last.raw, weights(&outcome.model));
 }
 
-/// The parameters, averages, losses and last files of a run on so many ranks.
+/// How a run has ended, and its steps without times.
+type Found = (Outcome<Mlp>, Vec<StepReport>);
+
+/// What every rank finds of a run on so many.
 fn on_ranks(
     ranks: usize,
     settings: &TrainConfig,
@@ -336,7 +339,7 @@ fn on_ranks(
     toy: &Toy,
     (folder, resume): (Option<&Path>, Option<&Resume>),
     stop_at: (usize, u64),
-) -> Vec<Result<(Outcome<Mlp>, Vec<StepReport>), TrainError>> {
+) -> Vec<Result<Found, TrainError>> {
     ranks::tests::together(ranks, |team| {
         let validate: &Validate<'_, Mlp> = &|model| mean_squared_error(model);
         let request = TrainRequest {
