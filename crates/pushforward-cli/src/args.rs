@@ -7,6 +7,7 @@ mod impute;
 mod measure;
 mod models;
 pub(crate) mod ranges;
+mod ranks;
 mod serve;
 mod shell;
 mod steer;
@@ -27,6 +28,7 @@ pub(crate) use self::images::{
 pub(crate) use self::impute::ImputeArgs;
 pub(crate) use self::measure::{CalibrateArgs, EvalArgs, ScoreArgs};
 pub(crate) use self::models::{ModelsAction, ModelsArgs, PackArgs};
+pub(crate) use self::ranks::{RankArgs, WireName};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::shell::{CompletionsArgs, ManArgs};
 pub(crate) use self::steer::{AheadName, EndsName, MethodName, SteerArgs};
@@ -117,7 +119,7 @@ pub(crate) enum Command {
     Denoise(DenoiseArgs),
     /// Walk from one image to another.
     Interpolate(InterpolateArgs),
-    /// Put the parts of a sample together.
+    /// Put the parts of a sample, or of scores, together.
     Merge(MergeArgs),
     /// List, fetch or describe data sets.
     Data(DataArgs),
@@ -243,6 +245,8 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub(crate) no_eval: bool,
     #[command(flatten)]
+    pub(crate) ranks: RankArgs,
+    #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) data: DataDirArgs,
@@ -292,7 +296,7 @@ pub(crate) struct SamplerArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  pushforward merge --out new.smi new-*-of-8.smi")]
 pub(crate) struct MergeArgs {
-    /// Files that `sample --shard I/N` has written, all N of them in any order, each with its .part.json beside it.
+    /// Files that `sample` or `score` with --shard I/N has written, all N of them in any order, each with its .part.json beside it.
     #[arg(value_name = "PART", required = true)]
     pub(crate) parts: Vec<PathBuf>,
     /// The file of all items.

@@ -5,7 +5,6 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::process::ExitCode;
 
 use pushforward::run::TrainRunError;
 use pushforward::train::TrainError;
@@ -24,7 +23,9 @@ pub(crate) enum Failure {
 impl From<TrainRunError> for Failure {
     fn from(error: TrainRunError) -> Self {
         match error {
-            TrainRunError::Train(TrainError::Checkpoint(_) | TrainError::NonFinite { .. }) => Self::Run(error.into()),
+            TrainRunError::Train(
+                TrainError::Checkpoint(_) | TrainError::NonFinite { .. } | TrainError::Ranks { .. },
+            ) => Self::Run(error.into()),
             _ => Self::Request(error.into()),
         }
     }
@@ -53,10 +54,9 @@ impl Failure {
         }
     }
 
-    /// Prints the error, its causes and its hints on stderr; returns the exit code for `main`.
-    pub(crate) fn print(&self, printer: &Printer) -> ExitCode {
+    /// Prints the error, its causes and its hints on stderr.
+    pub(crate) fn print(&self, printer: &Printer) {
         printer.error(&self.text());
-        ExitCode::from(self.code())
     }
 
     /// The lines printed after `error: `.

@@ -6,8 +6,13 @@
 
 use std::process;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::printer::Printer;
+use crate::ranks;
+
+/// Signals within this time of the first one are the same request, where there are several processes.
+const SAME: Duration = Duration::from_secs(5);
 
 /// The first signal; 0 if there was none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -17,10 +22,16 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// # Errors
 /// The handler cannot be installed. The program can continue: an interrupt then ends it at once.
 pub(crate) fn install(printer: Printer) -> anyhow::Result<()> {
+    let mut first = None;
     listen(move |signal| {
         if SIGNAL.swap(signal, Ordering::SeqCst) != 0 {
+            // A scheduler and a launcher may both pass on the same signal.
+            if ranks::several() && first.is_some_and(|first: Instant| first.elapsed() < SAME) {
+                return;
+            }
             process::exit(128 + signal);
         }
+        first = Some(Instant::now());
         printer.note("\nstopping after this step (press Ctrl-C again to stop at once)");
     })
 }

@@ -14,6 +14,7 @@ mod exit;
 mod fetch;
 mod figures;
 mod files;
+mod given_samples;
 mod image_files;
 mod interrupt;
 mod item_files;
@@ -24,6 +25,8 @@ mod model_card;
 mod models;
 mod molecule_files;
 mod molecule_pictures;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod output;
 mod panics;
 mod picture;
@@ -33,6 +36,7 @@ mod printer;
 mod process;
 mod program;
 mod progress;
+mod ranks;
 mod report_page;
 mod resume;
 mod run_log;
@@ -63,17 +67,30 @@ fn main() -> ExitCode {
     panics::hide_caught();
     let cli = Cli::parse();
     process::prepare(cli.threads());
-    let printer = Printer { quiet: cli.quiet, json: cli.json() };
-    let code = match run(&cli, printer) {
+    let mut printer = Printer { quiet: cli.quiet, json: cli.json(), rank: 0 };
+    let code = match run(&cli, &mut printer) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.print(&printer),
+        Err(failure) => {
+            failure.print(&printer);
+            if ranks::several() {
+                // Without taking leave, so that the launcher ends the other processes.
+                std::process::exit(failure.code().into());
+            }
+            failure.code().into()
+        }
     };
     // What was stopped is not finished: `train && eval` does not go on.
     interrupt::exit_code().map_or(code, ExitCode::from)
 }
 
-fn run(cli: &Cli, printer: Printer) -> Result<(), Failure> {
-    interrupt::install(printer)?;
+fn run(cli: &Cli, printer: &mut Printer) -> Result<(), Failure> {
+    *printer = ranks::join(&cli.command, *printer)?;
+    interrupt::install(*printer)?;
+    command(cli, *printer)?;
+    ranks::leave()
+}
+
+fn command(cli: &Cli, printer: Printer) -> Result<(), Failure> {
     match &cli.command {
         Command::Train(args) => commands::train::run(args, printer),
         Command::Sample(args) => commands::sample::run(args, printer),

@@ -135,7 +135,7 @@ mod tests {
         RemoteFile { name, bytes: Some(bytes), sha256: Some(sha256), kind: Kind::Data(Content::Any) }
     }
 
-    const QUIET: Printer = Printer { quiet: true, json: false };
+    const QUIET: Printer = Printer { quiet: true, json: false, rank: 0 };
 
     #[test]
     fn names_of_the_tables_are_unique_and_embedded_files_load() {

@@ -15,17 +15,24 @@ pub(crate) struct Printer {
     pub(crate) quiet: bool,
     /// Write reports as JSON.
     pub(crate) json: bool,
+    /// Number of this process among several; all but the first write errors only, with their number.
+    pub(crate) rank: usize,
 }
 
 impl Printer {
     /// Writes a result and a line end to stdout.
     pub(crate) fn result(&self, text: &str) {
+        if self.rank > 0 {
+            return;
+        }
         end_on_failure(self, write_line(&mut io::stdout().lock(), text));
     }
 
     /// Writes `value` as one JSON object if JSON was asked for, else the text made by `text`.
     pub(crate) fn report(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
-        if self.json {
+        if self.rank > 0 {
+            // What the first rank says is enough.
+        } else if self.json {
             self.result(&serde_json::to_string(value).expect("reports hold only strings, numbers and lists of these"));
         } else {
             self.result(&text());
@@ -39,19 +46,22 @@ impl Printer {
 
     /// Writes progress or a remark to stderr, unless quiet.
     pub(crate) fn note(&self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && self.rank == 0 {
             say(text);
         }
     }
 
     /// Writes a warning to stderr.
     pub(crate) fn warn(&self, text: &str) {
-        say(&format!("warning: {text}"));
+        if self.rank == 0 {
+            say(&format!("warning: {text}"));
+        }
     }
 
     /// Writes an error to stderr.
     pub(crate) fn error(&self, text: &str) {
-        say(&format!("error: {text}"));
+        let rank = if self.rank > 0 { format!("rank {}: ", self.rank) } else { String::new() };
+        say(&format!("{rank}error: {text}"));
     }
 }
 

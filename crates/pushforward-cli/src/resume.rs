@@ -16,6 +16,7 @@ use crate::lock::RunLock;
 use crate::presets::{starting_point, text_of};
 use crate::printer::Printer;
 use crate::progress::human_duration;
+use crate::ranks::team;
 
 /// The recipe, and the state of an interrupted run with the lock of its folder.
 pub(crate) fn recipe(args: &TrainArgs, printer: Printer) -> Result<(Recipe, Option<Resume>, Option<RunLock>), Failure> {
@@ -36,14 +37,15 @@ pub(crate) fn recipe(args: &TrainArgs, printer: Printer) -> Result<(Recipe, Opti
         recipe.make_paths_absolute(&args.data.folder()).or_request()?;
         return Ok((recipe, None, None));
     };
-    let lock = open_run_dir(folder).or_request()?;
+    // The first of several processes locks the folder for all.
+    let lock = team().is_first().then(|| open_run_dir(folder)).transpose().or_request()?;
     let (recipe, resume) = run::resume(folder, &overrides).map_err(|error| match error {
         run::ResumeError::Changed => {
             Failure::Request(error.into()).hint("start a new run with another --out for other settings")
         }
         _ => Failure::Request(error.into()),
     })?;
-    Ok((recipe, Some(resume), Some(lock)))
+    Ok((recipe, Some(resume), lock))
 }
 
 /// Says what resuming does to a run that had reached its end.

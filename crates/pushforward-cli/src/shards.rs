@@ -1,4 +1,4 @@
-//! Parts of a sample that several processes draw, each its own range of indices, and the file that they make together.
+//! Parts of a sample, or of scores, that several processes draw, each its own range of indices, and the file that they make together.
 //!
 //! A part is written beside a description (`.part.json`): what it is a part of, which items it has, and its SHA-256. Items
 //! belong to their index and seed, and parts begin where a batch would, so that the whole is what one process writes.
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
+use crate::ranks::several;
 
 /// One of several parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,31 @@ impl Shard {
     }
 }
 
+/// The items of a part, or all, of `count` in batches.
+///
+/// # Errors
+/// If there are none, or the process is not on its own.
+pub(crate) fn part(shard: Option<Shard>, count: usize, batch: usize) -> Result<Range<usize>, Failure> {
+    let Some(shard) = shard else { return Ok(0..count) };
+    if several() {
+        return Err(Failure::request(
+            "--shard is for processes on their own: those of a launcher share the items already",
+        ));
+    }
+    let items = shard.range(count, batch);
+    if items.is_empty() {
+        return Err(Failure::request(format!("part {shard} has no items: {count} are fewer batches of {batch}"))
+            .hint("take fewer parts, or a smaller --batch"));
+    }
+    Ok(items)
+}
+
+/// A file by its content, in place of its path.
+pub(crate) fn hash_of(path: &Path) -> Result<PathBuf, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
+    Ok(PathBuf::from(sha256([bytes])))
+}
+
 /// What a file is a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
@@ -106,7 +132,7 @@ impl Part {
         let about = Self::path(file);
         let text = std::fs::read_to_string(&about).map_err(|e| {
             refuse(format!("its description {} cannot be read ({e})", about.display()))
-                .hint("parts are written by `sample --shard I/N`")
+                .hint("parts are written by `sample` and `score` with --shard I/N")
         })?;
         let part: Self = serde_json::from_str(&text).map_err(|e| refuse(format!("its description is damaged: {e}")))?;
         let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;

@@ -51,6 +51,7 @@ pub mod node_pairs;
 pub mod onnx;
 pub mod params;
 pub mod prelude;
+pub mod ranks;
 pub mod reward;
 pub mod rng;
 pub mod run;

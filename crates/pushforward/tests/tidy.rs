@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// one is placed on purpose; a module may only use modules listed before it, so that dependencies are acyclic.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("rng", &[]),
+    ("ranks", &[]),
     ("hash", &[]),
     ("setting", &[]),
     ("tensor", &[]),
@@ -24,9 +25,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chem", &[]),
     ("data", &["chem", "hash", "node_pairs", "rng", "setting"]),
     ("metrics", &["hash", "rng"]),
-    ("train", &["params", "rng", "setting"]),
+    ("train", &["params", "rng", "setting", "hash", "ranks"]),
     ("transport", &["nn", "dual", "tensor", "rng", "setting"]),
-    ("flow_map", &["transport", "nn", "dual", "hash", "tensor", "node_pairs", "rng", "setting", "train"]),
+    ("flow_map", &["transport", "nn", "dual", "hash", "tensor", "node_pairs", "ranks", "rng", "setting", "train"]),
     ("aef", &["transport", "bijector", "nn", "dual", "tensor", "rng", "setting", "train"]),
     ("classifier", &["nn", "dual", "tensor", "node_pairs", "rng", "setting", "train", "data"]),
     (
@@ -43,6 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nn",
             "node_pairs",
             "params",
+            "ranks",
             "rng",
             "setting",
             "tensor",

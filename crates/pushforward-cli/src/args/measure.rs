@@ -6,11 +6,13 @@ use clap::Args;
 use pushforward::data::images::pictures::ResizeFilter;
 use pushforward::transport::density::Density;
 
+use crate::shards::Shard;
+
 use super::{ConditionArgs, DeviceArgs, EstimatorName, RunDataArgs, SamplerArgs, ranges};
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors\n  pushforward eval runs/glyphs --html glyphs.html"
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors\n  pushforward eval runs/glyphs --html glyphs.html\n  pushforward eval runs/glyphs --samples merged.jsonl --nfe 2"
 )]
 pub(crate) struct EvalArgs {
     /// Run folder, checkpoint or name of a model.
@@ -19,6 +21,10 @@ pub(crate) struct EvalArgs {
     /// Network evaluations per item [default: the recipe's].
     #[arg(long, value_delimiter = ',', value_name = "N,N,...", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<Vec<usize>>,
+    /// Measure the samples of a file, .jsonl or .safetensors as `sample --out` and `merge` write them, in place of new ones; --nfe says
+    /// how they were drawn.
+    #[arg(long, value_name = "FILE", requires = "nfe", conflicts_with_all = ["count", "repeats"])]
+    pub(crate) samples: Option<PathBuf>,
     /// Number of samples per row [default: the recipe's].
     #[arg(short = 'n', long, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) count: Option<usize>,
@@ -65,9 +71,9 @@ pub(crate) struct EvalArgs {
     pub(crate) data: RunDataArgs,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl\n  pushforward score runs/fashion-map-aef -n 32 --density bound"
+    after_help = "Examples:\n  pushforward score runs/text8 lines.txt\n  pushforward score runs/glyphs --items 100 --json\n  pushforward score runs/glyphs-aef photos --sort\n  pushforward score runs/mnist-aef --estimator recognition --draws 1000 --out scores.jsonl\n  pushforward score runs/fashion-map-aef -n 32 --density bound\n  pushforward score runs/text8 lines.txt --shard 2/8 --out scores.jsonl     (writes scores-2-of-8.jsonl)"
 )]
 pub(crate) struct ScoreArgs {
     /// Run folder, checkpoint or name of a model.
@@ -99,6 +105,10 @@ pub(crate) struct ScoreArgs {
     /// Least likely items first.
     #[arg(long)]
     pub(crate) sort: bool,
+    /// Score one of N parts of the items, for as many processes or machines: the first of 8 is 1/8. The file gets the part in its
+    /// name, and `merge` puts all together.
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "sort")]
+    pub(crate) shard: Option<Shard>,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -16,7 +16,9 @@ use crate::conditions::{conditioned, labels};
 use crate::exit::{Failure, OrFail as _};
 use crate::figures::{Figure, has_laws, laws, of_images, samples, save};
 use crate::files::write_atomic;
+use crate::given_samples::Given;
 use crate::printer::Printer;
+use crate::ranks::{on_first, team};
 use crate::report_page::page;
 
 pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
@@ -40,6 +42,9 @@ pub(crate) fn run(args: &EvalArgs, printer: Printer) -> Result<(), Failure> {
         }
         _ => items(args, loaded.flow_map("be evaluated").or_request()?, features, printer)?,
     };
+    if !team().is_first() {
+        return Ok(());
+    }
     if let Some(path) = &args.html {
         write_atomic(path, page(&run, &report, &figures).as_bytes()).or_run()?;
     }
@@ -73,6 +78,7 @@ fn images(
         ("--density", args.density.is_some() && !mapped),
         ("--bound-items", args.bound_items.is_some()),
         ("--pictures", args.pictures.is_some()),
+        ("--samples", args.samples.is_some()),
         ("--repeats", args.repeats.is_some()),
         ("--sampler", sampler.is_some() && !mapped),
         ("--diagonal-noise", *diagonal_noise),
@@ -141,8 +147,20 @@ fn measured<G: Generates>(
     request.bound_items = args.bound_items.unwrap_or(request.bound_items);
     request.bound_draws = args.draws.unwrap_or(request.bound_draws);
     let splits = load_data(&loaded.run, &args.data, printer)?;
-    let report = measure(&loaded, points, &splits, features, &request, printer)?;
-    let figures = pictures(args, &loaded, &splits, &request, printer)?;
+    let Some(path) = &args.samples else {
+        let report = measure(&team(), &loaded, points, &splits, features, &request, printer)?;
+        let mut figures = Vec::new();
+        on_first(|| {
+            figures = pictures(args, &loaded, &splits, &request, printer)?;
+            Ok(())
+        })?;
+        return Ok((report, loaded.run, figures));
+    };
+    let given = Given::read(path, &loaded.model, &loaded.run.schema, &request)?;
+    request.sample.count = given.count();
+    let given = Loaded { model: given, run: loaded.run.clone() };
+    let report = measure(&team(), &given, points, &splits, features, &request, printer)?;
+    let figures = pictures(args, &given, &splits, &request, printer)?;
     Ok((report, loaded.run, figures))
 }
 

@@ -10,7 +10,7 @@ use pushforward::data::images::idx::Idx;
 use pushforward::data::images::pictures::{self, Resize, ResizeFilter};
 use pushforward::data::{ContinuousImages, ExampleKey, RawImages};
 use pushforward::metrics::report::Row;
-use pushforward::run::{Loaded, TrainedAef};
+use pushforward::run::{Loaded, TrainedAef, own_items};
 use pushforward::tensor::to_host;
 
 use super::load_images;
@@ -19,6 +19,7 @@ use crate::exit::{Failure, OrFail as _};
 use crate::interrupt::interrupted;
 use crate::printer::Printer;
 use crate::progress::StageBar;
+use crate::ranks::team;
 
 /// Default number of images of the test split.
 pub(super) const TEST_ITEMS: usize = 256;
@@ -163,22 +164,43 @@ pub(super) fn squared_errors(a: &[f32], b: &[f32], n: usize) -> Vec<f64> {
     a.chunks(n).zip(b.chunks(n)).map(error).collect()
 }
 
-/// Calls a function for `batch` items at a time, with progress on stderr.
+/// Works on `count` items in batches; of several processes, each on a range of the batches.
 pub(super) fn in_batches(
     count: usize,
     batch: usize,
     printer: Printer,
+    work: impl FnMut(Range<usize>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    in_batches_of(0..count, batch, printer, work)
+}
+
+/// As [`in_batches`], on some of the items.
+pub(super) fn in_batches_of(
+    items: Range<usize>,
+    batch: usize,
+    printer: Printer,
     mut work: impl FnMut(Range<usize>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut bar = StageBar::new(printer);
-    for start in (0..count).step_by(batch) {
-        let end = count.min(start + batch);
-        work(start..end)?;
-        bar.update("images", end, count);
-        if interrupted() {
-            return Err(Failure::Run(anyhow::anyhow!("interrupted after {end} of {count} images")));
+    let (team, mut done) = (team(), Ok(()));
+    let own = own_items(&team, items.len(), batch);
+    let own = items.start + own.start..items.start + own.end;
+    let waited = team.each(|| {
+        let mut bar = StageBar::new(printer);
+        for start in own.clone().step_by(batch) {
+            let end = own.end.min(start + batch);
+            done = work(start..end);
+            bar.update("items", end - own.start, own.len());
+            if done.is_ok() && interrupted() {
+                done =
+                    Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", end - own.start, own.len())));
+            }
+            if done.is_err() {
+                break;
+            }
         }
-    }
-    bar.finish();
-    Ok(())
+        bar.finish();
+        Vec::new()
+    });
+    done?;
+    waited.map(drop).map_err(|e| Failure::Run(e.into()))
 }

@@ -31,11 +31,14 @@ use pushforward::data::{ContinuousSplits, DataConfig, Splits};
 use pushforward::flow_map::sample::{SampleRequest, Sampler};
 use pushforward::kernels::Precision;
 use pushforward::metrics::report::Report;
+use pushforward::ranks::Ranks;
 use pushforward::run::evaluate::chemnet::ChemNet;
 use pushforward::run::evaluate::{
     EvalError, EvalRequest, Features, Generates, ImageEvalRequest, evaluate, evaluate_images, metrics_for,
 };
-use pushforward::run::{Data, EvalConfig, Loaded, OtherData, RunInfo, TrainedAef, TrainedClassifier, WeightSet};
+use pushforward::run::{
+    Data, EvalConfig, Loaded, OtherData, RunInfo, Spread, TrainedAef, TrainedClassifier, WeightSet,
+};
 use pushforward::transport::density::Density;
 use pushforward::transport::map::Drawing;
 
@@ -161,8 +164,9 @@ fn features(
     }))
 }
 
-/// Runs an evaluation with its progress on stderr; `points` as in [`check_samples`].
+/// Runs an evaluation by some ranks, with its progress on stderr; `points` as in [`check_samples`].
 fn measure<G: Generates>(
+    ranks: &Ranks,
     loaded: &Loaded<G>,
     points: bool,
     splits: &Splits,
@@ -180,8 +184,9 @@ fn measure<G: Generates>(
         !interrupted()
     };
     let order = loaded.run.eval.ngram_order;
+    let spread = Loaded { model: Spread { model: &loaded.model, ranks }, run: loaded.run.clone() };
     let result = metrics_for(&loaded.run.data, splits, features, order, &mut progress)
-        .and_then(|metrics| evaluate(loaded, splits, metrics.as_ref(), request, &mut progress));
+        .and_then(|metrics| evaluate(&spread, splits, metrics.as_ref(), request, &mut progress));
     bar.finish();
     let mut report = result.map_err(eval_failure)?;
     report.remarks.iter().for_each(|remark| printer.warn(remark));

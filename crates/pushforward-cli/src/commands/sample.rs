@@ -9,7 +9,9 @@ use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::hash::sha256;
-use pushforward::run::{Conditional, Loaded, Model, TrainedAef, TrainedCategoricalAef, TrainedFlowMap};
+use pushforward::run::{
+    Conditional, Loaded, Model, TrainedAef, TrainedCategoricalAef, TrainedFlowMap, drawn_together, own_items,
+};
 
 use super::{drawing, load_model, refuse, sampler};
 use crate::args::{DeviceArgs, SampleArgs, SamplerArgs};
@@ -23,18 +25,14 @@ use crate::molecule_files::CheckedMolecules;
 use crate::output::{self, Labelled};
 use crate::printer::Printer;
 use crate::progress::StageBar;
-use crate::shards::Part;
+use crate::ranks::{join_pixels, team};
+use crate::shards::{Part, hash_of, part};
 
 pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.sampler.raw, &args.device, printer)?;
     let (Some(shard), Some(whole)) = (args.shard, &args.out) else { return draw(args, loaded, printer) };
     let file = shard.file(whole)?;
-    let items = shard.range(args.count, args.sampler.batch);
-    if items.is_empty() {
-        let (count, batch) = (args.count, args.sampler.batch);
-        return Err(Failure::request(format!("part {shard} has no items: {count} are fewer batches of {batch}"))
-            .hint("take fewer parts, or a smaller --batch"));
-    }
+    let items = part(args.shard, args.count, args.sampler.batch)?;
     if args.constraints.wanted.is_some() {
         // Rows are drawn until enough fulfil the condition: which ones these are depends on all before them.
         return Err(Failure::request("--shard is not for rows under --where").hint("draw all of them at once"));
@@ -58,10 +56,6 @@ pub(crate) fn run(args: &SampleArgs, printer: Printer) -> Result<(), Failure> {
 
 /// What decides the items of a request, and not where and by how many threads they are drawn. Files count by their content.
 fn settings(args: &SampleArgs) -> Result<String, Failure> {
-    let hash = |path: &PathBuf| -> Result<PathBuf, Failure> {
-        let bytes = std::fs::read(path).map_err(|e| Failure::request(format!("{}: {e}", path.display())))?;
-        Ok(PathBuf::from(sha256([bytes])))
-    };
     let mut settings = SampleArgs {
         shard: None,
         out: None,
@@ -69,8 +63,8 @@ fn settings(args: &SampleArgs) -> Result<String, Failure> {
         device: DeviceArgs { threads: None, ..args.device.clone() },
         ..args.clone()
     };
-    settings.where_file = settings.where_file.as_ref().map(hash).transpose()?;
-    settings.constraints.mask = settings.constraints.mask.as_ref().map(hash).transpose()?;
+    settings.where_file = settings.where_file.as_deref().map(hash_of).transpose()?;
+    settings.constraints.mask = settings.constraints.mask.as_deref().map(hash_of).transpose()?;
     Ok(format!("{settings:?}"))
 }
 
@@ -123,15 +117,21 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
     };
     check_samples(args.count, batch, false, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
-    let pixels = loaded.model.draw(&request, &mut |done| {
-        bar.update("images", done, args.count);
+    let own = own_items(&team(), args.count, batch);
+    let own = DrawRequest { count: own.len(), first: args.first + own.start as u64, ..request };
+    let mut progress = |done| {
+        bar.update("images", done, own.count);
         !interrupted()
-    });
+    };
+    let pixels = join_pixels(|| loaded.model.draw(&own, &mut progress).or_request());
     bar.finish();
-    let pixels = pixels.or_request()?;
+    let pixels = pixels?;
     let drawn = pixels.len() / shape.numel();
     if drawn < args.count {
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {drawn} of {} images", args.count)));
+    }
+    if !team().is_first() {
+        return Ok(());
     }
     let names: Vec<String> = (args.first..).take(drawn).map(|i| format!("sample-{i:05}")).collect();
     Images { pixels: &pixels, shape, names: &names, sequence: false }.put(target, printer)?;
@@ -196,9 +196,11 @@ fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: P
     };
     check_samples(args.count, args.sampler.batch, true, schema)?;
     let mut bar = StageBar::new(printer);
-    let samples = loaded.model.sample(&request, &mut |done| {
-        bar.update("samples", done, args.count);
-        !interrupted()
+    let samples = drawn_together(&team(), &request, |own| {
+        loaded.model.sample(own, &mut |done| {
+            bar.update("samples", done, own.count);
+            !interrupted()
+        })
     });
     bar.finish();
     let samples = samples.or_request()?;
@@ -220,6 +222,9 @@ fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Prin
     let Labelled { samples, seed, .. } = labelled;
     if samples.nfe.len() < args.count {
         return Err(Failure::Run(anyhow::anyhow!("interrupted after {} of {} items", samples.nfe.len(), args.count)));
+    }
+    if !team().is_first() {
+        return Ok(());
     }
     match &args.out {
         Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, schema)?.trim_end()),
@@ -293,7 +298,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
             say_conditional(&found, printer);
             found.samples
         }),
-        None => loaded.model.sample(&request, &mut progress),
+        None => drawn_together(&team(), &request, |own| loaded.model.sample(own, &mut progress)),
     };
     bar.finish();
     let samples = samples.or_request()?;

@@ -1,31 +1,40 @@
 //! `pushforward score`
 
+use std::ops::Range;
+use std::path::PathBuf;
+
 use pushforward::aef::AefModel;
 use pushforward::aef::marginal::MarginalRequest;
 use pushforward::data::tables::{TableFile, TableLayout};
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
+use pushforward::hash::sha256;
 use pushforward::metrics::{bits_per_dim, interval};
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedCategoricalAef, TrainedFlowMap, items};
 use pushforward::transport::density::Density;
 
 use super::estimators::{estimator, of_the_prior};
-use super::images::{Images, TEST_ITEMS, Wanted, in_batches, pixels};
+use super::images::{Images, TEST_ITEMS, Wanted, in_batches_of, pixels};
 use super::{load_data, load_model, refuse};
-use crate::args::ScoreArgs;
+use crate::args::{DeviceArgs, ScoreArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{Format, Target};
 use crate::item_files;
 use crate::output;
 use crate::printer::Printer;
+use crate::ranks::{join_numbers, team};
+use crate::shards::{Part, hash_of, part};
 
 /// Items scored together.
 const BATCH: usize = 32;
 /// Intensity levels of a pixel.
 const LEVELS: usize = 256;
 
-/// Results for every item.
+/// Results for every item of the request, or of a part of it.
 struct Scores {
+    /// The items, of so many.
+    items: Range<usize>,
+    of: usize,
     names: Vec<String>,
     /// `-log p`, or a bound of it.
     nats: Vec<f64>,
@@ -69,7 +78,11 @@ impl Columns {
 }
 
 pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
-    let target = args.out.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
+    let file = match (args.shard, &args.out) {
+        (Some(shard), Some(whole)) => Some(shard.file(whole)?),
+        _ => args.out.clone(),
+    };
+    let target = file.as_deref().map(|path| Target::of(path, &[Format::Jsonl])).transpose()?;
     let loaded = load_model(&args.model, false, &args.device, printer)?;
     let (scores, run) = match loaded.model {
         Model::Aef(_) => {
@@ -85,7 +98,24 @@ pub(crate) fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
             (score_items(args, &loaded, printer)?, loaded.run)
         }
     };
-    report(args, &run, &scores, target, printer)
+    if !team().is_first() {
+        return Ok(());
+    }
+    report(args, &run, &scores, target, printer)?;
+    let (Some(shard), Some(file)) = (args.shard, file) else { return Ok(()) };
+    let bytes = std::fs::read(&file).map_err(|e| Failure::Run(anyhow::anyhow!("{}: {e}", file.display())))?;
+    let (model, settings, items) = (run.sha256.clone(), settings(args)?, scores.items);
+    Part { shard, model, settings, count: scores.of, items, heading: 0, sha256: sha256([bytes]) }.save(&file)
+}
+
+/// What decides the scores of a request, and not where and by how many threads they are computed. A file counts by its content.
+fn settings(args: &ScoreArgs) -> Result<String, Failure> {
+    let device = DeviceArgs { threads: None, ..args.device.clone() };
+    let mut settings = ScoreArgs { shard: None, out: None, json: false, model: PathBuf::new(), device, ..args.clone() };
+    if let Some(path) = args.file.as_deref().filter(|path| path.is_file()) {
+        settings.file = Some(hash_of(path)?);
+    }
+    Ok(format!("score {settings:?}"))
 }
 
 /// Writes and prints the results.
@@ -186,18 +216,23 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
     // The error of a bound is that of a mean, and can be of any size.
     let bound = loaded.model.net.prior_map().is_some() && matches!(request.density, Density::Bound { .. });
     let largest = if bound { f64::INFINITY } else { SATURATED };
-    in_batches(images.len(), BATCH, printer, |range| {
+    let (items, of) = (part(args.shard, images.len(), BATCH)?, images.len());
+    in_batches_of(items.clone(), BATCH, printer, |range| {
         let first = range.start as u64;
         let found = loaded.model.log_densities(&pixels(&images.set, range), first, &request).or_request()?;
         nats.extend(found.values.iter().map(|v| -v));
-        errors.extend(found.errors.into_iter().map(|error| Some(error).filter(|error| *error < largest)));
+        errors.extend(found.errors);
         Ok(())
     })?;
-    let (n, count) = (shape.numel(), images.len());
+    join_numbers(&mut nats)?;
+    join_numbers(&mut errors)?;
+    let (n, count) = (shape.numel(), items.len());
     Ok(Scores {
-        names: images.names,
+        names: images.names[items.clone()].to_vec(),
+        items,
+        of,
         nats,
-        errors: Some(errors),
+        errors: Some(errors.into_iter().map(|error| Some(error).filter(|error| *error < largest)).collect()),
         meaning: format!("-log p of uniformly dequantised images, {how}"),
         estimator,
         unit: "bits/dim",
@@ -267,13 +302,17 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     };
     let request = bound_request(args, loaded, &ids)?;
     let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
-    in_batches(ids.len() / sites, BATCH, printer, |range| {
+    let of = ids.len() / sites;
+    let items = part(args.shard, of, BATCH)?;
+    in_batches_of(items.clone(), BATCH, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
         let found = loaded.model.bound(part, range.start as u64, &request).or_request()?;
         nats.extend(found.values);
         errors.extend(found.errors);
         Ok(())
     })?;
+    join_numbers(&mut nats)?;
+    join_numbers(&mut errors)?;
     let undecided = undecided(&nats, &errors);
     if args.sort && undecided > 0.1 {
         printer.warn(&format!(
@@ -284,7 +323,7 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         ));
     }
     let estimator = format!("importance-r-{}", request.draws);
-    Ok(of_items(&ids, schema, (nats, errors), estimator, "upper bound of -log p".into()))
+    Ok(of_items((&ids, items, of), schema, (nats, errors), estimator, "upper bound of -log p".into()))
 }
 
 /// Items of an autoencoder of categorical data.
@@ -308,13 +347,17 @@ fn score_decoded(
         None => items(load_data(&loaded.run, &args.data, printer)?.test.as_ref(), args.items.unwrap_or(TEST_ITEMS)),
     };
     let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
-    in_batches(ids.len() / sites, BATCH, printer, |range| {
+    let of = ids.len() / sites;
+    let items = part(args.shard, of, BATCH)?;
+    in_batches_of(items.clone(), BATCH, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
         let found = loaded.model.log_densities(part, range.start as u64, &request).or_request()?;
         nats.extend(found.values.iter().map(|v| -v));
         errors.extend(found.errors);
         Ok(())
     })?;
+    join_numbers(&mut nats)?;
+    join_numbers(&mut errors)?;
     let (estimator, meaning) = match density {
         Density::Bound { .. } => (format!("elbo-{draws}"), "upper bound of -log p".to_owned()),
         _ => {
@@ -325,18 +368,19 @@ fn score_decoded(
             (format!("importance-{draws}{suffix}"), meaning)
         }
     };
-    Ok(of_items(&ids, schema, (nats, errors), estimator, meaning))
+    Ok(of_items((&ids, items, of), schema, (nats, errors), estimator, meaning))
 }
 
 /// Scores of items in the unit of their kind.
 fn of_items(
-    ids: &[u32],
+    (ids, items, of): (&[u32], Range<usize>, usize),
     schema: &Schema,
     (mut nats, errors): (Vec<f64>, Vec<f64>),
     estimator: String,
     meaning: String,
 ) -> Scores {
     let sites = schema.sites;
+    let ids = &ids[items.start * sites..items.end * sites];
     let (unit, sizes) = match &schema.layout {
         Layout::Text { vocabulary } => {
             ("bits/char", ids.chunks(sites).map(|item| vocabulary.characters_of(item)).collect())
@@ -351,12 +395,14 @@ fn of_items(
         }
     };
     let names = match schema.layout {
-        Layout::Image { .. } => (0..nats.len()).map(|i| format!("item {i}")).collect(),
+        Layout::Image { .. } => items.clone().map(|i| format!("item {i}")).collect(),
         Layout::Text { .. } | Layout::Table | Layout::Columns(_) | Layout::Graph(_) | Layout::Sequence(_) => {
             output::lines(ids, schema)
         }
     };
     Scores {
+        items,
+        of,
         names,
         nats,
         errors: Some(errors.into_iter().map(|error| Some(error).filter(|error| error.is_finite())).collect()),
@@ -382,7 +428,7 @@ fn score_rows(
     printer: Printer,
 ) -> Result<Scores, Failure> {
     let schema = &loaded.run.schema;
-    let (ids, lines) = match &args.file {
+    let (ids, lines): (_, Vec<String>) = match &args.file {
         Some(path) => {
             let file = TableFile::read(path, table).or_request()?;
             let count = file.rows().min(args.items.unwrap_or(usize::MAX));
@@ -408,7 +454,9 @@ fn score_rows(
     };
     let (draws, sites) = (args.draws.unwrap_or(NOISES), schema.sites);
     let (mut nats, mut bits) = (Vec::new(), Vec::new());
-    in_batches(ids.len() / sites, ROWS, printer, |range| {
+    let of = ids.len() / sites;
+    let items = part(args.shard, of, ROWS)?;
+    in_batches_of(items.clone(), ROWS, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
         let chain = loaded.model.chain(part, draws, args.seed).or_request()?;
         nats.extend(chain.chunks(sites).map(|row| row.iter().sum::<f64>()));
@@ -416,10 +464,14 @@ fn score_rows(
         bits.extend(surprise.into_iter().map(bits_per_dim::bits));
         Ok(())
     })?;
+    join_numbers(&mut nats)?;
+    join_numbers(&mut bits)?;
     let names = table.sites().map(|column| column.name().to_owned()).collect();
     Ok(Scores {
         sizes: vec![sites; nats.len()],
-        names: lines,
+        names: lines[items.clone()].to_vec(),
+        items,
+        of,
         nats,
         errors: None,
         columns: Some(Columns { names, bits }),

@@ -15,7 +15,7 @@ use pushforward::metrics::interval;
 use pushforward::metrics::kneser_ney::KneserNey;
 use pushforward::metrics::report::{Report, Row};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::{Loaded, SteerFailure, TrainedFlowMap, items};
+use pushforward::run::{Loaded, SteerFailure, TrainedFlowMap, drawn_together, items};
 
 use super::{load_classifier, load_data, load_model};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
@@ -30,6 +30,7 @@ use crate::output::{self, Labelled, Sketch};
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::progress::StageBar;
+use crate::ranks::team;
 
 /// The built-in reward and the user's program together, times the strength.
 struct Total<'a> {
@@ -101,9 +102,10 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let mut bar = StageBar::new(printer);
     let plain =
         SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };
-    let before = loaded.model.sample(&plain, &mut |_| !interrupted()).or_request()?;
+    let team = team();
+    let before = drawn_together(&team, &plain, |own| loaded.model.sample(own, &mut |_| !interrupted())).or_request()?;
     let before_rewards = total.plain(&before.ids).or_run()?;
-    let steered = loaded.model.steer(&request, &total, &mut |done| {
+    let steered = loaded.model.steer_together(&request, &total, &team, &mut |done| {
         bar.update("steered samples", done, args.count);
         !interrupted()
     });
@@ -120,6 +122,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let (labels, names) = (request.sample.labels.clone(), loaded.run.label_names());
     let result =
         Outcome { args, loaded: &loaded, labels, names, before, before_rewards, steered, rewards, second_rewards };
+    if !team.is_first() {
+        return Ok(());
+    }
     result.print(&total, printer)?;
     let stopped = result.steered.stopped.clone();
     stopped.map_or(Ok(()), |error| {
@@ -130,9 +135,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
 
 fn failure(error: SteerFailure) -> Failure {
     match error {
-        SteerFailure::Steer(SteerError::Reward(_) | SteerError::NoWeight | SteerError::Interrupted) => {
-            Failure::Run(error.into())
-        }
+        SteerFailure::Steer(
+            SteerError::Reward(_) | SteerError::NoWeight | SteerError::Interrupted | SteerError::Ranks(_),
+        ) => Failure::Run(error.into()),
         _ => Failure::Request(error.into()),
     }
 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::metrics::report::Report;
+use pushforward::ranks::Ranks;
 use pushforward::run::evaluate::{Features, Generates, check_metrics};
 use pushforward::run::{
     self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, RunInfo, TrainOptions, Trained, TrainedAef,
     TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
 };
-use pushforward::train::{EndReason, Progress};
+use pushforward::train::{EndReason, Progress, Reduction};
 
 use super::{
     eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request, say_kept,
 };
-use crate::args::TrainArgs;
+use crate::args::{RankArgs, TrainArgs, WireName};
 use crate::exit::{Failure, OrFail as _};
 use crate::figures::{Figure, evaluations, laws, of_images, save};
 use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, write_atomic};
@@ -26,23 +27,35 @@ use crate::lock::RunLock;
 use crate::output::{self, Sketch};
 use crate::printer::Printer;
 use crate::progress::{Goal, TrainBar};
+use crate::ranks;
 use crate::report_page::page;
 use crate::resume::{announce, announce_end, recipe};
 use crate::run_log::RunLog;
 
 pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     let device = open_device(&args.device)?;
-    let (recipe, resume, lock) = recipe(args, printer)?;
+    let team = ranks::team();
+    let (mut recipe, resume, lock) = recipe(args, printer)?;
+    if resume.is_none() && team.size() > 1 {
+        // The recipe says what is trained, wherever it is trained: later, another number of processes may go on.
+        let own = recipe.train.accumulate;
+        recipe.train.accumulate *= team.size() as u64;
+        let all = recipe.train.accumulate;
+        printer.note(&format!("each of {} processes has {own} of {all} micro-batches (train.accumulate)", team.size()));
+    }
     recipe.train.precision.set();
     // Loaded before the training, so that a wrong path is reported at once.
-    let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval);
+    let path = recipe.eval.features.as_ref().filter(|_| !args.no_eval && team.is_first());
     let features = features(path, &recipe.data, &device, printer)?;
     let data = Data::load(&recipe, &args.data.folders()).or_request()?;
     data.notes().iter().for_each(|note| printer.note(note));
     if let Data::Categorical(splits) = &data {
         say_kept(splits, printer);
     }
-    if !args.no_eval && matches!(recipe.model, ModelConfig::FlowMap(_) | ModelConfig::CategoricalAef(_)) {
+    if !args.no_eval
+        && team.is_first()
+        && matches!(recipe.model, ModelConfig::FlowMap(_) | ModelConfig::CategoricalAef(_))
+    {
         let (schema, order) = (data.schema(), recipe.eval.ngram_order);
         check_metrics(&recipe.data, &schema, features.as_ref(), order).or_request().map_err(|e| {
             e.hint("the evaluation after the training would fail: set eval.ngram_order or eval.features")
@@ -59,6 +72,8 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         max_minutes: args.max_minutes,
         memory: crate::memory::available(),
         workers,
+        ranks: team,
+        reduction: reduction(&args.ranks),
         ..TrainOptions::new(device)
     };
     let run = Run { recipe, data, folder, features, printer };
@@ -66,11 +81,21 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
     if args.no_eval || trained.reason == EndReason::Stopped {
         return Ok(());
     }
-    match trained.loaded.model {
+    ranks::on_first(|| match trained.loaded.model {
         Model::FlowMap(model) => run.finish_flow_map(&Loaded { model, run: trained.loaded.run }),
         Model::Aef(model) => run.finish_aef(&Loaded { model, run: trained.loaded.run }),
         Model::CategoricalAef(model) => run.finish_categorical_aef(&Loaded { model, run: trained.loaded.run }),
         Model::Classifier(model) => run.finish_classifier(&model),
+    })
+}
+
+/// How gradients are added over several processes.
+fn reduction(args: &RankArgs) -> Reduction {
+    Reduction {
+        reproducible: args.reproducible,
+        half: args.wire == WireName::Bf16,
+        bucket: args.bucket << 18,
+        check_every: args.check_every as u64,
     }
 }
 
@@ -98,8 +123,10 @@ impl Run {
         };
         let per_step = (config.batch as u64 * config.accumulate) as f64;
         let (mut bar, mut log, mut error) = (None, None, None);
+        let writes = options.ranks.is_first();
         let trained = run::train(&self.recipe, &self.data, options, &mut |event| {
             let reported = match event {
+                _ if !writes => Ok(()),
                 Event::Start { parameters, examples } => {
                     self.start(resumed_at, parameters, examples, &mut lock).map(|opened| {
                         bar = Some(TrainBar::new(goal, printer));
@@ -220,7 +247,9 @@ impl Run {
             written.push(sketch.save(&self.folder)?);
         }
         let request = eval_request(&self.recipe.eval, sample_request(self.recipe.seed));
-        let report = measure(loaded, points, splits, self.features.as_ref(), &request, printer)?;
+        // The other processes have done their part.
+        let alone = Ranks::alone();
+        let report = measure(&alone, loaded, points, splits, self.features.as_ref(), &request, printer)?;
         let drawn = laws(loaded, splits, &request)?;
         written.extend(save(&drawn, &self.folder.join("samples"))?);
         figures.extend(drawn);

@@ -32,18 +32,10 @@ fn learned(splits: &Splits, sites: &SiteShape, labels: usize, steps: u64) -> f64
     let model = ClassifierConfig { channels: 8, ..ClassifierConfig::default() };
     let config = TrainConfig { steps, batch: 32, lr: 5e-3, warmup: 5, ..TrainConfig::default() };
     let batches = Batches::new(splits.train.clone(), config.batch, 0);
-    let request = TrainRequest {
-        model: model.init(sites.clone(), labels, &device, &mut stream(0, Purpose::Init, 0)),
-        objective: &ClassifierObjective { classes: sites.classes },
-        batch: &|index| LabelledBatch::at(&batches, index),
-        validate: None,
-        seed: 0,
-        config,
-        run: None,
-        resume: None,
-        max_minutes: None,
-        workers: 1,
-    };
+    let objective = ClassifierObjective { classes: sites.classes };
+    let net = model.init(sites.clone(), labels, &device, &mut stream(0, Purpose::Init, 0));
+    let next = |index| LabelledBatch::at(&batches, index);
+    let request = TrainRequest::new(net, &objective, &next, config);
     let outcome = train(request, &mut |_| ControlFlow::Continue(())).expect("nothing can go wrong here");
     let held_out = LabelledBatch::held_out(splits.test.as_ref(), 0..splits.test.len().min(500));
     accuracy(&outcome.ema, &held_out, sites.clone(), 250)

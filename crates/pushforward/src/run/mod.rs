@@ -54,6 +54,7 @@ mod resume;
 mod role;
 mod same_data;
 mod seed;
+mod spread;
 mod stored;
 mod train;
 mod trained;
@@ -71,6 +72,7 @@ pub use self::recipe::{EvalConfig, ModelConfig, Recipe, RecipeError, with_overri
 pub use self::resume::{ResumeError, resume};
 pub use self::role::Role;
 pub use self::same_data::OtherData;
+pub use self::spread::{Spread, drawn_together, own_items};
 pub use self::stored::{LoadError, ROLE_KEY, SCHEMA_KEY, Stored};
 pub use self::train::{Event, TrainOptions, TrainRunError, Trained, train};
 pub use self::trained::{

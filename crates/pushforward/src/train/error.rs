@@ -6,6 +6,7 @@ use super::checkpoint::CheckpointError;
 use super::config::ConfigError;
 use super::report::NonFinite;
 use crate::params::ParamsError;
+use crate::ranks::RankError;
 
 /// Why a training run failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,14 +28,27 @@ pub enum TrainError {
     /// The tensors of the state to resume from do not match the model.
     #[error("the run cannot be resumed with this model: {0}")]
     Resume(#[from] ParamsError),
+    /// There are more ranks than micro-batches.
+    #[error("{ranks} ranks share the {accumulate} micro-batches of a step: set train.accumulate to {ranks} or more")]
+    Idle {
+        /// Number of ranks.
+        ranks: usize,
+        /// Micro-batches of a step.
+        accumulate: u64,
+    },
+    /// The ranks cannot go on together.
+    #[error("{error}; {}", good(checkpoint))]
+    Ranks {
+        /// Why.
+        error: RankError,
+        /// The last checkpoint written.
+        checkpoint: Option<PathBuf>,
+    },
     /// A checkpoint cannot be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The loss or the gradient is infinite or NaN. The weights were not updated.
-    #[error(
-        "training stopped in step {step}: {place}; {}; try a lower train.lr or train.clip",
-        checkpoint.as_ref().map_or("no checkpoint was written yet".into(), |p| format!("the last good checkpoint is {}", p.display()))
-    )]
+    #[error("training stopped in step {step}: {place}; {}; try a lower train.lr or train.clip", good(checkpoint))]
     NonFinite {
         /// The failed optimiser step, counted from 1.
         step: u64,
@@ -43,4 +57,12 @@ pub enum TrainError {
         /// The last checkpoint written.
         checkpoint: Option<PathBuf>,
     },
+}
+
+/// Where to go on.
+fn good(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!("the last good checkpoint is {}", path.display()),
+        None => "no checkpoint was written yet".into(),
+    }
 }

@@ -48,8 +48,10 @@ pub mod ema;
 mod error;
 pub mod gradients;
 pub mod metrics;
+mod micro_batches;
 pub mod objective;
 pub mod optim;
+mod reduction;
 mod report;
 mod request;
 pub mod schedule;
@@ -62,6 +64,7 @@ mod training;
 
 pub use self::config::{ConfigError, TrainConfig};
 pub use self::error::TrainError;
+pub use self::reduction::Reduction;
 pub use self::report::{Details, NonFinite, StepReport};
 pub use self::request::{EndReason, Event, Outcome, Progress, RunFolder, TrainRequest, Validate};
 pub use self::training::train;

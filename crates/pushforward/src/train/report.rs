@@ -3,7 +3,9 @@
 //! The values of a step stay on the device; they are read back on logging steps and if a value is not finite.
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
+use crate::ranks::{RankError, Ranks};
 use crate::train::objective::{LossParts, Observed};
 
 /// Number of equal intervals of the time axis for which a run reports the mean of every term.
@@ -45,7 +47,7 @@ pub enum NonFinite {
     /// In a term of the loss.
     Term {
         /// Name of the term.
-        term: &'static str,
+        term: String,
         /// Number of the micro-batch, which determines its examples and noise.
         micro_batch: u64,
         /// Position in the batch of the first example with a non-finite value; `None` if only a mean or sum is not
@@ -102,6 +104,39 @@ pub(super) struct Micro {
     observed: Vec<Observed>,
 }
 
+/// Values of a micro-batch on the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct HostMicro {
+    index: u64,
+    terms: Vec<(Numbers, Figure)>,
+    observed: Vec<Figure>,
+}
+
+/// A quantity per example, with the times of the examples.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Figure {
+    name: String,
+    per_example: Numbers,
+    times: Numbers,
+}
+
+/// Numbers whose text keeps infinite ones and NaN: it has their bits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Vec<u64>", into = "Vec<u64>")]
+struct Numbers(Vec<f64>);
+
+impl From<Vec<u64>> for Numbers {
+    fn from(bits: Vec<u64>) -> Self {
+        Self(bits.into_iter().map(f64::from_bits).collect())
+    }
+}
+
+impl From<Numbers> for Vec<u64> {
+    fn from(numbers: Numbers) -> Self {
+        numbers.0.into_iter().map(f64::to_bits).collect()
+    }
+}
+
 impl Micro {
     pub(super) fn new(index: u64, parts: LossParts) -> Self {
         let keep = |figure: Observed| {
@@ -120,6 +155,29 @@ impl Micro {
             observed: parts.observed.into_iter().map(keep).collect(),
         }
     }
+
+    fn to_host(&self) -> HostMicro {
+        let figure = |figure: &Observed| Figure {
+            name: figure.name.to_owned(),
+            per_example: Numbers(host(&figure.per_example)),
+            times: Numbers(figure.times.clone()),
+        };
+        let term = |(loss, values): &(Tensor<1>, Observed)| (Numbers(host(loss)), figure(values));
+        let terms = self.terms.iter().map(term).collect();
+        HostMicro { index: self.index, terms, observed: self.observed.iter().map(figure).collect() }
+    }
+}
+
+/// The micro-batches of all ranks, in the order of their indices.
+pub(super) fn on_host(micros: &[Micro], ranks: &Ranks) -> Result<Vec<HostMicro>, RankError> {
+    let own: Vec<HostMicro> = micros.iter().map(Micro::to_host).collect();
+    if ranks.size() == 1 {
+        return Ok(own);
+    }
+    let failed = |error: serde_json::Error| RankError::Failed(error.to_string());
+    let all = ranks.gather(serde_json::to_vec(&own).map_err(failed)?)?;
+    let read: Result<Vec<Vec<HostMicro>>, _> = all.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+    Ok(read.map_err(failed)?.into_iter().flatten().collect())
 }
 
 pub(super) fn host(tensor: &Tensor<1>) -> Vec<f64> {
@@ -136,37 +194,37 @@ fn bucket_name(bucket: usize) -> String {
 }
 
 /// The first term, in the order of micro-batches and terms, whose loss is not finite, and its first non-finite example.
-pub(super) fn first_non_finite(micros: &[Micro]) -> NonFinite {
+pub(super) fn first_non_finite(micros: &[HostMicro]) -> NonFinite {
     let terms = micros.iter().flat_map(|micro| micro.terms.iter().map(move |term| (micro.index, term)));
     let mut sum_overflows = None;
     for (micro_batch, (loss, values)) in terms {
-        if host(loss).iter().all(|value| value.is_finite()) {
+        if loss.0.iter().all(|value| value.is_finite()) {
             // The sum may overflow although every term is finite: the first term is then reported.
-            sum_overflows.get_or_insert((micro_batch, values.name));
+            sum_overflows.get_or_insert((micro_batch, &values.name));
             continue;
         }
-        let example = host(&values.per_example).iter().position(|value| !value.is_finite());
-        let time = example.and_then(|example| values.times.get(example));
+        let example = values.per_example.0.iter().position(|value| !value.is_finite());
+        let time = example.and_then(|example| values.times.0.get(example));
         let bucket = time.map(|&time| bucket_name(bucket(time)));
-        return NonFinite::Term { term: values.name, micro_batch, example, bucket };
+        return NonFinite::Term { term: values.name.clone(), micro_batch, example, bucket };
     }
     let (micro_batch, term) = sum_overflows.expect("an objective returns at least one term");
-    NonFinite::Term { term, micro_batch, example: None, bucket: None }
+    NonFinite::Term { term: term.clone(), micro_batch, example: None, bucket: None }
 }
 
 /// Means over the micro-batches of a step.
-pub(super) fn details(micros: &[Micro]) -> Details {
+pub(super) fn details(micros: &[HostMicro]) -> Details {
     let mut terms = Means::default();
     let mut buckets = Means::default();
     let mut stats = Means::default();
     for micro in micros {
         for (loss, values) in &micro.terms {
-            terms.add(values.name, host(loss).iter().sum());
+            terms.add(&values.name, loss.0.iter().sum());
             buckets.add_by_time(values);
         }
         for figure in &micro.observed {
-            for value in host(&figure.per_example) {
-                stats.add(figure.name, value);
+            for &value in &figure.per_example.0 {
+                stats.add(&figure.name, value);
             }
             buckets.add_by_time(figure);
         }
@@ -180,10 +238,10 @@ struct Means(Vec<(String, f64, u64)>);
 
 impl Means {
     /// Adds a quantity per example, each value under the name of its time interval.
-    fn add_by_time(&mut self, figure: &Observed) {
+    fn add_by_time(&mut self, figure: &Figure) {
         // Sorted by time, so that names appear in the order of the axis.
         let mut sorted: Vec<(usize, f64)> =
-            figure.times.iter().map(|&time| bucket(time)).zip(host(&figure.per_example)).collect();
+            figure.times.0.iter().map(|&time| bucket(time)).zip(figure.per_example.0.iter().copied()).collect();
         sorted.sort_by_key(|(bucket, _)| *bucket);
         for (bucket, value) in sorted {
             self.add(&format!("{}/{}", figure.name, bucket_name(bucket)), value);

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::checkpoint::Resume;
 use super::config::TrainConfig;
 use super::objective::Objective;
+use super::reduction::Reduction;
 use super::report::StepReport;
+use crate::ranks::Ranks;
 
 /// Validation function. The model comes without gradients; the first value is the validation loss, lower is better.
 pub type Validate<'a, M> = dyn Fn(&M) -> Vec<(String, f64)> + 'a;
@@ -34,6 +37,11 @@ pub struct TrainRequest<'a, M, O: Objective<M>> {
     /// Number of threads that compute micro-batches in parallel, one core each; useful on a CPU with `accumulate` above
     /// 1. The result is the same bit for bit.
     pub workers: usize,
+    /// The processes of the run. Each computes its share of the `accumulate` micro-batches of a step; the first one validates and
+    /// writes, and all get the same parameters.
+    pub ranks: Arc<Ranks>,
+    /// How they add their gradients.
+    pub reduction: Reduction,
 }
 
 impl<'a, M, O: Objective<M>> TrainRequest<'a, M, O> {
@@ -50,6 +58,8 @@ impl<'a, M, O: Objective<M>> TrainRequest<'a, M, O> {
             resume: None,
             max_minutes: None,
             workers: 1,
+            ranks: Arc::new(Ranks::alone()),
+            reduction: Reduction::default(),
         }
     }
 }

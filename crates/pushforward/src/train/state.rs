@@ -2,21 +2,25 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 
 use super::config::TrainConfig;
 use super::ema::Ema;
 use super::error::TrainError;
 use super::gradients::{Gradients, pcgrad};
+use super::micro_batches::{Shared, StepSums};
 use super::optim::AdamWOptimizer;
+use super::reduction::Reduction;
 use super::report::Micro;
 use super::request::{Event, Progress, RunFolder};
+use crate::hash::sha256;
 use crate::params::{self, StateDict};
+use crate::ranks::{RankError, Ranks};
 use crate::train::checkpoint::{self, Checkpoint, FORMAT, RESUME, Resume};
-use crate::train::objective::{LossTerm, Objective, TrainStep};
+use crate::train::objective::Objective;
 
 /// The state of a run between two optimiser steps.
 pub(super) struct Run<M> {
@@ -32,10 +36,18 @@ pub(super) struct Run<M> {
     pub(super) last_good: Option<PathBuf>,
     /// One single-threaded pool per micro-batch computed in parallel; empty if they are computed one after another.
     workers: Vec<rayon::ThreadPool>,
+    pub(super) ranks: Arc<Ranks>,
+    reduction: Reduction,
 }
 
 impl<M: Module> Run<M> {
-    pub(super) fn begin(model: M, seed: u64, config: &TrainConfig, resume: Option<Resume>) -> Result<Self, TrainError> {
+    pub(super) fn begin(
+        model: M,
+        seed: u64,
+        config: &TrainConfig,
+        resume: Option<Resume>,
+        (ranks, reduction): (Arc<Ranks>, Reduction),
+    ) -> Result<Self, TrainError> {
         let mut run = Self {
             seed,
             ema: config.ema.map(|config| Ema::new(config, &model, 0)),
@@ -48,6 +60,8 @@ impl<M: Module> Run<M> {
             seconds_before: 0.0,
             last_good: None,
             workers: Vec::new(),
+            ranks,
+            reduction,
         };
         let Some(resume) = resume else { return Ok(run) };
         if resume.seed != seed {
@@ -72,7 +86,7 @@ impl<M: Module> Run<M> {
 
     /// Starts the threads that compute the micro-batches of an optimiser step, at most one per micro-batch.
     pub(super) fn spawn_workers(&mut self, workers: usize, config: &TrainConfig) {
-        let useful = workers.min(config.accumulate as usize);
+        let useful = workers.min(self.ranks.share(config.accumulate as usize).len());
         if useful > 1 {
             let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("the system grants a thread");
             self.workers = (0..useful).map(pool).collect();
@@ -83,70 +97,58 @@ impl<M: Module> Run<M> {
         self.ema.as_ref().map_or_else(|| self.model.valid(), |ema| ema.model().clone())
     }
 
-    /// The gradient of the mean loss over the micro-batches of one optimiser step, and that loss.
+    /// The gradient of the mean loss over the micro-batches of one optimiser step on all ranks, and that loss.
     pub(super) fn accumulate_gradients<O: Objective<M> + Sync>(
         &mut self,
         objective: &O,
         batch: &(dyn Fn(u64) -> O::Batch + Sync),
         config: &TrainConfig,
         progress: f64,
-    ) -> (Gradients, Vec<Micro>, f64) {
+    ) -> Result<(Gradients, Vec<Micro>, f64), RankError> {
         let steps = match config.minutes {
             Some(_) if progress > 0.0 => ((self.step as f64 / progress).round() as u64).max(self.step + 1),
             _ => config.steps,
         };
-        let averaged = self.averaged();
-        let mut sums: Vec<(&'static str, Gradients)> = Vec::new();
-        let mut loss_sum = 0.0;
-        let mut micros = Vec::new();
-        let first = self.micro_batch;
-        self.micro_batch += config.accumulate;
-        let view = |model| Shared { model, ema: averaged.clone(), seed: self.seed, step: self.step, steps };
-        let mut results: Vec<MicroResult> = if self.workers.is_empty() || config.accumulate == 1 {
-            let shared = view(self.model.clone());
-            (first..self.micro_batch).map(|index| shared.micro_batch(objective, batch, index, config)).collect()
-        } else {
-            // Every worker has its own copy of the parameters as leaves, so that the autodiff graphs share no node.
-            let forks: Vec<Shared<M>> = self.workers.iter().map(|_| view(self.model.valid().train())).collect();
-            let indices = first..self.micro_batch;
-            let count = self.workers.len() as u64;
-            std::thread::scope(|scope| {
-                let running: Vec<_> = (0u64..)
-                    .zip(self.workers.iter().zip(forks))
-                    .map(|(worker, (pool, shared))| {
-                        let mine = indices.clone().filter(move |index| (index - first) % count == worker);
-                        scope.spawn(move || {
-                            pool.install(move || {
-                                let _precision = config.precision.scope();
-                                mine.map(|index| shared.micro_batch(objective, batch, index, config))
-                                    .collect::<Vec<_>>()
-                            })
-                        })
-                    })
-                    .collect();
-                let join = |handle: std::thread::ScopedJoinHandle<'_, Vec<MicroResult>>| {
-                    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                };
-                running.into_iter().flat_map(join).collect()
-            })
-        };
-        // Summed in the order of their indices, so that the result is the same bit for bit for any number of workers.
-        results.sort_by_key(|result| result.index);
-        for result in results {
-            loss_sum += result.loss;
-            for (name, gradients) in result.gradients {
-                accumulate(&mut sums, name, gradients);
-            }
-            micros.push(result.micro);
-        }
+        let indices = self.micro_batch..self.micro_batch + config.accumulate;
+        self.micro_batch = indices.end;
+        let (model, ema) = (self.model.clone(), self.averaged());
+        let shared = Shared { model, ema, seed: self.seed, step: self.step, steps };
+        let team = (&*self.ranks, self.reduction);
+        let StepSums { terms: mut sums, micros, loss } =
+            shared.sums(objective, batch, indices, config, &self.workers, team)?;
         let scale = 1.0 / config.accumulate as f64;
-        let loss = loss_sum * scale;
         // A step without the main term has no conflict.
         let main = objective.main_term().map_or(Some(0), |main| sums.iter().position(|(name, _)| *name == main));
         let first = main.map(|main| sums.remove(main).1).unwrap_or_default();
         let project = |(_, later)| if first.0.is_empty() { later } else { pcgrad(&first, later) };
         let later = sums.into_iter().map(project).reduce(|sum, later| sum + later).unwrap_or_default();
-        ((first + later).scale(scale), micros, loss)
+        Ok(((first + later).scale(scale), micros, loss * scale))
+    }
+
+    /// Whether any rank asks to stop, and the seconds of the first rank, which all go by.
+    pub(super) fn decide(&self, stop: bool, seconds: f64) -> Result<(bool, f64), RankError> {
+        let all = self.ranks.gather([&[u8::from(stop)][..], &seconds.to_le_bytes()].concat())?;
+        let seconds = all[0].last_chunk().map_or(seconds, |bytes| f64::from_le_bytes(*bytes));
+        Ok((all.iter().any(|told| told.first() == Some(&1)), seconds))
+    }
+
+    /// The error of a run whose ranks cannot go on together.
+    pub(super) fn lost(&self, error: RankError) -> TrainError {
+        TrainError::Ranks { error, checkpoint: self.last_good.clone() }
+    }
+
+    /// Compares the parameters of all ranks.
+    pub(super) fn compare(&self) -> Result<(), RankError> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        let bytes = |model: &M| params::collect(model).into_iter().map(|(_, data)| data.as_bytes().to_vec());
+        let own = sha256(bytes(&self.model).chain(bytes(&self.averaged())));
+        let what = format!(
+            "differs in its parameters after step {}: its memory or its processor is not as those of the others",
+            self.step
+        );
+        self.ranks.agree(own.as_bytes(), &what)
     }
 
     pub(super) fn update(&mut self, lr: f64, gradients: Gradients) {
@@ -179,7 +181,7 @@ impl<M: Module> Run<M> {
         start: Instant,
         on_event: &mut dyn FnMut(Event<'_, M>) -> ControlFlow<()>,
     ) -> Result<bool, TrainError> {
-        let Some(run) = folder.filter(|_| !files.is_empty()) else { return Ok(false) };
+        let Some(run) = folder.filter(|_| !files.is_empty() && self.ranks.is_first()) else { return Ok(false) };
         let weights = |model: &M| -> StateDict { params::collect(model).into_iter().collect() };
         let raw = weights(&self.model);
         let ema = self.ema.as_ref().map(|ema| weights(ema.model()));
@@ -214,62 +216,5 @@ impl<M: Module> Run<M> {
             self.last_good = Some(path);
         }
         Ok(stop)
-    }
-}
-
-/// Inputs that the micro-batches of one optimiser step share.
-struct Shared<M> {
-    model: M,
-    ema: M,
-    seed: u64,
-    step: u64,
-    steps: u64,
-}
-
-/// Result of a micro-batch.
-struct MicroResult {
-    index: u64,
-    loss: f64,
-    /// One per term if terms are differentiated separately (PCGrad), otherwise that of their sum.
-    gradients: Vec<(&'static str, Gradients)>,
-    micro: Micro,
-}
-
-impl<M: Module> Shared<M> {
-    fn micro_batch<O: Objective<M>>(
-        &self,
-        objective: &O,
-        batch: &(dyn Fn(u64) -> O::Batch + Sync),
-        index: u64,
-        config: &TrainConfig,
-    ) -> MicroResult {
-        let view = TrainStep {
-            model: &self.model,
-            ema: &self.ema,
-            seed: self.seed,
-            index,
-            step: self.step,
-            steps: self.steps,
-        };
-        let parts = objective.loss(&view, &batch(index));
-        let total = parts.terms.iter().map(|term| term.loss.clone()).reduce(Tensor::add);
-        let total = total.expect("an objective returns at least one term");
-        let loss = total.clone().without_autodiff().into_scalar::<f64>();
-        let gradients = if config.pcgrad {
-            // The sum was only needed for its value: dropping it without a backward pass keeps the graphs of the terms.
-            drop(total);
-            let of = |term: &LossTerm| (term.values.name, Gradients::of(&term.loss, &self.model));
-            parts.terms.iter().map(of).collect()
-        } else {
-            vec![("", Gradients::of(&total, &self.model))]
-        };
-        MicroResult { index, loss, gradients, micro: Micro::new(index, parts) }
-    }
-}
-
-fn accumulate(sums: &mut Vec<(&'static str, Gradients)>, name: &'static str, gradients: Gradients) {
-    match sums.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, sum)) => *sum = std::mem::take(sum) + gradients,
-        None => sums.push((name, gradients)),
     }
 }

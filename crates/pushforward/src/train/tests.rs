@@ -9,6 +9,7 @@ use super::gradients::Gradients;
 use super::report::host;
 use super::*;
 use crate::params::{self, ParamsError, StateDict};
+use crate::ranks;
 use crate::train::checkpoint::{self, BEST, Checkpoint, LAST, RESUME, Resume};
 use crate::train::objective::{Objective, TrainStep};
 use crate::train::toy::{self, Mlp, Toy, Trouble, batch, mlp};
@@ -33,18 +34,7 @@ fn config(steps: u64) -> TrainConfig {
 }
 
 fn request<'a>(objective: &'a Toy, config: TrainConfig) -> TrainRequest<'a, Mlp, Toy> {
-    TrainRequest {
-        model: mlp(1),
-        objective,
-        batch: &batch,
-        validate: None,
-        seed: 7,
-        config,
-        run: None,
-        resume: None,
-        max_minutes: None,
-        workers: 1,
-    }
+    TrainRequest { seed: 7, ..TrainRequest::new(mlp(1), objective, &batch, config) }
 }
 
 fn in_folder(path: &Path) -> Option<RunFolder> {
@@ -218,7 +208,7 @@ fn a_non_finite_loss_names_term_example_and_bucket() {
     let TrainError::NonFinite { step: 4, place, checkpoint: Some(good) } = &error else { panic!("{error}") };
     assert_eq!(
         *place,
-        NonFinite::Term { term: "fit", micro_batch: 7, example: Some(11), bucket: Some("t0.6-0.8".into()) }
+        NonFinite::Term { term: "fit".into(), micro_batch: 7, example: Some(11), bucket: Some("t0.6-0.8".into()) }
     );
     assert_eq!((steps, good), (3, &path));
     assert_eq!(Resume::load(&path).expect("the last good checkpoint").step, 2);
@@ -336,4 +326,134 @@ fn files_are_written_when_due() {
     assert_eq!((last.step, last.recipe.as_str()), (6, "family = \"toy\"\n"));
     assert_eq!(last.ema, weights(&outcome.ema));
     assert_eq!(last.raw, weights(&outcome.model));
+}
+
+/// How a run has ended, and its steps without times.
+type Found = (Outcome<Mlp>, Vec<StepReport>);
+
+/// What every rank finds of a run on so many.
+fn on_ranks(
+    ranks: usize,
+    settings: &TrainConfig,
+    reduction: Reduction,
+    toy: &Toy,
+    (folder, resume): (Option<&Path>, Option<&Resume>),
+    stop_at: (usize, u64),
+) -> Vec<Result<Found, TrainError>> {
+    ranks::tests::together(ranks, |team| {
+        let validate: &Validate<'_, Mlp> = &|model| mean_squared_error(model);
+        let request = TrainRequest {
+            model: mlp(if resume.is_some() { 99 } else { 1 }),
+            validate: Some(validate),
+            run: folder.filter(|_| team.is_first()).and_then(in_folder),
+            resume: resume.cloned(),
+            ranks: team.clone(),
+            reduction,
+            ..request(toy, settings.clone())
+        };
+        let mut reports = Vec::new();
+        let outcome = train(request, &mut |event| {
+            let Event::Progress(Progress::Step(report)) = event else { return ControlFlow::Continue(()) };
+            reports.push(StepReport { seconds: 0.0, examples_per_second: 0.0, ..report.clone() });
+            if (team.rank(), report.step) == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok((outcome, reports))
+    })
+}
+
+fn reproducible() -> Reduction {
+    Reduction { reproducible: true, bucket: 7, check_every: 2, ..Reduction::default() }
+}
+
+const NEVER: (usize, u64) = (usize::MAX, 0);
+
+#[test]
+fn ranks_equal_one_process_bit_for_bit() {
+    for (accumulate, pcgrad) in [(2, false), (4, true), (5, false)] {
+        let toy = Toy { second: -3.0, ..Toy::default() };
+        let settings = TrainConfig { accumulate, pcgrad, ..config(9) };
+        let run = |ranks| on_ranks(ranks, &settings, reproducible(), &toy, (None, None), NEVER);
+        let (one, reports) = run(1).remove(0).expect("a sound run");
+        for ranks in 2..=accumulate as usize {
+            for (rank, found) in run(ranks).into_iter().enumerate() {
+                let (found, others) = found.expect("a sound run");
+                assert_eq!(bits(&weights(&found.model)), bits(&weights(&one.model)), "{rank} of {ranks}");
+                assert_eq!(bits(&weights(&found.ema)), bits(&weights(&one.ema)), "{rank} of {ranks}");
+                assert_eq!((found.best_validation, &others), (one.best_validation, &reports), "{rank} of {ranks}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_orders_and_half_precision_are_close() {
+    let toy = Toy::default();
+    let settings = TrainConfig { accumulate: 4, ..config(9) };
+    let run = |ranks, reduction| on_ranks(ranks, &settings, reduction, &toy, (None, None), NEVER).remove(0);
+    let one = weights(&run(1, Reduction::default()).expect("a sound run").0.model);
+    for (half, limit) in [(false, 1e-5), (true, 2e-2)] {
+        let reduction = Reduction { half, bucket: 10, ..Reduction::default() };
+        let found = weights(&run(2, reduction).expect("a sound run").0.model);
+        let pairs = one.values().zip(found.values()).flat_map(|(a, b)| a.iter::<f64>().zip(b.iter::<f64>()));
+        let largest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(largest < limit, "{half}: {largest}");
+    }
+}
+
+#[test]
+fn a_run_of_four_ranks_goes_on_with_two() {
+    let toy = Toy::default();
+    let settings = TrainConfig { accumulate: 4, ..config(10) };
+    let one = on_ranks(1, &settings, reproducible(), &toy, (None, None), NEVER).remove(0).expect("a sound run").0;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = Some(folder.path());
+    // Any rank may ask to stop.
+    let first = on_ranks(4, &settings, reproducible(), &toy, (path, None), (2, 6));
+    for found in first {
+        let found = found.expect("a sound run").0;
+        assert_eq!((found.step, found.reason), (6, EndReason::Stopped));
+    }
+    let state = Resume::load(&checkpoint::folder(folder.path()).join(RESUME)).expect("the first rank wrote it");
+    assert_eq!((state.step, state.micro_batch), (6, 24));
+    let second = on_ranks(2, &settings, reproducible(), &toy, (path, Some(&state)), NEVER).remove(1);
+    assert_eq!(bits(&weights(&second.expect("a sound run").0.model)), bits(&weights(&one.model)));
+}
+
+#[test]
+fn ranks_fail_together_and_say_why() {
+    let toy = Toy { trouble: Trouble::Example { micro_batch: 7, example: 11 }, ..Toy::default() };
+    let place =
+        NonFinite::Term { term: "fit".into(), micro_batch: 7, example: Some(11), bucket: Some("t0.6-0.8".into()) };
+    for found in on_ranks(2, &config(10), reproducible(), &toy, (None, None), NEVER) {
+        let error = found.expect_err("the loss of micro-batch 7 is NaN");
+        assert!(matches!(&error, TrainError::NonFinite { step: 4, place: found, .. } if *found == place), "{error}");
+    }
+    let toy = Toy::default();
+    for found in on_ranks(3, &config(10), reproducible(), &toy, (None, None), NEVER) {
+        assert!(matches!(found, Err(TrainError::Idle { ranks: 3, accumulate: 2 })));
+    }
+    // A rank that begins with other weights.
+    let found = ranks::tests::together(3, |team| {
+        let settings = TrainConfig { accumulate: 3, ..config(10) };
+        let model = mlp(1 + u64::from(team.rank() == 1));
+        let request = TrainRequest { model, ranks: team.clone(), ..request(&toy, settings) };
+        train(request, &mut quiet).expect_err("the weights differ").to_string()
+    });
+    assert!(
+        found.iter().all(|message| message.starts_with("rank 1 differs in its parameters after step 0")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_rank_that_ends_takes_the_others_down() {
+    let toy = Toy::default();
+    let found = ranks::tests::together(2, |team| {
+        let request = TrainRequest { ranks: team.clone(), ..request(&toy, config(1_000_000)) };
+        if team.rank() == 1 {
+            return String::new();
+        }
+        train(request, &mut quiet).expect_err("rank 1 is gone").to_string()
+    });
+    assert_eq!(found[0], "rank 1 has ended before the others: its own message says why; no checkpoint was written yet");
 }

@@ -267,18 +267,8 @@ fn a_model_learns_what_its_labels_mean_and_what_hidden_ones_do_not_say() {
         let labels: Vec<u32> = (0..64).map(|i| ((index as u32).wrapping_mul(5) + i) % LABELS as u32).collect();
         IdBatch { ids: labels.iter().flat_map(|&y| [y, y]).collect(), labels: Some(labels) }
     };
-    let request = TrainRequest {
-        model,
-        objective: &objective,
-        batch: &batch,
-        validate: None,
-        seed: 1,
-        config: TrainConfig { steps: 300, lr: 5e-3, warmup: 10, ..TrainConfig::default() },
-        run: None,
-        resume: None,
-        max_minutes: None,
-        workers: 1,
-    };
+    let config = TrainConfig { steps: 300, lr: 5e-3, warmup: 10, ..TrainConfig::default() };
+    let request = TrainRequest { seed: 1, ..TrainRequest::new(model, &objective, &batch, config) };
     let net = train(request, &mut |_| ControlFlow::Continue(())).expect("the run ends").model.valid();
     let run = |labels: Vec<u32>| {
         let request = SampleRequest { sampler: Sampler::Euler, labels, ..SampleRequest::map(60, 16, 2) };

@@ -60,18 +60,9 @@ fn trained(settings: &FlowMapConfig<NetworkConfig>, sites: SiteShape) -> FlowMap
         IdBatch { ids, labels: None }
     };
     let ema = Some(EmaConfig { decay: 0.99, ..EmaConfig::default() });
-    let request = TrainRequest {
-        model,
-        objective: &FlowMapObjective::new(settings.clone(), None),
-        batch: &batch,
-        validate: None,
-        seed: 1,
-        config: TrainConfig { steps: 2500, lr: 4e-3, warmup: 10, ema, ..TrainConfig::default() },
-        run: None,
-        resume: None,
-        max_minutes: None,
-        workers: 1,
-    };
+    let objective = FlowMapObjective::new(settings.clone(), None);
+    let config = TrainConfig { steps: 2500, lr: 4e-3, warmup: 10, ema, ..TrainConfig::default() };
+    let request = TrainRequest { seed: 1, ..TrainRequest::new(model, &objective, &batch, config) };
     train(request, &mut |_| ControlFlow::Continue(())).expect("the run ends").ema
 }
 

@@ -8,10 +8,11 @@ use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::OffDiagonal;
 use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::steer::{
-    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerRequest, Steered, Twist, steer,
+    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerRequest, Steered, Twist, steer, steer_together,
 };
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::{Pass, SiteShape};
+use pushforward::ranks::Ranks;
 use pushforward::tensor::{from_host, to_host};
 
 use super::sampler::config;
@@ -337,5 +338,43 @@ fn populations_do_not_depend_on_the_batch() {
         assert_eq!(whole.samples.ids, parts.samples.ids, "{method:?}");
         assert_eq!(whole.samples.ids, halves.samples.ids, "{method:?}: a population larger than a batch");
         assert_eq!(whole.populations.len(), 6);
+    }
+}
+
+/// Samples, rewards, weights and `log Z` of several ranks are those of one process, whether ranks share populations or particles.
+#[test]
+fn ranks_steer_as_one_process() {
+    let methods = [
+        Method::BestOf,
+        Method::Resample,
+        smc(Twist::Draws, 3),
+        smc(Twist::Soft, 2),
+        tilt(Twist::Draws, 0.0),
+        tilt(Twist::Soft, 1.0),
+    ];
+    for method in methods {
+        for (ranks, count, particles, keep) in [(3, 20, 50, 20), (2, 33, 40, 7)] {
+            let request = request(method, 5, particles, 3);
+            let sample = SampleRequest { count, batch: 80, ..request.sample.clone() };
+            let request = SteerRequest { sample, keep, ..request };
+            let one = run(&Coins, COINS, &Odd, &request);
+            let device = device();
+            let generator = Generator::new(&Coins, COINS, &device).with_noise(config(OffDiagonal::default()).noise());
+            let work = |ranks: Ranks| steer_together(&generator, &request, &Odd, &ranks, &mut |_| true);
+            let steered = std::thread::scope(|scope| {
+                let team = Ranks::threads(ranks, std::time::Duration::from_secs(60));
+                let running: Vec<_> = team.into_iter().map(|ranks| scope.spawn(|| work(ranks))).collect();
+                running.into_iter().map(|rank| rank.join().expect("no rank panics")).collect::<Vec<_>>()
+            });
+            for found in steered {
+                let found = found.expect("it steers");
+                assert_eq!(found.samples.ids, one.samples.ids, "{method:?} {ranks}");
+                assert_eq!((found.rewards, found.populations), (one.rewards.clone(), one.populations.clone()));
+                assert_eq!(
+                    (found.samples.endpoints, found.samples.nfe),
+                    (one.samples.endpoints.clone(), one.samples.nfe.clone())
+                );
+            }
+        }
     }
 }

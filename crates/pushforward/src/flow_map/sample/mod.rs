@@ -38,7 +38,7 @@ mod dopri5;
 mod draw;
 pub mod guidance;
 pub mod large_vocabulary;
-mod request;
+pub(in crate::flow_map) mod request;
 
 pub(crate) use self::batch::{draw_class, draw_size};
 pub use self::draw::{sample, sample_together};

@@ -3,12 +3,15 @@
 use crate::flow_map::sample::Generator;
 use crate::flow_map::steer::request::{Population, SteerRequest};
 use crate::flow_map::steer::reward::Reward;
+use crate::ranks::Ranks;
 
 /// Inputs of all methods.
 pub(super) struct SteerContext<'a, N> {
     pub(super) generator: Generator<'a, N>,
     pub(super) request: &'a SteerRequest,
     pub(super) reward: &'a dyn Reward,
+    /// The ranks that share the particles of every population.
+    pub(super) ranks: &'a Ranks,
 }
 
 /// The particles kept of a population.

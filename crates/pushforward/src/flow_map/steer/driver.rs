@@ -1,12 +1,16 @@
 //! Runs populations, several at a time, by any of the methods.
 
+use std::ops::Range;
+
 use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::sample::{Generator, Samples};
 use crate::flow_map::steer::context::{Kept, SteerContext};
-use crate::flow_map::steer::request::{Method, SteerError, SteerRequest, Steered, check};
+use crate::flow_map::steer::request::{Method, Population, SteerError, SteerRequest, Steered, check};
 use crate::flow_map::steer::reward::Reward;
 use crate::flow_map::steer::smc::Kernel;
 use crate::flow_map::steer::{candidates, gradient, smc};
+use crate::ranks::codec::{Reader, Writer};
+use crate::ranks::{RankError, Ranks};
 
 /// Draws samples of high reward. `progress` is called with the number of finished samples and stops the work by
 /// returning false.
@@ -21,21 +25,69 @@ pub fn steer<N: EndpointNet>(
     reward: &dyn Reward,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
+    steer_together(generator, request, reward, &Ranks::alone(), progress)
+}
+
+/// As [`steer`], by several ranks, of which all get all samples: those of one process.
+///
+/// Every rank has some of the populations. If there are fewer populations than ranks, sequential Monte Carlo shares the particles
+/// of each: weights are those of all, and particles are sent where resampling puts them.
+///
+/// # Errors
+/// See [`SteerError`].
+pub fn steer_together<N: EndpointNet>(
+    generator: &Generator<'_, N>,
+    request: &SteerRequest,
+    reward: &dyn Reward,
+    ranks: &Ranks,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Steered, SteerError> {
     check(generator, request)?;
-    let context = SteerContext { generator: generator.clone(), request, reward };
-    let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: generator.sites.clone(), nfe: Vec::new() };
-    let mut out = Steered { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None };
-    let (particles, keep) = (request.particles, request.keep);
-    let populations = request.sample.count.div_ceil(keep);
-    let together = (request.sample.batch / particles).max(1);
-    for first in (0..populations).step_by(together) {
-        let count = together.min(populations - first);
+    let populations = request.sample.count.div_ceil(request.keep);
+    let monte_carlo = matches!(request.method, Method::Smc(_) | Method::Tilt { .. });
+    let particles = request.particles >= ranks.size();
+    if ranks.size() == 1 || (monte_carlo && populations < ranks.size() && particles) {
+        let context = SteerContext { generator: generator.clone(), request, reward, ranks };
+        return run(&context, 0..populations, progress)?.complete(request);
+    }
+    let alone = Ranks::alone();
+    let context = SteerContext { generator: generator.clone(), request, reward, ranks: &alone };
+    let together = context.together();
+    let groups = ranks.share(populations.div_ceil(together));
+    let own = (groups.start * together).min(populations)..(groups.end * together).min(populations);
+    let mut found = None;
+    let all = ranks.each(|| {
+        let steered = run(&context, own, progress);
+        let bytes = steered.as_ref().map_or_else(|_| Vec::new(), Steered::encode);
+        found = Some(steered);
+        bytes
+    });
+    let own = found.expect("the work was done")?;
+    let stopped = own.stopped.clone();
+    let mut whole = Steered::empty(generator);
+    for bytes in all? {
+        whole.append(&mut Reader::new(&bytes))?;
+    }
+    Steered { stopped, ..whole }.complete(request)
+}
+
+/// Draws the samples of some of the populations.
+fn run<N: EndpointNet>(
+    context: &SteerContext<'_, N>,
+    populations: Range<usize>,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Steered, SteerError> {
+    let request = context.request;
+    let mut out = Steered::empty(&context.generator);
+    let together = context.together();
+    for first in populations.clone().step_by(together) {
+        let count = together.min(populations.end - first);
         let kept = match request.method {
-            Method::BestOf | Method::Resample => candidates::run(&context, first, count),
-            Method::Gradient { step, rounds } => gradient::run(&context, step, rounds, first, count),
-            Method::Smc(settings) => smc::run(&context, settings, Kernel::Renoise, first, count),
+            Method::BestOf | Method::Resample => candidates::run(context, first, count),
+            Method::Gradient { step, rounds } => gradient::run(context, step, rounds, first, count),
+            Method::Smc(settings) => smc::run(context, settings, Kernel::Renoise, first, count),
             Method::Tilt { churn, pull, settings } => {
-                smc::run(&context, settings, Kernel::Diffuse { churn, pull }, first, count)
+                smc::run(context, settings, Kernel::Diffuse { churn, pull }, first, count)
             }
         };
         match kept {
@@ -43,29 +95,80 @@ pub fn steer<N: EndpointNet>(
             Err(error) if out.rewards.is_empty() => return Err(error),
             Err(error) => out.stopped = Some(error),
         }
-        if out.stopped.is_none() && !progress(out.rewards.len()) {
+        if out.stopped.is_none() && !progress(out.rewards.len().min(request.sample.count)) {
             out.stopped = Some(SteerError::Interrupted);
         }
         if out.stopped.is_some() {
             break;
         }
     }
-    if out.rewards.is_empty() { Err(SteerError::NoWeight) } else { Ok(out) }
+    Ok(out)
+}
+
+impl<N> SteerContext<'_, N> {
+    /// Populations computed at once.
+    fn together(&self) -> usize {
+        (self.request.sample.batch / self.request.particles).max(1)
+    }
 }
 
 impl Steered {
-    fn take(&mut self, mut kept: Kept, request: &SteerRequest) {
-        let room = request.sample.count - self.rewards.len();
-        let n = kept.rewards.len().min(room);
-        let sites = self.samples.sites.clone();
-        kept.ids.truncate(n * sites.count);
-        kept.endpoints.truncate(n * sites.count * sites.classes);
-        kept.rewards.truncate(n);
+    fn empty<N>(generator: &Generator<'_, N>) -> Self {
+        let (ids, endpoints, nfe) = (Vec::new(), Vec::new(), Vec::new());
+        let samples = Samples { ids, endpoints, sites: generator.sites.clone(), nfe };
+        Self { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let Self { samples, rewards, populations, .. } = self;
+        let mut message = Writer::default().u32s(&samples.ids).f32s(&samples.endpoints).f64s(rewards);
+        message = message.u64s(samples.nfe.iter().copied()).u64s([populations.len() as u64]);
+        for Population { ess, resampled, log_z, distinct, nfe } in populations {
+            let log_z: Vec<f64> = log_z.iter().copied().collect();
+            message = message.f64s(ess).f64s(&log_z).f64s(&[*distinct]).u64s([*resampled as u64, *nfe]);
+        }
+        message.bytes()
+    }
+
+    /// Appends what a rank has found.
+    fn append(&mut self, reader: &mut Reader<'_>) -> Result<(), RankError> {
+        self.samples.ids.extend(reader.u32s()?);
+        self.samples.endpoints.extend(reader.f32s()?);
+        self.rewards.extend(reader.f64s()?);
+        self.samples.nfe.extend(reader.u64s()?);
+        for _ in 0..reader.u64s()?.first().copied().unwrap_or(0) {
+            let (ess, log_z, distinct, counts) = (reader.f64s()?, reader.f64s()?, reader.f64s()?, reader.u64s()?);
+            let ([distinct], [resampled, nfe]) = (&distinct[..], &counts[..]) else {
+                return Err(RankError::Failed("a message of populations is damaged".into()));
+            };
+            let (resampled, nfe) = (*resampled as usize, *nfe);
+            self.populations.push(Population {
+                ess,
+                resampled,
+                log_z: log_z.first().copied(),
+                distinct: *distinct,
+                nfe,
+            });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, kept: Kept, request: &SteerRequest) {
         let cost = kept.population.nfe * request.particles as u64;
-        self.samples.nfe.extend(vec![cost.div_ceil(request.keep as u64); n]);
+        self.samples.nfe.extend(vec![cost.div_ceil(request.keep as u64); kept.rewards.len()]);
         self.samples.ids.extend(kept.ids);
         self.samples.endpoints.extend(kept.endpoints);
         self.rewards.extend(kept.rewards);
         self.populations.push(kept.population);
+    }
+
+    /// As many samples as were asked for: the last population may give more.
+    fn complete(mut self, request: &SteerRequest) -> Result<Self, SteerError> {
+        let (count, sites) = (request.sample.count, &self.samples.sites);
+        self.samples.ids.truncate(count * sites.count);
+        self.samples.endpoints.truncate(count * sites.count * sites.classes);
+        self.samples.nfe.truncate(count);
+        self.rewards.truncate(count);
+        if self.rewards.is_empty() { Err(SteerError::NoWeight) } else { Ok(self) }
     }
 }

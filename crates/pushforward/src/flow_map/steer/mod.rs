@@ -11,6 +11,8 @@
 //! | [`Method::Smc`] | the tilted `p` of the re-noising sampler | 1 per step |
 //! | [`Method::Tilt`] | the tilted `p` of the diffusion along the flow | 2 per step, 3 with a gradient |
 //!
+//! By several ranks ([`steer_together`]), samples, weights and the estimate of `log Z` are those of one process.
+//!
 //! Samples come from independent populations of `P` particles; each gives `keep` samples. The particles of population g
 //! start from the streams of the items `g P .. (g+1) P` of an ordinary sample, so results depend neither on the batch
 //! size nor on other populations.
@@ -57,11 +59,12 @@ mod context;
 mod driver;
 mod gradient;
 mod lookahead;
+mod particles;
 mod request;
 mod reward;
 mod smc;
 pub mod weights;
 
-pub use self::driver::steer;
+pub use self::driver::{steer, steer_together};
 pub use self::request::{Method, Population, RenoiseTarget, SmcSettings, SteerError, SteerRequest, Steered, Twist};
 pub use self::reward::{Reward, RewardError};

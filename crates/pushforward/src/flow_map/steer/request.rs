@@ -4,6 +4,7 @@ use crate::flow_map::backbone::{EndpointNet, Parametrisation};
 use crate::flow_map::interpolant::Source;
 use crate::flow_map::sample::{Generator, SampleRequest, Sampler, Samples};
 use crate::flow_map::steer::reward::RewardError;
+use crate::ranks::RankError;
 
 /// Methods of steering.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,6 +154,9 @@ pub enum SteerError {
     /// A setting is out of range, or not possible with this model.
     #[error("{0}")]
     Request(String),
+    /// The ranks cannot go on together.
+    #[error(transparent)]
+    Ranks(#[from] RankError),
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

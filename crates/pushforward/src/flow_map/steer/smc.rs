@@ -23,9 +23,10 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::candidates::{distinct, kept};
+use super::candidates::distinct;
 use super::context::{Kept, SteerContext};
 use super::lookahead::{Soft, bounded};
+use super::particles::{Rows, kept_of_all, of_all};
 use super::request::{Population, RenoiseTarget, SmcSettings, SteerError, Twist};
 use super::reward::checked;
 use super::weights::{choose, effective_size, log_mean_exp, systematic};
@@ -33,6 +34,7 @@ use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::losses::jump;
 use crate::flow_map::sample::batch::SampleBatch;
+use crate::flow_map::sample::request::Item;
 use crate::flow_map::sample::{LastStep, Samples};
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
@@ -49,12 +51,16 @@ pub(super) enum Kernel {
     Diffuse { churn: f64, pull: f64 },
 }
 
-/// The particles of several populations, concatenated.
+/// The particles of several populations, concatenated; of several ranks, those of this one.
 struct Particles {
     items: SampleBatch,
+    /// The items whose conditioning the particles have, by index.
+    origins: Vec<u64>,
     x: Tensor<3>,
     /// Log-weights since the last resampling.
     weights: Vec<f64>,
+    /// Those of all ranks, population by population.
+    all_weights: Vec<f64>,
     /// The log-twist that the weights include.
     log_twist: Vec<f64>,
     populations: Vec<(Population, Stream)>,
@@ -86,11 +92,11 @@ pub(super) fn run<N: EndpointNet>(
         for (i, value) in ahead.value.iter().enumerate() {
             all.weights[i] += value - all.log_twist[i];
         }
-        all.measure(context.request.particles);
+        all.measure(context)?;
         if last {
-            return Ok(all.finish(context, &ahead));
+            return all.finish(context, &ahead);
         }
-        all.resample(context, settings, &mut ahead);
+        all.resample(context, settings, &mut ahead)?;
         match kernel {
             Kernel::Renoise => all.renoise(context, settings, &ahead, t),
             Kernel::Diffuse { churn, pull } => all.diffuse(context, ahead, churn, pull, s, t),
@@ -102,14 +108,17 @@ pub(super) fn run<N: EndpointNet>(
 impl Particles {
     fn new<N: EndpointNet>(context: &SteerContext<'_, N>, first: usize, count: usize) -> Self {
         let (base, particles) = (&context.request.sample, context.request.particles);
-        let n = count * particles;
-        let start = base.first + (first * particles) as u64;
-        let mut items = SampleBatch::new(&context.generator, base, start, n);
+        let own = context.ranks.share(particles);
+        let index = |g: usize, i: usize| base.first + ((first + g) * particles + i) as u64;
+        let origins: Vec<u64> = (0..count).flat_map(|g| own.clone().map(move |i| index(g, i))).collect();
+        let n = origins.len();
+        let mut items = items_at(context, &origins);
         let x = items.noise(context.generator.device, false);
         let empty = || Population { ess: Vec::new(), resampled: 0, log_z: Some(0.0), distinct: 0.0, nfe: 0 };
         let opened = |g| (empty(), stream(base.seed, Purpose::Resample, (first + g) as u64));
         let populations = (0..count).map(opened).collect();
-        Self { items, x, weights: vec![0.0; n], log_twist: vec![0.0; n], populations }
+        let (weights, log_twist, all_weights) = (vec![0.0; n], vec![0.0; n], Vec::new());
+        Self { items, origins, x, weights, all_weights, log_twist, populations }
     }
 
     fn look_ahead<N: EndpointNet>(
@@ -146,35 +155,55 @@ impl Particles {
         self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * context.generator.net.passes());
     }
 
-    fn measure(&mut self, particles: usize) {
-        for ((population, _), weights) in self.populations.iter_mut().zip(self.weights.chunks(particles)) {
+    fn measure<N>(&mut self, context: &SteerContext<'_, N>) -> Result<(), SteerError> {
+        let particles = context.request.particles;
+        self.all_weights = of_all(context.ranks, &self.weights, particles)?;
+        for ((population, _), weights) in self.populations.iter_mut().zip(self.all_weights.chunks(particles)) {
             population.ess.push(effective_size(weights));
         }
+        Ok(())
     }
 
     /// Resamples the populations whose effective sample size is below the threshold: points, look-ahead and
     /// conditioning. Streams stay with their position, so that copies of a particle diverge.
-    fn resample<N>(&mut self, context: &SteerContext<'_, N>, settings: SmcSettings, ahead: &mut Ahead) {
-        let particles = context.request.particles;
-        let mut order: Vec<u32> = (0..self.weights.len() as u32).collect();
+    fn resample<N: EndpointNet>(
+        &mut self,
+        context: &SteerContext<'_, N>,
+        settings: SmcSettings,
+        ahead: &mut Ahead,
+    ) -> Result<(), SteerError> {
+        let (particles, own) = (context.request.particles, context.ranks.share(context.request.particles).len());
+        let mut order: Vec<usize> = (0..self.all_weights.len()).collect();
         let mut moved = false;
         for (g, (population, randomness)) in self.populations.iter_mut().enumerate() {
             let range = g * particles..(g + 1) * particles;
-            let weights = &mut self.weights[range.clone()];
+            let weights = &self.all_weights[range.clone()];
             let size = population.ess.last().expect("the size was measured");
             if *size >= settings.threshold * particles as f64 {
                 continue;
             }
             let chosen = systematic(weights, particles, randomness.uniform());
-            chosen.iter().zip(&mut order[range.clone()]).for_each(|(&i, o)| *o = (range.start + i) as u32);
+            chosen.iter().zip(&mut order[range.clone()]).for_each(|(&i, o)| *o = range.start + i);
             population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
             population.resampled += 1;
-            weights.fill(0.0);
+            self.weights[g * own..(g + 1) * own].fill(0.0);
             moved = true;
         }
         if !moved {
-            return;
+            return Ok(());
         }
+        if context.ranks.size() > 1 {
+            let rows = Rows {
+                tensors: [Some(&mut self.x), Some(&mut ahead.pi), ahead.gradient.as_mut()],
+                numbers: [&mut ahead.value, &mut ahead.rewards],
+                classes: &mut ahead.drawn,
+                origins: &mut self.origins,
+            };
+            rows.fetch(context.ranks, &order, particles)?;
+            self.items.conditioning = items_at(context, &self.origins).conditioning;
+            return Ok(());
+        }
+        let order: Vec<u32> = order.into_iter().map(|i| i as u32).collect();
         let device = self.x.device();
         let pick = || -> Tensor<1, Int> { indices(&order, [order.len()], &device) };
         self.x = self.x.clone().select(0, pick());
@@ -185,6 +214,7 @@ impl Particles {
         ahead.value = rows(1).map(|i| ahead.value[i]).collect();
         ahead.drawn = rows(ahead.drawn.len() / order.len()).map(|i| ahead.drawn[i]).collect();
         ahead.rewards = rows(ahead.rewards.len() / order.len()).map(|i| ahead.rewards[i]).collect();
+        Ok(())
     }
 
     /// Chooses one of the drawn items of every particle by its reward, and sets the log-twist to that reward.
@@ -249,19 +279,26 @@ impl Particles {
     }
 
     /// The kept particles of all populations.
-    fn finish<N: EndpointNet>(mut self, context: &SteerContext<'_, N>, ahead: &Ahead) -> Vec<Kept> {
+    fn finish<N: EndpointNet>(mut self, context: &SteerContext<'_, N>, ahead: &Ahead) -> Result<Vec<Kept>, SteerError> {
         let (particles, keep) = (context.request.particles, context.request.keep);
         let ids = self.choose(ahead, context.generator.sites.count);
         let rewards = std::mem::take(&mut self.log_twist);
         let endpoints = to_host(&ahead.pi).into_iter().map(|v| v as f32).collect();
         let samples = Samples { ids, endpoints, sites: context.generator.sites.clone(), nfe: Vec::new() };
-        let one = |(g, ((mut population, mut randomness), weights)): (usize, ((Population, Stream), &[f64]))| {
+        let one = |((mut population, mut randomness), weights): ((Population, Stream), &[f64])| {
             population.log_z = population.log_z.map(|z| z + log_mean_exp(weights));
             let chosen = systematic(weights, keep, randomness.uniform());
             population.distinct = distinct(&chosen);
-            let range = g * particles..(g + 1) * particles;
-            kept(&samples, &rewards[range.clone()], range.start, &chosen, population)
+            (population, chosen)
         };
-        self.populations.into_iter().zip(self.weights.chunks(particles)).enumerate().map(one).collect()
+        let chosen = self.populations.into_iter().zip(self.all_weights.chunks(particles)).map(one).collect();
+        Ok(kept_of_all(context.ranks, &samples, &rewards, particles, chosen)?)
     }
+}
+
+/// Items by index.
+fn items_at<N: EndpointNet>(context: &SteerContext<'_, N>, indices: &[u64]) -> SampleBatch {
+    let base = &context.request.sample;
+    let items: Vec<Item<'_>> = indices.iter().flat_map(|&index| base.items(index..index + 1)).collect();
+    SampleBatch::of(&context.generator, base, &items)
 }

@@ -121,17 +121,13 @@ fn bound_rows<G: Generates>(
 ) -> Result<(Vec<Row>, Option<String>), EvalError> {
     let sites = splits.schema().sites;
     let ids = items(splits.test.as_ref(), request.bound_items);
-    let mut nats = Vec::new();
     let total = ids.len() / sites;
-    for part in ids.chunks(64 * sites) {
-        match loaded.model.nats(which, part, nats.len() as u64, request) {
-            Ok(values) => nats.extend(values),
-            // A model without a likelihood bound still has metrics of samples.
-            Err(RequestError(_)) => return Ok((Vec::new(), None)),
-        }
-        if !progress("likelihood bound", nats.len(), total) {
-            return Err(EvalError::Interrupted);
-        }
+    let nats =
+        loaded.model.all_nats(which, &ids, sites, request, &mut |done| progress("likelihood bound", done, total));
+    // A model without a likelihood bound still has metrics of samples.
+    let Ok(nats) = nats else { return Ok((Vec::new(), None)) };
+    if nats.len() < total {
+        return Err(EvalError::Interrupted);
     }
     let estimate = interval::mean(&nats);
     let (metric, name) = loaded.model.estimates(request.bound_draws).swap_remove(which);

@@ -1,5 +1,7 @@
 //! What an evaluation asks of a model of categorical data.
 
+use std::ops::Range;
+
 use burn::tensor::Device;
 
 use crate::aef::marginal::MarginalRequest;
@@ -9,6 +11,9 @@ use crate::flow_map::sample::{SampleRequest, Samples};
 use crate::run::evaluate::request::EvalRequest;
 use crate::run::trained::{RequestError, TrainedCategoricalAef, TrainedFlowMap};
 use crate::transport::density::Density;
+
+/// Items whose `-log p` is computed together.
+pub(in crate::run) const TOGETHER: usize = 64;
 
 /// A model of categorical data that can be evaluated: it draws items and bounds their `-log p`.
 pub trait Generates {
@@ -30,6 +35,44 @@ pub trait Generates {
     /// # Errors
     /// If the model has no such estimate.
     fn nats(&self, which: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError>;
+
+    /// `-log p` of a range of items, so many at a time; fewer if `progress`, which gets their number, returns false.
+    ///
+    /// # Errors
+    /// See [`Generates::nats`].
+    fn some_nats(
+        &self,
+        which: usize,
+        ids: &[u32],
+        sites: usize,
+        range: Range<usize>,
+        request: &EvalRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<f64>, RequestError> {
+        let mut nats = Vec::with_capacity(range.len());
+        for part in ids[range.start * sites..range.end * sites].chunks(TOGETHER * sites) {
+            nats.extend(self.nats(which, part, (range.start + nats.len()) as u64, request)?);
+            if !progress(nats.len()) {
+                break;
+            }
+        }
+        Ok(nats)
+    }
+
+    /// `-log p` of all items.
+    ///
+    /// # Errors
+    /// See [`Generates::nats`].
+    fn all_nats(
+        &self,
+        which: usize,
+        ids: &[u32],
+        sites: usize,
+        request: &EvalRequest,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<f64>, RequestError> {
+        self.some_nats(which, ids, sites, 0..ids.len() / sites, request, progress)
+    }
 
     /// Device of the weights.
     fn device(&self) -> &Device;

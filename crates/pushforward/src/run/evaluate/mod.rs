@@ -28,7 +28,7 @@ pub mod chemnet;
 mod choose;
 mod classified;
 mod flow_map;
-mod generates;
+pub(in crate::run) mod generates;
 mod images;
 mod metrics;
 #[cfg(feature = "chem")]

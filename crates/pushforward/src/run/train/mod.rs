@@ -86,7 +86,7 @@ pub fn train<C: BackboneConfig>(
         same_data(known.as_ref().unwrap_or(&schema), &resume.provenance, data)?;
     }
     if let Some(available) = options.memory {
-        Need::of(recipe, &schema, labels, options.workers).check(available)?;
+        Need::of(&of_a_rank(recipe, options.ranks.size()), &schema, labels, options.workers).check(available)?;
     }
     let mut provenance = BTreeMap::from([
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -107,7 +107,7 @@ pub fn train<C: BackboneConfig>(
     }
     provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));
     let text = recipe.to_toml();
-    let folder = options.folder;
+    let folder = options.folder.filter(|_| options.ranks.is_first());
     let mut session = Session {
         seed: recipe.seed,
         config: recipe.train.clone(),
@@ -120,6 +120,8 @@ pub fn train<C: BackboneConfig>(
         resume: options.resume,
         max_minutes: options.max_minutes,
         workers: options.workers,
+        ranks: options.ranks,
+        reduction: options.reduction,
         on_event,
     };
     let device = options.device;
@@ -155,6 +157,13 @@ pub fn train<C: BackboneConfig>(
     let loaded = Loaded { model, run };
     let End { step: steps, reason, best_validation, seconds, .. } = end;
     Ok(Trained { loaded, steps, reason, best_validation, seconds })
+}
+
+/// The recipe with the micro-batches of one of several ranks.
+fn of_a_rank<C: BackboneConfig>(recipe: &Recipe<C>, ranks: usize) -> Recipe<C> {
+    let mut own = recipe.clone();
+    own.train.accumulate = own.train.accumulate.div_ceil(ranks as u64);
+    own
 }
 
 /// How a run ended: the part of [`Outcome`] that does not depend on the model.

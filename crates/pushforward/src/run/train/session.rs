@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::data::DataConfig;
 use crate::params;
+use crate::ranks::Ranks;
 use crate::rng::{Purpose, Stream, stream};
 use crate::run::preview::Preview;
 use crate::run::train::error::TrainRunError;
 use crate::train::checkpoint::Resume;
 use crate::train::objective::Objective;
-use crate::train::{self, Outcome, Progress, RunFolder, TrainConfig, TrainRequest, Validate};
+use crate::train::{self, Outcome, Progress, Reduction, RunFolder, TrainConfig, TrainRequest, Validate};
 
 /// Progress of a run, for its caller.
 #[derive(Debug)]
@@ -55,6 +57,11 @@ pub struct TrainOptions {
     /// Bytes of memory that the run may take; one that needs more is refused before anything is allocated. `None` for
     /// no limit.
     pub memory: Option<u64>,
+    /// The processes of the run, each with the same recipe, data and state to resume from; see [`TrainRequest::ranks`]. The first
+    /// one writes to `folder`.
+    pub ranks: Arc<Ranks>,
+    /// How ranks add their gradients.
+    pub reduction: Reduction,
 }
 
 impl TrainOptions {
@@ -68,6 +75,8 @@ impl TrainOptions {
             max_minutes: None,
             workers: 1,
             memory: None,
+            ranks: Arc::new(Ranks::alone()),
+            reduction: Reduction::default(),
         }
     }
 }
@@ -86,6 +95,8 @@ pub(super) struct Session<'a> {
     pub(super) resume: Option<Resume>,
     pub(super) max_minutes: Option<f64>,
     pub(super) workers: usize,
+    pub(super) ranks: Arc<Ranks>,
+    pub(super) reduction: Reduction,
     pub(super) on_event: &'a mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 }
 
@@ -115,6 +126,8 @@ impl Session<'_> {
             resume: self.resume.take(),
             max_minutes: self.max_minutes,
             workers: self.workers,
+            ranks: self.ranks.clone(),
+            reduction: self.reduction,
             ..TrainRequest::new(model, objective, batch, self.config.clone())
         };
         let on_event = &mut self.on_event;

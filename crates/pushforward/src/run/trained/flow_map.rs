@@ -17,6 +17,7 @@ use crate::flow_map::sample::guidance::Guided;
 use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE};
 use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
+use crate::ranks::Ranks;
 use crate::run::check::site_shape;
 use crate::run::trained::RequestError;
 
@@ -140,10 +141,24 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         reward: &dyn Reward,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure> {
+        self.steer_together(request, reward, &Ranks::alone(), progress)
+    }
+
+    /// As [`Self::steer`], by several ranks; see [`steer::steer_together`].
+    ///
+    /// # Errors
+    /// Likewise, or if the ranks cannot go on together.
+    pub fn steer_together(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        ranks: &Ranks,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
         let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
         Ok(match self.guided(request.sample.guidance) {
-            Some(net) => steer::steer(&self.generator(&net), &request, reward, progress)?,
-            None => steer::steer(&self.generator(&self.net), &request, reward, progress)?,
+            Some(net) => steer::steer_together(&self.generator(&net), &request, reward, ranks, progress)?,
+            None => steer::steer_together(&self.generator(&self.net), &request, reward, ranks, progress)?,
         })
     }
 

@@ -1,0 +1,32 @@
+//! Arguments of training by several processes.
+
+use clap::{Args, ValueEnum};
+
+use super::ranges;
+
+/// How the processes of a run add their gradients.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Several processes (mpirun -n N pushforward train ...)")]
+pub(crate) struct RankArgs {
+    /// Add gradients in the order of one process, so that the result is that of one process with N times the micro-batches, bit for
+    /// bit.
+    #[arg(long)]
+    pub(crate) reproducible: bool,
+    /// What gradients travel as; they are added as float32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) wire: WireName,
+    /// Size of the parts in which gradients travel, in MiB of float32 numbers.
+    #[arg(long, value_name = "MIB", default_value_t = 4, value_parser = ranges::count(ranges::MEBIBYTES))]
+    pub(crate) bucket: usize,
+    /// Compare the parameters of all processes every so many steps, and before every checkpoint.
+    #[arg(long, value_name = "STEPS", default_value_t = 100, value_parser = ranges::count(ranges::ITEMS))]
+    pub(crate) check_every: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WireName {
+    /// As float32.
+    F32,
+    /// As bfloat16: half of the bytes.
+    Bf16,
+}

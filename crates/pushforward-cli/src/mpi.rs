@@ -1,0 +1,102 @@
+//! Messages between ranks through MPI.
+//!
+//! Sends and receives are non-blocking and asked for in turns, so that a rank that waits leaves its core to others, knows whom it
+//! waits for, and does not wait for ever. MPI is only called from the thread that opened it.
+
+use std::time::{Duration, Instant};
+
+use mpi::Threading;
+use mpi::datatype::Equivalence as _;
+use mpi::environment::Universe;
+use mpi::topology::{Communicator as _, SimpleCommunicator};
+use mpi::traits::{Destination as _, Source as _};
+use pushforward::ranks::{Exchange, RankError, Ranks};
+
+use crate::printer::Printer;
+
+/// How long a message is awaited if [`PATIENCE`] is not set.
+const DEFAULT_PATIENCE: u64 = 600;
+/// The variable that sets it, in seconds.
+const PATIENCE: &str = "PUSHFORWARD_RANK_TIMEOUT";
+/// Pauses between two looks at what has arrived.
+const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
+
+struct Mpi {
+    world: SimpleCommunicator,
+    patience: Duration,
+    printer: Printer,
+    /// Ends MPI when it is dropped, after everything else.
+    _universe: Universe,
+}
+
+/// Joins the other processes.
+pub(crate) fn open(printer: Printer) -> Result<Ranks, RankError> {
+    let asked = std::env::var(PATIENCE).ok();
+    let seconds = asked.map_or(Ok(DEFAULT_PATIENCE), |text| text.parse());
+    let seconds = seconds.map_err(|_| RankError::Failed(format!("{PATIENCE} is to be a number of seconds")))?;
+    Ranks::over(move || {
+        let (universe, _) = mpi::initialize_with_threading(Threading::Funneled)
+            .ok_or_else(|| RankError::Failed("MPI is in use already".into()))?;
+        let patience = Duration::from_secs(seconds);
+        Ok(Mpi { world: universe.world(), patience, printer, _universe: universe })
+    })
+}
+
+impl Exchange for Mpi {
+    fn rank(&self) -> usize {
+        self.world.rank() as usize
+    }
+
+    fn size(&self) -> usize {
+        self.world.size() as usize
+    }
+
+    fn exchange(&mut self, mut parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, RankError> {
+        let own = self.rank();
+        if parts.iter().any(|part| i32::try_from(part.len()).is_err()) {
+            return Err(RankError::Failed("a message has more than 2 GiB: work on fewer items at once".into()));
+        }
+        let mut found: Vec<Option<Vec<u8>>> = vec![None; parts.len()];
+        found[own] = Some(std::mem::take(&mut parts[own]));
+        let others = || (0..parts.len()).filter(|&rank| rank != own);
+        let (start, mut pause) = (Instant::now(), PAUSES[0]);
+        mpi::request::scope(|scope| {
+            let send = |rank: usize| self.world.process_at_rank(rank as i32).immediate_send(scope, &parts[rank][..]);
+            let mut sent: Vec<_> = others().map(send).collect();
+            loop {
+                let before = (sent.len(), found.iter().flatten().count());
+                for rank in others() {
+                    if found[rank].is_some() {
+                        continue;
+                    }
+                    let from = self.world.process_at_rank(rank as i32);
+                    if let Some((message, status)) = from.immediate_matched_probe() {
+                        let mut bytes = vec![0; status.count(u8::equivalent_datatype()) as usize];
+                        message.matched_receive_into(&mut bytes[..]);
+                        found[rank] = Some(bytes);
+                    }
+                }
+                sent = sent.into_iter().filter_map(|request| request.test().err()).collect();
+                let after = (sent.len(), found.iter().flatten().count());
+                if after == (0, found.len()) {
+                    return;
+                }
+                if start.elapsed() > self.patience {
+                    self.give_up(others().filter(|&rank| found[rank].is_none()).collect());
+                }
+                pause = if before == after { (pause * 2).min(PAUSES[1]) } else { PAUSES[0] };
+                std::thread::sleep(pause);
+            }
+        });
+        Ok(found.into_iter().map(|part| part.expect("all have arrived")).collect())
+    }
+}
+
+impl Mpi {
+    /// Ends this process, and with it the job: messages that are underway cannot be taken back.
+    fn give_up(&self, ranks: Vec<usize>) -> ! {
+        let error = RankError::Silent { ranks, seconds: self.patience.as_secs() };
+        Printer { rank: self.rank(), ..self.printer }.error(&format!("{error}; {PATIENCE} sets how long"));
+        std::process::exit(1)
+    }
+}
