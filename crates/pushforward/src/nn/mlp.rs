@@ -19,6 +19,9 @@
 //! logits += a x + (1 + g) 4 W_x x                                      skip; a, g: one number a site, of the times
 //! ```
 //!
+//! With [`MlpConfig::centred`], the first layer reads `x - mean_k x`: the mean over the classes of a site says nothing of its
+//! class, and is half of the noise where there are two.
+//!
 //! With [`MlpConfig::rounds`], sites correct each other several times in one evaluation: every round adds what follows for
 //! a site from the laws of the others so far, as one step of a mean-field inference would. A jump over the whole time
 //! needs that: which classes fit together is decided by the noise of all sites, step by step.
@@ -80,6 +83,9 @@ pub struct MlpConfig {
     /// Whether the point goes straight to the logits, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip: bool,
+    /// Whether the first layer reads points without their mean over classes, which says nothing of the class.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub centred: bool,
     /// Number of rounds in which sites correct each other by their laws so far.
     #[serde(skip_serializing_if = "is_zero")]
     pub rounds: usize,
@@ -98,6 +104,7 @@ impl Default for MlpConfig {
             time_width: 32,
             posterior: false,
             skip: false,
+            centred: false,
             rounds: 0,
         }
     }
@@ -148,6 +155,7 @@ impl MlpConfig {
                     direct: Straight::init(flat, device, stream),
                 })
                 .collect(),
+            centred: self.centred,
             classes: sites.classes,
             packing,
         }
@@ -173,6 +181,8 @@ pub struct Mlp {
     pub skip: Option<InputSkip>,
     /// Corrections of the logits.
     pub rounds: Vec<Round>,
+    #[module(skip)]
+    centred: bool,
     #[module(skip)]
     classes: usize,
     #[module(skip)]
@@ -280,7 +290,8 @@ impl Mlp {
         let packing = &self.packing;
         let at_s = |cap| evidence(s.clone(), cap).linear(|e| e.reshape([b, 1, 1]));
         let cond = self.time.forward_with(s.clone(), t, class);
-        let point = packing.pack(x.clone());
+        let point =
+            packing.pack(if self.centred { x.clone().linear(|x| x.clone() - x.mean_dim(2)) } else { x.clone() });
         let mut h = self.input.forward(point.clone().scale(1.0 / (self.classes as f64).sqrt()));
         let mut straight = None;
         if let Some(Posterior { prior, own, direct }) = &self.posterior {
