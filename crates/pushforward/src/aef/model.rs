@@ -202,6 +202,40 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
+    /// All of `base`, a model of the same settings, but its prior, with the prior of this model; the latter gets its
+    /// data-dependent initial parameters from a batch of images `[batch, n]`.
+    ///
+    /// # Panics
+    /// If the models differ in kind, or have no prior beside the rest.
+    #[must_use]
+    pub fn built_on(self, base: Self, x: Tensor<2>, latent: usize) -> Self {
+        match (self, base) {
+            (Self::Partition(own), Self::Partition(base)) => {
+                let mut model = own.built_on(base);
+                model.initialise_prior(x);
+                Self::Partition(model)
+            }
+            (Self::Latent(own), Self::Latent(base)) => {
+                let mut model = own.built_on(base);
+                let xi = Tensor::zeros([x.dims()[0], latent], (&x.device(), x.dtype()));
+                // Everything else is initialised, and stays.
+                model.initialise(x, xi);
+                Self::Latent(model)
+            }
+            _ => panic!("an autoencoder is built on one of the same kind"),
+        }
+    }
+
+    /// The same without gradients of all but the prior.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        match self {
+            Self::Partition(m) => Self::Partition(m.frozen()),
+            Self::Latent(m) => Self::Latent(m.frozen()),
+            other => other,
+        }
+    }
+
     /// Marks data-dependent parameters as initialised, after they were loaded.
     pub fn assume_initialised(&mut self) {
         match self {

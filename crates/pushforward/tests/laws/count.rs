@@ -121,7 +121,7 @@ fn of_autoencoders_of_categorical_data() {
         ("{ kind = 'mlp', width = 6, layers = 2 }", SiteShape::columns(&[2, 5, 3])),
     ] {
         for prior in [map, "{ kind = 'maf', layers = 1, hidden = 5 }", "{ kind = 'none' }"] {
-            let text = format!("latent = 6\nnetwork = {network}\nprior = {prior}");
+            let text = format!("latent = 6\nnetwork = {network}\nprior = {prior}\ncoupling = {{}}");
             let config: CategoricalConfig = toml::from_str(&text).expect("the types are right");
             let net = config.init(sites.clone(), &Device::flex(), &mut stream(0, Purpose::Init, 0));
             assert_eq!(config.parameters(&sites), params::count(&net) as u128, "{text}");

@@ -31,6 +31,29 @@ pub struct CategoricalConfig {
     pub network: ImageNetworkConfig,
     /// The prior: a flow or a flow map.
     pub prior: PriorConfig,
+    /// A decoder from the prior's base variable, trained in a second stage.
+    pub coupling: Option<CouplingConfig>,
+    /// Run folder or checkpoint of a finished model of the same data and settings, whose encoder and decoder are kept as they
+    /// are: only the prior is trained, or, with a coupling, only that, and the prior is kept too. Relative paths start at the
+    /// working directory.
+    pub from: Option<String>,
+}
+
+/// Settings of a coupling: the decoder of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CouplingConfig {
+    /// Its network; that of the model if absent.
+    pub network: Option<ImageNetworkConfig>,
+    /// Share of the training after which it alone is trained. Until then the autoencoder and its prior are; with
+    /// [`CategoricalConfig::from`] it is trained from the first step on.
+    pub start: f64,
+}
+
+impl Default for CouplingConfig {
+    fn default() -> Self {
+        Self { network: None, start: 0.5 }
+    }
 }
 
 impl Default for CategoricalConfig {
@@ -41,6 +64,8 @@ impl Default for CategoricalConfig {
             warmup: 0.2,
             network: ImageNetworkConfig::Mlp(MlpConfig::default()),
             prior: FlowConfig::Maf(MafConfig::default()).into(),
+            coupling: None,
+            from: None,
         }
     }
 }
@@ -54,8 +79,28 @@ impl CategoricalConfig {
         size("latent", self.latent, 1..=MOST_LATENT)?;
         positive("noise", self.noise)?;
         fraction("warmup", self.warmup)?;
-        self.network.validate(None).map_err(|e| e.within("network"))?;
+        self.networks().try_for_each(|(key, network)| network.validate(None).map_err(|e| e.within(key)))?;
+        if let Some(coupling) = &self.coupling {
+            fraction("start", coupling.start).map_err(|e| e.within("coupling"))?;
+        }
         self.prior.validate_for(self.latent).map_err(|e| e.within("prior"))
+    }
+
+    /// The settings of networks with their keys.
+    fn networks(&self) -> impl Iterator<Item = (&'static str, &ImageNetworkConfig)> {
+        let of_coupling = self.coupling.as_ref().and_then(|coupling| coupling.network.as_ref());
+        std::iter::once(("network", &self.network)).chain(of_coupling.map(|network| ("coupling.network", network)))
+    }
+
+    /// The settings of the coupling's network.
+    fn of_coupling(&self) -> Option<&ImageNetworkConfig> {
+        self.coupling.as_ref().map(|coupling| coupling.network.as_ref().unwrap_or(&self.network))
+    }
+
+    /// Whether the two have the same encoder, decoder and noise, and, if `prior`, the same prior.
+    pub fn shares_with(&self, other: &Self, prior: bool) -> bool {
+        let parts = |config: &Self| (config.latent, config.noise, config.network.clone());
+        parts(self) == parts(other) && (!prior || self.prior == other.prior)
     }
 
     /// Checks the settings against the shape of an item, so that [`Self::init`] does not panic.
@@ -64,7 +109,7 @@ impl CategoricalConfig {
     /// Names the key and its allowed values.
     pub fn check(&self, sites: &SiteShape) -> Result<(), SettingError> {
         self.validate()?;
-        self.network.validate(Some(shape(sites))).map_err(|e| e.within("network"))
+        self.networks().try_for_each(|(key, net)| net.validate(Some(shape(sites))).map_err(|e| e.within(key)))
     }
 
     /// Number of parameters of the model of items of the given shape.
@@ -76,7 +121,8 @@ impl CategoricalConfig {
             PriorConfig::Flow(flow) => flow.parameters(d),
             PriorConfig::FlowMap(map) => map.network.parameters(d),
         };
-        nets + linear(sites.count * sites.classes, d) + norm(d) + prior
+        let coupling = self.of_coupling().map_or(0, |net| net.decoder_parameters(d, shape.channels, shape));
+        nets + linear(sites.count * sites.classes, d) + norm(d) + prior + coupling
     }
 
     /// A model with random initial weights; data-dependent parameters are set by [`CategoricalModel::initialise`].
@@ -94,7 +140,9 @@ impl CategoricalConfig {
         let (flow, map) = self.prior.init(d, self.noise, device, stream);
         // Codes are standardised already, and the noise of the path is that of the standardised code.
         let prior = if map.is_some() { Flow::default() } else { flow };
+        let coupling = self.of_coupling().map(|net| net.decoder(d, shape.channels, shape, device, stream));
         CategoricalModel::new((encoder, direct), ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
+            .with_coupling(coupling)
     }
 }
 
@@ -112,6 +160,8 @@ mod tests {
             ("warmup = 1.5", "warmup"),
             ("network = { kind = 'mlp', width = 0 }", "network.width"),
             ("prior = { kind = 'tar-flow', token = 3 }", "prior.token"),
+            ("coupling = { start = -0.1 }", "coupling.start"),
+            ("coupling = { network = { kind = 'mlp', width = 0 } }", "coupling.network.width"),
         ] {
             assert_eq!(parse(text).validate().expect_err(text).key, key);
         }

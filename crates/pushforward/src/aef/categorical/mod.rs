@@ -13,7 +13,15 @@
 //! The encoder reads one map per class, the decoder writes one: networks of images for data on a grid, fully connected
 //! ones for all others.
 //!
-//! References: Kingma, Welling 2014, arXiv:1312.6114; Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519 (the marginal).
+//! A *coupling* is a second decoder, from the base variable of the prior to the classes, trained by its cross-entropy on the
+//! base variables of the finished autoencoder, so that an item takes one evaluation whatever the prior:
+//!
+//! ```text
+//! z0 = f(z)        p(x | z0) = prod_sites softmax(coupling(z0))_{x_site}        x ~ p(. | z0),  z0 ~ N(0, I)
+//! ```
+//!
+//! References: Kingma, Welling 2014, arXiv:1312.6114; Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519 (the marginal);
+//! Peng et al. 2026, arXiv:2605.07193 (couplings).
 //!
 //! # Examples
 //! An untrained model of three letters out of four.
@@ -46,7 +54,7 @@ mod marginal;
 mod model;
 mod objective;
 
-pub use self::config::CategoricalConfig;
-pub use self::marginal::log_densities;
+pub use self::config::{CategoricalConfig, CouplingConfig};
+pub use self::marginal::{log_densities, one_step_log_densities};
 pub use self::model::CategoricalModel;
 pub use self::objective::{CategoricalObjective, ItemBatch};

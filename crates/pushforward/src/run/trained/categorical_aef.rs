@@ -54,7 +54,7 @@ pub struct TrainedCategoricalAef {
 impl TrainedCategoricalAef {
     /// Draws items. The request is that of a flow map: its grid gives the number of evaluations of a flow map as the prior,
     /// its sampler whether they are jumps or Euler steps, its temperature scales the base variable, and classes are the
-    /// most probable ones given the latent, or drawn.
+    /// most probable ones given the latent, or drawn. With a coupling, one jump is its decoder.
     ///
     /// # Errors
     /// If the request has something that only flow maps have.
@@ -78,7 +78,11 @@ impl TrainedCategoricalAef {
                 .flat_map(|stream| stream.normals(d))
                 .map(|v| (f64::from(v) * request.temperature) as f32)
                 .collect();
-            let logits = self.net.logits(self.net.draw_latents(from_f32(&base, [items, d], &like), drawing));
+            let base = from_f32(&base, [items, d], &like);
+            let logits = match drawing {
+                Drawing::Jumps(1) if self.net.coupling.is_some() => self.net.one_step_logits(base),
+                _ => self.net.logits(self.net.draw_latents(base, drawing)),
+            };
             let mut drawn = match request.last {
                 LastStep::Argmax => argmax(logits),
                 LastStep::Draw => classes(&logits, &mut random),
@@ -113,6 +117,29 @@ impl TrainedCategoricalAef {
         first: u64,
         request: &MarginalRequest,
     ) -> Result<LogDensities, RequestError> {
+        self.check_items(ids, request)?;
+        Ok(categorical::log_densities(&self.net, ids, first, request))
+    }
+
+    /// The same for the decoder of the coupling, from which items are drawn in one evaluation; see
+    /// [`categorical::one_step_log_densities`].
+    ///
+    /// # Errors
+    /// As [`Self::log_densities`], or if the model has no coupling.
+    pub fn one_step_log_densities(
+        &self,
+        ids: &[u32],
+        first: u64,
+        request: &MarginalRequest,
+    ) -> Result<LogDensities, RequestError> {
+        self.check_items(ids, request)?;
+        if self.net.coupling.is_none() {
+            return Err(RequestError("the model has no coupling: train one with `model.coupling`".into()));
+        }
+        Ok(categorical::one_step_log_densities(&self.net, ids, first, request))
+    }
+
+    fn check_items(&self, ids: &[u32], request: &MarginalRequest) -> Result<(), RequestError> {
         let sites = self.schema.sites;
         if ids.is_empty() || !ids.len().is_multiple_of(sites) {
             return Err(RequestError(format!("items have {sites} sites, and {} are given", ids.len())));
@@ -120,7 +147,7 @@ impl TrainedCategoricalAef {
         if request.draws == 0 {
             return Err(RequestError("`draws`, the number of draws per item, is at least 1".into()));
         }
-        Ok(categorical::log_densities(&self.net, ids, first, request))
+        Ok(())
     }
 
     /// How often an item has a size, from the training data; empty if all have all sites.
