@@ -4,8 +4,8 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::model::{CategoricalModel, shape};
-use crate::aef::network::{ImageNetworkConfig, ImageNetworks as _, MlpConfig};
+use super::model::CategoricalModel;
+use super::network::ItemNetworkConfig;
 use crate::aef::prior::PriorConfig;
 use crate::bijector::{ActNorm, Flow, FlowConfig, MafConfig};
 use crate::nn::count::{linear, norm};
@@ -28,7 +28,7 @@ pub struct CategoricalConfig {
     /// learned to read the latent, the prior alone would erase it (Sonderby et al. 2016, arXiv:1602.02282).
     pub warmup: f64,
     /// Encoder and decoder.
-    pub network: ImageNetworkConfig,
+    pub network: ItemNetworkConfig,
     /// The prior: a flow or a flow map.
     pub prior: PriorConfig,
     /// A decoder from the prior's base variable, trained in a second stage.
@@ -44,7 +44,7 @@ pub struct CategoricalConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct CouplingConfig {
     /// Its network; that of the model if absent.
-    pub network: Option<ImageNetworkConfig>,
+    pub network: Option<ItemNetworkConfig>,
     /// Share of the training after which it alone is trained. Until then the autoencoder and its prior are; with
     /// [`CategoricalConfig::from`] it is trained from the first step on.
     pub start: f64,
@@ -62,7 +62,7 @@ impl Default for CategoricalConfig {
             latent: 8,
             noise: 0.242,
             warmup: 0.2,
-            network: ImageNetworkConfig::Mlp(MlpConfig::default()),
+            network: ItemNetworkConfig::default(),
             prior: FlowConfig::Maf(MafConfig::default()).into(),
             coupling: None,
             from: None,
@@ -79,7 +79,7 @@ impl CategoricalConfig {
         size("latent", self.latent, 1..=MOST_LATENT)?;
         positive("noise", self.noise)?;
         fraction("warmup", self.warmup)?;
-        self.networks().try_for_each(|(key, network)| network.validate(None).map_err(|e| e.within(key)))?;
+        self.networks().try_for_each(|(key, network)| network.validate().map_err(|e| e.within(key)))?;
         if let Some(coupling) = &self.coupling {
             fraction("start", coupling.start).map_err(|e| e.within("coupling"))?;
         }
@@ -87,13 +87,13 @@ impl CategoricalConfig {
     }
 
     /// The settings of networks with their keys.
-    fn networks(&self) -> impl Iterator<Item = (&'static str, &ImageNetworkConfig)> {
+    fn networks(&self) -> impl Iterator<Item = (&'static str, &ItemNetworkConfig)> {
         let of_coupling = self.coupling.as_ref().and_then(|coupling| coupling.network.as_ref());
         std::iter::once(("network", &self.network)).chain(of_coupling.map(|network| ("coupling.network", network)))
     }
 
     /// The settings of the coupling's network.
-    fn of_coupling(&self) -> Option<&ImageNetworkConfig> {
+    fn of_coupling(&self) -> Option<&ItemNetworkConfig> {
         self.coupling.as_ref().map(|coupling| coupling.network.as_ref().unwrap_or(&self.network))
     }
 
@@ -109,19 +109,18 @@ impl CategoricalConfig {
     /// Names the key and its allowed values.
     pub fn check(&self, sites: &SiteShape) -> Result<(), SettingError> {
         self.validate()?;
-        self.networks().try_for_each(|(key, net)| net.validate(Some(shape(sites))).map_err(|e| e.within(key)))
+        self.networks().try_for_each(|(key, net)| net.check(sites).map_err(|e| e.within(key)))
     }
 
     /// Number of parameters of the model of items of the given shape.
     pub fn parameters(&self, sites: &SiteShape) -> u128 {
-        let (shape, d) = (shape(sites), self.latent);
-        let nets =
-            self.network.encoder_parameters(shape, d) + self.network.decoder_parameters(d, shape.channels, shape);
+        let d = self.latent;
+        let nets = self.network.encoder_parameters(sites, d) + self.network.decoder_parameters(sites, d);
         let prior = match &self.prior {
             PriorConfig::Flow(flow) => flow.parameters(d),
             PriorConfig::FlowMap(map) => map.network.parameters(d),
         };
-        let coupling = self.of_coupling().map_or(0, |net| net.decoder_parameters(d, shape.channels, shape));
+        let coupling = self.of_coupling().map_or(0, |net| net.decoder_parameters(sites, d));
         nets + linear(sites.count * sites.classes, d) + norm(d) + prior + coupling
     }
 
@@ -133,14 +132,14 @@ impl CategoricalConfig {
         if let Err(problem) = self.check(&sites) {
             panic!("{problem}");
         }
-        let (shape, d) = (shape(&sites), self.latent);
-        let encoder = self.network.encoder(shape, d, device, stream);
+        let d = self.latent;
+        let encoder = self.network.encoder(&sites, d, device, stream);
         let direct = LinearConfig::new(sites.count * sites.classes, d).init(device, stream);
-        let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
+        let decoder = self.network.decoder(&sites, d, device, stream);
         let (flow, map) = self.prior.init(d, self.noise, device, stream);
         // Codes are standardised already, and the noise of the path is that of the standardised code.
         let prior = if map.is_some() { Flow::default() } else { flow };
-        let coupling = self.of_coupling().map(|net| net.decoder(d, shape.channels, shape, device, stream));
+        let coupling = self.of_coupling().map(|net| net.decoder(&sites, d, device, stream));
         CategoricalModel::new((encoder, direct), ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
             .with_coupling(coupling)
     }

@@ -3,10 +3,11 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::network::{ItemDecoder, ItemEncoder, shape};
 use crate::aef::ImageShape;
 use crate::aef::gaussian::{LN_2PI, log_standard};
 use crate::aef::model::to_base;
-use crate::aef::network::{DecoderNet, EncoderNet, ImageDecoder, ImageEncoder};
+use crate::aef::network::{DecoderNet, EncoderNet};
 use crate::aef::prior::{LatentMap, PathNoise};
 use crate::aef::rows::normals;
 use crate::bijector::{ActNorm, Bijector, Flow};
@@ -24,7 +25,7 @@ const CLOSED: f64 = 1e9;
 /// Items are class indices, `[batch, sites]` row by row; [`ABSENT`](crate::node_pairs::ABSENT) for sites that an item does
 /// not have, which count for nothing.
 #[derive(Module, Debug)]
-pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> {
+pub struct CategoricalModel<E: Module = ItemEncoder, D: Module = ItemDecoder> {
     /// Maps of the classes to the code.
     pub encoder: E,
     /// Classes to the code, added to it: a deep network alone hardly tells items apart before training, and its output,
@@ -44,12 +45,6 @@ pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> 
     sites: SiteShape,
     #[module(skip)]
     noise: f64,
-}
-
-/// Items as images: a map per class, in rows of the grid, or in one row.
-pub(super) fn shape(sites: &SiteShape) -> ImageShape {
-    let [height, width] = sites.grid().unwrap_or([1, sites.count]);
-    ImageShape { channels: sites.classes, height, width }
 }
 
 /// Noise of the bound.
@@ -73,7 +68,7 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
 
     /// The same with a decoder of base variables.
     #[must_use]
-    pub fn with_coupling(self, coupling: Option<D>) -> Self {
+    pub(super) fn with_coupling(self, coupling: Option<D>) -> Self {
         Self { coupling, ..self }
     }
 
@@ -247,7 +242,11 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     pub(super) fn coupled(&self, ids: &[u32], noise: Noise) -> Tensor<1> {
         let still = self.valid();
         let (z, _) = still.noised(ids, Noise { latent: noise.latent.inner(), path: None });
-        self.one_step_log_likelihood(Tensor::from_inner(still.to_base(z)), ids)
+        let z0 = match &still.map {
+            Some(map) => map.to_base_coarsely(z),
+            None => still.to_base(z),
+        };
+        self.one_step_log_likelihood(Tensor::from_inner(z0), ids)
     }
 
     /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes. The gradient of the prior's term reaches

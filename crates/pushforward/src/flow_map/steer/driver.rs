@@ -7,6 +7,7 @@ use crate::flow_map::steer::request::{Method, SteerError, SteerRequest, Steered,
 use crate::flow_map::steer::reward::Reward;
 use crate::flow_map::steer::smc::Kernel;
 use crate::flow_map::steer::{candidates, gradient, smc};
+use crate::nn::SiteShape;
 
 /// Draws samples of high reward. `progress` is called with the number of finished samples and stops the work by
 /// returning false.
@@ -23,22 +24,32 @@ pub fn steer<N: EndpointNet>(
 ) -> Result<Steered, SteerError> {
     check(generator, request)?;
     let context = SteerContext { generator: generator.clone(), request, reward };
-    let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: generator.sites.clone(), nfe: Vec::new() };
+    let run = &mut |first: usize, count: usize| match request.method {
+        Method::BestOf | Method::Resample => candidates::run(&context, first, count),
+        Method::Gradient { step, rounds } => gradient::run(&context, step, rounds, first, count),
+        Method::Smc(settings) => smc::run(&context, settings, Kernel::Renoise, first, count),
+        Method::Tilt { churn, pull, settings } => {
+            smc::run(&context, settings, Kernel::Diffuse { churn, pull }, first, count)
+        }
+    };
+    in_populations(request, &generator.sites, run, progress)
+}
+
+/// Collects the samples of all populations; `run` gives those of some, by the number of the first and their count.
+pub(crate) fn in_populations(
+    request: &SteerRequest,
+    sites: &SiteShape,
+    run: &mut dyn FnMut(usize, usize) -> Result<Vec<Kept>, SteerError>,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Steered, SteerError> {
+    let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: sites.clone(), nfe: Vec::new() };
     let mut out = Steered { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None };
     let (particles, keep) = (request.particles, request.keep);
     let populations = request.sample.count.div_ceil(keep);
     let together = (request.sample.batch / particles).max(1);
     for first in (0..populations).step_by(together) {
         let count = together.min(populations - first);
-        let kept = match request.method {
-            Method::BestOf | Method::Resample => candidates::run(&context, first, count),
-            Method::Gradient { step, rounds } => gradient::run(&context, step, rounds, first, count),
-            Method::Smc(settings) => smc::run(&context, settings, Kernel::Renoise, first, count),
-            Method::Tilt { churn, pull, settings } => {
-                smc::run(&context, settings, Kernel::Diffuse { churn, pull }, first, count)
-            }
-        };
-        match kept {
+        match run(first, count) {
             Ok(kept) => kept.into_iter().for_each(|k| out.take(k, request)),
             Err(error) if out.rewards.is_empty() => return Err(error),
             Err(error) => out.stopped = Some(error),
