@@ -13,7 +13,7 @@ trap 'rm -rf "$folder"' EXIT
 "$python" -m venv "$folder/venv" 2>/dev/null || skip "Python has no venv"
 PYTHON="$folder/venv/bin/python"
 export PYTHON
-"$PYTHON" -m pip install --quiet 'maturin>=1.7,<2' numpy pandas pillow pytest || skip "pip finds no maturin"
+"$PYTHON" -m pip install --quiet 'maturin>=1.7,<2' numpy pandas pillow pyarrow pytest || skip "pip finds no maturin"
 
 python/build.sh --quiet --out "$folder"
 "$PYTHON" -m pip install --quiet --no-index "$folder"/*.whl

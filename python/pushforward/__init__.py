@@ -7,6 +7,7 @@
 >>> model.sample(1000, where="age = 30..40")       # a data frame
 """
 
+from pushforward import bijector
 from pushforward._native import version as _version
 from pushforward.errors import LoadError, PushforwardError, RequestError, TrainingError
 from pushforward.model import Model, Steered, load
@@ -20,6 +21,7 @@ __all__ = [
     "RequestError",
     "Steered",
     "TrainingError",
+    "bijector",
     "load",
     "presets",
     "train",

@@ -76,6 +76,15 @@ def frame(rows: list[list[str]], columns: list[tuple[str, str]]) -> Any:
     return table
 
 
+def arrow(frame: Any) -> Any:
+    """A data frame as a ``pyarrow.Table``."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise RequestError("Arrow tables need pyarrow: pip install pyarrow") from error
+    return pyarrow.Table.from_pandas(frame, preserve_index=False)
+
+
 def cells(frame: Any, columns: list[tuple[str, str]]) -> list[list[Union[str, None]]]:
     """The cells of a data frame as texts, in the order of the columns; ``None`` for missing ones."""
     names = [name for name, _ in columns]

@@ -63,7 +63,7 @@ class Model:
 
     @property
     def family(self) -> str:
-        """``flow-map``, ``autoencoder``, ``categorical-autoencoder`` (weights only, here) or ``classifier``."""
+        """``flow-map``, ``autoencoder`` (of images), ``categorical-autoencoder`` (of data in classes) or ``classifier``."""
         return self._about["family"]
 
     @property
@@ -120,6 +120,7 @@ class Model:
         first: int = 0,
         batch: int = 256,
         as_ids: bool = False,
+        as_arrow: bool = False,
     ) -> Any:
         """Draw ``n`` items. Item ``i`` depends on ``seed``, ``first + i`` and what it is told, not on the batch.
 
@@ -137,8 +138,11 @@ class Model:
         :param draw: draw the last classes in place of the most probable ones.
         :param mean: for autoencoders, images without deviations.
         :param as_ids: class indices, ``int64`` ``[n, sites]``, for every kind.
+        :param as_arrow: rows of a table as a ``pyarrow.Table`` (``pip install pyarrow``).
         :raises RequestError: if the request does not fit the model.
         """
+        if as_arrow and self.kind != "columns":
+            raise RequestError("as_arrow is for models of tables")
         if self.family == "autoencoder":
             pixels = self._native.draw(n, seed, first, temperature, mean, batch, nfe, sampler)
             return items.numbers(pixels, np.float32, (n, *self._about["shape"]))
@@ -147,7 +151,8 @@ class Model:
         )
         condition = items.condition(where) if where is not None else None
         ids, _, _ = self._native.sample(settings, condition)
-        return self._present(self._ids(ids), as_ids, seed, first)
+        found = self._present(self._ids(ids), as_ids, seed, first)
+        return items.arrow(found) if as_arrow else found
 
     def _settings(
         self, n, nfe, seed, label, observed, allowed, size, guidance, sampler, temperature, draw, first, batch, points
@@ -188,6 +193,8 @@ class Model:
     def _present(self, ids: NDArray[np.int64], as_ids: bool, seed: int = 0, first: int = 0) -> Any:
         if as_ids:
             return ids
+        if self.family == "autoencoder":
+            return ((ids + 0.5) / 256).astype(np.float32).reshape(-1, *self._about["shape"])
         if self.kind in ("text", "sequences", "molecules"):
             return self._native.texts(ids.tobytes())
         if self.kind == "columns":
@@ -200,6 +207,8 @@ class Model:
         """Items as :meth:`sample` gives them, or class indices, as class indices."""
         if self.kind in ("text", "sequences") and isinstance(given, (list, tuple)) and given and isinstance(given[0], str):
             return self._ids(self._native.read_texts(list(given)))
+        if self.kind == "columns" and hasattr(given, "to_pandas"):
+            given = given.to_pandas()
         if self.kind == "columns" and hasattr(given, "columns"):
             told = self._native.read_rows(items.cells(given, self._about["columns"]))
             if any(one is None for row in told for one in row):
@@ -215,8 +224,9 @@ class Model:
     def score(self, data: Any, *, draws: int = 32, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """``-log p`` of items in nats, and standard errors: two arrays ``[n]``.
 
-        Of a flow map it is an upper bound, estimated by ``draws`` draws an item. Of an autoencoder it is that of the
-        dequantised image in ``[0, 1]^pixels``, exact (with errors 0) or importance-sampled.
+        Of a flow map it is an upper bound, estimated by ``draws`` draws an item. Of an autoencoder of images it is that of the
+        dequantised image in ``[0, 1]^pixels``, exact (with errors 0) or importance-sampled; of one of data in classes it is
+        importance-sampled.
 
         :param data: items as :meth:`sample` gives them, or class indices; images of an autoencoder
             ``[n, channels, height, width]`` or ``[n, height, width]``, in ``[0, 1]`` or ``uint8``.
@@ -239,12 +249,20 @@ class Model:
             raise RequestError(f"images are [n, {', '.join(map(str, shape))}], found {list(array.shape)}")
         return np.ascontiguousarray(array, dtype=np.float32)
 
-    def encode(self, images: ArrayLike) -> dict[str, NDArray[np.float32]]:
-        """Codes of images: ``latent`` and ``base`` (the latent as standard normal numbers of the prior), both ``[n, d]``,
-        and ``deviations`` ``[n, m]`` where the model has them: what of the image the latent does not determine.
+    def encode(self, images: Any) -> dict[str, NDArray[Any]]:
+        """Codes: ``latent`` and ``base`` (the latent as standard normal numbers of the prior), both ``[n, d]``, and
+        ``deviations`` ``[n, m]`` where the model has them: what of the image the latent does not determine. Of data in
+        classes, ``sizes`` ``[n]`` where items differ in their number of nodes or letters.
 
-        :param images: ``[n, channels, height, width]`` or ``[n, height, width]``, in ``[0, 1]`` or ``uint8``.
+        :param images: ``[n, channels, height, width]`` or ``[n, height, width]``, in ``[0, 1]`` or ``uint8``; of data in
+            classes items as :meth:`sample` gives them.
         """
+        if self.family == "categorical-autoencoder":
+            ids = self._read(images)
+            z, base, sizes = self._native.encode_items(ids.tobytes())
+            rows = (len(ids), -1)
+            codes = {"latent": items.numbers(z, np.float32, rows), "base": items.numbers(base, np.float32, rows)}
+            return {**codes, "sizes": np.asarray(sizes, dtype=np.int64)} if sizes else codes
         array = self._images(images) if self.family == "autoencoder" else np.empty((0,), np.float32)
         z, base, deviations = self._native.encode(array.tobytes())
         rows = (len(array), -1)
@@ -259,15 +277,27 @@ class Model:
         *,
         base: Optional[ArrayLike] = None,
         deviations: Optional[ArrayLike] = None,
-    ) -> NDArray[np.float32]:
+        sizes: Optional[Sequence[int]] = None,
+        as_ids: bool = False,
+    ) -> Any:
         """Images ``[n, channels, height, width]`` of latents or base variables ``[n, d]``; without ``deviations``, a
-        representative image of each."""
+        representative image of each. Of data in classes the most probable items, as :meth:`sample` gives them."""
         if (latent is None) == (base is None):
             raise RequestError("give latents or base variables, one of them")
         z = np.ascontiguousarray(latent if base is None else base, dtype=np.float32)
+        if self.family == "categorical-autoencoder":
+            if deviations is not None:
+                raise RequestError("this model has no deviations")
+            given = [] if sizes is None else [int(size) for size in sizes]
+            return self._present(self._ids(self._native.decode_items(z.tobytes(), base is not None, given)), as_ids)
         rest = None if deviations is None else np.ascontiguousarray(deviations, dtype=np.float32).tobytes()
         pixels = self._native.decode(z.tobytes(), rest, base is not None)
         return items.numbers(pixels, np.float32, (len(z), *self._about["shape"]))
+
+    def reconstruct(self, data: Any) -> Any:
+        """Items or images decoded from their own latents, without deviations."""
+        code = self.encode(data)
+        return self.decode(code["latent"], sizes=code.get("sizes"))
 
     def steer(
         self,
@@ -292,8 +322,10 @@ class Model:
         ``exp(strength * reward)``.
 
         :param reward: a function from a batch of items, as :meth:`sample` gives them, to one number an item, ``[batch]``.
-            ``-inf`` excludes an item. An exception in it ends the work and comes through.
-        :param method: ``smc``, ``tilt``, ``resample`` or ``best-of``.
+            ``-inf`` excludes an item. An exception in it ends the work and comes through. Images of an autoencoder come as
+            ``float32`` in ``[0, 1]``, in 256 levels.
+        :param method: ``smc``, ``resample``, ``best-of`` or, for flow maps, ``tilt``. Of autoencoders, the reward tilts the law of
+            the latent.
         :param particles: particles of a population, of which ``keep`` are kept (default: all for ``smc``, ``tilt`` and
             ``resample``, 1 for ``best-of``).
         """
@@ -366,4 +398,4 @@ class Model:
 
     def pictures(self, images: Any) -> list[Any]:
         """Items or images of this model as PIL images (``pip install pillow``)."""
-        return items.pictures(images, self.classes if self.family == "flow-map" else None)
+        return items.pictures(images, None if self.family == "autoencoder" else self.classes)

@@ -39,7 +39,7 @@ def train(
     """Train a model. Other threads of Python run meanwhile; Ctrl-C ends the training and raises ``KeyboardInterrupt``.
 
     :param recipe: a preset by name (:func:`presets`), a path of a recipe, its TOML, or a dictionary of it.
-    :param data: in place of the recipe's own data: a pandas data frame (rows of a table), a list of strings (texts,
+    :param data: in place of the recipe's own data: a pandas data frame or a ``pyarrow.Table`` (rows of a table), a list of strings (texts,
         sequences or SMILES, as ``data.set`` of the recipe says), or an integer array of classes ``[n, sites]`` or, for
         images, ``[n, height, width]``.
     :param labels: label of every item of an array, for recipes with ``model.condition.kind = "label"``.
@@ -64,6 +64,8 @@ def train(
     if callback is not None:
         # Only False ends the training: a function that returns nothing goes on.
         answer = lambda event: callback(event) is not False  # noqa: E731
+    if hasattr(data, "to_pandas"):
+        data = data.to_pandas()
     with tempfile.TemporaryDirectory(prefix="pushforward-") as scratch:
         given, written = None, None
         if isinstance(data, np.ndarray):

@@ -1,8 +1,10 @@
 """The package as a user has it."""
 
+import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,3 +232,99 @@ def test_pictures():
     model = pf.load("glyphs")
     pictures = model.pictures(model.sample(2))
     assert pictures[0].size == (16, 16)
+
+
+def test_autoencoders_of_classes_do_what_flow_maps_and_autoencoders_do():
+    recipe = {
+        "name": "tiny-classes",
+        "data": {"set": "glyphs", "examples": 300},
+        "model": {
+            "family": "categorical-aef",
+            "latent": 4,
+            "network": {"kind": "small", "channels": 4},
+            "prior": {"kind": "flow-map", "network": {"width": 16, "blocks": 1}},
+        },
+        "train": {"steps": 20, "batch": 16},
+    }
+    model = pf.train(recipe)
+    digits = model.sample(5, nfe=2)
+    assert model.family == "categorical-autoencoder" and digits.shape == (5, 16, 16) and digits.dtype == np.uint8
+    assert (model.sample(2, nfe=2, first=3) == digits[3:]).all()
+    code = model.encode(digits)
+    assert code["latent"].shape == code["base"].shape == (5, 4) and "sizes" not in code
+    assert (model.decode(code["latent"]) == model.reconstruct(digits)).all()
+    assert (model.decode(base=code["base"]) == model.decode(code["latent"])).mean() > 0.99
+    nats, errors = model.score(digits, draws=4)
+    assert nats.shape == errors.shape == (5,) and (nats > 0).all()
+    ink = lambda images: images.reshape(len(images), -1).sum(axis=1)  # noqa: E731
+    steered = model.steer(8, ink, method="best-of", particles=8, nfe=1)
+    assert steered.rewards.mean() > ink(model.sample(8)).mean()
+    other = model.with_weights(model.weights())
+    assert (other.sample(5, nfe=2) == digits).all()
+    words = pf.train({**recipe, "data": {"set": "echo"}, "model": {**recipe["model"], "network": {"kind": "mlp", "width": 16}}})
+    texts = words.sample(3)
+    assert words.encode(texts)["latent"].shape == (3, 4) and len(words.reconstruct(texts)) == 3
+
+
+def test_images_of_autoencoders_are_steered():
+    recipe = {
+        "name": "tiny-noise",
+        "data": {"set": "glyphs", "examples": 300},
+        "model": {"family": "aef", "variant": "noise", "latent": 4, "network": {"kind": "mlp", "width": 16}},
+        "train": {"steps": 10, "batch": 16},
+    }
+    model = pf.train(recipe)
+    light = lambda images: 100 * images.mean(axis=(1, 2, 3))  # noqa: E731
+    steered = model.steer(8, light, particles=16, nfe=3)
+    assert steered.items.shape == (8, 1, 16, 16) and steered.items.dtype == np.float32
+    assert np.allclose(light(steered.items), steered.rewards, atol=1e-3)
+    assert steered.rewards.mean() > light(model.sample(8, mean=True)).mean()
+
+
+def test_flows_of_arrays():
+    random = np.random.default_rng(0)
+    points = random.normal(size=(2000, 2)).astype(np.float32) @ np.array([[2.0, 0.0], [1.5, 0.5]], np.float32) + 3
+    losses = []
+    start = pf.bijector.Flow({"kind": "maf", "layers": 2, "hidden": 16}, features=2)
+    flow = start.fit(points, steps=150, lr=5e-3, losses=losses)
+    # The entropy of the normal distribution that the points are from is log(2 pi e) + log |det|, with determinant 1.
+    exact = np.log(2 * np.pi * np.e)
+    assert len(losses) == 150 and abs(-flow.log_prob(points).mean() - exact) < 0.1
+    z, ladj = flow.forward(points[:9])
+    back, other = flow.inverse(z)
+    assert np.abs(back - points[:9]).max() < 1e-2 and np.abs(ladj + other).max() < 1e-2
+    drawn = flow.sample(4000, seed=1)
+    assert np.abs(np.cov(drawn.T) - np.cov(points.T)).max() < 0.6 and (flow.sample(2, seed=1) == drawn[:2]).all()
+    copy = start.with_weights(flow.weights())
+    assert np.allclose(copy.log_prob(points[:9]), flow.log_prob(points[:9]))
+    with pytest.raises(pf.RequestError, match="vectors are"):
+        flow.log_prob(points[:, :1])
+    with pytest.raises(pf.RequestError):
+        pf.bijector.Flow({"kind": "maf", "layer": 2}, features=2)
+
+
+def test_arrow_tables_go_in_and_come_out():
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"colour": ["red", "green", "red", "blue"] * 50, "size": [1, 2, 3, 4] * 50})
+    recipe = {
+        "name": "tiny-table",
+        "data": {"set": "table", "path": "x"},
+        "model": {"family": "flow-map", "network": {"kind": "mlp", "width": 16}},
+        "train": {"steps": 20, "batch": 16},
+    }
+    model = pf.train(recipe, data=table)
+    rows = model.sample(7, as_arrow=True)
+    assert rows.column_names == ["colour", "size"] and rows.num_rows == 7
+    assert model.score(rows)[0].shape == (7,)
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    pytest.importorskip("PIL")
+    cells = json.loads((Path(__file__).parent.parent / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "tour.ipynb", "exec"), names)
+    assert names["model"].family == "flow-map"

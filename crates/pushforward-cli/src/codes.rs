@@ -1,9 +1,10 @@
-//! Codes of images as files.
+//! Codes of images and of other items as files.
 //!
 //! ```text
 //! z           [N, d]  F32   latents
 //! z0          [N, d]  F32   their base variables
 //! deviations  [N, m]  F32   the part of an image beyond its latent, if the model has one
+//! sizes       [N, 1]  F32   numbers of nodes or letters of items that differ in that
 //! ```
 //!
 //! The metadata hold one JSON object under `pushforward`: the names of the images and the hash of the checkpoint.
@@ -31,6 +32,8 @@ pub(crate) struct Codes {
     pub(crate) z0: Vec<f32>,
     /// `count * m` numbers; empty if the model or the file has none.
     pub(crate) deviations: Vec<f32>,
+    /// `count` numbers; empty if all items have all sites.
+    pub(crate) sizes: Vec<f32>,
 }
 
 /// Origin of codes.
@@ -51,6 +54,8 @@ struct Line<'a> {
     z0: &'a [f32],
     #[serde(skip_serializing_if = "Option::is_none")]
     deviations: Option<&'a [f32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<f32>,
 }
 
 impl Codes {
@@ -67,7 +72,8 @@ impl Codes {
         let line = |(i, name): (usize, &String)| {
             let deviations =
                 (deviations && !self.deviations.is_empty()).then(|| &self.deviations[row(&self.deviations, i)]);
-            let line = Line { name, z: &self.z[row(&self.z, i)], z0: &self.z0[row(&self.z0, i)], deviations };
+            let (z, z0) = (&self.z[row(&self.z, i)], &self.z0[row(&self.z0, i)]);
+            let line = Line { name, z, z0, deviations, size: self.sizes.get(i).copied() };
             serde_json::to_string(&line).expect("strings and numbers") + "\n"
         };
         self.origin.names.iter().enumerate().map(line).collect()
@@ -76,7 +82,7 @@ impl Codes {
     /// The codes as a safetensors file.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Failure> {
         let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-        let parts = [("z", &self.z), ("z0", &self.z0), ("deviations", &self.deviations)];
+        let parts = [("z", &self.z), ("z0", &self.z0), ("deviations", &self.deviations), ("sizes", &self.sizes)];
         let parts: Vec<_> =
             parts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n, v.len(), bytes(v))).collect();
         let views = parts.iter().map(|(name, len, bytes)| {
@@ -117,6 +123,7 @@ impl Codes {
         };
         let ((z, of_z), (z0, of_base)) = (read("z", d)?, read("z0", d)?);
         let (rows, deviations) = read("deviations", m)?;
+        let (_, sizes) = read("sizes", 1)?;
         let count = if z > 0 { z } else { z0 };
         if count == 0 {
             return Err(refuse("there is neither a tensor `z` nor `z0`".into()));
@@ -124,7 +131,10 @@ impl Codes {
         if rows > 0 && rows != count {
             return Err(refuse(format!("there are {count} latents and {rows} rows of deviations")));
         }
-        (codes.z, codes.z0, codes.deviations) = (of_z, of_base, deviations);
+        if !sizes.is_empty() && sizes.len() != count {
+            return Err(refuse(format!("there are {count} latents and {} sizes", sizes.len())));
+        }
+        (codes.z, codes.z0, codes.deviations, codes.sizes) = (of_z, of_base, deviations, sizes);
         let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, head)| head.metadata().clone());
         let origin = metadata.and_then(|head| serde_json::from_str(head.get(METADATA_KEY)?).ok());
         codes.origin = origin.unwrap_or_default();
@@ -143,7 +153,8 @@ mod tests {
 
     fn codes() -> Codes {
         let origin = Origin { names: vec!["a.png".into(), "b.png".into()], checkpoint_sha256: "ab".into() };
-        Codes { origin, z: vec![0.1, 2.0, 3.0, 4.0], z0: vec![5.0; 4], deviations: (0..6).map(|i| i as f32).collect() }
+        let deviations = (0..6).map(|i| i as f32).collect();
+        Codes { origin, z: vec![0.1, 2.0, 3.0, 4.0], z0: vec![5.0; 4], deviations, sizes: Vec::new() }
     }
 
     fn error_of(codes: &Codes, d: usize, m: usize) -> String {
@@ -183,6 +194,7 @@ mod tests {
             (codes(), 2, 4, "the tensor `deviations`"),
             (Codes { z: vec![0.0, 1.0, f32::NAN, 0.0], ..codes() }, 2, 3, "the tensor `z` holds NaN in row 1"),
             (Codes { z: Vec::new(), z0: Vec::new(), ..codes() }, 2, 3, "neither a tensor `z` nor `z0`"),
+            (Codes { sizes: vec![3.0, f32::INFINITY], ..codes() }, 2, 3, "the tensor `sizes` holds inf"),
         ] {
             let message = error_of(&codes, d, m);
             assert!(message.contains(part), "{message}");

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use pushforward::data::images::idx::Idx;
+use pushforward::data::images::pictures;
 use pushforward::data::sequences::read_sequences;
 use pushforward::data::{Layout, Schema, Vocabulary, read_text};
 
@@ -47,6 +48,11 @@ fn of_json(line: &str) -> Result<String, String> {
 }
 
 fn images(path: &Path, size: [usize; 2], levels: u32, most: usize) -> Result<Vec<u32>, Failure> {
+    if path.is_dir() || pictures::is_picture(path) {
+        let found = pictures::load(path, [1, size[0], size[1]], None).or_request()?.images.pixels;
+        let pixels = found.iter().take(most.saturating_mul(size[0] * size[1]));
+        return Ok(pixels.map(|&v| u32::from(v) * levels / 256).collect());
+    }
     let file = Idx::read(path).or_request()?;
     let found = file.dims.get(1..).unwrap_or_default();
     let [height, width] = size;

@@ -22,6 +22,7 @@ use crate::molecule_files::{CheckedMolecules, molecular};
 use crate::molecule_pictures::Formulas;
 use crate::picture::{Grid, Tile};
 use crate::preview::{Colours, preview};
+use crate::printer::Printer;
 use crate::sequence_files;
 use crate::table_files::{self, RowWriter, aligned, object};
 
@@ -30,11 +31,14 @@ const PREVIEW_TILES: usize = 16;
 /// Maximum number of lines in a preview.
 const PREVIEW_LINES: usize = 8;
 
-/// Grey tiles of images of class indices.
+/// Tiles of images of class indices, or of levels of several channels.
 pub(crate) fn tiles(ids: &[u32], schema: &Schema) -> Option<Vec<Tile>> {
     let Layout::Image { height, width } = schema.layout else { return None };
-    let top = (schema.classes - 1).max(1) as u32;
-    let tile = |item: &[u32]| Tile::grey(height, width, item.iter().map(|&c| (c * 255 / top) as u8).collect());
+    let (top, channels) = ((schema.classes - 1).max(1) as u32, schema.sites / (height * width));
+    let tile = |item: &[u32]| {
+        let levels: Vec<u8> = item.iter().map(|&c| (c * 255 / top) as u8).collect();
+        Tile::planes([channels, height, width], &levels)
+    };
     Some(ids.chunks(schema.sites).map(tile).collect())
 }
 
@@ -265,6 +269,28 @@ pub(crate) fn save(labelled: Labelled<'_>, schema: &Schema, path: &Path) -> Resu
         _ => tensors(samples)?,
     };
     write_atomic(path, &bytes).or_run()
+}
+
+/// Puts samples into a file, onto stdout as JSON lines, or on the screen.
+pub(crate) fn put(
+    out: Option<&Path>,
+    labelled: Labelled<'_>,
+    schema: &Schema,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let ids = &labelled.samples.ids;
+    match out {
+        Some(path) if path == Path::new("-") => printer.result(jsonl(labelled, schema)?.trim_end()),
+        Some(path) => {
+            save(labelled, schema, path)?;
+            printer.result(&path.display().to_string());
+        }
+        None => printer.result(&sketch_of(labelled, schema)?),
+    }
+    if let Some(molecules) = CheckedMolecules::new(ids, schema) {
+        printer.note(&molecules.summary());
+    }
+    Ok(())
 }
 
 /// Molecules in a format that is specific to them.

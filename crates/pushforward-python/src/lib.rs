@@ -5,6 +5,7 @@ mod arrays;
 #[path = "../../pushforward-cli/src/models/embedded.rs"]
 mod embedded;
 mod failure;
+mod flow;
 mod interpreter;
 mod items;
 mod model;
@@ -23,6 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The module `pushforward._native`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::flow::Flow;
     #[pymodule_export]
     use super::model::{Model, load};
     #[pymodule_export]

@@ -13,8 +13,9 @@ use pushforward::flow_map::likelihood::BoundRequest;
 use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::ObservedRow;
 use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
+use pushforward::ranks::Ranks;
 use pushforward::rng::{Purpose, stream};
-use pushforward::run::{self, Loaded, TrainedAef, TrainedFlowMap, WeightSet, site_shape};
+use pushforward::run::{self, Loaded, TrainedAef, TrainedCategoricalAef, TrainedFlowMap, WeightSet, site_shape};
 use pushforward::tensor::to_host;
 use pushforward::transport::map::Drawing;
 use pyo3::prelude::*;
@@ -70,6 +71,16 @@ impl Model {
         }
     }
 
+    fn categorical(&self, purpose: &str) -> PyResult<&TrainedCategoricalAef> {
+        match &self.loaded.model {
+            run::Model::CategoricalAef(model) => Ok(model),
+            other => {
+                let kind = "take an autoencoder of data in classes";
+                Err(failure::request(format!("{} cannot {purpose}: {kind}", other.family())))
+            }
+        }
+    }
+
     fn read(&self, ids: &[u8]) -> PyResult<Vec<u32>> {
         items::from_python(&arrays::read_integers(ids)).map_err(failure::request)
     }
@@ -122,10 +133,13 @@ impl Model {
             found.set_item("shape", [shape.channels, shape.height, shape.width])?;
             found.set_item("latent", latent(model))?;
         }
+        if let run::Model::CategoricalAef(model) = &self.loaded.model {
+            found.set_item("latent", model.config.latent)?;
+        }
         Ok(found)
     }
 
-    /// Samples of a flow map: class indices `[n, sites]`, final points `[n, sites, classes]` or nothing, and the mean
+    /// Samples of a flow map or of an autoencoder of data in classes: class indices `[n, sites]`, final points `[n, sites, classes]` or nothing, and the mean
     /// number of network evaluations.
     fn sample(
         &self,
@@ -133,8 +147,16 @@ impl Model {
         settings: Settings,
         condition: Option<String>,
     ) -> PyResult<(Bytes, Option<Bytes>, f64)> {
-        let (model, schema) = (self.flow_map("draw classes")?, &self.loaded.run.schema);
+        let schema = &self.loaded.run.schema;
         let request = settings.request(&site_shape(schema))?;
+        if let run::Model::CategoricalAef(model) = &self.loaded.model {
+            if condition.is_some() {
+                return Err(failure::request("conditions on columns are for flow maps"));
+            }
+            let samples = beside(py, |progress| model.sample(&request, progress))?.map_err(failure::request)?;
+            return Ok((ids(py, &samples.ids)?, None, samples.mean_nfe()));
+        }
+        let model = self.flow_map("draw classes")?;
         let weights = match condition {
             None => None,
             Some(text) => {
@@ -166,12 +188,15 @@ impl Model {
         particles: usize,
         keep: usize,
     ) -> PyResult<(Bytes, Bytes)> {
-        let model = self.flow_map("be steered")?;
+        let family = self.loaded.model.family();
+        let refused = || failure::request(format!("{family} cannot be steered: take a flow map or an autoencoder"));
+        let model = self.loaded.model.steers().ok_or_else(refused)?;
         let sample = settings.request(&site_shape(&self.loaded.run.schema))?;
         let method = match method {
             "best-of" => Method::BestOf,
             "resample" => Method::Resample,
             "smc" => Method::Smc(SmcSettings::default()),
+            "gradient" => return Err(failure::request("a function of Python has no gradient: take smc")),
             "tilt" => Method::Tilt { churn: 1.0, pull: 0.0, settings: SmcSettings::default() },
             other => {
                 let known = "best-of, resample, smc and tilt";
@@ -180,7 +205,7 @@ impl Model {
         };
         let request = SteerRequest { sample, method, particles, keep };
         let reward = Function::new(reward, strength);
-        let steered = beside(py, |progress| model.steer(&request, &reward, progress))?;
+        let steered = beside(py, |progress| model.steered(&request, &reward, &Ranks::alone(), progress))?;
         if let Some(error) = reward.raised() {
             return Err(error);
         }
@@ -192,10 +217,28 @@ impl Model {
         Ok((ids(py, &steered.samples.ids)?, arrays::doubles(py, &rewards)?))
     }
 
-    /// Upper bounds of `-log p` of items in nats, and their standard errors: two arrays `[n]`.
+    /// Upper bounds of `-log p` of items in nats, in expectation, and their standard errors: two arrays `[n]`.
     fn bound(&self, py: Python<'_>, ids: Vec<u8>, draws: usize, seed: u64) -> PyResult<(Bytes, Bytes)> {
-        let (model, sites) = (self.flow_map("bound a likelihood")?, self.loaded.run.schema.sites);
+        let sites = self.loaded.run.schema.sites;
         let ids = self.read(&ids)?;
+        if let run::Model::CategoricalAef(model) = &self.loaded.model {
+            let request = MarginalRequest { draws, seed, ..MarginalRequest::default() };
+            let found = beside(py, |progress| {
+                let (mut values, mut errors) = (Vec::new(), Vec::new());
+                for (part, first) in ids.chunks(TOGETHER * sites).zip((0..).step_by(TOGETHER)) {
+                    let found = model.log_densities(part, first, &request)?;
+                    values.extend(found.values.iter().map(|value| -value));
+                    errors.extend(found.errors);
+                    if !progress(values.len()) {
+                        break;
+                    }
+                }
+                Ok::<_, run::RequestError>((values, errors))
+            })?;
+            let (values, errors) = found.map_err(failure::request)?;
+            return Ok((arrays::doubles(py, &values)?, arrays::doubles(py, &errors)?));
+        }
+        let model = self.flow_map("bound a likelihood")?;
         let request = BoundRequest { draws, seed, ..BoundRequest::default() };
         let found = beside(py, |progress| {
             let (mut values, mut errors) = (Vec::new(), Vec::new());
@@ -309,6 +352,19 @@ impl Model {
         arrays::singles(py, &pixels)
     }
 
+    /// Codes of items `[n, sites]`: latents, base variables, and the sizes of items that differ in that.
+    fn encode_items(&self, py: Python<'_>, items: Vec<u8>) -> PyResult<(Bytes, Bytes, Vec<usize>)> {
+        let (model, items) = (self.categorical("encode")?, self.read(&items)?);
+        let (z, base) = beside(py, |_| model.encode(&items))?.map_err(failure::request)?;
+        Ok((arrays::singles(py, &z)?, arrays::singles(py, &base)?, model.sizes_of(&items)))
+    }
+
+    /// The most probable items `[n, sites]` of latents `[n, d]`, or of base variables.
+    fn decode_items(&self, py: Python<'_>, z: Vec<u8>, base: bool, sizes: Vec<usize>) -> PyResult<Bytes> {
+        let (model, z) = (self.categorical("decode items")?, arrays::read_singles(&z));
+        ids(py, &beside(py, |_| model.decode(&z, base, &sizes))?.map_err(failure::request)?)
+    }
+
     /// Draws of the source, `[n, sites, classes]`: the noise of items `first` to `first + n` of a sample with this seed.
     fn noise(&self, py: Python<'_>, count: usize, seed: u64, first: u64) -> PyResult<Bytes> {
         let (model, schema) = (self.flow_map("draw noise")?, &self.loaded.run.schema);
@@ -366,7 +422,12 @@ impl Model {
                 let (config, device) = (model.config.clone(), model.device.clone());
                 run::Model::Aef(TrainedAef { config, net, shape: model.shape, device })
             }
-            other @ (run::Model::CategoricalAef(_) | run::Model::Classifier(_)) => {
+            run::Model::CategoricalAef(model) => {
+                let net = weights::replaced(&model.net, &weights)?;
+                let (config, schema, device) = (model.config.clone(), model.schema.clone(), model.device.clone());
+                run::Model::CategoricalAef(TrainedCategoricalAef { config, net, schema, device })
+            }
+            other @ run::Model::Classifier(_) => {
                 return Err(failure::request(format!("the weights of {} are read only", other.family())));
             }
         };

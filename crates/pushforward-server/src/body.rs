@@ -65,7 +65,7 @@ pub(crate) struct SampleBody {
     /// Seed of the noise.
     #[serde(default)]
     pub(crate) seed: u64,
-    /// Network evaluations per item of a flow map.
+    /// Network evaluations per item of a flow map, also as the prior of an autoencoder.
     #[serde(default = "one")]
     #[schema(minimum = 1, default = 1)]
     pub(crate) nfe: usize,
@@ -189,14 +189,21 @@ pub(crate) struct ImputeBody {
     pub(crate) seed: u64,
 }
 
-/// A request with images of an autoencoder.
+/// A request with images or items of an autoencoder.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImagesBody {
     /// Name of the model.
     pub(crate) model: String,
     /// Images as levels 0 to 255, channel by channel and row by row.
+    #[serde(default)]
     pub(crate) images: Vec<Vec<u8>>,
+    /// Items of a model of data in classes, in place of images: class indices, `null` for sites that an item does not have.
+    #[serde(default)]
+    pub(crate) items: Vec<Vec<Option<u32>>>,
+    /// Items of a model of text by characters.
+    #[serde(default)]
+    pub(crate) texts: Vec<String>,
 }
 
 /// A request with codes of an autoencoder.
@@ -210,6 +217,9 @@ pub(crate) struct CodesBody {
     /// Whether the codes are base variables of the prior, which are Gaussian, in place of latents.
     #[serde(default)]
     pub(crate) base: bool,
+    /// Nodes or letters of every item, where items differ in that; without them the largest.
+    #[serde(default)]
+    pub(crate) sizes: Vec<usize>,
 }
 
 /// Samples, or items that were filled in.
@@ -261,6 +271,9 @@ pub(crate) struct Codes {
     pub(crate) codes: Vec<Vec<f32>>,
     /// Their base variables under the prior.
     pub(crate) base: Vec<Vec<f32>>,
+    /// Nodes or letters of every item, where items differ in that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sizes: Vec<usize>,
 }
 
 /// Images of an autoencoder.
@@ -302,6 +315,8 @@ pub(crate) struct ModelInfo {
     pub(crate) size: Option<[usize; 2]>,
     /// Numbers of a latent code.
     pub(crate) latent: Option<usize>,
+    /// Whether samples can take more network evaluations than one.
+    pub(crate) evaluations: bool,
     /// Names of the labels; empty if it takes none.
     pub(crate) labels: Vec<String>,
     /// Whether it is told any subset of the sites.

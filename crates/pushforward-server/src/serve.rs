@@ -47,9 +47,6 @@ pub enum ServeError {
     /// A model that draws nothing.
     #[error("the model {0} is a classifier: the server has flow maps and autoencoders")]
     Classifier(String),
-    /// An autoencoder of categorical data.
-    #[error("the model {0} is an autoencoder of categorical data: the server has flow maps and autoencoders of images")]
-    CategoricalAef(String),
     /// Two models would answer to one name.
     #[error("two models are named {0}")]
     Twice(String),
@@ -195,11 +192,12 @@ fn about(served: &Served) -> Result<About, ServeError> {
         classes: schema.classes,
         size,
         latent: None,
+        evaluations: true,
         labels: Vec::new(),
         told: false,
         sha256: run.sha256.clone(),
     };
-    let (mut shape, mut labels) = (None, 0);
+    let (mut shape, mut labels, mut mapped) = (None, 0, false);
     let mut can = vec!["sample"];
     match &loaded.model {
         Model::FlowMap(model) => {
@@ -219,14 +217,22 @@ fn about(served: &Served) -> Result<About, ServeError> {
             info.size = Some([model.shape.height, model.shape.width]);
             (info.sites, info.classes) = (model.shape.numel(), 256);
             info.latent = Some(engine::latent(model));
-            can = if model.net.generates() { vec!["sample", "score"] } else { Vec::new() };
+            mapped = model.net.prior_map().is_some();
+            can = if model.net.generates() { vec!["sample", "steer", "score"] } else { Vec::new() };
             can.extend(["encode", "decode", "reconstruct"]);
         }
-        Model::CategoricalAef(_) => return Err(ServeError::CategoricalAef(name.clone())),
+        Model::CategoricalAef(model) => {
+            info.latent = Some(model.config.latent);
+            mapped = model.net.map.is_some();
+            can.push("steer");
+            can.extend((!matches!(schema.layout, Layout::Sequence(_))).then_some("score"));
+            can.extend(["encode", "decode", "reconstruct"]);
+        }
         Model::Classifier(_) => return Err(ServeError::Classifier(name.clone())),
     }
+    info.evaluations = mapped || matches!(loaded.model, Model::FlowMap(_));
     info.can = can.into_iter().map(str::to_owned).collect();
-    Ok(About { info, schema: schema.clone(), data: run.data.clone(), shape, labels })
+    Ok(About { info, schema: schema.clone(), data: run.data.clone(), shape, mapped, labels })
 }
 
 #[cfg(test)]

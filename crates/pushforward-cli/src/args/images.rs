@@ -1,4 +1,4 @@
-//! Arguments of the commands for models of continuous images.
+//! Arguments of the commands for autoencoders.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,8 @@ pub(crate) struct ImageArgs {
 /// Which images.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SourceArgs {
-    /// A picture, a folder of pictures, or an IDX file; the model's own test split if absent.
+    /// A picture, a folder of pictures, or an IDX file, or a file of items of other kinds as `score` takes it; the model's own
+    /// test split if absent.
     #[arg(value_name = "IMAGES")]
     pub(crate) images: Option<PathBuf>,
     /// Most images to take [default: all of a file or folder, 256 of the test split].
@@ -71,7 +72,8 @@ pub(crate) struct DecodeArgs {
     /// Leave the deviations out: the image at deviation zero.
     #[arg(long)]
     pub(crate) no_deviations: bool,
-    /// Output: a grid .png, .safetensors, .jsonl, a folder for one picture each (ends in /), or - for JSON lines on stdout.
+    /// Output: a grid .png, .safetensors, .jsonl, a folder for one picture each (ends in /), or - for JSON lines on stdout; of items
+    /// in classes, with the endings of `sample`.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Images computed together.
@@ -94,7 +96,8 @@ pub(crate) struct ReconstructArgs {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Picture of the first images above their reconstructions (.png), or all of both (.safetensors).
+    /// Picture of the first images above their reconstructions (.png), or all of both (.safetensors); of items in classes, each
+    /// followed by its reconstruction, with the endings of `sample`.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Print the report as one JSON object.
@@ -137,7 +140,7 @@ pub(crate) struct InterpolateArgs {
     /// Run folder, checkpoint or name of a model.
     #[arg(value_name = "RUN|CHECKPOINT|NAME")]
     pub(crate) model: PathBuf,
-    /// A picture, or the number of an image of the model's own test split.
+    /// A picture, a file with one item, or the number of an item of the model's own test split.
     #[arg(value_name = "A")]
     pub(crate) from: String,
     /// The other one.

@@ -2,10 +2,10 @@
 
 use pushforward::aef::AefModel;
 use pushforward::burn::tensor::Tensor;
-use pushforward::run::TrainedAef;
+use pushforward::run::{Model, TrainedAef};
 
 use super::images::{in_batches, numbers, tensor};
-use super::load_model;
+use super::{latents, load_model};
 use crate::args::DecodeArgs;
 use crate::codes::Codes;
 use crate::exit::{Failure, OrFail as _};
@@ -13,8 +13,12 @@ use crate::image_files::{IMAGES, Images, Target};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &DecodeArgs, printer: Printer) -> Result<(), Failure> {
+    let loaded = load_model(&args.model, args.raw, &args.device, printer)?;
+    if matches!(loaded.model, Model::CategoricalAef(_)) {
+        return latents::decode(args, &loaded.categorical_aef("decode items").or_request()?, printer);
+    }
+    let loaded = loaded.aef("decode images").or_request()?;
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let loaded = load_model(&args.model, args.raw, &args.device, printer)?.aef("decode images").or_request()?;
     let TrainedAef { config, net, shape, .. } = &loaded.model;
     let shape = *shape;
     let d = if matches!(net, AefModel::Flow(_)) { shape.numel() } else { config.latent };

@@ -1,9 +1,9 @@
 //! `pushforward encode`
 
-use pushforward::run::TrainedAef;
+use pushforward::run::{Model, TrainedAef};
 
 use super::images::{Images, in_batches, numbers, pixels, tensor};
-use super::load_model;
+use super::{latents, load_model};
 use crate::args::EncodeArgs;
 use crate::codes::{Codes, Origin};
 use crate::exit::{Failure, OrFail as _};
@@ -11,9 +11,13 @@ use crate::image_files::{Format, Target};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &EncodeArgs, printer: Printer) -> Result<(), Failure> {
-    let target = Target::of(&args.out, &[Format::Safetensors, Format::Jsonl, Format::Stdout])?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device, printer)?.aef("encode images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device, printer)?;
+    if matches!(loaded.model, Model::CategoricalAef(_)) {
+        return latents::encode(args, &loaded.categorical_aef("encode items").or_request()?, printer);
+    }
+    let loaded = loaded.aef("encode images").or_request()?;
+    let target = Target::of(&args.out, &[Format::Safetensors, Format::Jsonl, Format::Stdout])?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     let images = Images::of(&loaded, shape, &args.source, printer)?;

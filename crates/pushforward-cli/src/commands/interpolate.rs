@@ -3,20 +3,22 @@
 use std::path::Path;
 
 use pushforward::aef::ImageShape;
-use pushforward::run::{Loaded, TrainedAef};
+use pushforward::run::{Loaded, Model, TrainedAef};
 
 use super::images::{Images, Wanted, in_batches, numbers, pixels, tensor};
-use super::load_model;
+use super::{latents, load_model};
 use crate::args::{ImageArgs, InterpolateArgs};
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{self, IMAGES, Target};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &InterpolateArgs, printer: Printer) -> Result<(), Failure> {
+    let loaded = load_model(&args.model, args.images.raw, &args.images.device, printer)?;
+    if matches!(loaded.model, Model::CategoricalAef(_)) {
+        return latents::interpolate(args, &loaded.categorical_aef("interpolate between items").or_request()?, printer);
+    }
+    let loaded = loaded.aef("interpolate between images").or_request()?;
     let target = args.out.as_deref().map(|path| Target::of(path, IMAGES)).transpose()?;
-    let loaded = load_model(&args.model, args.images.raw, &args.images.device, printer)?
-        .aef("interpolate between images")
-        .or_request()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     let mut both = end(&args.from, &loaded, shape, args, printer)?;

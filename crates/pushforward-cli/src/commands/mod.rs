@@ -13,6 +13,7 @@ mod images;
 pub(crate) mod impute;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
+mod latents;
 pub(crate) mod man;
 pub(crate) mod merge;
 pub(crate) mod models;

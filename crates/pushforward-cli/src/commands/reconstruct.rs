@@ -2,19 +2,23 @@
 
 use pushforward::metrics::interval;
 use pushforward::metrics::report::{Report, Row};
-use pushforward::run::TrainedAef;
+use pushforward::run::{Model, TrainedAef};
 
 use super::images::{Images, check_reconstructs, in_batches, pixels, reconstructions, squared_errors};
-use super::load_model;
+use super::{latents, load_model};
 use crate::args::ReconstructArgs;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{ROWS, Rows, Target};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &ReconstructArgs, printer: Printer) -> Result<(), Failure> {
-    let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
     let how = &args.source.how;
-    let loaded = load_model(&args.model, how.raw, &how.device, printer)?.aef("reconstruct images").or_request()?;
+    let loaded = load_model(&args.model, how.raw, &how.device, printer)?;
+    if matches!(loaded.model, Model::CategoricalAef(_)) {
+        return latents::reconstruct(args, &loaded.categorical_aef("reconstruct items").or_request()?, printer);
+    }
+    let loaded = loaded.aef("reconstruct images").or_request()?;
+    let target = args.out.as_deref().map(|path| Target::of(path, ROWS)).transpose()?;
     let TrainedAef { net, shape, .. } = &loaded.model;
     let shape = *shape;
     check_reconstructs(net)?;

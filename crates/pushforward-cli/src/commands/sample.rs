@@ -21,7 +21,6 @@ use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{IMAGES, Images, Target};
 use crate::interrupt::interrupted;
 use crate::memory::check_samples;
-use crate::molecule_files::CheckedMolecules;
 use crate::output::{self, Labelled};
 use crate::printer::Printer;
 use crate::progress::StageBar;
@@ -226,17 +225,7 @@ fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Prin
     if !team().is_first() {
         return Ok(());
     }
-    match &args.out {
-        Some(path) if path == Path::new("-") => printer.result(output::jsonl(labelled, schema)?.trim_end()),
-        Some(path) => {
-            output::save(labelled, schema, path)?;
-            printer.result(&path.display().to_string());
-        }
-        None => printer.result(&output::sketch_of(labelled, schema)?),
-    }
-    if let Some(molecules) = CheckedMolecules::new(&samples.ids, schema) {
-        printer.note(&molecules.summary());
-    }
+    output::put(args.out.as_deref(), labelled, schema, printer)?;
     let adaptive = if matches!(sampler(&args.sampler), Sampler::Dopri5 { .. }) { " on average" } else { "" };
     printer.note(&format!(
         "{} items, {} network evaluations each{adaptive}, seed {seed}",

@@ -15,9 +15,9 @@ use pushforward::metrics::interval;
 use pushforward::metrics::kneser_ney::KneserNey;
 use pushforward::metrics::report::{Report, Row};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::{Loaded, SteerFailure, TrainedFlowMap, drawn_together, items};
+use pushforward::run::{Loaded, Model, SteerFailure, drawn_together, items};
 
-use super::{load_classifier, load_data, load_model};
+use super::{load_classifier, load_data, load_model, refuse};
 use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
 use crate::charts::{histogram, text_histogram, traces};
 use crate::conditions::{conditioned, labels, say_fixed};
@@ -37,7 +37,7 @@ struct Total<'a> {
     spec: Option<Spec<'a>>,
     program: Option<Program>,
     strength: f64,
-    loaded: &'a Loaded<TrainedFlowMap>,
+    loaded: &'a Loaded,
 }
 
 impl Total<'_> {
@@ -69,9 +69,12 @@ impl Reward for Total<'_> {
 }
 
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
-    let loaded = load_model(&args.model, args.raw, &args.device, printer)?.flow_map("be steered").or_request()?;
+    let loaded = load_model(&args.model, args.raw, &args.device, printer)?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
-    let (loaded, observed) = conditioned(&args.condition, loaded, printer)?;
+    let (loaded, observed) = told(args, loaded, printer)?;
+    let Some(model) = loaded.model.steers() else {
+        return Err(loaded.flow_map("be steered").map(|_| ()).or_request().expect_err("a classifier draws nothing"));
+    };
     let classifier = args.classifier.as_ref().map(|path| load_classifier(path, &args.device, printer)).transpose()?;
     let second_classifier =
         args.judge_classifier.as_ref().map(|path| load_classifier(path, &args.device, printer)).transpose()?;
@@ -93,9 +96,12 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let mut constraints = Constraints::of(&args.constraints, &loaded.run.schema)?;
     constraints.make_room(&observed, &loaded.run.schema)?;
     constraints.constraint = constraints.closed(&loaded.run.schema)?;
-    say_fixed(&loaded.model, constraints.constraint.as_ref(), printer);
+    if let Model::FlowMap(model) = &loaded.model {
+        say_fixed(model, constraints.constraint.as_ref(), printer);
+    }
     let labels = labels(&args.condition, &loaded.run)?;
-    let request = request(args, constraints, observed, labels);
+    let mut request = request(args, constraints, observed, labels);
+    request.sample.endpoints &= matches!(loaded.model, Model::FlowMap(_));
     // Every population is drawn whole; its particles are computed `--batch` at a time.
     let together = args.batch.max(args.particles);
     check_samples(args.count.max(together), together, true, &loaded.run.schema)?;
@@ -103,9 +109,9 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let plain =
         SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };
     let team = team();
-    let before = drawn_together(&team, &plain, |own| loaded.model.sample(own, &mut |_| !interrupted())).or_request()?;
+    let before = drawn_together(&team, &plain, |own| model.plain(own, &mut |_| !interrupted())).or_request()?;
     let before_rewards = total.plain(&before.ids).or_run()?;
-    let steered = loaded.model.steer_together(&request, &total, &team, &mut |done| {
+    let steered = model.steered(&request, &total, &team, &mut |done| {
         bar.update("steered samples", done, args.count);
         !interrupted()
     });
@@ -133,6 +139,21 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     })
 }
 
+/// A flow map with what it is told; of other models, nothing can be kept or told.
+fn told(args: &SteerArgs, loaded: Loaded, printer: Printer) -> Result<(Loaded, Vec<ObservedRow>), Failure> {
+    let Loaded { model: Model::FlowMap(model), run } = loaded else {
+        let options = [
+            ("what samples keep or are told", !args.constraints.is_empty() || !args.condition.is_empty()),
+            ("--ends", args.ends != EndsName::Mean),
+            ("--ahead", args.ahead != AheadName::Mode),
+        ];
+        refuse(&options, "flow maps", &loaded)?;
+        return Ok((loaded, Vec::new()));
+    };
+    let (Loaded { model, run }, observed) = conditioned(&args.condition, Loaded { model, run }, printer)?;
+    Ok((Loaded { model: Model::FlowMap(model), run }, observed))
+}
+
 fn failure(error: SteerFailure) -> Failure {
     match error {
         SteerFailure::Steer(
@@ -143,7 +164,7 @@ fn failure(error: SteerFailure) -> Failure {
 }
 
 /// The n-gram model of the training text, if the reward needs it.
-fn scorer(args: &SteerArgs, loaded: &Loaded<TrainedFlowMap>, printer: Printer) -> Result<Option<KneserNey>, Failure> {
+fn scorer(args: &SteerArgs, loaded: &Loaded, printer: Printer) -> Result<Option<KneserNey>, Failure> {
     let specs = [&args.reward, &args.judge].into_iter().flatten();
     let wanted = specs.map(|text| Spec::asks_for(text, "ngram")).collect::<Result<Vec<bool>, _>>().or_request()?;
     if !wanted.contains(&true) {
@@ -199,7 +220,7 @@ fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow
 /// Results to report.
 struct Outcome<'a> {
     args: &'a SteerArgs,
-    loaded: &'a Loaded<TrainedFlowMap>,
+    loaded: &'a Loaded,
     before: Samples,
     before_rewards: Vec<f64>,
     steered: Steered,
@@ -287,7 +308,8 @@ impl Outcome<'_> {
     fn report(&self) -> Report {
         let (args, populations) = (self.args, &self.steered.populations);
         let method = self.steered_by();
-        let precision = Precision::current().on(&self.loaded.model.device).name();
+        let device = self.loaded.model.steers().expect("it was steered").device();
+        let precision = Precision::current().on(device).name();
         let cost = self.steered.samples.mean_nfe().round() as u32;
         let mut report = Report::new(self.loaded.run.identity());
         let finite = |v: &[f64]| v.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();

@@ -7,6 +7,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("sums", include_str!("../../recipes/sums.toml")),
     ("checker", include_str!("../../recipes/checker.toml")),
     ("mnist-binary", include_str!("../../recipes/mnist-binary.toml")),
+    ("mnist-coupling", include_str!("../../recipes/mnist-coupling.toml")),
     ("mnist-classifier", include_str!("../../recipes/mnist-classifier.toml")),
     ("fashion-quantised", include_str!("../../recipes/fashion-quantised.toml")),
     ("fashion-classifier", include_str!("../../recipes/fashion-classifier.toml")),

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use serde_json::Value;
 
+use super::serve::{Server, ids};
 use super::{refuse, run, succeed, workplace};
 
 /// A run of a second: `glyphs-aef` with small networks.
@@ -400,10 +401,102 @@ fn categorical_data_have_autoencoders_that_draw_score_and_are_measured() {
             vec!["sample", "digits", "--sampler", "heun", "--nfe", "3"],
             "latents are drawn by the samplers map and euler",
         ),
-        (vec!["encode", "digits"], "use a checkpoint of an autoencoder within flows"),
-        (vec!["steer", "digits", "--reward", "ink"], "use a checkpoint of a flow map"),
+        (vec!["steer", "digits", "--reward", "ink", "--forbid", "1"], "only for flow maps"),
+        (vec!["steer", "digits", "--reward", "ink", "--method", "tilt"], "steer an autoencoder by smc"),
+        (vec!["interpolate", "digits", "0", "100000"], "there is no item 100000"),
     ] {
         let message = refuse(dir.path(), &args, 2);
         assert!(message.contains(part), "{args:?}: {message}");
     }
+}
+
+/// Trains a small autoencoder of glyphs in classes.
+fn small_digits(folder: &Path, out: &str, more: &[&str]) {
+    let quick = ["train.steps=20", "train.batch=16", "train.warmup=2", "data.examples=300", "model.latent=3"];
+    let mut args = vec!["train", "glyphs-map-aef", "--device", "cpu", "--no-eval", "--out", out];
+    quick.iter().for_each(|setting| args.extend(["--set", setting]));
+    args.extend(more);
+    succeed(folder, &args);
+}
+
+#[test]
+fn a_coupling_and_a_second_stage_are_trained_on_a_finished_run() {
+    let dir = workplace();
+    let maf = ["--set", "model.prior={ kind = 'maf', layers = 1, hidden = 8 }"];
+    small_digits(dir.path(), "first", &maf);
+    let coupling = ["--set", "model.coupling={}", "--set", "model.from=first", "--set", "eval.bound_items=2"];
+    small_digits(dir.path(), "second", &[&maf[..], &coupling].concat());
+    let draw = |run: &str, nfe: &str, out: &str| {
+        succeed(dir.path(), &["sample", run, "-n", "5", "--nfe", nfe, "--out", out]);
+        fs::read(dir.path().join(out)).expect("it was written")
+    };
+    // Two evaluations go through the prior and the decoder, which are those of the first run.
+    assert_eq!(draw("first", "2", "a.csv"), draw("second", "2", "b.csv"));
+    assert_ne!(draw("first", "1", "c.csv"), draw("second", "1", "d.csv"));
+    let rows = json(&succeed(dir.path(), &["eval", "second", "-n", "10", "--nfe", "1", "--json"]))["rows"].clone();
+    let names: BTreeSet<&str> =
+        rows.as_array().expect("rows").iter().filter_map(|row| row["metric"].as_str()).collect();
+    assert!(names.contains("one_step_marginal_bits_per_dim"), "{names:?}");
+    let args = ["train", "glyphs-map-aef", "--device", "cpu", "--set", "model.from=first", "--set", "data.set=echo"];
+    let mlp = ["--set", "model.network={ kind = 'mlp' }", "--out", "third"];
+    let message = refuse(dir.path(), &[&args[..], &mlp].concat(), 2);
+    assert!(message.contains("trained on other data"), "{message}");
+    assert!(!dir.path().join("third").exists());
+}
+
+#[test]
+fn items_in_classes_are_encoded_decoded_steered_and_served() {
+    let dir = workplace();
+    small_digits(dir.path(), "digits", &[]);
+    let words = ["--set", "data={ set = 'echo' }", "--set", "model.network={ kind = 'mlp', width = 16 }"];
+    small_digits(dir.path(), "words", &words);
+    for run in ["digits", "words"] {
+        succeed(dir.path(), &["encode", run, "-n", "4", "--out", "codes.safetensors"]);
+        let again = succeed(dir.path(), &["decode", run, "codes.safetensors", "--out", "-"]);
+        assert_eq!(again.lines().count(), 4, "{run}: {again}");
+        let lines = succeed(dir.path(), &["encode", run, "-n", "2"]);
+        assert_eq!(json(lines.lines().next().expect("a line"))["z"].as_array().map(Vec::len), Some(3), "{run}");
+        let report = json(&succeed(dir.path(), &["reconstruct", run, "-n", "20", "--json", "--out", "both.csv"]));
+        let rows = report["rows"].as_array().expect("rows");
+        let value = |name: &str| {
+            let row = rows.iter().find(|row| row["metric"] == name).unwrap_or_else(|| panic!("{name}: {report}"));
+            row["value"].as_f64().expect("a number")
+        };
+        assert!((0.0..1.0).contains(&value("wrong_sites")) && value("reconstruction_nats") > 0.0, "{report}");
+        let path = succeed(dir.path(), &["interpolate", run, "0", "7", "--steps", "5", "--out", "-"]);
+        assert_eq!(path.lines().count(), 5, "{run}");
+        assert_eq!(succeed(dir.path(), &["score", run, "-n", "3", "--draws", "2", "--sort"]).lines().count(), 4);
+    }
+    let reward = ["--reward", "4*ink", "-n", "4", "--nfe", "3", "--particles", "16", "--json"];
+    for method in ["smc", "best-of", "gradient"] {
+        let found = json(&succeed(dir.path(), &[&["steer", "digits", "--method", method][..], &reward].concat()));
+        let mean = |side: &str| {
+            let items = found[side].as_array().expect("items");
+            items.iter().filter_map(|item| item["reward"].as_f64()).sum::<f64>() / items.len() as f64
+        };
+        assert!(mean("items") > mean("before"), "{method}: {} and {}", mean("items"), mean("before"));
+    }
+    fs::copy(dir.path().join("digits/checkpoints/last.safetensors"), dir.path().join("digits.safetensors"))
+        .expect("copied");
+    let path = dir.path().join("digits");
+    let server = Server::start(&[path.to_str().expect("UTF-8")], &[]);
+    let sampled = server.ask("/v1/sample", &serde_json::json!({"model": "digits", "count": 3, "nfe": 2}));
+    assert_eq!(sampled["items"][0]["nfe"], 2);
+    let items = ids(&sampled["items"]);
+    succeed(dir.path(), &["sample", "digits", "-n", "3", "--nfe", "2", "--out", "three.jsonl"]);
+    let ours = fs::read_to_string(dir.path().join("three.jsonl")).expect("it was written");
+    let ours: Vec<serde_json::Value> = ours.lines().map(json).collect();
+    assert_eq!(items, ids(&ours.into()));
+    let scores = server.ask("/v1/score", &serde_json::json!({"model": "digits", "items": items, "draws": 2}));
+    assert!(scores["nats"].as_array().expect("nats").iter().all(|nats| nats.as_f64().is_some_and(|n| n > 0.0)));
+    let codes = server.ask("/v1/encode", &serde_json::json!({"model": "digits", "items": items}));
+    let decoded = server.ask("/v1/decode", &serde_json::json!({"model": "digits", "codes": codes["codes"]}));
+    let again = server.ask("/v1/reconstruct", &serde_json::json!({"model": "digits", "items": items}));
+    assert_eq!(ids(&decoded["items"]), ids(&again["items"]));
+    let png = server.post("/v1/reconstruct", "image/png", &serde_json::json!({"model": "digits", "items": items}));
+    assert_eq!((png.status, png.kind.as_str()), (200, "image/png"));
+    let steered = server.ask("/v1/steer", &serde_json::json!({"model": "digits", "reward": "4*ink", "count": 2}));
+    assert_eq!(steered["items"].as_array().map(Vec::len), Some(2));
+    let wrong = server.post("/v1/encode", "application/json", &serde_json::json!({"model": "digits", "images": [[0]]}));
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
 }

@@ -50,7 +50,7 @@ fn wrong_requests_have_their_status_and_say_what_to_do() {
             422,
             "evaluations",
         ),
-        ("/v1/steer", json!({"model": "center", "reward": "ink"}), 422, "cannot steer; it can sample"),
+        ("/v1/steer", json!({"model": "center", "reward": "ink", "labels": [1]}), 422, "takes no labels"),
         ("/v1/score", json!({"model": "echo"}), 422, "`items` or `texts`"),
         ("/v1/score", json!({"model": "echo", "items": [[0, 1]]}), 422, "an item has 2 sites"),
         ("/v1/score", json!({"model": "echo", "items": [[0, 1, 2, 3, 0, 1, 2, null]]}), 422, "a class at every site"),

@@ -23,7 +23,7 @@ pub(crate) struct Job {
 
 /// What is to be computed.
 pub(crate) enum Task {
-    /// Samples of a flow map.
+    /// Samples of a flow map, or of an autoencoder of categorical data.
     Sample(Box<SampleRequest>),
     /// Images of an autoencoder.
     Draw(DrawRequest),
@@ -39,6 +39,12 @@ pub(crate) enum Task {
     Decode(Vec<f32>, bool),
     /// Images from the latents of images as levels.
     Reconstruct(Vec<u8>),
+    /// Codes of items.
+    EncodeItems(Vec<u32>),
+    /// Items of codes, which are base variables or latents, with their sizes.
+    DecodeItems(Vec<f32>, bool, Vec<usize>),
+    /// Items from the latents of items.
+    ReconstructItems(Vec<u32>),
 }
 
 /// A part of an answer, or its end.
@@ -53,7 +59,7 @@ pub(crate) enum Event {
     /// Nats with their standard errors, and the estimator.
     Scores { nats: Vec<f64>, errors: Vec<f64>, estimator: String },
     /// Latents and base variables, one row an image.
-    Codes { z: Vec<f32>, base: Vec<f32>, width: usize },
+    Codes { z: Vec<f32>, base: Vec<f32>, width: usize, sizes: Vec<usize> },
     /// Number of finished items.
     Progress(usize),
     /// The answer is complete.

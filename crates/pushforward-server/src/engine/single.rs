@@ -3,11 +3,11 @@
 use pushforward::aef::AefModel;
 use pushforward::aef::marginal::{MarginalRequest, is_exact};
 use pushforward::burn::tensor::Tensor;
-use pushforward::flow_map::likelihood::BoundRequest;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::flow_map::steer::{Reward as _, SteerRequest};
+use pushforward::ranks::Ranks;
 use pushforward::reward::{Context, Spec};
-use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedFlowMap};
+use pushforward::run::{Loaded, Model, RequestError, RunInfo, Steers, TrainedAef};
 use pushforward::tensor::to_host;
 
 use super::job::{Event, Job, Refusal, Task};
@@ -18,10 +18,48 @@ const TOGETHER: usize = 8;
 /// Computes a request and sends its parts.
 pub(super) fn compute(loaded: &Loaded, job: &Job) -> Result<(), Refusal> {
     match (&loaded.model, &job.task) {
-        (Model::FlowMap(model), Task::Steer(request, reward, strength)) => {
+        (model, Task::Steer(request, reward, strength)) if let Some(model) = model.steers() => {
             steer(model, &loaded.run, request, (reward, *strength), job)
         }
-        (Model::FlowMap(model), Task::Bound(ids, request)) => bounds(model, ids, request, job),
+        (Model::CategoricalAef(model), Task::Sample(request)) => {
+            let samples = model.sample(request, &mut |_| goes_on(job)).map_err(refused)?;
+            if samples.nfe.len() < request.count {
+                return Err(Refusal::Late);
+            }
+            job.send(Event::Items { ids: samples.ids, nfe: samples.nfe });
+            Ok(())
+        }
+        (Model::CategoricalAef(model), Task::Bound(ids, request)) => {
+            let request = MarginalRequest { draws: request.draws, seed: request.seed, ..MarginalRequest::default() };
+            let estimator = "-log p, importance-sampled: an upper bound in expectation";
+            scores(ids, model.schema.sites, estimator, job, |part, first| {
+                let found = model.log_densities(part, first, &request)?;
+                Ok((found.values.into_iter().map(|value| -value).collect(), found.errors))
+            })
+        }
+        (Model::CategoricalAef(model), Task::EncodeItems(ids)) => {
+            let (z, base) = model.encode(ids).map_err(refused)?;
+            let sizes = model.sizes_of(ids);
+            job.send(Event::Codes { z: finite(z)?, base: finite(base)?, width: model.config.latent, sizes });
+            Ok(())
+        }
+        (Model::CategoricalAef(model), Task::DecodeItems(codes, base, sizes)) => {
+            let ids = model.decode(codes, *base, sizes).map_err(refused)?;
+            job.send(Event::Items { nfe: vec![0; ids.len() / model.schema.sites], ids });
+            Ok(())
+        }
+        (Model::CategoricalAef(model), Task::ReconstructItems(ids)) => {
+            let (z, _) = model.encode(ids).map_err(refused)?;
+            let ids = model.decode(&z, false, &model.sizes_of(ids)).map_err(refused)?;
+            job.send(Event::Items { nfe: vec![0; ids.len() / model.schema.sites], ids });
+            Ok(())
+        }
+        (Model::FlowMap(model), Task::Bound(ids, request)) => {
+            scores(ids, model.schema.sites, "upper bound of -log p", job, |part, first| {
+                let found = model.bound(part, first, request)?;
+                Ok((found.values, found.errors))
+            })
+        }
         (Model::Aef(model), Task::Draw(request)) => {
             let pixels = model.draw(request, &mut |_| goes_on(job)).map_err(refused)?;
             if pixels.len() < request.count * model.shape.numel() {
@@ -35,7 +73,7 @@ pub(super) fn compute(loaded: &Loaded, job: &Job) -> Result<(), Refusal> {
             let z = model.net.encode(images(model, levels)).z;
             let width = z.dims()[1];
             let base = numbers(&model.net.to_base(z.clone()))?;
-            job.send(Event::Codes { z: numbers(&z)?, base, width });
+            job.send(Event::Codes { z: numbers(&z)?, base, width, sizes: Vec::new() });
             Ok(())
         }
         (Model::Aef(model), Task::Decode(codes, base)) => {
@@ -68,7 +106,7 @@ fn refused(error: impl std::fmt::Display) -> Refusal {
 }
 
 fn steer(
-    model: &TrainedFlowMap,
+    model: &dyn Steers,
     run: &RunInfo,
     request: &SteerRequest,
     (reward, strength): (&str, f64),
@@ -78,8 +116,8 @@ fn steer(
     let plain = Spec::new(reward, context).map_err(refused)?;
     let spec = Spec::new(reward, context).map_err(refused)?.times(strength);
     let before = SampleRequest { endpoints: false, ..request.sample.clone() };
-    let before = model.sample(&before, &mut |_| goes_on(job)).map_err(refused)?;
-    let steered = model.steer(request, &spec, &mut |done| {
+    let before = model.plain(&before, &mut |_| goes_on(job)).map_err(refused)?;
+    let steered = model.steered(request, &spec, &Ranks::alone(), &mut |done| {
         job.send(Event::Progress(done));
         goes_on(job)
     });
@@ -97,18 +135,25 @@ fn steer(
     Ok(())
 }
 
-fn bounds(model: &TrainedFlowMap, ids: &[u32], request: &BoundRequest, job: &Job) -> Result<(), Refusal> {
+/// Scores of items in parts; `of` has the nats and errors of one, given the index of its first item.
+fn scores(
+    ids: &[u32],
+    sites: usize,
+    estimator: &str,
+    job: &Job,
+    of: impl Fn(&[u32], u64) -> Result<(Vec<f64>, Vec<f64>), RequestError>,
+) -> Result<(), Refusal> {
     let (mut nats, mut errors) = (Vec::new(), Vec::new());
-    for (part, first) in ids.chunks(TOGETHER * model.schema.sites).zip((0..).step_by(TOGETHER)) {
+    for (part, first) in ids.chunks(TOGETHER * sites).zip((0..).step_by(TOGETHER)) {
         if !goes_on(job) {
             return Err(Refusal::Late);
         }
-        let found = model.bound(part, first, request).map_err(refused)?;
-        nats.extend(found.values);
-        errors.extend(found.errors);
+        let found = of(part, first).map_err(refused)?;
+        nats.extend(found.0);
+        errors.extend(found.1);
         job.send(Event::Progress(nats.len()));
     }
-    job.send(Event::Scores { nats, errors, estimator: "upper bound of -log p".into() });
+    job.send(Event::Scores { nats, errors, estimator: estimator.into() });
     Ok(())
 }
 
@@ -146,7 +191,10 @@ pub(crate) fn latent(model: &TrainedAef) -> usize {
 }
 
 fn numbers(tensor: &Tensor<2>) -> Result<Vec<f32>, Refusal> {
-    let values: Vec<f32> = to_host(tensor).into_iter().map(|value| value as f32).collect();
+    finite(to_host(tensor).into_iter().map(|value| value as f32).collect())
+}
+
+fn finite(values: Vec<f32>) -> Result<Vec<f32>, Refusal> {
     match values.iter().all(|value| value.is_finite()) {
         true => Ok(values),
         false => Err(Refusal::Request("the result is not finite: the input is too far from the data".into())),

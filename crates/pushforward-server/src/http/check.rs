@@ -11,7 +11,9 @@ use pushforward::transport::map::Drawing;
 
 use super::About;
 use super::answer::Failure;
-use crate::body::{CodesBody, Constraints, ImagesBody, ImputeBody, Method, SampleBody, ScoreBody, SteerBody};
+use crate::body::{
+    CodesBody, Constraints, ImagesBody, ImputeBody, Method, SampleBody, SamplerName, ScoreBody, SteerBody,
+};
 use crate::engine::Task;
 use crate::items::{Constrained, Items};
 use crate::settings::Limits;
@@ -95,7 +97,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
     within("nfe", body.nfe, 1, limits.nfe)?;
     if about.shape.is_some() {
         let theirs = [
-            ("nfe", body.nfe != 1),
+            ("nfe", body.nfe != 1 && !about.mapped),
             ("labels", !body.labels.is_empty()),
             ("guidance", body.guidance != 1.0),
             ("draw", body.draw),
@@ -109,6 +111,12 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             )));
         }
         within("temperature", body.temperature, 0.0, *TEMPERATURE.end())?;
+        evaluations(body.count * body.nfe, limits)?;
+        let drawing = match body.sampler {
+            SamplerName::Map => Drawing::Jumps(body.nfe),
+            SamplerName::Euler => Drawing::Euler(body.nfe),
+            _ => return Err(Failure::request("latents are drawn by the samplers map and euler")),
+        };
         return Ok(Task::Draw(DrawRequest {
             count: body.count,
             first: body.first,
@@ -116,7 +124,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             deviations: !body.mean,
             seed: body.seed,
             batch: limits.count.min(DRAWN),
-            drawing: Drawing::default(),
+            drawing,
         }));
     }
     if body.mean {
@@ -199,18 +207,40 @@ fn whole(rows: &[Vec<Option<u32>>], about: &About, most: u32, limits: &Limits) -
     }
 }
 
+/// Items of a request, as rows of class indices.
+fn read(
+    rows: &[Vec<Option<u32>>],
+    texts: &[String],
+    about: &About,
+    items: &dyn Items,
+    limits: &Limits,
+) -> Result<Vec<Vec<Option<u32>>>, Failure> {
+    let mut rows = rows.to_vec();
+    for value in texts {
+        text("a text", value, limits)?;
+        let ids = items.read(value, &about.schema).map_err(Failure::request)?;
+        rows.push(ids.into_iter().map(Some).collect());
+    }
+    Ok(rows)
+}
+
+/// Whole items as class indices.
+fn classes(rows: Vec<Vec<Option<u32>>>, about: &About, limits: &Limits) -> Result<Vec<u32>, Failure> {
+    whole(&rows, about, about.info.classes as u32 - 1, limits)?;
+    let differ = ["molecule", "graph", "sequence"].contains(&about.info.kind.as_str());
+    if !differ && rows.iter().flatten().any(Option::is_none) {
+        return Err(Failure::request("items of this model have a class at every site"));
+    }
+    Ok(rows.into_iter().flatten().map(|class| class.unwrap_or(ABSENT)).collect())
+}
+
 pub(super) fn score(body: &ScoreBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Task, Failure> {
     can(about, "score")?;
     within("draws", body.draws, 1, limits.draws)?;
     if body.items.is_empty() == body.texts.is_empty() {
         return Err(Failure::request("give `items` or `texts`, one of the two"));
     }
-    let mut rows = body.items.clone();
-    for value in &body.texts {
-        text("a text", value, limits)?;
-        let ids = items.read(value, &about.schema).map_err(Failure::request)?;
-        rows.push(ids.into_iter().map(Some).collect());
-    }
+    let rows = read(&body.items, &body.texts, about, items, limits)?;
     evaluations(rows.len().saturating_mul(body.draws), limits)?;
     if about.shape.is_some() {
         whole(&rows, about, 255, limits)?;
@@ -219,11 +249,7 @@ pub(super) fn score(body: &ScoreBody, about: &About, items: &dyn Items, limits: 
         let levels = levels.ok_or_else(|| Failure::request("images have a level at every site"))?;
         return Ok(Task::Densities(levels, body.draws, body.seed));
     }
-    whole(&rows, about, about.info.classes as u32 - 1, limits)?;
-    if !["molecule", "graph"].contains(&about.info.kind.as_str()) && rows.iter().flatten().any(Option::is_none) {
-        return Err(Failure::request("items of this model have a class at every site"));
-    }
-    let ids = rows.into_iter().flatten().map(|class| class.unwrap_or(ABSENT)).collect();
+    let ids = classes(rows, about, limits)?;
     Ok(Task::Bound(ids, BoundRequest { draws: body.draws, seed: body.seed, ..BoundRequest::default() }))
 }
 
@@ -245,6 +271,9 @@ pub(super) fn impute(body: &ImputeBody, about: &About, limits: &Limits) -> Resul
 }
 
 fn levels(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Vec<u8>, Failure> {
+    if !body.items.is_empty() || !body.texts.is_empty() {
+        return Err(Failure::request("this model takes `images`"));
+    }
     within("number of images", body.images.len(), 1, limits.count)?;
     let sites = about.info.sites;
     if let Some(image) = body.images.iter().find(|image| image.len() != sites) {
@@ -256,14 +285,33 @@ fn levels(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Vec<u8>, 
     Ok(body.images.concat())
 }
 
-pub(super) fn encode(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
-    can(about, "encode")?;
-    Ok(Task::Encode(levels(body, about, limits)?))
+/// Items of a model of categorical data; images are for others.
+fn of_items(body: &ImagesBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Vec<u32>, Failure> {
+    if !body.images.is_empty() || body.items.is_empty() == body.texts.is_empty() {
+        return Err(Failure::request("give `items` or `texts`, one of the two: this model is not of grey levels"));
+    }
+    classes(read(&body.items, &body.texts, about, items, limits)?, about, limits)
 }
 
-pub(super) fn reconstruct(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
+pub(super) fn encode(body: &ImagesBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Task, Failure> {
+    can(about, "encode")?;
+    match about.shape {
+        Some(_) => Ok(Task::Encode(levels(body, about, limits)?)),
+        None => Ok(Task::EncodeItems(of_items(body, about, items, limits)?)),
+    }
+}
+
+pub(super) fn reconstruct(
+    body: &ImagesBody,
+    about: &About,
+    items: &dyn Items,
+    limits: &Limits,
+) -> Result<Task, Failure> {
     can(about, "reconstruct")?;
-    Ok(Task::Reconstruct(levels(body, about, limits)?))
+    match about.shape {
+        Some(_) => Ok(Task::Reconstruct(levels(body, about, limits)?)),
+        None => Ok(Task::ReconstructItems(of_items(body, about, items, limits)?)),
+    }
 }
 
 pub(super) fn decode(body: &CodesBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
@@ -279,5 +327,9 @@ pub(super) fn decode(body: &CodesBody, about: &About, limits: &Limits) -> Result
     if body.codes.iter().flatten().any(|value| !value.is_finite() || value.abs() > 1e6) {
         return Err(Failure::request("numbers of codes lie within -1e6 and 1e6"));
     }
-    Ok(Task::Decode(body.codes.concat(), body.base))
+    match about.shape {
+        Some(_) if !body.sizes.is_empty() => Err(Failure::request("`sizes` are for items that differ in size")),
+        Some(_) => Ok(Task::Decode(body.codes.concat(), body.base)),
+        None => Ok(Task::DecodeItems(body.codes.concat(), body.base, body.sizes.clone())),
+    }
 }

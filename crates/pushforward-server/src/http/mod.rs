@@ -28,6 +28,8 @@ pub(crate) struct About {
     pub(crate) data: DataConfig,
     /// Shape of the images of an autoencoder.
     pub(crate) shape: Option<ImageShape>,
+    /// Whether the model is an autoencoder whose prior is a flow map.
+    pub(crate) mapped: bool,
     /// Whether the model is conditioned on labels.
     pub(crate) labels: usize,
 }

@@ -185,53 +185,58 @@ pub(crate) async fn score(State(app): State<Arc<App>>, headers: HeaderMap, body:
     run().await.unwrap_or_else(Failure::response)
 }
 
-/// Turns images into codes.
+/// Turns images or items into codes.
 #[utoipa::path(post, path = "/v1/encode", request_body = ImagesBody, responses((status = 200, description = "the codes", body = Codes), openapi::Problems))]
 pub(crate) async fn encode(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let run = async || {
         let request: ImagesBody = read(&headers, &body)?;
         let (place, about) = app.model(&request.model)?;
         form(&headers, &[Form::Json])?;
-        let task = check::encode(&request, about, &app.settings.limits)?;
-        let Some(Event::Codes { z, base, width }) = whole(&app, app.submit(place, task)?).await?.other else {
+        let task = check::encode(&request, about, app.items.as_ref(), &app.settings.limits)?;
+        let Some(Event::Codes { z, base, width, sizes }) = whole(&app, app.submit(place, task)?).await?.other else {
             return Err(gone());
         };
         let rows = |values: Vec<f32>| values.chunks(width.max(1)).map(<[f32]>::to_vec).collect();
-        Ok(as_json(&Codes { model: request.model, codes: rows(z), base: rows(base) }))
+        Ok(as_json(&Codes { model: request.model, codes: rows(z), base: rows(base), sizes }))
     };
     run().await.unwrap_or_else(Failure::response)
 }
 
-/// Turns codes into images: JSON or a picture (`Accept: image/png`).
+/// Turns codes into images or items: JSON or a picture (`Accept: image/png`).
 #[utoipa::path(post, path = "/v1/decode", request_body = CodesBody, responses(
-    (status = 200, description = "the images", content((Pictures = "application/json"), (Vec<u8> = "image/png"))),
+    (status = 200, description = "the images, or the items of a model of data in classes (`Items`)", content((Pictures = "application/json"), (Vec<u8> = "image/png"))),
     openapi::Problems
 ))]
 pub(crate) async fn decode(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let run = async || {
         let request: CodesBody = read(&headers, &body)?;
         let (place, about) = app.model(&request.model)?;
-        let form = form(&headers, &[Form::Json, Form::Png])?;
+        let form = form(&headers, &[Form::Json, Form::Png, Form::Svg])?;
         let task = check::decode(&request, about, &app.settings.limits)?;
-        pictures(&app, place, whole(&app, app.submit(place, task)?).await?, form)
+        decoded(app.clone(), place, whole(&app, app.submit(place, task)?).await?, form).await
     };
     run().await.unwrap_or_else(Failure::response)
 }
 
-/// Images from the latents of images: JSON or a picture (`Accept: image/png`).
+/// Images or items from the latents of images or items: JSON or a picture (`Accept: image/png`).
 #[utoipa::path(post, path = "/v1/reconstruct", request_body = ImagesBody, responses(
-    (status = 200, description = "the images, with their errors", content((Pictures = "application/json"), (Vec<u8> = "image/png"))),
+    (status = 200, description = "the images, with their errors, or the items of a model of data in classes (`Items`)", content((Pictures = "application/json"), (Vec<u8> = "image/png"))),
     openapi::Problems
 ))]
 pub(crate) async fn reconstruct(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let run = async || {
         let request: ImagesBody = read(&headers, &body)?;
         let (place, about) = app.model(&request.model)?;
-        let form = form(&headers, &[Form::Json, Form::Png])?;
-        let task = check::reconstruct(&request, about, &app.settings.limits)?;
-        pictures(&app, place, whole(&app, app.submit(place, task)?).await?, form)
+        let form = form(&headers, &[Form::Json, Form::Png, Form::Svg])?;
+        let task = check::reconstruct(&request, about, app.items.as_ref(), &app.settings.limits)?;
+        decoded(app.clone(), place, whole(&app, app.submit(place, task)?).await?, form).await
     };
     run().await.unwrap_or_else(Failure::response)
+}
+
+/// The answer of a request for images or items of codes.
+async fn decoded(app: Arc<App>, model: usize, found: Whole, form: Form) -> Result<Response, Failure> {
+    items(app, Listed { model, seed: 0, first: 0, labels: Vec::new() }, found, form).await
 }
 
 /// What a list of items says besides their classes.

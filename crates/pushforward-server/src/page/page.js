@@ -42,8 +42,8 @@ function request() {
   const body = { model: model.name, count: Number($("count").value) || 1, seed: Number($("seed").value) || 0 };
   const temperature = Number($("temperature").value);
   if (temperature !== 1) body.temperature = temperature;
+  if (model.evaluations) body.nfe = Number($("nfe").value);
   if (isAutoencoder()) return body;
-  body.nfe = Number($("nfe").value);
   if ($("draw").checked) body.draw = true;
   const guidance = Number($("guidance").value), chosen = labels();
   if (chosen.length) {
@@ -279,8 +279,8 @@ function decode() {
     const body = { model: model.name, codes: [full], base: true };
     show("/v1/decode", body);
     const answer = await (await ask("/v1/decode", body, "application/json", signal)).json();
-    list("samples", answer.images.map((pixels) => ({ pixels })));
-    say("the image of the code " + code.map((value) => value.toFixed(2)).join(", "));
+    list("samples", answer.items || answer.images.map((pixels) => ({ pixels })));
+    say("what the code stands for: " + code.map((value) => value.toFixed(2)).join(", "));
   });
 }
 
@@ -291,7 +291,7 @@ function choose(name) {
   $("about").textContent = model.description;
   const maps = !isAutoencoder();
   document.querySelectorAll(".for-maps").forEach((part) => { part.hidden = !maps; });
-  $("nfe").disabled = !maps;
+  $("nfe").disabled = !model.evaluations;
   $("labels-field").hidden = !model.labels.length;
   $("labels").replaceChildren(...model.labels.map((label, i) => {
     const span = document.createElement("span"), box = document.createElement("input"), text = document.createElement("label");

@@ -73,6 +73,9 @@ pub struct AefConfig {
     pub draws: usize,
     /// Distance of the logit's argument from 0 and 1, see [`Logit`](crate::bijector::Logit).
     pub alpha: f64,
+    /// Run folder or checkpoint of a finished model of the same data and settings but for the prior: all else is kept as it is,
+    /// and the prior alone is trained. Relative paths start at the working directory.
+    pub from: Option<String>,
 }
 
 impl Default for AefConfig {
@@ -89,6 +92,7 @@ impl Default for AefConfig {
             noise: 0.242,
             draws: 10,
             alpha: 1e-6,
+            from: None,
         }
     }
 }
@@ -151,6 +155,10 @@ impl AefConfig {
             ..e
         })?;
         size("model.draws", self.draws, 1..=MOST_DRAWS)?;
+        if self.from.is_some() && matches!(self.variant, Variant::Autoencoder | Variant::Flow) {
+            let problem = "keeps an autoencoder and trains its prior, which this variant does not have";
+            return Err(SettingError::new("model.from", problem));
+        }
         // Below the margin of the logit the map is cut off at the ends, and its density is not that of the image.
         if !(MARGIN..0.5).contains(&self.alpha) {
             let problem = format!("must lie in [{MARGIN:e}, 0.5), found {}", self.alpha);
@@ -168,6 +176,12 @@ impl AefConfig {
             ));
         }
         Ok(())
+    }
+
+    /// Whether the two differ in nothing but the prior.
+    pub fn shares_with(&self, other: &Self) -> bool {
+        let Self { prior, from, .. } = self;
+        *self == Self { prior: prior.clone(), from: from.clone(), ..other.clone() }
     }
 
     /// Checks the settings against the shape of the images, so that [`Self::init`] does not panic.
@@ -332,6 +346,7 @@ mod tests {
             ("prior = { kind = 'flow-map', network = { width = 0 } }", "model.prior.network.width"),
             ("prior = { kind = 'flow-map', objective = { draws = 0 } }", "model.prior.objective.draws"),
             ("variant = 'linear'\nprior = { kind = 'flow-map' }", "model.prior.kind = flow-map needs noise"),
+            ("variant = 'autoencoder'\nfrom = 'runs/a'", "model.from keeps an autoencoder"),
         ] {
             let problem = parse(text).validate().expect_err(text).to_string();
             assert!(problem.contains(part), "{text}: {problem}");

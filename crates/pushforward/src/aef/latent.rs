@@ -172,6 +172,22 @@ impl<E: EncoderNet, D: DecoderNet> LatentModel<E, D> {
         Self { map, ..self }
     }
 
+    /// All of `base` but the prior, without gradients, with the prior of this model.
+    pub(super) fn built_on(self, base: Self) -> Self {
+        Self { prior: self.prior, map: self.map, ..base }
+    }
+
+    /// The same without gradients of all but the prior.
+    pub(super) fn frozen(self) -> Self {
+        Self {
+            preprocessing: self.preprocessing.no_grad(),
+            encoder: self.encoder.no_grad(),
+            decoder: self.decoder.no_grad(),
+            recognition: self.recognition.no_grad(),
+            ..self
+        }
+    }
+
     /// Number of noise rows per image that [`Self::bound`] takes.
     pub fn draws(&self) -> usize {
         self.draws

@@ -202,6 +202,65 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
         }
     }
 
+    /// All of `base`, a model of the same settings, but its prior, with the prior of this model; the latter gets its
+    /// data-dependent initial parameters from a batch of images `[batch, n]`.
+    ///
+    /// # Panics
+    /// If the models differ in kind, or have no prior beside the rest.
+    ///
+    /// # Examples
+    /// A flow map as the prior of a finished autoencoder.
+    /// ```
+    /// use pushforward::aef::ImageShape;
+    /// use pushforward::aef::config::AefConfig;
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::tensor::to_host;
+    ///
+    /// let text = "latent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = ";
+    /// let [first, second]: [AefConfig; 2] =
+    ///     [toml::from_str(&format!("{text}'maf', hidden = 8 }}"))?, toml::from_str(&format!("{text}'flow-map' }}"))?];
+    /// assert!(first.shares_with(&second));
+    /// let (shape, device) = (ImageShape { channels: 1, height: 2, width: 2 }, Device::flex());
+    /// let mut base = first.init(shape, &device, &mut stream(0, Purpose::Init, 0));
+    /// let x = base.images(&[0.1, 0.5, 0.3, 0.8, 0.7, 0.2, 0.6, 0.4], 2);
+    /// base.initialise(x.clone(), 2, &mut stream(0, Purpose::Init, 1));
+    /// let code = base.encode(x.clone()).z;
+    /// let model = second.init(shape, &device, &mut stream(1, Purpose::Init, 0)).built_on(base, x.clone(), 2).frozen();
+    /// assert!(model.prior_map().is_some());
+    /// // The code is the same but for the noise, which is now that of the path.
+    /// assert!(to_host(&(model.encode(x).z - code)).iter().all(|error| error.abs() < 1e-4));
+    /// # Ok::<(), toml::de::Error>(())
+    /// ```
+    #[must_use]
+    pub fn built_on(self, base: Self, x: Tensor<2>, latent: usize) -> Self {
+        match (self, base) {
+            (Self::Partition(own), Self::Partition(base)) => {
+                let mut model = own.built_on(base);
+                model.initialise_prior(x);
+                Self::Partition(model)
+            }
+            (Self::Latent(own), Self::Latent(base)) => {
+                let mut model = own.built_on(base);
+                let xi = Tensor::zeros([x.dims()[0], latent], (&x.device(), x.dtype()));
+                // Everything else is initialised, and stays.
+                model.initialise(x, xi);
+                Self::Latent(model)
+            }
+            _ => panic!("an autoencoder is built on one of the same kind"),
+        }
+    }
+
+    /// The same without gradients of all but the prior.
+    #[must_use]
+    pub fn frozen(self) -> Self {
+        match self {
+            Self::Partition(m) => Self::Partition(m.frozen()),
+            Self::Latent(m) => Self::Latent(m.frozen()),
+            other => other,
+        }
+    }
+
     /// Marks data-dependent parameters as initialised, after they were loaded.
     pub fn assume_initialised(&mut self) {
         match self {

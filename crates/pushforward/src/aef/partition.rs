@@ -126,6 +126,23 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
         Self { map, ..self }
     }
 
+    /// All of `base` but the prior, with the prior of this model.
+    pub(super) fn built_on(self, base: Self) -> Self {
+        Self { prior: self.prior, map: self.map, ..base }
+    }
+
+    /// The same without gradients of all but the prior.
+    pub(super) fn frozen(self) -> Self {
+        Self {
+            preprocessing: self.preprocessing.no_grad(),
+            rotation: self.rotation.no_grad(),
+            encoder: self.encoder.no_grad(),
+            decoder: self.decoder.no_grad(),
+            core: self.core.no_grad(),
+            ..self
+        }
+    }
+
     /// The split into core and shell, in the coordinates after the rotation.
     pub fn split(&self) -> &CoreShell {
         &self.split
@@ -146,12 +163,7 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
 
     /// Data to the base variable of the prior flow.
     pub(super) fn parts(&self, images: &Prepared) -> Parts {
-        let (r, rotated) = self.rotation.forward_and_ladj(images.h.clone());
-        let (core, shell) = (self.split.core(r.clone()), self.split.shell(r));
-        let (core, core_ladj) = self.core.forward_and_ladj(core);
-        let (mean, scale) = self.encode_shell(shell.clone());
-        let z = mean + scale.clone() * core;
-        let log_volume = core_ladj + row_sum(scale.log());
+        let (shell, z, rotated, log_volume) = self.latent(images.h.clone());
         let (u, prior_ladj) = self.prior.forward_and_ladj(z.clone());
         let (mean, scale) = self.decode_shell(z.clone());
         let deviations = (shell - mean) / scale.clone();
@@ -161,6 +173,22 @@ impl<E: EncoderNet, D: DecoderNet> PartitionModel<E, D> {
             + images.ladj.clone();
         let smallest_scale = scale.min_dim(1).squeeze_dim(1);
         Parts { z, u, deviations, rest, log_volume, smallest_scale }
+    }
+
+    /// Shell, latent, `log |det|` of the rotation, and `log |det dz/dc|`.
+    fn latent(&self, h: Tensor<2>) -> (Tensor<2>, Tensor<2>, Tensor<1>, Tensor<1>) {
+        let (r, rotated) = self.rotation.forward_and_ladj(h);
+        let (core, shell) = (self.split.core(r.clone()), self.split.shell(r));
+        let (core, core_ladj) = self.core.forward_and_ladj(core);
+        let (mean, scale) = self.encode_shell(shell.clone());
+        let z = mean + scale.clone() * core;
+        (shell, z, rotated, core_ladj + row_sum(scale.log()))
+    }
+
+    /// Sets the data-dependent initial parameters of the prior from one batch `[batch, n]`.
+    pub(super) fn initialise_prior(&mut self, x: Tensor<2>) {
+        let z = self.latent(self.preprocessing.forward(x).h).1;
+        self.prior.initialise(z);
     }
 
     /// Images of latents and deviations. Without deviations: if there is no rotation, the image at `delta = 0`; with a

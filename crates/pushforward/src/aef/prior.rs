@@ -177,8 +177,10 @@ impl PriorConfig {
     }
 }
 
-/// Steps of the Runge-Kutta method between latents and their base variables.
+/// Steps of the Runge-Kutta method between latents and their base variables, and in training, where noise is larger than the
+/// error.
 const STEPS: usize = 16;
+const COARSE: usize = 4;
 
 /// A flow map as the prior of `u = f(z)`.
 #[derive(Module, Debug)]
@@ -200,6 +202,11 @@ impl LatentMap {
     /// - `u`, output: `[batch, d]`
     pub fn to_base(&self, u: Tensor<2>) -> Tensor<2> {
         to_noise(&self.map, u, end_time(self.noise), STEPS)
+    }
+
+    /// The same in fewer steps.
+    pub(super) fn to_base_coarsely(&self, u: Tensor<2>) -> Tensor<2> {
+        to_noise(&self.map, u, end_time(self.noise), COARSE)
     }
 
     /// The inverse of [`Self::to_base`].

@@ -197,7 +197,15 @@ impl FlowConfig {
     ///
     /// # Errors
     /// Names the setting that is out of range or does not fit, and its allowed values.
-    pub(crate) fn validate_for(&self, features: usize) -> Result<(), SettingError> {
+    ///
+    /// # Examples
+    /// ```
+    /// use pushforward::bijector::FlowConfig;
+    /// let config: FlowConfig = toml::from_str("kind = 'tar-flow'\ntoken = 2")?;
+    /// assert!(config.validate_for(6).is_ok() && config.validate_for(7).is_err());
+    /// # Ok::<(), toml::de::Error>(())
+    /// ```
+    pub fn validate_for(&self, features: usize) -> Result<(), SettingError> {
         self.validate()?;
         size("features", features, 1..=ITEMS)?;
         match self {

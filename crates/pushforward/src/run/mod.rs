@@ -76,6 +76,6 @@ pub use self::spread::{Spread, drawn_together, own_items};
 pub use self::stored::{LoadError, ROLE_KEY, SCHEMA_KEY, Stored};
 pub use self::train::{Event, TrainOptions, TrainRunError, Trained, train};
 pub use self::trained::{
-    Conditional, RequestError, SteerFailure, TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap,
-    preview_request,
+    Conditional, RequestError, SteerFailure, Steers, TrainedAef, TrainedCategoricalAef, TrainedClassifier,
+    TrainedFlowMap, preview_request,
 };

@@ -112,6 +112,21 @@ pub struct EvalConfig {
     pub draws: usize,
 }
 
+impl<C: BackboneConfig> ModelConfig<C> {
+    /// The other run that the training reads: a frozen teacher, or an autoencoder that is kept.
+    fn other_run_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::FlowMap(config) => match &mut config.objective.teacher {
+                Teacher::Frozen { checkpoint, .. } => Some(checkpoint),
+                _ => None,
+            },
+            Self::Aef(config) => config.from.as_mut(),
+            Self::CategoricalAef(config) => config.from.as_mut(),
+            Self::Classifier(_) => None,
+        }
+    }
+}
+
 impl Default for EvalConfig {
     fn default() -> Self {
         Self {
@@ -202,7 +217,7 @@ impl<C: BackboneConfig> Recipe<C> {
         toml::to_string(self).expect("a recipe holds only tables, arrays, strings and numbers")
     }
 
-    /// Makes the paths of data, classifier and teacher absolute, so that the recipe means the same from any folder.
+    /// Makes the paths of data, classifier and other runs absolute, so that the recipe means the same from any folder.
     ///
     /// # Errors
     /// If the data do not exist; see [`DataConfig::make_paths_absolute`].
@@ -212,10 +227,8 @@ impl<C: BackboneConfig> Recipe<C> {
         if let Some(features) = &mut self.eval.features {
             *features = absolute(features);
         }
-        if let ModelConfig::FlowMap(config) = &mut self.model
-            && let Teacher::Frozen { checkpoint, .. } = &mut config.objective.teacher
-        {
-            *checkpoint = absolute(Path::new(&*checkpoint)).display().to_string();
+        if let Some(run) = self.model.other_run_mut() {
+            *run = absolute(Path::new(&*run)).display().to_string();
         }
         Ok(())
     }
@@ -227,12 +240,10 @@ impl<C: BackboneConfig> Recipe<C> {
         if let Some(features) = &mut self.eval.features {
             any |= drop_folder(features);
         }
-        if let ModelConfig::FlowMap(config) = &mut self.model
-            && let Teacher::Frozen { checkpoint, .. } = &mut config.objective.teacher
-        {
-            let mut path = PathBuf::from(&*checkpoint);
+        if let Some(run) = self.model.other_run_mut() {
+            let mut path = PathBuf::from(&*run);
             any |= drop_folder(&mut path);
-            *checkpoint = path.display().to_string();
+            *run = path.display().to_string();
         }
         any
     }

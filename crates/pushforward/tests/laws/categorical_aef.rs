@@ -3,7 +3,7 @@
 use burn::module::Module as _;
 use burn::tensor::Tensor;
 use pushforward::aef::categorical::{
-    CategoricalConfig, CategoricalModel, CategoricalObjective, ItemBatch, log_densities,
+    CategoricalConfig, CategoricalModel, CategoricalObjective, ItemBatch, log_densities, one_step_log_densities,
 };
 use pushforward::aef::marginal::MarginalRequest;
 use pushforward::bijector::Bijector as _;
@@ -22,8 +22,9 @@ const FLOW_MAP: &str = "{ kind = 'flow-map', network = { width = 8, blocks = 1, 
 const MAF: &str = "{ kind = 'maf', layers = 2, hidden = 8 }";
 
 fn model(prior: &str, latent: usize, sites: SiteShape, ids: &[u32]) -> CategoricalModel {
-    let text =
-        format!("latent = {latent}\nnoise = 0.3\nnetwork = {{ kind = 'mlp', width = 8, layers = 1 }}\nprior = {prior}");
+    let text = format!(
+        "latent = {latent}\nnoise = 0.3\nnetwork = {{ kind = 'mlp', width = 8, layers = 1 }}\nprior = {prior}\ncoupling = {{}}"
+    );
     let config: CategoricalConfig = toml::from_str(&text).expect("the types are right");
     let device = device().autodiff();
     let fresh = config.init(sites, &device, &mut stream(3, Purpose::Init, 0));
@@ -37,8 +38,8 @@ fn all() -> Vec<u32> {
     (0..9).flat_map(|i| [i / 3, i % 3]).collect()
 }
 
-/// `log int p(x | z) p(z) dz` of every item, for a latent of one number.
-fn by_quadrature(model: &CategoricalModel, ids: &[u32]) -> Vec<f64> {
+/// `log int p(x | z) p(z) dz` of every item, for a latent of one number, by the decoder or by that of the coupling.
+fn by_quadrature(model: &CategoricalModel, ids: &[u32], one_step: bool) -> Vec<f64> {
     let (reach, points) = (30.0, 6001);
     let step = 2.0 * reach / (points - 1) as f64;
     let line: Vec<f64> = (0..points).map(|i| -reach + step * i as f64).collect();
@@ -52,7 +53,11 @@ fn by_quadrature(model: &CategoricalModel, ids: &[u32]) -> Vec<f64> {
         to_host(&z0).iter().zip(to_host(&ladj)).map(|(z, ladj)| -0.5 * (z * z + LN_2PI) + ladj).collect()
     };
     let one = |item: &[u32]| {
-        let likelihood = to_host(&model.log_likelihood(z.clone(), &item.repeat(points)));
+        let item = item.repeat(points);
+        let likelihood = to_host(&match one_step {
+            false => model.log_likelihood(z.clone(), &item),
+            true => model.one_step_log_likelihood(model.to_base(z.clone()), &item),
+        });
         let joint: Vec<f64> = likelihood.iter().zip(&prior).map(|(l, p)| l + p).collect();
         (joint.iter().map(|j| j.exp()).sum::<f64>() * step).ln()
     };
@@ -64,7 +69,7 @@ fn estimates_agree_with_quadrature_and_all_items_have_mass_one() {
     let ids = all();
     for prior in [FLOW_MAP, MAF] {
         let model = model(prior, 1, SiteShape::line(2, 3), &ids).valid();
-        let exact = by_quadrature(&model, &ids);
+        let exact = by_quadrature(&model, &ids, false);
         let mass: f64 = exact.iter().map(|l| l.exp()).sum();
         assert!((mass - 1.0).abs() < tolerance(1e-6), "{prior}: mass {mass}");
         let at = |density, draws| {
@@ -102,6 +107,46 @@ fn estimates_agree_with_quadrature_and_all_items_have_mass_one() {
 }
 
 #[test]
+fn a_coupling_is_a_model_of_its_own_with_mass_one() {
+    let ids = all();
+    for prior in [FLOW_MAP, MAF] {
+        let model = model(prior, 1, SiteShape::line(2, 3), &ids).valid();
+        let exact = by_quadrature(&model, &ids, true);
+        let mass: f64 = exact.iter().map(|l| l.exp()).sum();
+        assert!((mass - 1.0).abs() < tolerance(1e-4), "{prior}: mass {mass}");
+        for (density, draws) in [(Density::Map { jumps: 1 }, 4000), (Density::Bound { draws: 1 }, 500)] {
+            let request = MarginalRequest { draws, density, ..MarginalRequest::default() };
+            let found = one_step_log_densities(&model, &ids, 0, &request);
+            for ((value, error), exact) in found.values.iter().zip(&found.errors).zip(&exact) {
+                let bound = matches!(density, Density::Bound { .. });
+                let near = if bound { *value < exact + 5.0 * error } else { (value - exact).abs() < 5.0 * error };
+                assert!(near && *error < 0.1, "{prior}: {value} +- {error}, exact {exact}, {density:?}");
+            }
+        }
+        // From base variables and back, and drawn along the same way.
+        let z = model.code(&ids);
+        close("back", &to_host(&model.from_base(model.to_base(z.clone()))), &to_host(&z), tolerance(1e-5));
+    }
+}
+
+#[test]
+fn the_second_stage_of_a_coupling_reaches_it_alone() {
+    let ids = all();
+    for prior in [FLOW_MAP, MAF] {
+        let model = model(prior, 2, SiteShape::line(2, 3), &ids);
+        let at = |step| TrainStep { model: &model, ema: &model, seed: 0, index: 1, step, steps: 10 };
+        let objective = CategoricalObjective { warmup: 0.0, coupling: Some(0.5) };
+        let name = |step| objective.loss(&at(step), &ItemBatch { ids: ids.clone() }).terms[0].values.name;
+        assert_eq!([name(4), name(5)], ["negative_elbo", "coupling_nats"]);
+        let terms = objective.loss(&at(9), &ItemBatch { ids: ids.clone() }).terms;
+        let [term] = terms.try_into().ok().expect("one term");
+        for (name, gradient) in gradients_by_name(&model, &term.loss.backward()) {
+            assert_eq!(gradient.is_some(), name.starts_with("coupling."), "{prior}: {name}");
+        }
+    }
+}
+
+#[test]
 fn sites_have_their_own_classes_and_absent_ones_count_for_nothing() {
     let table = SiteShape::columns(&[2, 4]);
     let ids = [0, 3, 1, 2, 1, 0];
@@ -132,12 +177,13 @@ fn the_objective_reaches_every_parameter() {
     for (prior, terms) in [(FLOW_MAP, 2), (MAF, 1)] {
         let model = model(prior, 2, SiteShape::line(2, 3), &ids);
         let step = TrainStep { model: &model, ema: &model, seed: 0, index: 1, step: 0, steps: 1 };
-        let loss = |warmup| CategoricalObjective { warmup }.loss(&step, &ItemBatch { ids: ids.clone() });
+        let loss =
+            |warmup| CategoricalObjective { warmup, coupling: None }.loss(&step, &ItemBatch { ids: ids.clone() });
         // At the end of the run the prior's gradient is whole, whatever the warm-up; its values always are.
         let value = |parts: pushforward::train::objective::LossParts| to_host(&parts.terms[0].loss);
         close("warm-up", &value(loss(0.0)), &value(loss(1.0)), tolerance(1e-12));
         let early = TrainStep { steps: 1000, ..step };
-        let held = CategoricalObjective { warmup: 1.0 }.loss(&early, &ItemBatch { ids: ids.clone() });
+        let held = CategoricalObjective { warmup: 1.0, coupling: None }.loss(&early, &ItemBatch { ids: ids.clone() });
         close("warm-up", &to_host(&held.terms[0].loss), &value(loss(0.0)), tolerance(1e-12));
         let size = |parts: pushforward::train::objective::LossParts| -> f64 {
             let loss = parts.terms.into_iter().next().expect("a term").loss;
@@ -150,8 +196,8 @@ fn the_objective_reaches_every_parameter() {
         assert_eq!(parts.terms.len(), terms, "{prior}");
         let all = parts.terms.into_iter().map(|term| term.loss).reduce(Tensor::add).expect("terms");
         for (name, gradient) in gradients_by_name(&model, &all.backward()) {
-            if name.ends_with("order") {
-                continue; // of a permutation
+            if name.ends_with("order") || name.starts_with("coupling.") {
+                continue; // a permutation, and what is trained later
             }
             let gradient = gradient.unwrap_or_else(|| panic!("{prior}: {name} has a gradient"));
             assert!(gradient.iter().all(|g| g.is_finite()), "{prior}: gradient of {name}");

@@ -119,9 +119,26 @@ fn of_autoencoders_of_categorical_data() {
         ("{ kind = 'conv', channels = 4, blocks = 1, levels = 1 }", SiteShape::image([8, 8], 5)),
         ("{ kind = 'mlp', width = 6, layers = 2 }", SiteShape::line(9, 4)),
         ("{ kind = 'mlp', width = 6, layers = 2 }", SiteShape::columns(&[2, 5, 3])),
+        ("{ kind = 'dit', width = 8, blocks = 1, heads = 2, cond = 4, time_width = 4 }", SiteShape::line(9, 4)),
+        (
+            "{ kind = 'dilated', width = 8, blocks = 1, kernel = 3, dilations = [1], cond = 4, time_width = 4 }",
+            SiteShape::line(9, 4),
+        ),
+        (
+            "{ kind = 'unet', channels = 8, groups = 4, multipliers = [1, 2], time_width = 4 }",
+            SiteShape::image([8, 8], 2),
+        ),
+        (
+            "{ kind = 'pair-transformer', width = 8, pair_width = 8, blocks = 1, heads = 2, cond = 4, time_width = 4 }",
+            SiteShape::graph(GraphShape { nodes: 4, node_classes: 3, edge_classes: 2 }),
+        ),
+        (
+            "{ kind = 'graph-transformer', layers = 1 }",
+            SiteShape::graph(GraphShape { nodes: 4, node_classes: 3, edge_classes: 2 }),
+        ),
     ] {
         for prior in [map, "{ kind = 'maf', layers = 1, hidden = 5 }", "{ kind = 'none' }"] {
-            let text = format!("latent = 6\nnetwork = {network}\nprior = {prior}");
+            let text = format!("latent = 6\nnetwork = {network}\nprior = {prior}\ncoupling = {{}}");
             let config: CategoricalConfig = toml::from_str(&text).expect("the types are right");
             let net = config.init(sites.clone(), &Device::flex(), &mut stream(0, Purpose::Init, 0));
             assert_eq!(config.parameters(&sites), params::count(&net) as u128, "{text}");

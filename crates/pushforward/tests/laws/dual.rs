@@ -102,13 +102,16 @@ fn mlp_and_unet() {
     let columns = SiteShape::columns(&[3, 4, 2]);
     let centred = MlpConfig { centred: true, ..config.clone() };
     let line = SiteShape::line(3, 4);
-    for (config, sites) in [(config, line.clone()), (centred.clone(), line.clone()), (skip, columns.clone()), (rounds, columns)] {
+    for (config, sites) in
+        [(config, line.clone()), (centred.clone(), line.clone()), (skip, columns.clone()), (rounds, columns)]
+    {
         let net = randomise(config.init(sites.clone(), &device, &mut s));
         check_tangent("mlp", sites, &|x, s, t| net.forward(x, s, t, None));
     }
     // What is added to all classes of a site does not matter to a centred network.
     let net = randomise(centred.init(line, &device, &mut s));
-    let [x, times] = [tracked(&[0.3, -1.0, 0.5, 2.0, 0.0, 0.1, 0.2, 0.3, 1.0, 1.0, -1.0, 0.4], [12]), tracked(&[0.4], [1])];
+    let [x, times] =
+        [tracked(&[0.3, -1.0, 0.5, 2.0, 0.0, 0.1, 0.2, 0.3, 1.0, 1.0, -1.0, 0.4], [12]), tracked(&[0.4], [1])];
     let x = x.reshape([1, 3, 4]);
     let z = |x: Tensor<3>| to_host(&net.forward(x.into(), times.clone().into(), times.clone().into(), None).value);
     for (a, b) in z(x.clone()).iter().zip(z(x + 3.0)) {

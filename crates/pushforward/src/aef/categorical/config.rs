@@ -4,8 +4,8 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::model::{CategoricalModel, shape};
-use crate::aef::network::{ImageNetworkConfig, ImageNetworks as _, MlpConfig};
+use super::model::CategoricalModel;
+use super::network::ItemNetworkConfig;
 use crate::aef::prior::PriorConfig;
 use crate::bijector::{ActNorm, Flow, FlowConfig, MafConfig};
 use crate::nn::count::{linear, norm};
@@ -28,9 +28,32 @@ pub struct CategoricalConfig {
     /// learned to read the latent, the prior alone would erase it (Sonderby et al. 2016, arXiv:1602.02282).
     pub warmup: f64,
     /// Encoder and decoder.
-    pub network: ImageNetworkConfig,
+    pub network: ItemNetworkConfig,
     /// The prior: a flow or a flow map.
     pub prior: PriorConfig,
+    /// A decoder from the prior's base variable, trained in a second stage.
+    pub coupling: Option<CouplingConfig>,
+    /// Run folder or checkpoint of a finished model of the same data and settings, whose encoder and decoder are kept as they
+    /// are: only the prior is trained, or, with a coupling, only that, and the prior is kept too. Relative paths start at the
+    /// working directory.
+    pub from: Option<String>,
+}
+
+/// Settings of a coupling: the decoder of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CouplingConfig {
+    /// Its network; that of the model if absent.
+    pub network: Option<ItemNetworkConfig>,
+    /// Share of the training after which it alone is trained. Until then the autoencoder and its prior are; with
+    /// [`CategoricalConfig::from`] it is trained from the first step on.
+    pub start: f64,
+}
+
+impl Default for CouplingConfig {
+    fn default() -> Self {
+        Self { network: None, start: 0.5 }
+    }
 }
 
 impl Default for CategoricalConfig {
@@ -39,8 +62,10 @@ impl Default for CategoricalConfig {
             latent: 8,
             noise: 0.242,
             warmup: 0.2,
-            network: ImageNetworkConfig::Mlp(MlpConfig::default()),
+            network: ItemNetworkConfig::default(),
             prior: FlowConfig::Maf(MafConfig::default()).into(),
+            coupling: None,
+            from: None,
         }
     }
 }
@@ -54,8 +79,28 @@ impl CategoricalConfig {
         size("latent", self.latent, 1..=MOST_LATENT)?;
         positive("noise", self.noise)?;
         fraction("warmup", self.warmup)?;
-        self.network.validate(None).map_err(|e| e.within("network"))?;
+        self.networks().try_for_each(|(key, network)| network.validate().map_err(|e| e.within(key)))?;
+        if let Some(coupling) = &self.coupling {
+            fraction("start", coupling.start).map_err(|e| e.within("coupling"))?;
+        }
         self.prior.validate_for(self.latent).map_err(|e| e.within("prior"))
+    }
+
+    /// The settings of networks with their keys.
+    fn networks(&self) -> impl Iterator<Item = (&'static str, &ItemNetworkConfig)> {
+        let of_coupling = self.coupling.as_ref().and_then(|coupling| coupling.network.as_ref());
+        std::iter::once(("network", &self.network)).chain(of_coupling.map(|network| ("coupling.network", network)))
+    }
+
+    /// The settings of the coupling's network.
+    fn of_coupling(&self) -> Option<&ItemNetworkConfig> {
+        self.coupling.as_ref().map(|coupling| coupling.network.as_ref().unwrap_or(&self.network))
+    }
+
+    /// Whether the two have the same encoder, decoder and noise, and, if `prior`, the same prior.
+    pub fn shares_with(&self, other: &Self, prior: bool) -> bool {
+        let parts = |config: &Self| (config.latent, config.noise, config.network.clone());
+        parts(self) == parts(other) && (!prior || self.prior == other.prior)
     }
 
     /// Checks the settings against the shape of an item, so that [`Self::init`] does not panic.
@@ -64,19 +109,19 @@ impl CategoricalConfig {
     /// Names the key and its allowed values.
     pub fn check(&self, sites: &SiteShape) -> Result<(), SettingError> {
         self.validate()?;
-        self.network.validate(Some(shape(sites))).map_err(|e| e.within("network"))
+        self.networks().try_for_each(|(key, net)| net.check(sites).map_err(|e| e.within(key)))
     }
 
     /// Number of parameters of the model of items of the given shape.
     pub fn parameters(&self, sites: &SiteShape) -> u128 {
-        let (shape, d) = (shape(sites), self.latent);
-        let nets =
-            self.network.encoder_parameters(shape, d) + self.network.decoder_parameters(d, shape.channels, shape);
+        let d = self.latent;
+        let nets = self.network.encoder_parameters(sites, d) + self.network.decoder_parameters(sites, d);
         let prior = match &self.prior {
             PriorConfig::Flow(flow) => flow.parameters(d),
             PriorConfig::FlowMap(map) => map.network.parameters(d),
         };
-        nets + linear(sites.count * sites.classes, d) + norm(d) + prior
+        let coupling = self.of_coupling().map_or(0, |net| net.decoder_parameters(sites, d));
+        nets + linear(sites.count * sites.classes, d) + norm(d) + prior + coupling
     }
 
     /// A model with random initial weights; data-dependent parameters are set by [`CategoricalModel::initialise`].
@@ -87,14 +132,16 @@ impl CategoricalConfig {
         if let Err(problem) = self.check(&sites) {
             panic!("{problem}");
         }
-        let (shape, d) = (shape(&sites), self.latent);
-        let encoder = self.network.encoder(shape, d, device, stream);
+        let d = self.latent;
+        let encoder = self.network.encoder(&sites, d, device, stream);
         let direct = LinearConfig::new(sites.count * sites.classes, d).init(device, stream);
-        let decoder = self.network.decoder(d, shape.channels, shape, device, stream);
+        let decoder = self.network.decoder(&sites, d, device, stream);
         let (flow, map) = self.prior.init(d, self.noise, device, stream);
         // Codes are standardised already, and the noise of the path is that of the standardised code.
         let prior = if map.is_some() { Flow::default() } else { flow };
+        let coupling = self.of_coupling().map(|net| net.decoder(&sites, d, device, stream));
         CategoricalModel::new((encoder, direct), ActNorm::init(d, device), decoder, (prior, map), sites, self.noise)
+            .with_coupling(coupling)
     }
 }
 
@@ -112,6 +159,8 @@ mod tests {
             ("warmup = 1.5", "warmup"),
             ("network = { kind = 'mlp', width = 0 }", "network.width"),
             ("prior = { kind = 'tar-flow', token = 3 }", "prior.token"),
+            ("coupling = { start = -0.1 }", "coupling.start"),
+            ("coupling = { network = { kind = 'mlp', width = 0 } }", "coupling.network.width"),
         ] {
             assert_eq!(parse(text).validate().expect_err(text).key, key);
         }

@@ -36,6 +36,34 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
     first: u64,
     request: &MarginalRequest,
 ) -> LogDensities {
+    estimates(model, ids, first, request, false)
+}
+
+/// The same for the decoder of a coupling: `p(x | z)` is then that of the base variable of z, `p(x | f(z))`. Since f is
+/// one to one, nothing else changes. The bound takes the density of a flow map as the prior along its path.
+///
+/// # Panics
+/// As [`log_densities`], or if the model has no coupling.
+pub fn one_step_log_densities<E: EncoderNet, D: DecoderNet>(
+    model: &CategoricalModel<E, D>,
+    ids: &[u32],
+    first: u64,
+    request: &MarginalRequest,
+) -> LogDensities {
+    estimates(model, ids, first, request, true)
+}
+
+fn estimates<E: EncoderNet, D: DecoderNet>(
+    model: &CategoricalModel<E, D>,
+    ids: &[u32],
+    first: u64,
+    request: &MarginalRequest,
+    one_step: bool,
+) -> LogDensities {
+    let likelihood = |z: Tensor<2>, ids: &[u32]| match one_step {
+        true => model.one_step_log_likelihood(model.to_base(z), ids),
+        false => model.log_likelihood(z, ids),
+    };
     let sites = model.sites().count;
     let items = ids.len() / sites;
     assert!(request.draws > 0 && items > 0, "an estimate takes at least one draw of one item");
@@ -52,8 +80,15 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
         let repeated: Vec<u32> = ids.chunks(sites).flat_map(|item| item.repeat(k)).collect();
         if sampled {
             let noise = model.noise_of(&mut random, k);
-            let (bound, _, _) = model.bound(&repeated, noise, 1.0);
-            to_host(&bound).chunks(k).zip(&mut bounds).for_each(|(values, all)| all.extend(values));
+            let bound = if one_step {
+                let (z, entropy) = model.noised(&repeated, noise);
+                let prior = log_priors(model, z.clone(), Density::default(), request.seed);
+                let nats = to_host(&likelihood(z, &repeated));
+                nats.into_iter().zip(prior).map(|(nats, prior)| nats + prior + entropy).collect()
+            } else {
+                to_host(&model.bound(&repeated, noise, 1.0).0)
+            };
+            bound.chunks(k).zip(&mut bounds).for_each(|(values, all)| all.extend(values));
             continue;
         }
         let m = repeat_rows(model.code(ids), k);
@@ -66,7 +101,7 @@ pub fn log_densities<E: EncoderNet, D: DecoderNet>(
         let scales: Vec<f64> = (0..items * k).map(|row| component(row / k, row % k)).collect();
         let xi = xi * column(&scales, &m);
         let z = m + xi.clone() * model.noise();
-        let likelihood = to_host(&model.log_likelihood(z.clone(), &repeated));
+        let likelihood = to_host(&likelihood(z.clone(), &repeated));
         let prior = log_priors(model, z, request.density, request.seed);
         for (row, (xi, (likelihood, prior))) in
             to_host(&xi).chunks(d).zip(likelihood.into_iter().zip(prior)).enumerate()

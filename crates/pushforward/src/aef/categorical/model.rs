@@ -3,9 +3,11 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::network::{ItemDecoder, ItemEncoder, shape};
 use crate::aef::ImageShape;
 use crate::aef::gaussian::{LN_2PI, log_standard};
-use crate::aef::network::{DecoderNet, EncoderNet, ImageDecoder, ImageEncoder};
+use crate::aef::model::to_base;
+use crate::aef::network::{DecoderNet, EncoderNet};
 use crate::aef::prior::{LatentMap, PathNoise};
 use crate::aef::rows::normals;
 use crate::bijector::{ActNorm, Bijector, Flow};
@@ -23,7 +25,7 @@ const CLOSED: f64 = 1e9;
 /// Items are class indices, `[batch, sites]` row by row; [`ABSENT`](crate::node_pairs::ABSENT) for sites that an item does
 /// not have, which count for nothing.
 #[derive(Module, Debug)]
-pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> {
+pub struct CategoricalModel<E: Module = ItemEncoder, D: Module = ItemDecoder> {
     /// Maps of the classes to the code.
     pub encoder: E,
     /// Classes to the code, added to it: a deep network alone hardly tells items apart before training, and its output,
@@ -37,16 +39,12 @@ pub struct CategoricalModel<E: Module = ImageEncoder, D: Module = ImageDecoder> 
     pub prior: Flow,
     /// The flow map, if the prior is one.
     pub map: Option<LatentMap>,
+    /// Base variable to maps of logits, if there is a coupling: a decoder of one step.
+    pub coupling: Option<D>,
     #[module(skip)]
     sites: SiteShape,
     #[module(skip)]
     noise: f64,
-}
-
-/// Items as images: a map per class, in rows of the grid, or in one row.
-pub(super) fn shape(sites: &SiteShape) -> ImageShape {
-    let [height, width] = sites.grid().unwrap_or([1, sites.count]);
-    ImageShape { channels: sites.classes, height, width }
 }
 
 /// Noise of the bound.
@@ -65,7 +63,37 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
         sites: SiteShape,
         noise: f64,
     ) -> Self {
-        Self { encoder, direct, standard, decoder, prior, map, sites, noise }
+        Self { encoder, direct, standard, decoder, prior, map, coupling: None, sites, noise }
+    }
+
+    /// The same with a decoder of base variables.
+    #[must_use]
+    pub(super) fn with_coupling(self, coupling: Option<D>) -> Self {
+        Self { coupling, ..self }
+    }
+
+    /// Encoder and decoder of `base`, and its prior if `prior`, with what else this model has.
+    #[must_use]
+    pub fn built_on(self, base: Self, prior: bool) -> Self {
+        if prior {
+            return base.with_coupling(self.coupling);
+        }
+        Self { prior: self.prior, map: self.map, coupling: self.coupling, ..base }
+    }
+
+    /// The same without gradients of encoder and decoder, and of the prior if `prior`.
+    #[must_use]
+    pub fn frozen(self, prior: bool) -> Self {
+        let (flow, map) = if prior { (self.prior.no_grad(), self.map.no_grad()) } else { (self.prior, self.map) };
+        Self {
+            encoder: self.encoder.no_grad(),
+            direct: self.direct.no_grad(),
+            standard: self.standard.no_grad(),
+            decoder: self.decoder.no_grad(),
+            prior: flow,
+            map,
+            ..self
+        }
     }
 
     /// Shape of an item.
@@ -108,8 +136,24 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     /// - `z`: `[batch, d]`
     /// - output: `[batch, sites, classes]`
     pub fn logits(&self, z: Tensor<2>) -> Tensor<3> {
+        self.logits_by(&self.decoder, z)
+    }
+
+    /// Logits of the classes of every site given base variables, by the coupling.
+    ///
+    /// # Shapes
+    /// - `z0`: `[batch, d]`
+    /// - output: `[batch, sites, classes]`
+    ///
+    /// # Panics
+    /// If the model has no coupling.
+    pub fn one_step_logits(&self, z0: Tensor<2>) -> Tensor<3> {
+        self.logits_by(self.coupling.as_ref().expect("the model has a coupling"), z0)
+    }
+
+    fn logits_by(&self, decoder: &D, z: Tensor<2>) -> Tensor<3> {
         let [batch, _] = z.dims();
-        let maps = self.decoder.forward(z).reshape([batch, self.sites.classes, self.sites.count]);
+        let maps = decoder.forward(z).reshape([batch, self.sites.classes, self.sites.count]);
         let logits = maps.swap_dims(1, 2);
         match self.sites.class_mask(&logits) {
             Some(open) => logits + (open - 1.0) * CLOSED,
@@ -124,9 +168,46 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     /// - `ids`: `[batch, sites]`, row by row
     /// - output: `[batch]`
     pub fn log_likelihood(&self, z: Tensor<2>, ids: &[u32]) -> Tensor<1> {
-        let [batch, _] = z.dims();
-        let laws = log_softmax(self.logits(z)) * self.vectors(ids);
+        self.log_probability(self.logits(z), ids)
+    }
+
+    /// `log p(x | z0)` in nats by the coupling, see [`Self::one_step_logits`].
+    ///
+    /// # Shapes
+    /// - `z0`: `[batch, d]`
+    /// - `ids`: `[batch, sites]`, row by row
+    /// - output: `[batch]`
+    ///
+    /// # Panics
+    /// If the model has no coupling.
+    pub fn one_step_log_likelihood(&self, z0: Tensor<2>, ids: &[u32]) -> Tensor<1> {
+        self.log_probability(self.one_step_logits(z0), ids)
+    }
+
+    fn log_probability(&self, logits: Tensor<3>, ids: &[u32]) -> Tensor<1> {
+        let batch = logits.dims()[0];
+        let laws = log_softmax(logits) * self.vectors(ids);
         laws.sum_dim(2).sum_dim(1).reshape([batch])
+    }
+
+    /// Latents to their base variables, standard normal under the prior; of a flow map those of the differential equation of
+    /// its diagonal.
+    ///
+    /// # Shapes
+    /// - `z`, output: `[batch, d]`
+    pub fn to_base(&self, z: Tensor<2>) -> Tensor<2> {
+        to_base(&self.prior, self.map.as_ref(), z)
+    }
+
+    /// The inverse of [`Self::to_base`].
+    ///
+    /// # Shapes
+    /// - `z0`, output: `[batch, d]`
+    pub fn from_base(&self, z0: Tensor<2>) -> Tensor<2> {
+        match &self.map {
+            Some(map) => map.from_base(z0),
+            None => self.prior.inverse_and_ladj(z0).0,
+        }
     }
 
     /// Latents of standard normal numbers; of a flow map as the prior with the given number of evaluations.
@@ -148,6 +229,24 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
         let latent: Tensor<2> = Tensor::cat(latent, 0);
         let path = self.map.as_ref().map(|map| PathNoise::draw(streams, rows, map, d, &latent));
         Noise { latent, path }
+    }
+
+    /// Noised codes, and the entropy of the noise in nats.
+    pub(super) fn noised(&self, ids: &[u32], noise: Noise) -> (Tensor<2>, f64) {
+        let z = self.code(ids) + noise.latent * self.noise;
+        let entropy = 0.5 * z.dims()[1] as f64 * (LN_2PI + 1.0 + 2.0 * self.noise.ln());
+        (z, entropy)
+    }
+
+    /// `log p(x | z0)` by the coupling at the base variables of noised codes. Gradients reach the coupling alone.
+    pub(super) fn coupled(&self, ids: &[u32], noise: Noise) -> Tensor<1> {
+        let still = self.valid();
+        let (z, _) = still.noised(ids, Noise { latent: noise.latent.inner(), path: None });
+        let z0 = match &still.map {
+            Some(map) => map.to_base_coarsely(z),
+            None => still.to_base(z),
+        };
+        self.one_step_log_likelihood(Tensor::from_inner(z0), ids)
     }
 
     /// A lower bound of `log p(x)` for every item, `log p(x | z)`, and the codes. The gradient of the prior's term reaches
@@ -174,6 +273,7 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     /// Sets all data-dependent initial parameters from a batch of items.
     pub fn initialise(&mut self, ids: &[u32]) {
         let code = self.raw_code(ids);
+        // What is initialised already stays as it is.
         self.standard.initialise_from(&code, false);
         let m = self.standard.forward_and_ladj(code).0;
         self.prior.initialise(m);

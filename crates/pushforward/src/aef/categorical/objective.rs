@@ -1,4 +1,5 @@
-//! The training objective: the bound of `-log p(x)` in nats per item, and the map off its diagonal.
+//! The training objective: the bound of `-log p(x)` in nats per item, and the map off its diagonal; in the second stage of a
+//! coupling, `-log p(x | z0)` of its decoder alone.
 
 use super::model::CategoricalModel;
 use crate::aef::network::{DecoderNet, EncoderNet};
@@ -29,7 +30,7 @@ pub struct ItemBatch {
 /// let ids = vec![0, 1, 2, 3, 3, 0];
 /// model.initialise(&ids);
 /// let step = TrainStep { model: &model, ema: &model, seed: 0, index: 0, step: 0, steps: 1 };
-/// let objective = CategoricalObjective { warmup: 0.2 };
+/// let objective = CategoricalObjective { warmup: 0.2, coupling: None };
 /// assert_eq!(objective.loss(&step, &ItemBatch { ids }).terms.len(), 2);
 /// # Ok::<(), toml::de::Error>(())
 /// ```
@@ -37,6 +38,8 @@ pub struct ItemBatch {
 pub struct CategoricalObjective {
     /// See [`CategoricalConfig::warmup`](super::CategoricalConfig::warmup).
     pub warmup: f64,
+    /// Share of the training after which the coupling alone is trained; `None` without a coupling.
+    pub coupling: Option<f64>,
 }
 
 impl<E: EncoderNet, D: DecoderNet> Objective<CategoricalModel<E, D>> for CategoricalObjective {
@@ -47,6 +50,9 @@ impl<E: EncoderNet, D: DecoderNet> Objective<CategoricalModel<E, D>> for Categor
         let rows = batch.ids.len() / step.model.sites().count;
         let noise = step.model.noise_of(std::slice::from_mut(&mut random), rows);
         let done = (step.step as f64 + 1.0) / step.steps.max(1) as f64;
+        if self.coupling.is_some_and(|start| done > start) {
+            return LossParts::mean("coupling_nats", step.model.coupled(&batch.ids, noise).neg(), Vec::new());
+        }
         let share = if done < self.warmup { done / self.warmup } else { 1.0 };
         let (bound, likelihood, m) = step.model.bound(&batch.ids, noise, share);
         let mut parts = LossParts::mean("negative_elbo", bound.neg(), Vec::new());

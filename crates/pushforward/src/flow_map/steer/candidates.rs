@@ -1,7 +1,7 @@
 //! Best-of-n, and importance resampling of finished samples by their reward.
 
 use super::context::{Kept, SteerContext};
-use super::request::{Method, Population, SteerError};
+use super::request::{Method, Population, SteerError, SteerRequest};
 use super::reward::checked;
 use super::weights::{effective_size, log_mean_exp, systematic};
 use crate::flow_map::backbone::EndpointNet;
@@ -19,16 +19,16 @@ pub(super) fn run<N: EndpointNet>(
         SampleRequest { count: count * particles, first: base.first + (first * particles) as u64, ..base.clone() };
     let samples = sample(&context.generator, &request, &mut |_| true);
     let rewards = checked(context.reward, &samples.ids, context.generator.sites.count)?;
-    Ok(pick(context, &samples, &rewards, first))
+    Ok(pick(context.request, &samples, &rewards, first))
 }
 
 /// The kept particles of populations of finished particles: the best, or draws by reward if the method resamples.
-pub(super) fn pick<N>(context: &SteerContext<'_, N>, samples: &Samples, rewards: &[f64], first: usize) -> Vec<Kept> {
-    let (particles, keep) = (context.request.particles, context.request.keep);
-    let resamples = context.request.method == Method::Resample;
+pub(crate) fn pick(request: &SteerRequest, samples: &Samples, rewards: &[f64], first: usize) -> Vec<Kept> {
+    let (particles, keep) = (request.particles, request.keep);
+    let resamples = request.method == Method::Resample;
     let one = |(g, rewards): (usize, &[f64])| {
         let chosen = if resamples {
-            let uniform = stream(context.request.sample.seed, Purpose::Resample, (first + g) as u64).uniform();
+            let uniform = stream(request.sample.seed, Purpose::Resample, (first + g) as u64).uniform();
             systematic(rewards, keep, uniform)
         } else {
             best(rewards, keep)
@@ -54,13 +54,13 @@ fn best(rewards: &[f64], keep: usize) -> Vec<usize> {
 }
 
 /// Share of distinct particles among the chosen ones.
-pub(super) fn distinct(chosen: &[usize]) -> f64 {
+pub(crate) fn distinct(chosen: &[usize]) -> f64 {
     let different: std::collections::BTreeSet<_> = chosen.iter().collect();
     different.len() as f64 / chosen.len().max(1) as f64
 }
 
 /// The chosen particles of the population whose first particle has index `start`.
-pub(super) fn kept(samples: &Samples, rewards: &[f64], start: usize, chosen: &[usize], population: Population) -> Kept {
+pub(crate) fn kept(samples: &Samples, rewards: &[f64], start: usize, chosen: &[usize], population: Population) -> Kept {
     let (sites, per_item) = (samples.sites.count, samples.sites.count * samples.sites.classes);
     let ids = chosen.iter().flat_map(|&i| samples.ids[(start + i) * sites..(start + i + 1) * sites].iter().copied());
     let ends = |i: usize| samples.endpoints.get((start + i) * per_item..(start + i + 1) * per_item).unwrap_or_default();

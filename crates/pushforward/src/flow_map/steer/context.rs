@@ -15,9 +15,9 @@ pub(super) struct SteerContext<'a, N> {
 }
 
 /// The particles kept of a population.
-pub(super) struct Kept {
-    pub(super) ids: Vec<u32>,
-    pub(super) endpoints: Vec<f32>,
-    pub(super) rewards: Vec<f64>,
-    pub(super) population: Population,
+pub(crate) struct Kept {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) endpoints: Vec<f32>,
+    pub(crate) rewards: Vec<f64>,
+    pub(crate) population: Population,
 }

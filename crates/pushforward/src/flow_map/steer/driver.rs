@@ -9,6 +9,7 @@ use crate::flow_map::steer::request::{Method, Population, SteerError, SteerReque
 use crate::flow_map::steer::reward::Reward;
 use crate::flow_map::steer::smc::Kernel;
 use crate::flow_map::steer::{candidates, gradient, smc};
+use crate::nn::SiteShape;
 use crate::ranks::codec::{Reader, Writer};
 use crate::ranks::{RankError, Ranks};
 
@@ -43,54 +44,76 @@ pub fn steer_together<N: EndpointNet>(
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
     check(generator, request)?;
-    let populations = request.sample.count.div_ceil(request.keep);
-    let monte_carlo = matches!(request.method, Method::Smc(_) | Method::Tilt { .. });
-    let particles = request.particles >= ranks.size();
-    if ranks.size() == 1 || (monte_carlo && populations < ranks.size() && particles) {
-        let context = SteerContext { generator: generator.clone(), request, reward, ranks };
-        return run(&context, 0..populations, progress)?.complete(request);
-    }
     let alone = Ranks::alone();
-    let context = SteerContext { generator: generator.clone(), request, reward, ranks: &alone };
-    let together = context.together();
+    let monte_carlo = matches!(request.method, Method::Smc(_) | Method::Tilt { .. });
+    let within = monte_carlo && populations(request) < ranks.size() && request.particles >= ranks.size();
+    let (of_particles, of_populations) = if within { (ranks, &alone) } else { (&alone, ranks) };
+    let context = SteerContext { generator: generator.clone(), request, reward, ranks: of_particles };
+    let run = &mut |first: usize, count: usize| match request.method {
+        Method::BestOf | Method::Resample => candidates::run(&context, first, count),
+        Method::Gradient { step, rounds } => gradient::run(&context, step, rounds, first, count),
+        Method::Smc(settings) => smc::run(&context, settings, Kernel::Renoise, first, count),
+        Method::Tilt { churn, pull, settings } => {
+            smc::run(&context, settings, Kernel::Diffuse { churn, pull }, first, count)
+        }
+    };
+    in_populations(request, &generator.sites, of_populations, run, progress)
+}
+
+/// Number of populations of a request.
+fn populations(request: &SteerRequest) -> usize {
+    request.sample.count.div_ceil(request.keep)
+}
+
+/// Populations computed at once.
+fn together(request: &SteerRequest) -> usize {
+    (request.sample.batch / request.particles).max(1)
+}
+
+/// Collects the samples of all populations, of which every rank has some; `run` gives those of a few, by the number of the
+/// first and their count.
+pub(crate) fn in_populations(
+    request: &SteerRequest,
+    sites: &SiteShape,
+    ranks: &Ranks,
+    run: &mut dyn FnMut(usize, usize) -> Result<Vec<Kept>, SteerError>,
+    progress: &mut dyn FnMut(usize) -> bool,
+) -> Result<Steered, SteerError> {
+    let (populations, together) = (populations(request), together(request));
     let groups = ranks.share(populations.div_ceil(together));
     let own = (groups.start * together).min(populations)..(groups.end * together).min(populations);
+    if ranks.size() == 1 {
+        return in_turn(request, sites, own, run, progress)?.complete(request);
+    }
     let mut found = None;
     let all = ranks.each(|| {
-        let steered = run(&context, own, progress);
+        let steered = in_turn(request, sites, own, run, progress);
         let bytes = steered.as_ref().map_or_else(|_| Vec::new(), Steered::encode);
         found = Some(steered);
         bytes
     });
     let own = found.expect("the work was done")?;
     let stopped = own.stopped.clone();
-    let mut whole = Steered::empty(generator);
+    let mut whole = Steered::empty(sites);
     for bytes in all? {
         whole.append(&mut Reader::new(&bytes))?;
     }
     Steered { stopped, ..whole }.complete(request)
 }
 
-/// Draws the samples of some of the populations.
-fn run<N: EndpointNet>(
-    context: &SteerContext<'_, N>,
+/// The samples of a range of populations, some at a time.
+fn in_turn(
+    request: &SteerRequest,
+    sites: &SiteShape,
     populations: Range<usize>,
+    run: &mut dyn FnMut(usize, usize) -> Result<Vec<Kept>, SteerError>,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
-    let request = context.request;
-    let mut out = Steered::empty(&context.generator);
-    let together = context.together();
+    let mut out = Steered::empty(sites);
+    let together = together(request);
     for first in populations.clone().step_by(together) {
         let count = together.min(populations.end - first);
-        let kept = match request.method {
-            Method::BestOf | Method::Resample => candidates::run(context, first, count),
-            Method::Gradient { step, rounds } => gradient::run(context, step, rounds, first, count),
-            Method::Smc(settings) => smc::run(context, settings, Kernel::Renoise, first, count),
-            Method::Tilt { churn, pull, settings } => {
-                smc::run(context, settings, Kernel::Diffuse { churn, pull }, first, count)
-            }
-        };
-        match kept {
+        match run(first, count) {
             Ok(kept) => kept.into_iter().for_each(|k| out.take(k, request)),
             Err(error) if out.rewards.is_empty() => return Err(error),
             Err(error) => out.stopped = Some(error),
@@ -105,17 +128,9 @@ fn run<N: EndpointNet>(
     Ok(out)
 }
 
-impl<N> SteerContext<'_, N> {
-    /// Populations computed at once.
-    fn together(&self) -> usize {
-        (self.request.sample.batch / self.request.particles).max(1)
-    }
-}
-
 impl Steered {
-    fn empty<N>(generator: &Generator<'_, N>) -> Self {
-        let (ids, endpoints, nfe) = (Vec::new(), Vec::new(), Vec::new());
-        let samples = Samples { ids, endpoints, sites: generator.sites.clone(), nfe };
+    fn empty(sites: &SiteShape) -> Self {
+        let samples = Samples { ids: Vec::new(), endpoints: Vec::new(), sites: sites.clone(), nfe: Vec::new() };
         Self { samples, rewards: Vec::new(), populations: Vec::new(), stopped: None }
     }
 

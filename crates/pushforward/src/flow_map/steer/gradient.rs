@@ -60,5 +60,5 @@ pub(super) fn run<N: EndpointNet>(
     let ids = items.classes(x, base.last);
     let rewards = checked(context.reward, &ids, context.generator.sites.count)?;
     let samples = Samples { ids, endpoints, sites: context.generator.sites.clone(), nfe: vec![nfe; n] };
-    Ok(pick(context, &samples, &rewards, first))
+    Ok(pick(context.request, &samples, &rewards, first))
 }

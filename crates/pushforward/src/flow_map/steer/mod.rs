@@ -65,6 +65,11 @@ mod reward;
 mod smc;
 pub mod weights;
 
+pub(crate) use self::candidates::{distinct, kept, pick};
+pub(crate) use self::context::Kept;
+pub(crate) use self::driver::in_populations;
 pub use self::driver::{steer, steer_together};
+pub(crate) use self::request::check_counts;
 pub use self::request::{Method, Population, RenoiseTarget, SmcSettings, SteerError, SteerRequest, Steered, Twist};
+pub(crate) use self::reward::checked;
 pub use self::reward::{Reward, RewardError};

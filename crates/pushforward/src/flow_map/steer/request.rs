@@ -162,8 +162,8 @@ pub enum SteerError {
     Interrupted,
 }
 
-/// Checks the ranges of a request, and that the method is possible with the network.
-pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &SteerRequest) -> Result<(), SteerError> {
+/// Checks the ranges of the numbers of a request.
+pub(crate) fn check_counts(request: &SteerRequest) -> Result<(), SteerError> {
     let refuse = |what: String| Err(SteerError::Request(what));
     let (particles, keep) = (request.particles, request.keep);
     if particles == 0 || keep == 0 || request.sample.count == 0 {
@@ -171,13 +171,6 @@ pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &Stee
     }
     if keep > particles {
         return refuse(format!("a population of {particles} particles cannot give {keep} samples: use more particles"));
-    }
-    if request.sample.labels.len() > 1 {
-        return refuse("steered samples take one label: steer once for each".into());
-    }
-    let velocity = generator.net.parametrisation() == Parametrisation::Velocity;
-    if velocity && !matches!(request.method, Method::BestOf | Method::Resample) {
-        return refuse("the naive baseline has no probabilities: steer it by best-of or resample".into());
     }
     let settings = match request.method {
         Method::Smc(settings) | Method::Tilt { settings, .. } => settings,
@@ -194,6 +187,20 @@ pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &Stee
     let tempering = settings.tempering;
     if !((0.0..=1.0).contains(&settings.threshold) && tempering.is_finite() && tempering >= 0.0) {
         return refuse("the resampling threshold must lie in [0, 1], and the tempering must not be negative".into());
+    }
+    Ok(())
+}
+
+/// Checks the ranges of a request, and that the method is possible with the network.
+pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &SteerRequest) -> Result<(), SteerError> {
+    let refuse = |what: String| Err(SteerError::Request(what));
+    check_counts(request)?;
+    if request.sample.labels.len() > 1 {
+        return refuse("steered samples take one label: steer once for each".into());
+    }
+    let velocity = generator.net.parametrisation() == Parametrisation::Velocity;
+    if velocity && !matches!(request.method, Method::BestOf | Method::Resample) {
+        return refuse("the naive baseline has no probabilities: steer it by best-of or resample".into());
     }
     if let Method::Tilt { churn, pull, .. } = request.method {
         if generator.noise.source != Source::Gaussian {

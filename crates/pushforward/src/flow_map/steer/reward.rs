@@ -48,7 +48,7 @@ pub enum RewardError {
 }
 
 /// Scores of items, checked: one per item, none NaN or plus infinity.
-pub(super) fn checked(reward: &dyn Reward, ids: &[u32], sites: usize) -> Result<Vec<f64>, RewardError> {
+pub(crate) fn checked(reward: &dyn Reward, ids: &[u32], sites: usize) -> Result<Vec<f64>, RewardError> {
     let (values, asked) = (reward.score(ids)?, ids.len() / sites);
     if values.len() != asked {
         return Err(RewardError::Count { asked, answered: values.len() });

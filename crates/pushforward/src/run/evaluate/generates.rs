@@ -115,17 +115,23 @@ impl Generates for TrainedCategoricalAef {
         self.sample(request, progress)
     }
 
-    /// The bound of the training, and the marginal by importance sampling.
+    /// The bound of the training, the marginal by importance sampling, and that of a coupling.
     fn estimates(&self, draws: usize) -> Vec<(&'static str, String)> {
         let of_map = if self.net.map.is_some() { "-ode" } else { "" };
-        vec![("bound", format!("elbo-{draws}")), ("marginal", format!("importance-{draws}{of_map}"))]
+        let sampled = format!("importance-{draws}{of_map}");
+        let coupling = self.net.coupling.is_some().then(|| ("one_step_marginal", sampled.clone()));
+        [("bound", format!("elbo-{draws}")), ("marginal", sampled)].into_iter().chain(coupling).collect()
     }
 
     fn nats(&self, which: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError> {
         let draws = request.bound_draws;
         let density = if which == 0 { Density::Bound { draws } } else { Density::default() };
         let request = MarginalRequest { draws, density, seed: request.sample.seed, ..MarginalRequest::default() };
-        Ok(self.log_densities(ids, first, &request)?.values.into_iter().map(|nats| -nats).collect())
+        let found = match which {
+            2 => self.one_step_log_densities(ids, first, &request)?,
+            _ => self.log_densities(ids, first, &request)?,
+        };
+        Ok(found.values.into_iter().map(|nats| -nats).collect())
     }
 
     fn device(&self) -> &Device {

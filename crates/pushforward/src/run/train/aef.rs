@@ -6,7 +6,9 @@ use crate::aef::{AefModel, AefObjective, ImageBatch, LossKind};
 use crate::data::{ContinuousSplits, EpochSampler, ExampleKey};
 use crate::rng::{Purpose, stream};
 use crate::run::check::{image_schema, image_shape};
+use crate::run::model::Model;
 use crate::run::preview::Preview;
+use crate::run::train::base::{load_base, other};
 use crate::run::train::error::TrainRunError;
 use crate::run::train::session::Session;
 use crate::run::trained::aef::preview_request;
@@ -28,15 +30,25 @@ pub(super) fn train(
 ) -> Result<Outcome<AefModel>, TrainRunError> {
     let (device, seed, batch) = (session.device.clone(), session.seed, session.config.batch);
     let shape = image_shape(&image_schema(splits.train.shape()))?;
-    let mut net = config.init(shape, &device.clone().autodiff(), &mut session.init());
+    let tracked = device.clone().autodiff();
+    let mut net = config.init(shape, &tracked, &mut session.init());
     if session.resume.is_none() {
         // A single batch is too small for statistics and principal components.
         let count = INITIAL_ITEMS.min(splits.train.len());
         let keys = EpochSampler::new(splits.train.len(), count, seed).keys(0);
         let x = net.images(&splits.train.batch(&keys), count);
-        net.initialise(x, config.latent, &mut stream(seed, Purpose::Init, 1));
+        match &config.from {
+            None => net.initialise(x, config.latent, &mut stream(seed, Purpose::Init, 1)),
+            Some(path) => match load_base(path, &image_schema(splits.train.shape()), &tracked)? {
+                Model::Aef(base) if config.shares_with(&base.config) => net = net.built_on(base.net, x, config.latent),
+                _ => return Err(other(path, "all settings of the model but the prior")),
+            },
+        }
     } else {
         net.assume_initialised();
+    }
+    if config.from.is_some() {
+        net = net.frozen();
     }
     let order = EpochSampler::new(splits.train.len(), batch, seed);
     let next = |index: u64| ImageBatch { pixels: splits.train.batch(&order.keys(index)), count: batch };

@@ -6,10 +6,13 @@ use crate::data::{Batches, Schema, Splits};
 use crate::flow_map::sample::SampleRequest;
 use crate::run::check::site_shape;
 use crate::run::held_out::items;
+use crate::run::model::Model;
 use crate::run::preview::Preview;
+use crate::run::train::base::{load_base, other};
 use crate::run::train::error::TrainRunError;
 use crate::run::train::session::Session;
 use crate::run::trained::TrainedCategoricalAef;
+use crate::tensor::to_host;
 use crate::train::Outcome;
 use crate::transport::density::Density;
 
@@ -27,11 +30,25 @@ pub(super) fn train(
     config: &CategoricalConfig,
 ) -> Result<Outcome<CategoricalModel>, TrainRunError> {
     let (device, seed, batch) = (session.device.clone(), session.seed, session.config.batch);
-    let mut net = config.init(site_shape(splits.schema()), &device.clone().autodiff(), &mut session.init());
-    if session.resume.is_none() {
-        net.initialise(&items(splits.train.as_ref(), INITIAL_ITEMS));
-    } else {
+    let tracked = device.clone().autodiff();
+    let mut net = config.init(site_shape(splits.schema()), &tracked, &mut session.init());
+    // A coupling keeps the prior too.
+    let coupled = config.coupling.is_some();
+    if session.resume.is_some() {
         net.assume_initialised();
+    } else {
+        if let Some(path) = &config.from {
+            let base = match load_base(path, splits.schema(), &tracked)? {
+                Model::CategoricalAef(base) if config.shares_with(&base.config, coupled) => base.net,
+                _ if coupled => return Err(other(path, "latent, noise, network and prior of the model")),
+                _ => return Err(other(path, "latent, noise and network of the model")),
+            };
+            net = net.built_on(base, coupled);
+        }
+        net.initialise(&items(splits.train.as_ref(), INITIAL_ITEMS));
+    }
+    if config.from.is_some() {
+        net = net.frozen(coupled);
     }
     let batches = Batches::new(splits.train.clone(), batch, seed);
     let next = |index| ItemBatch { ids: batches.with_labels(index).0 };
@@ -43,7 +60,16 @@ pub(super) fn train(
         for part in held_out.chunks(batch * splits.schema().sites) {
             nats.extend(log_densities(ema, part, nats.len() as u64, &request).values);
         }
-        vec![("negative_elbo".to_owned(), -nats.iter().sum::<f64>() / nats.len().max(1) as f64)]
+        let mean = |nats: &[f64]| -nats.iter().sum::<f64>() / nats.len().max(1) as f64;
+        let mut values = vec![("negative_elbo".to_owned(), mean(&nats))];
+        if coupled {
+            nats.clear();
+            for part in held_out.chunks(batch * splits.schema().sites) {
+                nats.extend(to_host(&ema.one_step_log_likelihood(ema.to_base(ema.code(part)), part)));
+            }
+            values.push(("coupling_nats".to_owned(), mean(&nats)));
+        }
+        values
     };
     let (nfes, schema) = (session.preview_nfe.clone(), splits.schema().clone());
     let preview = |ema: &CategoricalModel| {
@@ -56,5 +82,6 @@ pub(super) fn train(
         };
         nfes.iter().take(2).map(one).collect()
     };
-    session.fit(net, &CategoricalObjective { warmup: config.warmup }, &next, &validate, &preview)
+    let start = config.coupling.as_ref().map(|coupling| if config.from.is_some() { 0.0 } else { coupling.start });
+    session.fit(net, &CategoricalObjective { warmup: config.warmup, coupling: start }, &next, &validate, &preview)
 }

@@ -47,6 +47,17 @@ pub enum TrainRunError {
         "the teacher {0} has another network, skip, source or condition than the recipe: a frozen teacher must match"
     )]
     TeacherModel(PathBuf),
+    /// A second stage is built on a run of other data.
+    #[error("model.from: {0} was trained on other data")]
+    BaseData(PathBuf),
+    /// A second stage is built on a run of other settings.
+    #[error("model.from: {path} is another model: {what} must be those of the recipe")]
+    BaseModel {
+        /// The run.
+        path: PathBuf,
+        /// The settings.
+        what: &'static str,
+    },
     /// The frozen teacher's weights have other names or shapes.
     #[error(transparent)]
     Weights(#[from] ParamsError),

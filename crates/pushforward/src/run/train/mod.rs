@@ -1,6 +1,7 @@
 //! Training from a recipe.
 
 mod aef;
+mod base;
 mod categorical_aef;
 mod classifier;
 mod error;

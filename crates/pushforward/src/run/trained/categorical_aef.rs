@@ -5,14 +5,19 @@ use burn::tensor::{DType, Device, Tensor};
 use crate::aef::categorical::{self, CategoricalConfig, CategoricalModel};
 use crate::aef::marginal::{LogDensities, MarginalRequest};
 use crate::data::{Layout, Schema};
-use crate::flow_map::sample::{LastStep, SampleRequest, Sampler, Samples, draw_class, draw_size};
+use crate::dual::softmax;
+use crate::flow_map::conditioning::item_sizes;
+use crate::flow_map::sample::{LastStep, SampleRequest, Samples, draw_class, draw_size};
+use crate::flow_map::steer::{Reward, SteerRequest, Steered};
+use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
-use crate::rng::{Purpose, Stream, stream};
+use crate::ranks::Ranks;
+use crate::rng::{Purpose, stream};
 use crate::run::check::site_shape;
-use crate::run::trained::RequestError;
+use crate::run::trained::latent_steer::{self, Latents, Slope, Start, drawing_of};
+use crate::run::trained::{RequestError, SteerFailure};
 use crate::tensor::{argmax, from_f32, to_host};
 use crate::transport::map::Drawing;
-use crate::transport::time::TimeGrid;
 
 /// A trained autoencoder of categorical data.
 ///
@@ -54,7 +59,7 @@ pub struct TrainedCategoricalAef {
 impl TrainedCategoricalAef {
     /// Draws items. The request is that of a flow map: its grid gives the number of evaluations of a flow map as the prior,
     /// its sampler whether they are jumps or Euler steps, its temperature scales the base variable, and classes are the
-    /// most probable ones given the latent, or drawn.
+    /// most probable ones given the latent, or drawn. With a coupling, one jump is its decoder.
     ///
     /// # Errors
     /// If the request has something that only flow maps have.
@@ -63,43 +68,175 @@ impl TrainedCategoricalAef {
         request: &SampleRequest,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
-        let drawing = self.check(request)?;
-        let (sites, d) = (site_shape(&self.schema), self.config.latent);
-        let sizes = if request.sizes.is_empty() { self.sizes() } else { &request.sizes };
-        let like = Tensor::<1>::zeros([1], (&self.device, DType::F32));
+        let drawing = drawing_of(request)?;
+        let sites = site_shape(&self.schema);
         let (mut ids, mut nfe) = (Vec::with_capacity(request.count * sites.count), Vec::new());
         for start in (0..request.count).step_by(request.batch) {
             let items = request.batch.min(request.count - start);
-            let address = |i: usize| request.first + (start + i) as u64;
-            let mut random: Vec<Stream> =
-                (0..items).map(|i| stream(request.seed, Purpose::Sample, address(i))).collect();
-            let base: Vec<f32> = random
-                .iter_mut()
-                .flat_map(|stream| stream.normals(d))
-                .map(|v| (f64::from(v) * request.temperature) as f32)
-                .collect();
-            let logits = self.net.logits(self.net.draw_latents(from_f32(&base, [items, d], &like), drawing));
-            let mut drawn = match request.last {
-                LastStep::Argmax => argmax(logits),
-                LastStep::Draw => classes(&logits, &mut random),
-            };
-            for (i, item) in drawn.chunks_exact_mut(sites.count).enumerate() {
-                if let Some(largest) = sites.largest_size() {
-                    let mut size = stream(request.seed, Purpose::Size, address(i));
-                    let present = sites.sites_of(draw_size(sizes, largest, &mut size));
-                    item.iter_mut()
-                        .zip(present)
-                        .filter(|(_, present)| *present == 0.0)
-                        .for_each(|(id, _)| *id = ABSENT);
-                }
-            }
-            ids.extend(drawn);
+            let first = request.first + start as u64;
+            let mut particles: Vec<Start> =
+                (first..first + items as u64).map(|index| self.start(request, index)).collect();
+            ids.extend(self.decode_drawn(&mut particles, drawing, request.last));
             nfe.extend(vec![drawing.evaluations() as u64; items]);
             if !progress(start + items) {
                 break;
             }
         }
         Ok(Samples { ids, endpoints: Vec::new(), sites, nfe })
+    }
+
+    /// Draws items of high reward: the reward tilts the law of the prior's base variable. `gradient` is for rewards with a
+    /// soft version; `smc` is tempered over the steps of the request, of one evaluation each.
+    ///
+    /// # Errors
+    /// If the request has something that only flow maps have, or the reward fails before any sample is finished.
+    ///
+    /// # Examples
+    /// Items without the last class (of an untrained model).
+    /// ```
+    /// use pushforward::aef::categorical::CategoricalConfig;
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::data::{Layout, Schema};
+    /// use pushforward::flow_map::sample::{LastStep, SampleRequest};
+    /// use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::ranks::Ranks;
+    /// use pushforward::run::{Steers, TrainedCategoricalAef, site_shape};
+    ///
+    /// struct NoTwo;
+    /// impl Reward for NoTwo {
+    ///     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+    ///         Ok(ids.chunks(3).map(|item| if item.contains(&2) { f64::NEG_INFINITY } else { 0.0 }).collect())
+    ///     }
+    /// }
+    /// let (schema, device) = (Schema { sites: 3, classes: 3, layout: Layout::Table }, Device::flex());
+    /// let config: CategoricalConfig = toml::from_str("latent = 2\nprior = { kind = 'flow-map' }")?;
+    /// let mut net = config.init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+    /// net.initialise(&[0, 1, 2, 1, 2, 0]);
+    /// let model = TrainedCategoricalAef { config, net, schema, device };
+    /// let sample = SampleRequest { last: LastStep::Draw, endpoints: false, ..SampleRequest::map(8, 3, 7) };
+    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 32, keep: 8 };
+    /// let models: &dyn Steers = &model;
+    /// let found = models.steered(&request, &NoTwo, &Ranks::alone(), &mut |_| true)?;
+    /// assert!(found.samples.ids.len() == 8 * 3 && !found.samples.ids.contains(&2));
+    /// assert_eq!(found.populations[0].nfe, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn steer(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        self.steer_together(request, reward, &Ranks::alone(), progress)
+    }
+
+    /// As [`Self::steer`], by several ranks, each of which has some of the populations.
+    ///
+    /// # Errors
+    /// Likewise, or if the ranks cannot go on together.
+    pub fn steer_together(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        ranks: &Ranks,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        drawing_of(&request.sample)?;
+        Ok(latent_steer::steer(self, request, reward, ranks, progress)?)
+    }
+
+    /// Codes of items and their base variables under the prior, `[n, d]` each.
+    ///
+    /// # Errors
+    /// If there are no items, or one has another number of sites, or a class that its site does not have.
+    ///
+    /// # Examples
+    /// Items from their codes again: a trained model gives most of them back (this one is not).
+    /// ```
+    /// use pushforward::aef::categorical::CategoricalConfig;
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::data::{Layout, Schema};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::run::{TrainedCategoricalAef, site_shape};
+    ///
+    /// let (schema, device) = (Schema { sites: 3, classes: 5, layout: Layout::Table }, Device::flex());
+    /// let config: CategoricalConfig = toml::from_str("latent = 2\nprior = { kind = 'flow-map' }")?;
+    /// let mut net = config.init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+    /// net.initialise(&[0, 1, 2, 3, 4, 0]);
+    /// let model = TrainedCategoricalAef { config, net, schema, device };
+    /// let ids = [0, 1, 2, 3, 4, 0];
+    /// let (z, base) = model.encode(&ids)?;
+    /// assert_eq!((z.len(), base.len()), (4, 4));
+    /// assert_eq!(model.decode(&z, false, &model.sizes_of(&ids))?, model.decode(&base, true, &[])?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encode(&self, ids: &[u32]) -> Result<(Vec<f32>, Vec<f32>), RequestError> {
+        self.check_classes(ids)?;
+        let z = self.net.code(ids);
+        Ok((numbers(&z), numbers(&self.net.to_base(z))))
+    }
+
+    /// The most probable items of latents, or of base variables if `base`, `[n, d]` row by row. `sizes` are the numbers of
+    /// nodes or letters, where items differ in that; without them the largest.
+    ///
+    /// # Errors
+    /// If there are no codes, or numbers do not fit.
+    pub fn decode(&self, codes: &[f32], base: bool, sizes: &[usize]) -> Result<Vec<u32>, RequestError> {
+        let d = self.config.latent;
+        let count = codes.len() / d;
+        if count == 0 || codes.len() != count * d {
+            return Err(RequestError(format!("codes have {d} numbers, and {} are given", codes.len())));
+        }
+        if !sizes.is_empty() && sizes.len() != count {
+            return Err(RequestError(format!("{} sizes are given for {count} codes", sizes.len())));
+        }
+        let z = from_f32(codes, [count, d], &self.like());
+        let z = if base { self.net.from_base(z) } else { z };
+        let sizes: Vec<Option<usize>> = (0..count).map(|i| sizes.get(i).copied()).collect();
+        Ok(self.absent(argmax(self.net.logits(z)), &sizes))
+    }
+
+    /// Numbers of nodes or letters of items; empty if all have all sites.
+    pub fn sizes_of(&self, ids: &[u32]) -> Vec<usize> {
+        item_sizes(&site_shape(&self.schema), ids)
+    }
+
+    fn like(&self) -> Tensor<1> {
+        Tensor::zeros([1], (&self.device, DType::F32))
+    }
+
+    /// Marks the sites that items of these sizes do not have.
+    fn absent(&self, mut ids: Vec<u32>, sizes: &[Option<usize>]) -> Vec<u32> {
+        let sites = site_shape(&self.schema);
+        let Some(largest) = sites.largest_size() else { return ids };
+        for (item, size) in ids.chunks_exact_mut(sites.count).zip(sizes) {
+            let present = sites.sites_of(size.unwrap_or(largest).min(largest));
+            item.iter_mut().zip(present).filter(|(_, present)| *present == 0.0).for_each(|(id, _)| *id = ABSENT);
+        }
+        ids
+    }
+
+    /// Logits of particles.
+    fn logits(&self, base: Tensor<2>, drawing: Drawing) -> Tensor<3> {
+        match drawing {
+            Drawing::Jumps(1) if self.net.coupling.is_some() => self.net.one_step_logits(base),
+            _ => self.net.logits(self.net.draw_latents(base, drawing)),
+        }
+    }
+
+    fn base_of(&self, particles: &[Start]) -> Tensor<2> {
+        let base: Vec<f32> = particles.iter().flat_map(|particle| particle.base.iter().copied()).collect();
+        from_f32(&base, [particles.len(), self.config.latent], &self.like())
+    }
+
+    fn decode_drawn(&self, particles: &mut [Start], drawing: Drawing, last: LastStep) -> Vec<u32> {
+        let logits = self.logits(self.base_of(particles), drawing);
+        let ids = match last {
+            LastStep::Argmax => argmax(logits),
+            LastStep::Draw => classes(&logits, particles),
+        };
+        self.absent(ids, &particles.iter().map(|particle| particle.size).collect::<Vec<_>>())
     }
 
     /// Log-probabilities of items in nats, or their bound; see [`categorical::log_densities`]. Of graphs and sequences given
@@ -113,14 +250,52 @@ impl TrainedCategoricalAef {
         first: u64,
         request: &MarginalRequest,
     ) -> Result<LogDensities, RequestError> {
-        let sites = self.schema.sites;
-        if ids.is_empty() || !ids.len().is_multiple_of(sites) {
-            return Err(RequestError(format!("items have {sites} sites, and {} are given", ids.len())));
+        self.check_items(ids, request)?;
+        Ok(categorical::log_densities(&self.net, ids, first, request))
+    }
+
+    /// The same for the decoder of the coupling, from which items are drawn in one evaluation; see
+    /// [`categorical::one_step_log_densities`].
+    ///
+    /// # Errors
+    /// As [`Self::log_densities`], or if the model has no coupling.
+    pub fn one_step_log_densities(
+        &self,
+        ids: &[u32],
+        first: u64,
+        request: &MarginalRequest,
+    ) -> Result<LogDensities, RequestError> {
+        self.check_items(ids, request)?;
+        if self.net.coupling.is_none() {
+            return Err(RequestError("the model has no coupling: train one with `model.coupling`".into()));
         }
+        Ok(categorical::one_step_log_densities(&self.net, ids, first, request))
+    }
+
+    fn check_classes(&self, ids: &[u32]) -> Result<(), RequestError> {
+        let sites = site_shape(&self.schema);
+        if ids.is_empty() || !ids.len().is_multiple_of(sites.count) {
+            return Err(RequestError(format!("items have {} sites, and {} are given", sites.count, ids.len())));
+        }
+        let absent = sites.largest_size().is_some();
+        let fits = |(place, &id): (usize, &u32)| {
+            (id as usize) < sites.classes_of(place % sites.count) || (id == ABSENT && absent)
+        };
+        match ids.iter().enumerate().find(|found| !fits(*found)) {
+            None => Ok(()),
+            Some((place, &id)) => {
+                let (site, id) = (place % sites.count, if id == ABSENT { -1 } else { i64::from(id) });
+                Err(RequestError(format!("site {site} has {} classes, found {id}", sites.classes_of(site))))
+            }
+        }
+    }
+
+    fn check_items(&self, ids: &[u32], request: &MarginalRequest) -> Result<(), RequestError> {
+        self.check_classes(ids)?;
         if request.draws == 0 {
             return Err(RequestError("`draws`, the number of draws per item, is at least 1".into()));
         }
-        Ok(categorical::log_densities(&self.net, ids, first, request))
+        Ok(())
     }
 
     /// How often an item has a size, from the training data; empty if all have all sites.
@@ -131,36 +306,48 @@ impl TrainedCategoricalAef {
             _ => &[],
         }
     }
+}
 
-    /// How latents are drawn.
-    fn check(&self, request: &SampleRequest) -> Result<Drawing, RequestError> {
-        let refuse = |problem: &str| Err(RequestError(format!("{problem}: only flow maps have that")));
-        if request.constraint.is_some() || !request.observed.is_empty() {
-            return refuse("constraints of sites");
+impl Latents for TrainedCategoricalAef {
+    fn sites(&self) -> SiteShape {
+        site_shape(&self.schema)
+    }
+
+    fn start(&self, request: &SampleRequest, index: u64) -> Start {
+        let mut random = stream(request.seed, Purpose::Sample, index);
+        let scaled = |v: f32| (f64::from(v) * request.temperature) as f32;
+        let base = random.normals(self.config.latent).into_iter().map(scaled).collect();
+        let sizes = if request.sizes.is_empty() { self.sizes() } else { &request.sizes };
+        let size = |largest| draw_size(sizes, largest, &mut stream(request.seed, Purpose::Size, index));
+        Start { base, size: Latents::sites(self).largest_size().map(size), random }
+    }
+
+    fn decode(&self, request: &SampleRequest, particles: &mut [Start]) -> Vec<u32> {
+        let parts = particles.chunks_mut(request.batch.max(1));
+        parts.flat_map(|part| self.decode_drawn(part, Drawing::Jumps(1), request.last)).collect()
+    }
+
+    fn slope(&self, request: &SampleRequest, particles: &[Start], reward: &dyn Reward) -> Option<Slope> {
+        let (mut values, mut slopes) = (Vec::new(), Vec::new());
+        for part in particles.chunks(request.batch.max(1)) {
+            let base = Tensor::from_inner(self.base_of(part)).require_grad();
+            let value = reward.soft(softmax(self.logits(base.clone(), Drawing::Jumps(1))))?;
+            values.extend(to_host(&value));
+            let slope = base.grad(&value.sum().backward());
+            slopes.extend(slope.map_or_else(|| vec![0.0; part.len() * self.config.latent], |slope| numbers(&slope)));
         }
-        if !request.labels.is_empty() || request.guidance != 1.0 {
-            return refuse("labels and guidance");
-        }
-        if request.endpoints || request.diagonal_noise {
-            return refuse("endpoints and noise of sites");
-        }
-        if request.grid != TimeGrid::uniform(request.grid.steps()) {
-            return refuse("times of one's own");
-        }
-        if request.batch == 0 {
-            return Err(RequestError("`batch`, the number of items per pass, is at least 1".into()));
-        }
-        match request.sampler {
-            Sampler::Map => Ok(Drawing::Jumps(request.grid.steps())),
-            Sampler::Euler => Ok(Drawing::Euler(request.grid.steps())),
-            _ => Err(RequestError("latents are drawn by the samplers map and euler".into())),
-        }
+        Some((values, slopes))
     }
 }
 
+fn numbers(x: &Tensor<2>) -> Vec<f32> {
+    to_host(x).into_iter().map(|v| v as f32).collect()
+}
+
 /// Classes drawn from the law of every site, item by item.
-fn classes(logits: &Tensor<3>, random: &mut [Stream]) -> Vec<u32> {
+fn classes(logits: &Tensor<3>, particles: &mut [Start]) -> Vec<u32> {
     let [_, sites, classes] = logits.dims();
-    let laws = to_host(&crate::dual::softmax(logits.clone()));
-    laws.chunks_exact(classes).enumerate().map(|(row, law)| draw_class(law, &mut random[row / sites])).collect()
+    let laws = to_host(&softmax(logits.clone()));
+    let draw = |(row, law): (usize, &[f64])| draw_class(law, &mut particles[row / sites].random);
+    laws.chunks_exact(classes).enumerate().map(draw).collect()
 }

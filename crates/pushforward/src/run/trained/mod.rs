@@ -5,12 +5,15 @@ pub(crate) mod categorical_aef;
 pub(crate) mod classifier;
 pub(crate) mod conditional;
 pub(crate) mod flow_map;
+mod latent_steer;
+mod steers;
 
 pub use self::aef::{TrainedAef, preview_request};
 pub use self::categorical_aef::TrainedCategoricalAef;
 pub use self::classifier::TrainedClassifier;
 pub use self::conditional::Conditional;
 pub use self::flow_map::{SteerFailure, TrainedFlowMap};
+pub use self::steers::Steers;
 
 /// Why a model cannot serve a request, with what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

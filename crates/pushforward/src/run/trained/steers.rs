@@ -1,0 +1,79 @@
+//! Models whose samples can be steered towards a reward.
+
+use burn::tensor::Device;
+
+use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::sample::{SampleRequest, Samples};
+use crate::flow_map::steer::{Reward, SteerRequest, Steered};
+use crate::ranks::Ranks;
+use crate::run::model::Model;
+use crate::run::trained::{RequestError, SteerFailure, TrainedAef, TrainedCategoricalAef, TrainedFlowMap};
+
+/// A model that draws items and steers them. Items of an autoencoder of images are the 256 levels of its pixels.
+pub trait Steers {
+    /// Draws items without steering.
+    ///
+    /// # Errors
+    /// If the request does not fit the model.
+    fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError>;
+
+    /// Draws items of high reward by several ranks, of which all get all items.
+    ///
+    /// # Errors
+    /// If the request does not fit the model, the reward fails before any sample is finished, or the ranks
+    /// cannot go on together.
+    fn steered(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        ranks: &Ranks,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure>;
+
+    /// Device of the weights.
+    fn device(&self) -> &Device;
+}
+
+macro_rules! steers {
+    ($model:ty, $plain:ident $(, $config:ident)?) => {
+        impl$(<$config: BackboneConfig>)? Steers for $model {
+            fn plain(
+                &self,
+                request: &SampleRequest,
+                progress: &mut dyn FnMut(usize) -> bool,
+            ) -> Result<Samples, RequestError> {
+                self.$plain(request, progress)
+            }
+
+            fn steered(
+                &self,
+                request: &SteerRequest,
+                reward: &dyn Reward,
+                ranks: &Ranks,
+                progress: &mut dyn FnMut(usize) -> bool,
+            ) -> Result<Steered, SteerFailure> {
+                self.steer_together(request, reward, ranks, progress)
+            }
+
+            fn device(&self) -> &Device {
+                &self.device
+            }
+        }
+    };
+}
+
+steers!(TrainedFlowMap<C>, sample, C);
+steers!(TrainedCategoricalAef, sample);
+steers!(TrainedAef, levels);
+
+impl<C: BackboneConfig> Model<C> {
+    /// The model as one that can be steered; `None` for classifiers.
+    pub fn steers(&self) -> Option<&dyn Steers> {
+        match self {
+            Self::FlowMap(model) => Some(model),
+            Self::Aef(model) => Some(model),
+            Self::CategoricalAef(model) => Some(model),
+            Self::Classifier(_) => None,
+        }
+    }
+}
