@@ -71,7 +71,7 @@ fn old_names_mean_what_they_meant() {
     let loaded = loaded("echo").flow_map("be looked at").expect("a flow map");
     let config = &loaded.model.config;
     assert!(loaded.run.recipe.contains("law = \"logit-normal\""), "it is a recipe of then");
-    assert_eq!(config.times.diagonal, TimeDistribution::LogitNormal { mean: 0.3, deviation: 1.0 });
+    assert_eq!(config.times.diagonal, TimeDistribution::LogitNormal { mean: 0.3, deviation: 1.0, uniform: 0.0 });
     assert!(matches!(config.objective.off_diagonal, OffDiagonal::Csd { .. }));
     let state = Resume::load(&path("echo-resume.safetensors")).expect("a state to go on from");
     assert!(state.recipe.contains("project_conflict = true"));

@@ -12,7 +12,7 @@
 //! let pairs = config.pairs(6, 27, &mut random);
 //! assert!(pairs.s.iter().zip(&pairs.t).all(|(s, t)| 0.0 <= *s && s <= t && *t <= 1.0));
 //! // Most times near the data: their median is 1 / (1 + e^-2) = 0.88.
-//! let late = TimeDistribution::LogitNormal { mean: 2.0, deviation: 0.5 };
+//! let late = TimeDistribution::LogitNormal { mean: 2.0, deviation: 0.5, uniform: 0.0 };
 //! let t = TimesConfig { diagonal: late, ..config }.diagonal(100, 27, &mut random);
 //! assert_eq!(t.iter().filter(|t| **t > 0.8808).count(), 50);
 //! ```
@@ -39,23 +39,33 @@ pub enum TimeDistribution {
         mean: f64,
         /// Standard deviation of the normal.
         deviation: f64,
+        /// Share of the times that is uniform instead. Jumps that learn from the diagonal need it to be trained at all
+        /// times: where it never is, the two drift away together.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        uniform: f64,
     },
+}
+
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 impl TimeDistribution {
     /// Checks every setting against its range.
     fn validate(self) -> Result<(), SettingError> {
-        let Self::LogitNormal { mean, deviation } = self else { return Ok(()) };
+        let Self::LogitNormal { mean, deviation, uniform } = self else { return Ok(()) };
+        fraction("uniform", uniform)?;
         require(mean.abs() <= 100.0, "mean", format_args!("must lie in [-100, 100], found {mean}"))?;
         let problem = format_args!("must be positive and at most 100, found {deviation}");
         require((1e-6..=100.0).contains(&deviation), "deviation", problem)
     }
 
-    /// The time that belongs to a uniform number `u` or a normal number `z`, depending on the distribution.
+    /// The time that belongs to a uniform number `u` and a normal number `z`, of which the distribution needs one or both.
     fn at(self, u: f64, z: f64) -> f64 {
         match self {
             Self::Uniform | Self::UniformStart => u,
-            Self::LogitNormal { mean, deviation } => 1.0 / (1.0 + (-(mean + deviation * z)).exp()),
+            Self::LogitNormal { uniform, .. } if u < uniform => u / uniform,
+            Self::LogitNormal { mean, deviation, .. } => 1.0 / (1.0 + (-(mean + deviation * z)).exp()),
         }
     }
 
@@ -158,7 +168,9 @@ mod tests {
             (TimeDistribution::Uniform, 1.0 / 3.0, 2.0 / 3.0),
             (TimeDistribution::UniformStart, 0.25, 0.5),
             // Two sorted draws average to one draw; by symmetry of the logistic about a zero mean that is one half.
-            (TimeDistribution::LogitNormal { mean: 0.0, deviation: 1.0 }, 0.3835, 0.6165),
+            (TimeDistribution::LogitNormal { mean: 0.0, deviation: 1.0, uniform: 0.0 }, 0.3835, 0.6165),
+            // All times at 1/2 but a third, which is uniform: E min = (4/9) 1/2 + (4/9) 3/8 + (1/9) 1/3.
+            (TimeDistribution::LogitNormal { mean: 0.0, deviation: 1e-6, uniform: 1.0 / 3.0 }, 0.4259, 0.5741),
         ] {
             for antithetic in [false, true] {
                 let config = TimesConfig { pairs: law, antithetic, ..TimesConfig::default() };
