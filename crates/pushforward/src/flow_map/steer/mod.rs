@@ -33,8 +33,9 @@
 //! use pushforward::burn::tensor::Device;
 //! use pushforward::flow_map::model::FlowMapModel;
 //! use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest};
-//! use pushforward::flow_map::steer::{Method, Reward, RewardError, SteerError, SteerRequest, steer};
+//! use pushforward::flow_map::steer::{Method, Reward, RewardError, SteerError, SteerRequest, steer, steer_together};
 //! use pushforward::nn::{SiteShape, mlp::MlpConfig};
+//! use pushforward::ranks::Ranks;
 //! use pushforward::rng::{Purpose, stream};
 //!
 //! struct Ones;
@@ -48,9 +49,13 @@
 //! let model = FlowMapModel::new(network, sites.clone());
 //! let sample = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(1, 1, 0) };
 //! let request = SteerRequest { sample, method: Method::BestOf, particles: 64, keep: 1 };
-//! let steered = steer(&Generator::new(&model, sites.clone(), &device), &request, &Ones, &mut |_| true)?;
-//! assert_eq!((steered.samples.ids, steered.rewards), (vec![1, 1], vec![2.0]));
+//! let generator = Generator::new(&model, sites.clone(), &device);
+//! let steered = steer(&generator, &request, &Ones, &mut |_| true)?;
+//! assert_eq!((&steered.samples.ids[..], &steered.rewards[..]), (&[1, 1][..], &[2.0][..]));
 //! assert_eq!(steered.samples.nfe, [64]);
+//! // One rank of many would compute its populations only.
+//! let same = steer_together(&generator, &request, &Ones, &Ranks::alone(), &mut |_| true)?;
+//! assert_eq!(same.samples.ids, steered.samples.ids);
 //! # Ok::<(), SteerError>(())
 //! ```
 
