@@ -9,6 +9,7 @@ mod conditions;
 mod constraints;
 mod data_file;
 mod download;
+mod dry_run;
 mod escapes;
 mod exit;
 mod fetch;

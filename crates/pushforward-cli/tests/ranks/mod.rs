@@ -1,11 +1,10 @@
-//! Several processes do what one does. With the feature `mpi` and where `mpirun` is; else the tests say that they are skipped.
+//! Several processes do what one does. With the feature `mpi` and where `mpirun` is; else there is nothing to test, which `.ci/run` says.
 
 use super::*;
 
 /// A launcher of so many processes; `None` without one.
 fn launch(folder: &Path, processes: usize, args: &[&str]) -> Option<Output> {
     if !cfg!(feature = "mpi") || Command::new("mpirun").arg("--version").output().is_err() {
-        eprintln!("skipped: no MPI");
         return None;
     }
     let mut command = Command::new("mpirun");
@@ -103,4 +102,24 @@ fn without_mpi_several_processes_are_refused() {
     let out = command.env("OMPI_COMM_WORLD_SIZE", "2").output().expect("the program starts");
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.code() == Some(2) && said.contains("built without MPI"), "{said}");
+}
+
+#[test]
+fn a_dry_run_tells_what_processes_need_and_leaves_nothing() {
+    let work = workplace();
+    let folder = work.path();
+    let args = |more: &[&'static str]| [&RUN[..], &["train.accumulate=2", "--dry-run"], more].concat();
+    let told = succeed(folder, &args(&["--link", "1"]));
+    let column = |text: &str, place: usize| -> Vec<f64> {
+        let rows = text.lines().skip_while(|line| !line.contains("MiB sent")).skip(1);
+        rows.map(|line| line.split_whitespace().nth(place).expect("a column").parse().expect("a number")).collect()
+    };
+    assert_eq!(column(&told, 0), (1..=10).map(|power| f64::from(1 << power)).collect::<Vec<_>>());
+    assert!(told.contains("parameters; each process has 2 micro-batches of 16"), "{told}");
+    // Two processes send a whole gradient each, and more send up to twice as much.
+    let sent = column(&told, 1);
+    assert!(sent.is_sorted() && sent[9] <= 2.0 * sent[0] + 0.02, "{sent:?}");
+    let half = column(&succeed(folder, &args(&["--ranks", "2", "--wire", "bf16"])), 1);
+    assert!((half[0] - sent[0] / 2.0).abs() < 0.011, "{half:?} {sent:?}");
+    assert!(!folder.join("runs").exists());
 }
