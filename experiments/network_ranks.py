@@ -75,13 +75,15 @@ def train(root, name, more, agent=None):
     return seconds(folder)
 
 
-def predicted(rate, more):
+def predicted(alone, rate, more):
+    """The step that `--dry-run` predicts, with the computation of `alone` in place of its own measurement."""
     out = subprocess.run([PROGRAM, "-q", "train", *MODEL, "--dry-run", "--ranks", "2", "--link", str(rate), "--latency", str(DELAY), *more],
                          capture_output=True, text=True)
     if out.returncode:
         sys.exit(f"FAILED: {out.stderr}")
     own = float(re.search(r"([\d.]+) s each", out.stdout).group(1))
-    return float(out.stdout.splitlines()[-1].split()[2]) - own
+    micro_batches = int(re.search(r"has (\d+) micro-batches", out.stdout).group(1))
+    return float(out.stdout.splitlines()[-1].split()[2]) + micro_batches * (alone - own)
 
 
 with tempfile.TemporaryDirectory() as name:
@@ -101,9 +103,7 @@ with tempfile.TemporaryDirectory() as name:
                     RANKS["two"] = 4
                 step = train(root, f"two-{rate}-{label.split()[0]}-{label.split()[-1]}", more, agent)
                 RANKS["two"] = 2
-                compute = alone * (2 if "accumulate" in str(more) else 1)
-                print(f"{rate:g} Gbit/s, {label}: {step:.4f} s a step, {step - compute:.4f} more than alone, "
-                      f"{predicted(rate, more):.4f} predicted with one micro-batch of computation", flush=True)
+                print(f"{rate:g} Gbit/s, {label}: {step:.4f} s a step, {predicted(alone, rate, more):.4f} predicted", flush=True)
     finally:
         for space in SPACES:
             sh(f"ip netns del {space}", check=False)
