@@ -219,7 +219,7 @@ pub(crate) struct RunDataArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine"
+    after_help = "Examples:\n  pushforward train\n  pushforward train mnist-binary --data-dir data --set train.minutes=30\n  pushforward train my-recipe.toml --out runs/mine\n  pushforward train --resume runs/mine\n  mpirun -n 8 pushforward train qm9\n  pushforward train qm9 --dry-run --ranks 64 --link 25"
 )]
 pub(crate) struct TrainArgs {
     /// A preset's name, a recipe file, or a file of data: a table, sequences, molecules or text, whose content decides the preset [default: glyphs, or the

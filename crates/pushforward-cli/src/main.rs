@@ -9,6 +9,7 @@ mod conditions;
 mod constraints;
 mod data_file;
 mod download;
+mod dry_run;
 mod escapes;
 mod exit;
 mod fetch;
@@ -56,6 +57,7 @@ mod watch;
 mod web_folder;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -71,6 +73,10 @@ fn main() -> ExitCode {
     let code = match run(&cli, &mut printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            if printer.rank > 0 && failure.code() == 2 {
+                // The first rank refuses the same, and the launcher ends the others meanwhile.
+                std::thread::sleep(Duration::from_secs(1));
+            }
             failure.print(&printer);
             if ranks::several() {
                 // Without taking leave, so that the launcher ends the other processes.

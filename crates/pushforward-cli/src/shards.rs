@@ -132,7 +132,7 @@ impl Part {
         let about = Self::path(file);
         let text = std::fs::read_to_string(&about).map_err(|e| {
             refuse(format!("its description {} cannot be read ({e})", about.display()))
-                .hint("parts are written by `sample` and `score` with --shard I/N")
+                .hint("parts are written by `sample --shard I/N` and `score --shard I/N`")
         })?;
         let part: Self = serde_json::from_str(&text).map_err(|e| refuse(format!("its description is damaged: {e}")))?;
         let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;

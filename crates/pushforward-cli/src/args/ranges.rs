@@ -17,6 +17,8 @@ pub(crate) const STEPS: usize = 100_000;
 pub(crate) const TOGETHER: usize = 1_000_000;
 /// Most independent repetitions of a measurement.
 pub(crate) const REPEATS: usize = 10_000;
+/// Most processes.
+pub(crate) const PROCESSES: usize = 1_000_000;
 /// Most mebibytes of a part of a gradient.
 pub(crate) const MEBIBYTES: usize = 1_024;
 /// Most threads.

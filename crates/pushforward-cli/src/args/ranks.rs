@@ -21,6 +21,18 @@ pub(crate) struct RankArgs {
     /// Compare the parameters of all processes every so many steps, and before every checkpoint.
     #[arg(long, value_name = "STEPS", default_value_t = 100, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) check_every: usize,
+    /// Train nothing: measure a few steps here, and say what a run by several processes would need and how long a step would take.
+    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    pub(crate) dry_run: bool,
+    /// Processes of the run that --dry-run is about [default: 2 to 1024].
+    #[arg(long, value_name = "N", requires = "dry_run", value_parser = ranges::count(ranges::PROCESSES))]
+    pub(crate) ranks: Option<usize>,
+    /// Their network for --dry-run, in Gbit/s.
+    #[arg(long, value_name = "GBIT", default_value_t = 10.0, value_parser = ranges::positive)]
+    pub(crate) link: f64,
+    /// Its latency for --dry-run, in microseconds.
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 30.0, value_parser = ranges::positive)]
+    pub(crate) latency: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,7 @@ use super::{
     eval_request, features, image_eval_request, measure, measure_images, open_device, sample_request, say_kept,
 };
 use crate::args::{RankArgs, TrainArgs, WireName};
+use crate::dry_run::forecast;
 use crate::exit::{Failure, OrFail as _};
 use crate::figures::{Figure, evaluations, laws, of_images, save};
 use crate::files::{RUN_RECIPE, create_run_dir, free_run_dir, write_atomic};
@@ -76,6 +77,9 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         reduction: reduction(&args.ranks),
         ..TrainOptions::new(device)
     };
+    if args.ranks.dry_run {
+        return forecast(&args.ranks, &recipe, &data, options, printer);
+    }
     let run = Run { recipe, data, folder, features, printer };
     let trained = run.train(options, lock)?;
     if args.no_eval || trained.reason == EndReason::Stopped {

@@ -45,4 +45,24 @@ fn parts_together_are_what_one_process_writes() {
     let many = ["sample", model, "-n", "2", "--shard", "1/2", "--out", "x.txt"];
     assert!(refuse(folder, &many, 2).contains("no items"));
     assert!(!folder.join("x.txt").exists());
+
+    // Scores in parts.
+    let score = ["score", model, "a.txt", "--draws", "2", "--out"];
+    succeed(folder, &[&score[..], &["s.jsonl"]].concat());
+    for part in ["1/2", "2/2"] {
+        succeed(folder, &[&score[..], &["t.jsonl", "--shard", part]].concat());
+    }
+    succeed(folder, &["merge", "--out", "t.jsonl", "t-1-of-2.jsonl", "t-2-of-2.jsonl"]);
+    assert!(fs::read(folder.join("s.jsonl")).unwrap() == fs::read(folder.join("t.jsonl")).unwrap());
+    assert!(refuse(folder, &["merge", "--out", "u.jsonl", "t-1-of-2.jsonl", "b-2-of-3.jsonl"], 2).contains("differs"));
+
+    // Samples of a file are evaluated as those that are drawn.
+    let eval = ["eval", model, "--nfe", "2", "--bound-items", "0", "--json"];
+    for file in ["d.jsonl", "d.safetensors"] {
+        succeed(folder, &["sample", model, "-n", "100", "--nfe", "2", "--out", file]);
+        let given = succeed(folder, &[&eval[..], &["--samples", file]].concat());
+        assert_eq!(given, succeed(folder, &[&eval[..], &["-n", "100"]].concat()));
+    }
+    let lengths = refuse(folder, &[&eval[..], &["--samples", "s.jsonl"]].concat(), 2);
+    assert!(lengths.contains("line 1: it has no list of class indices"), "{lengths}");
 }

@@ -46,6 +46,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod ema;
 mod error;
+mod forecast;
 pub mod gradients;
 pub mod metrics;
 mod micro_batches;
@@ -64,6 +65,7 @@ mod training;
 
 pub use self::config::{ConfigError, TrainConfig};
 pub use self::error::TrainError;
+pub use self::forecast::Link;
 pub use self::reduction::Reduction;
 pub use self::report::{Details, NonFinite, StepReport};
 pub use self::request::{EndReason, Event, Outcome, Progress, RunFolder, TrainRequest, Validate};

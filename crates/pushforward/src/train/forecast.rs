@@ -1,0 +1,96 @@
+//! Time of an optimiser step by several ranks, from that of one and the network between them.
+//!
+//! ```text
+//! T = k c + P p + B / (e v) + 4 l + 2 n (N-1) o
+//!
+//! k  micro-batches of a rank             c  seconds of one
+//! P  parameters                          p  seconds to copy and add one
+//! B  bytes that a rank sends in a step   v  bytes a second, of which the share e is reached
+//! n  buckets                             l  seconds until a message of no length has arrived
+//! N  ranks                               o  seconds that a message costs its sender
+//! ```
+//!
+//! The four waits are those of the decision to go on, of the two exchanges of gradients, and of the losses. That a bucket is copied
+//! while another travels did not shorten the steps that were measured. Of the gradients of a reproducible run, all but those of the last micro-batch
+//! travel while the next one is computed. `p` and `e` were fitted to measurements between two network namespaces (docs/log.md), where
+//! all messages had one way; `o` is that of common networks.
+//!
+//! # Examples
+//! The gradient of 170 million parameters takes most of a step at 1 Gbit/s, and at 100 Gbit/s less than its copies.
+//! ```
+//! use pushforward::train::{Link, Reduction};
+//!
+//! let step = |gbit: f64| {
+//!     let link = Link { bytes_per_second: gbit * 1e9 / 8.0, latency: 20e-6 };
+//!     link.step_seconds(&Reduction::default(), 64, 170_000_000, 1, 1.0)
+//! };
+//! assert!(step(1.0) > 20.0 && step(100.0) < 3.5);
+//! ```
+
+use super::reduction::Reduction;
+
+/// Seconds to copy and add a number of a gradient, as float32 and as bfloat16.
+const COPY: [f64; 2] = [1.1e-8, 1.7e-8];
+/// Share of the rate of the network that is reached while ranks send and receive at once.
+const REACHED: f64 = 0.5;
+/// Seconds that a message costs its sender.
+const MESSAGE: f64 = 5e-6;
+/// Exchanges of a step that are waited for one after the other.
+const WAITS: f64 = 4.0;
+
+/// The network between ranks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// Bytes a second that a rank sends and receives at once.
+    pub bytes_per_second: f64,
+    /// Seconds until a short message has arrived.
+    pub latency: f64,
+}
+
+impl Link {
+    /// Seconds of an optimiser step of `ranks` ranks with `micro_batches` each, of `seconds` each.
+    pub fn step_seconds(
+        &self,
+        reduction: &Reduction,
+        ranks: usize,
+        parameters: u64,
+        micro_batches: u64,
+        seconds: f64,
+    ) -> f64 {
+        let compute = micro_batches as f64 * seconds;
+        if ranks < 2 {
+            return compute;
+        }
+        let buckets = parameters.div_ceil(reduction.bucket as u64).max(1) as f64;
+        let rate = REACHED * self.bytes_per_second;
+        let wire = |rows: u64| reduction.bytes(parameters.into(), ranks, rows.into()) as f64 / rate;
+        // What is sent before the last micro-batch ends has its time, and needs no more of it than there is.
+        let early = if reduction.reproducible { wire(micro_batches) - wire(1) } else { 0.0 };
+        let late = (early - (compute - seconds)).max(0.0);
+        let copies = parameters as f64 * COPY[usize::from(reduction.half)];
+        compute + late + copies + wire(1) + WAITS * self.latency + 2.0 * buckets * (ranks as f64 - 1.0) * MESSAGE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_fast_and_slow_networks() {
+        let link = |bytes_per_second| Link { bytes_per_second, latency: 0.0 };
+        let whole = Reduction { bucket: usize::MAX, ..Reduction::default() };
+        let step = |link: Link, reduction: &Reduction| link.step_seconds(reduction, 2, 1_000_000, 2, 0.5);
+        // A perfect network leaves computation and copies.
+        assert!((step(link(1e15), &whole) - 1.011).abs() < 1e-4);
+        // A slow one is all that counts: two ranks send 4 MB each, at half of the rate.
+        assert!((step(link(8e3), &whole) / 1000.0 - 1.0).abs() < 2e-3);
+        assert_eq!(link(1.0).step_seconds(&whole, 1, 1_000_000, 2, 0.5), 1.0);
+        // Half of the bytes take half of the time.
+        let half = Reduction { half: true, ..whole };
+        assert!((step(link(8e3), &half) / 500.0 - 1.0).abs() < 5e-3);
+        // Rows of a reproducible run travel behind the computation: here 2 MB in 40 ms of half a second.
+        let reproducible = Reduction { reproducible: true, ..whole };
+        assert!((step(link(1e8), &reproducible) - step(link(1e8), &whole)).abs() < 1e-9);
+    }
+}
