@@ -139,7 +139,8 @@ impl VolumeHead {
         let n = rows - half;
         let times = pairs(n, eps, boundary, random);
         let x = noised(half, rows, &times.s);
-        let u: Vec<f64> = times.map(|s, t| s + random.uniform().clamp(1e-3, 1.0 - 1e-3) * (t - s));
+        let at = |random: &mut Stream| random.uniform().clamp(1e-3, 1.0 - 1e-3);
+        let u: Vec<f64> = times.s.iter().zip(&times.t).map(|(s, t)| s + at(random) * (t - s)).collect();
         let (to_u, from_u) =
             (TimePairs { s: times.s.clone(), t: u.clone() }, TimePairs { s: u.clone(), t: times.t.clone() });
         let [s, middle] = [&times.s, &u].map(|values| Dual::from(vector(values, &x)));
