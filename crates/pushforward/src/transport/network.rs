@@ -74,7 +74,10 @@ impl VectorMapConfig {
 
     /// A vector of length `d` as sites and numbers of a site.
     fn sites(&self, d: usize) -> SiteShape {
-        if self.token == 0 { SiteShape::line(1, d) } else { SiteShape::line(d / self.token, self.token) }
+        match d.checked_div(self.token) {
+            None => SiteShape::line(1, d),
+            Some(tokens) => SiteShape::line(tokens, self.token),
+        }
     }
 
     /// A perceptron on vectors of length `d` with these settings.

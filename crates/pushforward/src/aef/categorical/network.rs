@@ -293,6 +293,7 @@ impl DecoderNet for SiteDecoder {
 
 /// Any of the built-in encoders.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per model")]
 pub enum ItemEncoder {
     /// See [`SmallEncoder`].
     Small(SmallEncoder),
@@ -331,6 +332,7 @@ impl EncoderNet for ItemEncoder {
 
 /// Any of the built-in decoders.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value per model")]
 pub enum ItemDecoder {
     /// See [`SmallDecoder`].
     Small(SmallDecoder),
