@@ -282,7 +282,7 @@ impl Model {
             "euler" => Drawing::Euler(nfe),
             _ => return Err(failure::request("latents are drawn with the sampler map or euler")),
         };
-        let request = DrawRequest { count, first, temperature, deviations: !mean, seed, batch, drawing };
+        let request = DrawRequest { count, first, temperature, deviations: !mean, seed, batch, drawing, choices: 1 };
         let pixels = beside(py, |progress| model.draw(&request, progress))?.map_err(failure::request)?;
         arrays::singles(py, &pixels)
     }

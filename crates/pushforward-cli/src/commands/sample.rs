@@ -119,6 +119,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         seed,
         batch,
         drawing: drawing(sampler, args.nfe.unwrap_or(1))?,
+        choices: args.likeliest.unwrap_or(1),
     };
     check_samples(args.count, batch, false, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
@@ -195,7 +196,7 @@ fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: P
     };
     check_samples(args.count, args.sampler.batch, true, schema)?;
     let mut bar = StageBar::new(printer);
-    let samples = loaded.model.sample(&request, &mut |done| {
+    let samples = loaded.model.sample_likeliest(&request, args.likeliest.unwrap_or(1), &mut |done| {
         bar.update("samples", done, args.count);
         !interrupted()
     });
@@ -232,7 +233,7 @@ fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Prin
 
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
-    refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
+    refuse(&[("--mean", args.mean), ("--likeliest", args.likeliest.is_some())], "autoencoders", &loaded)?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
     let method = sampler(&args.sampler);
     let grid = match &args.grid {
