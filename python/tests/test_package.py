@@ -275,7 +275,7 @@ def test_images_of_autoencoders_are_steered():
     }
     model = pf.train(recipe)
     light = lambda images: 100 * images.mean(axis=(1, 2, 3))  # noqa: E731
-    steered = model.steer(8, light, particles=16, nfe=3)
+    steered = model.steer(8, light, strength=20, particles=16, nfe=3)
     assert steered.items.shape == (8, 1, 16, 16) and steered.items.dtype == np.float32
     assert np.allclose(light(steered.items), steered.rewards, atol=1e-3)
     assert steered.rewards.mean() > light(model.sample(8, mean=True)).mean()

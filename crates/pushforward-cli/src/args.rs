@@ -318,6 +318,10 @@ pub(crate) struct SampleArgs {
     /// Network evaluations per item of a flow map, also as the prior of an autoencoder [default: 1].
     #[arg(long, conflicts_with = "grid", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<usize>,
+    /// Draw every item from the likeliest of so many draws of the latent's noise, by the estimate beside a flow map as the prior
+    /// (model.prior.volume): rare items become rarer.
+    #[arg(long, value_name = "K", value_parser = ranges::count(ranges::STEPS))]
+    pub(crate) likeliest: Option<usize>,
     /// A file of rows of a table whose cells are given, and whose missing cells and columns are drawn; item i has the cells of
     /// row i, in turn. For models that take any columns.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["wanted", "prefix"])]

@@ -7,6 +7,7 @@ use std::path::Path;
 use pushforward::data::{Layout, Vocabulary};
 use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::interpolant::Source;
+use pushforward::hash;
 use pushforward::nn::Arrangement;
 use pushforward::run::{Loaded, TrainedFlowMap, site_shape};
 use serde_json::json;
@@ -22,8 +23,13 @@ const PAGE: [(&str, &str); 3] = [
     ("random.mjs", include_str!("web/random.mjs")),
 ];
 
-/// Files of the npm package onnxruntime-web that the page loads.
-const ORT: [&str; 3] = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
+/// The npm package whose files the page loads, and the files with their SHA-256.
+const PACKAGE: &str = "onnxruntime-web@1.30.0";
+const ORT: [(&str, &str); 3] = [
+    ("ort.wasm.min.mjs", "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b"),
+    ("ort-wasm-simd-threaded.mjs", "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"),
+    ("ort-wasm-simd-threaded.wasm", "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"),
+];
 
 /// Writes the folder; `graph` is a jump of the model.
 pub(crate) fn write(
@@ -39,12 +45,16 @@ pub(crate) fn write(
     }
     // Everything is read before anything is written.
     let mut copied = Vec::new();
-    for name in ORT.into_iter().filter(|_| ort.is_some()) {
+    let hint = format!("npm install {PACKAGE}, and give its folder: --ort node_modules/onnxruntime-web/dist");
+    for (name, sha256) in ORT.into_iter().filter(|_| ort.is_some()) {
         let path = ort.unwrap_or(folder).join(name);
         let bytes = fs::read(&path).map_err(|error| {
-            Failure::request(format!("{}: cannot read onnxruntime: {error}", path.display()))
-                .hint("npm install onnxruntime-web, and give its folder: --ort node_modules/onnxruntime-web/dist")
+            Failure::request(format!("{}: cannot read onnxruntime: {error}", path.display())).hint(&hint)
         })?;
+        if hash::sha256([&bytes]) != sha256 {
+            let problem = format!("{} is not the file of {PACKAGE}, which the page was tested with", path.display());
+            return Err(Failure::request(problem).hint(&hint));
+        }
         copied.push((name, bytes));
     }
     for (name, text) in PAGE {
@@ -58,8 +68,8 @@ pub(crate) fn write(
     printer.result(&folder.join("index.html").display().to_string());
     if ort.is_none() {
         printer.note(&format!(
-            "to run, the page needs {} of the npm package onnxruntime-web in {}, or --ort",
-            ORT.join(", "),
+            "to run, the page needs {} of the npm package {PACKAGE} in {}, or --ort",
+            ORT.map(|(name, _)| name).join(", "),
             folder.join("ort").display()
         ));
     }

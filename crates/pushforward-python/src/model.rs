@@ -188,9 +188,11 @@ impl Model {
         particles: usize,
         keep: usize,
     ) -> PyResult<(Bytes, Bytes)> {
-        let family = self.loaded.model.family();
-        let refused = || failure::request(format!("{family} cannot be steered: take a flow map or an autoencoder"));
-        let model = self.loaded.model.steers().ok_or_else(refused)?;
+        let model = &self.loaded.model;
+        if model.steers().is_none() {
+            let problem = format!("{} cannot be steered: take a flow map or an autoencoder", model.family());
+            return Err(failure::request(problem));
+        }
         let sample = settings.request(&site_shape(&self.loaded.run.schema))?;
         let method = match method {
             "best-of" => Method::BestOf,
@@ -205,7 +207,10 @@ impl Model {
         };
         let request = SteerRequest { sample, method, particles, keep };
         let reward = Function::new(reward, strength);
-        let steered = beside(py, |progress| model.steered(&request, &reward, &Ranks::alone(), progress))?;
+        let steered = beside(py, |progress| {
+            let model = model.steers().expect("it was asked for above");
+            model.steered(&request, &reward, &Ranks::alone(), progress)
+        })?;
         if let Some(error) = reward.raised() {
             return Err(error);
         }
@@ -283,7 +288,7 @@ impl Model {
             "euler" => Drawing::Euler(nfe),
             _ => return Err(failure::request("latents are drawn with the sampler map or euler")),
         };
-        let request = DrawRequest { count, first, temperature, deviations: !mean, seed, batch, drawing };
+        let request = DrawRequest { count, first, temperature, deviations: !mean, seed, batch, drawing, choices: 1 };
         let pixels = beside(py, |progress| model.draw(&request, progress))?.map_err(failure::request)?;
         arrays::singles(py, &pixels)
     }

@@ -99,6 +99,7 @@ impl common::Work for Work {
                     seed: 0,
                     batch: count,
                     drawing: Drawing::default(),
+                    choices: 1,
                 };
                 Box::new(move || {
                     let pixels = model.sample(SHAPE, latent, &request, &device, &mut |_| true);

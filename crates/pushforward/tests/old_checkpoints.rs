@@ -52,6 +52,7 @@ fn autoencoders_draw_the_images_of_then() {
             seed: 0,
             batch: 1,
             drawing: Drawing::default(),
+            choices: 1,
         };
         let found = model.draw(&request, &mut |_| true).expect("it has a prior");
         let wanted: Vec<f32> = serde_json::from_value(expected()[name].clone()).expect("pixels");

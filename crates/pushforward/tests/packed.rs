@@ -65,6 +65,7 @@ fn samples_are_those_of_the_rounded_weights_and_close_to_the_originals() {
             seed: 0,
             batch: 4,
             drawing: Drawing::default(),
+            choices: 1,
         };
         let [whole, small, rounded] =
             [whole, small, rounded].map(|m| m.model.draw(&request, &mut |_| true).expect("it has a prior"));

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
 #[cfg(feature = "onnx")]
 mod with_onnx {
     use pushforward::burn::tensor::Device;
-    use pushforward::onnx::{Exported, Numbers, Part, autoencoder, jump, sampler};
+    use pushforward::onnx::{Exported, Numbers, Part, SamplerSettings, autoencoder, jump, sampler};
     use pushforward::run::{Loaded, Model, RunInfo, WeightSet};
 
     use crate::args::export::{ExportArgs, ExportNumbers, PartName};
@@ -52,7 +52,11 @@ mod with_onnx {
         match &loaded.model {
             Model::FlowMap(model) if args.part.is_none() => match args.nfe {
                 None => jump(model).or_request(),
-                Some(evaluations) => sampler(model, evaluations).or_request(),
+                Some(evaluations) => {
+                    let temperature = args.temperature.unwrap_or(1.0);
+                    let guidance = args.guidance.unwrap_or(1.0);
+                    sampler(model, SamplerSettings { evaluations, temperature, guidance }).or_request()
+                }
             },
             Model::FlowMap(_) => {
                 Err(Failure::request(format!("--part: only for autoencoders, and {path} holds a flow map"))

@@ -80,7 +80,9 @@ fn about(file: &Checkpoint) -> String {
         ModelConfig::FlowMap(_) => return "categorical flow map".to_owned(),
         ModelConfig::CategoricalAef(config) => {
             let prior = if config.prior.flow_map().is_some() { "a flow map" } else { "a flow" };
-            return format!("autoencoder of categorical data: latent of {}, {prior} as the prior", config.latent);
+            let coupling = if config.coupling.is_some() { ", a coupling for one evaluation" } else { "" };
+            let latent = config.latent;
+            return format!("autoencoder of categorical data: latent of {latent}, {prior} as the prior{coupling}");
         }
         ModelConfig::Classifier(_) => return "image classifier".to_owned(),
         ModelConfig::Aef(config) => config,

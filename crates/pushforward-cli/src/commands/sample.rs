@@ -113,6 +113,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         seed,
         batch,
         drawing: drawing(sampler, args.nfe.unwrap_or(1))?,
+        choices: args.likeliest.unwrap_or(1),
     };
     check_samples(args.count, batch, false, &loaded.run.schema)?;
     let mut bar = StageBar::new(printer);
@@ -196,7 +197,7 @@ fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: P
     check_samples(args.count, args.sampler.batch, true, schema)?;
     let mut bar = StageBar::new(printer);
     let samples = drawn_together(&team(), &request, |own| {
-        loaded.model.sample(own, &mut |done| {
+        loaded.model.sample_likeliest(own, args.likeliest.unwrap_or(1), &mut |done| {
             bar.update("samples", done, own.count);
             !interrupted()
         })
@@ -237,7 +238,7 @@ fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Prin
 
 /// Items of a flow map.
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
-    refuse(&[("--mean", args.mean)], "autoencoders", &loaded)?;
+    refuse(&[("--mean", args.mean), ("--likeliest", args.likeliest.is_some())], "autoencoders", &loaded)?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
     let method = sampler(&args.sampler);
     let grid = match &args.grid {

@@ -467,7 +467,7 @@ fn items_in_classes_are_encoded_decoded_steered_and_served() {
         assert_eq!(path.lines().count(), 5, "{run}");
         assert_eq!(succeed(dir.path(), &["score", run, "-n", "3", "--draws", "2", "--sort"]).lines().count(), 4);
     }
-    let reward = ["--reward", "4*ink", "-n", "4", "--nfe", "3", "--particles", "16", "--json"];
+    let reward = ["--reward", "ink", "--strength", "100", "-n", "4", "--nfe", "3", "--particles", "16", "--json"];
     for method in ["smc", "best-of", "gradient"] {
         let found = json(&succeed(dir.path(), &[&["steer", "digits", "--method", method][..], &reward].concat()));
         let mean = |side: &str| {

@@ -125,6 +125,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             seed: body.seed,
             batch: limits.count.min(DRAWN),
             drawing,
+            choices: 1,
         }));
     }
     if body.mean {

@@ -16,7 +16,8 @@
 //! let mut model = config.init(shape, &device, &mut stream(0, Purpose::Init, 0));
 //! model.assume_initialised();
 //! let drawing = Drawing::default(); // read by a flow map as the prior only
-//! let request = DrawRequest { count: 3, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 3, drawing };
+//! let request =
+//!     DrawRequest { count: 3, first: 0, temperature: 1.0, deviations: true, seed: 0, batch: 3, drawing, choices: 1 };
 //! let whole = model.sample(shape, 2, &request, &device, &mut |_| true);
 //! let last = model.sample(shape, 2, &DrawRequest { count: 1, first: 2, ..request }, &device, &mut |_| true);
 //! assert!(whole[2 * 9..].iter().zip(&last).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -292,6 +293,9 @@ pub struct DrawRequest {
     pub batch: usize,
     /// How latents are drawn from a flow map; other priors have one way.
     pub drawing: Drawing,
+    /// Every image is from the likeliest of so many draws of the latent's noise, by the head of a flow map as the prior (see
+    /// [`LatentMap::likeliest`]); 1 for the model's distribution.
+    pub choices: usize,
 }
 
 impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
@@ -299,7 +303,7 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
     /// the number of images done and returns whether to continue.
     ///
     /// # Panics
-    /// If the model is an autoencoder, which has no prior, or `request.batch` is 0.
+    /// If the model is an autoencoder, which has no prior, `request.batch` is 0, or there are choices without a head.
     pub fn sample(
         &self,
         shape: ImageShape,
@@ -319,11 +323,18 @@ impl<E: EncoderNet, D: DecoderNet> AefModel<E, D> {
             let (mut base, mut rest) = (Vec::with_capacity(items * d), Vec::with_capacity(items * m));
             for item in 0..items as u64 {
                 let mut noise = stream(request.seed, Purpose::Sample, request.first + start as u64 + item);
-                base.extend(noise.normals(d).iter().map(|&v| (f64::from(v) * request.temperature) as f32));
+                base.extend(
+                    noise.normals(d * request.choices).iter().map(|&v| (f64::from(v) * request.temperature) as f32),
+                );
                 rest.extend(noise.normals(m));
             }
             let like = Tensor::<1>::zeros([1], (device, DType::F32));
-            let z = self.draw_latents(from_f32(&base, [items, d], &like), request.drawing);
+            let base = from_f32(&base, [items * request.choices, d], &like);
+            let base = match self.prior_map() {
+                Some(map) if request.choices > 1 => map.likeliest(base, request.choices).expect("the prior has a head"),
+                _ => base,
+            };
+            let z = self.draw_latents(base, request.drawing);
             let deviations = (m > 0).then(|| from_f32(&rest, [items, m], &like));
             out.extend(self.decode(z, deviations).to_data().iter::<f32>());
             if !progress(start + items) {

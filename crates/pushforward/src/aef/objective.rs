@@ -144,10 +144,11 @@ impl<E: EncoderNet, D: DecoderNet> Objective<AefModel<E, D>> for AefObjective {
         };
         let values = observe((loss.kind.name(), loss.values.clone()));
         let mut terms = vec![LossTerm { loss: loss.values.mean(), values }];
-        if let (Some(points), Some(map)) = (loss.points, step.model.prior_map())
-            && let Some(nats) = map.off_diagonal(points, &mut noise)
-        {
-            terms.push(LossTerm { loss: nats.clone().mean(), values: observe(("off_diagonal", nats)) });
+        if let (Some(points), Some(map)) = (loss.points, step.model.prior_map()) {
+            let more = map.losses(points, &mut noise).into_iter();
+            terms.extend(
+                more.map(|(name, values)| LossTerm { loss: values.clone().mean(), values: observe((name, values)) }),
+            );
         }
         LossParts { terms, observed: loss.health.into_iter().map(observe).collect() }
     }

@@ -50,6 +50,25 @@
 //! assert!(to_host(&(model.to_base(path) - noise)).iter().all(|d| d.abs() < 1e-4));
 //! # Ok::<(), toml::de::Error>(())
 //! ```
+//!
+//! With `volume`, a [head](VolumeHead) beside the map tells how likely a draw is from its noise alone: for proposals, and no
+//! density. It is compared with `ode`, and agrees before training, where both are exact.
+//! ```
+//! use pushforward::aef::{ImageShape, config::AefConfig};
+//! use pushforward::burn::tensor::{Device, Tensor};
+//! use pushforward::rng::{Purpose, stream};
+//! use pushforward::tensor::to_host;
+//!
+//! let text = "latent = 2\nnetwork = { kind = 'mlp', width = 8 }\nprior = { kind = 'flow-map', volume = { width = 8 } }";
+//! let config: AefConfig = toml::from_str(text)?;
+//! let shape = ImageShape { channels: 1, height: 2, width: 2 };
+//! let model = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
+//! let map = model.prior_map().expect("the prior is a flow map");
+//! let noise = Tensor::<2>::from_data([[2.0f32, 2.0], [0.1, 0.0], [0.5, 1.0], [3.0, 0.0]], &Device::flex());
+//! assert_eq!(to_host(&map.likeliest(noise, 2).expect("there is a head")), [0.1f32, 0.0, 0.5, 1.0].map(f64::from));
+//! assert!(map.volume_errors(8, 0).expect("likewise").iter().all(|error| error.abs() < 0.05));
+//! # Ok::<(), toml::de::Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -61,13 +80,14 @@ use super::gaussian::LN_2PI;
 use super::rows::{normals, repeat_rows};
 use crate::bijector::{ActNorm, Flow, FlowConfig, FlowStep, Transform};
 use crate::nn::count::norm;
-use crate::rng::Stream;
-use crate::setting::SettingError;
+use crate::rng::{Purpose, Stream, stream};
+use crate::setting::{SettingError, require};
+use crate::tensor::{from_f32, indices};
 use crate::transport::change::{from_noise, to_noise};
 use crate::transport::density::{self, Density, PointDensities, log_densities};
 use crate::transport::map::{Drawing, end_time};
 use crate::transport::objective::{bound_integral, off_diagonal, pairs, stratified};
-use crate::transport::{MapObjective, MapObjectiveConfig, VectorMap, VectorMapConfig};
+use crate::transport::{MapObjective, MapObjectiveConfig, VectorMap, VectorMapConfig, VolumeHead};
 
 /// Settings of the prior, as in the table `model.prior` of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,10 +103,12 @@ pub enum PriorConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename = "flow-map", deny_unknown_fields, default)]
 pub struct FlowMapPriorConfig {
-    /// The residual perceptron.
+    /// The network.
     pub network: VectorMapConfig,
     /// The training.
     pub objective: MapObjectiveConfig,
+    /// A perceptron beside it that estimates the density of a draw in one evaluation, see [`VolumeHead`]; its `token` is 0.
+    pub volume: Option<VectorMapConfig>,
 }
 
 impl<'de> Deserialize<'de> for PriorConfig {
@@ -106,6 +128,14 @@ impl<'de> Deserialize<'de> for PriorConfig {
             D::Error::custom(format!("{}{more}", e.message()))
         };
         table.try_into().map(Self::Flow).map_err(other)
+    }
+}
+
+impl FlowMapPriorConfig {
+    /// Number of parameters of the map and of its head.
+    pub(super) fn parameters(&self, features: usize) -> u128 {
+        let head = self.volume.as_ref().map_or(0, |volume| volume.parameters(features));
+        self.network.parameters(features) + head
     }
 }
 
@@ -139,21 +169,31 @@ impl PriorConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         match self {
             Self::Flow(flow) => flow.validate(),
-            Self::FlowMap(FlowMapPriorConfig { network, objective }) => {
+            Self::FlowMap(FlowMapPriorConfig { network, objective, volume }) => {
                 network.validate().map_err(|e| e.within("network"))?;
+                if let Some(volume) = volume {
+                    volume.validate().map_err(|e| e.within("volume"))?;
+                    require(volume.token == 0, "volume.token", "is 0: the head is a perceptron")?;
+                }
                 objective.validate().map_err(|e| e.within("objective"))
             }
         }
     }
 
     pub(super) fn validate_for(&self, features: usize) -> Result<(), SettingError> {
-        self.flow().map_or_else(|| self.validate(), |flow| flow.validate_for(features))
+        match self {
+            Self::Flow(flow) => flow.validate_for(features),
+            Self::FlowMap(map) => {
+                self.validate()?;
+                map.network.validate_for(features).map_err(|e| e.within("network"))
+            }
+        }
     }
 
     pub(super) fn parameters(&self, features: usize) -> u128 {
         match self {
             Self::Flow(flow) => flow.parameters(features),
-            Self::FlowMap(config) => norm(features) + config.network.parameters(features),
+            Self::FlowMap(config) => norm(features) + config.parameters(features),
         }
     }
 
@@ -167,11 +207,12 @@ impl PriorConfig {
     ) -> (Flow, Option<LatentMap>) {
         match self {
             Self::Flow(flow) => (flow.init(features, device, stream), None),
-            Self::FlowMap(FlowMapPriorConfig { network, objective }) => {
+            Self::FlowMap(FlowMapPriorConfig { network, objective, volume }) => {
                 let standardise = Transform::ActNorm(ActNorm::init(features, device));
                 let map = network.init(features, device, stream);
+                let volume = volume.as_ref().map(|config| VolumeHead::init(config, features, device, stream));
                 let flow = Flow { steps: vec![FlowStep::new(standardise)] };
-                (flow, Some(LatentMap { map, noise, objective: objective.clone() }))
+                (flow, Some(LatentMap { map, volume, noise, objective: objective.clone() }))
             }
         }
     }
@@ -187,6 +228,8 @@ const COARSE: usize = 4;
 pub struct LatentMap {
     /// The map.
     pub map: VectorMap,
+    /// The estimate of the density of its draws, if there is one.
+    pub volume: Option<VolumeHead>,
     /// Scale s of the noise at the end of its path.
     #[module(skip)]
     pub noise: f64,
@@ -232,9 +275,39 @@ impl LatentMap {
 
     /// Share of draws that jumps bring back, see [`density::returning_share`]: their density is exact where it is 1.
     pub fn returning_share(&self, jumps: usize, draws: usize, seed: u64) -> f64 {
-        let input = self.map.network.input.weight.val();
-        let (d, like) = (input.dims()[0], input.flatten::<1>(0, 1));
+        let (d, like) = (self.map.features(), self.like());
         density::returning_share(&self.map, d, &like, self.noise, jumps, draws, seed)
+    }
+
+    fn like(&self) -> Tensor<1> {
+        let device = self.map.devices().pop().expect("a map has parameters");
+        Tensor::zeros([1], &device)
+    }
+
+    /// The likeliest of every `choices` rows of standard normal numbers, by the head: the draw of one jump from it has the
+    /// largest estimate of its density. `None` without a head.
+    ///
+    /// # Shapes
+    /// - `z0`: `[batch * choices, d]`, the choices of a draw next to each other
+    /// - output: `[batch, d]`
+    pub fn likeliest(&self, z0: Tensor<2>, choices: usize) -> Option<Tensor<2>> {
+        let nats = self.volume.as_ref()?.log_densities(z0.clone(), self.noise);
+        let best = |(first, nats): (usize, &[f64])| {
+            let best = (0..choices).max_by(|&a, &b| nats[a].total_cmp(&nats[b])).unwrap_or(0);
+            (first * choices + best) as u32
+        };
+        let chosen: Vec<u32> = nats.chunks(choices).enumerate().map(best).collect();
+        Some(z0.clone().select(0, indices(&chosen, [chosen.len()], &z0.device())))
+    }
+
+    /// Estimates of the head less the densities by `ode`, in nats, at `draws` draws of one jump; `None` without a head.
+    pub fn volume_errors(&self, draws: usize, seed: u64) -> Option<Vec<f64>> {
+        let head = self.volume.as_ref()?;
+        let noise = stream(seed, Purpose::Sample, 0).normals(draws * self.map.features());
+        let noise = from_f32(&noise, [draws, self.map.features()], &self.like());
+        let exact = self.log_densities(self.draw(noise.clone(), Drawing::Jumps(1)), Density::default(), seed, 0).values;
+        let found = head.log_densities(noise, self.noise);
+        Some(found.into_iter().zip(exact).map(|(found, exact)| found - exact).collect())
     }
 
     /// A lower bound of `E log p(m + s xi)` with gradients, one value per row.
@@ -249,20 +322,26 @@ impl LatentMap {
         integral.mean_dim(1).reshape([batch]).neg() - 0.5 * d as f64 * (LN_2PI + 1.0 + 2.0 * self.noise.ln())
     }
 
-    /// The loss off the diagonal with its weight, one value per row; `None` without such a loss.
+    /// The losses beside the bound with their names and weights, one value per row: that off the diagonal, and that of the
+    /// head. Their gradients reach the map, and the head.
     ///
     /// # Shapes
     /// - `m`: `[batch, d]`
-    pub(super) fn off_diagonal(&self, m: Tensor<2>, random: &mut Stream) -> Option<Tensor<1>> {
+    pub(super) fn losses(&self, m: Tensor<2>, random: &mut Stream) -> Vec<(&'static str, Tensor<1>)> {
         let MapObjectiveConfig { off_diagonal: kind, weight, boundary, .. } = self.objective;
-        if kind == MapObjective::None || weight == 0.0 {
-            return None;
-        }
         let m = m.detach().inner();
-        let times = pairs(m.dims()[0], self.noise, boundary, random);
-        let xi = normals(random, m.dims(), &m);
-        let teacher = self.map.valid();
-        Some(off_diagonal(&self.map, &teacher, m, xi, &times, kind, random) * weight)
+        let (mut found, teacher) = (Vec::new(), self.map.valid());
+        if kind != MapObjective::None && weight != 0.0 {
+            let times = pairs(m.dims()[0], self.noise, boundary, random);
+            let xi = normals(random, m.dims(), &m);
+            let nats = off_diagonal(&self.map, &teacher, m.clone(), xi, &times, kind, random) * weight;
+            found.push(("off_diagonal", nats));
+        }
+        if let Some(head) = &self.volume {
+            let xi = normals(random, m.dims(), &m);
+            found.push(("volume", head.loss(&teacher, (m, xi), self.noise, boundary, random)));
+        }
+        found
     }
 }
 

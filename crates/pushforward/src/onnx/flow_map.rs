@@ -6,11 +6,13 @@ use super::error::OnnxError;
 use super::exported::Exported;
 use super::record::{Tape, record};
 use crate::dual::softmax;
-use crate::flow_map::backbone::{BackboneConfig, EndpointNet as _, Parametrisation};
+use crate::flow_map::backbone::{BackboneConfig, EndpointNet, Parametrisation};
 use crate::flow_map::conditioning::{Condition, Conditioning};
 use crate::flow_map::losses;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::model::FlowMapModel;
+use crate::flow_map::sample::guidance::Guided;
+use crate::flow_map::sample::{GUIDANCE, TEMPERATURE};
 use crate::flow_map::time::{TimeGrid, jump_weights};
 use crate::nn::{Pass, SiteShape};
 use crate::run::{TrainedFlowMap, site_shape};
@@ -52,7 +54,25 @@ pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported, On
     Ok(Exported::new(recording, vec![("graph".into(), "jump".into())]))
 }
 
-/// The whole sampler: `evaluations` jumps of equal length from noise to classes.
+/// Settings of a [`sampler`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SamplerSettings {
+    /// Network evaluations, that is jumps of equal length.
+    pub evaluations: usize,
+    /// Divides the logits.
+    pub temperature: f64,
+    /// Weight of classifier-free guidance, 1 for none; with guidance every jump takes two passes.
+    pub guidance: f64,
+}
+
+impl SamplerSettings {
+    /// So many evaluations, at temperature 1 and without guidance.
+    pub fn new(evaluations: usize) -> Self {
+        Self { evaluations, temperature: 1.0, guidance: 1.0 }
+    }
+}
+
+/// The whole sampler: jumps of equal length from noise to classes.
 ///
 /// # Shapes
 /// - inputs: `noise`: `[batch, sites, classes]`, draws of the source, standard normal unless the recipe says otherwise;
@@ -61,20 +81,32 @@ pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported, On
 ///   sites, classes]`
 ///
 /// # Errors
-/// As [`jump`], and if `evaluations` is 0.
-pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, evaluations: usize) -> Result<Exported, OnnxError> {
+/// As [`jump`], and if a setting is not one of the model's samples.
+pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, settings: SamplerSettings) -> Result<Exported, OnnxError> {
+    let SamplerSettings { evaluations, temperature, guidance } = settings;
     if evaluations == 0 {
         return Err(OnnxError::Missing("a sampler takes at least one network evaluation".into()));
+    }
+    if !TEMPERATURE.contains(&temperature) || !GUIDANCE.contains(&guidance) {
+        let found = format!("temperature {temperature} and guidance {guidance}");
+        return Err(OnnxError::Missing(format!("{found} are out of the ranges of samples")));
+    }
+    if guidance != 1.0 && model.net.label_count().is_none() {
+        return Err(OnnxError::Missing("guidance is for models that take labels".into()));
     }
     let (sites, grid) = (site_shape(&model.schema), TimeGrid::uniform(evaluations));
     let recording = record(|tape| {
         let net = tape.module(&model.net);
         let noise = tape.input("noise", [tape.batch, sites.count, sites.classes]);
         let conditioning = told(tape, &net, &sites, &model.config.condition, &noise);
-        let map = FlowMap::new(&net).of(conditioning.clone());
         let mut x = model.config.noise().shape(noise, sites.clone(), &conditioning);
+        let guided = (guidance != 1.0).then(|| Guided::new(&net, None, guidance));
         for (s, t) in grid.intervals() {
-            x = map.jump(x, &vec![s; tape.batch], &vec![t; tape.batch]);
+            let [s, t] = [s, t].map(|time| vec![time; tape.batch]);
+            x = match &guided {
+                Some(net) => jumped(net, &conditioning, temperature, x, &s, &t),
+                None => jumped(&net, &conditioning, temperature, x, &s, &t),
+            };
         }
         let classes = conditioning.mask_logits(x.clone()).argmax(2).squeeze_dim::<2>(2);
         let classes = match &conditioning.site_mask {
@@ -84,8 +116,24 @@ pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, evaluations: usize)
         tape.int_output("classes", &classes);
         tape.output("endpoint", &x);
     })?;
-    let about = vec![("graph".into(), "sampler".into()), ("evaluations".into(), evaluations.to_string())];
-    Ok(Exported::new(recording, about))
+    let about = [
+        ("graph", "sampler".to_owned()),
+        ("evaluations", evaluations.to_string()),
+        ("temperature", temperature.to_string()),
+        ("guidance", guidance.to_string()),
+    ];
+    Ok(Exported::new(recording, about.map(|(key, value)| (key.to_owned(), value)).to_vec()))
+}
+
+fn jumped<N: EndpointNet>(
+    net: &N,
+    conditioning: &Conditioning,
+    temperature: f64,
+    x: Tensor<3>,
+    s: &[f64],
+    t: &[f64],
+) -> Tensor<3> {
+    FlowMap::new(net).with_temperature(temperature).of(conditioning.clone()).jump(x, s, t)
 }
 
 /// What the model is told, as inputs of the graph.

@@ -12,7 +12,7 @@
 //! use pushforward::burn::tensor::Device;
 //! use pushforward::data::{Layout, Schema};
 //! use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig};
-//! use pushforward::onnx::{Numbers, jump, sampler};
+//! use pushforward::onnx::{Numbers, SamplerSettings, jump, sampler};
 //! use pushforward::rng::{Purpose, stream};
 //! use pushforward::run::{TrainedFlowMap, site_shape};
 //!
@@ -21,7 +21,8 @@
 //! let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
 //! let model = TrainedFlowMap::new(config, net, schema, &device);
 //! let one = jump(&model)?.to_bytes(Numbers::F32, &[])?;
-//! let four = sampler(&model, 4)?.to_bytes(Numbers::F16, &[("description", "four jumps")])?;
+//! let settings = SamplerSettings { temperature: 0.8, ..SamplerSettings::new(4) };
+//! let four = sampler(&model, settings)?.to_bytes(Numbers::F16, &[("description", "four jumps")])?;
 //! assert!(one.len() > 1000 && four.len() > one.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -40,4 +41,4 @@ mod tests;
 pub use self::autoencoder::{Part, autoencoder};
 pub use self::error::OnnxError;
 pub use self::exported::{Exported, Numbers};
-pub use self::flow_map::{jump, sampler};
+pub use self::flow_map::{SamplerSettings, jump, sampler};

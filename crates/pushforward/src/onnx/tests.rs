@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::proto::{Model, Size};
 use super::record::record;
-use super::{Numbers, OnnxError, Part, autoencoder, jump, sampler};
+use super::{Numbers, OnnxError, Part, SamplerSettings, autoencoder, jump, sampler};
 use crate::aef::ImageShape;
 use crate::aef::config::AefConfig;
 use crate::data::graph::{GraphLayout, NodeClass};
@@ -89,13 +89,27 @@ fn every_network_is_a_graph_for_any_batch() {
         let x = one.graph.as_ref().unwrap().input[0].kind.clone().unwrap().tensor.unwrap().shape.unwrap();
         assert_eq!(x.dim[0].size, Some(Size::Name("batch".into())));
         assert!(one.metadata_props.iter().any(|entry| entry.key == "recipe" && entry.value == config));
-        let two = read(&sampler(&model, 2).unwrap().to_bytes(Numbers::F16, &[]).unwrap());
+        let two = read(&sampler(&model, SamplerSettings::new(2)).unwrap().to_bytes(Numbers::F16, &[]).unwrap());
         assert_eq!(ports(&two), ([vec!["noise"], told].concat(), vec!["classes", "endpoint"]), "{config}");
         // Weights have their names.
         let names: Vec<&str> = one.graph.as_ref().unwrap().initializer.iter().map(|v| v.name.as_str()).collect();
         assert!(names.iter().any(|name| name.starts_with("network.") && name.ends_with(".weight")), "{names:?}");
     }
-    assert!(matches!(sampler(&model("network = { kind = 'mlp' }", &line), 0), Err(OnnxError::Missing(_))));
+    let plain = model("network = { kind = 'mlp' }", &line);
+    let one = SamplerSettings::new(1);
+    for wrong in
+        [SamplerSettings::new(0), SamplerSettings { temperature: 0.0, ..one }, SamplerSettings { guidance: 2.0, ..one }]
+    {
+        assert!(matches!(sampler(&plain, wrong), Err(OnnxError::Missing(_))), "{wrong:?}");
+    }
+    // Guidance evaluates the network twice, and temperature divides the logits once more.
+    let told = model("network = { kind = 'mlp', width = 8 }\ncondition = { kind = 'label' }", &line);
+    let nodes = |settings| {
+        let model = read(&sampler(&told, settings).unwrap().to_bytes(Numbers::F32, &[]).unwrap());
+        model.graph.unwrap().node.len()
+    };
+    assert!(nodes(SamplerSettings { guidance: 2.0, ..one }) > nodes(one) * 3 / 2);
+    assert!(nodes(SamplerSettings { temperature: 0.5, ..one }) > nodes(one));
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //! Times and the arithmetic of jumps are shared with the categorical maps of [`flow_map`](crate::flow_map). The latter
 //! and [`aef`](crate::aef), whose prior such a map can be, build on this module.
 //!
-//! Reading order: `time`, `jumps`, `map`, `network`, `objective`, `density`, `change`.
+//! Reading order: `time`, `jumps`, `map`, `network`, `objective`, `density`, `change`, `volume`.
 //!
 //! References: Roos et al. 2026, arXiv:2602.12233; Boffi et al. 2025, arXiv:2505.18825; Kingma et al. 2021,
 //! arXiv:2107.00630 (the bound).
@@ -43,7 +43,9 @@ pub mod map;
 pub mod network;
 pub mod objective;
 pub mod time;
+pub mod volume;
 
 pub use self::map::Transport;
 pub use self::network::{VectorMap, VectorMapConfig};
 pub use self::objective::{MapObjective, MapObjectiveConfig};
+pub use self::volume::VolumeHead;

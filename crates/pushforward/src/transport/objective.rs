@@ -104,7 +104,8 @@ fn ratio(share: f64, eps: f64) -> f64 {
     (share * (1.0 / (eps * eps)).ln_1p()).exp_m1().sqrt()
 }
 
-fn time_of(share: f64, eps: f64) -> f64 {
+/// The time at a share of `log(1 + r^2)`.
+pub(super) fn time_of(share: f64, eps: f64) -> f64 {
     let r = ratio(share, eps);
     r / (1.0 + r)
 }

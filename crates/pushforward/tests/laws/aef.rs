@@ -299,6 +299,7 @@ fn draws_do_not_depend_on_the_rows_computed_together() {
         seed: 2,
         batch: 2,
         drawing: Drawing::default(),
+        choices: 1,
     };
     let f32_model = {
         let mut fresh = config.init(SHAPE, &device(), &mut stream(3, Purpose::Init, 0));
@@ -366,6 +367,7 @@ fn no_pass() -> DrawRequest {
         seed: 0,
         batch: 0,
         drawing: Drawing::default(),
+        choices: 1,
     }
 }
 

@@ -31,7 +31,7 @@ fn untrained(d: usize, noise: f64) -> LatentMap {
     let device = device().autodiff();
     let map = VectorMapConfig { width: 8, blocks: 1, time_width: 4, ..VectorMapConfig::default() };
     let map = cast_module(map.init(d, &device, &mut stream(0, Purpose::Init, 0)), precision(&device));
-    LatentMap { map, noise, objective: MapObjectiveConfig::default() }
+    LatentMap { map, volume: None, noise, objective: MapObjectiveConfig::default() }
 }
 
 /// `x = W z + tau eta` with a latent of one number and three values of x.

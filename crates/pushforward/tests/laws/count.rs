@@ -103,8 +103,10 @@ fn of_autoencoders_with_every_network_and_flow() {
         }
     }
     for variant in ["noise", "vae", "learned-core"] {
-        let network = "{ width = 7, blocks = 2, time_width = 4 }";
-        let text = format!("variant = '{variant}'\nlatent = 6\nprior = {{ kind = 'flow-map', network = {network} }}");
+        let network = "{ width = 8, blocks = 2, time_width = 4, token = 2, heads = 2 }";
+        let volume = "{ width = 7, blocks = 2, time_width = 4 }";
+        let prior = format!("{{ kind = 'flow-map', network = {network}, volume = {volume} }}");
+        let text = format!("variant = '{variant}'\nlatent = 6\nprior = {prior}");
         let config: AefConfig = toml::from_str(&text).expect("the types are right");
         let net = config.init(shape, &Device::flex(), &mut stream(0, Purpose::Init, 0));
         assert_eq!(config.parameters(shape), params::count(&net) as u128, "{text}");

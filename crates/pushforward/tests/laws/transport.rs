@@ -6,12 +6,15 @@ use pushforward::dual::Dual;
 use pushforward::nn::linear::{LinearConfig, LinearInit};
 use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, from_host, to_host};
+use pushforward::train::TrainConfig;
+use pushforward::train::gradients::Gradients;
+use pushforward::train::optim::AdamWOptimizer;
 use pushforward::transport::change::{comes_back, from_noise, log_determinants, to_noise};
 use pushforward::transport::density::{Density, log_densities, returning_share};
 use pushforward::transport::map::{Drawing, along_the_path, draw, end_time, jump_to};
 use pushforward::transport::objective::{bound_integral, off_diagonal, pairs, stratified};
 use pushforward::transport::time::TimePairs;
-use pushforward::transport::{MapObjective, Transport, VectorMap, VectorMapConfig};
+use pushforward::transport::{MapObjective, Transport, VectorMap, VectorMapConfig, VolumeHead};
 
 use crate::support::{close, device, gradients_by_name, numbers, precision, tolerance};
 
@@ -123,8 +126,9 @@ fn network(d: usize, size: f64) -> VectorMap {
     let mut random = stream(5, Purpose::Init, 0);
     let mut map = config.init(d, &device, &mut random);
     let layer = LinearConfig::new(8, d).with_init(LinearInit::Normal(size)).init(&device, &mut random);
-    map.network.output.weight = layer.weight;
-    for block in &mut map.network.blocks {
+    let net = map.network.as_mut().expect("a perceptron");
+    net.output.weight = layer.weight;
+    for block in &mut net.blocks {
         let layer = LinearConfig::new(8, 24).with_init(LinearInit::Normal(0.3)).init(&device, &mut random);
         block.modulation.linear.weight = Param::from_tensor(layer.weight.val().detach());
     }
@@ -313,6 +317,58 @@ fn shares_are_even_and_times_within_the_path() {
 }
 
 /// A jump that folds the line does not bring its draws back, and its density is below the true one.
+#[test]
+fn a_transformer_on_tokens_starts_as_the_map_of_normal_data_and_is_trained_everywhere() {
+    let device = device().autodiff();
+    let config =
+        VectorMapConfig { width: 8, heads: 2, blocks: 1, token: 2, time_width: 4, ..VectorMapConfig::default() };
+    let map = cast_module(config.init(4, &device, &mut stream(5, Purpose::Init, 0)), precision(&device));
+    let (eps, noise) = (0.3, rows(&POINTS, 4));
+    let z = draw(&map.valid(), noise.clone(), end_time(eps), 1);
+    close("draw", &to_host(&z), &to_host(&(noise * (1.0 + eps * eps).sqrt())), tolerance(1e-10));
+    let mut random = stream(2, Purpose::Metric, 0);
+    let (m, xi) = (rows(&numbers(16, 1), 4), rows(&numbers(16, 2), 4));
+    let loss = bound_integral(&map, m, xi, &stratified(4, 1, &mut random), eps);
+    let gradients = gradients_by_name(&map, &loss.mean().backward());
+    assert!(gradients.iter().all(|(name, _)| name.starts_with("tokens.")), "{gradients:?}");
+    assert!(gradients.into_iter().all(|(_, gradient)| gradient.is_some()));
+}
+
+/// Trained on an exact map, the head has its density; before, that of standard normal data.
+#[test]
+fn the_head_of_volumes_learns_the_density_of_the_exact_map() {
+    let (eps, device) = (0.4, device().autodiff());
+    let config = VectorMapConfig { width: 16, blocks: 1, time_width: 4, ..VectorMapConfig::default() };
+    let mut random = stream(3, Purpose::Metric, 0);
+    let mut head = cast_module(VolumeHead::init(&config, 2, &device, &mut random), precision(&device));
+    let noise = rows(&numbers(128, 7), 2);
+    let z = to_host(&draw(&GAUSSIAN, noise.clone(), end_time(eps), 1));
+    let exact: Vec<f64> = z.chunks(2).map(|z| GAUSSIAN.log_density([z[0], z[1]], eps)).collect();
+    let error = |head: &VolumeHead| {
+        let found = head.valid().log_densities(noise.clone(), eps);
+        let squares = found.iter().zip(&exact).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        (squares / exact.len() as f64).sqrt()
+    };
+    let before = error(&head);
+    let mut optimizer = AdamWOptimizer::new(TrainConfig::default().adamw());
+    for step in 0..300 {
+        let m: Vec<f64> = (0..64)
+            .flat_map(|_| {
+                let [a, b, c, d] = GAUSSIAN.rotation();
+                let [x, y] = GAUSSIAN.variances.map(|v| v.sqrt() * random.normal());
+                [GAUSSIAN.mean[0] + a * x + b * y, GAUSSIAN.mean[1] + c * x + d * y]
+            })
+            .collect();
+        let xi: Vec<f64> = (0..128).map(|_| random.normal()).collect();
+        let loss = head.loss(&GAUSSIAN, (rows(&m, 2), rows(&xi, 2)), eps, 0.25, &mut random).mean();
+        let gradients = Gradients::of(&loss, &head);
+        let rate = if step < 200 { 1e-2 } else { 2e-3 };
+        head = optimizer.step(rate, head, gradients);
+    }
+    let after = error(&head);
+    assert!(before > 0.15 && after < 0.4 * before, "{before} before, {after} after");
+}
+
 #[test]
 fn a_fold_is_found() {
     struct Fold;

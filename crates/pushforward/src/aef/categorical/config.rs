@@ -118,7 +118,7 @@ impl CategoricalConfig {
         let nets = self.network.encoder_parameters(sites, d) + self.network.decoder_parameters(sites, d);
         let prior = match &self.prior {
             PriorConfig::Flow(flow) => flow.parameters(d),
-            PriorConfig::FlowMap(map) => map.network.parameters(d),
+            PriorConfig::FlowMap(map) => map.parameters(d),
         };
         let coupling = self.of_coupling().map_or(0, |net| net.decoder_parameters(sites, d));
         nets + linear(sites.count * sites.classes, d) + norm(d) + prior + coupling

@@ -57,9 +57,9 @@ impl<E: EncoderNet, D: DecoderNet> Objective<CategoricalModel<E, D>> for Categor
         let (bound, likelihood, m) = step.model.bound(&batch.ids, noise, share);
         let mut parts = LossParts::mean("negative_elbo", bound.neg(), Vec::new());
         parts.observed.push(Observed::new("reconstruction_nats", likelihood.neg(), Vec::new()));
-        if let Some(nats) = step.model.map.as_ref().and_then(|map| map.off_diagonal(m, &mut random)) {
-            let loss = nats.clone().mean();
-            parts.terms.push(LossTerm { loss, values: Observed::new("off_diagonal", nats, Vec::new()) });
+        for (name, values) in step.model.map.iter().flat_map(|map| map.losses(m.clone(), &mut random)) {
+            let loss = values.clone().mean();
+            parts.terms.push(LossTerm { loss, values: Observed::new(name, values, Vec::new()) });
         }
         parts
     }

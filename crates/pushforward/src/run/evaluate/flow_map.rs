@@ -68,6 +68,9 @@ pub fn evaluate<G: Generates, M: SampleMetrics + ?Sized>(
             report.remarks.extend(remark);
         }
     }
+    if request.bound_items > 0 {
+        loaded.model.own_rows(request.sample.seed).into_iter().for_each(|row| report.push(row));
+    }
     let (sampler, count) = (request.sample.sampler, request.sample.count);
     let adaptive = matches!(sampler, Sampler::Dopri5 { .. });
     let nfes = if count == 0 {

@@ -8,7 +8,9 @@ use crate::aef::marginal::MarginalRequest;
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::likelihood::BoundRequest;
 use crate::flow_map::sample::{SampleRequest, Samples};
+use crate::metrics::report::Row;
 use crate::run::evaluate::request::EvalRequest;
+use crate::run::evaluate::volume;
 use crate::run::trained::{RequestError, TrainedCategoricalAef, TrainedFlowMap};
 use crate::transport::density::Density;
 
@@ -74,6 +76,11 @@ pub trait Generates {
         self.some_nats(which, ids, sites, 0..ids.len() / sites, request, progress)
     }
 
+    /// What else is measured of the model itself.
+    fn own_rows(&self, _seed: u64) -> Vec<Row> {
+        Vec::new()
+    }
+
     /// Device of the weights.
     fn device(&self) -> &Device;
 }
@@ -121,6 +128,11 @@ impl Generates for TrainedCategoricalAef {
         let sampled = format!("importance-{draws}{of_map}");
         let coupling = self.net.coupling.is_some().then(|| ("one_step_marginal", sampled.clone()));
         [("bound", format!("elbo-{draws}")), ("marginal", sampled)].into_iter().chain(coupling).collect()
+    }
+
+    /// The error of an estimate of the prior's density.
+    fn own_rows(&self, seed: u64) -> Vec<Row> {
+        volume::rows(self.net.map.as_ref(), seed)
     }
 
     fn nats(&self, which: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError> {

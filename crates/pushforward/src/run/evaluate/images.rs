@@ -18,6 +18,7 @@ use crate::nn::SiteShape;
 use crate::rng::{Purpose, stream};
 use crate::run::evaluate::flow_map::dtype;
 use crate::run::evaluate::request::{EvalError, Features, Progress};
+use crate::run::evaluate::volume;
 use crate::run::held_out::REFERENCE_ITEMS;
 use crate::run::model::Loaded;
 use crate::run::trained::RequestError;
@@ -72,6 +73,7 @@ pub fn evaluate_images(
     let mut report = Report::new(loaded.run.identity());
     let measured = measure(loaded, splits, request, progress)?;
     measured.rows(loaded, splits, request).into_iter().for_each(|row| report.push(row));
+    volume::rows(net.prior_map(), request.seed).into_iter().for_each(|row| report.push(row));
     if let Some(features) = features
         && net.generates()
         && request.samples > 0
@@ -220,6 +222,7 @@ fn distances(
             seed: request.seed,
             batch: request.batch,
             drawing,
+            choices: 1,
         };
         let pixels = loaded.model.draw(&draw, &mut |done| progress(name, done, request.samples))?;
         if pixels.len() < request.samples * shape.numel() {

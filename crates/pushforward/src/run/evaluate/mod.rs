@@ -39,6 +39,7 @@ mod sequences;
 mod synthetic;
 mod tables;
 mod text;
+mod volume;
 
 pub use self::choose::{check_metrics, metrics_for};
 pub use self::flow_map::evaluate;

@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use crate::aef::config::AefConfig;
 use crate::aef::marginal::{self, LogDensities, MarginalRequest};
 use crate::aef::model::DrawRequest;
+use crate::aef::prior::LatentMap;
 use crate::aef::{AefModel, ImageShape};
 use crate::data::images::continuous::quantize;
 use crate::flow_map::sample::{LastStep, SampleRequest, Samples, TEMPERATURE};
@@ -75,6 +76,7 @@ impl TrainedAef {
         if request.batch == 0 {
             return Err(RequestError("`batch`, the number of images per pass, is at least 1".into()));
         }
+        check_choices(request.choices, self.net.prior_map())?;
         if request.drawing.evaluations() == 0 {
             return Err(RequestError("a draw takes at least one network evaluation".into()));
         }
@@ -94,7 +96,7 @@ impl TrainedAef {
         let drawing = drawing_of(request)?;
         let SampleRequest { count, first, temperature, seed, batch, last, .. } = *request;
         let deviations = last == LastStep::Draw;
-        let wanted = DrawRequest { count, first, temperature, deviations, seed, batch, drawing };
+        let wanted = DrawRequest { count, first, temperature, deviations, seed, batch, drawing, choices: 1 };
         let pixels = self.draw(&wanted, progress)?;
         let nfe = vec![drawing.evaluations() as u64; pixels.len() / self.shape.numel()];
         Ok(Samples { ids: levels(&pixels), endpoints: Vec::new(), sites: Latents::sites(self), nfe })
@@ -191,6 +193,19 @@ impl TrainedAef {
     }
 }
 
+/// Checks that the likeliest of several draws can be told.
+pub(super) fn check_choices(choices: usize, map: Option<&LatentMap>) -> Result<(), RequestError> {
+    if choices == 0 {
+        return Err(RequestError("the likeliest of at least 1 draw is taken".into()));
+    }
+    if choices > 1 && map.is_none_or(|map| map.volume.is_none()) {
+        let problem = "the likeliest of several draws needs an estimate of their density: model.prior.volume = {} with a flow \
+                       map as the prior";
+        return Err(RequestError(problem.into()));
+    }
+    Ok(())
+}
+
 /// Levels of pixels.
 fn levels(pixels: &[f32]) -> Vec<u32> {
     pixels.iter().map(|&x| u32::from(quantize(x))).collect()
@@ -230,5 +245,14 @@ impl Latents for TrainedAef {
 /// A request for a few preview images, with deviations or without.
 pub fn preview_request(seed: u64, deviations: bool) -> DrawRequest {
     let count = Preview::COUNT;
-    DrawRequest { count, first: 0, temperature: 1.0, deviations, seed, batch: count, drawing: Drawing::default() }
+    DrawRequest {
+        count,
+        first: 0,
+        temperature: 1.0,
+        deviations,
+        seed,
+        batch: count,
+        drawing: Drawing::default(),
+        choices: 1,
+    }
 }

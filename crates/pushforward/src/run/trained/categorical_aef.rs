@@ -14,6 +14,7 @@ use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
 use crate::rng::{Purpose, stream};
 use crate::run::check::site_shape;
+use crate::run::trained::aef::check_choices;
 use crate::run::trained::latent_steer::{self, Latents, Slope, Start, drawing_of};
 use crate::run::trained::{RequestError, SteerFailure};
 use crate::tensor::{argmax, from_f32, to_host};
@@ -68,7 +69,22 @@ impl TrainedCategoricalAef {
         request: &SampleRequest,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
+        self.sample_likeliest(request, 1, progress)
+    }
+
+    /// The same with every item from the likeliest of so many draws of the latent's noise, by the head of a flow map as the prior,
+    /// see [`LatentMap::likeliest`](crate::aef::prior::LatentMap::likeliest).
+    ///
+    /// # Errors
+    /// As [`Self::sample`], or if there are several choices and no head.
+    pub fn sample_likeliest(
+        &self,
+        request: &SampleRequest,
+        choices: usize,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Samples, RequestError> {
         let drawing = drawing_of(request)?;
+        check_choices(choices, self.net.map.as_ref())?;
         let sites = site_shape(&self.schema);
         let (mut ids, mut nfe) = (Vec::with_capacity(request.count * sites.count), Vec::new());
         for start in (0..request.count).step_by(request.batch) {
@@ -76,6 +92,18 @@ impl TrainedCategoricalAef {
             let first = request.first + start as u64;
             let mut particles: Vec<Start> =
                 (first..first + items as u64).map(|index| self.start(request, index)).collect();
+            if let Some(map) = self.net.map.as_ref().filter(|_| choices > 1) {
+                for particle in &mut particles {
+                    let scaled = |v: f32| (f64::from(v) * request.temperature) as f32;
+                    let more = particle.random.normals(self.config.latent * (choices - 1)).into_iter().map(scaled);
+                    particle.base.extend(more);
+                }
+                let all: Vec<f32> = particles.iter().flat_map(|particle| particle.base.iter().copied()).collect();
+                let all = from_f32(&all, [items * choices, self.config.latent], &self.like());
+                let best = numbers(&map.likeliest(all, choices).expect("there is a head"));
+                let best = best.chunks(self.config.latent);
+                particles.iter_mut().zip(best).for_each(|(particle, best)| particle.base = best.to_vec());
+            }
             ids.extend(self.decode_drawn(&mut particles, drawing, request.last));
             nfe.extend(vec![drawing.evaluations() as u64; items]);
             if !progress(start + items) {
