@@ -74,12 +74,33 @@ pub(crate) fn announce(resume: &Resume, recipe: &Recipe, printer: Printer) {
     }
 }
 
+/// A run with less than this share of the usual steps in its minutes is not the one that figures are from.
+const FEW: f64 = 0.6;
+
+/// Warns of a run by the clock that took far fewer steps than the recipe's figures are from.
+fn few_steps(config: &TrainConfig, steps: u64) -> Option<String> {
+    let (minutes, rate) = (config.minutes?, config.usual_rate?);
+    let usual = minutes * rate;
+    ((steps as f64) < FEW * usual).then(|| {
+        format!(
+            "the run took {steps} steps in {minutes} minutes, and the figures of its recipe are from about {usual:.0}: unless the \
+             network or the batch is another one, train longer (--set train.minutes={:.1}) or while nothing else computes",
+            minutes * usual / steps.max(1) as f64
+        )
+    })
+}
+
 /// Says why a run ended, and how to go on.
-pub(crate) fn announce_end(trained: &Trained, folder: &Path, printer: Printer) {
+pub(crate) fn announce_end(trained: &Trained, config: &TrainConfig, folder: &Path, printer: Printer) {
     let time = human_duration(Duration::from_secs_f64(trained.seconds));
     let (folder, step) = (folder.display(), trained.steps);
     match trained.reason {
-        EndReason::Finished => printer.note(&format!("trained {step} steps in {time}")),
+        EndReason::Finished => {
+            printer.note(&format!("trained {step} steps in {time}"));
+            if let Some(warning) = few_steps(config, step) {
+                printer.warn(&warning);
+            }
+        }
         EndReason::Patience => {
             let best = trained.loaded.run.step;
             printer.note(&format!(
@@ -89,5 +110,21 @@ pub(crate) fn announce_end(trained: &Trained, folder: &Path, printer: Printer) {
         }
         EndReason::Stopped | EndReason::TimeLimit => printer
             .note(&format!("stopped after {step} steps and {time}; go on with: pushforward train --resume {folder}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_few_steps_says_so() {
+        let config = TrainConfig { minutes: Some(2.0), usual_rate: Some(1000.0), ..TrainConfig::default() };
+        assert!(few_steps(&config, 1300).is_none());
+        let warning = few_steps(&config, 1000).expect("half of the steps");
+        assert!(warning.contains("about 2000") && warning.contains("train.minutes=4.0"), "{warning}");
+        // A length in steps is kept whatever the machine.
+        assert!(few_steps(&TrainConfig { minutes: None, ..config.clone() }, 10).is_none());
+        assert!(few_steps(&TrainConfig { usual_rate: None, ..config }, 10).is_none());
     }
 }

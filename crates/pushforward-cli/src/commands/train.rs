@@ -158,7 +158,7 @@ impl Run {
             return Err(failure);
         }
         let trained = trained?;
-        announce_end(&trained, &self.folder, printer);
+        announce_end(&trained, config, &self.folder, printer);
         Ok(trained)
     }
 

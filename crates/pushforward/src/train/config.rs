@@ -29,6 +29,10 @@ pub struct TrainConfig {
     /// Length of the run in minutes of training, summed over all resumed parts. The learning rate then follows the
     /// clock, so two runs with the same seed differ; bit-for-bit reproduction needs a length in steps.
     pub minutes: Option<f64>,
+    /// Optimiser steps a minute of the runs that the recipe's figures are from, so that a run of so many minutes on a slower or
+    /// busier machine can be told from them; changes nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usual_rate: Option<f64>,
     /// Examples per micro-batch.
     pub batch: usize,
     /// Micro-batches whose gradients are averaged for one optimiser step.
@@ -79,6 +83,7 @@ impl Default for TrainConfig {
         Self {
             steps: 2000,
             minutes: None,
+            usual_rate: None,
             batch: 64,
             accumulate: 1,
             precision: Precision::High,
@@ -138,6 +143,8 @@ impl TrainConfig {
         check((1..=MOST_STEPS).contains(&self.steps), "steps", self.steps as f64, "at least 1 and at most 10^12")?;
         let minutes = self.minutes.unwrap_or(1.0);
         check(positive(minutes) && minutes <= 1e7, "minutes", minutes, "above 0 and at most 10^7")?;
+        let rate = self.usual_rate.unwrap_or(1.0);
+        check(positive(rate), "usual_rate", rate, POSITIVE)?;
         check((1..=1_000_000).contains(&self.batch), "batch", self.batch as f64, "at least 1 and at most 10^6")?;
         check(
             (1..=100_000).contains(&self.accumulate),
@@ -199,6 +206,7 @@ mod tests {
             ("accumulate = 1000000000000", "train.accumulate"),
             ("lr = 1e300", "train.lr"),
             ("eps = 1e-300", "train.eps"),
+            ("usual_rate = 0.0", "train.usual_rate"),
             ("batch = 0", "train.batch"),
             ("accumulate = 0", "train.accumulate"),
             ("lr = -1.0", "train.lr = -1"),
