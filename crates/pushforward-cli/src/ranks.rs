@@ -26,6 +26,15 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
     if !LAUNCHED.iter().any(|name| std::env::var_os(name).is_some()) {
         return Ok(printer);
     }
+    let parts = match command {
+        Command::Sample(args) => args.shard.is_some(),
+        Command::Score(args) => args.shard.is_some(),
+        _ => false,
+    };
+    if parts {
+        // Each process has its own part, and needs no other.
+        return Ok(printer);
+    }
     let several = std::env::var("OMPI_COMM_WORLD_SIZE").or_else(|_| std::env::var("PMI_SIZE"));
     let several = several.is_ok_and(|size| size != "1");
     let shared = matches!(

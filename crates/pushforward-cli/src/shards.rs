@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
-use crate::ranks::several;
 
 /// One of several parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,14 +71,9 @@ impl Shard {
 /// The items of a part, or all, of `count` in batches.
 ///
 /// # Errors
-/// If there are none, or the process is not on its own.
+/// If there are none.
 pub(crate) fn part(shard: Option<Shard>, count: usize, batch: usize) -> Result<Range<usize>, Failure> {
     let Some(shard) = shard else { return Ok(0..count) };
-    if several() {
-        return Err(Failure::request(
-            "--shard is for processes on their own: those of a launcher share the items already",
-        ));
-    }
     let items = shard.range(count, batch);
     if items.is_empty() {
         return Err(Failure::request(format!("part {shard} has no items: {count} are fewer batches of {batch}"))

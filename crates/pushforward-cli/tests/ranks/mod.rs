@@ -102,6 +102,11 @@ fn without_mpi_several_processes_are_refused() {
     let out = command.env("OMPI_COMM_WORLD_SIZE", "2").output().expect("the program starts");
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.code() == Some(2) && said.contains("built without MPI"), "{said}");
+    // A part needs no others.
+    let echo = super::serve::stored("echo");
+    let part = ["sample", echo.to_str().expect("UTF-8"), "-n", "8", "--batch", "4", "--shard", "1/2", "--out", "a.txt"];
+    let mut command = super::command(work.path(), &part);
+    assert!(command.env("OMPI_COMM_WORLD_SIZE", "2").status().expect("the program starts").success());
 }
 
 #[test]
