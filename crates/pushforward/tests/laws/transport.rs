@@ -351,7 +351,7 @@ fn the_head_of_volumes_learns_the_density_of_the_exact_map() {
     };
     let before = error(&head);
     let mut optimizer = AdamWOptimizer::new(TrainConfig::default().adamw());
-    for step in 0..300 {
+    for step in 0..400 {
         let m: Vec<f64> = (0..64)
             .flat_map(|_| {
                 let [a, b, c, d] = GAUSSIAN.rotation();
@@ -362,7 +362,7 @@ fn the_head_of_volumes_learns_the_density_of_the_exact_map() {
         let xi: Vec<f64> = (0..128).map(|_| random.normal()).collect();
         let loss = head.loss(&GAUSSIAN, (rows(&m, 2), rows(&xi, 2)), eps, 0.25, &mut random).mean();
         let gradients = Gradients::of(&loss, &head);
-        let rate = if step < 200 { 1e-2 } else { 2e-3 };
+        let rate = if step < 300 { 1e-2 } else { 2e-3 };
         head = optimizer.step(rate, head, gradients);
     }
     let after = error(&head);
