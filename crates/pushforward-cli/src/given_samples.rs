@@ -6,6 +6,7 @@ use pushforward::burn::tensor::Device;
 use pushforward::data::Schema;
 use pushforward::data::graph::ABSENT;
 use pushforward::flow_map::sample::{SampleRequest, Samples};
+use pushforward::metrics::report::Row;
 use pushforward::nn::SiteShape;
 use pushforward::run::evaluate::{EvalRequest, Generates};
 use pushforward::run::{RequestError, site_shape};
@@ -97,6 +98,10 @@ impl<G: Generates> Generates for Given<'_, G> {
 
     fn nats(&self, which: usize, ids: &[u32], first: u64, request: &EvalRequest) -> Result<Vec<f64>, RequestError> {
         self.model.nats(which, ids, first, request)
+    }
+
+    fn own_rows(&self, seed: u64) -> Vec<Row> {
+        self.model.own_rows(seed)
     }
 
     fn device(&self) -> &Device {

@@ -33,7 +33,10 @@ struct Mpi {
 pub(crate) fn open(printer: Printer) -> Result<Ranks, RankError> {
     let asked = std::env::var(PATIENCE).ok();
     let seconds = asked.map_or(Ok(DEFAULT_PATIENCE), |text| text.parse());
-    let seconds = seconds.map_err(|_| RankError::Failed(format!("{PATIENCE} is to be a number of seconds")))?;
+    // Ranks that work for long give a sign every two seconds.
+    let seconds = seconds.ok().filter(|&seconds| seconds >= 10);
+    let seconds =
+        seconds.ok_or_else(|| RankError::Failed(format!("{PATIENCE} is to be a number of seconds, 10 or more")))?;
     Ranks::over(move || {
         let (universe, _) = mpi::initialize_with_threading(Threading::Funneled)
             .ok_or_else(|| RankError::Failed("MPI is in use already".into()))?;
@@ -82,7 +85,9 @@ impl Exchange for Mpi {
                     return;
                 }
                 if start.elapsed() > self.patience {
-                    self.give_up(others().filter(|&rank| found[rank].is_none()).collect());
+                    let silent: Vec<usize> = others().filter(|&rank| found[rank].is_none()).collect();
+                    // All have been heard, and one does not take what is sent to it.
+                    self.give_up(if silent.is_empty() { others().collect() } else { silent });
                 }
                 pause = if before == after { (pause * 2).min(PAUSES[1]) } else { PAUSES[0] };
                 std::thread::sleep(pause);

@@ -5,8 +5,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pushforward::ranks::Ranks;
 use pushforward::ranks::codec::{Reader, Writer};
+use pushforward::ranks::{RankError, Ranks};
 
 use crate::args::Command;
 use crate::exit::{Failure, OrFail as _};
@@ -16,7 +16,9 @@ use crate::printer::Printer;
 static TEAM: Mutex<Option<Arc<Ranks>>> = Mutex::new(None);
 
 /// Variables that launchers set for every process, with the number of processes or the place of one.
-const LAUNCHED: [&str; 4] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK"];
+const LAUNCHED: [&str; 5] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_NUM_TASKS"];
+/// Those with the number of processes.
+const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// Joins the other processes of a launcher, if there is one; returns a printer that is silent but on the first rank.
 ///
@@ -35,8 +37,7 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
         // Each process has its own part, and needs no other.
         return Ok(printer);
     }
-    let several = std::env::var("OMPI_COMM_WORLD_SIZE").or_else(|_| std::env::var("PMI_SIZE"));
-    let several = several.is_ok_and(|size| size != "1");
+    let several = SIZES.iter().find_map(|name| std::env::var(name).ok()).is_some_and(|size| size != "1");
     let shared = matches!(
         command,
         Command::Train(_) | Command::Sample(_) | Command::Eval(_) | Command::Score(_) | Command::Steer(_)
@@ -57,8 +58,13 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
 }
 
 #[cfg(feature = "mpi")]
-fn open(printer: Printer, _: bool) -> Result<Option<Ranks>, Failure> {
-    crate::mpi::open(printer).or_run().map(Some)
+fn open(printer: Printer, several: bool) -> Result<Option<Ranks>, Failure> {
+    let ranks = crate::mpi::open(printer).or_run()?;
+    if several && ranks.size() == 1 {
+        return Err(Failure::request("a launcher has started several processes, and MPI sees only this one")
+            .hint("start them by the mpirun of the MPI that the program was built with, or by srun --mpi=pmix"));
+    }
+    Ok(Some(ranks))
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -130,6 +136,10 @@ pub(crate) fn join_pixels(draw: impl FnOnce() -> Result<Vec<f32>, Failure>) -> R
         }
     });
     drawn?;
-    let parts: Result<Vec<Vec<f32>>, _> = all.or_run()?.iter().map(|bytes| Reader::new(bytes).f32s()).collect();
+    let all = all.or_run()?;
+    if let Some(rank) = all.iter().position(Vec::is_empty) {
+        return Err(Failure::Run(RankError::Gone { rank }.into()));
+    }
+    let parts: Result<Vec<Vec<f32>>, _> = all.iter().map(|bytes| Reader::new(bytes).f32s()).collect();
     Ok(parts.or_run()?.concat())
 }

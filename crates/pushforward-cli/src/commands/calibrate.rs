@@ -25,6 +25,9 @@ pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure>
         let nats = model.bound(&held_out, 0, &request).or_request()?.values;
         Ok(nats.iter().sum::<f64>() / (nats.len() * sites) as f64 / std::f64::consts::LN_2)
     };
+    if held_out.is_empty() {
+        return Err(Failure::request("the test part of the data is empty, so that nothing can be said of the bound"));
+    }
     loaded.model.calibration = None;
     let before = bits(&loaded.model)?;
     loaded.model.calibrate(data.validation.as_ref(), args.seed);

@@ -160,7 +160,11 @@ fn measured<G: Generates>(
     request.sample.count = given.count();
     let given = Loaded { model: given, run: loaded.run.clone() };
     let report = measure(&team(), &given, points, &splits, features, &request, printer)?;
-    let figures = pictures(args, &given, &splits, &request, printer)?;
+    let mut figures = Vec::new();
+    on_first(|| {
+        figures = pictures(args, &given, &splits, &request, printer)?;
+        Ok(())
+    })?;
     Ok((report, loaded.run, figures))
 }
 

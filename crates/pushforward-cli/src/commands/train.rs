@@ -78,6 +78,10 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         ..TrainOptions::new(device)
     };
     if args.ranks.dry_run {
+        if ranks::several() {
+            return Err(Failure::request("--dry-run measures one process and computes what several need")
+                .hint("start it without a launcher, with --ranks N"));
+        }
         return forecast(&args.ranks, &recipe, &data, options, printer);
     }
     let run = Run { recipe, data, folder, features, printer };

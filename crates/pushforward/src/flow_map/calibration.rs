@@ -10,8 +10,8 @@
 //!
 //! with `z` the logits of the network. At every level of a grid, `a` and `b` minimise the mean square error
 //! `E sum_d || x_1d - pi_d ||^2`, the integrand of [the likelihood bound](crate::flow_map::likelihood), on held-out items;
-//! between levels they are linear in `ln r`. Since `a = 0`, `b = 1` is the posterior under uniform classes, no level is worse
-//! than that one on these items.
+//! between levels they are linear in `ln r`. Since `a = 0`, `b = 1` is the posterior under uniform classes, a level is no worse
+//! than that one on these items, up to a small penalty of what differs from the level below.
 //!
 //! Logits with two numbers that are fitted on held-out data follow Platt scaling and temperature scaling (Guo et al. 2017, On
 //! calibration of modern neural networks, arXiv:1706.04599, section 4).
@@ -63,6 +63,8 @@ use crate::transport::time::{column, rate};
 const LEVELS: usize = 20;
 /// The lowest level: what is below weighs nothing, since the integrand of the bound has the factor r.
 const LOWEST: f64 = 0.1;
+/// Numbers of the points of one pass of the network.
+const TOGETHER: usize = 1 << 16;
 /// Penalty of the square distance to the factors of the level below, in items that are wrong altogether: where hardly any class
 /// is uncertain, few errors would decide.
 const PENALTY: f64 = 1.0;
@@ -99,16 +101,22 @@ impl Calibration {
         assert!(net.parametrisation() == Parametrisation::Endpoint, "velocities have no logits to calibrate");
         let ratio = (decisive_ratio(sites.classes) / LOWEST).powf(1.0 / (LEVELS - 1) as f64);
         let map = FlowMap::new(net);
+        let together = (TOGETHER / (sites.count * sites.classes)).max(1);
         let mut levels: Vec<Level> = Vec::with_capacity(LEVELS);
         for level in 0..LEVELS {
             let r = LOWEST * ratio.powi(level as i32);
-            let noise = stream(seed, Purpose::Calibration, level as u64).normals(ids.len() * sites.classes);
-            let noised = Noised::new(sites, ids, noise, &vec![r; rows], device);
-            let z = to_host(&map.of(noised.conditioning.clone()).output(&noised.x_t, &noised.t, &noised.t));
-            let [x1, evidence] = [&noised.x1, &noised.evidence()].map(to_host);
-            let possible = to_host(&noised.conditioning.mask(noised.x1.ones_like()));
+            let mut noise = stream(seed, Purpose::Calibration, level as u64);
             let near = levels.last().map_or([1.0, 0.0], |below| [below.a, below.b]);
-            let points = Points { z, evidence, x1, possible, classes: sites.classes, near };
+            let mut points = Points::new(sites.classes, near);
+            for part in ids.chunks(together * sites.count) {
+                let noise = noise.normals(part.len() * sites.classes);
+                let noised = Noised::new(sites, part, noise, &vec![r; part.len() / sites.count], device);
+                let z = map.of(noised.conditioning.clone()).output(&noised.x_t, &noised.t, &noised.t);
+                points.z.extend(to_host(&z));
+                points.evidence.extend(to_host(&noised.evidence()));
+                points.possible.extend(to_host(&noised.conditioning.mask(noised.x1.ones_like())));
+                points.x1.extend(to_host(&noised.x1));
+            }
             let fitted = [near, [1.0, 0.0], [0.0, 1.0]].map(|start| points.minimise(start));
             let fitted = fitted.into_iter();
             let (_, [a, b]) = fitted.min_by(|x, y| x.0.total_cmp(&y.0)).expect("there are starts");
@@ -162,6 +170,10 @@ struct Points {
 }
 
 impl Points {
+    fn new(classes: usize, near: [f64; 2]) -> Self {
+        Self { z: Vec::new(), evidence: Vec::new(), x1: Vec::new(), possible: Vec::new(), classes, near }
+    }
+
     /// The square error at `(a, b)` with the penalty, its half gradient and the Gauss-Newton matrix `(aa, ab, bb)`.
     fn error(&self, [a, b]: [f64; 2]) -> (f64, [f64; 2], [f64; 3]) {
         let (mut sum, mut gradient, mut matrix) = (0.0, [0.0; 2], [0.0; 3]);

@@ -89,7 +89,12 @@ impl BackboneConfig for NetworkConfig {
             Self::Dit(config) => config.check(sites),
             Self::Dilated(config) => config.check(sites),
             Self::Unet(config) => config.check(sites),
-            Self::Mlp(config) => config.validate().and_then(|()| check_graph_size(sites)),
+            Self::Mlp(config) => {
+                config.validate()?;
+                let even = (0..sites.count).all(|site| sites.classes_of(site) == sites.classes);
+                require(even || !config.centred, "centred", "is for data whose sites have equally many classes")?;
+                check_graph_size(sites)
+            }
             Self::GraphTransformer(config) => config.check(as_graph(sites)?),
             Self::PairTransformer(config) => config.check(as_graph(sites)?),
         }

@@ -19,7 +19,7 @@
 //! logits += a x + (1 + g) 4 W_x x                                      skip; a, g: one number a site, of the times
 //! ```
 //!
-//! With [`MlpConfig::centred`], the first layer reads `x - mean_k x`: the mean over the classes of a site says nothing of its
+//! With [`MlpConfig::centred`], `x - mean_k x` takes the place of the point, but in the posterior: the mean over the classes of a site says nothing of its
 //! class, and is half of the noise where there are two.
 //!
 //! With [`MlpConfig::rounds`], sites correct each other several times in one evaluation: every round adds what follows for
@@ -83,7 +83,8 @@ pub struct MlpConfig {
     /// Whether the point goes straight to the logits, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip: bool,
-    /// Whether the first layer reads points without their mean over classes, which says nothing of the class.
+    /// Whether points are read without their mean over classes, which says nothing of the class; for data whose sites have
+    /// equally many classes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub centred: bool,
     /// Number of rounds in which sites correct each other by their laws so far.

@@ -320,10 +320,10 @@ pub(crate) mod tests {
 
     #[test]
     fn the_first_rank_may_work_alone_for_longer_than_others_wait() {
-        let ranks = Ranks::threads(2, Duration::from_secs(3));
+        let ranks = Ranks::threads(2, Duration::from_secs(6));
         let found = std::thread::scope(|scope| {
             let work = || {
-                std::thread::sleep(Duration::from_secs(4));
+                std::thread::sleep(Duration::from_secs(7));
                 vec![7, 0]
             };
             let running: Vec<_> = ranks.into_iter().map(|ranks| scope.spawn(move || ranks.from_first(work))).collect();

@@ -35,6 +35,7 @@ use std::ops::Range;
 use burn::tensor::Device;
 
 use crate::flow_map::sample::{SampleRequest, Samples};
+use crate::metrics::report::Row;
 use crate::ranks::codec::{Reader, Writer};
 use crate::ranks::{RankError, Ranks};
 use crate::run::evaluate::generates::TOGETHER;
@@ -87,13 +88,21 @@ pub fn drawn_together<E: From<RankError>>(
     });
     let samples = drawn.expect("the work was done")?;
     let mut whole = Samples { ids: Vec::new(), endpoints: Vec::new(), nfe: Vec::new(), ..samples };
-    for bytes in all? {
+    for bytes in whole_messages(all?)? {
         let mut reader = Reader::new(&bytes);
         whole.ids.extend(reader.u32s()?);
         whole.endpoints.extend(reader.f32s()?);
         whole.nfe.extend(reader.u64s()?);
     }
     Ok(whole)
+}
+
+/// Messages of ranks that have all done their work: one that failed sends nothing.
+fn whole_messages(all: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, RankError> {
+    match all.iter().position(Vec::is_empty) {
+        Some(rank) => Err(RankError::Gone { rank }),
+        None => Ok(all),
+    }
 }
 
 impl<G: Generates> Generates for Spread<'_, G> {
@@ -128,8 +137,13 @@ impl<G: Generates> Generates for Spread<'_, G> {
             found.as_ref().map_or_else(|_| Vec::new(), |nats| Writer::default().f64s(nats).bytes())
         });
         found?;
-        let parts: Result<Vec<Vec<f64>>, RankError> = all?.iter().map(|bytes| Reader::new(bytes).f64s()).collect();
+        let all = whole_messages(all?)?;
+        let parts: Result<Vec<Vec<f64>>, RankError> = all.iter().map(|bytes| Reader::new(bytes).f64s()).collect();
         Ok(parts?.concat())
+    }
+
+    fn own_rows(&self, seed: u64) -> Vec<Row> {
+        self.model.own_rows(seed)
     }
 
     fn device(&self) -> &Device {

@@ -29,7 +29,10 @@ pub enum TrainError {
     #[error("the run cannot be resumed with this model: {0}")]
     Resume(#[from] ParamsError),
     /// There are more ranks than micro-batches.
-    #[error("{ranks} ranks share the {accumulate} micro-batches of a step: set train.accumulate to {ranks} or more")]
+    #[error(
+        "{ranks} ranks share the {accumulate} micro-batches of a step: start at most {accumulate}, or a new run with a larger \
+         train.accumulate"
+    )]
     Idle {
         /// Number of ranks.
         ranks: usize,

@@ -93,11 +93,15 @@ pub(crate) fn in_populations(
         bytes
     });
     let own = found.expect("the work was done")?;
-    let stopped = own.stopped.clone();
     let mut whole = Steered::empty(sites);
-    for bytes in all? {
-        whole.append(&mut Reader::new(&bytes))?;
+    for (rank, bytes) in all?.iter().enumerate() {
+        // A rank without any sample has failed.
+        if bytes.is_empty() {
+            return Err(RankError::Gone { rank }.into());
+        }
+        whole.append(rank, &mut Reader::new(bytes))?;
     }
+    let stopped = own.stopped.or(whole.stopped);
     Steered { stopped, ..whole }.complete(request)
 }
 
@@ -142,11 +146,13 @@ impl Steered {
             let log_z: Vec<f64> = log_z.iter().copied().collect();
             message = message.f64s(ess).f64s(&log_z).f64s(&[*distinct]).u64s([*resampled as u64, *nfe]);
         }
-        message.bytes()
+        // Why it stopped early, as numbers.
+        let why = self.stopped.as_ref().map_or_else(String::new, ToString::to_string);
+        message.u32s(&why.bytes().map(u32::from).collect::<Vec<_>>()).bytes()
     }
 
     /// Appends what a rank has found.
-    fn append(&mut self, reader: &mut Reader<'_>) -> Result<(), RankError> {
+    fn append(&mut self, rank: usize, reader: &mut Reader<'_>) -> Result<(), RankError> {
         self.samples.ids.extend(reader.u32s()?);
         self.samples.endpoints.extend(reader.f32s()?);
         self.rewards.extend(reader.f64s()?);
@@ -164,6 +170,11 @@ impl Steered {
                 distinct: *distinct,
                 nfe,
             });
+        }
+        let why: Vec<u8> = reader.u32s()?.into_iter().map(|byte| byte as u8).collect();
+        if !why.is_empty() && self.stopped.is_none() {
+            let why = format!("rank {rank} stopped early: {}", String::from_utf8_lossy(&why));
+            self.stopped = Some(RankError::Failed(why).into());
         }
         Ok(())
     }

@@ -77,15 +77,17 @@ pub trait Generates {
     }
 
     /// What else is measured of the model itself.
-    fn own_rows(&self, _seed: u64) -> Vec<Row> {
-        Vec::new()
-    }
+    fn own_rows(&self, seed: u64) -> Vec<Row>;
 
     /// Device of the weights.
     fn device(&self) -> &Device;
 }
 
 impl<C: BackboneConfig> Generates for TrainedFlowMap<C> {
+    fn own_rows(&self, _: u64) -> Vec<Row> {
+        Vec::new()
+    }
+
     fn generate(
         &self,
         request: &SampleRequest,

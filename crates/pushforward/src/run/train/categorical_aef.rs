@@ -67,7 +67,14 @@ pub(super) fn train(
             for part in held_out.chunks(batch * splits.schema().sites) {
                 nats.extend(to_host(&ema.one_step_log_likelihood(ema.to_base(ema.code(part)), part)));
             }
-            values.push(("coupling_nats".to_owned(), mean(&nats)));
+            let coupling = mean(&nats);
+            // The first value chooses the best weights: it has to fall as what is trained gets better.
+            if config.from.is_none() {
+                values.insert(0, ("loss".to_owned(), values[0].1 + coupling));
+                values.push(("coupling_nats".to_owned(), coupling));
+            } else {
+                values.insert(0, ("coupling_nats".to_owned(), coupling));
+            }
         }
         values
     };

@@ -223,13 +223,13 @@ impl Latents for TrainedAef {
         Start { base: random.normals(self.latent()).into_iter().map(scaled).collect(), size: None, random }
     }
 
-    fn decode(&self, request: &SampleRequest, particles: &mut [Start]) -> Vec<u32> {
+    fn decode(&self, request: &SampleRequest, drawing: Drawing, particles: &mut [Start]) -> Vec<u32> {
         let (d, n) = (self.latent(), self.shape.numel());
         let m = if request.last == LastStep::Draw { self.net.deviations(n, d) } else { 0 };
         let decode = |part: &mut [Start]| {
             let base: Vec<f32> = part.iter().flat_map(|particle| particle.base.iter().copied()).collect();
             let rest: Vec<f32> = part.iter_mut().flat_map(|particle| particle.random.normals(m)).collect();
-            let z = self.net.draw_latents(self.net.images(&base, part.len()), Drawing::Jumps(1));
+            let z = self.net.draw_latents(self.net.images(&base, part.len()), drawing);
             let pixels = self.net.decode(z, (m > 0).then(|| self.net.images(&rest, part.len())));
             levels(&pixels.to_data().iter::<f32>().collect::<Vec<f32>>())
         };
@@ -237,7 +237,7 @@ impl Latents for TrainedAef {
     }
 
     /// Levels are no classes with probabilities.
-    fn slope(&self, _: &SampleRequest, _: &[Start], _: &dyn Reward) -> Option<Slope> {
+    fn slope(&self, _: &SampleRequest, _: Drawing, _: &[Start], _: &dyn Reward) -> Option<Slope> {
         None
     }
 }

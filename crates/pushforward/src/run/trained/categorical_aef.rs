@@ -350,16 +350,22 @@ impl Latents for TrainedCategoricalAef {
         Start { base, size: Latents::sites(self).largest_size().map(size), random }
     }
 
-    fn decode(&self, request: &SampleRequest, particles: &mut [Start]) -> Vec<u32> {
+    fn decode(&self, request: &SampleRequest, drawing: Drawing, particles: &mut [Start]) -> Vec<u32> {
         let parts = particles.chunks_mut(request.batch.max(1));
-        parts.flat_map(|part| self.decode_drawn(part, Drawing::Jumps(1), request.last)).collect()
+        parts.flat_map(|part| self.decode_drawn(part, drawing, request.last)).collect()
     }
 
-    fn slope(&self, request: &SampleRequest, particles: &[Start], reward: &dyn Reward) -> Option<Slope> {
+    fn slope(
+        &self,
+        request: &SampleRequest,
+        drawing: Drawing,
+        particles: &[Start],
+        reward: &dyn Reward,
+    ) -> Option<Slope> {
         let (mut values, mut slopes) = (Vec::new(), Vec::new());
         for part in particles.chunks(request.batch.max(1)) {
             let base = Tensor::from_inner(self.base_of(part)).require_grad();
-            let value = reward.soft(softmax(self.logits(base.clone(), Drawing::Jumps(1))))?;
+            let value = reward.soft(softmax(self.logits(base.clone(), drawing)))?;
             values.extend(to_host(&value));
             let slope = base.grad(&value.sum().backward());
             slopes.extend(slope.map_or_else(|| vec![0.0; part.len() * self.config.latent], |slope| numbers(&slope)));

@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use crate::flow_map::sample::{SampleRequest, Sampler, Samples};
+use crate::flow_map::sample::{SampleRequest, Sampler, Samples, TEMPERATURE};
 use crate::flow_map::steer::weights::{effective_size, log_mean_exp, systematic};
 use crate::flow_map::steer::{
     Kept, Method, Population, Reward, SmcSettings, SteerError, SteerRequest, Steered, check_counts, checked, distinct,
@@ -57,16 +57,17 @@ pub(super) trait Latents {
     /// The item of this index of a sample, before it is decoded.
     fn start(&self, request: &SampleRequest, index: u64) -> Start;
 
-    /// Decodes particles.
-    fn decode(&self, request: &SampleRequest, particles: &mut [Start]) -> Vec<u32>;
+    /// Decodes particles, whose latents the prior draws as asked for.
+    fn decode(&self, request: &SampleRequest, drawing: Drawing, particles: &mut [Start]) -> Vec<u32>;
 
     /// Soft rewards and their gradients; `None` if the reward or the items have none.
-    fn slope(&self, request: &SampleRequest, particles: &[Start], reward: &dyn Reward) -> Option<Slope>;
-
-    /// Network evaluations of a draw.
-    fn evaluations(&self) -> u64 {
-        1
-    }
+    fn slope(
+        &self,
+        request: &SampleRequest,
+        drawing: Drawing,
+        particles: &[Start],
+        reward: &dyn Reward,
+    ) -> Option<Slope>;
 }
 
 /// How latents are drawn by a request that asks for nothing that only categorical flow maps have.
@@ -83,6 +84,14 @@ pub(super) fn drawing_of(request: &SampleRequest) -> Result<Drawing, RequestErro
     }
     if request.grid != TimeGrid::uniform(request.grid.steps()) {
         return refuse("times of one's own");
+    }
+    if !TEMPERATURE.contains(&request.temperature) {
+        let (low, high) = TEMPERATURE.into_inner();
+        let problem = format!("the temperature must be from {low} to {high}, found {}", request.temperature);
+        return Err(RequestError(problem));
+    }
+    if request.sizes.first().is_some_and(|&count| count > 0) {
+        return Err(RequestError("an item has at least 1 node or letter, and one of size 0 is asked for".into()));
     }
     if request.batch == 0 {
         return Err(RequestError("`batch`, the number of items per pass, is at least 1".into()));
@@ -107,11 +116,16 @@ pub(super) fn steer(
         let problem = "tilting follows the diffusion of a categorical flow map: steer an autoencoder by smc";
         return Err(SteerError::Request(problem.into()));
     }
+    // A step of sequential Monte Carlo costs one draw, in which one evaluation is all of the prior; others draw once.
+    let drawing = match request.method {
+        Method::Smc(_) => Drawing::Jumps(1),
+        _ => drawing_of(&request.sample).map_err(|e| SteerError::Request(e.to_string()))?,
+    };
     let run = &mut |first: usize, count: usize| {
         let n = count * request.particles;
         let start = request.sample.first + (first * request.particles) as u64;
         let particles = (start..start + n as u64).map(|index| model.start(&request.sample, index)).collect();
-        let cloud = Cloud { model, request, reward, particles };
+        let cloud = Cloud { model, request, reward, drawing, particles };
         match request.method {
             Method::Smc(settings) => cloud.anneal(settings, first, count),
             Method::Gradient { step, rounds } => cloud.climb(step, rounds, first),
@@ -126,18 +140,24 @@ struct Cloud<'a> {
     model: &'a dyn Latents,
     request: &'a SteerRequest,
     reward: &'a dyn Reward,
+    drawing: Drawing,
     particles: Vec<Start>,
 }
 
 impl Cloud<'_> {
     fn decode(&mut self) -> Result<(Vec<u32>, Vec<f64>), SteerError> {
-        let ids = self.model.decode(&self.request.sample, &mut self.particles);
+        let ids = self.model.decode(&self.request.sample, self.drawing, &mut self.particles);
         let rewards = checked(self.reward, &ids, self.model.sites().count)?;
         Ok((ids, rewards))
     }
 
+    /// Network evaluations of a draw.
+    fn evaluations(&self) -> u64 {
+        self.drawing.evaluations() as u64
+    }
+
     fn samples(&self, ids: Vec<u32>, nfe: u64) -> Samples {
-        let nfe = vec![nfe * self.model.evaluations(); self.particles.len()];
+        let nfe = vec![nfe * self.evaluations(); self.particles.len()];
         Samples { ids, endpoints: Vec::new(), sites: self.model.sites(), nfe }
     }
 
@@ -150,7 +170,7 @@ impl Cloud<'_> {
     /// Moves along the gradient of the soft reward on the sphere of the base variable.
     fn climb(mut self, step: f64, rounds: usize, first: usize) -> Result<Vec<Kept>, SteerError> {
         for _ in 0..rounds {
-            let found = self.model.slope(&self.request.sample, &self.particles, self.reward);
+            let found = self.model.slope(&self.request.sample, self.drawing, &self.particles, self.reward);
             let (_, slopes) = found.ok_or(SteerError::NoGradient)?;
             let d = slopes.len() / self.particles.len();
             for (particle, slope) in self.particles.iter_mut().zip(slopes.chunks(d)) {
@@ -193,7 +213,7 @@ impl Cloud<'_> {
             }
             for ((population, _), weights) in populations.iter_mut().zip(weights.chunks(particles)) {
                 population.ess.push(effective_size(weights));
-                population.nfe += self.model.evaluations();
+                population.nfe += self.evaluations();
             }
             if k == steps {
                 break;
