@@ -30,6 +30,30 @@ use crate::{arrays, failure, items, weights};
 /// Items that are scored between two looks at Ctrl-C.
 const TOGETHER: usize = 8;
 
+/// Scores items of so many numbers each, a few at a time: values and their standard errors. `score` gets the index of the
+/// first item.
+fn in_parts<T: Sync>(
+    py: Python<'_>,
+    items: &[T],
+    size: usize,
+    score: impl Fn(&[T], u64) -> Result<(Vec<f64>, Vec<f64>), run::RequestError> + Sync,
+) -> PyResult<(Bytes, Bytes)> {
+    let found = beside(py, |progress| {
+        let (mut values, mut errors) = (Vec::new(), Vec::new());
+        for (part, first) in items.chunks(TOGETHER * size).zip((0..).step_by(TOGETHER)) {
+            let found = score(part, first)?;
+            values.extend(found.0);
+            errors.extend(found.1);
+            if !progress(values.len()) {
+                break;
+            }
+        }
+        Ok::<_, run::RequestError>((values, errors))
+    })?;
+    let (values, errors) = found.map_err(failure::request)?;
+    Ok((arrays::doubles(py, &values)?, arrays::doubles(py, &errors)?))
+}
+
 /// Loads a run folder, a checkpoint, or a model that comes along by its name.
 #[pyfunction]
 pub(crate) fn load(py: Python<'_>, model: PathBuf, raw: bool) -> PyResult<Model> {
@@ -228,37 +252,17 @@ impl Model {
         let ids = self.read(&ids)?;
         if let run::Model::CategoricalAef(model) = &self.loaded.model {
             let request = MarginalRequest { draws, seed, ..MarginalRequest::default() };
-            let found = beside(py, |progress| {
-                let (mut values, mut errors) = (Vec::new(), Vec::new());
-                for (part, first) in ids.chunks(TOGETHER * sites).zip((0..).step_by(TOGETHER)) {
-                    let found = model.log_densities(part, first, &request)?;
-                    values.extend(found.values.iter().map(|value| -value));
-                    errors.extend(found.errors);
-                    if !progress(values.len()) {
-                        break;
-                    }
-                }
-                Ok::<_, run::RequestError>((values, errors))
-            })?;
-            let (values, errors) = found.map_err(failure::request)?;
-            return Ok((arrays::doubles(py, &values)?, arrays::doubles(py, &errors)?));
+            return in_parts(py, &ids, sites, |part, first| {
+                let found = model.log_densities(part, first, &request)?;
+                Ok((found.values.into_iter().map(|value| -value).collect(), found.errors))
+            });
         }
         let model = self.flow_map("bound a likelihood")?;
         let request = BoundRequest { draws, seed, ..BoundRequest::default() };
-        let found = beside(py, |progress| {
-            let (mut values, mut errors) = (Vec::new(), Vec::new());
-            for (part, first) in ids.chunks(TOGETHER * sites).zip((0..).step_by(TOGETHER)) {
-                let found = model.bound(part, first, &request)?;
-                values.extend(found.values);
-                errors.extend(found.errors);
-                if !progress(values.len()) {
-                    break;
-                }
-            }
-            Ok::<_, run::RequestError>((values, errors))
-        })?;
-        let (values, errors) = found.map_err(failure::request)?;
-        Ok((arrays::doubles(py, &values)?, arrays::doubles(py, &errors)?))
+        in_parts(py, &ids, sites, |part, first| {
+            let found = model.bound(part, first, &request)?;
+            Ok((found.values, found.errors))
+        })
     }
 
     /// The law of every site given the others that are told, `[n, sites, classes]`.
@@ -298,21 +302,11 @@ impl Model {
         let model = self.aef("give a density of images")?;
         let pixels = arrays::read_singles(&images);
         let request = MarginalRequest { draws, seed, ..MarginalRequest::default() };
-        let n = model.shape.numel();
-        let found = beside(py, |progress| {
-            let (mut values, mut errors) = (Vec::new(), Vec::new());
-            for (part, first) in pixels.chunks(TOGETHER * n).zip((0..).step_by(TOGETHER)) {
-                let found = model.log_densities(part, first, &request)?;
-                values.extend(found.values);
-                errors.extend(found.errors);
-                if !progress(values.len()) {
-                    break;
-                }
-            }
-            Ok::<_, run::RequestError>((values, errors))
+        let (values, errors) = in_parts(py, &pixels, model.shape.numel(), |part, first| {
+            let found = model.log_densities(part, first, &request)?;
+            Ok((found.values, found.errors))
         })?;
-        let (values, errors) = found.map_err(failure::request)?;
-        Ok((arrays::doubles(py, &values)?, arrays::doubles(py, &errors)?, is_exact(&model.net)))
+        Ok((values, errors, is_exact(&model.net)))
     }
 
     /// Codes of images `[n, pixels]`: latents, base variables, and deviations where the model has them.
