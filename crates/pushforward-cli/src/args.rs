@@ -385,6 +385,23 @@ pub(crate) enum DataAction {
         #[command(flatten)]
         data: DataDirArgs,
     },
+    /// Read a set once, in a stream, and write it as class indices that are read item by item: for sets larger than memory.
+    #[command(
+        after_help = "Examples:\n  pushforward data prepare corpus.txt --out corpus --set data.length=128\n  pushforward data prepare genomes.fasta.gz --out genomes\n  pushforward train genomes"
+    )]
+    Prepare {
+        /// A file, the name of a set, or a recipe whose data are prepared.
+        #[arg(value_name = "FILE|SET|RECIPE")]
+        name: String,
+        /// The folder to write; it does not exist yet, or is empty.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Override a setting of the data as in a recipe, such as data.length=128 (repeatable).
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        #[command(flatten)]
+        data: DataDirArgs,
+    },
     /// Describe a data set by name, or a file of text or molecules, a picture or a folder of pictures by path.
     #[command(
         after_help = "Examples:\n  pushforward data info glyphs\n  pushforward data info table.csv --set data.column=structure\n  pushforward data info lines.txt --set data.set=molecules"

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pushforward::data::DataConfig;
 use pushforward::data::images::pictures;
 use pushforward::data::molecules::is_smiles_file;
 use pushforward::data::sequences::is_sequence_file;
@@ -45,6 +46,9 @@ pub(crate) fn set_of(path: &Path) -> Option<Found> {
         return Some(Found { set, unusual: false, path });
     }
     let found = |set: &'static str, unusual: bool| Found { set, unusual, path: path.to_owned() };
+    if path.is_dir() && !matches!(DataConfig::prepared_in(path), Ok(None)) {
+        return Some(found("prepared", false));
+    }
     if path.is_dir() {
         return pictures::classes(path).is_ok().then(|| found("image-folder", false));
     }
@@ -69,13 +73,14 @@ pub(crate) fn set_of(path: &Path) -> Option<Found> {
 }
 
 /// The overrides that put a file into the preset of its set, and what to say of it.
-pub(crate) fn settings(path: &Path, set: &str, preset: &str) -> (Vec<String>, String) {
+pub(crate) fn settings(path: &Path, set: &str, items: &str, preset: &str) -> (Vec<String>, String) {
     let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let stem: String = file.split('.').next().unwrap_or_default().chars().map(plain).collect();
     let quoted = toml::Value::String(path.to_string_lossy().into_owned()).to_string();
     let name = if stem.is_empty() { set.to_owned() } else { stem };
-    let what = describe(set);
-    let said = format!("{file} is read as {what} by the preset {preset}; another set is chosen by --set data.set=...");
+    let (what, how) = (describe(items), if set == "prepared" { "prepared " } else { "" });
+    let said =
+        format!("{file} is read as {how}{what} by the preset {preset}; another set is chosen by --set data.set=...");
     (vec![format!("data.set={set}"), format!("data.path={quoted}"), format!("name={name}")], said)
 }
 

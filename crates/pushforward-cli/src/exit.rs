@@ -23,6 +23,7 @@ pub(crate) enum Failure {
 impl From<TrainRunError> for Failure {
     fn from(error: TrainRunError) -> Self {
         match error {
+            TrainRunError::Data(_) => Self::Run(error.into()),
             TrainRunError::Train(
                 TrainError::Checkpoint(_) | TrainError::NonFinite { .. } | TrainError::Ranks { .. },
             ) => Self::Run(error.into()),

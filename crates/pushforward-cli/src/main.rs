@@ -60,9 +60,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use pushforward::data::reading;
 
 use crate::args::{Cli, Command};
-use crate::exit::Failure;
+use crate::exit::{Failure, OrFail as _};
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, printer: &mut Printer) -> Result<(), Failure> {
     *printer = ranks::join(&cli.command, *printer)?;
     interrupt::install(*printer)?;
-    command(cli, *printer)?;
+    reading(|| command(cli, *printer)).or_run()??;
     ranks::leave()
 }
 

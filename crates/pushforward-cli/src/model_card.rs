@@ -35,6 +35,7 @@ const SHOWN: [&str; 9] = [
 
 /// The licence of the data that a model was trained on, as commonly stated.
 pub(crate) fn licence(data: &DataConfig) -> &'static str {
+    let data = data.source();
     let name = data.name();
     match data {
         DataConfig::Glyphs(_)

@@ -4,11 +4,11 @@ mod named;
 
 use std::path::Path;
 
-use pushforward::data::read_text;
+use pushforward::data::{DataConfig, read_text};
 
 pub(crate) use self::named::PRESETS;
 use crate::data_file;
-use crate::exit::Failure;
+use crate::exit::{Failure, OrFail as _};
 
 /// The text of a preset or of a recipe file, with a name for messages.
 pub(crate) fn text_of(name: &str) -> Result<(String, String), Failure> {
@@ -67,13 +67,17 @@ pub(crate) fn starting_point(
     let file = given.filter(|name| !recipe(name)).map(Path::new);
     if let Some((path, found)) = file.and_then(|path| Some((path, data_file::set_of(path)?))) {
         let set = chosen_set(overrides).unwrap_or_else(|| found.set.to_owned());
+        let items = match DataConfig::prepared_in(path).or_request()? {
+            Some(prepared) if set == "prepared" => prepared.source().name(),
+            _ => &set,
+        };
         let (preset, more) = if set == "image-folder" {
             data_file::of_pictures(path)?
         } else {
-            let preset = FOR_SETS.iter().find(|(known, _)| *known == set).map(|(_, preset)| *preset);
-            (preset.ok_or_else(|| no_preset(&set))?, Vec::new())
+            let preset = FOR_SETS.iter().find(|(known, _)| *known == items).map(|(_, preset)| *preset);
+            (preset.ok_or_else(|| no_preset(items))?, Vec::new())
         };
-        let (settings, said) = data_file::settings(&found.path, &set, preset);
+        let (settings, said) = data_file::settings(&found.path, &set, items, preset);
         overrides.splice(0..0, settings.into_iter().chain(more));
         return Ok((preset.to_owned(), Some(said)));
     }

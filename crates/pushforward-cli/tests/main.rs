@@ -5,6 +5,7 @@ mod condition;
 mod data;
 mod limits;
 mod models;
+mod prepared;
 mod ranks;
 mod sequences;
 mod serve;

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::images::pictures;
+use pushforward::data::prepared::verify;
 use pushforward::data::tables::TableLayout;
-use pushforward::data::{DataConfig, Layout, RawImages, Schema};
-use pushforward::run::{self, items};
+use pushforward::data::{DataConfig, DataError, Layout, RawImages, Schema};
+use pushforward::run::{self, Recipe, items};
 use toml::{Table, Value};
 
 use crate::args::{DataAction, DataArgs, DataDirArgs};
@@ -16,8 +17,9 @@ use crate::exit::{Failure, OrFail as _};
 use crate::fetch::{fetch, is_present};
 use crate::interrupt::interrupted;
 use crate::picture::Tile;
+use crate::presets::{PRESETS, text_of};
 use crate::printer::Printer;
-use crate::progress::DownloadBar;
+use crate::progress::{DownloadBar, StageBar};
 use crate::table_files::{RowWriter, aligned};
 use crate::{download, output, sources};
 
@@ -31,12 +33,13 @@ const EMBEDDED: [(&str, &str); 5] = [
 ];
 
 /// Sets read from files of the user.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("text", "any UTF-8 text file, by characters or by a tokenizer"),
     ("image-folder", "the PNG and JPEG files of a folder, grey or in colour"),
     ("molecules", "any .smi file, or table with a column of SMILES"),
     ("table", "any table of categories, numbers and dates, such as CSV"),
     ("sequences", "DNA, proteins, names: FASTA, FASTQ, lines, or a column of a table"),
+    ("prepared", "the folder that `data prepare` wrote of one of these, for sets larger than memory"),
 ];
 
 /// Items that `data info` shows.
@@ -85,12 +88,46 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
             }
             Ok(())
         }
+        DataAction::Prepare { name, out, overrides, data } => prepare(name, out, overrides, data, printer),
         DataAction::Info { name, overrides, column, data } => {
             let column = column.as_ref().map(|column| format!("data.column={column}"));
             let overrides: Vec<String> = overrides.iter().cloned().chain(column).collect();
             info(name, &overrides, data, printer)
         }
     }
+}
+
+/// Prepares a set, and says what it is.
+fn prepare(name: &str, out: &Path, overrides: &[String], data: &DataDirArgs, printer: Printer) -> Result<(), Failure> {
+    let recipe = name.ends_with(".toml") || (PRESETS.iter().any(|(preset, _)| *preset == name) && !is_set(name));
+    let config = if recipe {
+        let (text, origin) = text_of(name)?;
+        let recipe: Recipe = Recipe::parse(&text, &origin, overrides).or_request()?;
+        Some(recipe.data)
+    } else {
+        config(name, overrides, printer)?
+    };
+    let mut config = config.ok_or_else(|| {
+        Failure::request(format!("there is no file or set `{name}` to prepare"))
+            .hint("`pushforward data list` shows the sets")
+    })?;
+    config.settle();
+    config.make_paths_absolute(&data.folder()).or_request()?;
+    let (mut bar, mut told) = (StageBar::new(printer), String::new());
+    let written = config.prepare(&data.folders(), out, &mut |stage, done, total| {
+        if told != stage {
+            printer.note(&format!("{stage}, in {:.1} MB", total as f64 / 1e6));
+            stage.clone_into(&mut told);
+        }
+        bar.update(stage, done as usize, total as usize);
+        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.finish();
+    match written {
+        Err(stopped @ DataError::Stopped) => return Err(Failure::Run(stopped.into())),
+        written => written.or_request()?,
+    }
+    info(&out.to_string_lossy(), &[], data, printer)
 }
 
 fn info(name: &str, overrides: &[String], data: &DataDirArgs, printer: Printer) -> Result<(), Failure> {
@@ -116,6 +153,12 @@ fn info(name: &str, overrides: &[String], data: &DataDirArgs, printer: Printer) 
         let tile = |index| Tile::planes(raw.train.shape(), raw.train.image(index));
         printer.result(&output::sketch_tiles(&(0..SHOWN.min(raw.train.count)).map(tile).collect::<Vec<_>>()));
         return Ok(());
+    }
+    if let DataConfig::Prepared(_) = &config {
+        let mut here = config.clone();
+        here.make_paths_absolute(&data.folder()).or_request()?;
+        here.files().iter().try_for_each(|folder| verify(folder)).or_request()?;
+        printer.result(&format!("prepared from {}, every shard with its hash", here.source().name()));
     }
     let splits = config.load(&data.folders(), 0).or_request()?;
     super::say_kept(&splits, printer);

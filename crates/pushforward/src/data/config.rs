@@ -10,7 +10,10 @@ use crate::data::files::{self, Folders};
 use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
-use crate::data::molecules::{MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
+use crate::data::molecules::{self, MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
+use crate::data::prepared::Watch;
+use crate::data::prepared::open::{open, source_of};
+use crate::data::prepared::writer::Job;
 use crate::data::sequences::SequenceConfig;
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::data::tables::TableConfig;
@@ -66,8 +69,21 @@ pub enum DataConfig {
     Table(TableConfig),
     /// One sequence a record: DNA, proteins, names.
     Sequences(SequenceConfig),
+    /// What another set was prepared as: class indices in files, for sets larger than memory.
+    Prepared(PreparedConfig),
     /// Data that the caller of the library hands over; the recipe has their name only.
     External(ExternalConfig),
+}
+
+/// A set that was prepared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreparedConfig {
+    /// The folder that [`DataConfig::prepare`] wrote.
+    pub path: PathBuf,
+    /// The settings of what was prepared, which the folder knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Box<DataConfig>>,
 }
 
 /// Data that the caller of the library hands over.
@@ -79,9 +95,67 @@ pub struct ExternalConfig {
 }
 
 impl DataConfig {
+    /// The settings that say what items are: those of the source of a prepared set, else these.
+    pub fn source(&self) -> &Self {
+        match self {
+            Self::Prepared(PreparedConfig { of: Some(of), .. }) => of,
+            other => other,
+        }
+    }
+
+    /// The settings of the prepared set in a folder; `None` if it holds none.
+    ///
+    /// # Errors
+    /// If its index cannot be read.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::path::Path;
+    /// use pushforward::data::DataConfig;
+    /// assert_eq!(DataConfig::prepared_in(Path::new("nowhere"))?, None);
+    /// # Ok::<(), pushforward::data::DataError>(())
+    /// ```
+    pub fn prepared_in(folder: &Path) -> Result<Option<Self>, DataError> {
+        let Some(of) = source_of(folder)? else { return Ok(None) };
+        let of: Self = serde_json::from_value(of).map_err(|error| DataError::Rows {
+            path: folder.to_owned(),
+            problem: format!("the settings of what was prepared are not understood: {error}"),
+        })?;
+        let (path, of) = (folder.to_owned(), Some(Box::new(of)));
+        Ok(Some(Self::Prepared(PreparedConfig { path, of })))
+    }
+
+    /// Reads a set in a stream, whatever its size, and writes it into the folder `out` as a
+    /// [prepared set](crate::data::prepared). `watch` is told what is done, and may stop it.
+    ///
+    /// # Errors
+    /// If the set is not one that is prepared, cannot be read or not be written; nothing is left in `out` then.
+    pub fn prepare<'a>(
+        &self,
+        folders: impl Into<Folders<'a>>,
+        out: &Path,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), DataError> {
+        let folders = folders.into();
+        let of = serde_json::to_value(self).expect("settings are names and numbers");
+        let job = Job { of, out, watch };
+        match self {
+            Self::Text8(config) => config.prepare(folders.data, job),
+            Self::Text(config) => config.prepare(folders.data, job),
+            Self::Sequences(config) => config.prepare(folders, job),
+            Self::Qm9(config) => config.prepare_qm9(folders, job),
+            Self::Zinc250k(config) => config.prepare_zinc250k(folders, job),
+            Self::Molecules(config) => config.prepare(folders, job),
+            _ => Err(DataError::Setting {
+                key: "set",
+                problem: format!("`{}` is not prepared: text, sequences and molecules from files are", self.name()),
+            }),
+        }
+    }
+
     /// Whether the items are molecules.
     pub fn is_molecules(&self) -> bool {
-        matches!(self, Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_))
+        matches!(self.source(), Self::SmallMolecules(_) | Self::Qm9(_) | Self::Zinc250k(_) | Self::Molecules(_))
     }
 
     /// The name of the set as a recipe spells it.
@@ -104,6 +178,7 @@ impl DataConfig {
             Self::Molecules(_) => "molecules",
             Self::Table(_) => "table",
             Self::Sequences(_) => "sequences",
+            Self::Prepared(_) => "prepared",
             Self::External(_) => "external",
         }
     }
@@ -129,6 +204,7 @@ impl DataConfig {
             Self::Molecules(config) => config.files(),
             Self::Table(config) => config.files(),
             Self::Sequences(config) => config.files(),
+            Self::Prepared(config) => vec![config.path.clone()],
         }
     }
 
@@ -155,25 +231,37 @@ impl DataConfig {
             Self::Molecules(config) => config.paths_mut(),
             Self::Table(config) => config.paths_mut(),
             Self::Sequences(config) => config.paths_mut(),
+            Self::Prepared(config) => vec![("path", &mut config.path)],
         }
     }
 
     /// Makes the paths in the settings absolute, so that they mean the same from any folder. A relative path is looked
-    /// for as it is and, failing that, in the data folder.
+    /// for as it is and, failing that, in the data folder. Those of a prepared set get the settings of its source.
     ///
     /// # Errors
-    /// If a path does not exist in either place.
+    /// If a path does not exist in either place, or the index of a prepared set cannot be read.
     pub fn make_paths_absolute(&mut self, data_dir: &Path) -> Result<(), DataError> {
         for (key, path) in self.paths_mut() {
             let found = files::existing(key, path, data_dir)?;
             *path = std::path::absolute(&found).map_err(|source| DataError::Read { path: found, source })?;
+        }
+        if let Self::Prepared(config) = self {
+            // What the items are is said in the recipe of a run, which is read without the set.
+            *self = Self::prepared_in(&config.path)?.ok_or_else(|| DataError::Rows {
+                path: config.path.clone(),
+                problem: "it holds no prepared set, or its index.json is missing".into(),
+            })?;
         }
         Ok(())
     }
 
     /// Leaves the names of the files in the settings, without their folders; returns whether there were any.
     pub(crate) fn drop_folders(&mut self) -> bool {
-        self.paths_mut().into_iter().fold(false, |any, (_, path)| files::drop_folder(path) | any)
+        let any = self.paths_mut().into_iter().fold(false, |any, (_, path)| files::drop_folder(path) | any);
+        match self {
+            Self::Prepared(PreparedConfig { of: Some(of), .. }) => of.drop_folders() | any,
+            _ => any,
+        }
     }
 
     /// Writes settings whose default has changed into the configuration of a new run. Without them, it means what it
@@ -241,6 +329,7 @@ impl DataConfig {
             Self::Molecules(config) => config.load(folders),
             Self::Table(config) => config.load(folders),
             Self::Sequences(config) => config.load(folders),
+            Self::Prepared(config) => open(&files::existing("path", &config.path, data_dir)?, molecules::label_of),
             Self::External(config) => Err(DataError::Setting {
                 key: "set",
                 problem: format!(
@@ -274,6 +363,7 @@ impl DataConfig {
             | Self::Molecules(_)
             | Self::Table(_)
             | Self::Sequences(_)
+            | Self::Prepared(_)
             | Self::External(_) => {
                 Err(DataError::Setting { key: "set", problem: format!("`{}` holds no images", self.name()) })
             }
@@ -330,6 +420,7 @@ mod tests {
                 "sequences",
             ),
             ("set = 'sequences'\npath = 'a.csv'\ncolumn = 'seq'\nsplit = { column = 'part' }", "sequences"),
+            ("set = 'prepared'\npath = 'a'\nof = { set = 'text', path = 'a.txt' }", "prepared"),
             ("set = 'external'\nname = 'mine'", "external"),
         ] {
             let config = parse(text).unwrap();

@@ -1,5 +1,6 @@
 //! The interface of a data set, and its three parts.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,8 +73,13 @@ pub trait Dataset: Send + Sync {
     }
 
     /// The canonical SMILES of example `index`; `None` if examples are not molecules.
-    fn smiles(&self, _index: usize) -> Option<&str> {
+    fn smiles(&self, _index: usize) -> Option<Cow<'_, str>> {
         None
+    }
+
+    /// Whether examples are read from files one by one, because all of them may not fit into memory.
+    fn is_stored(&self) -> bool {
+        false
     }
 }
 

@@ -3,11 +3,17 @@
 //! Batch number `index`, counted over the whole run, takes the positions `index * batch + j`. Position `p` lies in
 //! epoch `p / len` at place `p % len` of that epoch's permutation. Batches therefore cross the ends of epochs, no
 //! remainder is dropped, and a resumed run needs only its step number.
+//!
+//! The permutation is a list up to 2^24 examples, which takes 64 MiB, and computed place by place beyond.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::data::permutation::Permutation;
 use crate::data::{Dataset, ExampleKey};
 use crate::rng::{Purpose, stream};
+
+/// Most examples whose order is a list.
+const LISTED: usize = 1 << 24;
 
 /// The examples of every batch, addressed by the number of the batch. An epoch is a permutation of the examples.
 ///
@@ -25,7 +31,33 @@ pub struct EpochSampler {
     batch: usize,
     seed: u64,
     /// Cache: the permutation of the epoch that was used last.
-    current: Mutex<Option<(u64, Arc<[u32]>)>>,
+    current: Mutex<Option<(u64, Order)>>,
+}
+
+/// The order of an epoch.
+#[derive(Clone)]
+enum Order {
+    Listed(Arc<Vec<u32>>),
+    Computed(Permutation),
+}
+
+impl Order {
+    fn new(len: usize, seed: u64, epoch: u64) -> Self {
+        let mut random = stream(seed, Purpose::Order, epoch);
+        if len > LISTED {
+            return Self::Computed(Permutation::new(len as u64, random));
+        }
+        let mut order: Vec<u32> = (0..len as u32).collect();
+        random.shuffle(&mut order);
+        Self::Listed(order.into())
+    }
+
+    fn at(&self, place: u64) -> usize {
+        match self {
+            Self::Listed(order) => order[place as usize] as usize,
+            Self::Computed(order) => order.at(place) as usize,
+        }
+    }
 }
 
 impl EpochSampler {
@@ -52,12 +84,12 @@ impl EpochSampler {
                     epoch = position / len;
                     order = self.permutation(epoch);
                 }
-                ExampleKey { seed: self.seed, epoch, index: order[(position % len) as usize] as usize }
+                ExampleKey { seed: self.seed, epoch, index: order.at(position % len) }
             })
             .collect()
     }
 
-    fn permutation(&self, epoch: u64) -> Arc<[u32]> {
+    fn permutation(&self, epoch: u64) -> Order {
         // Safe if the lock is poisoned: the value is replaced in one assignment, so it is never half-written.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((held, order)) = &*current
@@ -65,9 +97,7 @@ impl EpochSampler {
         {
             return order.clone();
         }
-        let mut order: Vec<u32> = (0..self.len as u32).collect();
-        stream(self.seed, Purpose::Order, epoch).shuffle(&mut order);
-        let order: Arc<[u32]> = order.into();
+        let order = Order::new(self.len, self.seed, epoch);
         *current = Some((epoch, order.clone()));
         order
     }
@@ -181,6 +211,22 @@ mod tests {
             (0..5).for_each(|other| drop(used.at(other)));
             prop_assert_eq!(used.at(index), Batches::new(counting(len), batch, seed).at(index));
         }
+    }
+
+    #[test]
+    fn an_order_too_long_for_a_list_is_computed() {
+        let len = LISTED + 5;
+        let sampler = EpochSampler::new(len, 1000, 0);
+        let keys = sampler.keys(0);
+        assert!(matches!(*sampler.current.lock().unwrap(), Some((0, Order::Computed(_)))));
+        let different: std::collections::HashSet<usize> = keys.iter().map(|key| key.index).collect();
+        assert_eq!(different.len(), 1000);
+        let mean = keys.iter().map(|key| key.index as f64).sum::<f64>() / 1000.0 / len as f64;
+        assert!((mean - 0.5).abs() < 0.05, "{mean}");
+        // Batch 16777 ends in the next epoch, whose order is another one.
+        let crossing = sampler.keys(LISTED as u64 / 1000);
+        assert!(crossing[0].epoch == 0 && crossing[999].epoch == 1);
+        assert_ne!(sampler.keys(0)[0].index, EpochSampler::new(len, 1000, 1).keys(0)[0].index);
     }
 
     #[test]

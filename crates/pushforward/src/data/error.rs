@@ -49,6 +49,17 @@ pub enum DataError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// The caller stopped a preparation.
+    #[error("stopped; nothing was written")]
+    Stopped,
     /// A file does not have the expected format.
     #[error(
         "{}, {place} {offset}: expected {expected}, found {found}; the file is damaged or of another kind",
@@ -67,7 +78,8 @@ pub enum DataError {
         found: String,
     },
     /// A file, or what a compressed file holds, is too large.
-    #[error("{}: {what} more than {most} bytes, the most that is read; take a part of it", path.display())]
+    #[error("{}: {what} more than {most} bytes, the most that is read; take a part of it, or prepare it \
+         (`pushforward data prepare`)", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

@@ -105,8 +105,8 @@ impl Source {
         Ok(Self { path, bytes })
     }
 
-    #[cfg(test)]
-    pub(crate) fn of(path: &str, bytes: Vec<u8>) -> Self {
+    /// A part of a file that was read already.
+    pub(crate) fn of(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), bytes }
     }
 
@@ -193,6 +193,51 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
 /// ```
 pub fn read_text(path: &Path) -> Result<String, DataError> {
     Ok(Source::read(path.to_owned())?.text()?.text)
+}
+
+/// Most bytes of a file that is read as a whole to find out what it is.
+const LOOKED_AT: u64 = 64 << 20;
+/// Bytes of the beginning of a text that tell what it is.
+const HEAD: u64 = 1 << 20;
+
+/// The text of a file that tells what it is: all of it, or the first lines if it is large.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn telling(path: &Path) -> Result<String, DataError> {
+    let large = std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() > LOOKED_AT);
+    let mut magic = [0; 4];
+    // The columns of Parquet are at the end of the file.
+    let parquet =
+        large && File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok()) && magic == *b"PAR1";
+    if large && !parquet { head(path) } else { read_text(path) }
+}
+
+/// The first lines of a text file, plain or gzipped, at most a mebibyte of them; a part of the first line if it is longer.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn head(path: &Path) -> Result<String, DataError> {
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    let file = std::io::BufReader::new(File::open(path).map_err(failed)?);
+    let mut bytes = Vec::new();
+    file.take(HEAD).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut inflated = Vec::new();
+        // What follows the beginning of the file is missing; what was read until then is enough.
+        let _ = MultiGzDecoder::new(&bytes[..]).take(HEAD).read_to_end(&mut inflated);
+        bytes = inflated;
+    }
+    let whole = (bytes.len() as u64) < HEAD;
+    let valid = match std::str::from_utf8(&bytes) {
+        // A character that is cut off at the end is no mistake.
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
+    };
+    bytes.truncate(valid);
+    let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    bytes.truncate(if whole { bytes.len() } else { end });
+    Ok(Source::of(path, bytes).text()?.text)
 }
 
 /// SHA-256 of the description of a synthetic set: name, settings as JSON and seed.

@@ -42,6 +42,34 @@ pub struct GraphLayout {
     pub sizes: Vec<u64>,
 }
 
+/// Writes a graph as a row: `ids` has the number of nodes, their classes, which are places of `known`, and ends `i < j` and
+/// order of each edge. `None` if it is no graph of the layout.
+pub(in crate::data) fn write_graph(ids: &[u32], known: &[u32], layout: &GraphLayout, out: &mut [u32]) -> Option<()> {
+    let (&count, rest) = ids.split_first()?;
+    let (count, most) = (count as usize, layout.nodes);
+    let (nodes, edges) = rest.split_at_checked(count)?;
+    if count > most || edges.len() % 3 != 0 || out.len() != layout.sites() {
+        return None;
+    }
+    out.fill(ABSENT);
+    let (head, pairs) = out.split_at_mut(most);
+    for (to, &class) in head.iter_mut().zip(nodes) {
+        *to = *known.get(class as usize)?;
+    }
+    for i in 0..count.saturating_sub(1) {
+        let first = pair_index(i, i + 1, most);
+        pairs[first..first + count - i - 1].fill(0);
+    }
+    for edge in edges.chunks_exact(3) {
+        let [i, j] = [edge[0] as usize, edge[1] as usize];
+        if i >= j || j >= count || edge[2] as usize >= layout.edge_classes {
+            return None;
+        }
+        pairs[pair_index(i, j, most)] = edge[2];
+    }
+    Some(())
+}
+
 /// A class of nodes: an element with a formal charge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -29,7 +29,7 @@ impl DataConfig {
     /// # Ok::<(), toml::de::Error>(())
     /// ```
     pub fn label_names(&self, count: usize) -> Vec<String> {
-        let known = match self {
+        let known = match self.source() {
             Self::FashionMnist(_) => FASHION.map(str::to_owned).to_vec(),
             Self::Kmnist(_) => KUZUSHIJI.map(str::to_owned).to_vec(),
             Self::Cifar10(_) => CIFAR.map(str::to_owned).to_vec(),

@@ -10,7 +10,7 @@
 //!
 //! `checker`, `echo`, `sums`, `glyphs` and `small-molecules` are synthetic: generated from a seed, with an exact check
 //! of every sample. `text`, `image-folder`, `molecules`, `sequences`
-//! and `table` read the user's own files. The others are published data
+//! and `table` read the user's own files, or `prepared` what was made of them for sets larger than memory. The others are published data
 //! sets, read from `<data_dir>/<set>/<file>`, plain or gzipped.
 //!
 //! # Examples
@@ -44,7 +44,9 @@ mod packed;
 mod parquet;
 mod part_names;
 mod parts;
+mod permutation;
 mod plain_text;
+pub mod prepared;
 mod ranges;
 mod schema;
 mod schema_check;
@@ -55,7 +57,7 @@ mod table;
 pub mod tables;
 pub mod text;
 
-pub use self::config::{DataConfig, ExternalConfig};
+pub use self::config::{DataConfig, ExternalConfig, PreparedConfig};
 pub use self::dataset::{Dataset, ExampleKey, Splits};
 pub use self::epoch_sampler::{Batches, EpochSampler};
 pub use self::error::DataError;
@@ -66,5 +68,6 @@ pub use self::images::raw::{RawImages, RawSplits};
 pub use self::memory::InMemory;
 pub use self::own_labels::{LabelFile, LabelSource, OwnLabel};
 pub use self::parts::SplitFiles;
+pub use self::prepared::reading;
 pub use self::schema::{Layout, Schema};
 pub use self::text::vocabulary::{Tokens, Vocabulary};

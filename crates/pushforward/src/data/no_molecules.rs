@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::data::prepared::LabelOf;
+use crate::data::prepared::writer::Job;
 use crate::data::{DataError, Folders, Splits};
 
 macro_rules! without_values {
@@ -51,6 +54,14 @@ impl MoleculeConfig {
     pub(crate) fn load_zinc250k(&self, _: Folders<'_>) -> Result<Splits, DataError> {
         match *self {}
     }
+
+    pub(in crate::data) fn prepare_qm9(&self, _: Folders<'_>, _: Job<'_>) -> Result<(), DataError> {
+        match *self {}
+    }
+
+    pub(in crate::data) fn prepare_zinc250k(&self, _: Folders<'_>, _: Job<'_>) -> Result<(), DataError> {
+        match *self {}
+    }
 }
 
 impl SmallMoleculeConfig {
@@ -75,6 +86,17 @@ impl SmilesFileConfig {
     pub(crate) fn load(&self, _: Folders<'_>) -> Result<Splits, DataError> {
         match *self {}
     }
+}
+
+impl SmilesFileConfig {
+    pub(in crate::data) fn prepare(&self, _: Folders<'_>, _: Job<'_>) -> Result<(), DataError> {
+        match *self {}
+    }
+}
+
+/// Without the feature, nothing labels molecules.
+pub(in crate::data) fn label_of(_: &Value) -> Option<LabelOf> {
+    None
 }
 
 /// Without the feature, no file is one of molecules.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
 use crate::data::parts::Parts;
+use crate::rng::{Purpose, stream};
 
 /// How items of one's own are labelled. In a recipe: `label = { by = { column = "activity" } }` for classes, with
 /// `bins = 4` or `edges = [0.1, 1.0]` for numbers.
@@ -69,6 +70,57 @@ const MOST: usize = 10_000;
 /// Different numbers from which on they are taken for a measurement.
 const MEASURED: usize = 50;
 
+/// Most different classes that are counted in a stream, and most numbers whose quantiles are edges there.
+const COUNTED: usize = 1 << 20;
+
+/// Texts of labels, counted.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Number of training items with a text; 0 for those that only others have.
+    counts: BTreeMap<String, u64>,
+    /// Numbers of training items; a random sample of them if they are more than `most`.
+    numbers: Vec<f64>,
+    seen: usize,
+    most: Option<usize>,
+}
+
+impl Tally {
+    /// One that takes a bounded memory: it refuses more than a million classes, and has a sample of a million numbers.
+    pub(super) fn sampled() -> Self {
+        Self { most: Some(COUNTED), ..Self::default() }
+    }
+
+    /// Adds the text of an item; `train` says whether it is one of the training part.
+    ///
+    /// # Errors
+    /// If there are too many classes.
+    pub(super) fn add(&mut self, of: &OwnLabel, text: &str, train: bool) -> Result<(), DataError> {
+        let text = text.trim();
+        if !of.of_numbers() {
+            if let Some(count) = self.counts.get_mut(text) {
+                *count += u64::from(train);
+            } else if self.most.is_some_and(|most| self.counts.len() >= most) {
+                let problem = format!("more than {COUNTED} different values, which are no classes");
+                return Err(DataError::Setting { key: "label", problem });
+            } else {
+                self.counts.insert(text.to_owned(), u64::from(train));
+            }
+        } else if let Some(number) = number(text).filter(|_| train && of.bins.is_some()) {
+            self.seen += 1;
+            if self.most.is_none_or(|most| self.numbers.len() < most) {
+                self.numbers.push(number);
+            } else {
+                // Every number is kept with the same probability (Vitter 1985, algorithm R).
+                let place = stream(0, Purpose::Split, self.seen as u64).below(self.seen);
+                if let Some(kept) = self.numbers.get_mut(place) {
+                    *kept = number;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Turns texts into labels.
 #[derive(Debug)]
 pub(super) enum Labeller {
@@ -118,6 +170,17 @@ impl OwnLabel {
     /// # Errors
     /// If edges do not increase, or the values are too many to be classes.
     pub(super) fn labeller(&self, train: &[&str], all: &[&str]) -> Result<(Labeller, Vec<String>), DataError> {
+        let mut tally = Tally::default();
+        all.iter().try_for_each(|text| tally.add(self, text, false))?;
+        train.iter().try_for_each(|text| tally.add(self, text, true))?;
+        self.of_tally(tally)
+    }
+
+    /// The same from counted texts.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn of_tally(&self, tally: Tally) -> Result<(Labeller, Vec<String>), DataError> {
         let refuse = |problem: String| Err(DataError::Setting { key: "label", problem });
         if self.edges.is_some() && self.bins.is_some() || self.of_numbers() && self.most.is_some() {
             return refuse("one of `edges`, `bins` and `most` is possible".into());
@@ -127,7 +190,7 @@ impl OwnLabel {
         }
         let edges = match (&self.edges, self.bins) {
             (Some(edges), _) => Some(edges.clone()),
-            (None, Some(bins)) => Some(quantiles(train, bins)),
+            (None, Some(bins)) => Some(quantiles(tally.numbers, bins)),
             (None, None) => None,
         };
         if let Some(edges) = edges {
@@ -140,8 +203,7 @@ impl OwnLabel {
             let names = bin_names(self.quantity(), &edges);
             return Ok((Labeller::Bins(edges), names));
         }
-        let mut counts: BTreeMap<&str, u64> = all.iter().map(|text| (text.trim(), 0)).collect();
-        train.iter().for_each(|text| *counts.entry(text.trim()).or_default() += 1);
+        let counts = &tally.counts;
         let different = counts.len();
         if different > MEASURED && counts.keys().all(|text| number(text).is_some()) {
             return refuse(format!(
@@ -154,7 +216,7 @@ impl OwnLabel {
                 format!("{different} different values; label.most, from 1 to {MOST}, says how many have a label");
             return refuse(problem);
         }
-        let mut order: Vec<(&str, u64)> = counts.into_iter().collect();
+        let mut order: Vec<(&str, u64)> = counts.iter().map(|(text, count)| (text.as_str(), *count)).collect();
         // Numbers by size, then all others in the order of the alphabet.
         order.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let rest = order.len() > most;
@@ -202,8 +264,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// Edges between parts of about as many values; fewer where values repeat.
-fn quantiles(texts: &[&str], bins: usize) -> Vec<f64> {
-    let mut values: Vec<f64> = texts.iter().filter_map(|text| number(text)).collect();
+fn quantiles(mut values: Vec<f64>, bins: usize) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     let mut edges: Vec<f64> = (1..bins)
         .filter_map(|i| values.get(i * values.len() / bins).copied())

@@ -18,26 +18,31 @@ impl PlainText {
     /// # Errors
     /// The line of the first NUL, counted from 1.
     pub(crate) fn of(text: String) -> Result<Self, u64> {
-        let mut notes = Vec::new();
-        let mut text = text;
+        let (mut text, mut marked, mut returns) = (text, false, [0; 2]);
         if let Some(rest) = text.strip_prefix('\u{feff}') {
-            text = rest.to_owned();
-            notes.push("dropped the byte order mark (U+FEFF) at the beginning".to_owned());
+            (text, marked) = (rest.to_owned(), true);
         }
         if text.contains('\r') {
-            let both = text.matches("\r\n").count();
-            let lone = text.matches('\r').count() - both;
+            let both = text.matches("\r\n").count() as u64;
+            returns = [both, text.matches('\r').count() as u64 - both];
             text = text.replace("\r\n", "\n").replace('\r', "\n");
-            let count = |n: usize, name: &str| (n > 0).then(|| format!("{n} {name}"));
-            let counts: Vec<String> =
-                [count(both, "CR LF (U+000D U+000A)"), count(lone, "lone CR (U+000D)")].into_iter().flatten().collect();
-            notes.push(format!("read as line breaks: {}", counts.join(" and ")));
         }
+        let notes = notes(marked, returns);
         match text.find('\0') {
             Some(place) => Err(line_of(&text, place)),
             None => Ok(Self { text, notes, headed: false }),
         }
     }
+}
+
+/// What to say about a byte order mark, and about so many `\r\n` and lone `\r`.
+pub(crate) fn notes(marked: bool, [both, lone]: [u64; 2]) -> Vec<String> {
+    let mark = marked.then(|| "dropped the byte order mark (U+FEFF) at the beginning".to_owned());
+    let count = |n: u64, name: &str| (n > 0).then(|| format!("{n} {name}"));
+    let counts: Vec<String> =
+        [count(both, "CR LF (U+000D U+000A)"), count(lone, "lone CR (U+000D)")].into_iter().flatten().collect();
+    let breaks = (!counts.is_empty()).then(|| format!("read as line breaks: {}", counts.join(" and ")));
+    mark.into_iter().chain(breaks).collect()
 }
 
 /// The line of a byte of a text, from 1.

@@ -39,6 +39,7 @@ impl DataConfig {
             Self::Echo(config) => size("letters", config.letters, 1..=64),
             Self::Sums(config) => size("digits", config.digits, 1..=9),
             Self::Checker(_) | Self::External(_) => Ok(()),
+            Self::Prepared(config) => config.of.as_ref().map_or(Ok(()), |of| of.validate()),
             Self::Mnist(config) | Self::FashionMnist(config) | Self::Kmnist(config) => {
                 pixels(config.pixels)?;
                 size("validation", config.validation, 0..=ITEMS)?;

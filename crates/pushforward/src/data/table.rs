@@ -18,6 +18,8 @@ pub(crate) struct Row {
 pub(crate) struct Table {
     pub(crate) delimiter: Delimiter,
     pub(crate) rows: Vec<Row>,
+    /// The character between fields, which may be quoted; `None` for words.
+    pub(crate) split: Option<u8>,
     /// Number of comments before the first row.
     pub(crate) comments: usize,
 }
@@ -29,16 +31,37 @@ impl Table {
     /// The line where a quote opens that is not closed where a field ends.
     pub(crate) fn read(text: &str, path: &Path) -> Result<Self, DataError> {
         let (head, body, comments) = skip_comments(text);
-        let delimiter = delimiter(body);
         let first_line = head.matches('\n').count() as u64 + 1;
-        let quoted = body.starts_with('"');
-        let rows = match delimiter {
-            Delimiter::Character(delimiter) => quoted_rows(body, delimiter, first_line, path)?,
+        Ok(Self { comments, ..Self::later(body, path, Self::form(text), first_line)? })
+    }
+
+    /// What is between fields, and the character between those that may be quoted.
+    pub(crate) fn form(text: &str) -> (Delimiter, Option<u8>) {
+        let (_, body, _) = skip_comments(text);
+        let delimiter = delimiter(body);
+        let split = match delimiter {
+            Delimiter::Character(delimiter) => Some(delimiter),
             // A table of one column may be quoted.
-            Delimiter::Spaces if quoted => quoted_rows(body, b',', first_line, path)?,
-            Delimiter::Spaces => words(body, first_line),
+            Delimiter::Spaces => body.starts_with('"').then_some(b','),
         };
-        Ok(Self { delimiter, rows, comments })
+        (delimiter, split)
+    }
+
+    /// Reads rows of a table of a known form, from a line on.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub(crate) fn later(
+        text: &str,
+        path: &Path,
+        (delimiter, split): (Delimiter, Option<u8>),
+        first_line: u64,
+    ) -> Result<Self, DataError> {
+        let rows = match split {
+            Some(split) => quoted_rows(text, split, first_line, path)?,
+            None => words(text, first_line),
+        };
+        Ok(Self { delimiter, rows, split, comments: 0 })
     }
 
     /// Checks that no quoted field holds whole rows, which its quotes, meant for two fields, would swallow: lines with as

@@ -128,6 +128,7 @@ fn difference(known: &Schema, found: &Schema) -> Option<String> {
 
 /// What the labels of a set mean, as text: the setting `label`, or the set itself.
 fn label_meaning(data: &DataConfig, provenance: &BTreeMap<String, String>) -> String {
+    let data = data.source();
     let settings = serde_json::to_value(data).unwrap_or_default();
     match settings.get("label").filter(|label| !label.is_null()) {
         // Scaffolds are ranked by their frequency in the training part.

@@ -223,6 +223,7 @@ impl DataConfig {
             | Self::Molecules(_)
             | Self::Table(_)
             | Self::Sequences(_)
+            | Self::Prepared(_)
             | Self::External(_) => (false, 0.0),
         }
     }

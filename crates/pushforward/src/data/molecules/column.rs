@@ -45,6 +45,48 @@ pub(super) struct Texts {
     pub(super) column: String,
     /// What else was chosen or left out, one sentence each.
     pub(super) notes: Vec<String>,
+    /// Rows without a SMILES.
+    pub(super) empty: usize,
+}
+
+/// The columns that are read, and how lines are split.
+#[derive(Debug)]
+pub(super) struct Columns {
+    smiles: usize,
+    part: Option<usize>,
+    label: Option<usize>,
+    delimiter: Delimiter,
+    split: Option<u8>,
+}
+
+impl Columns {
+    /// The texts of rows.
+    fn texts(&self, rows: &[Row]) -> Texts {
+        let mut found = Texts::default();
+        for row in rows {
+            let other = |place: Option<usize>| place.map(|place| row.fields.get(place).cloned().unwrap_or_default());
+            match row.fields.get(self.smiles).map_or("", |field| field.as_str()) {
+                "" => found.empty += 1,
+                smiles => found.texts.push(Text {
+                    line: row.line,
+                    smiles: smiles.to_owned(),
+                    part: other(self.part),
+                    label: other(self.label),
+                }),
+            }
+        }
+        found
+    }
+}
+
+/// What to say of rows without a SMILES.
+pub(super) fn left_out(empty: usize) -> String {
+    format!("left out {empty} rows without a SMILES")
+}
+
+/// The character that separates fields of a text; `None` for words.
+pub(super) fn separator(text: &str) -> Option<u8> {
+    Table::form(text).1
 }
 
 impl Texts {
@@ -67,9 +109,39 @@ pub(super) fn texts(
     part: Option<&str>,
     label: Option<&str>,
 ) -> Result<Texts, DataError> {
+    let (mut texts, _) = first(text, path, column, part, label)?;
+    if texts.empty > 0 {
+        // Before a remark on a column of parts, which is the last one.
+        let place = texts.notes.iter().take_while(|note| note.starts_with("left out")).count();
+        texts.notes.insert(place, left_out(texts.empty));
+    }
+    Ok(texts)
+}
+
+/// The texts of later rows of a file, from a line on.
+///
+/// # Errors
+/// If the table is damaged.
+pub(super) fn later(text: &str, path: &Path, line: u64, columns: &Columns) -> Result<Texts, DataError> {
+    let table = Table::later(text, path, (columns.delimiter, columns.split), line)?;
+    table.check_swallowed(columns.smiles, |field| atoms(field).is_some(), path)?;
+    Ok(columns.texts(&table.rows))
+}
+
+/// The texts of the first rows of a file, and the columns, which are `None` if there are no rows.
+///
+/// # Errors
+/// As [`texts`].
+pub(super) fn first(
+    text: &str,
+    path: &Path,
+    column: Option<&str>,
+    part: Option<&str>,
+    label: Option<&str>,
+) -> Result<(Texts, Option<Columns>), DataError> {
     let table = Table::read(text, path)?;
     if table.rows.is_empty() {
-        return Ok(Texts { column: "nothing: the file has no rows".into(), ..Texts::default() });
+        return Ok((Texts { column: "nothing: the file has no rows".into(), ..Texts::default() }, None));
     }
     let chosen = match column {
         Some(column) => named(&table, column, "column")?,
@@ -83,22 +155,8 @@ pub(super) fn texts(
     if table.comments > 0 {
         notes.push(format!("left out the comments before the first row: {}", table.comments));
     }
-    let (mut texts, mut empty) = (Vec::new(), 0);
-    for row in &table.rows[usize::from(chosen.heading)..] {
-        let field = row.fields.get(chosen.column).map_or("", |field| field.as_str());
-        match field {
-            "" => empty += 1,
-            smiles => texts.push(Text {
-                line: row.line,
-                smiles: smiles.to_owned(),
-                part: part.map(|part| row.fields.get(part).cloned().unwrap_or_default()),
-                label: label.map(|label| row.fields.get(label).cloned().unwrap_or_default()),
-            }),
-        }
-    }
-    if empty > 0 {
-        notes.push(format!("left out {empty} rows without a SMILES"));
-    }
+    let columns = Columns { smiles: chosen.column, part, label, delimiter: table.delimiter, split: table.split };
+    let found = columns.texts(&table.rows[usize::from(chosen.heading)..]);
     notes.extend(suggestion);
     let heading = &table.rows[0].fields;
     let name = if chosen.heading { heading.get(chosen.column) } else { None };
@@ -110,7 +168,7 @@ pub(super) fn texts(
             format!("column {at}{name} of {width} (separated by {by}), {why}")
         }
     };
-    Ok(Texts { texts, column, notes })
+    Ok((Texts { column, notes, ..found }, Some(columns)))
 }
 
 /// A remark on a column that says the part of each row.

@@ -40,7 +40,7 @@ use crate::data::parts::{self, Parts};
 use crate::data::{DataError, OwnLabel, Splits};
 use crate::hash::sha256;
 
-/// Largest `max_atoms` of a recipe.
+/// Largest `max_atoms`.
 const MOST_ATOMS: usize = 255;
 
 /// How molecules with formal charges are treated.
@@ -143,8 +143,8 @@ fn heading_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 /// A published set, with its defaults.
-struct Known {
-    name: &'static str,
+pub(super) struct Known {
+    pub(super) name: &'static str,
     folder: &'static str,
     /// Possible names of its file, the preferred one first; `data fetch` stores the last.
     names: &'static [&'static str],
@@ -157,7 +157,7 @@ struct Known {
 
 /// Small organic molecules (Ramakrishnan et al. 2014): 133,885 of up to 9 heavy atoms. Published splits have 100,000
 /// and 20,000.
-const QM9: Known = Known {
+pub(super) const QM9: Known = Known {
     name: "qm9",
     folder: "qm9",
     names: &["qm9_smiles.txt", "qm9.csv"],
@@ -168,7 +168,7 @@ const QM9: Known = Known {
 };
 
 /// Drug-like molecules (Gomez-Bombarelli et al. 2018, from ZINC): 249,455 of up to 38 heavy atoms.
-const ZINC250K: Known = Known {
+pub(super) const ZINC250K: Known = Known {
     name: "zinc250k",
     folder: "zinc250k",
     names: &["zinc.txt", "250k_rndm_zinc_drugs_clean_3.csv"],
@@ -178,7 +178,7 @@ const ZINC250K: Known = Known {
     split: None,
 };
 
-const ANY: Known = Known {
+pub(super) const ANY: Known = Known {
     name: "molecules",
     folder: "",
     names: &[],
@@ -190,18 +190,18 @@ const ANY: Known = Known {
 
 /// Everything besides the file that determines which molecules are in the set.
 #[derive(Serialize)]
-struct Choice {
+pub(super) struct Choice {
     charges: Charges,
     max_atoms: usize,
     elements: Vec<String>,
-    column: Option<String>,
-    part: Option<String>,
+    pub(super) column: Option<String>,
+    pub(super) part: Option<String>,
     /// The parts that have files of their own.
-    held_out: Vec<&'static str>,
+    pub(super) held_out: Vec<&'static str>,
     limit: Option<usize>,
     /// The column of labels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<OwnLabel>,
+    pub(super) label: Option<OwnLabel>,
 }
 
 impl MoleculeConfig {
@@ -236,13 +236,17 @@ impl MoleculeConfig {
         dirs.is_ok_and(|dirs| known.find(&dirs).is_ok())
     }
 
-    fn load(&self, known: &Known, folders: Folders<'_>) -> Result<Splits, DataError> {
+    /// The file of a published set.
+    pub(super) fn file(&self, known: &Known, folders: Folders<'_>) -> Result<PathBuf, DataError> {
         let dirs = files::folders(self.path.as_deref(), known.folder, folders.data)?;
-        let file = match &dirs[..] {
-            [file] if file.is_file() => file.clone(),
-            dirs => known.find(dirs)?,
-        };
-        self.read(known, None, file, folders)
+        match &dirs[..] {
+            [file] if file.is_file() => Ok(file.clone()),
+            dirs => known.find(dirs),
+        }
+    }
+
+    fn load(&self, known: &Known, folders: Folders<'_>) -> Result<Splits, DataError> {
+        self.read(known, None, self.file(known, folders)?, folders)
     }
 
     fn read(
@@ -259,8 +263,7 @@ impl MoleculeConfig {
         }
         let sha256 = sha256(&sources);
         let kept = folders.cache.map(|folder| prepared::place(folder, known.name, &sha256, &choice));
-        let found = kept.as_deref().and_then(prepared::load);
-        let (prepared, stored) = match found {
+        let (prepared, stored) = match kept.as_deref().and_then(prepared::load) {
             Some(prepared) => (prepared, true),
             None => {
                 let texts = self.texts(&sources, &choice)?;
@@ -301,7 +304,7 @@ impl MoleculeConfig {
     }
 
     /// The settings that select molecules, and the elements.
-    fn choice(&self, known: &Known, column: Option<&str>) -> Result<(Choice, Vec<Element>), DataError> {
+    pub(super) fn choice(&self, known: &Known, column: Option<&str>) -> Result<(Choice, Vec<Element>), DataError> {
         let setting = |key, problem| Err(DataError::Setting { key, problem });
         let max_atoms = self.max_atoms.unwrap_or(known.max_atoms);
         if !(1..=MOST_ATOMS).contains(&max_atoms) {
@@ -449,7 +452,12 @@ impl SmilesFileConfig {
 
     pub(crate) fn load(&self, folders: Folders<'_>) -> Result<Splits, DataError> {
         let file = files::existing("path", &self.path, folders.data)?;
-        let config = MoleculeConfig {
+        self.plain().read(&ANY, self.column.as_deref(), file, folders)
+    }
+
+    /// The settings that published sets have too.
+    pub(super) fn plain(&self) -> MoleculeConfig {
+        MoleculeConfig {
             path: None,
             charges: self.charges,
             max_atoms: self.max_atoms,
@@ -460,8 +468,7 @@ impl SmilesFileConfig {
             split_seed: self.split_seed,
             limit: self.limit,
             label: self.label.clone(),
-        };
-        config.read(&ANY, self.column.as_deref(), file, folders)
+        }
     }
 }
 
@@ -478,7 +485,7 @@ impl Known {
 }
 
 /// Why the settings exclude a molecule; `None` if they do not.
-fn refusal(molecule: &Molecule, choice: &Choice, elements: &[Element]) -> Option<String> {
+pub(super) fn refusal(molecule: &Molecule, choice: &Choice, elements: &[Element]) -> Option<String> {
     if molecule.atoms().len() > choice.max_atoms {
         return Some(format!("more than {} heavy atoms", choice.max_atoms));
     }

@@ -10,7 +10,7 @@
 //! let Layout::Graph(layout) = &train.schema().layout else { unreachable!("molecules are graphs") };
 //! let mut row = vec![0; train.schema().sites];
 //! train.write(ExampleKey { seed: 0, epoch: 0, index: 1 }, &mut row);
-//! assert_eq!(check(&layout.molecule(&row)).strict(), train.smiles(1));
+//! assert_eq!(check(&layout.molecule(&row)).strict(), train.smiles(1).as_deref());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -23,11 +23,13 @@ mod rows;
 mod set;
 pub mod small;
 pub mod split;
+mod stream;
 
 pub use self::files::{MoleculeConfig, SmilesFileConfig};
 pub use self::labelling::MoleculeLabelling;
 pub use self::small::SmallMoleculeConfig;
 pub use self::split::MoleculeSplit;
+pub(in crate::data) use self::stream::label_of;
 
 /// Whether a text file, plain or gzipped, is one of molecules: a heading names SMILES, or most of its lines read as
 /// molecules of several atoms. The answer is no if it cannot be read as text.
@@ -44,5 +46,5 @@ pub use self::split::MoleculeSplit;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn is_smiles_file(path: &std::path::Path) -> bool {
-    crate::data::read_text(path).is_ok_and(|text| column::is_smiles_file(&text))
+    crate::data::files::telling(path).is_ok_and(|text| column::is_smiles_file(&text))
 }

@@ -1,5 +1,6 @@
 //! Molecules as a data set.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::data::molecules::labels::{Labeller, MoleculeLabel};
 use crate::data::molecules::rows::Packed;
 use crate::data::{DataError, Dataset, ExampleKey, Layout, Schema, Splits};
 
-/// The node classes that occur: neutral atoms in the order of the elements, then charged ones.
+/// The node classes that occur.
 pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, elements: &[Element]) -> Vec<Atom> {
     let mut classes: Vec<Atom> = Vec::new();
     for atom in molecules.flat_map(Molecule::atoms) {
@@ -19,6 +20,11 @@ pub(super) fn classes<'a>(molecules: impl Iterator<Item = &'a Molecule>, element
             classes.push(*atom);
         }
     }
+    sorted(classes, elements)
+}
+
+/// Node classes in order: neutral atoms in the order of the elements, then charged ones.
+pub(super) fn sorted(mut classes: Vec<Atom>, elements: &[Element]) -> Vec<Atom> {
     let place = |atom: &Atom| elements.iter().position(|e| *e == atom.element);
     classes.sort_by_key(|atom| (atom.charge != 0, place(atom), atom.charge));
     classes
@@ -117,7 +123,7 @@ impl Dataset for MoleculeSet {
         self.labels.as_ref()?.labeller.as_ref()?.label(smiles)
     }
 
-    fn smiles(&self, index: usize) -> Option<&str> {
-        Some(self.packed.smiles(self.members[index] as usize))
+    fn smiles(&self, index: usize) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(self.packed.smiles(self.members[index] as usize)))
     }
 }

@@ -20,7 +20,7 @@
 //! let splits = config.load(Path::new("unused"), 0)?;
 //! let parts = [&splits.train, &splits.validation, &splits.test];
 //! // Ethanol is in exactly one part.
-//! let hits = |smiles| parts.iter().flat_map(|p| (0..p.len()).filter(|&i| p.smiles(i) == Some(smiles))).count();
+//! let hits = |smiles| parts.iter().flat_map(|p| (0..p.len()).filter(|&i| p.smiles(i).as_deref() == Some(smiles))).count();
 //! assert_eq!((hits("CCO"), hits("CCCC")), (1, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -315,7 +315,7 @@ mod tests {
         let all = |seed| {
             let splits = config.load(seed).unwrap();
             let parts = [&splits.train, &splits.validation, &splits.test];
-            let smiles = parts.map(|p| (0..p.len()).map(|i| p.smiles(i).unwrap().to_owned()).collect::<Vec<_>>());
+            let smiles = parts.map(|p| (0..p.len()).map(|i| p.smiles(i).unwrap().into_owned()).collect::<Vec<_>>());
             let mut all = smiles.concat();
             all.sort();
             (smiles, all, splits)
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(layout.sizes.iter().sum::<u64>() as usize, splits.train.len());
         let mut row = vec![0; splits.schema().sites];
         splits.train.write(ExampleKey { seed: 0, epoch: 0, index: 5 }, &mut row);
-        assert_eq!(check(&layout.molecule(&row)).strict(), splits.train.smiles(5));
+        assert_eq!(check(&layout.molecule(&row)).strict(), splits.train.smiles(5).as_deref());
     }
 
     #[test]

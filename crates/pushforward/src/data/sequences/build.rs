@@ -31,8 +31,8 @@ pub(super) struct Built {
 
 /// Why records were refused, and the first one.
 #[derive(Default)]
-struct Refused {
-    counts: BTreeMap<String, u64>,
+pub(super) struct Refused {
+    pub(super) counts: BTreeMap<String, u64>,
     first: Option<String>,
     /// Letters outside the alphabet, with their number and the place of the first.
     letters: BTreeMap<char, (u64, String)>,
@@ -48,15 +48,12 @@ pub(super) fn build(
     sha256: String,
 ) -> Result<Built, DataError> {
     let rows = |problem: String| DataError::Rows { path: path.to_owned(), problem };
-    let counts = counts(&records.letters);
+    let mut counts = Counts::default();
+    counts.add(&records.letters);
+    let counts = counts.list();
     let alphabet = config.alphabet.unwrap_or_else(|| Alphabet::of(&counts));
     let codes = Codes::new(alphabet, config.ambiguity, &counts);
-    if codes.letters.len() > MOST_LETTERS {
-        return Err(rows(format!(
-            "{} different letters, and at most {MOST_LETTERS} are possible",
-            codes.letters.len()
-        )));
-    }
+    too_many_letters(&codes, path)?;
     let (mut accepted, mut refused, mut sizes) = (Vec::new(), Refused::default(), Vec::new());
     let mut part_given = Vec::new();
     for record in 0..records.len() {
@@ -70,10 +67,7 @@ pub(super) fn build(
                 sizes.push(length);
                 part_given.push(part.flatten().unwrap_or(0));
             }
-            Err(reason) => {
-                refused.first.get_or_insert_with(|| format!("{}: {reason}", records.place(record)));
-                *refused.counts.entry(reason).or_default() += 1;
-            }
+            Err(reason) => refused.add(reason, records, record),
         }
     }
     if accepted.len() < 3 {
@@ -99,18 +93,13 @@ pub(super) fn build(
     let (labels, label_names): (_, Vec<String>) = (labels.map(Arc::new), label_names.unwrap_or_default());
     let label_count = label_names.len();
     let longest = sizes.iter().copied().max().unwrap_or(1);
-    let mut lengths = vec![0; longest + 1];
-    parts[0].iter().for_each(|&item| lengths[sizes[item as usize]] += 1);
-    let varies = sizes.iter().any(|&size| size != longest);
-    let layout = SequenceLayout::new(alphabet, codes.letters.clone(), lengths);
-    let layout = if varies { layout.varying() } else { layout };
-    notes.splice(0..0, codes.notes(config, &layout, &sizes));
+    let (mut lengths, mut of_train) = (vec![0; longest + 1], vec![0; longest + 1]);
+    sizes.iter().for_each(|&size| lengths[size] += 1);
+    parts[0].iter().for_each(|&item| of_train[sizes[item as usize]] += 1);
+    let layout = SequenceLayout::of_lengths(alphabet, codes.letters.clone(), &lengths, of_train);
+    notes.splice(0..0, codes.notes(config, &layout, &lengths));
     notes.extend(refused.notes(alphabet));
-    if let Some(letter) = config.motif.iter().flat_map(|motif| motif.chars()).find(|&c| layout.classes_of(c).is_empty())
-    {
-        let problem = format!("the letter {letter:?} is not one of the sequences, and stands for none of them");
-        return Err(DataError::Setting { key: "motif", problem });
-    }
+    check_motif(config, &layout)?;
     let schema = Arc::new(Schema { sites: longest, classes: codes.letters.len(), layout: Layout::Sequence(layout) });
     let set = Arc::new(set);
     let part = |members: Vec<u32>| -> Arc<dyn Dataset> {
@@ -133,24 +122,57 @@ fn label(
     settings.of_parts(&all, parts)
 }
 
+/// Checks that the letters of the motif are those of sequences.
+pub(super) fn check_motif(config: &SequenceConfig, layout: &SequenceLayout) -> Result<(), DataError> {
+    let strange = config.motif.iter().flat_map(|motif| motif.chars()).find(|&c| layout.classes_of(c).is_empty());
+    let Some(letter) = strange else { return Ok(()) };
+    let problem = format!("the letter {letter:?} is not one of the sequences, and stands for none of them");
+    Err(DataError::Setting { key: "motif", problem })
+}
+
+/// Refuses more letters than there can be classes.
+pub(super) fn too_many_letters(codes: &Codes, path: &Path) -> Result<(), DataError> {
+    if codes.letters.len() <= MOST_LETTERS {
+        return Ok(());
+    }
+    let problem = format!("{} different letters, and at most {MOST_LETTERS} are possible", codes.letters.len());
+    Err(DataError::Rows { path: path.to_owned(), problem })
+}
+
 /// How often each character occurs.
-fn counts(letters: &str) -> Vec<(char, u64)> {
-    let mut ascii = [0u64; 128];
-    let mut others: BTreeMap<char, u64> = BTreeMap::new();
-    for c in letters.chars() {
-        match ascii.get_mut(c as usize) {
-            Some(count) => *count += 1,
-            None => *others.entry(c).or_default() += 1,
+pub(super) struct Counts {
+    ascii: [u64; 128],
+    others: BTreeMap<char, u64>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { ascii: [0; 128], others: BTreeMap::new() }
+    }
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, letters: &str) {
+        for c in letters.chars() {
+            match self.ascii.get_mut(c as usize) {
+                Some(count) => *count += 1,
+                None => *self.others.entry(c).or_default() += 1,
+            }
         }
     }
-    let ascii = (0u8..).zip(ascii).filter(|(_, count)| *count > 0).map(|(byte, count)| (char::from(byte), count));
-    ascii.chain(others).collect()
+
+    /// The characters that occur, with their numbers.
+    pub(super) fn list(&self) -> Vec<(char, u64)> {
+        let ascii = (0u8..).zip(self.ascii).filter(|(_, count)| *count > 0);
+        let others = self.others.iter().map(|(&c, &count)| (c, count));
+        ascii.map(|(byte, count)| (char::from(byte), count)).chain(others).collect()
+    }
 }
 
 /// The classes of letters.
-struct Codes {
+pub(super) struct Codes {
     alphabet: Alphabet,
-    letters: Vec<char>,
+    pub(super) letters: Vec<char>,
     /// The class of each ASCII character, 0 for none, else one more.
     ascii: [u32; 128],
     others: BTreeMap<char, u32>,
@@ -159,7 +181,7 @@ struct Codes {
 }
 
 impl Codes {
-    fn new(alphabet: Alphabet, ambiguity: Ambiguity, counts: &[(char, u64)]) -> Self {
+    pub(super) fn new(alphabet: Alphabet, ambiguity: Ambiguity, counts: &[(char, u64)]) -> Self {
         let mut letters: Vec<char> = alphabet.letters().chars().collect();
         let mut codes: Vec<char> = counts.iter().map(|(c, _)| alphabet.normal(*c)).collect();
         codes.sort_unstable();
@@ -197,8 +219,13 @@ impl Codes {
         }
     }
 
+    /// Adds the classes of the letters of a record that was checked.
+    pub(super) fn write(&self, sequence: &str, ids: &mut Vec<u32>) {
+        ids.extend(sequence.chars().map(|letter| self.class(letter).expect("it was checked")));
+    }
+
     /// The number of letters of a record, or why it is refused.
-    fn check(
+    pub(super) fn check(
         &self,
         config: &SequenceConfig,
         records: &Records,
@@ -228,17 +255,21 @@ impl Codes {
         }
     }
 
-    /// What to say about letters and lengths.
-    fn notes(&self, config: &SequenceConfig, layout: &SequenceLayout, sizes: &[usize]) -> Vec<String> {
+    /// What to say about letters, and about so many sequences of each length.
+    pub(super) fn notes(&self, config: &SequenceConfig, layout: &SequenceLayout, lengths: &[u64]) -> Vec<String> {
         let how = if config.alphabet.is_some() { "" } else { ", found by reading" };
         let letters: String = self.letters.iter().take(100).collect();
         let mut notes = vec![format!("alphabet {}{how}: {letters}", self.alphabet.name())];
-        let shortest = sizes.iter().copied().min().unwrap_or(0);
+        let shortest = lengths.iter().position(|&count| count > 0).unwrap_or(0);
         notes.push(match layout.varies() {
             true => {
-                let mut sorted = sizes.to_vec();
-                sorted.sort_unstable();
-                let median = sorted[sorted.len() / 2];
+                let half = lengths.iter().sum::<u64>() / 2;
+                let mut below = 0;
+                let median = lengths.iter().position(|count| {
+                    below += count;
+                    below > half
+                });
+                let median = median.unwrap_or(0);
                 format!("lengths {shortest} to {}, half of them up to {median}", layout.longest())
             }
             false => format!("all of {} letters", layout.longest()),
@@ -256,8 +287,14 @@ impl Codes {
 }
 
 impl Refused {
+    /// Counts a record.
+    pub(super) fn add(&mut self, reason: String, records: &Records, record: usize) {
+        self.first.get_or_insert_with(|| format!("{}: {reason}", records.place(record)));
+        *self.counts.entry(reason).or_default() += 1;
+    }
+
     /// What to say about refused records besides their number.
-    fn notes(&self, alphabet: Alphabet) -> Vec<String> {
+    pub(super) fn notes(&self, alphabet: Alphabet) -> Vec<String> {
         let mut notes: Vec<String> = self.first.iter().map(|first| format!("first refused: {first}")).collect();
         if self.letters.is_empty() {
             return notes;
@@ -281,7 +318,7 @@ impl Refused {
         notes
     }
 
-    fn explain(&self, problem: &str, alphabet: Alphabet) -> String {
+    pub(super) fn explain(&self, problem: &str, alphabet: Alphabet) -> String {
         let counts: String = self.counts.iter().map(|(why, count)| format!("\n  refused {count}: {why}")).collect();
         let notes: String = self.notes(alphabet).iter().map(|note| format!("\n  {note}")).collect();
         format!("{problem}{counts}{notes}")

@@ -168,7 +168,7 @@ impl SequenceConfig {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn is_sequence_file(path: &Path) -> bool {
-    crate::data::read_text(path).is_ok_and(|text| match SequenceFormat::of(&text) {
+    crate::data::files::telling(path).is_ok_and(|text| match SequenceFormat::of(&text) {
         Some(SequenceFormat::Fasta) => has_letters(&text),
         found => found.is_some() || are_words(&text),
     })

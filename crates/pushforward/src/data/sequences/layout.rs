@@ -45,9 +45,11 @@ impl SequenceLayout {
         Self { alphabet, letters, lengths, varies }
     }
 
-    /// The same for sequences that differ in length, be it in held-out parts only.
-    pub(super) fn varying(self) -> Self {
-        Self { varies: true, ..self }
+    /// The layout of so many sequences of each length, and so many of the training part.
+    pub(super) fn of_lengths(alphabet: Alphabet, letters: Vec<char>, all: &[u64], train: Vec<u64>) -> Self {
+        // Those of held-out parts count too.
+        let varies = all.iter().filter(|&&count| count > 0).count() > 1;
+        Self { varies, ..Self::new(alphabet, letters, train) }
     }
 
     /// The letter of each class.

@@ -35,6 +35,7 @@ mod load;
 mod read;
 mod records;
 mod set;
+mod stream;
 #[cfg(test)]
 mod tests;
 

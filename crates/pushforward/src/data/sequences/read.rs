@@ -1,5 +1,7 @@
 //! The records of a file, whatever its form.
 
+use std::path::Path;
+
 use crate::data::files::Source;
 use crate::data::plain_text::PlainText;
 use crate::data::sequences::alphabet::Alphabet;
@@ -26,6 +28,25 @@ pub(super) fn read(
     let path = source.path().to_owned();
     drop(source);
     records.notes.extend(notes);
+    refuse_columns(config, format, &path)?;
+    match format {
+        SequenceFormat::Fasta => records.fasta(&text, &path)?,
+        SequenceFormat::Fastq => records.fastq(&text, &path)?,
+        SequenceFormat::Lines | SequenceFormat::Table => records.lines(&text, spaces(config)),
+    }
+    Ok(format)
+}
+
+/// Whether spaces inside a line are letters.
+pub(super) fn spaces(config: &SequenceConfig) -> bool {
+    matches!(config.alphabet, None | Some(Alphabet::Found))
+}
+
+/// Refuses settings that name columns or headers of a form that has none.
+pub(super) fn refuse_columns(config: &SequenceConfig, format: SequenceFormat, path: &Path) -> Result<(), DataError> {
+    if format == SequenceFormat::Table {
+        return Ok(());
+    }
     let by = config.label.as_ref().map(|label| &label.by);
     let lines = format == SequenceFormat::Lines;
     if matches!(by, Some(LabelSource::Column(_))) || (lines && by.is_some()) {
@@ -39,18 +60,11 @@ pub(super) fn read(
         let problem = format!("names the column `{name}`, and {} is {}", path.display(), format.name());
         return Err(DataError::Setting { key, problem });
     }
-    match format {
-        SequenceFormat::Fasta => records.fasta(&text, &path)?,
-        SequenceFormat::Fastq => records.fastq(&text, &path)?,
-        SequenceFormat::Lines | SequenceFormat::Table => {
-            records.lines(&text, matches!(config.alphabet, None | Some(Alphabet::Found)));
-        }
-    }
-    Ok(format)
+    Ok(())
 }
 
 /// The form of a text that a recipe does not name.
-fn form(text: &str, config: &SequenceConfig) -> SequenceFormat {
+pub(super) fn form(text: &str, config: &SequenceConfig) -> SequenceFormat {
     let column = config.column.is_some() || matches!(config.split, SequenceSplit::Column(_));
     SequenceFormat::of(text).unwrap_or(if column || is_table(text) {
         SequenceFormat::Table
@@ -60,6 +74,25 @@ fn form(text: &str, config: &SequenceConfig) -> SequenceFormat {
 }
 
 fn table(mut grid: Grid, config: &SequenceConfig, records: &mut Records) -> Result<(), DataError> {
+    let columns = columns_of(&mut grid, config, records)?;
+    records.table(&grid, columns.sequence, columns.about, columns.part);
+    Ok(())
+}
+
+/// The columns of a table that are read.
+pub(super) struct Columns {
+    pub(super) sequence: usize,
+    /// Of labels, or of names.
+    pub(super) about: Option<usize>,
+    pub(super) part: Option<usize>,
+}
+
+/// Chooses the columns, and takes the first row for their names if it is.
+pub(super) fn columns_of(
+    grid: &mut Grid,
+    config: &SequenceConfig,
+    records: &mut Records,
+) -> Result<Columns, DataError> {
     // A heading over sequences that all differ looks like one of them.
     let heads = |field: &str| {
         let field = field.trim();
@@ -71,16 +104,16 @@ fn table(mut grid: Grid, config: &SequenceConfig, records: &mut Records) -> Resu
         grid.take_header();
     }
     let column = match &config.column {
-        Some(name) => named(&grid, name, "column")?,
-        None => choose(&grid)?,
+        Some(name) => named(grid, name, "column")?,
+        None => choose(grid)?,
     };
     let part = match &config.split {
-        SequenceSplit::Column(name) => Some(named(&grid, name, "split")?),
+        SequenceSplit::Column(name) => Some(named(grid, name, "split")?),
         _ => None,
     };
     let about = match config.label.as_ref().map(|label| &label.by) {
-        Some(LabelSource::Column(name)) => Some(named(&grid, name, "label.by.column")?),
-        Some(LabelSource::File(file)) => Some(named(&grid, &file.key, "label.by.file.key")?),
+        Some(LabelSource::Column(name)) => Some(named(grid, name, "label.by.column")?),
+        Some(LabelSource::File(file)) => Some(named(grid, &file.key, "label.by.file.key")?),
         Some(LabelSource::Header(_)) => {
             let problem = "a table has no headers of records: use { column = \"...\" }".into();
             return Err(DataError::Setting { key: "label.by", problem });
@@ -90,8 +123,7 @@ fn table(mut grid: Grid, config: &SequenceConfig, records: &mut Records) -> Resu
     records.notes.extend(grid.notes.iter().cloned());
     let name = grid.header.as_ref().map_or_else(String::new, |header| format!(" `{}`", header[column]));
     records.notes.push(format!("sequences: column {}{name} of {}", column + 1, grid.width));
-    records.table(&grid, column, about, part);
-    Ok(())
+    Ok(Columns { sequence: column, about, part })
 }
 
 /// The column of a heading or number.

@@ -68,6 +68,8 @@ pub(super) struct Records {
     pub(super) part: Vec<Box<str>>,
     /// The first record of each file after the first one, and the file's name.
     later: Vec<(usize, String)>,
+    /// Lines and records of the file before these.
+    before: (u64, usize),
     /// What was left out, one sentence each.
     pub(super) notes: Vec<String>,
     keeps: bool,
@@ -77,6 +79,11 @@ impl Records {
     /// No records yet; `keeps` says whether headers are kept.
     pub(super) fn new(keeps: bool) -> Self {
         Self { keeps, ..Self::default() }
+    }
+
+    /// The same after so many lines and records of their file.
+    pub(super) fn after(self, lines: u64, records: usize) -> Self {
+        Self { before: (lines, records), ..self }
     }
 
     /// What follows is read from another file.
@@ -151,6 +158,7 @@ impl Records {
                 comments += 1;
             } else if !line.trim().is_empty() {
                 if !open {
+                    let number = number + self.before.0;
                     return Err(malformed(path, number, "a header that begins with >, before the sequence", line));
                 }
                 self.add(line);
@@ -158,7 +166,7 @@ impl Records {
         }
         end(self, open);
         self.notes.extend((comments > 0).then(|| format!("left out the lines of comment: {comments}")));
-        self.notes.extend((stops > 0).then(|| format!("dropped the asterisk at the end of {stops} sequences")));
+        self.notes.extend((stops > 0).then(|| format!("dropped asterisks at the end of sequences: {stops}")));
         Ok(())
     }
 
@@ -167,12 +175,12 @@ impl Records {
     /// # Errors
     /// If a record has not its four parts, or as many qualities as letters.
     pub(super) fn fastq(&mut self, text: &str, path: &Path) -> Result<(), DataError> {
-        let mut lines = text.lines().zip(1u64..).filter(|(line, _)| !line.trim().is_empty()).peekable();
+        let mut lines = text.lines().zip(self.before.0 + 1..).filter(|(line, _)| !line.trim().is_empty()).peekable();
         let mut last = 0;
         while let Some((line, number)) = lines.next() {
             let header =
                 line.strip_prefix('@').ok_or_else(|| malformed(path, number, "a header that begins with @", line))?;
-            self.open(number, header);
+            self.open(number - self.before.0, header);
             let before = self.letters.len();
             while let Some((line, _)) = lines.next_if(|(line, _)| !line.starts_with('+')) {
                 self.add(line);
@@ -246,8 +254,8 @@ impl Records {
         let file = self.later.iter().rev().find(|(first, _)| *first <= record);
         let before = file.map_or(0, |(first, _)| *first);
         let place = match self.lines[record] {
-            0 => format!("row {}", record - before + 1),
-            line => format!("line {line}"),
+            0 => format!("row {}", record - before + self.before.1 + 1),
+            line => format!("line {}", line + self.before.0),
         };
         file.map_or(place.clone(), |(_, name)| format!("{name}, {place}"))
     }

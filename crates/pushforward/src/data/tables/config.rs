@@ -161,6 +161,7 @@ impl TableConfig {
                 header: self.header.or(grids.first().and_then(|first| first.header.is_none().then_some(false))),
                 drop_ragged: self.ragged == RaggedRows::Drop,
                 like: grids.first().map(|first| (first.form, first.width)),
+                later: None,
             };
             let grid = Grid::read(source, expected)?;
             if let Some(first) = grids.first()

@@ -41,6 +41,8 @@ pub(in crate::data) struct Grid {
     text: String,
     /// Where the rows begin that are not comments.
     offset: usize,
+    /// Lines of the file before the text.
+    before: u64,
     /// Where the fields begin, row by row, counted from `offset`. The header is not among them.
     starts: Vec<u32>,
 }
@@ -53,6 +55,8 @@ pub(in crate::data) struct Expected {
     pub(in crate::data) drop_ragged: bool,
     /// The form and the width of another file that this one must have.
     pub(in crate::data) like: Option<(Form, usize)>,
+    /// The line where these rows begin, if they are later ones of a file: they have no header and no comments.
+    pub(in crate::data) later: Option<u64>,
 }
 
 impl Grid {
@@ -74,8 +78,8 @@ impl Grid {
         // The file as stored is needed no more.
         drop(source);
         let text = plain.text;
-        let (head, body, comments) = skip_comments(&text);
-        let first_line = head.matches('\n').count() as u64 + 1;
+        let (head, body, comments) = if expected.later.is_some() { ("", &text[..], 0) } else { skip_comments(&text) };
+        let first_line = expected.later.unwrap_or(head.matches('\n').count() as u64 + 1);
         let form = match expected.like {
             // The text of a Parquet file, whatever separates the fields of another one.
             _ if plain.headed => Form::Character(b','),
@@ -89,6 +93,7 @@ impl Grid {
             notes: plain.notes,
             ragged: 0,
             offset: head.len(),
+            before: expected.later.map_or(0, |line| line - 1),
             starts: Vec::new(),
             text: String::new(),
             path,
@@ -141,7 +146,8 @@ impl Grid {
         if rows == 0 {
             return Err(grid.refuse("the file has no rows".into()));
         }
-        if plain.headed || expected.header.unwrap_or_else(|| grid.has_header()) {
+        let heads = |grid: &Self| expected.header.unwrap_or_else(|| grid.has_header());
+        if expected.later.is_none() && (plain.headed || heads(&grid)) {
             grid.take_header();
         }
         if grid.rows() == 0 {
@@ -227,7 +233,7 @@ impl Grid {
 
     /// The line where a row begins, from 1.
     pub(in crate::data) fn line(&self, row: usize) -> u64 {
-        line_of(&self.text, self.offset + self.starts[row * self.width] as usize)
+        self.before + line_of(&self.text, self.offset + self.starts[row * self.width] as usize)
     }
 
     pub(in crate::data) fn refuse(&self, problem: String) -> DataError {
@@ -285,7 +291,11 @@ pub(in crate::data) fn is_table(text: &str) -> bool {
     widths.len() > 1 && widths[0] > 1 && 20 * same >= 19 * widths.len()
 }
 
-/// How the lines of a body are split.
+/// How the lines of a text are split, after its comments.
+pub(in crate::data) fn form_of(text: &str) -> Form {
+    form(skip_comments(text).1)
+}
+
 fn form(body: &str) -> Form {
     match delimiter(body) {
         Delimiter::Character(delimiter) => Form::Character(delimiter),

@@ -95,5 +95,5 @@ pub use crate::data::parquet::write_parquet;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn is_table_file(path: &std::path::Path) -> bool {
-    crate::data::read_text(path).is_ok_and(|text| grid::is_table(&text))
+    crate::data::files::telling(path).is_ok_and(|text| grid::is_table(&text))
 }

@@ -77,13 +77,17 @@ fn default_length() -> usize {
 }
 
 impl Text8Config {
-    pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
+    /// The file.
+    pub(super) fn file(&self, data_dir: &Path) -> Result<PathBuf, DataError> {
         let dirs = files::folders(self.path.as_deref(), "text8", data_dir)?;
-        let file = match &dirs[..] {
-            [file] if file.is_file() => file.clone(),
-            dirs => files::find("text8", "text8", dirs)?,
-        };
-        let source = Source::read(file)?;
+        match &dirs[..] {
+            [file] if file.is_file() => Ok(file.clone()),
+            dirs => files::find("text8", "text8", dirs),
+        }
+    }
+
+    pub(crate) fn load(&self, data_dir: &Path) -> Result<Splits, DataError> {
+        let source = Source::read(self.file(data_dir)?)?;
         let mut ids = letters(&source)?;
         ids.shrink_to_fit();
         cut("text8", Ids::Narrow(ids), Vocabulary::text8(), self.length, sha256([&source]))
@@ -112,22 +116,14 @@ impl TextConfig {
 
     /// Every character is a symbol.
     fn characters(&self, source: &Source, text: &str, symbols: Vec<char>) -> Result<Splits, DataError> {
-        if symbols.len() > MOST_CHARACTERS {
-            let problem = format!(
-                "{} different characters, at most {MOST_CHARACTERS} are possible as classes; give a `tokenizer`",
-                symbols.len()
-            );
-            return Err(DataError::Rows { path: source.path().to_owned(), problem });
-        }
+        too_many_characters(source.path(), &symbols)?;
         let vocabulary = Vocabulary::Characters(symbols);
         let ids = Ids::new(vocabulary.encode(text)?, vocabulary.size());
         cut("text", ids, vocabulary, self.length, sha256([source]))
     }
 
     fn tokens(&self, source: &Source, text: &str, file: PathBuf) -> Result<Splits, DataError> {
-        if self.most_lost.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-            return Err(DataError::Setting { key: "most_lost", problem: "a share, 0 to 1".into() });
-        }
+        self.check_most_lost()?;
         let json = Source::read(file.clone())?;
         let fail = |problem: String| DataError::Tokenizer { problem: format!("{}: {problem}", file.display()) };
         let named = |error| match error {
@@ -136,38 +132,91 @@ impl TextConfig {
         };
         let tokens = Tokens::try_from(json.text()?.text).map_err(named)?;
         let vocabulary = Vocabulary::Tokenizer(tokens);
-        let (mut ids, mut lost) = (Vec::new(), 0);
-        for line in text.split_inclusive('\n') {
-            // Without an end token, the line break is kept as the separator of documents.
-            let document = if vocabulary.end().is_some() { line.trim_end_matches('\n') } else { line };
-            if !document.is_empty() {
-                let (encoded, missing) = vocabulary.encode_counting(document).map_err(named)?;
-                if encoded.len() > 64 + MOST_PER_BYTE * document.len() {
-                    let (tokens, bytes) = (encoded.len(), document.len());
-                    return Err(fail(format!("{tokens} tokens for a line of {bytes} bytes; the file is damaged")));
-                }
-                ids.extend(encoded);
-                ids.extend(vocabulary.end());
-                lost += missing;
-            }
+        let (mut ids, mut loss) = (Vec::new(), Loss::default());
+        add_tokens(&vocabulary, text, &mut ids, &mut loss).map_err(named)?;
+        let said = self.judge(&loss).map_err(named)?;
+        let ids = Ids::new(ids, vocabulary.size());
+        let mut splits = cut("text", ids, vocabulary, self.length, sha256([source, &json]))?;
+        splits.notes.extend(said);
+        Ok(splits)
+    }
+
+    pub(super) fn check_most_lost(&self) -> Result<(), DataError> {
+        if self.most_lost.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(DataError::Setting { key: "most_lost", problem: "a share, 0 to 1".into() });
         }
-        let all = text.chars().filter(|c| !c.is_whitespace()).count();
-        let share = lost as f64 / all.max(1) as f64;
+        Ok(())
+    }
+
+    /// What to say of what a tokenizer loses.
+    ///
+    /// # Errors
+    /// If it is more than the recipe allows.
+    pub(super) fn judge(&self, loss: &Loss) -> Result<Option<String>, DataError> {
+        let Loss { lost, all } = loss;
+        let share = *lost as f64 / (*all).max(1) as f64;
         let said = format!(
             "the tokenizer loses {lost} of {all} characters besides spaces ({:.2} %): they are not in its vocabulary",
             100.0 * share
         );
         if let Some(most) = self.most_lost.filter(|&most| share > most) {
             let most = 100.0 * most;
-            return Err(fail(format!(
-                "{said}; at most {most:.2} % may be lost (data.most_lost); use a tokenizer made for such text"
-            )));
+            return Err(DataError::Tokenizer {
+                problem: format!(
+                    "{said}; at most {most:.2} % may be lost (data.most_lost); use a tokenizer made for such text"
+                ),
+            });
         }
-        let ids = Ids::new(ids, vocabulary.size());
-        let mut splits = cut("text", ids, vocabulary, self.length, sha256([source, &json]))?;
-        splits.notes.extend((lost > 0).then_some(said));
-        Ok(splits)
+        Ok((*lost > 0).then_some(said))
     }
+}
+
+/// How many characters besides spaces a tokenizer loses, of how many.
+#[derive(Default)]
+pub(super) struct Loss {
+    lost: usize,
+    all: usize,
+}
+
+/// Adds the tokens of every line of a text, and what is lost.
+///
+/// # Errors
+/// If the tokenizer fails.
+pub(super) fn add_tokens(
+    vocabulary: &Vocabulary,
+    text: &str,
+    ids: &mut Vec<u32>,
+    loss: &mut Loss,
+) -> Result<(), DataError> {
+    for line in text.split_inclusive('\n') {
+        // Without an end token, the line break is kept as the separator of documents.
+        let document = if vocabulary.end().is_some() { line.trim_end_matches('\n') } else { line };
+        if !document.is_empty() {
+            let (encoded, missing) = vocabulary.encode_counting(document)?;
+            if encoded.len() > 64 + MOST_PER_BYTE * document.len() {
+                let (tokens, bytes) = (encoded.len(), document.len());
+                let problem = format!("{tokens} tokens for a line of {bytes} bytes; the file is damaged");
+                return Err(DataError::Tokenizer { problem });
+            }
+            ids.extend(encoded);
+            ids.extend(vocabulary.end());
+            loss.lost += missing;
+        }
+    }
+    loss.all += text.chars().filter(|c| !c.is_whitespace()).count();
+    Ok(())
+}
+
+/// Refuses a text of more characters than there can be classes.
+pub(super) fn too_many_characters(path: &Path, symbols: &[char]) -> Result<(), DataError> {
+    if symbols.len() <= MOST_CHARACTERS {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} different characters, at most {MOST_CHARACTERS} are possible as classes; give a `tokenizer`",
+        symbols.len()
+    );
+    Err(DataError::Rows { path: path.to_owned(), problem })
 }
 
 fn letters(source: &Source) -> Result<Vec<u8>, DataError> {
@@ -214,35 +263,46 @@ impl Ids {
     }
 }
 
-fn cut(name: &str, ids: Ids, vocabulary: Vocabulary, length: usize, sha256: String) -> Result<Splits, DataError> {
-    let n = ids.len();
+/// Where the validation and the test part of so many symbols begin.
+///
+/// # Errors
+/// If an item is longer than a part.
+pub(super) fn bounds(n: usize, length: usize) -> Result<[usize; 2], DataError> {
     let (first, second) = (n - n / 10, n - n / 20);
     let shortest = (second - first).min(n - second);
     if length == 0 || length > shortest {
         let problem = format!("{length}; 1 to {shortest} are possible, the symbols of the smallest part of the text");
         return Err(DataError::Setting { key: "length", problem });
     }
+    Ok([first, second])
+}
+
+fn cut(name: &str, ids: Ids, vocabulary: Vocabulary, length: usize, sha256: String) -> Result<Splits, DataError> {
+    let n = ids.len();
+    let [first, second] = bounds(n, length)?;
     let ids = Arc::new(ids);
     let schema = Schema { sites: length, classes: vocabulary.size(), layout: Layout::Text { vocabulary } };
-    let part = |range, start| -> Arc<dyn Dataset> {
-        Arc::new(Windows { schema: schema.clone(), ids: ids.clone(), range, start })
+    let part = |range, drawn| -> Arc<dyn Dataset> {
+        Arc::new(Windows { schema: schema.clone(), ids: ids.clone(), range, drawn })
     };
-    let train = part(0..first, Start::Drawn);
-    let (validation, test) = (part(first..second, Start::Zero), part(second..n, Start::Zero));
+    let train = part(0..first, true);
+    let (validation, test) = (part(first..second, false), part(second..n, false));
     Ok(Splits::new(name, [train, validation, test], sha256))
+}
+
+/// Where a window begins in a part of so many symbols; `drawn` says whether the first window of an epoch begins at a place
+/// of its own.
+pub(in crate::data) fn window_start(symbols: usize, length: usize, drawn: bool, key: ExampleKey) -> usize {
+    let offset = if drawn { key.epoch_stream().below(length) } else { 0 };
+    (offset + key.index * length).min(symbols - length)
 }
 
 struct Windows {
     schema: Schema,
     ids: Arc<Ids>,
     range: Range<usize>,
-    start: Start,
-}
-
-/// Where the first window of an epoch begins.
-enum Start {
-    Zero,
-    Drawn,
+    /// Whether the windows begin elsewhere in every epoch.
+    drawn: bool,
 }
 
 impl Dataset for Windows {
@@ -258,11 +318,7 @@ impl Dataset for Windows {
         let length = self.schema.sites;
         assert!(key.index < self.len(), "window {} of {}", key.index, self.len());
         assert_eq!(out.len(), length, "an example has {length} sites");
-        let offset = match self.start {
-            Start::Zero => 0,
-            Start::Drawn => key.epoch_stream().below(length),
-        };
-        let first = (self.range.start + offset + key.index * length).min(self.range.end - length);
+        let first = self.range.start + window_start(self.range.len(), length, self.drawn, key);
         match &*self.ids {
             Ids::Narrow(ids) => {
                 out.iter_mut().zip(&ids[first..first + length]).for_each(|(class, &id)| *class = u32::from(id));

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod corpus;
+mod stream;
 #[cfg_attr(not(feature = "text"), path = "no_tokens.rs")]
 mod tokens;
 pub(crate) mod vocabulary;

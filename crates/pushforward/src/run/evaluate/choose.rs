@@ -87,6 +87,7 @@ pub fn metrics_for<'a>(
     ngram_order: usize,
     progress: &mut Progress<'_>,
 ) -> Result<Box<dyn SampleMetrics + 'a>, EvalError> {
+    let data = data.source();
     let mut begin = |stage: &str| if progress(stage, 0, 1) { Ok(()) } else { Err(EvalError::Interrupted) };
     Ok(match data {
         DataConfig::Checker(_) => Box::new(SyntheticMetrics::Checker),

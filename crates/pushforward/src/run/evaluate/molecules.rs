@@ -16,6 +16,7 @@
 //! sampler is `held-out data`, are the values that a perfect generator would reach. Uniqueness and coverage depend on
 //! the number of samples and have no interval of a fraction, because duplicates are not independent trials.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ pub(super) struct MoleculeMetrics<'a> {
     name: String,
     sha256: String,
     /// Canonical SMILES of the training split.
-    train: HashSet<String>,
+    train: Members,
     /// Canonical SMILES of the held-out splits; `None` unless the set is enumerated.
     held_out: Option<HashSet<String>>,
     reference: Profile,
@@ -63,6 +64,40 @@ pub(super) struct MoleculeMetrics<'a> {
     scales: Vec<f64>,
     /// ChemNet, and moments of its features of the training split.
     chemnet: Option<(&'a ChemNet, Moments)>,
+}
+
+/// The training molecules, by canonical SMILES.
+enum Members {
+    Listed(HashSet<String>),
+    /// Those of a set that may be larger than memory.
+    Stored(Arc<dyn Dataset>),
+}
+
+impl Members {
+    fn of(train: &Arc<dyn Dataset>) -> Self {
+        if train.is_stored() {
+            return Self::Stored(train.clone());
+        }
+        Self::Listed((0..train.len()).filter_map(|i| train.smiles(i)).map(Cow::into_owned).collect())
+    }
+
+    /// Those of some molecules that are training molecules.
+    fn among<'s>(&self, molecules: &HashSet<&'s str>) -> HashSet<&'s str> {
+        match self {
+            Self::Listed(known) => molecules.iter().copied().filter(|smiles| known.contains(*smiles)).collect(),
+            Self::Stored(train) => {
+                let known = (0..train.len()).filter_map(|i| molecules.get(&*train.smiles(i)?).copied());
+                known.collect()
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Listed(known) => known.len(),
+            Self::Stored(train) => train.len(),
+        }
+    }
 }
 
 /// Statistics of a collection of molecules.
@@ -93,7 +128,7 @@ impl SampleMetrics for MoleculeMetrics<'_> {
 impl<'a> MoleculeMetrics<'a> {
     pub(super) fn new(layout: &GraphLayout, data: &DataConfig, splits: &Splits, chemnet: Option<&'a ChemNet>) -> Self {
         let smiles = |set: &dyn Dataset| -> Vec<String> {
-            (0..set.len()).filter_map(|i| set.smiles(i)).map(str::to_owned).collect()
+            (0..set.len()).filter_map(|i| set.smiles(i)).map(Cow::into_owned).collect()
         };
         let enumerated = matches!(data, DataConfig::SmallMolecules(_));
         let held_out = || [&splits.validation, &splits.test].into_iter().flat_map(|p| smiles(p.as_ref())).collect();
@@ -107,7 +142,7 @@ impl<'a> MoleculeMetrics<'a> {
             layout: layout.clone(),
             name: format!("{}/train", splits.name),
             sha256: splits.sha256.clone(),
-            train: smiles(splits.train.as_ref()).into_iter().collect(),
+            train: Members::of(&splits.train),
             held_out: enumerated.then(held_out),
             reference,
             labeller: splits.train.clone(),
@@ -161,10 +196,12 @@ impl<'a> MoleculeMetrics<'a> {
             fraction("validity_strict", strict.len(), samples).estimator("one component that sanitises / samples"),
             fraction("validity_largest_fragment", largest.len(), samples).estimator("graph sanitises / samples"),
         ];
+        let all: HashSet<&str> = strict.iter().chain(&largest).copied().collect();
+        let trained = self.train.among(&all);
         let mut found = HashSet::new();
         for (valid, kind) in [(&strict, "strictly valid"), (&largest, "largest fragments")] {
             let distinct: HashSet<&str> = valid.iter().copied().collect();
-            let novel = distinct.iter().filter(|s| !self.train.contains(**s)).count();
+            let novel = distinct.iter().filter(|s| !trained.contains(**s)).count();
             let share = distinct.len() as f64 / valid.len() as f64;
             let row = Row::new("uniqueness", "fraction", share).n(valid.len());
             rows.push(row.estimator(&format!("distinct / {kind}")));
@@ -184,7 +221,7 @@ impl<'a> MoleculeMetrics<'a> {
         }
         if let Some(held_out) = &self.held_out {
             let hidden = found.iter().filter(|s| held_out.contains(**s)).count();
-            let known = found.iter().filter(|s| self.train.contains(**s)).count() + hidden;
+            let known = found.iter().filter(|s| trained.contains(**s)).count() + hidden;
             let all = self.train.len() + held_out.len();
             let share = |of: usize, n: usize| of as f64 / n as f64;
             let row = Row::new("coverage", "fraction", share(known, all)).n(samples);
@@ -376,7 +413,7 @@ mod tests {
         assert_eq!(value(&rows, "validity_largest_fragment", ""), 3.0 / 5.0);
         assert_eq!(value(&rows, "uniqueness", "strictly"), 1.0 / 2.0);
         assert_eq!(value(&rows, "uniqueness", "largest"), 2.0 / 3.0);
-        let novel = if metrics.train.contains("CCC") { 0.0 } else { 1.0 };
+        let novel = if metrics.train.among(&HashSet::from(["CCC"])).is_empty() { 1.0 } else { 0.0 };
         assert_eq!(value(&rows, "novelty", "strictly"), novel);
         assert_eq!(value(&rows, "valid_unique_novel", ""), novel / 5.0);
     }

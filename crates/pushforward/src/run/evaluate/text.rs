@@ -16,6 +16,9 @@ use crate::run::held_out::items;
 /// Length of the longest n-grams compared.
 const NGRAMS: usize = 6;
 
+/// Symbols of a part that are read of a set that may be larger than memory.
+const STORED: usize = 1 << 23;
+
 /// Scorer and reference statistics of text.
 pub(super) struct TextMetrics {
     scorer: KneserNey,
@@ -41,9 +44,15 @@ impl SampleMetrics for TextMetrics {
 impl TextMetrics {
     pub(super) fn new(splits: &Splits, ngram_order: usize) -> Result<Self, EvalError> {
         let (sites, classes) = (splits.schema().sites, splits.schema().classes);
-        let train = items(splits.train.as_ref(), usize::MAX);
-        let scorer = KneserNey::train(&format!("{}/train", splits.name), &train, classes, ngram_order)?;
-        let held_out = items(splits.test.as_ref(), usize::MAX);
+        // Of a set that may be larger than memory, as many windows as fit.
+        let most = if splits.train.is_stored() { (STORED / sites).max(1) } else { usize::MAX };
+        let train = items(splits.train.as_ref(), most);
+        let part = match splits.train.len() {
+            all if most < all => format!("{}/train, {most} of {all} windows", splits.name),
+            _ => format!("{}/train", splits.name),
+        };
+        let scorer = KneserNey::train(&part, &train, classes, ngram_order)?;
+        let held_out = items(splits.test.as_ref(), most);
         let sequences: Vec<&[u32]> = held_out.chunks(sites).collect();
         let reference = (1..=NGRAMS).map(|n| NgramCounts::count(&sequences, classes, n)).collect();
         let (name, sha256) = (splits.name.clone(), splits.sha256.clone());

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::data::DataError;
 use crate::params::ParamsError;
 use crate::run::memory::NotEnoughMemory;
 use crate::run::same_data::OtherData;
@@ -58,6 +59,9 @@ pub enum TrainRunError {
         /// The settings.
         what: &'static str,
     },
+    /// Items of a prepared set cannot be read any more.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The frozen teacher's weights have other names or shapes.
     #[error(transparent)]
     Weights(#[from] ParamsError),

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub use self::error::TrainRunError;
 use self::session::Session;
 pub use self::session::{Event, TrainOptions};
+use crate::data::reading;
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
 use crate::hash;
@@ -75,6 +76,16 @@ pub struct Trained<C: BackboneConfig = NetworkConfig> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn train<C: BackboneConfig>(
+    recipe: &Recipe<C>,
+    data: &Data,
+    options: TrainOptions,
+    on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+) -> Result<Trained<C>, TrainRunError> {
+    reading(|| checked(recipe, data, options, on_event))?
+}
+
+/// [`train`], which ends without a result if items cannot be read any more.
+fn checked<C: BackboneConfig>(
     recipe: &Recipe<C>,
     data: &Data,
     options: TrainOptions,
