@@ -114,6 +114,17 @@ fn texts_and_molecules_go_all_the_way() {
         "model.network={kind='graph-transformer',layers=1,widths=[8,4,4],feed_forward=[8,4,8],outer=[8,4,4],heads=2}";
     let report = succeed(folder, &[&["train", "molecules", "--out", "m", "--set", network], &small[..]].concat());
     assert!(report.contains("novelty") && report.contains("wasserstein_logp"), "{report}");
+    let row =
+        |n: u64| format!("{},{},{}.5\n", random(n) % 90, ["a", "b"][(random(n + 3) % 2) as usize], random(n + 9) % 700);
+    fs::write(folder.join("a.csv"), "age,word,value\n".to_owned() + &(0..800).map(row).collect::<String>()).unwrap();
+    assert!(succeed(folder, &["data", "prepare", "a.csv", "--out", "rows"]).contains("prepared from table"));
+    let report = succeed(folder, &[&["train", "rows", "--out", "r"], &small[..], &mlp].concat());
+    assert!(report.contains("shape") && report.contains("dcr_share"), "{report}");
+    succeed(folder, &["sample", "r", "-n", "3", "--where", "word=a", "--out", "rows.csv"]);
+    assert_eq!(
+        fs::read_to_string(folder.join("rows.csv")).unwrap().lines().filter(|line| line.contains(",a,")).count(),
+        3
+    );
     // A folder that is there already, and what cannot be prepared.
     let message = refuse(folder, &["data", "prepare", "a.smi", "--out", "molecules"], 2);
     assert!(message.contains("it exists already"), "{message}");

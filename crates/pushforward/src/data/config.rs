@@ -143,12 +143,16 @@ impl DataConfig {
             Self::Text8(config) => config.prepare(folders.data, job),
             Self::Text(config) => config.prepare(folders.data, job),
             Self::Sequences(config) => config.prepare(folders, job),
+            Self::Table(config) => config.prepare(folders, job),
             Self::Qm9(config) => config.prepare_qm9(folders, job),
             Self::Zinc250k(config) => config.prepare_zinc250k(folders, job),
             Self::Molecules(config) => config.prepare(folders, job),
             _ => Err(DataError::Setting {
                 key: "set",
-                problem: format!("`{}` is not prepared: text, sequences and molecules from files are", self.name()),
+                problem: format!(
+                    "`{}` is not prepared: text, tables, sequences and molecules from files are",
+                    self.name()
+                ),
             }),
         }
     }

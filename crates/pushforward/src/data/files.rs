@@ -161,7 +161,14 @@ pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
         }
         Ok((bytes, most, about.is_file() && about.len() > most))
     };
-    let (bytes, most, large) = read().map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let (bytes, most, large) = read().map_err(|source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::OutOfMemory => {
+            let problem = "it does not fit into memory; `pushforward data prepare` reads text, tables, sequences and \
+                           molecules in a stream";
+            DataError::Rows { path: path.to_owned(), problem: problem.into() }
+        }
+        _ => DataError::Read { path: path.to_owned(), source },
+    })?;
     if large || bytes.len() as u64 > most {
         return Err(DataError::TooLarge { path: path.to_owned(), what: "the file has", most });
     }

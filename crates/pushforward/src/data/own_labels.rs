@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
 use crate::data::parts::Parts;
-use crate::rng::{Purpose, stream};
+use crate::data::prepared::sampled::Reservoir;
 
 /// How items of one's own are labelled. In a recipe: `label = { by = { column = "activity" } }` for classes, with
 /// `bins = 4` or `edges = [0.1, 1.0]` for numbers.
@@ -74,20 +74,29 @@ const MEASURED: usize = 50;
 const COUNTED: usize = 1 << 20;
 
 /// Texts of labels, counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     /// Number of training items with a text; 0 for those that only others have.
     counts: BTreeMap<String, u64>,
-    /// Numbers of training items; a random sample of them if they are more than `most`.
-    numbers: Vec<f64>,
-    seen: usize,
-    most: Option<usize>,
+    /// Numbers of training items.
+    numbers: Reservoir<f64>,
+    most: usize,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::of(usize::MAX)
+    }
 }
 
 impl Tally {
     /// One that takes a bounded memory: it refuses more than a million classes, and has a sample of a million numbers.
     pub(super) fn sampled() -> Self {
-        Self { most: Some(COUNTED), ..Self::default() }
+        Self::of(COUNTED)
+    }
+
+    fn of(most: usize) -> Self {
+        Self { counts: BTreeMap::new(), numbers: Reservoir::new(most, 0), most }
     }
 
     /// Adds the text of an item; `train` says whether it is one of the training part.
@@ -99,23 +108,14 @@ impl Tally {
         if !of.of_numbers() {
             if let Some(count) = self.counts.get_mut(text) {
                 *count += u64::from(train);
-            } else if self.most.is_some_and(|most| self.counts.len() >= most) {
+            } else if self.counts.len() >= self.most {
                 let problem = format!("more than {COUNTED} different values, which are no classes");
                 return Err(DataError::Setting { key: "label", problem });
             } else {
                 self.counts.insert(text.to_owned(), u64::from(train));
             }
         } else if let Some(number) = number(text).filter(|_| train && of.bins.is_some()) {
-            self.seen += 1;
-            if self.most.is_none_or(|most| self.numbers.len() < most) {
-                self.numbers.push(number);
-            } else {
-                // Every number is kept with the same probability (Vitter 1985, algorithm R).
-                let place = stream(0, Purpose::Split, self.seen as u64).below(self.seen);
-                if let Some(kept) = self.numbers.get_mut(place) {
-                    *kept = number;
-                }
-            }
+            self.numbers.add(|| number);
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ impl OwnLabel {
         }
         let edges = match (&self.edges, self.bins) {
             (Some(edges), _) => Some(edges.clone()),
-            (None, Some(bins)) => Some(quantiles(tally.numbers, bins)),
+            (None, Some(bins)) => Some(quantiles(tally.numbers.kept(), bins)),
             (None, None) => None,
         };
         if let Some(edges) = edges {

@@ -200,7 +200,7 @@ impl MoleculeConfig {
             })?;
         }
         let given = by_files || choice.part.is_some();
-        let parting = if given { Parting::Given { validation: validates } } else { Parting::Drawn };
+        let parting = if given { Parting::Given { validation: validates, test: true } } else { Parting::Drawn };
         // Every line on its own, if copies are not kept together.
         let alone = matches!(self.split, None | Some(MoleculeSplit::Items));
         let part = |part: Option<u8>, canonical: &str, number: u64| {
@@ -255,7 +255,7 @@ impl MoleculeConfig {
             Some(Labels::Property(labeller)) => (Some(labeller.count()), Vec::new()),
             Some(Labels::Own(_, names)) => (Some(names.len()), names),
         };
-        let notes = said.notes().into_iter().chain(parting.note()).collect();
+        let notes = said.notes().into_iter().chain(parting.note("equal items are drawn together")).collect();
         writer.finish(About {
             of: job.of.clone(),
             name: known.name.to_owned(),

@@ -8,7 +8,8 @@
 //!
 //! Parts that the source says (by position in a text, by a column, by files) are those of the source read at once, and so is
 //! every batch of a training. Parts that are drawn at random need to know all items when a source is read at once; here,
-//! the content of an item draws its part, so that equal items are together.
+//! the content of an item draws its part, so that equal items are together; rows of tables, which are often equal, are drawn
+//! one by one. What columns hold is found in a sample of the rows, and the training rows of a table keep their order.
 //!
 //! Nothing is left of a preparation that is stopped or fails; it begins anew.
 //!
@@ -38,6 +39,7 @@ pub(in crate::data) mod blocks;
 pub(in crate::data) mod index;
 pub(in crate::data) mod open;
 pub(in crate::data) mod parting;
+pub(in crate::data) mod sampled;
 mod set;
 pub(in crate::data) mod shard;
 #[cfg(test)]

@@ -10,8 +10,8 @@ const HELD_OUT: f64 = 0.05;
 /// How parts are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) enum Parting {
-    /// Each item has its part; if none is for validation, one in twenty training items is.
-    Given { validation: bool },
+    /// Each item has its part; a held-out part that has none gets one in twenty training items.
+    Given { validation: bool, test: bool },
     /// An item's content decides, so that equal ones are in one part.
     Drawn,
 }
@@ -21,7 +21,11 @@ impl Parting {
     pub(in crate::data) fn part(self, given: Option<u8>, content: impl FnOnce() -> u64, seed: u64) -> u8 {
         let uniform = || stream(seed, Purpose::Split, content()).uniform();
         match (self, given) {
-            (Self::Given { validation: false }, Some(0)) => u8::from(uniform() < HELD_OUT),
+            (Self::Given { validation, test }, Some(0)) if !(validation && test) => match uniform() {
+                draw if draw < HELD_OUT && !validation => 1,
+                draw if draw > 1.0 - HELD_OUT && !test => 2,
+                _ => 0,
+            },
             (Self::Given { .. }, given) => given.unwrap_or(0),
             (Self::Drawn, _) => match uniform() {
                 draw if draw < HELD_OUT => 1,
@@ -34,23 +38,22 @@ impl Parting {
     /// The hash of a set, given that of its source: another one if parts are not those of the source read at once.
     pub(in crate::data) fn sha256(self, source: String, seed: u64) -> String {
         match self {
-            Self::Given { validation: true } => source,
+            Self::Given { validation: true, test: true } => source,
             _ => sha256([format!("{source} {self:?} {HELD_OUT} {seed}")]),
         }
     }
 
-    /// What to say about it.
-    pub(in crate::data) fn note(self) -> Option<String> {
-        match self {
-            Self::Given { validation: true } => None,
-            Self::Given { validation: false } => {
-                Some("one in twenty training items validates, drawn item by item".into())
+    /// What to say about it; `how` says what is drawn.
+    pub(in crate::data) fn note(self, how: &str) -> Option<String> {
+        let what = match self {
+            Self::Given { validation: true, test: true } => return None,
+            Self::Given { validation: true, .. } => "one in twenty training items tests",
+            Self::Given { test: true, .. } => "one in twenty training items validates",
+            Self::Given { .. } | Self::Drawn => {
+                "about nine in ten items train, one in twenty validates, one in twenty tests"
             }
-            Self::Drawn => Some(
-                "parts drawn item by item, by content: nine in ten train, one in twenty validates, one in twenty tests"
-                    .into(),
-            ),
-        }
+        };
+        Some(format!("{what}: {how}"))
     }
 
     /// Refuses numbers of items, which drawing item by item cannot keep.
@@ -100,12 +103,15 @@ mod tests {
         assert!((850..1150).contains(&counts[1]) && (850..1150).contains(&counts[2]), "{counts:?}");
         assert!((0..100).all(|item| part(item, 3) == part(item, 3)));
         assert!((0..100).any(|item| part(item, 3) != part(item, 4)));
-        let given = Parting::Given { validation: true };
+        let given = Parting::Given { validation: true, test: true };
         assert_eq!([0, 1, 2].map(|part| given.part(Some(part), || unreachable!("it is given"), 0)), [0, 1, 2]);
-        let some = Parting::Given { validation: false };
+        let some = Parting::Given { validation: false, test: true };
         let drawn = (0..2000).filter(|&item| some.part(Some(0), || content(&[item]), 0) == 1).count();
         assert!((60..140).contains(&drawn), "{drawn}");
         assert_eq!(some.part(Some(2), || 0, 0), 2);
+        let tests = Parting::Given { validation: true, test: false };
+        let drawn = (0..2000).filter(|&item| tests.part(Some(0), || content(&[item]), 0) == 2).count();
+        assert!((60..140).contains(&drawn), "{drawn}");
         assert_eq!(given.sha256("a".into(), 0), "a");
         assert_ne!(Parting::Drawn.sha256("a".into(), 0), Parting::Drawn.sha256("a".into(), 1));
     }

@@ -254,6 +254,83 @@ fn molecules_are_the_same_where_the_parts_are_given() {
     assert!(scaffold.unwrap_err().to_string().contains("scaffolds"));
 }
 
+/// The rows of a part, with labels and numbers, in some order.
+fn rows(part: &dyn Dataset) -> Vec<(Item, Vec<Option<u64>>)> {
+    let one = |index: usize| {
+        let numbers = (0..part.schema().sites).map(|site| part.number(index, site).map(f64::to_bits));
+        (item(part, ExampleKey::fixed(0, index)), numbers.collect())
+    };
+    let mut all: Vec<_> = (0..part.len()).map(one).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn tables_have_the_same_rows_numbers_and_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |n: u64| {
+        let word = ["a, b", "c", "?", "long \"quoted\"\nword", "d"][(random(n) % 5) as usize].replace('"', "\"\"");
+        let part = ["train", "train", "train", "valid", "test", "none"][(n % 6) as usize];
+        let (value, code) = (random(n + 7000) % 100_000, random(n + 9000) % 7);
+        format!("{}.{},\"{word}\",{code},2021-0{}-11,{part},k{}\n", value / 100, value % 100, 1 + n % 9, n % 4)
+    };
+    let text = "value,word,code,day,part,kind\n".to_owned() + &(0..1500).map(row).collect::<String>();
+    fs::write(dir.path().join("a.csv"), &text).unwrap();
+    let column = "set = 'table'\npath = 'a.csv'\nsplit = { column = 'part' }\nlabel = { by = { column = 'kind' } }";
+    for settings in [column.to_owned(), format!("{column}\nmissing = 'drop'\nlimit = 900")] {
+        let [prepared, whole] = both(dir.path(), &settings);
+        assert_eq!((prepared.schema(), &prepared.sha256), (whole.schema(), &whole.sha256));
+        assert_eq!((&prepared.label_names, &prepared.refused), (&whole.label_names, &whole.refused));
+        assert_eq!(prepared.notes, whole.notes);
+        for (a, b) in parts(&prepared).into_iter().zip(parts(&whole)) {
+            assert!(rows(a) == rows(b), "{settings}");
+        }
+        assert!(rows(parts(&prepared)[0]).iter().any(|(_, numbers)| numbers[0].is_some()), "a column in bins");
+    }
+    // Files of held-out rows, and rows drawn one by one.
+    let some: String = text.lines().take(1).map(|head| head.to_owned() + "\n").chain((9000..9200).map(row)).collect();
+    fs::write(dir.path().join("h.csv"), some).unwrap();
+    let [prepared, whole] = both(dir.path(), "set = 'table'\npath = 'a.csv'\nvalidation = 'h.csv'\ntest = 'h.csv'");
+    assert_eq!((&prepared.sha256, prepared.schema()), (&whole.sha256, whole.schema()));
+    assert!((0..3).all(|part| rows(parts(&prepared)[part]) == rows(parts(&whole)[part])));
+    let [prepared, whole] = both(dir.path(), "set = 'table'\npath = 'a.csv'\nheader = true");
+    let all = |splits: &Splits| parts(splits).map(|part| part.len()).iter().sum::<usize>();
+    assert_eq!(all(&prepared), all(&whole));
+    assert!(prepared.validation.len() > 40 && prepared.test.len() > 40 && prepared.sha256 != whole.sha256);
+    let drawn = prepared.notes.iter().any(|note| note.contains("rows are drawn one by one"));
+    assert!(drawn, "{:?}", prepared.notes);
+}
+
+#[test]
+fn the_dictionary_of_a_long_table_is_that_of_a_sample() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |n: u64| {
+        let rare = if n == 2900 { "once" } else { ["a", "b"][(random(n) % 2) as usize] };
+        format!("{rare},{}\n", random(n + 5) % 1000)
+    };
+    let text = "word,number\n".to_owned() + &(0..3000).map(row).collect::<String>();
+    fs::write(dir.path().join("a.csv"), text).unwrap();
+    let [prepared, whole] = both(dir.path(), "set = 'table'\npath = 'a.csv'");
+    let said = prepared.notes.iter().find(|note| note.contains("of 3000 rows"));
+    assert!(said.is_some_and(|said| said.contains("are those of 2")), "{:?}", prepared.notes);
+    let all = |splits: &Splits| parts(splits).map(|part| part.len()).iter().sum::<usize>();
+    assert_eq!((all(&prepared), prepared.refused.len()), (all(&whole), 0));
+    // The value of one row in 3,000 is known all the same, and bins are nearly those of all rows.
+    let classes = |splits: &Splits| {
+        let mut counts = vec![0; splits.schema().classes];
+        let mut ids = [0; 2];
+        for part in parts(splits) {
+            for index in 0..part.len() {
+                part.write(ExampleKey::fixed(0, index), &mut ids);
+                counts[ids[0] as usize] += 1;
+            }
+        }
+        counts
+    };
+    assert_eq!(classes(&prepared)[..3], classes(&whole)[..3]);
+    assert_eq!((classes(&prepared)[2], prepared.schema().classes), (1, whole.schema().classes));
+}
+
 #[test]
 fn damaged_missing_and_shortened_shards_are_named() {
     let dir = tempfile::tempdir().unwrap();

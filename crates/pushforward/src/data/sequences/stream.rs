@@ -220,7 +220,7 @@ impl SequenceConfig {
         let codes = Codes::new(alphabet, self.ambiguity, &counts);
         too_many_letters(&codes, &path)?;
         let given = matches!(self.split, SequenceSplit::Column(_) | SequenceSplit::Files(_));
-        let parting = if given { Parting::Given { validation: validates } } else { Parting::Drawn };
+        let parting = if given { Parting::Given { validation: validates, test: true } } else { Parting::Drawn };
         let checks = || Checks {
             config: self,
             codes: &codes,
@@ -258,7 +258,7 @@ impl SequenceConfig {
         notes.insert(0, format!("{}: {count} records", format.name()));
         notes.extend(codes.notes(self, &layout, &lengths));
         notes.extend(refused.notes(alphabet));
-        notes.extend(parting.note());
+        notes.extend(parting.note("equal items are drawn together"));
         let schema = Schema { sites: layout.longest(), classes: codes.letters.len(), layout: Layout::Sequence(layout) };
         writer.finish(About {
             of: job.of.clone(),

@@ -185,6 +185,29 @@ impl TableColumn {
         }
     }
 
+    /// Whether its classes do not tell all numbers.
+    pub(super) fn has_bins(&self) -> bool {
+        let bin = |class: &NumberClass| matches!(class, NumberClass::Bin { .. });
+        matches!(&self.content, Content::Numbers(of) if of.classes.iter().any(bin))
+    }
+
+    /// The class of a field of a row that may not be among those which the classes are made from: rare, or missing, if it is
+    /// none of them. `held_out` says whether it is a row that is not trained on.
+    pub(super) fn nearest_class(&self, text: &str, is_missing: bool, held_out: bool) -> Option<u32> {
+        if is_missing {
+            return self.missing_class();
+        }
+        let other = || match &self.content {
+            Content::Categories(of) => {
+                // As in the test part of Adult.
+                let stop = text.strip_suffix('.').filter(|_| held_out).and_then(|text| self.class_of(text));
+                stop.or_else(|| (!of.rare.is_empty()).then_some(of.values.len() as u32))
+            }
+            _ => None,
+        };
+        self.class_of(text).or_else(other).or_else(|| self.missing_class())
+    }
+
     /// The class of a field.
     ///
     /// # Errors

@@ -128,10 +128,22 @@ fn classes() -> usize {
 }
 
 /// Rows by their part, and how many were left out, by reason.
-struct Divided {
-    parts: [Vec<Place>; 3],
-    refused: BTreeMap<String, u64>,
-    notes: Vec<String>,
+pub(super) struct Divided {
+    pub(super) parts: [Vec<Place>; 3],
+    pub(super) refused: BTreeMap<String, u64>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What is asked of the columns of a file.
+pub(super) struct Asked {
+    pub(super) names: Vec<String>,
+    columns: Vec<Option<ColumnChoice>>,
+    /// Texts that stand for what is missing.
+    missing: Vec<String>,
+    /// The column of labels.
+    pub(super) label: Option<usize>,
+    /// The form of the file.
+    pub(super) first: Grid,
 }
 
 impl TableConfig {
@@ -176,17 +188,48 @@ impl TableConfig {
         self.build(&grids, hash)
     }
 
-    fn build(&self, grids: &[Grid], hash: String) -> Result<Splits, DataError> {
-        let first = &grids[0];
-        let names = names(first)?;
-        let asked = self.asked(&names)?;
+    /// What is asked of the columns of a file.
+    pub(super) fn what_is_asked(&self, grid: &Grid) -> Result<Asked, DataError> {
+        let names = names(grid)?;
         let missing: Vec<String> = match &self.missing_values {
             Some(values) => values.clone(),
             None => MISSING.iter().map(|&text| text.to_owned()).collect(),
         };
-        let Divided { parts, refused, mut notes } = self.divide(grids, &names, &asked, &missing)?;
+        let (columns, label) = (self.asked(&names)?, self.label_column(&names)?);
+        Ok(Asked { names, columns, missing, label, first: grid.emptied() })
+    }
+
+    /// Why a row is left out; `None` if it is not.
+    pub(super) fn refusal(&self, grid: &Grid, row: usize, asked: &Asked) -> Option<&'static str> {
+        let missing = |text: &str| asked.missing.iter().any(|missing| missing == text);
+        let skipped = |column: usize| asked.columns[column] == Some(ColumnChoice::Skip);
+        let gap = |column: usize| !skipped(column) && missing(&grid.cell(row, column));
+        if self.missing == MissingValues::Drop && (0..grid.width).any(gap) {
+            return Some("rows in which a value is missing");
+        }
+        let (label, text) = (self.label.as_ref()?, grid.cell(row, asked.label?));
+        (!label.accepts(&text) || missing(&text)).then_some("rows without a label")
+    }
+
+    fn build(&self, grids: &[Grid], hash: String) -> Result<Splits, DataError> {
+        let asked = self.what_is_asked(&grids[0])?;
+        let divided = self.divide(grids, &asked)?;
+        let labels = self.labels(grids, &asked.names, &divided.parts)?;
+        self.of_parts(grids, &asked, divided, labels, hash)
+    }
+
+    /// The set of rows whose parts are known.
+    pub(super) fn of_parts(
+        &self,
+        grids: &[Grid],
+        asked: &Asked,
+        Divided { parts, refused, mut notes }: Divided,
+        labels: Option<Labelled>,
+        hash: String,
+    ) -> Result<Splits, DataError> {
+        let first = &grids[0];
+        let Asked { names, columns: asked, missing, .. } = asked;
         let counts = parts.each_ref().map(Vec::len);
-        let labels = self.labels(grids, &names, &parts)?;
         let places: Vec<Place> = parts.concat();
         let rows = Rows { grids, places: &places, train: counts[0] };
         let choices = Choices {
@@ -236,7 +279,12 @@ impl TableConfig {
         for (site, (column, _)) in packed.into_iter().enumerate() {
             (0..places.len()).for_each(|row| ids.set(row * sites + site, column.get(row)));
         }
-        let layout = TableLayout { columns, delimiter: first.delimiter(), header: first.header.is_some(), missing };
+        let layout = TableLayout {
+            columns,
+            delimiter: first.delimiter(),
+            header: first.header.is_some(),
+            missing: missing.clone(),
+        };
         self.target.as_ref().map(|name| layout.site(name)).transpose()?;
         let schema = Arc::new(Schema { sites, classes: most, layout: Layout::Columns(layout) });
         let (ids, numbers) = (Arc::new(ids), Arc::new(numbers));
@@ -301,39 +349,21 @@ impl TableConfig {
     }
 
     /// Divides the rows into parts.
-    fn divide(
-        &self,
-        grids: &[Grid],
-        names: &[String],
-        asked: &[Option<ColumnChoice>],
-        missing: &[String],
-    ) -> Result<Divided, DataError> {
-        let first = &grids[0];
+    fn divide(&self, grids: &[Grid], asked: &Asked) -> Result<Divided, DataError> {
+        let (first, names) = (&grids[0], &asked.names);
         let mut refused = BTreeMap::new();
         let mut notes = vec![first.about()];
         for grid in grids {
             *refused.entry(format!("rows that have not {} fields", grid.width)).or_default() += grid.ragged;
             notes.extend(grid.notes.iter().cloned());
         }
-        let label_column = self.label_column(names)?;
         let mut usable = |grid: usize, limit: usize| -> Vec<Place> {
-            let of = &grids[grid];
-            let whole = |row: &usize| {
-                let absent = |column: usize| {
-                    asked[column] != Some(ColumnChoice::Skip) && missing.iter().any(|m| *m == of.cell(*row, column))
-                };
-                self.missing == MissingValues::Class || !(0..of.width).any(absent)
-            };
-            let all = of.rows().min(limit);
-            let mut found: Vec<Place> = (0..all).filter(whole).map(|row| (grid as u32, row as u32)).collect();
-            *refused.entry("rows in which a value is missing".to_owned()).or_default() += (all - found.len()) as u64;
-            if let (Some(label), Some(column)) = (&self.label, label_column) {
-                let before = found.len();
-                found.retain(|place| {
-                    let text = of.cell(place.1 as usize, column);
-                    label.accepts(&text) && !missing.iter().any(|m| *m == text)
-                });
-                *refused.entry("rows without a label".to_owned()).or_default() += (before - found.len()) as u64;
+            let mut found = Vec::new();
+            for row in 0..grids[grid].rows().min(limit) {
+                match self.refusal(&grids[grid], row, asked) {
+                    None => found.push((grid as u32, row as u32)),
+                    Some(reason) => *refused.entry(reason.to_owned()).or_default() += 1,
+                }
             }
             found
         };
@@ -417,7 +447,7 @@ impl Grid {
     }
 
     /// What was found, in one sentence.
-    fn about(&self) -> String {
+    pub(super) fn about(&self) -> String {
         let by = match self.form {
             Form::Character(delimiter) => format!("separated by {}", Delimiter::Character(delimiter).name()),
             Form::Words => format!("separated by {}", Delimiter::Spaces.name()),

@@ -43,6 +43,8 @@ pub(in crate::data) struct Grid {
     offset: usize,
     /// Lines of the file before the text.
     before: u64,
+    /// The line of each row, if they are rows of here and there.
+    lines: Vec<u64>,
     /// Where the fields begin, row by row, counted from `offset`. The header is not among them.
     starts: Vec<u32>,
 }
@@ -94,6 +96,7 @@ impl Grid {
             ragged: 0,
             offset: head.len(),
             before: expected.later.map_or(0, |line| line - 1),
+            lines: Vec::new(),
             starts: Vec::new(),
             text: String::new(),
             path,
@@ -233,7 +236,48 @@ impl Grid {
 
     /// The line where a row begins, from 1.
     pub(in crate::data) fn line(&self, row: usize) -> u64 {
-        self.before + line_of(&self.text, self.offset + self.starts[row * self.width] as usize)
+        let here = || self.before + line_of(&self.text, self.offset + self.starts[row * self.width] as usize);
+        self.lines.get(row).copied().unwrap_or_else(here)
+    }
+
+    /// The line of a row after one whose line is known: counting from the beginning takes long for every row.
+    pub(in crate::data) fn line_after(&self, row: usize, (before, line): (usize, u64)) -> u64 {
+        let [from, to] = [before, row].map(|row| self.offset + self.starts[row * self.width] as usize);
+        line + self.text.as_bytes()[from..to].iter().filter(|&&byte| byte == b'\n').count() as u64
+    }
+
+    /// Bytes of a row, about.
+    pub(in crate::data) fn row_bytes(&self) -> usize {
+        self.text.len() / self.rows().max(1)
+    }
+
+    /// A row as it is written, with its line break.
+    pub(in crate::data) fn row_text(&self, row: usize) -> String {
+        let body = &self.text[self.offset..];
+        let end = self.starts.get((row + 1) * self.width).map_or(body.len(), |&end| end as usize);
+        body[self.starts[row * self.width] as usize..end].trim_end_matches('\n').to_owned() + "\n"
+    }
+
+    /// A table of the same form with other rows, given with their lines.
+    pub(in crate::data) fn sampled<'a>(&self, rows: impl Iterator<Item = (u64, &'a str)>) -> Result<Self, DataError> {
+        let (lines, texts): (Vec<u64>, Vec<&str>) = rows.unzip();
+        let expected = Expected { like: Some((self.form, self.width)), later: Some(1), ..Expected::default() };
+        let grid = Self::read(Source::of(&self.path, texts.concat().into_bytes()), expected)?;
+        Ok(Self { lines, header: self.header.clone(), notes: self.notes.clone(), ..grid })
+    }
+
+    /// The same form without rows.
+    pub(in crate::data) fn emptied(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            header: self.header.clone(),
+            notes: self.notes.clone(),
+            text: String::new(),
+            starts: Vec::new(),
+            lines: Vec::new(),
+            offset: 0,
+            ..*self
+        }
     }
 
     pub(in crate::data) fn refuse(&self, problem: String) -> DataError {

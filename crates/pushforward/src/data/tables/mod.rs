@@ -67,6 +67,7 @@ mod layout;
 mod numbers;
 mod rows;
 mod set;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod wanted;
