@@ -11,7 +11,7 @@ mod steers;
 pub use self::aef::{TrainedAef, preview_request};
 pub use self::categorical_aef::TrainedCategoricalAef;
 pub use self::classifier::TrainedClassifier;
-pub use self::conditional::Conditional;
+pub use self::conditional::{Conditional, without_missing};
 pub use self::flow_map::{SteerFailure, TrainedFlowMap};
 pub use self::steers::Steers;
 
