@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 
-THREADS = 4
+THREADS = 1
 ALLOWED = {200, 400, 404, 406, 408, 413, 415, 422, 503}
 PATHS = ["sample", "steer", "score", "impute", "encode", "decode", "reconstruct"]
 TOKENS = ["null", "true", "-1", "0", "1e999", "1.5", "18446744073709551616", "9007199254740993", "-0.0", "NaN", '""', '"a_"', '"\\ud800"',

@@ -15,11 +15,11 @@ use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
 use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE};
-use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
+use crate::flow_map::steer::{self, Reward, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
 use crate::run::check::site_shape;
-use crate::run::trained::{RequestError, Steers};
+use crate::run::trained::{RequestError, SteerFailure, Steers};
 
 /// A trained flow map.
 ///
@@ -55,17 +55,6 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     pub calibration: Option<Calibration>,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
-}
-
-/// Why steering failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SteerFailure {
-    /// The request does not fit the model.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// Steering failed.
-    #[error(transparent)]
-    Steer(#[from] SteerError),
 }
 
 impl<C: BackboneConfig> TrainedFlowMap<C> {

@@ -2,12 +2,21 @@
 
 use burn::tensor::Device;
 
-use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::sample::{SampleRequest, Samples};
-use crate::flow_map::steer::{Reward, SteerRequest, Steered};
+use crate::flow_map::steer::{Reward, SteerError, SteerRequest, Steered};
 use crate::ranks::Ranks;
-use crate::run::model::Model;
-use crate::run::trained::{RequestError, SteerFailure};
+use crate::run::trained::RequestError;
+
+/// Why steering failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerFailure {
+    /// The request does not fit the model.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Steering failed.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
+}
 
 /// A model that draws items and steers them. Items of an autoencoder of images are the 256 levels of its pixels.
 pub trait Steers {
@@ -45,16 +54,4 @@ pub trait Steers {
 
     /// Device of the weights.
     fn device(&self) -> &Device;
-}
-
-impl<C: BackboneConfig> Model<C> {
-    /// The model as one that can be steered; `None` for classifiers.
-    pub fn steers(&self) -> Option<&dyn Steers> {
-        match self {
-            Self::FlowMap(model) => Some(model),
-            Self::Aef(model) => Some(model),
-            Self::CategoricalAef(model) => Some(model),
-            Self::Classifier(_) => None,
-        }
-    }
 }
