@@ -50,7 +50,7 @@ fn models_become_files_and_folders() {
         &[center, "--part", "encoder"],
         &[center, "--part", "decoder"],
     ] {
-        let export = [&["export"], options, &["--out", "checked.onnx"]].concat();
+        let export = [&["export"][..], options, &["--out", "checked.onnx"]].concat();
         let said = super::run(dir.path(), &export);
         let said = String::from_utf8_lossy(&said.stderr);
         assert!(said.contains("checked: tract computes the same for 4 items"), "{options:?}: {said}");

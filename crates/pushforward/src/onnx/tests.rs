@@ -38,7 +38,7 @@ fn random<M: Module>(net: M, scale: f64) -> M {
 fn file(exported: &Exported<'_>, numbers: Numbers, metadata: &[(&str, &str)]) -> Vec<u8> {
     let bytes = exported.to_bytes(numbers, metadata).unwrap();
     let check = exported.check(numbers, &bytes).unwrap();
-    assert!(matches!(check, Check::Equal { .. }), "{:?}: {check:?}", metadata);
+    assert!(matches!(check, Check::Equal { .. }), "{metadata:?}: {check:?}");
     bytes
 }
 
