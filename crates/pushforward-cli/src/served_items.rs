@@ -1,8 +1,10 @@
 //! Items of the server: as in files and on the command line.
 
 use pushforward::aef::ImageShape;
+use pushforward::data::tables::{TableColumn, TableLayout};
 use pushforward::data::{Layout, Schema};
-use pushforward_server::{Constrained, Constraints as Wanted, Items};
+use pushforward_server::{Constrained, Constraints as Wanted, Items, ToldRow};
+use serde_json::{Map, Value};
 
 use crate::args::ConstraintArgs;
 use crate::conditions::prefix;
@@ -17,7 +19,7 @@ use crate::table_files::{RowWriter, object};
 pub(crate) struct ServedItems;
 
 impl Items for ServedItems {
-    fn objects(&self, ids: &[u32], schema: &Schema, seed: u64, first: u64) -> Vec<serde_json::Value> {
+    fn objects(&self, ids: &[u32], schema: &Schema, seed: u64, first: u64) -> Vec<Value> {
         if let Layout::Columns(layout) = &schema.layout {
             let writer = RowWriter { layout, condition: None, seed, first, given: None };
             let rows = writer.rows(ids, schema.sites).expect("only a condition refuses rows");
@@ -45,13 +47,61 @@ impl Items for ServedItems {
     }
 
     fn read(&self, text: &str, schema: &Schema) -> Result<Vec<u32>, String> {
-        let vocabulary = characters(schema).ok_or("texts are for models of text by characters: give `items`")?;
+        if let Layout::Sequence(layout) = &schema.layout {
+            return layout.encode(text).map_err(|error| error.to_string());
+        }
+        let vocabulary =
+            characters(schema).ok_or("texts are for models of text by characters and of sequences: give `items`")?;
         vocabulary.encode(text).map_err(|error| error.to_string())
+    }
+
+    fn row(&self, row: &Map<String, Value>, schema: &Schema) -> Result<ToldRow, String> {
+        let Layout::Columns(layout) = &schema.layout else {
+            return Err("rows are for models of tables: give `items`".into());
+        };
+        told_row(row, layout)
     }
 
     fn constraint(&self, wanted: &Wanted, nodes: Option<usize>, schema: &Schema) -> Result<Constrained, String> {
         constraint(wanted, nodes, schema).map_err(|failure| failure.text())
     }
+}
+
+fn told_row(row: &Map<String, Value>, layout: &TableLayout) -> Result<ToldRow, String> {
+    let columns: Vec<&TableColumn> = layout.sites().collect();
+    let mut told = ToldRow { classes: vec![None; columns.len()], ..ToldRow::default() };
+    for (name, value) in row {
+        // A value as the file would have it; a whole number may come with a fraction of zero.
+        let texts = match value {
+            Value::Null => continue,
+            Value::String(text) => vec![text.clone()],
+            Value::Bool(value) => vec![value.to_string()],
+            Value::Number(number) => {
+                let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+                std::iter::once(number.to_string()).chain(whole.map(|number| number.to_string())).collect()
+            }
+            Value::Array(_) | Value::Object(_) => return Err(format!("{name:?} is no single value")),
+        };
+        if texts.iter().any(|text| layout.is_missing(text)) {
+            continue;
+        }
+        // Columns that are not modelled are kept, and told to nobody.
+        let aside = layout.columns().iter().find(|column| column.classes() == 0 && column.name() == name);
+        let column = if let Some(aside) = aside {
+            aside.name()
+        } else {
+            let site = layout.site(name).map_err(|error| error.to_string())?;
+            told.classes[site] = texts.iter().find_map(|text| layout.encode(site, text).ok());
+            if told.classes[site].is_none() {
+                told.not_told.push(columns[site].name().to_owned());
+            }
+            columns[site].name()
+        };
+        if told.given.insert(column.to_owned(), value.clone()).is_some() {
+            return Err(format!("the column {column:?} is given twice"));
+        }
+    }
+    Ok(told)
 }
 
 fn constraint(wanted: &Wanted, nodes: Option<usize>, schema: &Schema) -> Result<Constrained, Failure> {

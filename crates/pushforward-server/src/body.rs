@@ -159,7 +159,7 @@ pub(crate) struct ScoreBody {
     /// Items as class indices, `null` for sites that an item does not have; of an autoencoder, images as levels 0 to 255.
     #[serde(default)]
     pub(crate) items: Vec<Vec<Option<u32>>>,
-    /// Items of a model of text by characters, in place of `items`.
+    /// Items of a model of text by characters or of sequences, in place of `items`.
     #[serde(default)]
     pub(crate) texts: Vec<String>,
     /// Draws per item; more draws, smaller error.
@@ -171,7 +171,8 @@ pub(crate) struct ScoreBody {
     pub(crate) seed: u64,
 }
 
-/// A request to fill in missing sites by draws of a model that is told any subset of the sites.
+/// A request to fill in missing sites by draws of a model that is told any subset of the sites: `items`, or the `rows` of a
+/// table.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImputeBody {
@@ -179,7 +180,13 @@ pub(crate) struct ImputeBody {
     #[schema(example = "glyphs")]
     pub(crate) model: String,
     /// Items as class indices, `null` for missing sites.
+    #[serde(default)]
     pub(crate) items: Vec<Vec<Option<u32>>>,
+    /// Rows of a table by the names of its columns; a value is missing that is not there, `null`, or written as missing
+    /// values are in the table. Given values stay as they are.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) rows: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Network evaluations per item.
     #[serde(default = "one")]
     #[schema(minimum = 1, default = 1)]
@@ -201,7 +208,7 @@ pub(crate) struct ImagesBody {
     /// Items of a model of data in classes, in place of images: class indices, `null` for sites that an item does not have.
     #[serde(default)]
     pub(crate) items: Vec<Vec<Option<u32>>>,
-    /// Items of a model of text by characters.
+    /// Items of a model of text by characters or of sequences.
     #[serde(default)]
     pub(crate) texts: Vec<String>,
 }
@@ -229,7 +236,8 @@ pub(crate) struct Items {
     pub(crate) model: String,
     /// Seed of the noise.
     pub(crate) seed: u64,
-    /// The items: `ids` are class indices, `text`, `smiles` and so on what they stand for, `nfe` the evaluations.
+    /// The items: `ids` are class indices, `text`, `smiles`, `row` and so on what they stand for, `nfe` the evaluations;
+    /// `not_told` are columns of a row whose values the model does not know, and which it was not told.
     #[schema(value_type = Vec<Object>)]
     pub(crate) items: Vec<serde_json::Value>,
 }

@@ -18,6 +18,17 @@ pub struct Constrained {
     pub observed: Vec<ObservedRow>,
 }
 
+/// A row of a table as a model is told it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToldRow {
+    /// The class of every site; `None` where a value is missing, or not known to the model.
+    pub classes: ObservedRow,
+    /// The values that are given, by the names of their columns.
+    pub given: serde_json::Map<String, serde_json::Value>,
+    /// The columns of given values that the model does not know.
+    pub not_told: Vec<String>,
+}
+
 /// How items are written and read. Class indices come item by item.
 pub trait Items: Send + Sync + 'static {
     /// One JSON object for every item; rows of tables, whose keys are names of columns, are in a field `row`.
@@ -35,11 +46,17 @@ pub trait Items: Send + Sync + 'static {
     /// Images in data space as one PNG.
     fn images(&self, pixels: &[f32], shape: ImageShape) -> Vec<u8>;
 
-    /// Class indices of a text, one for each symbol.
+    /// Class indices of a text, one for each symbol; of a sequence, with absent sites after its last letter.
     ///
     /// # Errors
-    /// If items are not text by characters, or a symbol is unknown.
+    /// If items are neither text by characters nor sequences, or a symbol is unknown.
     fn read(&self, text: &str, schema: &Schema) -> Result<Vec<u32>, String>;
+
+    /// A row of a table by the names of its columns.
+    ///
+    /// # Errors
+    /// If items are no rows, or there is no such column.
+    fn row(&self, row: &serde_json::Map<String, serde_json::Value>, schema: &Schema) -> Result<ToldRow, String>;
 
     /// The constraint of a request; `nodes` is the number of nodes that every graph is to have.
     ///

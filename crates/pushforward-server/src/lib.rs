@@ -22,6 +22,6 @@ mod serve;
 mod settings;
 
 pub use self::body::{Constraints, Method, SamplerName};
-pub use self::items::{Constrained, Items};
+pub use self::items::{Constrained, Items, ToldRow};
 pub use self::serve::{ServeError, Served, serve};
 pub use self::settings::{Limits, Settings};

@@ -7,6 +7,10 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use pushforward::data::Layout;
 use pushforward::run::{Loaded, Model, Role};
 use tokio::net::TcpListener;
@@ -77,6 +81,8 @@ fn is_origin(text: &str) -> bool {
 const SHORTEST: usize = 16;
 /// Time between two looks at `stop`.
 const GLANCE: Duration = Duration::from_millis(50);
+/// Longest time for the headers of a request to arrive, and for a connection without one.
+const HEADERS: Duration = Duration::from_secs(20);
 /// Threads of the connections; the computation has its own.
 const THREADS: usize = 2;
 
@@ -125,15 +131,13 @@ pub fn serve(
         ending: AtomicBool::new(false),
     });
     let connections = thread::spawn(move || {
-        let served = runtime.block_on(connections(listener, app, stop, patience));
+        runtime.block_on(connections(listener, app, stop, patience));
         runtime.shutdown_timeout(Duration::from_secs(1));
-        served
     });
     on_listening(bound);
     let models: Vec<Loaded> = models.into_iter().map(|served| served.loaded).collect();
     engine::run(&models, &queue, batch, &metrics);
-    let panicked = |_| Err(std::io::Error::other("the thread of the connections panicked"));
-    connections.join().unwrap_or_else(panicked).map_err(ServeError::Runtime)
+    connections.join().map_err(|_| std::io::Error::other("the thread of the connections panicked").into())
 }
 
 /// Answers connections until `stop`, and then those that are open for at most `patience`.
@@ -142,7 +146,7 @@ async fn connections(
     app: Arc<App>,
     stop: impl Fn() -> bool + Send + 'static,
     patience: Duration,
-) -> std::io::Result<()> {
+) {
     let (told, mut telling) = tokio::sync::watch::channel(false);
     let ending = Arc::clone(&app);
     let watch = async move {
@@ -153,19 +157,26 @@ async fn connections(
         tracing::info!("the server ends: open requests are answered");
         let _ = told.send(true);
     };
-    let mut late = telling.clone();
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
-        let _ = telling.wait_for(|told| *told).await;
-    });
-    let given_up = async move {
-        let _ = late.wait_for(|told| *told).await;
-        tokio::time::sleep(patience).await;
-    };
     tokio::spawn(watch);
-    tokio::select! {
-        served = serving.into_future() => served,
-        () = given_up => Ok(()),
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(app.settings.time.min(HEADERS));
+    let (service, open) = (TowerToHyperService::new(router(app)), GracefulShutdown::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = telling.wait_for(|told| *told) => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // The client is gone, or there are too many files, of which some will be closed.
+            tokio::time::sleep(GLANCE).await;
+            continue;
+        };
+        let connection = open.watch(builder.serve_connection(TokioIo::new(stream), service.clone()));
+        // What goes wrong here is between this client and its connection.
+        tokio::spawn(async move { drop(connection.await) });
     }
+    drop(listener);
+    let _ = tokio::time::timeout(patience, open.shutdown()).await;
 }
 
 /// What clients are told of a model.
@@ -201,9 +212,7 @@ fn about(served: &Served) -> Result<About, ServeError> {
     let mut can = vec!["sample"];
     match &loaded.model {
         Model::FlowMap(model) => {
-            can.push("steer");
-            // The bound of a sequence is that of its letters given its length, which requests do not have.
-            can.extend((!matches!(schema.layout, Layout::Sequence(_))).then_some("score"));
+            can.extend(["steer", "score"]);
             info.told = model.config.condition.takes_any_subset();
             // Graphs and sequences have sites that an item may not have: what is missing there would have two meanings.
             let complete = !matches!(schema.layout, Layout::Graph(_) | Layout::Sequence(_));
@@ -224,9 +233,7 @@ fn about(served: &Served) -> Result<About, ServeError> {
         Model::CategoricalAef(model) => {
             info.latent = Some(model.config.latent);
             mapped = model.net.map.is_some();
-            can.push("steer");
-            can.extend((!matches!(schema.layout, Layout::Sequence(_))).then_some("score"));
-            can.extend(["encode", "decode", "reconstruct"]);
+            can.extend(["steer", "score", "encode", "decode", "reconstruct"]);
         }
         Model::Classifier(_) => return Err(ServeError::Classifier(name.clone())),
     }

@@ -11,7 +11,7 @@ use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::{WeightSet, load};
+use pushforward::run::{Steers, WeightSet, load};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -22,7 +22,8 @@ pub use crate::nn::linear::{Linear, LinearConfig};
 pub use crate::nn::{Pass, SiteShape};
 pub use crate::rng::{Purpose, Stream, stream};
 pub use crate::run::{
-    Data, Event, Loaded, Model, Recipe, TrainOptions, Trained, TrainedAef, TrainedFlowMap, WeightSet, load, train,
+    Data, Event, Loaded, Model, Recipe, Steers, TrainOptions, Trained, TrainedAef, TrainedFlowMap, WeightSet, load,
+    train,
 };
 pub use crate::setting::SettingError;
 pub use crate::train::objective::{LossParts, Objective, TrainStep};

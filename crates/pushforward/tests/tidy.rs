@@ -53,7 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("reward", &["run", "data", "chem", "metrics", "nn", "tensor", "flow_map", "classifier"]),
-    ("onnx", &["run", "aef", "flow_map", "transport", "nn", "dual", "tensor"]),
+    ("onnx", &["run", "aef", "flow_map", "transport", "nn", "dual", "tensor", "rng"]),
     ("prelude", &["run", "data", "flow_map", "train", "tensor", "rng", "nn", "dual"]),
 ];
 

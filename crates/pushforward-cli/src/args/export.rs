@@ -35,9 +35,12 @@ pub(crate) struct ExportArgs {
     /// The part of an autoencoder to write.
     #[arg(long, value_enum)]
     pub(crate) part: Option<PartName>,
-    /// How weights are stored; computations are in float32.
+    /// Numbers of the file; inputs and outputs are float32.
     #[arg(long, value_enum, default_value_t = ExportNumbers::F32)]
     pub(crate) numbers: ExportNumbers,
+    /// Do not run the file by another runtime to compare it with the model.
+    #[arg(long)]
+    pub(crate) no_check: bool,
     /// Use the trained weights instead of their running average.
     #[arg(long)]
     pub(crate) raw: bool,
@@ -57,6 +60,8 @@ pub(crate) enum PartName {
 pub(crate) enum ExportNumbers {
     /// float32.
     F32,
-    /// float16: half the size.
+    /// Weights stored as float16, half the size; computations are in float32.
     F16,
+    /// Weights as float16, and products of matrices and convolutions in float16, for devices that are fast at it.
+    Mixed,
 }

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
 #[cfg(feature = "onnx")]
 mod with_onnx {
     use pushforward::burn::tensor::Device;
-    use pushforward::onnx::{Exported, Numbers, Part, SamplerSettings, autoencoder, jump, sampler};
+    use pushforward::onnx::{Check, Exported, Numbers, Part, SamplerSettings, autoencoder, jump, sampler};
     use pushforward::run::{Loaded, Model, RunInfo, WeightSet};
 
     use crate::args::export::{ExportArgs, ExportNumbers, PartName};
@@ -33,10 +33,35 @@ mod with_onnx {
         // Nothing is computed, so any device will do.
         let loaded = ModelFile::find(&args.model, printer)?.load(weights, &Device::flex()).or_request()?;
         let exported = graph(args, &loaded)?;
-        let numbers = if args.numbers == ExportNumbers::F16 { Numbers::F16 } else { Numbers::F32 };
+        let numbers = match args.numbers {
+            ExportNumbers::F32 => Numbers::F32,
+            ExportNumbers::F16 => Numbers::F16,
+            ExportNumbers::Mixed => Numbers::Mixed,
+        };
         let about = about(&loaded.run);
         let about: Vec<(&str, &str)> = about.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let bytes = exported.to_bytes(numbers, &about).or_request()?;
+        if !args.no_check {
+            match exported.check(numbers, &bytes) {
+                Ok(Check::Equal { items, difference, apart }) => {
+                    let rest = if apart > 0.0 {
+                        format!(", but for {:.1} % of the numbers", 100.0 * apart)
+                    } else {
+                        String::new()
+                    };
+                    printer.note(&format!(
+                        "checked: tract computes the same for {items} items, to {difference:.0e}{rest}"
+                    ));
+                }
+                Ok(Check::NotRun(why)) => printer.note(&format!("not checked, tract cannot run it: {why}")),
+                Err(error) => {
+                    return Err(
+                        Failure::Run(error.into()).hint("nothing was written; --no-check writes it all the same")
+                    );
+                }
+            }
+        }
+        drop(exported);
         if let Some(folder) = &args.web {
             return web_folder::write(folder, args.ort.as_deref(), loaded, &bytes, printer);
         }
@@ -47,9 +72,17 @@ mod with_onnx {
         Ok(())
     }
 
-    fn graph(args: &ExportArgs, loaded: &Loaded) -> Result<Exported, Failure> {
+    fn graph<'a>(args: &ExportArgs, loaded: &'a Loaded) -> Result<Exported<'a>, Failure> {
         let path = args.model.display();
         match &loaded.model {
+            Model::Aef(_) | Model::CategoricalAef(_) | Model::Classifier(_) if args.web.is_some() => {
+                let what = loaded.model.family();
+                let failure = Failure::request(format!("--web: only for flow maps, and {path} holds {what}"));
+                Err(match &loaded.model {
+                    Model::Aef(_) => failure.hint("--out FILE.onnx --part decoder, for a page of your own"),
+                    _ => failure,
+                })
+            }
             Model::FlowMap(model) if args.part.is_none() => match args.nfe {
                 None => jump(model).or_request(),
                 Some(evaluations) => {

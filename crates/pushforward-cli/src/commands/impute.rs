@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use pushforward::data::tables::{TableFile, TableLayout};
 use pushforward::data::{Layout, Schema};
-use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::sample::{ObservedRow, SampleRequest, Sampler};
 use pushforward::rng::{Purpose, stream};
-use pushforward::run::{TrainedFlowMap, site_shape};
+use pushforward::run::{TrainedFlowMap, without_missing};
 
 use super::load_model;
 use crate::args::ImputeArgs;
@@ -126,17 +125,10 @@ impl Holes {
         if count == 0 {
             return Ok(Vec::new());
         }
-        // What is filled in is not missing.
-        let mut constraint = Constraint::all(site_shape(&model.schema));
-        for (site, column) in table.sites().enumerate() {
-            if let Some(class) = column.missing_class() {
-                constraint = constraint.forbid(site, class).or_request()?;
-            }
-        }
         let request = SampleRequest {
             grid: Sampler::Map.grid(args.nfe).or_request()?,
             observed: self.told.clone(),
-            constraint: Some(constraint),
+            constraint: Some(without_missing(&model.schema).or_request()?),
             endpoints: false,
             ..SampleRequest::map(count, args.nfe, seed)
         };

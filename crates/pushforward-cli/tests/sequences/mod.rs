@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
+use super::serve::Server;
 use super::{refuse, run, succeed, workplace};
 
 /// Words of DNA of 6 to 9 letters: a motif whose last letter the label decides, then noise.
@@ -101,6 +104,21 @@ fn sequences_go_all_the_way() {
     let scores = succeed(folder, &["score", "run", "mine.txt", "--draws", "16"]);
     assert!(scores.contains("bits/letter") && scores.contains("TATCGGA"), "{scores}");
     fs::write(folder.join("bad.txt"), "TATAGG\nTATXGGA\n").unwrap();
+    let server = Server::start(&[], &[folder.join("run").to_str().expect("UTF-8")]);
+    let score = |body: serde_json::Value| server.post("/v1/score", "application/json", &body);
+    let texts = score(json!({"model": "run", "texts": ["TATAGG", "tatcgga"], "draws": 4})).json();
+    let sites = server.get("/v1/models").json()["models"][0]["sites"].as_u64().expect("a number") as usize;
+    let classes =
+        |text: &str| (0..sites).map(|i| text.chars().nth(i).and_then(|letter| "ACGT".find(letter))).collect::<Vec<_>>();
+    let items = [classes("TATAGG"), classes("TATCGGA")];
+    assert_eq!(score(json!({"model": "run", "items": items, "draws": 4})).json()["nats"], texts["nats"]);
+    assert!(texts["nats"].as_array().is_some_and(|nats| nats.iter().all(|nats| nats.as_f64() > Some(0.0))), "{texts}");
+    let mut broken = classes("TATAGG");
+    broken.swap(0, sites - 1);
+    let refused = score(json!({"model": "run", "items": [broken]}));
+    assert!(refused.status == 422 && refused.text().contains("none after the first"), "{}", refused.text());
+    assert!(score(json!({"model": "run", "texts": ["TATXGGA"]})).text().contains("the letter 'X'"));
+    drop(server);
 
     for (args, part) in [
         (&["sample", "run", "--length", "10"][..], "at most 9 letters"),

@@ -1,6 +1,9 @@
 //! What is refused, and how.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use pushforward::rng::{Purpose, stream};
 use serde_json::{Value, json};
@@ -202,4 +205,26 @@ fn any_body_gets_an_answer() {
         assert!(answer.json().is_object(), "{path} {shown}");
     }
     assert_eq!(server.get("/readyz").status, 200);
+}
+
+/// A client that never ends its headers is let go, and so is one that asks nothing; others are answered meanwhile.
+#[test]
+fn headers_that_do_not_arrive_end_the_connection() {
+    let server = Server::start(&["echo"], &["--time-limit", "1"]);
+    let connect = || {
+        let stream = TcpStream::connect(server.base.trim_start_matches("http://")).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(15))).expect("a limit");
+        stream
+    };
+    let (mut slow, mut silent) = (connect(), connect());
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").expect("a part of the headers");
+    assert_eq!(server.get("/healthz").status, 200);
+    for stream in [&mut slow, &mut silent] {
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        let reset = ended.as_ref().err().is_some_and(|error| error.kind() == ErrorKind::ConnectionReset);
+        assert!(ended.is_ok() || reset, "it is still open: {ended:?}");
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(server.get("/healthz").status, 200);
 }

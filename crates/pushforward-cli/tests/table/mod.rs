@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
+use super::serve::Server;
 use super::{refuse, run, succeed, workplace};
 
 const SHAPES: [&str; 3] = ["round", "square", "flat, wide"];
@@ -120,6 +123,37 @@ fn a_table_goes_all_the_way() {
     succeed(folder, &["impute", "run", "holes.csv", "--out", "draw.csv", "--draws", "2"]);
     let draws = ["draw-1.csv", "draw-2.csv"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
     assert!(draws[0] != draws[1] && draws.iter().all(|text| !text.contains(",,")), "{draws:?}");
+
+    // The same over HTTP, by the names of columns.
+    let server = Server::start(&[], &[folder.join("run").to_str().expect("UTF-8")]);
+    let given = json!([
+        {"shape": null, "colour": "red", "size": 1, "Weight": 10.5},
+        {"shape": "round", "colour": "blue", "size": ""},
+        {"shape": "oval", "colour": "red", "size": 8.0}
+    ]);
+    let items = server.ask("/v1/impute", &json!({"model": "run", "rows": given, "nfe": 4}))["items"].take();
+    assert_eq!(items[0]["row"]["weight"], 10.5);
+    assert_eq!((&items[2]["row"]["shape"], &items[2]["row"]["size"]), (&json!("oval"), &json!(8.0)));
+    assert_eq!((&items[0]["not_told"], &items[2]["not_told"]), (&json!(null), &json!(["shape"])));
+    succeed(folder, &["impute", "run", "holes.csv", "--out", "four.csv", "--nfe", "4"]);
+    let four = fs::read_to_string(folder.join("four.csv")).unwrap();
+    let second: Vec<&str> = four.lines().nth(2).unwrap().split(',').collect();
+    assert_eq!(
+        four.lines().nth(1).unwrap(),
+        format!("\"a, b\",{},red,1, 10.5", items[0]["row"]["shape"].as_str().unwrap())
+    );
+    let number = |name: &str| items[1]["row"][name].as_f64();
+    assert_eq!((second[3].parse().ok(), second[4].parse().ok()), (number("size"), number("weight")), "{four} {items}");
+    for (rows, part) in [
+        (json!([{"shapes": "round"}]), "shape"),
+        (json!([{"shape": ["round"]}]), "no single value"),
+        (json!([{"size": 1, "Size": 2}]), "twice"),
+        (json!([]), "`items` or `rows`"),
+    ] {
+        let answer = server.post("/v1/impute", "application/json", &json!({"model": "run", "rows": rows}));
+        assert!(answer.status == 422 && answer.text().contains(part), "{rows}: {}", answer.text());
+    }
+    drop(server);
 
     // A cell that does not fit its row is found.
     let wrong = "size,shape,weight,colour\n1,round,10.5,red\n8,round,80.5,blue\n4,square,40.5,red\n";

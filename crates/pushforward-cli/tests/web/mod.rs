@@ -34,6 +34,29 @@ fn models_become_files_and_folders() {
     assert!(message.contains("npm install onnxruntime-web") && !dir.path().join("other").exists(), "{message}");
     let message = refuse(dir.path(), &["export", "echo", "--part", "decoder", "--out", "x.onnx"], 2);
     assert!(message.contains("only for autoencoders"), "{message}");
+    let center = super::serve::stored("center");
+    let center = center.to_str().expect("UTF-8");
+    let message = refuse(dir.path(), &["export", center, "--web", "other"], 2);
+    assert!(message.contains("only for flow maps") && message.contains("--out FILE.onnx --part decoder"), "{message}");
+    // What is written has been run by another runtime, unless that is not wanted.
+    let molecules = super::serve::stored("molecules");
+    let molecules = molecules.to_str().expect("UTF-8");
+    for options in [
+        &["echo"][..],
+        &["echo", "--nfe", "2", "--temperature", "0.7", "--numbers", "f16"],
+        &["glyphs", "--nfe", "1", "--guidance", "2"],
+        &["glyphs", "--numbers", "mixed"],
+        &[molecules, "--nfe", "2"],
+        &[center, "--part", "encoder"],
+        &[center, "--part", "decoder"],
+    ] {
+        let export = [&["export"][..], options, &["--out", "checked.onnx"]].concat();
+        let said = super::run(dir.path(), &export);
+        let said = String::from_utf8_lossy(&said.stderr);
+        assert!(said.contains("checked: tract computes the same for 4 items"), "{options:?}: {said}");
+    }
+    let unchecked = super::run(dir.path(), &["export", "echo", "--no-check", "--out", "x.onnx"]);
+    assert!(unchecked.status.success() && !String::from_utf8_lossy(&unchecked.stderr).contains("checked"));
 }
 
 /// The page in the Chromium that `PUSHFORWARD_BROWSER` names, with the onnxruntime-web whose folder `dist` is

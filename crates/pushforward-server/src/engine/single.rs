@@ -3,6 +3,7 @@
 use pushforward::aef::AefModel;
 use pushforward::aef::marginal::{MarginalRequest, is_exact};
 use pushforward::burn::tensor::Tensor;
+use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::SampleRequest;
 use pushforward::flow_map::steer::{Reward as _, SteerRequest};
 use pushforward::ranks::Ranks;
@@ -32,7 +33,7 @@ pub(super) fn compute(loaded: &Loaded, job: &Job) -> Result<(), Refusal> {
         (Model::CategoricalAef(model), Task::Bound(ids, request)) => {
             let request = MarginalRequest { draws: request.draws, seed: request.seed, ..MarginalRequest::default() };
             let estimator = "-log p, importance-sampled: an upper bound in expectation";
-            scores(ids, model.schema.sites, estimator, job, |part, first| {
+            scores(ids, &model.schema, estimator, job, |part, first| {
                 let found = model.log_densities(part, first, &request)?;
                 Ok((found.values.into_iter().map(|value| -value).collect(), found.errors))
             })
@@ -55,7 +56,7 @@ pub(super) fn compute(loaded: &Loaded, job: &Job) -> Result<(), Refusal> {
             Ok(())
         }
         (Model::FlowMap(model), Task::Bound(ids, request)) => {
-            scores(ids, model.schema.sites, "upper bound of -log p", job, |part, first| {
+            scores(ids, &model.schema, "upper bound of -log p", job, |part, first| {
                 let found = model.bound(part, first, request)?;
                 Ok((found.values, found.errors))
             })
@@ -135,15 +136,16 @@ fn steer(
     Ok(())
 }
 
-/// Scores of items in parts; `of` has the nats and errors of one, given the index of its first item.
+/// Scores of items in parts; `of` has the nats and errors of one, given the index of its first item. Those of sequences are
+/// given their lengths, whose own are added.
 fn scores(
     ids: &[u32],
-    sites: usize,
+    schema: &Schema,
     estimator: &str,
     job: &Job,
     of: impl Fn(&[u32], u64) -> Result<(Vec<f64>, Vec<f64>), RequestError>,
 ) -> Result<(), Refusal> {
-    let (mut nats, mut errors) = (Vec::new(), Vec::new());
+    let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
     for (part, first) in ids.chunks(TOGETHER * sites).zip((0..).step_by(TOGETHER)) {
         if !goes_on(job) {
             return Err(Refusal::Late);
@@ -152,6 +154,11 @@ fn scores(
         nats.extend(found.0);
         errors.extend(found.1);
         job.send(Event::Progress(nats.len()));
+    }
+    if let Layout::Sequence(layout) = &schema.layout {
+        for (nats, item) in nats.iter_mut().zip(ids.chunks(sites)) {
+            *nats += layout.length_nats(layout.length_of(item));
+        }
     }
     job.send(Event::Scores { nats, errors, estimator: estimator.into() });
     Ok(())

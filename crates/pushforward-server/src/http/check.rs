@@ -7,6 +7,7 @@ use pushforward::flow_map::steer::{Method as Steering, SmcSettings, SteerRequest
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::node_pairs::ABSENT;
 use pushforward::reward::{Context, Spec};
+use pushforward::run::without_missing;
 use pushforward::transport::map::Drawing;
 
 use super::About;
@@ -15,7 +16,7 @@ use crate::body::{
     CodesBody, Constraints, ImagesBody, ImputeBody, Method, SampleBody, SamplerName, ScoreBody, SteerBody,
 };
 use crate::engine::Task;
-use crate::items::{Constrained, Items};
+use crate::items::{Constrained, Items, ToldRow};
 use crate::settings::Limits;
 
 /// Functions of rewards that read files or need another model.
@@ -220,7 +221,7 @@ fn read(
     for value in texts {
         text("a text", value, limits)?;
         let ids = items.read(value, &about.schema).map_err(Failure::request)?;
-        rows.push(ids.into_iter().map(Some).collect());
+        rows.push(ids.into_iter().map(|class| Some(class).filter(|&class| class != ABSENT)).collect());
     }
     Ok(rows)
 }
@@ -231,6 +232,11 @@ fn classes(rows: Vec<Vec<Option<u32>>>, about: &About, limits: &Limits) -> Resul
     let differ = ["molecule", "graph", "sequence"].contains(&about.info.kind.as_str());
     if !differ && rows.iter().flatten().any(Option::is_none) {
         return Err(Failure::request("items of this model have a class at every site"));
+    }
+    let broken =
+        |row: &Vec<Option<u32>>| row[0].is_none() || row.windows(2).any(|two| two[0].is_none() && two[1].is_some());
+    if about.info.kind == "sequence" && rows.iter().any(broken) {
+        return Err(Failure::request("a sequence has a letter at the first site, and none after the first `null`"));
     }
     Ok(rows.into_iter().flatten().map(|class| class.unwrap_or(ABSENT)).collect())
 }
@@ -254,21 +260,33 @@ pub(super) fn score(body: &ScoreBody, about: &About, items: &dyn Items, limits: 
     Ok(Task::Bound(ids, BoundRequest { draws: body.draws, seed: body.seed, ..BoundRequest::default() }))
 }
 
-pub(super) fn impute(body: &ImputeBody, about: &About, limits: &Limits) -> Result<Task, Failure> {
+/// The request, and of a table the rows that were given.
+pub(super) fn impute(
+    body: &ImputeBody,
+    about: &About,
+    items: &dyn Items,
+    limits: &Limits,
+) -> Result<(Task, Vec<ToldRow>), Failure> {
     can(about, "impute")?;
     within("nfe", body.nfe, 1, limits.nfe)?;
-    whole(&body.items, about, about.info.classes as u32 - 1, limits)?;
-    evaluations(body.items.len() * body.nfe, limits)?;
-    let observed: Vec<ObservedRow> = body.items.clone();
-    Ok(Task::Sample(Box::new(SampleRequest {
-        grid: TimeGrid::uniform(body.nfe),
-        count: observed.len(),
-        endpoints: false,
-        observed,
+    if body.items.is_empty() == body.rows.is_empty() {
+        return Err(Failure::request("give `items` or `rows`, one of the two"));
+    }
+    let count = body.items.len() + body.rows.len();
+    evaluations(count.saturating_mul(body.nfe), limits)?;
+    let request = SampleRequest { endpoints: false, ..SampleRequest::map(count, body.nfe, body.seed) };
+    if body.rows.is_empty() {
+        whole(&body.items, about, about.info.classes as u32 - 1, limits)?;
         // Missing sites are drawn, so that several fillings of one item differ.
-        last: LastStep::Draw,
-        ..SampleRequest::map(0, 1, body.seed)
-    })))
+        let request = SampleRequest { observed: body.items.clone(), last: LastStep::Draw, ..request };
+        return Ok((Task::Sample(Box::new(request)), Vec::new()));
+    }
+    within("number of rows", count, 1, limits.count)?;
+    let rows = body.rows.iter().map(|row| items.row(row, &about.schema)).collect::<Result<Vec<_>, _>>();
+    let rows = rows.map_err(Failure::request)?;
+    let constraint = without_missing(&about.schema).map_err(|error| Failure::request(error.to_string()))?;
+    let observed: Vec<ObservedRow> = rows.iter().map(|row| row.classes.clone()).collect();
+    Ok((Task::Sample(Box::new(SampleRequest { observed, constraint: Some(constraint), ..request })), rows))
 }
 
 fn levels(body: &ImagesBody, about: &About, limits: &Limits) -> Result<Vec<u8>, Failure> {

@@ -26,6 +26,7 @@ use crate::body::{
     Steered,
 };
 use crate::engine::Event;
+use crate::items::ToldRow;
 use crate::{openapi, page};
 
 /// All routes.
@@ -121,7 +122,7 @@ pub(crate) async fn sample(State(app): State<Arc<App>>, headers: HeaderMap, body
         let form = form(&headers, &[Form::Json, Form::Png, Form::Svg, Form::Events])?;
         let task = check::sample(&request, about, app.items.as_ref(), &app.settings.limits)?;
         let events = app.submit(place, task)?;
-        let list = Listed { model: place, seed: request.seed, first: request.first, labels: request.labels };
+        let list = Listed { first: request.first, labels: request.labels, ..Listed::new(place, request.seed) };
         if form == Form::Events {
             return Ok(streamed(Arc::clone(&app), list, events));
         }
@@ -130,15 +131,16 @@ pub(crate) async fn sample(State(app): State<Arc<App>>, headers: HeaderMap, body
     run().await.unwrap_or_else(Failure::response)
 }
 
-/// Fills in missing sites.
+/// Fills in missing sites of items, or missing values of rows of a table.
 #[utoipa::path(post, path = "/v1/impute", request_body = ImputeBody, responses((status = 200, description = "whole items", body = Items), openapi::Problems))]
 pub(crate) async fn impute(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let run = async || {
         let request: ImputeBody = read(&headers, &body)?;
         let (place, about) = app.model(&request.model)?;
         let form = form(&headers, &[Form::Json, Form::Png, Form::Svg])?;
-        let events = app.submit(place, check::impute(&request, about, &app.settings.limits)?)?;
-        let list = Listed { model: place, seed: request.seed, first: 0, labels: Vec::new() };
+        let (task, told) = check::impute(&request, about, app.items.as_ref(), &app.settings.limits)?;
+        let events = app.submit(place, task)?;
+        let list = Listed { told, ..Listed::new(place, request.seed) };
         items(Arc::clone(&app), list, whole(&app, events).await?, form).await
     };
     run().await.unwrap_or_else(Failure::response)
@@ -156,7 +158,7 @@ pub(crate) async fn steer(State(app): State<Arc<App>>, headers: HeaderMap, body:
         let form = form(&headers, &[Form::Json, Form::Events])?;
         let task = check::steer(&request, about, app.items.as_ref(), &app.settings.limits)?;
         let events = app.submit(place, task)?;
-        let list = Listed { model: place, seed: request.seed, first: 0, labels: request.labels };
+        let list = Listed { labels: request.labels, ..Listed::new(place, request.seed) };
         if form == Form::Events {
             return Ok(streamed(Arc::clone(&app), list, events));
         }
@@ -236,7 +238,7 @@ pub(crate) async fn reconstruct(State(app): State<Arc<App>>, headers: HeaderMap,
 
 /// The answer of a request for images or items of codes.
 async fn decoded(app: Arc<App>, model: usize, found: Whole, form: Form) -> Result<Response, Failure> {
-    items(app, Listed { model, seed: 0, first: 0, labels: Vec::new() }, found, form).await
+    items(app, Listed::new(model, 0), found, form).await
 }
 
 /// What a list of items says besides their classes.
@@ -245,9 +247,15 @@ struct Listed {
     seed: u64,
     first: u64,
     labels: Vec<u32>,
+    /// Rows whose given values stay.
+    told: Vec<ToldRow>,
 }
 
 impl Listed {
+    fn new(model: usize, seed: u64) -> Self {
+        Self { model, seed, first: 0, labels: Vec::new(), told: Vec::new() }
+    }
+
     /// Items as JSON, from the one with this number on.
     fn objects(&self, app: &App, ids: &[u32], nfe: &[u64], done: usize) -> Vec<Value> {
         let mut objects = app.items.objects(ids, &app.models[self.model].schema, self.seed, self.first + done as u64);
@@ -257,6 +265,14 @@ impl Listed {
             object["nfe"] = (*nfe).into();
             if let Some(place) = index.checked_rem(self.labels.len() as u64) {
                 object["label"] = self.labels[place as usize].into();
+            }
+            if let Some(told) = self.told.get(done + i) {
+                for (column, value) in &told.given {
+                    object["row"][column] = value.clone();
+                }
+                if !told.not_told.is_empty() {
+                    object["not_told"] = told.not_told.clone().into();
+                }
             }
         }
         objects

@@ -2,9 +2,10 @@
 
 use super::error::OnnxError;
 use super::exported::Exported;
-use super::record::record;
+use super::tape::Tape;
 use crate::aef::AefModel;
 use crate::aef::model::Code;
+use crate::rng::Stream;
 use crate::run::TrainedAef;
 
 /// A part of an autoencoder.
@@ -24,7 +25,7 @@ pub enum Part {
 ///
 /// # Errors
 /// If the model computes what cannot be recorded, or has no prior.
-pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported, OnnxError> {
+pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported<'_>, OnnxError> {
     let n = model.shape.numel();
     let flow = matches!(model.net, AefModel::Flow(_));
     let d = if flow { n } else { model.config.latent };
@@ -32,12 +33,12 @@ pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported, OnnxError
     if part == Part::Prior && matches!(model.net, AefModel::Flow(_) | AefModel::Autoencoder(_)) {
         return Err(OnnxError::Missing("this model has no prior beside its decoder".into()));
     }
-    let recording = record(|tape| {
+    let compute = move |tape: &mut Tape<'_>| {
         let mut net = tape.module(&model.net);
         net.assume_initialised();
         match part {
             Part::Encoder => {
-                let image = tape.input("image", [tape.batch, n]);
+                let image = tape.input("image", [tape.batch, n], |stream| 0.01 + 0.98 * stream.uniform());
                 let (code, density) = match &net {
                     AefModel::Partition(model) => {
                         let found = model.encode(&net.prepare(image));
@@ -61,20 +62,20 @@ pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported, OnnxError
                 }
             }
             Part::Decoder => {
-                let latent = tape.input("latent", [tape.batch, d]);
-                let deviations = (m > 0).then(|| tape.input("deviations", [tape.batch, m]));
+                let latent = tape.input("latent", [tape.batch, d], Stream::normal);
+                let deviations = (m > 0).then(|| tape.input("deviations", [tape.batch, m], Stream::normal));
                 tape.output("image", &net.decode(latent, deviations));
             }
             Part::Prior => {
-                let base = tape.input("base", [tape.batch, d]);
+                let base = tape.input("base", [tape.batch, d], Stream::normal);
                 tape.output("latent", &net.from_base(base));
             }
         }
-    })?;
+    };
     let name = match part {
         Part::Encoder => "encoder",
         Part::Decoder => "decoder",
         Part::Prior => "prior",
     };
-    Ok(Exported::new(recording, vec![("graph".into(), name.into())]))
+    Exported::of(compute, [("graph", name.into())])
 }

@@ -1,35 +1,50 @@
 //! Nodes and constants of a graph, made one by one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::tensor::{DType, TensorData, TensorId};
 use burn_ir::{ScalarIr, TensorIr};
 
 use super::error::OnnxError;
+use super::numbers::Numbers;
 use super::proto::{Attribute, Axis, Node, Port, PortType, Shape, Size, TensorType, TensorValue, element};
-use super::record::{Border, Dim, Recording};
-
-/// Weights with fewer elements than this stay float32 in a file of half precision.
-const FEW: usize = 256;
+use super::record::{Dim, Recording};
+use super::tape::{Border, FEW};
 
 /// A graph in the making.
 pub(super) struct Builder<'a> {
     recording: &'a Recording,
-    half: bool,
-    pub(super) nodes: Vec<Node>,
-    pub(super) constants: BTreeMap<String, TensorValue>,
+    numbers: Numbers,
+    nodes: Vec<Node>,
+    constants: BTreeMap<String, TensorValue>,
+    /// Tensors in half precision, by the names of the same in float32.
+    halves: HashMap<String, String>,
     named: HashMap<TensorId, String>,
     fresh: usize,
     batch: Option<String>,
 }
 
 impl<'a> Builder<'a> {
-    /// A graph without nodes; `half` keeps large constants in half precision.
-    pub(super) fn new(recording: &'a Recording, half: bool) -> Self {
+    /// A graph without nodes.
+    pub(super) fn new(recording: &'a Recording, numbers: Numbers) -> Self {
         let border = recording.inputs.iter().chain(&recording.outputs);
         let named = border.map(|border| (border.id, border.name.clone())).collect();
-        let (nodes, constants) = (Vec::new(), BTreeMap::new());
-        Self { recording, half, nodes, constants, named, fresh: 0, batch: None }
+        let (nodes, constants, halves) = (Vec::new(), BTreeMap::new(), HashMap::new());
+        Self { recording, numbers, nodes, constants, halves, named, fresh: 0, batch: None }
+    }
+
+    /// The nodes that the outputs need, in order, and the constants.
+    pub(super) fn finish(self) -> (Vec<Node>, BTreeMap<String, TensorValue>) {
+        let mut wanted: HashSet<String> = self.recording.outputs.iter().map(|output| output.name.clone()).collect();
+        let mut needed = Vec::new();
+        for node in self.nodes.into_iter().rev() {
+            if node.output.iter().any(|name| wanted.contains(name)) {
+                wanted.extend(node.input.iter().cloned());
+                needed.push(node);
+            }
+        }
+        needed.reverse();
+        (needed, self.constants)
     }
 
     /// The shape of a tensor.
@@ -67,14 +82,22 @@ impl<'a> Builder<'a> {
         }
         let count = shape.iter().product::<i64>();
         let (mut data_type, mut raw) = (element_of(data.dtype())?, bytes.to_vec());
-        let half = self.half && data_type == element::FLOAT && count as usize >= FEW;
+        let weight = self.recording.names.get(&id);
+        let half =
+            self.numbers != Numbers::F32 && weight.is_some() && data_type == element::FLOAT && count as usize >= FEW;
         if half {
             let row = TensorData::from_bytes_vec(raw, [count as usize], DType::F32).convert_dtype(DType::F16);
             (data_type, raw) = (element::FLOAT16, row.as_bytes().to_vec());
         }
-        let name = self.recording.names.get(&id).cloned().unwrap_or_else(|| format!("c{}", self.constants.len()));
+        let name = weight.cloned().unwrap_or_else(|| format!("c{}", self.constants.len()));
         self.constants.insert(name.clone(), TensorValue { dims: shape, data_type, name: name.clone(), raw_data: raw });
-        let name = if half { self.cast(name, element::FLOAT) } else { name };
+        let name = if half {
+            let single = self.cast(name.clone(), element::FLOAT);
+            self.halves.insert(single.clone(), name);
+            single
+        } else {
+            name
+        };
         if !grows {
             return Ok(name);
         }
@@ -120,6 +143,46 @@ impl<'a> Builder<'a> {
         let output = self.new_name();
         self.push(op, inputs.to_vec(), attributes.to_vec(), output.clone());
         output
+    }
+
+    /// A product of matrices, or a convolution, of float32 numbers.
+    pub(super) fn product(&mut self, op: &str, inputs: Vec<String>, attributes: Vec<Attribute>) -> String {
+        let output = self.new_name();
+        self.push_product(op, inputs, attributes, output.clone());
+        output
+    }
+
+    /// As [`Self::product`], whose output is a tensor of the recording.
+    pub(super) fn emit_product(
+        &mut self,
+        op: &str,
+        inputs: Vec<String>,
+        attributes: Vec<Attribute>,
+        out: &TensorIr,
+    ) -> Result<(), OnnxError> {
+        let output = self.name(out)?;
+        self.push_product(op, inputs, attributes, output);
+        Ok(())
+    }
+
+    fn push_product(&mut self, op: &str, inputs: Vec<String>, attributes: Vec<Attribute>, output: String) {
+        if self.numbers != Numbers::Mixed {
+            return self.push(op, inputs, attributes, output);
+        }
+        let inputs = inputs.into_iter().map(|input| self.halved(input)).collect();
+        let half = self.new_name();
+        self.push(op, inputs, attributes, half.clone());
+        self.push("Cast", vec![half], vec![Attribute::int("to", i64::from(element::FLOAT))], output);
+    }
+
+    /// A tensor in half precision.
+    fn halved(&mut self, single: String) -> String {
+        if let Some(half) = self.halves.get(&single) {
+            return half.clone();
+        }
+        let half = self.cast(single.clone(), element::FLOAT16);
+        self.halves.insert(single, half.clone());
+        half
     }
 
     /// The second output of a node of two.

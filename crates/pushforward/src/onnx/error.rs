@@ -15,6 +15,9 @@ pub enum OnnxError {
     /// The model does not have what is asked for.
     #[error("ONNX export: {0}")]
     Missing(String),
+    /// Another runtime computes something else from the file.
+    #[error("ONNX export: the file computes something else than the model: {0}")]
+    Differs(String),
     /// The format holds less than 2 GiB.
     #[error("ONNX export: the file would have {0} bytes, and the format ends at 2 GiB: use float16")]
     Large(usize),

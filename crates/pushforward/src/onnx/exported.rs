@@ -1,35 +1,55 @@
 //! A recorded computation as a file.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use prost::Message as _;
 
 use super::builder::Builder;
+use super::check::{Check, check};
 use super::error::OnnxError;
 use super::lower::lower;
+use super::numbers::Numbers;
 use super::proto::{Entry, Graph, IR_VERSION, Model, OPSET, OperatorSet};
-use super::record::{Border, Recording};
+use super::record::{Recording, record};
+use super::tape::{Border, Tape, trial};
 
-/// How weights are stored. Computations are in float32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Numbers {
-    /// As float32.
-    #[default]
-    F32,
-    /// As float16, half as large; they become float32 when the file is loaded.
-    F16,
-}
-
-/// A recorded computation, ready to be written.
-#[derive(Debug)]
-pub struct Exported {
+/// A recorded computation of a model, ready to be written.
+pub struct Exported<'a> {
+    compute: Box<dyn Fn(&mut Tape<'_>) + 'a>,
     recording: Recording,
     about: Vec<(String, String)>,
 }
 
-impl Exported {
-    pub(super) fn new(recording: Recording, about: Vec<(String, String)>) -> Self {
-        Self { recording, about }
+impl fmt::Debug for Exported<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exported")
+            .field("recording", &self.recording)
+            .field("about", &self.about)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Exported<'a> {
+    /// Records `compute`.
+    pub(super) fn of(
+        compute: impl Fn(&mut Tape<'_>) + 'a,
+        about: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self, OnnxError> {
+        let recording = record(&compute)?;
+        let about = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Ok(Self { compute: Box::new(compute), recording, about })
+    }
+
+    /// Runs a file of [`Self::to_bytes`] by another runtime, `tract`, on a few inputs of a fixed seed, and compares its
+    /// outputs with the model's own: numbers to `1e-4 max(1, |number|)`, integers exactly. With weights of half
+    /// precision, those of the model are rounded as well; where products are of half precision, nine numbers of ten are
+    /// within `0.02 max(1, |number|)`.
+    ///
+    /// # Errors
+    /// If an output differs. What `tract` cannot run is [`Check::NotRun`].
+    pub fn check(&self, numbers: Numbers, bytes: &[u8]) -> Result<Check, OnnxError> {
+        check(bytes, numbers, &trial(&self.compute, numbers != Numbers::F32))
     }
 
     /// The bytes of the file, with further pairs of metadata.
@@ -46,14 +66,15 @@ impl Exported {
                 needed.push(operation);
             }
         }
-        let mut builder = Builder::new(recording, numbers == Numbers::F16);
+        let mut builder = Builder::new(recording, numbers);
         for operation in needed.into_iter().rev() {
             lower(&mut builder, operation)?;
         }
         let ports = |border: &[Border]| border.iter().map(|b| builder.port(b)).collect::<Result<_, _>>();
         let (input, output) = (ports(&recording.inputs)?, ports(&recording.outputs)?);
-        let initializer = builder.constants.into_values().collect();
-        let graph = Graph { node: builder.nodes, name: "pushforward".into(), initializer, input, output };
+        let (node, constants) = builder.finish();
+        let initializer = constants.into_values().collect();
+        let graph = Graph { node, name: "pushforward".into(), initializer, input, output };
         let about = self.about.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let entry = |(key, value): (&str, &str)| Entry { key: key.into(), value: value.into() };
         let model = Model {

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::error::OnnxError;
 use super::exported::Exported;
-use super::record::{Tape, record};
+use super::tape::Tape;
 use crate::dual::softmax;
 use crate::flow_map::backbone::{BackboneConfig, EndpointNet, Parametrisation};
 use crate::flow_map::conditioning::{Condition, Conditioning};
@@ -15,6 +15,7 @@ use crate::flow_map::sample::guidance::Guided;
 use crate::flow_map::sample::{GUIDANCE, TEMPERATURE};
 use crate::flow_map::time::{TimeGrid, jump_weights};
 use crate::nn::{Pass, SiteShape};
+use crate::rng::Stream;
 use crate::run::{TrainedFlowMap, site_shape};
 use crate::tensor::from_host;
 
@@ -32,12 +33,13 @@ use crate::tensor::from_host;
 ///
 /// # Errors
 /// If the network computes what cannot be recorded.
-pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported, OnnxError> {
+pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported<'_>, OnnxError> {
     let sites = site_shape(&model.schema);
-    let recording = record(|tape| {
+    let compute = move |tape: &mut Tape<'_>| {
         let net = tape.module(&model.net);
-        let x = tape.input("x", [tape.batch, sites.count, sites.classes]);
-        let (s, t) = (tape.input("s", [tape.batch]), tape.input("t", [tape.batch]));
+        let x = tape.input("x", [tape.batch, sites.count, sites.classes], Stream::normal);
+        let s = tape.input("s", [tape.batch], |stream| stream.uniform() / 2.0);
+        let t = tape.input("t", [tape.batch], |stream| 0.5 + stream.uniform() / 2.0);
         let conditioning = told(tape, &net, &sites, &model.config.condition, &x);
         let z =
             net.logits(x.clone().into(), s.clone().into(), t.clone().into(), &conditioning, &mut Pass::eval()).value;
@@ -50,8 +52,8 @@ pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported, On
         tape.output("logits", &z);
         tape.output("endpoint", &endpoint);
         tape.output("next", &next);
-    })?;
-    Ok(Exported::new(recording, vec![("graph".into(), "jump".into())]))
+    };
+    Exported::of(compute, [("graph", "jump".into())])
 }
 
 /// Settings of a [`sampler`].
@@ -82,7 +84,10 @@ impl SamplerSettings {
 ///
 /// # Errors
 /// As [`jump`], and if a setting is not one of the model's samples.
-pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, settings: SamplerSettings) -> Result<Exported, OnnxError> {
+pub fn sampler<C: BackboneConfig>(
+    model: &TrainedFlowMap<C>,
+    settings: SamplerSettings,
+) -> Result<Exported<'_>, OnnxError> {
     let SamplerSettings { evaluations, temperature, guidance } = settings;
     if evaluations == 0 {
         return Err(OnnxError::Missing("a sampler takes at least one network evaluation".into()));
@@ -95,9 +100,9 @@ pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, settings: SamplerSe
         return Err(OnnxError::Missing("guidance is for models that take labels".into()));
     }
     let (sites, grid) = (site_shape(&model.schema), TimeGrid::uniform(evaluations));
-    let recording = record(|tape| {
+    let compute = move |tape: &mut Tape<'_>| {
         let net = tape.module(&model.net);
-        let noise = tape.input("noise", [tape.batch, sites.count, sites.classes]);
+        let noise = tape.input("noise", [tape.batch, sites.count, sites.classes], Stream::normal);
         let conditioning = told(tape, &net, &sites, &model.config.condition, &noise);
         let mut x = model.config.noise().shape(noise, sites.clone(), &conditioning);
         let guided = (guidance != 1.0).then(|| Guided::new(&net, None, guidance));
@@ -115,14 +120,14 @@ pub fn sampler<C: BackboneConfig>(model: &TrainedFlowMap<C>, settings: SamplerSe
         };
         tape.int_output("classes", &classes);
         tape.output("endpoint", &x);
-    })?;
+    };
     let about = [
-        ("graph", "sampler".to_owned()),
+        ("graph", "sampler".into()),
         ("evaluations", evaluations.to_string()),
         ("temperature", temperature.to_string()),
         ("guidance", guidance.to_string()),
     ];
-    Ok(Exported::new(recording, about.map(|(key, value)| (key.to_owned(), value)).to_vec()))
+    Exported::of(compute, about)
 }
 
 fn jumped<N: EndpointNet>(
@@ -147,13 +152,19 @@ fn told<N>(
 where
     N: burn::module::Module + crate::flow_map::backbone::Backbone,
 {
-    let labels = net.label_count().map(|_| tape.int_input("label", [tape.batch]));
+    // One more than the labels stands for none.
+    let labels = net.label_count().map(|count| tape.int_input("label", [0, count]));
     let site_mask = sites.largest_size().map(|largest| {
         let rows: Vec<f64> = (0..=largest).flat_map(|size| sites.sites_of(size)).collect();
         let table: Tensor<2> = from_host(&rows, [largest + 1, sites.count], like);
-        table.select(0, tape.int_input("size", [tape.batch]))
+        table.select(0, tape.int_input("size", [1, largest]))
     });
     let tells = matches!(condition, Condition::Prefix { .. } | Condition::Observed { .. });
-    let observed = tells.then(|| tape.input("observed", [tape.batch, sites.count, sites.classes]));
+    // The first class of every other site.
+    let mut numbers = (0..).map(|at| f64::from(u8::from(at % (2 * sites.classes) == 0)));
+    let observed = tells.then(|| {
+        let shape = [tape.batch, sites.count, sites.classes];
+        tape.input("observed", shape, |_| numbers.next().unwrap_or(0.0))
+    });
     Conditioning { site_mask, class_mask: sites.class_mask(like), labels, observed, ..Conditioning::default() }
 }

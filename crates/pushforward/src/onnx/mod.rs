@@ -5,14 +5,15 @@
 //! and every network of your own is exported in the same way.
 //!
 //! The batch is the first axis of every input and output, and free. Weights have their names from the checkpoint. The
-//! metadata of a file holds the schema of the data and the recipe, and what the graph computes.
+//! metadata of a file holds the schema of the data and the recipe, and what the graph computes. [`Exported::check`] runs a
+//! file by another runtime and compares what it computes with the model.
 //!
 //! # Examples
 //! ```
 //! use pushforward::burn::tensor::Device;
 //! use pushforward::data::{Layout, Schema};
 //! use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig};
-//! use pushforward::onnx::{Numbers, SamplerSettings, jump, sampler};
+//! use pushforward::onnx::{Check, Numbers, SamplerSettings, jump, sampler};
 //! use pushforward::rng::{Purpose, stream};
 //! use pushforward::run::{TrainedFlowMap, site_shape};
 //!
@@ -21,6 +22,7 @@
 //! let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
 //! let model = TrainedFlowMap::new(config, net, schema, &device);
 //! let one = jump(&model)?.to_bytes(Numbers::F32, &[])?;
+//! assert!(matches!(jump(&model)?.check(Numbers::F32, &one)?, Check::Equal { .. }));
 //! let settings = SamplerSettings { temperature: 0.8, ..SamplerSettings::new(4) };
 //! let four = sampler(&model, settings)?.to_bytes(Numbers::F16, &[("description", "four jumps")])?;
 //! assert!(one.len() > 1000 && four.len() > one.len());
@@ -29,16 +31,21 @@
 
 mod autoencoder;
 mod builder;
+mod check;
 mod error;
 mod exported;
 mod flow_map;
 mod lower;
+mod numbers;
 mod proto;
 mod record;
+mod tape;
 #[cfg(test)]
 mod tests;
 
 pub use self::autoencoder::{Part, autoencoder};
+pub use self::check::Check;
 pub use self::error::OnnxError;
-pub use self::exported::{Exported, Numbers};
+pub use self::exported::Exported;
 pub use self::flow_map::{SamplerSettings, jump, sampler};
+pub use self::numbers::Numbers;

@@ -4,15 +4,13 @@
 //! its composed forms in place of fused kernels. It is recorded with two batch sizes: sizes that differ are multiples
 //! of the batch, and everything else must be the same.
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 
-use burn::backend::Capture;
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, TensorId};
+use burn::tensor::{DType, Device, TensorData, TensorId};
 use burn_ir::{IrVisitorMut, OperationIr, TensorIr};
 
 use super::error::OnnxError;
+use super::tape::{Border, Tape};
 
 /// The two batch sizes.
 const BATCHES: [usize; 2] = [3, 5];
@@ -35,96 +33,6 @@ impl Dim {
             false if [a, b] == BATCHES.map(|batch| batch * times) => Ok(Self::Batch(times)),
             false => Err(OnnxError::Batch(format!("a size is {a} and {b} for batches of {BATCHES:?}"))),
         }
-    }
-}
-
-/// A tensor at the border of a graph.
-#[derive(Clone, Debug)]
-pub(super) struct Border {
-    pub(super) name: String,
-    pub(super) id: TensorId,
-    dtype: DType,
-    shape: Vec<usize>,
-}
-
-/// What a closure of [`record`] computes on: the device, the batch, and the border of the graph.
-#[derive(Debug)]
-pub(super) struct Tape<'a> {
-    pub(super) device: &'a Device,
-    pub(super) batch: usize,
-    inputs: Vec<Border>,
-    outputs: Vec<Border>,
-    names: HashMap<TensorId, String>,
-    /// The outputs, so that no later operation uses them up.
-    kept: Vec<Box<dyn Any>>,
-}
-
-impl Tape<'_> {
-    /// An input of float32 numbers.
-    pub(super) fn input<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Tensor<D> {
-        let input = Tensor::<D>::zeros(shape, (&Device::flex(), DType::F32)).to_device(self.device);
-        self.inputs.push(Border { name: name.into(), id: float_id(&input), dtype: DType::F32, shape: shape.to_vec() });
-        input
-    }
-
-    /// An input of integers.
-    pub(super) fn int_input<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Tensor<D, Int> {
-        let input = Tensor::<D, Int>::zeros(shape, (&Device::flex(), DType::I64)).to_device(self.device);
-        self.inputs.push(Border { name: name.into(), id: int_id(&input), dtype: DType::I64, shape: shape.to_vec() });
-        input
-    }
-
-    /// An output of numbers.
-    pub(super) fn output<const D: usize>(&mut self, name: &str, output: &Tensor<D>) {
-        let (dtype, shape) = (output.dtype(), output.dims().to_vec());
-        self.outputs.push(Border { name: name.into(), id: float_id(output), dtype, shape });
-        self.kept.push(Box::new(output.clone()));
-    }
-
-    /// An output of integers.
-    pub(super) fn int_output<const D: usize>(&mut self, name: &str, output: &Tensor<D, Int>) {
-        let (dtype, shape) = (output.dtype(), output.dims().to_vec());
-        self.outputs.push(Border { name: name.into(), id: int_id(output), dtype, shape });
-        self.kept.push(Box::new(output.clone()));
-    }
-
-    /// A module on the recording device; its parameters keep their names.
-    pub(super) fn module<M: Module>(&mut self, module: &M) -> M {
-        let module = module.clone().to_device(self.device);
-        module.visit(&mut Names { path: Vec::new(), found: &mut self.names });
-        module
-    }
-}
-
-fn float_id<const D: usize>(x: &Tensor<D>) -> TensorId {
-    x.clone().try_into_primitive::<Capture>().expect("a tensor of the recording device").id()
-}
-
-fn int_id<const D: usize>(x: &Tensor<D, Int>) -> TensorId {
-    x.clone().try_into_primitive::<Capture>().expect("a tensor of the recording device").id()
-}
-
-/// Finds the names of parameters.
-struct Names<'a> {
-    path: Vec<String>,
-    found: &'a mut HashMap<TensorId, String>,
-}
-
-impl ModuleVisitor for Names<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.insert(float_id(&param.val()), self.path.join("."));
-    }
-
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.found.insert(int_id(&param.val()), self.path.join("."));
     }
 }
 
@@ -158,17 +66,10 @@ impl Recording {
 ///
 /// # Errors
 /// If it depends on the batch in another way than by sizes, or reads results while it runs.
-pub(super) fn record(compute: impl Fn(&mut Tape<'_>)) -> Result<Recording, OnnxError> {
+pub(super) fn record(compute: &dyn Fn(&mut Tape<'_>)) -> Result<Recording, OnnxError> {
     let once = |batch: usize| {
         let device = Device::capture();
-        let mut tape = Tape {
-            device: &device,
-            batch,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            names: HashMap::new(),
-            kept: Vec::new(),
-        };
+        let mut tape = Tape::recording(&device, batch);
         let graph = device.capture_scope(|scope| {
             compute(&mut tape);
             let ids = |border: &[Border]| border.iter().map(|b| b.id).collect::<Vec<_>>();

@@ -1,15 +1,16 @@
-//! Lists of numbers as the bytes of a message, bit for bit.
+//! Lists of numbers, and text, as the bytes of a message, bit for bit.
 //!
 //! # Examples
 //! ```
 //! use pushforward::ranks::codec::{Reader, Writer};
 //!
-//! let bytes = Writer::default().f64s(&[0.5, f64::NEG_INFINITY]).u32s(&[3]).u64s([7, 8]).bytes();
+//! let bytes = Writer::default().f64s(&[0.5, f64::NEG_INFINITY]).u32s(&[3]).text("why").u64s([7, 8]).bytes();
 //! let mut reader = Reader::new(&bytes);
 //! assert_eq!(reader.f64s()?, [0.5, f64::NEG_INFINITY]);
 //! assert_eq!(reader.u32s()?, [3]);
+//! assert_eq!(reader.text()?, "why");
 //! assert_eq!(reader.u64s()?, [7, 8]);
-//! assert!(reader.u64s().is_err());
+//! assert!(reader.is_at_end() && reader.u64s().is_err());
 //! # Ok::<(), pushforward::ranks::RankError>(())
 //! ```
 
@@ -46,6 +47,11 @@ impl Writer {
         self.list(values.into_iter().map(u64::to_le_bytes))
     }
 
+    /// Adds a text.
+    pub fn text(self, text: &str) -> Self {
+        self.list(text.bytes().map(|byte| [byte]))
+    }
+
     /// The message.
     pub fn bytes(self) -> Vec<u8> {
         self.0
@@ -60,6 +66,11 @@ impl<'a> Reader<'a> {
     /// Begins at the first list.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    /// Whether nothing follows.
+    pub fn is_at_end(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn list<const N: usize>(&mut self) -> Result<&'a [[u8; N]], RankError> {
@@ -101,5 +112,13 @@ impl<'a> Reader<'a> {
     /// If the message ends before.
     pub fn u64s(&mut self) -> Result<Vec<u64>, RankError> {
         Ok(self.list()?.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect())
+    }
+
+    /// The next text.
+    ///
+    /// # Errors
+    /// If the message ends before.
+    pub fn text(&mut self) -> Result<String, RankError> {
+        Ok(String::from_utf8_lossy(self.list::<1>()?.as_flattened()).into_owned())
     }
 }

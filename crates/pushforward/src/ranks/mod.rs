@@ -57,6 +57,14 @@ pub enum RankError {
         /// Its number.
         rank: usize,
     },
+    /// A rank has stopped, and said why.
+    #[error("rank {rank} has stopped: {why}")]
+    Stopped {
+        /// Its number.
+        rank: usize,
+        /// Its reason.
+        why: String,
+    },
     /// The ranks do not agree on what they do.
     #[error("{} {what}", named(ranks))]
     Differ {

@@ -77,5 +77,5 @@ pub use self::stored::{LoadError, ROLE_KEY, SCHEMA_KEY, Stored};
 pub use self::train::{Event, TrainOptions, TrainRunError, Trained, train};
 pub use self::trained::{
     Conditional, RequestError, SteerFailure, Steers, TrainedAef, TrainedCategoricalAef, TrainedClassifier,
-    TrainedFlowMap, preview_request,
+    TrainedFlowMap, preview_request, without_missing,
 };

@@ -7,7 +7,7 @@ use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::network::NetworkConfig;
 use crate::run::recipe::{EvalConfig, Recipe};
-use crate::run::trained::{TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap};
+use crate::run::trained::{Steers, TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap};
 
 /// A model of any family, for inference (no gradients).
 #[derive(Debug)]
@@ -95,6 +95,16 @@ impl<C: BackboneConfig> Model<C> {
             Self::Aef(_) => AEF,
             Self::CategoricalAef(_) => CATEGORICAL_AEF,
             Self::Classifier(_) => CLASSIFIER,
+        }
+    }
+
+    /// The model as one that can be steered; `None` for classifiers.
+    pub fn steers(&self) -> Option<&dyn Steers> {
+        match self {
+            Self::FlowMap(model) => Some(model),
+            Self::Aef(model) => Some(model),
+            Self::CategoricalAef(model) => Some(model),
+            Self::Classifier(_) => None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Steered samples follow the tilted distribution, where it can be enumerated.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use burn::tensor::Tensor;
 use pushforward::data::synthetic::checker;
 use pushforward::dual::Dual;
@@ -8,11 +11,12 @@ use pushforward::flow_map::conditioning::Conditioning;
 use pushforward::flow_map::config::OffDiagonal;
 use pushforward::flow_map::sample::{Generator, LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::steer::{
-    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerRequest, Steered, Twist, steer, steer_together,
+    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Twist, steer,
+    steer_together,
 };
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::nn::{Pass, SiteShape};
-use pushforward::ranks::Ranks;
+use pushforward::ranks::{RankError, Ranks};
 use pushforward::tensor::{from_host, to_host};
 
 use super::sampler::config;
@@ -341,6 +345,16 @@ fn populations_do_not_depend_on_the_batch() {
     }
 }
 
+/// What ranks find, each on a thread of its own.
+fn on_ranks<T: Send>(size: usize, work: impl Fn(Ranks) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let team = Ranks::threads(size, Duration::from_secs(60));
+        let running: Vec<_> = team.into_iter().map(|ranks| scope.spawn(move || work(ranks))).collect();
+        running.into_iter().map(|rank| rank.join().expect("no rank panics")).collect()
+    })
+}
+
 /// Samples, rewards, weights and `log Z` of several ranks are those of one process, whether ranks share populations or particles.
 #[test]
 fn ranks_steer_as_one_process() {
@@ -360,12 +374,7 @@ fn ranks_steer_as_one_process() {
             let one = run(&Coins, COINS, &Odd, &request);
             let device = device();
             let generator = Generator::new(&Coins, COINS, &device).with_noise(config(OffDiagonal::default()).noise());
-            let work = |ranks: Ranks| steer_together(&generator, &request, &Odd, &ranks, &mut |_| true);
-            let steered = std::thread::scope(|scope| {
-                let team = Ranks::threads(ranks, std::time::Duration::from_secs(60));
-                let running: Vec<_> = team.into_iter().map(|ranks| scope.spawn(|| work(ranks))).collect();
-                running.into_iter().map(|rank| rank.join().expect("no rank panics")).collect::<Vec<_>>()
-            });
+            let steered = on_ranks(ranks, |ranks| steer_together(&generator, &request, &Odd, &ranks, &mut |_| true));
             for found in steered {
                 let found = found.expect("it steers");
                 assert_eq!(found.samples.ids, one.samples.ids, "{method:?} {ranks}");
@@ -374,6 +383,61 @@ fn ranks_steer_as_one_process() {
                     (found.samples.endpoints, found.samples.nfe),
                     (one.samples.endpoints.clone(), one.samples.nfe.clone())
                 );
+            }
+        }
+    }
+}
+
+/// Fails when it is asked for the n-th time.
+struct Failing {
+    at: usize,
+    asked: AtomicUsize,
+}
+
+impl Reward for Failing {
+    fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) + 1 == self.at {
+            return Err(RewardError::Failed("no such coin".into()));
+        }
+        Odd.score(ids)
+    }
+}
+
+/// Where the reward of one rank fails, all stop, and the others name it; none is left waiting.
+#[test]
+fn a_reward_that_fails_on_one_rank_stops_all() {
+    let device = device();
+    let generator = Generator::new(&Coins, COINS, &device).with_noise(config(OffDiagonal::default()).noise());
+    let smc = smc(Twist::Draws, 3);
+    // Ranks share populations where there are enough, else the particles of each. The call that fails, of one or five a
+    // population, and whether there are samples from before.
+    let cases = [
+        (Method::BestOf, 2, 8, [(1, false), (2, true)]),
+        (smc, 2, 8, [(3, false), (6, true)]),
+        (smc, 2, 1, [(1, false), (4, false)]),
+        (smc, 3, 2, [(2, false), (6, true)]),
+    ];
+    for (method, size, populations, fails) in cases {
+        let request = request(method, 5, 16, 3);
+        let sample = SampleRequest { count: 2 * populations, batch: 16, ..request.sample.clone() };
+        let request = SteerRequest { sample, keep: 2, ..request };
+        for (at, some) in fails {
+            let found = on_ranks(size, |ranks| {
+                let reward = Failing { at: if ranks.rank() == 1 { at } else { 0 }, asked: AtomicUsize::new(0) };
+                let found = steer_together(&generator, &request, &reward, &ranks, &mut |_| true);
+                // What comes next is not mixed up with what was before.
+                (found, ranks.gather(vec![ranks.rank() as u8]))
+            });
+            for (rank, (found, next)) in found.into_iter().enumerate() {
+                assert_eq!(next, Ok((0..size as u8).map(|rank| vec![rank]).collect()), "{method:?} {at}");
+                let (why, before) = match found {
+                    Ok(steered) => (steered.stopped.expect("it stopped"), !steered.rewards.is_empty()),
+                    Err(error) => (error, false),
+                };
+                assert_eq!(before, some, "{method:?} {at} {rank}: {why}");
+                let own = SteerError::Reward(RewardError::Failed("no such coin".into()));
+                let stopped = RankError::Stopped { rank: 1, why: own.to_string() };
+                assert_eq!(why, if rank == 1 { own } else { stopped.into() }, "{method:?} {at}");
             }
         }
     }

@@ -88,18 +88,17 @@ pub(crate) fn in_populations(
     let mut found = None;
     let all = ranks.each(|| {
         let steered = in_turn(request, sites, own, run, progress);
-        let bytes = steered.as_ref().map_or_else(|_| Vec::new(), Steered::encode);
+        let bytes = match &steered {
+            Ok(steered) => steered.encode(),
+            Err(error) => Writer::default().text(&error.to_string()).bytes(),
+        };
         found = Some(steered);
         bytes
     });
     let own = found.expect("the work was done")?;
     let mut whole = Steered::empty(sites);
     for (rank, bytes) in all?.iter().enumerate() {
-        // A rank without any sample has failed.
-        if bytes.is_empty() {
-            return Err(RankError::Gone { rank }.into());
-        }
-        whole.append(rank, &mut Reader::new(bytes))?;
+        whole.append(rank, bytes)?;
     }
     let stopped = own.stopped.or(whole.stopped);
     Steered { stopped, ..whole }.complete(request)
@@ -140,19 +139,27 @@ impl Steered {
 
     fn encode(&self) -> Vec<u8> {
         let Self { samples, rewards, populations, .. } = self;
-        let mut message = Writer::default().u32s(&samples.ids).f32s(&samples.endpoints).f64s(rewards);
+        let why = self.stopped.as_ref().map_or_else(String::new, ToString::to_string);
+        let mut message = Writer::default().text(&why).u32s(&samples.ids).f32s(&samples.endpoints).f64s(rewards);
         message = message.u64s(samples.nfe.iter().copied()).u64s([populations.len() as u64]);
         for Population { ess, resampled, log_z, distinct, nfe } in populations {
             let log_z: Vec<f64> = log_z.iter().copied().collect();
             message = message.f64s(ess).f64s(&log_z).f64s(&[*distinct]).u64s([*resampled as u64, *nfe]);
         }
-        // Why it stopped early, as numbers.
-        let why = self.stopped.as_ref().map_or_else(String::new, ToString::to_string);
-        message.u32s(&why.bytes().map(u32::from).collect::<Vec<_>>()).bytes()
+        message.bytes()
     }
 
-    /// Appends what a rank has found.
-    fn append(&mut self, rank: usize, reader: &mut Reader<'_>) -> Result<(), RankError> {
+    /// Appends what a rank has found: why it has stopped, if it has, and its samples, if there are any.
+    fn append(&mut self, rank: usize, bytes: &[u8]) -> Result<(), RankError> {
+        let mut reader = Reader::new(bytes);
+        let why = reader.text()?;
+        if !why.is_empty() {
+            let stopped = RankError::Stopped { rank, why };
+            if reader.is_at_end() {
+                return Err(stopped);
+            }
+            self.stopped.get_or_insert(stopped.into());
+        }
         self.samples.ids.extend(reader.u32s()?);
         self.samples.endpoints.extend(reader.f32s()?);
         self.rewards.extend(reader.f64s()?);
@@ -170,11 +177,6 @@ impl Steered {
                 distinct: *distinct,
                 nfe,
             });
-        }
-        let why: Vec<u8> = reader.u32s()?.into_iter().map(|byte| byte as u8).collect();
-        if !why.is_empty() && self.stopped.is_none() {
-            let why = format!("rank {rank} stopped early: {}", String::from_utf8_lossy(&why));
-            self.stopped = Some(RankError::Failed(why).into());
         }
         Ok(())
     }

@@ -6,20 +6,29 @@ use burn::tensor::Tensor;
 
 use super::candidates::kept;
 use super::context::Kept;
-use super::request::Population;
+use super::request::{Population, SteerError};
 use crate::flow_map::sample::Samples;
 use crate::ranks::codec::{Reader, Writer};
 use crate::ranks::{RankError, Ranks};
 use crate::tensor::{from_host, to_host};
 
-/// Values of all particles, population by population, from those of every rank.
-pub(super) fn of_all(ranks: &Ranks, own: &[f64], particles: usize) -> Result<Vec<f64>, RankError> {
+/// Values of all particles, population by population, from those of every rank; a rank that cannot go on says why, and then
+/// none does.
+pub(super) fn of_all(ranks: &Ranks, own: Result<&[f64], SteerError>, particles: usize) -> Result<Vec<f64>, SteerError> {
     if ranks.size() == 1 {
-        return Ok(own.to_vec());
+        return own.map(<[f64]>::to_vec);
     }
-    let parts: Result<Vec<Vec<f64>>, RankError> =
-        ranks.gather(Writer::default().f64s(own).bytes())?.iter().map(|bytes| Reader::new(bytes).f64s()).collect();
-    let parts = parts?;
+    let why = own.as_ref().err().map_or_else(String::new, ToString::to_string);
+    let all = ranks.gather(Writer::default().text(&why).f64s(own.as_ref().copied().unwrap_or_default()).bytes());
+    let (own, mut parts) = (own?, Vec::new());
+    for (rank, bytes) in all?.iter().enumerate() {
+        let mut reader = Reader::new(bytes);
+        let why = reader.text()?;
+        if !why.is_empty() {
+            return Err(RankError::Stopped { rank, why }.into());
+        }
+        parts.push(reader.f64s()?);
+    }
     let count = own.len() / ranks.share(particles).len();
     let population = |g: usize| {
         parts.iter().enumerate().flat_map(move |(rank, part)| {

@@ -88,11 +88,8 @@ pub(super) fn run<N: EndpointNet>(
     let mut all = Particles::new(context, first, count);
     for (s, t) in base.grid.intervals() {
         let last = t >= 1.0;
-        let mut ahead = all.look_ahead(context, settings, kernel, s, t)?;
-        for (i, value) in ahead.value.iter().enumerate() {
-            all.weights[i] += value - all.log_twist[i];
-        }
-        all.measure(context)?;
+        let ahead = all.look_ahead(context, settings, kernel, s, t);
+        let mut ahead = all.measure(context, ahead)?;
         if last {
             return all.finish(context, &ahead);
         }
@@ -155,13 +152,22 @@ impl Particles {
         self.populations.iter_mut().for_each(|(p, _)| p.nfe += evaluations * context.generator.net.passes());
     }
 
-    fn measure<N>(&mut self, context: &SteerContext<'_, N>) -> Result<(), SteerError> {
+    /// Weighs all particles by what was found ahead. If a rank has found nothing, all stop.
+    fn measure<N>(
+        &mut self,
+        context: &SteerContext<'_, N>,
+        ahead: Result<Ahead, SteerError>,
+    ) -> Result<Ahead, SteerError> {
         let particles = context.request.particles;
-        self.all_weights = of_all(context.ranks, &self.weights, particles)?;
+        for (i, value) in ahead.iter().flat_map(|ahead| &ahead.value).enumerate() {
+            self.weights[i] += value - self.log_twist[i];
+        }
+        let weights = ahead.as_ref().map(|_| &self.weights[..]).map_err(Clone::clone);
+        self.all_weights = of_all(context.ranks, weights, particles)?;
         for ((population, _), weights) in self.populations.iter_mut().zip(self.all_weights.chunks(particles)) {
             population.ess.push(effective_size(weights));
         }
-        Ok(())
+        ahead
     }
 
     /// Resamples the populations whose effective sample size is below the threshold: points, look-ahead and

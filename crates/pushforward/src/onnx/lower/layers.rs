@@ -14,9 +14,9 @@ pub(super) fn lower(graph: &mut Builder<'_>, op: &ModuleOperationIr) -> Result<b
         ModuleOperationIr::Linear(op) => {
             let inputs = [graph.name(&op.x)?, graph.name(&op.weight)?];
             match &op.bias {
-                None => graph.emit("MatMul", inputs.to_vec(), Vec::new(), &op.out)?,
+                None => graph.emit_product("MatMul", inputs.to_vec(), Vec::new(), &op.out)?,
                 Some(bias) => {
-                    let (bias, product) = (graph.name(bias)?, graph.node("MatMul", inputs, []));
+                    let (bias, product) = (graph.name(bias)?, graph.product("MatMul", inputs.to_vec(), Vec::new()));
                     graph.emit("Add", vec![product, bias], Vec::new(), &op.out)?;
                 }
             }
@@ -30,14 +30,14 @@ pub(super) fn lower(graph: &mut Builder<'_>, op: &ModuleOperationIr) -> Result<b
             let inputs = with_bias(graph, &op.x, &op.weight, op.bias.as_ref())?;
             let pads = [o.padding[0].0, o.padding[0].1];
             let attributes = window(o.stride, pads, o.dilation, o.groups);
-            graph.emit("Conv", inputs, attributes, &op.out)?;
+            graph.emit_product("Conv", inputs, attributes, &op.out)?;
         }
         ModuleOperationIr::Conv2d(op) => {
             let o = &op.options;
             let inputs = with_bias(graph, &op.x, &op.weight, op.bias.as_ref())?;
             let pads = [o.padding[0].0, o.padding[1].0, o.padding[0].1, o.padding[1].1];
             let attributes = window(o.stride, pads, o.dilation, o.groups);
-            graph.emit("Conv", inputs, attributes, &op.out)?;
+            graph.emit_product("Conv", inputs, attributes, &op.out)?;
         }
         ModuleOperationIr::ConvTranspose2d(op) => {
             let o = &op.options;
@@ -45,7 +45,7 @@ pub(super) fn lower(graph: &mut Builder<'_>, op: &ModuleOperationIr) -> Result<b
             let pads = [o.padding, o.padding].concat();
             let mut attributes = window(o.stride, pads, o.dilation, o.groups);
             attributes.push(Attribute::ints("output_padding", o.padding_out));
-            graph.emit("ConvTranspose", inputs, attributes, &op.out)?;
+            graph.emit_product("ConvTranspose", inputs, attributes, &op.out)?;
         }
         ModuleOperationIr::LayerNorm(op) => {
             let mut inputs = vec![graph.name(&op.input)?, graph.name(&op.gamma)?];
@@ -98,7 +98,7 @@ fn attention(graph: &mut Builder<'_>, op: &AttentionOpIr) -> Result<(), OnnxErro
     let scale = op.options.scale.unwrap_or(ScalarIr::Float(width.sqrt().recip()));
     let scale = graph.scalar(scale, dtype)?;
     let k = graph.node("Transpose", [k], [Attribute::ints("perm", [0, 1, 3, 2])]);
-    let products = graph.node("MatMul", [q, k], []);
+    let products = graph.product("MatMul", vec![q, k], Vec::new());
     let mut scores = graph.node("Mul", [products, scale], []);
     if let Some(bias) = &op.attn_bias {
         let bias = graph.name(bias)?;
@@ -109,7 +109,7 @@ fn attention(graph: &mut Builder<'_>, op: &AttentionOpIr) -> Result<(), OnnxErro
         scores = graph.node("Where", [mask, fill, scores], []);
     }
     let weights = graph.node("Softmax", [scores], [Attribute::int("axis", -1)]);
-    graph.emit("MatMul", vec![weights, v], Vec::new(), &op.out)
+    graph.emit_product("MatMul", vec![weights, v], Vec::new(), &op.out)
 }
 
 pub(super) fn activation(graph: &mut Builder<'_>, op: &ActivationOperationIr) -> Result<bool, OnnxError> {

@@ -63,7 +63,7 @@ fn float(graph: &mut Builder<'_>, op: &FloatOperationIr) -> Result<bool, OnnxErr
         }
         FloatOperationIr::Matmul(op) => {
             let inputs = vec![graph.name(&op.lhs)?, graph.name(&op.rhs)?];
-            graph.emit("MatMul", inputs, Vec::new(), &op.out)?;
+            graph.emit_product("MatMul", inputs, Vec::new(), &op.out)?;
             return Ok(true);
         }
         FloatOperationIr::IntoInt(op) => return base::cast(graph, op),

@@ -16,7 +16,7 @@ use crate::rng::{Purpose, stream};
 use crate::run::check::{image_schema, site_shape};
 use crate::run::preview::Preview;
 use crate::run::trained::latent_steer::{self, Latents, Slope, Start, drawing_of};
-use crate::run::trained::{RequestError, SteerFailure};
+use crate::run::trained::{RequestError, SteerFailure, Steers};
 use crate::transport::map::Drawing;
 
 /// A trained autoencoder within flows, or one of its baselines.
@@ -102,68 +102,6 @@ impl TrainedAef {
         Ok(Samples { ids: levels(&pixels), endpoints: Vec::new(), sites: Latents::sites(self), nfe })
     }
 
-    /// Draws images of high reward: the reward of their levels tilts the law of the prior's base variable. The methods are
-    /// best-of, resample and smc, which is tempered over the steps of the request.
-    ///
-    /// # Errors
-    /// As [`Self::levels`], or if the reward fails before any sample is finished.
-    ///
-    /// # Examples
-    /// Bright images (of an untrained model).
-    /// ```
-    /// use pushforward::aef::{ImageShape, config::AefConfig};
-    /// use pushforward::burn::tensor::Device;
-    /// use pushforward::flow_map::sample::SampleRequest;
-    /// use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest};
-    /// use pushforward::rng::{Purpose, stream};
-    /// use pushforward::run::TrainedAef;
-    ///
-    /// struct Bright;
-    /// impl Reward for Bright {
-    ///     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
-    ///         Ok(ids.chunks(16).map(|image| image.iter().map(|&level| f64::from(level) / 16.0).sum()).collect())
-    ///     }
-    /// }
-    /// let text = "variant = 'noise'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\n";
-    /// let (config, device): (AefConfig, _) = (toml::from_str(text)?, Device::flex());
-    /// let shape = ImageShape { channels: 1, height: 4, width: 4 };
-    /// let mut net = config.init(shape, &device, &mut stream(0, Purpose::Init, 0));
-    /// net.assume_initialised();
-    /// let model = TrainedAef { config, net, shape, device };
-    /// let sample = SampleRequest { endpoints: false, ..SampleRequest::map(4, 3, 0) };
-    /// let before = Bright.score(&model.levels(&sample, &mut |_| true)?.ids)?;
-    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1 };
-    /// let after = model.steer(&request, &Bright, &mut |_| true)?.rewards;
-    /// assert!(after.iter().sum::<f64>() > before.iter().sum());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn steer(
-        &self,
-        request: &SteerRequest,
-        reward: &dyn Reward,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Steered, SteerFailure> {
-        self.steer_together(request, reward, &Ranks::alone(), progress)
-    }
-
-    /// As [`Self::steer`], by several ranks, each of which has some of the populations.
-    ///
-    /// # Errors
-    /// Likewise, or if the ranks cannot go on together.
-    pub fn steer_together(
-        &self,
-        request: &SteerRequest,
-        reward: &dyn Reward,
-        ranks: &Ranks,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Steered, SteerFailure> {
-        drawing_of(&request.sample)?;
-        if !self.net.generates() {
-            return Err(RequestError("a deterministic autoencoder has no prior to draw from".into()).into());
-        }
-        Ok(latent_steer::steer(self, request, reward, ranks, progress)?)
-    }
-
     fn latent(&self) -> usize {
         if matches!(self.net, AefModel::Flow(_)) { self.shape.numel() } else { self.config.latent }
     }
@@ -190,6 +128,65 @@ impl TrainedAef {
         let x = self.net.images(pixels, pixels.len() / n);
         marginal::log_densities(&self.net, x, first, request)
             .ok_or_else(|| RequestError("a deterministic autoencoder has no density: use a model with one".into()))
+    }
+}
+
+impl Steers for TrainedAef {
+    fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
+        self.levels(request, progress)
+    }
+
+    /// Draws images of high reward: the reward of their levels tilts the law of the prior's base variable. The methods are
+    /// best-of, resample and smc, which is tempered over the steps of the request.
+    ///
+    /// # Errors
+    /// As [`Self::levels`], or if the reward fails before any sample is finished.
+    ///
+    /// # Examples
+    /// Bright images (of an untrained model).
+    /// ```
+    /// use pushforward::aef::{ImageShape, config::AefConfig};
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::flow_map::sample::SampleRequest;
+    /// use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::run::{Steers, TrainedAef};
+    ///
+    /// struct Bright;
+    /// impl Reward for Bright {
+    ///     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+    ///         Ok(ids.chunks(16).map(|image| image.iter().map(|&level| f64::from(level) / 16.0).sum()).collect())
+    ///     }
+    /// }
+    /// let text = "variant = 'noise'\nlatent = 2\nnetwork = { kind = 'mlp', width = 8 }\n";
+    /// let (config, device): (AefConfig, _) = (toml::from_str(text)?, Device::flex());
+    /// let shape = ImageShape { channels: 1, height: 4, width: 4 };
+    /// let mut net = config.init(shape, &device, &mut stream(0, Purpose::Init, 0));
+    /// net.assume_initialised();
+    /// let model = TrainedAef { config, net, shape, device };
+    /// let sample = SampleRequest { endpoints: false, ..SampleRequest::map(4, 3, 0) };
+    /// let before = Bright.score(&model.levels(&sample, &mut |_| true)?.ids)?;
+    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1 };
+    /// let after = model.steer(&request, &Bright, &mut |_| true)?.rewards;
+    /// assert!(after.iter().sum::<f64>() > before.iter().sum());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn steered(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        ranks: &Ranks,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        drawing_of(&request.sample)?;
+        if !self.net.generates() {
+            return Err(RequestError("a deterministic autoencoder has no prior to draw from".into()).into());
+        }
+        Ok(latent_steer::steer(self, request, reward, ranks, progress)?)
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
     }
 }
 

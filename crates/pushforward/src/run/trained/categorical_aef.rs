@@ -16,7 +16,7 @@ use crate::rng::{Purpose, stream};
 use crate::run::check::site_shape;
 use crate::run::trained::aef::check_choices;
 use crate::run::trained::latent_steer::{self, Latents, Slope, Start, drawing_of};
-use crate::run::trained::{RequestError, SteerFailure};
+use crate::run::trained::{RequestError, SteerFailure, Steers};
 use crate::tensor::{argmax, from_f32, to_host};
 use crate::transport::map::Drawing;
 
@@ -111,67 +111,6 @@ impl TrainedCategoricalAef {
             }
         }
         Ok(Samples { ids, endpoints: Vec::new(), sites, nfe })
-    }
-
-    /// Draws items of high reward: the reward tilts the law of the prior's base variable. `gradient` is for rewards with a
-    /// soft version; `smc` is tempered over the steps of the request, of one evaluation each.
-    ///
-    /// # Errors
-    /// If the request has something that only flow maps have, or the reward fails before any sample is finished.
-    ///
-    /// # Examples
-    /// Items without the last class (of an untrained model).
-    /// ```
-    /// use pushforward::aef::categorical::CategoricalConfig;
-    /// use pushforward::burn::tensor::Device;
-    /// use pushforward::data::{Layout, Schema};
-    /// use pushforward::flow_map::sample::{LastStep, SampleRequest};
-    /// use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest};
-    /// use pushforward::rng::{Purpose, stream};
-    /// use pushforward::ranks::Ranks;
-    /// use pushforward::run::{Steers, TrainedCategoricalAef, site_shape};
-    ///
-    /// struct NoTwo;
-    /// impl Reward for NoTwo {
-    ///     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
-    ///         Ok(ids.chunks(3).map(|item| if item.contains(&2) { f64::NEG_INFINITY } else { 0.0 }).collect())
-    ///     }
-    /// }
-    /// let (schema, device) = (Schema { sites: 3, classes: 3, layout: Layout::Table }, Device::flex());
-    /// let config: CategoricalConfig = toml::from_str("latent = 2\nprior = { kind = 'flow-map' }")?;
-    /// let mut net = config.init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
-    /// net.initialise(&[0, 1, 2, 1, 2, 0]);
-    /// let model = TrainedCategoricalAef { config, net, schema, device };
-    /// let sample = SampleRequest { last: LastStep::Draw, endpoints: false, ..SampleRequest::map(8, 3, 7) };
-    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 32, keep: 8 };
-    /// let models: &dyn Steers = &model;
-    /// let found = models.steered(&request, &NoTwo, &Ranks::alone(), &mut |_| true)?;
-    /// assert!(found.samples.ids.len() == 8 * 3 && !found.samples.ids.contains(&2));
-    /// assert_eq!(found.populations[0].nfe, 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn steer(
-        &self,
-        request: &SteerRequest,
-        reward: &dyn Reward,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Steered, SteerFailure> {
-        self.steer_together(request, reward, &Ranks::alone(), progress)
-    }
-
-    /// As [`Self::steer`], by several ranks, each of which has some of the populations.
-    ///
-    /// # Errors
-    /// Likewise, or if the ranks cannot go on together.
-    pub fn steer_together(
-        &self,
-        request: &SteerRequest,
-        reward: &dyn Reward,
-        ranks: &Ranks,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Steered, SteerFailure> {
-        drawing_of(&request.sample)?;
-        Ok(latent_steer::steer(self, request, reward, ranks, progress)?)
     }
 
     /// Codes of items and their base variables under the prior, `[n, d]` each.
@@ -333,6 +272,64 @@ impl TrainedCategoricalAef {
             Layout::Sequence(sequence) if sequence.varies() => &sequence.lengths,
             _ => &[],
         }
+    }
+}
+
+impl Steers for TrainedCategoricalAef {
+    fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
+        self.sample(request, progress)
+    }
+
+    /// Draws items of high reward: the reward tilts the law of the prior's base variable. `gradient` is for rewards with a
+    /// soft version; `smc` is tempered over the steps of the request, of one evaluation each.
+    ///
+    /// # Errors
+    /// If the request has something that only flow maps have, or the reward fails before any sample is finished.
+    ///
+    /// # Examples
+    /// Items without the last class (of an untrained model).
+    /// ```
+    /// use pushforward::aef::categorical::CategoricalConfig;
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::data::{Layout, Schema};
+    /// use pushforward::flow_map::sample::{LastStep, SampleRequest};
+    /// use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::ranks::Ranks;
+    /// use pushforward::run::{Steers, TrainedCategoricalAef, site_shape};
+    ///
+    /// struct NoTwo;
+    /// impl Reward for NoTwo {
+    ///     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+    ///         Ok(ids.chunks(3).map(|item| if item.contains(&2) { f64::NEG_INFINITY } else { 0.0 }).collect())
+    ///     }
+    /// }
+    /// let (schema, device) = (Schema { sites: 3, classes: 3, layout: Layout::Table }, Device::flex());
+    /// let config: CategoricalConfig = toml::from_str("latent = 2\nprior = { kind = 'flow-map' }")?;
+    /// let mut net = config.init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+    /// net.initialise(&[0, 1, 2, 1, 2, 0]);
+    /// let model = TrainedCategoricalAef { config, net, schema, device };
+    /// let sample = SampleRequest { last: LastStep::Draw, endpoints: false, ..SampleRequest::map(8, 3, 7) };
+    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 32, keep: 8 };
+    /// let models: &dyn Steers = &model;
+    /// let found = models.steered(&request, &NoTwo, &Ranks::alone(), &mut |_| true)?;
+    /// assert!(found.samples.ids.len() == 8 * 3 && !found.samples.ids.contains(&2));
+    /// assert_eq!(found.populations[0].nfe, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn steered(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        ranks: &Ranks,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        drawing_of(&request.sample)?;
+        Ok(latent_steer::steer(self, request, reward, ranks, progress)?)
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
     }
 }
 

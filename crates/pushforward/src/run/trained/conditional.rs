@@ -7,6 +7,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::data::{Layout, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::constraint::{Constraint, ConstraintError};
@@ -35,6 +36,22 @@ pub struct Conditional {
     pub drawn: usize,
     /// Number of samples, the last ones, that were drawn with closed classes.
     pub closed: usize,
+}
+
+/// What is filled in where values of a table are missing: any class but that of what is missing.
+///
+/// # Errors
+/// If a column has no other class.
+pub fn without_missing(schema: &Schema) -> Result<Constraint, ConstraintError> {
+    let mut constraint = Constraint::all(site_shape(schema));
+    if let Layout::Columns(table) = &schema.layout {
+        for (site, column) in table.sites().enumerate() {
+            if let Some(class) = column.missing_class() {
+                constraint = constraint.forbid(site, class)?;
+            }
+        }
+    }
+    Ok(constraint)
 }
 
 impl<C: BackboneConfig> TrainedFlowMap<C> {

@@ -15,11 +15,11 @@ use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
 use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE};
-use crate::flow_map::steer::{self, Reward, SteerError, SteerRequest, Steered};
+use crate::flow_map::steer::{self, Reward, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
 use crate::run::check::site_shape;
-use crate::run::trained::RequestError;
+use crate::run::trained::{RequestError, SteerFailure, Steers};
 
 /// A trained flow map.
 ///
@@ -55,17 +55,6 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     pub calibration: Option<Calibration>,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
-}
-
-/// Why steering failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SteerFailure {
-    /// The request does not fit the model.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// Steering failed.
-    #[error(transparent)]
-    Steer(#[from] SteerError),
 }
 
 impl<C: BackboneConfig> TrainedFlowMap<C> {
@@ -129,37 +118,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// ```
     pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
         self.resolve(request)
-    }
-
-    /// Draws samples of high reward; see [`steer::steer`].
-    ///
-    /// # Errors
-    /// If the request does not fit the model, or the reward fails before any sample is finished.
-    pub fn steer(
-        &self,
-        request: &SteerRequest,
-        reward: &dyn Reward,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Steered, SteerFailure> {
-        self.steer_together(request, reward, &Ranks::alone(), progress)
-    }
-
-    /// As [`Self::steer`], by several ranks; see [`steer::steer_together`].
-    ///
-    /// # Errors
-    /// Likewise, or if the ranks cannot go on together.
-    pub fn steer_together(
-        &self,
-        request: &SteerRequest,
-        reward: &dyn Reward,
-        ranks: &Ranks,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Steered, SteerFailure> {
-        let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
-        Ok(match self.guided(request.sample.guidance) {
-            Some(net) => steer::steer_together(&self.generator(&net), &request, reward, ranks, progress)?,
-            None => steer::steer_together(&self.generator(&self.net), &request, reward, ranks, progress)?,
-        })
     }
 
     /// Estimates of an upper bound of `-log p` in nats, one per item; see [`likelihood::bound`]. `ids` are class
@@ -367,6 +325,30 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             ));
         }
         Ok(())
+    }
+}
+
+impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
+    fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
+        self.sample(request, progress)
+    }
+
+    fn steered(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        ranks: &Ranks,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
+        Ok(match self.guided(request.sample.guidance) {
+            Some(net) => steer::steer_together(&self.generator(&net), &request, reward, ranks, progress)?,
+            None => steer::steer_together(&self.generator(&self.net), &request, reward, ranks, progress)?,
+        })
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
     }
 }
 

@@ -11,9 +11,9 @@ mod steers;
 pub use self::aef::{TrainedAef, preview_request};
 pub use self::categorical_aef::TrainedCategoricalAef;
 pub use self::classifier::TrainedClassifier;
-pub use self::conditional::Conditional;
-pub use self::flow_map::{SteerFailure, TrainedFlowMap};
-pub use self::steers::Steers;
+pub use self::conditional::{Conditional, without_missing};
+pub use self::flow_map::TrainedFlowMap;
+pub use self::steers::{SteerFailure, Steers};
 
 /// Why a model cannot serve a request, with what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

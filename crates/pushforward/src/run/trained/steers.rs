@@ -2,12 +2,21 @@
 
 use burn::tensor::Device;
 
-use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::sample::{SampleRequest, Samples};
-use crate::flow_map::steer::{Reward, SteerRequest, Steered};
+use crate::flow_map::steer::{Reward, SteerError, SteerRequest, Steered};
 use crate::ranks::Ranks;
-use crate::run::model::Model;
-use crate::run::trained::{RequestError, SteerFailure, TrainedAef, TrainedCategoricalAef, TrainedFlowMap};
+use crate::run::trained::RequestError;
+
+/// Why steering failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerFailure {
+    /// The request does not fit the model.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Steering failed.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
+}
 
 /// A model that draws items and steers them. Items of an autoencoder of images are the 256 levels of its pixels.
 pub trait Steers {
@@ -30,50 +39,19 @@ pub trait Steers {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure>;
 
+    /// As [`Self::steered`], by this process alone.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn steer(
+        &self,
+        request: &SteerRequest,
+        reward: &dyn Reward,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Steered, SteerFailure> {
+        self.steered(request, reward, &Ranks::alone(), progress)
+    }
+
     /// Device of the weights.
     fn device(&self) -> &Device;
-}
-
-macro_rules! steers {
-    ($model:ty, $plain:ident $(, $config:ident)?) => {
-        impl$(<$config: BackboneConfig>)? Steers for $model {
-            fn plain(
-                &self,
-                request: &SampleRequest,
-                progress: &mut dyn FnMut(usize) -> bool,
-            ) -> Result<Samples, RequestError> {
-                self.$plain(request, progress)
-            }
-
-            fn steered(
-                &self,
-                request: &SteerRequest,
-                reward: &dyn Reward,
-                ranks: &Ranks,
-                progress: &mut dyn FnMut(usize) -> bool,
-            ) -> Result<Steered, SteerFailure> {
-                self.steer_together(request, reward, ranks, progress)
-            }
-
-            fn device(&self) -> &Device {
-                &self.device
-            }
-        }
-    };
-}
-
-steers!(TrainedFlowMap<C>, sample, C);
-steers!(TrainedCategoricalAef, sample);
-steers!(TrainedAef, levels);
-
-impl<C: BackboneConfig> Model<C> {
-    /// The model as one that can be steered; `None` for classifiers.
-    pub fn steers(&self) -> Option<&dyn Steers> {
-        match self {
-            Self::FlowMap(model) => Some(model),
-            Self::Aef(model) => Some(model),
-            Self::CategoricalAef(model) => Some(model),
-            Self::Classifier(_) => None,
-        }
-    }
 }
