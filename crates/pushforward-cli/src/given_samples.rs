@@ -13,6 +13,7 @@ use pushforward::run::{RequestError, site_shape};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::exit::Failure;
+use crate::item_files;
 
 /// A model whose samples are those of a file.
 pub(crate) struct Given<'a, G> {
@@ -24,7 +25,7 @@ pub(crate) struct Given<'a, G> {
 }
 
 impl<'a, G> Given<'a, G> {
-    /// Reads what `sample --out` writes as `.jsonl` or `.safetensors`.
+    /// Reads what `sample --out` writes as `.jsonl` or `.safetensors`, or a file of items: rows of a table, sequences, lines of text.
     pub(crate) fn read(path: &Path, model: &'a G, schema: &Schema, request: &EvalRequest) -> Result<Self, Failure> {
         let refuse = |problem: String| Failure::request(format!("{}: {problem}", path.display()));
         let &[nfe] = &request.nfe[..] else {
@@ -34,14 +35,13 @@ impl<'a, G> Given<'a, G> {
         if request.repeats > 1 {
             return Err(refuse("the samples of a file are there once".into()).hint("leave --repeats out"));
         }
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
         let sites = site_shape(schema);
+        let bytes = || std::fs::read(path).map_err(|e| refuse(e.to_string()));
         let ids = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("safetensors") => of_tensors(&bytes, &sites),
-            Some("jsonl") => of_lines(&bytes, &sites),
-            _ => Err("samples are read from .jsonl and .safetensors, as `sample --out` writes them".into()),
-        }
-        .map_err(refuse)?;
+            Some("safetensors") => of_tensors(&bytes()?, &sites).map_err(refuse)?,
+            Some("jsonl") => of_lines(&bytes()?, &sites).map_err(refuse)?,
+            _ => item_files::read(path, schema, usize::MAX)?,
+        };
         let right = |&id: &u32| id == ABSENT || (id as usize) < sites.classes;
         if ids.is_empty() || !ids.iter().all(right) {
             return Err(refuse(format!("these are no items of {} sites of {} classes", sites.count, sites.classes)));

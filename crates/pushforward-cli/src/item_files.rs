@@ -1,10 +1,11 @@
-//! Items of a user's file as class indices: lines of text, samples as JSON lines, sequences, images.
+//! Items of a user's file as class indices: lines of text, samples as JSON lines, sequences, rows of tables, images.
 
 use std::path::Path;
 
 use pushforward::data::images::idx::Idx;
 use pushforward::data::images::pictures;
 use pushforward::data::sequences::read_sequences;
+use pushforward::data::tables::{TableFile, TableLayout};
 use pushforward::data::{Layout, Schema, Vocabulary, read_text};
 
 use crate::escapes::unescape;
@@ -19,10 +20,29 @@ pub(crate) fn read(path: &Path, schema: &Schema, most: usize) -> Result<Vec<u32>
         Layout::Text { vocabulary } => text(path, vocabulary, schema.sites, most),
         Layout::Image { height, width } => images(path, [*height, *width], schema.classes as u32, most),
         Layout::Sequence(layout) => read_sequences(path, layout, most).or_request(),
-        Layout::Table | Layout::Columns(_) | Layout::Graph(_) => {
-            Err(Failure::request("items of a table or graph are scored from the test split: leave DATA out"))
+        Layout::Columns(layout) => Ok(rows(path, layout, most)?.0),
+        Layout::Table | Layout::Graph(_) => {
+            Err(Failure::request("items of this kind are taken from the test split: leave the file out"))
         }
     }
+}
+
+/// At most `most` rows of a table, and the line of each in its file.
+pub(crate) fn rows(path: &Path, table: &TableLayout, most: usize) -> Result<(Vec<u32>, Vec<u64>), Failure> {
+    let file = TableFile::read(path, table).or_request()?;
+    let count = file.rows().min(most);
+    let mut ids = Vec::with_capacity(count * table.sites().count());
+    for row in 0..count {
+        for (column, class) in table.sites().zip(file.encode(row, table).or_request()?) {
+            let class = class.or(column.missing_class()).ok_or_else(|| {
+                let (line, name) = (file.line(row), column.name());
+                Failure::request(format!("line {line}: `{name}` is missing, and in no training row it was"))
+                    .hint("fill such cells in first: pushforward impute")
+            })?;
+            ids.push(class);
+        }
+    }
+    Ok((ids, (0..count).map(|row| file.line(row)).collect()))
 }
 
 fn text(path: &Path, vocabulary: &Vocabulary, sites: usize, most: usize) -> Result<Vec<u32>, Failure> {

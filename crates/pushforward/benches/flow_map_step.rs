@@ -12,7 +12,7 @@
 mod common;
 
 use pushforward::burn::tensor::Device;
-use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, SplitPoint, Teacher};
+use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, SplitPoint, Teacher, TeacherJump};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
 use pushforward::flow_map::model::FlowMapModel;
 use pushforward::flow_map::network::NetworkConfig;
@@ -45,7 +45,7 @@ const CASES: [(&str, Work); 12] = [
     ("train/ecld", Work::Train(OffDiagonal::Ecld { weights: EcldPreset::Paper })),
     ("train/lsd", Work::Train(OffDiagonal::Lsd { floor: 0.05 })),
     ("train/psd", Work::Train(OffDiagonal::Psd { split: SplitPoint::Uniform })),
-    ("train/trajectory", Work::Train(OffDiagonal::Trajectory { steps: 8 })),
+    ("train/trajectory", Work::Train(OffDiagonal::Trajectory { steps: 8, by: TeacherJump::Euler, power: 1.0 })),
     ("train/lsd-logit", Work::Train(OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published })),
     ("train/esd-logit", Work::Train(OffDiagonal::EsdLogit { floor: 0.01 })),
     ("sample/b1-nfe1", Work::Sample { batch: 1, nfe: 1 }),
@@ -112,7 +112,7 @@ impl common::Work for Work {
                 // Two teachers; a student and its backward pass.
                 OffDiagonal::Psd { .. } => 2.0 * pass.value + 3.0 * pass.value,
                 // Teachers one after the other; a student and its backward pass.
-                OffDiagonal::Trajectory { steps } => (steps as f64 + 3.0) * pass.value,
+                OffDiagonal::Trajectory { steps, .. } => (steps as f64 + 3.0) * pass.value,
                 // The derivative without gradient; a student and its backward pass; a teacher.
                 OffDiagonal::LsdLogit { .. } => pass.value + pass.along_t + 3.0 * pass.value + pass.value,
                 OffDiagonal::EsdLogit { .. } => pass.value + pass.along_flow + 3.0 * pass.value + pass.value,

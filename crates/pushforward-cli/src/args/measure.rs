@@ -12,7 +12,7 @@ use super::{ConditionArgs, DeviceArgs, EstimatorName, RunDataArgs, SamplerArgs, 
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors\n  pushforward eval runs/glyphs --html glyphs.html\n  pushforward eval runs/glyphs --samples merged.jsonl --nfe 2"
+    after_help = "Examples:\n  pushforward eval runs/glyphs --nfe 1,2,4,8\n  pushforward eval runs/mnist-binary --features runs/mnist-classifier --json > report.json\n  pushforward eval runs/conditional --label 0,1,2,3,4,5,6,7,8,9 --guidance 2 --features runs/mnist-classifier\n  pushforward eval runs/qm9 -n 10000 --nfe 1 --repeats 5 --features chemnet.safetensors\n  pushforward eval runs/glyphs --html glyphs.html\n  pushforward eval runs/glyphs --samples merged.jsonl --nfe 2\n  pushforward eval runs/adult --samples ctgan.csv --nfe 1"
 )]
 pub(crate) struct EvalArgs {
     /// Run folder, checkpoint or name of a model.
@@ -21,8 +21,8 @@ pub(crate) struct EvalArgs {
     /// Network evaluations per item [default: the recipe's].
     #[arg(long, value_delimiter = ',', value_name = "N,N,...", value_parser = ranges::count(ranges::STEPS))]
     pub(crate) nfe: Option<Vec<usize>>,
-    /// Measure the samples of a file, .jsonl or .safetensors as `sample --out` and `merge` write them, in place of new ones; --nfe says
-    /// how they were drawn.
+    /// Measure the samples of a file in place of new ones: .jsonl or .safetensors as `sample --out` and `merge` write them, or rows of
+    /// a table, sequences or lines of text by any generator; --nfe says how they were drawn (1, if by another one).
     #[arg(long, value_name = "FILE", requires = "nfe", conflicts_with_all = ["count", "repeats"])]
     pub(crate) samples: Option<PathBuf>,
     /// Number of samples per row [default: the recipe's].

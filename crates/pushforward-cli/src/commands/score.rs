@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pushforward::aef::AefModel;
 use pushforward::aef::marginal::MarginalRequest;
-use pushforward::data::tables::{TableFile, TableLayout};
+use pushforward::data::tables::TableLayout;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::hash::sha256;
@@ -430,20 +430,8 @@ fn score_rows(
     let schema = &loaded.run.schema;
     let (ids, lines): (_, Vec<String>) = match &args.file {
         Some(path) => {
-            let file = TableFile::read(path, table).or_request()?;
-            let count = file.rows().min(args.items.unwrap_or(usize::MAX));
-            let mut ids = Vec::with_capacity(count * schema.sites);
-            for row in 0..count {
-                for (column, class) in table.sites().zip(file.encode(row, table).or_request()?) {
-                    let class = class.or(column.missing_class()).ok_or_else(|| {
-                        let (line, name) = (file.line(row), column.name());
-                        Failure::request(format!("line {line}: `{name}` is missing, and in no training row it was"))
-                            .hint("fill such cells in first: pushforward impute")
-                    })?;
-                    ids.push(class);
-                }
-            }
-            (ids, (0..count).map(|row| format!("line {}", file.line(row))).collect())
+            let (ids, lines) = item_files::rows(path, table, args.items.unwrap_or(usize::MAX))?;
+            (ids, lines.into_iter().map(|line| format!("line {line}")).collect())
         }
         None => {
             let splits = load_data(&loaded.run, &args.data, printer)?;

@@ -171,12 +171,25 @@ fn a_table_goes_all_the_way() {
         assert!(report.contains(name), "{name}: {report}");
     }
 
+    // Rows by any generator are measured like samples: here sizes that do not fit their shapes.
+    let mixed: String = (0..900).map(|i| format!("{},\"{}\",{}.5,red\n", i % 9, SHAPES[i % 3], 10 * (i % 9))).collect();
+    fs::write(folder.join("mixed.csv"), format!("size,shape,weight,colour\n{mixed}")).unwrap();
+    let of = |file: &str, metric: &str| {
+        let args = ["eval", "run", "--samples", file, "--nfe", "1", "--bound-items", "0", "--json"];
+        let report: serde_json::Value = serde_json::from_str(&succeed(folder, &args)).unwrap();
+        let row = report["rows"].as_array().unwrap().iter().find(|row| row["metric"] == metric && row["nfe"] == 1);
+        row.unwrap()["value"].as_f64().unwrap()
+    };
+    let [own, other] = ["things.csv", "mixed.csv"].map(|file| of(file, "c2st_trees"));
+    assert!(own > 0.9 && other < 0.1, "{own}, {other}");
+
     for (args, part) in [
         (&["sample", "run", "--where", "siz=3"][..], "did you mean `size`"),
         (&["sample", "run", "--where", "size=30..40"], "no value"),
         (&["sample", "run", "--where-file", "nowhere.csv"], "nowhere.csv"),
         (&["impute", "run", "things.csv", "--out", "o.csv", "--likely", "--draws", "3"], "--likely"),
         (&["score", "run", "holes.csv"], "is missing"),
+        (&["eval", "run", "--samples", "holes.csv", "--nfe", "1"], "is missing"),
     ] {
         let message = refuse(folder, args, 2);
         assert!(message.contains(part), "{args:?}: {message}");

@@ -123,8 +123,8 @@ impl Default for ObjectiveConfig {
 /// ```
 ///
 /// This is the semigroup identity for any number of jumps; a jump to time 1 ends in its endpoint. Lagrangian targets
-/// have no information at (0, 1): at time 1 every point is its own endpoint. With [`TeacherJump::Euler`] the jumps are
-/// `pi_{u,u}`, steps along the teacher's diagonal.
+/// have no information at (0, 1): at time 1 every point is its own endpoint. With [`TeacherJump::Euler`] and
+/// [`TeacherJump::Heun`] the jumps are steps along the teacher's diagonal, `pi_{u,u}`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OneStep {
@@ -136,9 +136,13 @@ pub struct OneStep {
     /// How the teacher jumps.
     #[serde(default, skip_serializing_if = "TeacherJump::is_map")]
     pub by: TeacherJump,
+    /// The times of the jumps are `u^power` for equal steps of u: below 1, steps are longer at first, where little is decided if there are
+    /// many classes.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub power: f64,
 }
 
-/// How the teacher of the one-step map jumps.
+/// How a teacher jumps, several times one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TeacherJump {
@@ -147,12 +151,27 @@ pub enum TeacherJump {
     Map,
     /// By Euler steps along its diagonal, which does not depend on the map; takes more of them.
     Euler,
+    /// By steps along its diagonal with an error of second order: the endpoint goes in a straight line from that at the start to that where an
+    /// Euler step arrives. Two evaluations a step, but one if it ends at time 1.
+    Heun,
 }
 
 impl TeacherJump {
     fn is_map(&self) -> bool {
         *self == Self::Map
     }
+
+    fn is_euler(&self) -> bool {
+        *self == Self::Euler
+    }
+}
+
+fn power_of_times(key: &str, value: f64) -> Result<(), SettingError> {
+    require((0.1..=10.0).contains(&value), key, format_args!("must be from 0.1 to 10, found {value}"))
+}
+
+fn euler() -> TeacherJump {
+    TeacherJump::Euler
 }
 
 fn two() -> usize {
@@ -192,9 +211,15 @@ pub enum OffDiagonal {
     /// Distillation of the teacher's trajectories with KL: every jump arrives where `steps` Euler steps along the
     /// teacher's diagonal do. Errors of the map so far do not add up, at the price of that many evaluations.
     Trajectory {
-        /// Number of Euler steps, of random lengths.
+        /// Number of steps, of random lengths.
         #[serde(default = "eight")]
         steps: usize,
+        /// How the teacher steps.
+        #[serde(default = "euler", skip_serializing_if = "TeacherJump::is_euler")]
+        by: TeacherJump,
+        /// As in [`OneStep`]: the times of the steps are `u^power` for equal steps of u.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        power: f64,
     },
     /// Lagrangian self-distillation in logits with KL.
     LsdLogit {
@@ -243,7 +268,9 @@ impl OffDiagonal {
     fn validate(self) -> Result<(), SettingError> {
         match self {
             Self::Lsd { floor } | Self::LsdLogit { floor, .. } | Self::EsdLogit { floor } => positive("floor", floor),
-            Self::Trajectory { steps } => size("steps", steps, 1..=STEPS),
+            Self::Trajectory { steps, power, .. } => {
+                size("steps", steps, 1..=STEPS).and_then(|()| power_of_times("power", power))
+            }
             Self::None | Self::Csd { .. } | Self::Ecld { .. } | Self::Psd { .. } | Self::Naive => Ok(()),
         }
     }
@@ -336,9 +363,10 @@ impl ObjectiveConfig {
             not_negative("weighting.power", power)?;
             positive("weighting.floor", floor)?;
         }
-        if let Some(OneStep { share, jumps, .. }) = self.one_step {
+        if let Some(OneStep { share, jumps, power, .. }) = self.one_step {
             fraction("one_step.share", share)?;
             size("one_step.jumps", jumps, 2..=STEPS)?;
+            power_of_times("one_step.power", power)?;
             let problem = "compares probabilities, and the naive objective has none: remove it";
             require(self.off_diagonal != OffDiagonal::Naive, "one_step", problem)?;
         }

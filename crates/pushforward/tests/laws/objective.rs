@@ -34,7 +34,8 @@ pub(crate) fn objectives() -> Vec<OffDiagonal> {
         OffDiagonal::Ecld { weights: EcldPreset::Paper },
         OffDiagonal::Ecld { weights: EcldPreset::Text },
         OffDiagonal::Psd { split: SplitPoint::Mixed },
-        OffDiagonal::Trajectory { steps: 3 },
+        OffDiagonal::Trajectory { steps: 3, by: TeacherJump::Euler, power: 1.0 },
+        OffDiagonal::Trajectory { steps: 2, by: TeacherJump::Heun, power: 0.75 },
         OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Published },
         OffDiagonal::LsdLogit { floor: 0.01, gradient: GradientPath::Full },
         OffDiagonal::EsdLogit { floor: 0.01 },
@@ -236,7 +237,7 @@ fn label_smoothing_spares_known_sites() {
 #[test]
 fn single_examples_are_dealt_to_all_terms() {
     let (network, sites) = mlp();
-    let one_step = Some(OneStep { share: 0.5, jumps: 2, by: TeacherJump::Map });
+    let one_step = Some(OneStep { share: 0.5, jumps: 2, by: TeacherJump::Map, power: 1.0 });
     let objective = ObjectiveConfig { share: 0.5, one_step, ..from_the_start(OffDiagonal::default()) };
     let objective = FlowMapObjective::new(config(network.clone(), objective), None);
     let model = trained(&network, sites.clone(), false);
@@ -266,7 +267,7 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
     let (student, teacher) =
         (constant(&q.map(f64::ln), sites.clone(), &network, 0.0), constant(&p.map(f64::ln), sites, &network, 0.0));
     let parts = |share: f64| {
-        let one_step = Some(OneStep { share, jumps: 3, by: TeacherJump::Map });
+        let one_step = Some(OneStep { share, jumps: 3, by: TeacherJump::Map, power: 1.0 });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
         let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
         loss(&config, &student, &teacher.valid()).terms
@@ -288,7 +289,7 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
 fn the_teacher_of_the_one_step_map_may_follow_its_diagonal() {
     let (network, sites) = mlp();
     let values = |model: &FlowMapModel, by: TeacherJump| {
-        let one_step = Some(OneStep { share: 1.0, jumps: 3, by });
+        let one_step = Some(OneStep { share: 1.0, jumps: 3, by, power: 1.0 });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
         let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
         to_host(&loss(&config, model, &model.valid()).terms[1].values.per_example)

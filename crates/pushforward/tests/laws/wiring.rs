@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor, activation};
 use pushforward::dual::{Dual, divergence};
 use pushforward::flow_map::backbone::EndpointNet;
 use pushforward::flow_map::conditioning::Conditioning;
-use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, SplitPoint};
+use pushforward::flow_map::config::{ObjectiveConfig, OffDiagonal, SplitPoint, TeacherJump};
 use pushforward::flow_map::interpolant::interpolate;
 use pushforward::flow_map::losses::{self, jump};
 use pushforward::flow_map::model::FlowMapModel;
@@ -86,7 +86,9 @@ fn losses_get_the_points_times_and_teachers_they_ask_for() {
         for off in objectives() {
             let off = match off {
                 OffDiagonal::Psd { .. } => OffDiagonal::Psd { split: SplitPoint::Midpoint },
-                OffDiagonal::Trajectory { .. } => OffDiagonal::Trajectory { steps: 1 },
+                OffDiagonal::Trajectory { .. } => {
+                    OffDiagonal::Trajectory { steps: 1, by: TeacherJump::Euler, power: 1.0 }
+                }
                 off => off,
             };
             let config = config(network.clone(), ObjectiveConfig { share: 1.0, ..from_the_start(off) });

@@ -12,7 +12,7 @@ use crate::flow_map::network::Network;
 use crate::flow_map::objective::batch::{BatchConfig, IdBatch, NoisedBatch};
 use crate::flow_map::objective::off_diagonal::Distillation;
 use crate::flow_map::objective::teacher::{TeacherView, logits};
-use crate::flow_map::objective::trajectory::endpoint_of_jumps;
+use crate::flow_map::objective::trajectory::{Way, endpoint_of_jumps};
 use crate::flow_map::times::TimesConfig;
 use crate::nn::Pass;
 use crate::rng::{Purpose, stream};
@@ -172,7 +172,7 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         let (off_diagonal, ends) = rest.split(one_step_items);
         if let Some(settings) = config.one_step.filter(|_| one_step_items > 0) {
             let whole = TimePairs { s: vec![0.0; one_step_items], t: vec![1.0; one_step_items] };
-            let way = (settings.jumps, settings.by);
+            let way = Way { jumps: settings.jumps, by: settings.by, power: settings.power };
             let target = endpoint_of_jumps(&view(&ends), ends.x0.clone(), &whole, way, &mut times);
             let mut pass = Pass::train(&mut dropout);
             let z = logits(step.model, ends.x0.clone(), &whole.s, &whole.t, &ends.conditioning, &mut pass);

@@ -5,12 +5,12 @@ use burn::tensor::Tensor;
 
 use crate::dual::{Dual, divergence, softmax};
 use crate::flow_map::backbone::Backbone;
-use crate::flow_map::config::{OffDiagonal, SplitPoint, TeacherJump};
+use crate::flow_map::config::{OffDiagonal, SplitPoint};
 use crate::flow_map::losses::{self, GradientPath};
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::objective::batch::NoisedBatch;
 use crate::flow_map::objective::teacher::{TeacherView, along_flow, along_t, logits};
-use crate::flow_map::objective::trajectory::endpoint_of_jumps;
+use crate::flow_map::objective::trajectory::{Way, endpoint_of_jumps};
 use crate::nn::Pass;
 use crate::rng::Stream;
 use crate::transport::time::{TimePairs, column, jump_weight};
@@ -54,8 +54,8 @@ impl<N: Backbone> Distillation<'_, N> {
                 let (endpoint, drift) = losses::ecld(z.clone(), z_tt, pairs, &weights.weights());
                 (endpoint + drift, Some(z))
             }
-            OffDiagonal::Trajectory { steps } => {
-                let way = (steps, TeacherJump::Euler);
+            OffDiagonal::Trajectory { steps, by, power } => {
+                let way = Way { jumps: steps, by, power };
                 let target = endpoint_of_jumps(&self.teacher, x_s.clone(), pairs, way, randomness);
                 (divergence(target, self.student(pass)), None)
             }
