@@ -308,6 +308,9 @@ pub enum Teacher {
     /// The exponential moving average of the weights.
     #[default]
     Ema,
+    /// The moving average as it is when the off-diagonal objective starts, kept from then on: jumps cannot damage the diagonal that they
+    /// learn from.
+    Kept,
     /// The averaged weights of a checkpoint, frozen: the second stage of two-stage training. The network must be the
     /// recipe's.
     Frozen {
@@ -342,6 +345,11 @@ pub enum Weighting {
 }
 
 impl ObjectiveConfig {
+    /// Whether the off-diagonal objective is trained after this part of the run.
+    pub(crate) fn off_diagonal_at(&self, progress: f64) -> bool {
+        self.off_diagonal != OffDiagonal::None && self.share > 0.0 && progress >= self.start
+    }
+
     /// Checks every setting against its range, and combinations of settings.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::config::Teacher;
 use crate::run::check::{image_shape, site_shape};
 use crate::run::recipe::{ModelConfig, Recipe};
 
@@ -81,8 +82,9 @@ impl Need {
         let parameters = parameters(&recipe.model, schema, labels).unwrap_or(0);
         let train = &recipe.train;
         let parallel = u128::from(train.accumulate).min(workers.max(1) as u128);
-        // Weights and two moments, the average, a gradient of every micro-batch of a step, and a copy per worker.
-        let average = u128::from(train.ema.is_some());
+        // Weights and two moments, the average and one that is kept, a gradient of every micro-batch of a step, and a copy per worker.
+        let kept = matches!(&recipe.model, ModelConfig::FlowMap(config) if config.objective.teacher == Teacher::Kept);
+        let average = u128::from(train.ema.is_some()) + u128::from(kept);
         let copies = 3 + average + u128::from(train.accumulate) + if parallel > 1 { parallel } else { 0 };
         let sites = site_shape(schema);
         let point = sites.count as u128 * sites.classes as u128;

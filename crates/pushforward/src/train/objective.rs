@@ -21,7 +21,8 @@ use burn::tensor::Tensor;
 pub struct TrainStep<'a, M> {
     /// The network being trained; its parameters carry gradients.
     pub model: &'a M,
-    /// The averaged weights, without gradients; the trained weights if the run keeps no average.
+    /// The averaged weights, without gradients; the trained weights if the run has no average. Those of the past, once the objective
+    /// [keeps](Objective::keeps_average) them.
     pub ema: &'a M,
     /// Seed of the run.
     pub seed: u64,
@@ -41,6 +42,12 @@ pub trait Objective<M> {
     /// Name of the term whose gradient PCGrad never changes; by default the first term of a step.
     fn main_term(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether the average after this part of the run stays what [`TrainStep::ema`] is until its end.
+    fn keeps_average(&self, progress: f64) -> bool {
+        let _ = progress;
+        false
     }
 
     /// The loss of one batch.

@@ -27,6 +27,8 @@ pub(super) struct Run<M> {
     seed: u64,
     pub(super) model: M,
     ema: Option<Ema<M>>,
+    /// The average that the objective keeps as it was.
+    kept: Option<M>,
     optimizer: AdamWOptimizer,
     pub(super) step: u64,
     micro_batch: u64,
@@ -52,6 +54,7 @@ impl<M: Module> Run<M> {
             seed,
             ema: config.ema.map(|config| Ema::new(config, &model, 0)),
             model,
+            kept: None,
             optimizer: AdamWOptimizer::new(config.adamw()),
             step: 0,
             micro_batch: 0,
@@ -75,6 +78,7 @@ impl<M: Module> Run<M> {
             (None, None) => None,
             _ => return Err(TrainError::EmaMismatch),
         };
+        run.kept = resume.kept.map(|kept| params::load(run.model.valid(), &kept)).transpose()?;
         run.optimizer.restore(&resume.moments, &run.model)?;
         run.step = resume.step;
         run.micro_batch = resume.micro_batch;
@@ -111,7 +115,10 @@ impl<M: Module> Run<M> {
         };
         let indices = self.micro_batch..self.micro_batch + config.accumulate;
         self.micro_batch = indices.end;
-        let (model, ema) = (self.model.clone(), self.averaged());
+        if self.kept.is_none() && objective.keeps_average(self.step as f64 / steps.max(1) as f64) {
+            self.kept = Some(self.averaged());
+        }
+        let (model, ema) = (self.model.clone(), self.kept.clone().unwrap_or_else(|| self.averaged()));
         let shared = Shared { model, ema, seed: self.seed, step: self.step, steps };
         let team = (&*self.ranks, self.reduction);
         let StepSums { terms: mut sums, micros, loss } =
@@ -143,7 +150,8 @@ impl<M: Module> Run<M> {
             return Ok(());
         }
         let bytes = |model: &M| params::collect(model).into_iter().map(|(_, data)| data.as_bytes().to_vec());
-        let own = sha256(bytes(&self.model).chain(bytes(&self.averaged())));
+        let kept = self.kept.iter().flat_map(bytes);
+        let own = sha256(bytes(&self.model).chain(bytes(&self.averaged())).chain(kept));
         let what = format!(
             "differs in its parameters after step {}: its memory or its processor is not as those of the others",
             self.step
@@ -185,6 +193,7 @@ impl<M: Module> Run<M> {
         let weights = |model: &M| -> StateDict { params::collect(model).into_iter().collect() };
         let raw = weights(&self.model);
         let ema = self.ema.as_ref().map(|ema| weights(ema.model()));
+        let kept = self.kept.as_ref().map(weights);
         let mut stop = false;
         for file in files {
             let path = checkpoint::folder(&run.path).join(file);
@@ -203,6 +212,7 @@ impl<M: Module> Run<M> {
                     elapsed_seconds: self.seconds_before + start.elapsed().as_secs_f64(),
                     raw: raw.clone(),
                     ema: ema.clone(),
+                    kept: kept.clone(),
                     moments: self.optimizer.moments(),
                 }
                 .save(&path)?;

@@ -89,8 +89,8 @@ fn every_parameter_gets_a_gradient() {
     }
 }
 
-fn resumed_equals_uninterrupted(pcgrad: bool) {
-    let toy = Toy::default();
+fn resumed_equals_uninterrupted(pcgrad: bool, kept: Option<f64>) {
+    let toy = Toy { kept, ..Toy::default() };
     let whole = tempfile::tempdir().expect("a temporary folder");
     let parts = tempfile::tempdir().expect("a temporary folder");
     let settings = TrainConfig { pcgrad, patience: Some(100), ..config(20) };
@@ -119,6 +119,7 @@ fn resumed_equals_uninterrupted(pcgrad: bool) {
     let (expected, expected_state, expected_losses) = part(whole.path(), None, mlp(1), 0);
     let (first, state, mut losses) = part(parts.path(), None, mlp(1), 9);
     assert_eq!((first.reason, first.step, state.step, state.micro_batch), (EndReason::Stopped, 9, 9, 18));
+    assert_eq!((state.kept.is_some(), expected_state.kept == state.kept), (kept.is_some(), true));
     // A module with other weights, so that everything must come from the file.
     let (second, mut state, rest) = part(parts.path(), Some(state), mlp(99), 0);
     losses.extend(rest);
@@ -137,8 +138,34 @@ fn resumed_equals_uninterrupted(pcgrad: bool) {
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
-    resumed_equals_uninterrupted(false);
-    resumed_equals_uninterrupted(true);
+    resumed_equals_uninterrupted(false, None);
+    resumed_equals_uninterrupted(true, None);
+    resumed_equals_uninterrupted(false, Some(0.3));
+}
+
+#[test]
+fn a_kept_average_is_that_of_its_step() {
+    let saved = |kept: Option<f64>, steps: u64| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let toy = Toy { kept, ..Toy::default() };
+        let request = TrainRequest { run: in_folder(folder.path()), ..request(&toy, config(20)) };
+        train(request, &mut |event| match event {
+            Event::Progress(Progress::Step(report)) if report.step == steps => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+        .expect("nothing can go wrong here");
+        Resume::load(&checkpoint::folder(folder.path()).join(RESUME)).expect("it was just written")
+    };
+    // Six of twenty steps are three tenths: until then the average moves, and what it was then is kept.
+    let before = saved(Some(0.3), 6);
+    assert_eq!(before.kept, None);
+    for steps in [7, 15] {
+        let after = saved(Some(0.3), steps);
+        assert_eq!(after.kept, before.ema);
+        assert_ne!(after.kept, after.ema);
+    }
+    // A target that moves with the average gives other weights than one that stays.
+    assert_ne!(saved(Some(1.0), 15).raw, saved(Some(0.3), 15).raw);
 }
 
 #[test]

@@ -62,21 +62,26 @@ pub(crate) enum Trouble {
 }
 
 /// Squared error of the targets (with a little noise), and of `second` times the targets, each from its own forward
-/// pass.
+/// pass; with `kept`, `second` times what the average says, which is kept from that part of the run on.
 pub(crate) struct Toy {
     pub(crate) noise: f64,
     pub(crate) second: f64,
+    pub(crate) kept: Option<f64>,
     pub(crate) trouble: Trouble,
 }
 
 impl Default for Toy {
     fn default() -> Self {
-        Self { noise: 0.01, second: 1.0, trouble: Trouble::None }
+        Self { noise: 0.01, second: 1.0, kept: None, trouble: Trouble::None }
     }
 }
 
 impl Objective<Mlp> for Toy {
     type Batch = (Tensor<2>, Tensor<2>);
+
+    fn keeps_average(&self, progress: f64) -> bool {
+        self.kept.is_some_and(|start| progress >= start)
+    }
 
     fn loss(&self, step: &TrainStep<'_, Mlp>, (x, y): &Self::Batch) -> LossParts {
         let n = x.dims()[0];
@@ -97,7 +102,9 @@ impl Objective<Mlp> for Toy {
             }
             _ => {}
         }
-        let second = step.model.forward(noisy).sub(y.clone().mul_scalar(self.second)).square().squeeze_dim::<1>(1);
+        let aim = if self.kept.is_some() { step.ema.forward(noisy.clone().inner()) } else { y.clone().inner() };
+        let aim = Tensor::from_inner(aim.mul_scalar(self.second));
+        let second = step.model.forward(noisy).sub(aim).square().squeeze_dim::<1>(1);
         let term = |name, per_example: Tensor<1>, weight: f64, times| LossTerm {
             loss: per_example.clone().mean().mul_scalar(weight),
             values: Observed { name, per_example, times },

@@ -145,6 +145,10 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         Some("diagonal")
     }
 
+    fn keeps_average(&self, progress: f64) -> bool {
+        self.config.teacher == Teacher::Kept && self.config.off_diagonal_at(progress)
+    }
+
     fn loss(&self, step: &TrainStep<'_, FlowMapModel<N>>, batch: &IdBatch) -> LossParts {
         let (config, classes) = (&self.config, step.model.sites().classes);
         let open = |purpose| stream(step.seed, purpose, step.index);
@@ -152,7 +156,7 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         let mut hidden = open(Purpose::Condition);
         let batch = NoisedBatch::new(step.model, batch, &self.batch, &mut open(Purpose::Source), Some(&mut hidden));
         let progress = step.step as f64 / step.steps.max(1) as f64;
-        let active = config.off_diagonal != OffDiagonal::None && config.share > 0.0 && progress >= config.start;
+        let active = config.off_diagonal_at(progress);
         let n = batch.len();
         let shares = [if active { config.share } else { 0.0 }, config.one_step.map_or(0.0, |o| o.share)];
         let (off, one_step_items) = deal(step.index, n, shares);

@@ -56,6 +56,8 @@ pub(super) struct Counters {
     pub(super) micro_batch: u64,
     pub(super) ema: bool,
     pub(super) ema_updates: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) kept: bool,
     pub(super) best_validation: Option<String>,
     pub(super) stale_validations: u64,
     pub(super) elapsed_seconds: String,

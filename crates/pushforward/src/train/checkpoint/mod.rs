@@ -89,6 +89,8 @@ pub struct Resume {
     pub raw: StateDict,
     /// Averaged weights; `None` if the run keeps no average.
     pub ema: Option<StateDict>,
+    /// Averaged weights of the past that the objective [keeps](crate::train::objective::Objective::keeps_average), if it does.
+    pub kept: Option<StateDict>,
     /// The optimiser's moments.
     pub moments: Moments,
 }
@@ -210,6 +212,7 @@ impl Resume {
                 micro_batch: self.micro_batch,
                 ema: self.ema.is_some(),
                 ema_updates: self.ema_updates,
+                kept: self.kept.is_some(),
                 best_validation: self.best_validation.map(|value| value.to_string()),
                 stale_validations: self.stale_validations,
                 elapsed_seconds: self.elapsed_seconds.to_string(),
@@ -218,8 +221,9 @@ impl Resume {
             packed: None,
         };
         let none = StateDict::new();
-        let ema = self.ema.as_ref().unwrap_or(&none);
-        let sets = [("raw", &self.raw), ("ema", ema), ("m", &self.moments.first), ("v", &self.moments.second)];
+        let [ema, kept] = [&self.ema, &self.kept].map(|set| set.as_ref().unwrap_or(&none));
+        let Moments { first, second, .. } = &self.moments;
+        let sets = [("raw", &self.raw), ("ema", ema), ("kept", kept), ("m", first), ("v", second)];
         write(path, &header, &sets)
     }
 
@@ -241,15 +245,17 @@ impl Resume {
         if !(0.0..=MOST_SECONDS).contains(&elapsed_seconds) {
             return Err(damaged(&format!("the run has taken {elapsed_seconds} seconds")));
         }
-        let [raw, ema, first, second] = split(path, tensors, ["raw", "ema", "m", "v"])?;
+        let [raw, ema, kept, first, second] = split(path, tensors, ["raw", "ema", "kept", "m", "v"])?;
         let tensor = |source| CheckpointError::Tensor { path: path.into(), source };
-        let ema = if counters.ema {
-            same_tensors(&raw, &ema, "ema", true).map_err(tensor)?;
-            same_tensors(&ema, &raw, "raw", true).map_err(tensor)?;
-            Some(ema)
-        } else {
-            None
+        let as_raw = |there: bool, set: StateDict, prefix: &str| {
+            if !there {
+                return Ok(None);
+            }
+            same_tensors(&raw, &set, prefix, true).map_err(tensor)?;
+            same_tensors(&set, &raw, "raw", true).map_err(tensor)?;
+            Ok(Some(set))
         };
+        let (ema, kept) = (as_raw(counters.ema, ema, "ema")?, as_raw(counters.kept, kept, "kept")?);
         for (set, other, prefix) in [(&first, &second, "v"), (&second, &first, "m"), (&first, &raw, "raw")] {
             same_tensors(set, other, prefix, prefix != "raw").map_err(tensor)?;
         }
@@ -274,6 +280,7 @@ impl Resume {
             elapsed_seconds,
             raw,
             ema,
+            kept,
             moments: Moments { first, second, steps: counters.optimizer_steps },
         })
     }

@@ -41,6 +41,7 @@ fn resume(values: &[f32], elapsed: f64, best: Option<f64>) -> Resume {
         elapsed_seconds: elapsed,
         raw: weights(values),
         ema: Some(weights(values)),
+        kept: Some(weights(values)),
         moments: Moments {
             steps: moments.keys().map(|name| (name.clone(), 12)).collect(),
             first: moments.clone(),
