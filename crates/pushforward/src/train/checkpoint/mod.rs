@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Tensors are named `ema.<parameter>` and `raw.<parameter>`; the resume file adds `m.<parameter>` and `v.<parameter>`,
-//! the optimiser's moments. Everything else is one JSON object under the key `pushforward` of the file's metadata: a
+//! the optimiser's moments, and `kept.<parameter>` if the objective keeps an average of the past. Everything else is one JSON object under the key `pushforward` of the file's metadata: a
 //! single key, because the order of several would change from one write to the next.
 //!
 //! A file is written beside its destination, synced and renamed, so that a run killed at any moment leaves either the
