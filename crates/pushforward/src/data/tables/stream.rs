@@ -17,7 +17,7 @@ use crate::data::prepared::parting::{Parting, bytes, check_parts};
 use crate::data::prepared::sampled::Reservoir;
 use crate::data::prepared::shard::Item;
 use crate::data::prepared::writer::{Job, Writer, check_free};
-use crate::data::tables::config::{Asked, Divided, RaggedRows, TableConfig, TableSplit};
+use crate::data::tables::config::{Asked, Divided, MissingValues, RaggedRows, TableConfig, TableSplit};
 use crate::data::tables::grid::{Expected, Form, Grid, form_of};
 use crate::data::tables::layout::{TableLayout, find};
 use crate::data::{DataError, Layout};
@@ -195,6 +195,10 @@ impl<'a> Encoder<'a> {
 impl TableConfig {
     pub(in crate::data) fn prepare(&self, folders: Folders<'_>, mut job: Job<'_>) -> Result<(), DataError> {
         check_free(job.out)?;
+        if self.missing == MissingValues::Hole {
+            let problem = "= \"hole\" is for tables in memory; prepared ones have \"class\" or \"drop\"".into();
+            return Err(DataError::Setting { key: "missing", problem });
+        }
         let by_files = self.validation.is_some() || self.test.is_some();
         let path = files::existing("path", &self.path, folders.data)?;
         let limit = self.limit.unwrap_or(usize::MAX);
