@@ -1,19 +1,22 @@
 //! Time of an optimiser step by several ranks, from that of one and the network between them.
 //!
 //! ```text
-//! T = k c + P p + B / (e v) + 4 l + 2 n (N-1) o
+//! T = k c + P p + max(S - h c, t S) + 4 l + 2 n (N-1) o          S = B / (e v)
 //!
 //! k  micro-batches of a rank             c  seconds of one
 //! P  parameters                          p  seconds to copy and add one
-//! B  bytes that a rank sends in a step   v  bytes a second, of which the share e is reached
+//! S  seconds on the wire                 B  bytes that a rank sends in a step
+//! v  bytes a second, of which the share e is reached
+//! h  share of a micro-batch in which buckets travel while it is computed
+//! t  share of the bytes that leave when it has ended: that of the parameters whose gradients end last, and a bucket at least
 //! n  buckets                             l  seconds until a message of no length has arrived
 //! N  ranks                               o  seconds that a message costs its sender
 //! ```
 //!
-//! The four waits are those of the decision to go on, of the two exchanges of gradients, and of the losses. That a bucket is copied
-//! while another travels did not shorten the steps that were measured. Of the gradients of a reproducible run, all but those of the last micro-batch
-//! travel while the next one is computed. `p` and `e` were fitted to measurements between two network namespaces (docs/log.md), where
-//! all messages had one way; `o` is that of common networks.
+//! Without overlap, `h = 0` and `t = 1`. The four waits are those of the decision to go on, of the two exchanges of gradients, and of the losses. Of the
+//! gradients of a reproducible run, all but those of the last micro-batch travel while the next one is computed. `p`, `e`, `h` and `t` were fitted to
+//! measurements between two network namespaces with a core for each rank (docs/log.md); `o` is that of common networks. Threads that
+//! a rank has beyond those that compute take the copies from them, which is not counted.
 //!
 //! # Examples
 //! The gradient of 170 million parameters takes most of a step at 1 Gbit/s, and at 100 Gbit/s less than its copies.
@@ -33,6 +36,10 @@ use super::reduction::Reduction;
 const COPY: [f64; 2] = [1.1e-8, 1.7e-8];
 /// Share of the rate of the network that is reached while ranks send and receive at once.
 const REACHED: f64 = 0.5;
+/// Share of a micro-batch in which buckets travel while it is computed.
+const HIDDEN: f64 = 0.5;
+/// Least share of the bytes that leave when it has ended.
+const TAIL: f64 = 0.25;
 /// Seconds that a message costs its sender.
 const MESSAGE: f64 = 5e-6;
 /// Exchanges of a step that are waited for one after the other.
@@ -68,7 +75,12 @@ impl Link {
         let early = if reduction.reproducible { wire(micro_batches) - wire(1) } else { 0.0 };
         let late = (early - (compute - seconds)).max(0.0);
         let copies = parameters as f64 * COPY[usize::from(reduction.half)];
-        compute + late + copies + wire(1) + WAITS * self.latency + 2.0 * buckets * (ranks as f64 - 1.0) * MESSAGE
+        let last = if reduction.overlap {
+            (wire(1) - HIDDEN * seconds).max(TAIL.max(1.0 / buckets) * wire(1))
+        } else {
+            wire(1)
+        };
+        compute + late + copies + last + WAITS * self.latency + 2.0 * buckets * (ranks as f64 - 1.0) * MESSAGE
     }
 }
 
