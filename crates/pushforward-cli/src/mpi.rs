@@ -70,7 +70,7 @@ impl Exchange for Mpi {
         mpi::request::scope(|scope| {
             let send = |rank: usize| self.world.process_at_rank(rank as i32).immediate_send(scope, &parts[rank][..]);
             let mut sent: Vec<_> = others().map(send).collect();
-            let mut arriving = Vec::new();
+            let mut arriving: Vec<(usize, mpi::request::Request<'_, [u8], _>)> = Vec::new();
             loop {
                 let mut waiting = Vec::new();
                 for (rank, place) in silent.drain(..) {
@@ -84,9 +84,10 @@ impl Exchange for Mpi {
                 }
                 silent = waiting;
                 sent = sent.into_iter().filter_map(|request| request.test().err()).collect();
-                let received =
-                    |(rank, request): (usize, mpi::request::Request<'_, _, _>)| Some((rank, request.test().err()?));
-                arriving = arriving.into_iter().filter_map(received).collect();
+                arriving = arriving
+                    .into_iter()
+                    .filter_map(|(rank, request)| Some((rank, mpi::request::Request::test(request).err()?)))
+                    .collect();
                 if silent.is_empty() && sent.is_empty() && arriving.is_empty() {
                     return;
                 }
