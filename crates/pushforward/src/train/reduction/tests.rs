@@ -1,3 +1,5 @@
+//! Overlap changes no bit of a sum, whatever parameters and terms there are.
+
 use std::ops::ControlFlow;
 
 use burn::module::{Module, Param};
