@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::data::files::{self, Folders, Source, head};
+use crate::data::files::{self, Folders, Source, head, magic};
 use crate::data::own_labels::Tally;
 use crate::data::part_names::part_of;
 use crate::data::prepared::blocks::{Blocks, Cut, sha256_stored};
@@ -59,6 +59,8 @@ impl Files<'_> {
             let form = first.as_ref().map_or(form_of(&head(&file.path)?), |(form, _, _)| *form);
             let cut = if let Form::Character(delimiter) = form { Cut::Rows(delimiter) } else { Cut::Lines };
             let mut blocks = Blocks::open(&file.path, cut)?;
+            // Columns of Parquet have names.
+            let named = magic(&file.path).is_ok_and(|magic| magic == b"PAR1").then_some(true);
             let (mut begun, mut left) = (false, file.limit);
             while let Some(block) = blocks.next()? {
                 if block.text.trim().is_empty() {
@@ -66,7 +68,7 @@ impl Files<'_> {
                 }
                 let headless = first.as_ref().and_then(|(_, _, header)| header.is_none().then_some(false));
                 let expected = Expected {
-                    header: self.config.header.or(headless),
+                    header: self.config.header.or(named).or(headless),
                     drop_ragged: self.config.ragged == RaggedRows::Drop,
                     like: first.as_ref().map(|(form, width, _)| (*form, *width)),
                     later: begun.then_some(block.line),
