@@ -83,7 +83,8 @@ def train(
             given = _items(data, labels, text)
         elif data is not None:
             # Beside the checkpoints, so that the run finds its data again.
-            written, more = _written(data, labels, text, folder or Path(scratch))
+            kind = (set or {}).get("data.set") or _native.setting(text, "data.set")
+            written, more = _written(data, labels, kind, folder or Path(scratch))
             overrides = more + overrides
         try:
             native, _ = _native.train(text, overrides, steps, given, folder, data_dir or _data_dir(), answer)
@@ -215,11 +216,15 @@ def _listed(labels: Sequence[Any], count: int) -> list[Any]:
     return given
 
 
-def _written(data: Any, labels: Any, text: str, folder: Path) -> tuple[Path, list[str]]:
+# Recipes of published sets take data of their kind.
+_KINDS = {"qm9": "molecules", "zinc250k": "molecules", "text8": "text"}
+
+
+def _written(data: Any, labels: Any, of: Optional[str], folder: Path) -> tuple[Path, list[str]]:
     """Writes data to a file; the settings name it."""
-    kind = _native.setting(text, "data.set")
+    kind = _KINDS.get(of or "", of)
     if hasattr(data, "to_csv"):
-        settings = [] if kind in ("sequences", "molecules") else ["data.set=table"]
+        settings = [f"data.set={kind if kind in ('sequences', 'molecules') else 'table'}"]
         if labels is not None:
             if not isinstance(labels, str) or labels not in data.columns:
                 columns = ", ".join(map(str, data.columns))
@@ -232,7 +237,7 @@ def _written(data: Any, labels: Any, text: str, folder: Path) -> tuple[Path, lis
                 f"strings are for recipes whose data.set is text, sequences or molecules, not {kind}; the preset sequences takes "
                 "any strings, one an item"
             )
-        settings = []
+        settings = [f"data.set={kind}"]
         if labels is None:
             path, content = folder / ("data.smi" if kind == "molecules" else "data.txt"), "\n".join(data) + "\n"
         elif kind == "text":
@@ -244,7 +249,7 @@ def _written(data: Any, labels: Any, text: str, folder: Path) -> tuple[Path, lis
             rows.writerow([column, "label"])
             rows.writerows(zip(data, _listed(labels, len(data))))
             path, content = folder / "data.csv", out.getvalue()
-            settings = [f"data.column={column}", 'data.label={"by" = {"column" = "label"}}']
+            settings += [f"data.column={column}", 'data.label={"by" = {"column" = "label"}}']
     else:
         found = f"a list of {type(data[0]).__name__}" if isinstance(data, (list, tuple)) and data else type(data).__name__
         raise RequestError(

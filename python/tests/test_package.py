@@ -219,6 +219,15 @@ def test_strings_are_data():
     assert model.kind == "sequences" and all(len(name) == 3 for name in model.sample(4))
     with pytest.raises(pf.RequestError, match="strings are for recipes"):
         pf.train(TINY, data=names)
+    smiles = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "F", "=O")]
+    small = {"train.batch": 4, "train.accumulate": 1, "eval.bound_items": 0}
+    for recipe, data in [("qm9-cpu", smiles), ({**TINY, "data": {"set": "molecules", "path": "x"}}, smiles)]:
+        model = pf.train(recipe, data=data, steps=2, set=small)
+        assert model.kind == "molecules" and len(model.sample(2)) == 2
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": range(len(smiles)), "smiles": smiles, "kind": ["a", "b"] * (len(smiles) // 2)})
+    told = pf.train("qm9-cpu", data=frame, labels="kind", steps=2, set=small)
+    assert told.kind == "molecules" and told.labels == ["a", "b"]
 
 
 def test_data_frames_go_in_and_come_out(tmp_path):
