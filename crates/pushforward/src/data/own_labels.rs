@@ -3,11 +3,12 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
+use crate::data::files;
 use crate::data::parts::Parts;
 use crate::data::prepared::sampled::Reservoir;
 
@@ -55,16 +56,21 @@ pub enum LabelSource {
 pub struct LabelFile {
     /// The file.
     pub path: PathBuf,
-    /// The column of names, by its heading or number from 1. The name of a record is the first word of its header, that of
-    /// a row of a table the field of the column of the same heading.
+    /// The column of names, by its heading or number from 1.
     pub key: String,
     /// The column of labels, by its heading or number from 1.
     pub column: String,
+    /// Where the items have their names: the column of their own table, by its heading or number from 1. Default: the one
+    /// that is called as `key`. A record of FASTA is named by the first word of its header, a line by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
 }
 
 /// The label of every item, and what each label stands for.
 pub(super) type Labelled = (Vec<u32>, Vec<String>);
 
+/// The key of the second file.
+const FILE: &str = "label.by.file.path";
 /// Most classes.
 const MOST: usize = 10_000;
 /// Different numbers from which on they are taken for a measurement.
@@ -133,6 +139,35 @@ pub(super) enum Labeller {
 }
 
 impl OwnLabel {
+    /// The second file, if labels stand in one.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        if let LabelSource::File(file) = &self.by { Some(&file.path) } else { None }
+    }
+
+    /// The second file with its key, for paths that are made absolute.
+    pub(super) fn path_mut(&mut self) -> Option<(&'static str, &mut PathBuf)> {
+        if let LabelSource::File(file) = &mut self.by { Some((FILE, &mut file.path)) } else { None }
+    }
+
+    /// The second file, where it is found; `None` if labels stand in none.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub(super) fn found_file(&self, data_dir: &Path) -> Result<Option<PathBuf>, DataError> {
+        self.file().map(|path| files::existing(FILE, path, data_dir)).transpose()
+    }
+
+    /// The column of the items' own table that has their labels or, with a second file, their names; and the key that says
+    /// so. `None` if labels stand in headers.
+    pub(super) fn own_column(&self) -> Option<(&str, &'static str)> {
+        match &self.by {
+            LabelSource::Column(name) => Some((name, "label.by.column")),
+            LabelSource::Header(_) => None,
+            LabelSource::File(LabelFile { own: Some(name), .. }) => Some((name, "label.by.file.own")),
+            LabelSource::File(LabelFile { key, .. }) => Some((key, "label.by.file.key")),
+        }
+    }
+
     /// Whether labels are bins of numbers.
     pub(super) fn of_numbers(&self) -> bool {
         self.edges.is_some() || self.bins.is_some()
