@@ -304,9 +304,23 @@ fn quantiles(mut values: Vec<f64>, bins: usize) -> Vec<f64> {
     let mut edges: Vec<f64> = (1..bins)
         .filter_map(|i| values.get(i * values.len() / bins).copied())
         .filter(|&edge| edge > values[0])
+        .map(|edge| shortest(values[values.partition_point(|&value| value < edge) - 1], edge))
         .collect();
     edges.dedup();
     edges
+}
+
+/// The shortest decimal above `low` and up to `high`, which divides the values as `high` does: people name labels by it.
+fn shortest(low: f64, high: f64) -> f64 {
+    if high == 0.0 {
+        return high;
+    }
+    let magnitude = high.abs().log10().floor() as i32;
+    let rounded = |digits: i32| {
+        let exponent = magnitude + 1 - digits;
+        format!("{:.0}e{exponent}", (high * 10f64.powi(-exponent)).floor()).parse::<f64>().ok()
+    };
+    (1..=15).filter_map(rounded).find(|&edge| low < edge && edge <= high).unwrap_or(high)
 }
 
 #[cfg(test)]
@@ -343,6 +357,13 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let (labels, said) = names("bins = 4", &many).unwrap();
         assert_eq!((said.len(), labels.iter().filter(|&&label| label == 2).count()), (4, 25));
+        // Edges have as few digits as divide the numbers so.
+        let of = |texts: &[&str]| names("bins = 2", texts).unwrap().1.remove(0);
+        assert_eq!(of(&["0.123456", "0.2", "15.378031964314298", "16.9"]), "x < 10");
+        assert_eq!(of(&["15.361", "15.36", "15.378031964314298", "16.9"]), "x < 15.37");
+        assert_eq!(of(&["-7.25", "-7.125", "-7.11", "3"]), "x < -7.11");
+        assert_eq!(of(&["-1", "-0.5", "0", "1e-300"]), "x < 0");
+        assert_eq!(of(&["1", "1.0000000000000002"]), "x < 1.0000000000000002");
         assert!(names("", &many).unwrap_err().contains("100 different numbers"));
         assert!(names("bins = 4", &["1", "1"]).unwrap_err().contains("equal"));
         assert!(names("bins = 100000000000", &["1", "2"]).unwrap_err().contains("from 2 to"));
