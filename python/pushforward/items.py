@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from os import PathLike
+from pathlib import Path
 from typing import Any, Mapping, Sequence, Union
 
 import numpy as np
@@ -60,20 +63,104 @@ def _pandas() -> Any:
     return pandas
 
 
-def frame(rows: list[list[str]], columns: list[tuple[str, str]]) -> Any:
-    """Rows of texts as a data frame: numbers where the column is one, missing cells as missing."""
+Dtypes = Mapping[str, Any]
+"""What columns of a data frame were, as JSON: a name of a dtype, or the categories of a categorical one."""
+
+
+def dtypes(frame: Any) -> dict[str, Any]:
+    """What the columns of a data frame are, so that samples are like it."""
+    found: dict[str, Any] = {}
+    for name, column in frame.items():
+        values = getattr(column.dtype, "categories", None)
+        if values is not None and hasattr(column, "cat"):
+            found[str(name)] = {"categories": [text(one) for one in values], "ordered": bool(column.cat.ordered)}
+            found[str(name)]["of"] = str(values.dtype)
+        elif str(column.dtype) == "object" and _pandas().api.types.infer_dtype(column, skipna=True) == "boolean":
+            found[str(name)] = "boolean"
+        else:
+            found[str(name)] = str(column.dtype)
+    return found
+
+
+def frame(rows: list[list[Union[str, None]]], columns: list[tuple[str, str]], known: Union[Dtypes, None] = None) -> Any:
+    """Rows of texts as a data frame, missing cells as missing: of the dtypes of the frame that a model was trained on, if it
+    was; else numbers and dates where the column is of them."""
     pandas = _pandas()
     table = pandas.DataFrame(rows, columns=[name for name, _ in columns], dtype=object)
     for name, kind in columns:
-        if kind in ("integer", "number"):
-            values = pandas.to_numeric(table[name], errors="coerce")
-            whole = kind == "integer" and bool((values.dropna() % 1 == 0).all())
-            if whole:
-                values = values.astype("Int64") if values.isna().any() else values.astype("int64")
-            table[name] = values
+        wanted = (known or {}).get(name)
+        if wanted is not None:
+            table[name] = like_trained(table[name], wanted)
+        elif kind in ("integer", "number"):
+            table[name] = _numbers(table[name], kind == "integer")
         elif kind == "date":
             table[name] = pandas.to_datetime(table[name], errors="coerce")
     return table
+
+
+def texts(values: Sequence[str]) -> Any:
+    """A column of texts."""
+    return _pandas().Series(list(values), dtype=object)
+
+
+def like_trained(column: Any, wanted: Any) -> Any:
+    """A column of texts as that of a frame; as it is if nothing is known of it."""
+    return column if wanted is None else _as(column, wanted)
+
+
+def _numbers(column: Any, integer: bool) -> Any:
+    values = _pandas().to_numeric(column, errors="coerce")
+    if integer and bool((values.dropna() % 1 == 0).all()):
+        return values.astype("Int64") if values.isna().any() else values.astype("int64")
+    return values
+
+
+def _as(column: Any, wanted: Any) -> Any:
+    """A column of texts as one of a dtype; as near to it as its values can be."""
+    pandas = _pandas()
+    if isinstance(wanted, Mapping):
+        values = _as(pandas.Series(wanted["categories"], dtype=object), wanted["of"])
+        of_text = dict(zip(wanted["categories"], values.tolist()))
+        found = [of_text.get(one) for one in column]
+        return pandas.Series(pandas.Categorical(found, categories=values.tolist(), ordered=wanted["ordered"]), column.index)
+    if wanted in ("bool", "boolean"):
+        values = column.map({"True": True, "False": False, "1": True, "0": False})
+        return values.astype("boolean" if wanted == "boolean" or values.isna().any() else "bool")
+    if wanted.lower().startswith(("int", "uint", "float")):
+        values = pandas.to_numeric(column, errors="coerce")
+        if values.isna().any() and wanted[0] in "iu":
+            # The integers of pandas that can be missing: Int64, UInt8.
+            wanted = wanted.replace("int", "Int").replace("uI", "UI")
+        try:
+            return values.astype(wanted)
+        except (TypeError, ValueError):
+            return values
+    if wanted.startswith("datetime"):
+        values = pandas.to_datetime(column, errors="coerce", utc="," in wanted)
+        try:
+            return values.astype(wanted)
+        except (TypeError, ValueError):
+            return values
+    try:
+        return column.astype(wanted)
+    except (TypeError, ValueError):
+        return column
+
+
+DTYPES = "data-frame.json"
+"""The file beside the checkpoints of a run that has the dtypes of its data frame."""
+
+
+def kept_dtypes(model: Union[str, PathLike[str]]) -> Union[Dtypes, None]:
+    """The dtypes in the folder of a run, given the folder or a checkpoint in it; ``None`` if there are none."""
+    path = Path(model)
+    folders = [path] if path.is_dir() else list(path.parents)[:2] if path.is_file() else []
+    for folder in folders:
+        try:
+            return json.loads((folder / DTYPES).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def arrow(frame: Any) -> Any:

@@ -29,7 +29,7 @@ def load(model: Union[str, PathLike[str]], *, raw: bool = False) -> Model:
 
     :raises LoadError: if there is no such model, or its file is damaged.
     """
-    return Model(_native.load(model, raw))
+    return Model(_native.load(model, raw), items.kept_dtypes(model))
 
 
 class Model:
@@ -49,9 +49,11 @@ class Model:
     Images of autoencoders are ``float32`` arrays ``[n, channels, height, width]`` in ``[0, 1]``.
     """
 
-    def __init__(self, native: _native.Model) -> None:
+    def __init__(self, native: _native.Model, dtypes: Optional[items.Dtypes] = None) -> None:
         self._native = native
         self._about = native.about()
+        # What the columns of the data frame were that a model of tables was trained on.
+        self._dtypes = dtypes
 
     def __repr__(self) -> str:
         return f"<pushforward.Model {self.name!r}: {self.family} of {self.kind}, {self.step} steps>"
@@ -151,8 +153,19 @@ class Model:
         )
         condition = items.condition(where) if where is not None else None
         ids, _, _ = self._native.sample(settings, condition)
-        found = self._present(self._ids(ids), as_ids, seed, first)
+        found = self._present(self._ids(ids), as_ids, seed, first, condition)
+        if label is not None and self.kind == "columns" and not as_ids:
+            self._write_labels(found, settings["labels"])
         return items.arrow(found) if as_arrow else found
+
+    def _write_labels(self, frame: Any, labels: list[int]) -> None:
+        """Writes labels into the column that they are from, which is none of the model."""
+        by = _native.setting(self.recipe, "data.label.by.column")
+        if by not in frame.columns:
+            return
+        names = items.texts([self.labels[labels[i % len(labels)]] for i in range(len(frame))])
+        of_bins = any(_native.setting(self.recipe, f"data.label.{key}") for key in ("bins", "edges"))
+        frame[by] = names if of_bins else items.like_trained(names, (self._dtypes or {}).get(by))
 
     def _settings(
         self, n, nfe, seed, label, observed, allowed, size, guidance, sampler, temperature, draw, first, batch, points
@@ -182,7 +195,8 @@ class Model:
         for one in given:
             if isinstance(one, str):
                 if one not in self.labels:
-                    raise RequestError(f"there is no label {one!r}: the labels are {', '.join(self.labels)}")
+                    known = f"the labels are {', '.join(self.labels)}" if self.labels else "this model is told none"
+                    raise RequestError(f"there is no label {one!r}: {known}")
                 one = self.labels.index(one)
             found.append(int(one))
         return found
@@ -190,7 +204,9 @@ class Model:
     def _ids(self, ids: bytearray) -> NDArray[np.int64]:
         return items.numbers(ids, np.int64, (-1, self.sites))
 
-    def _present(self, ids: NDArray[np.int64], as_ids: bool, seed: int = 0, first: int = 0) -> Any:
+    def _present(
+        self, ids: NDArray[np.int64], as_ids: bool, seed: int = 0, first: int = 0, condition: Optional[str] = None
+    ) -> Any:
         if as_ids:
             return ids
         if self.family == "autoencoder":
@@ -198,7 +214,8 @@ class Model:
         if self.kind in ("text", "sequences", "molecules"):
             return self._native.texts(ids.tobytes())
         if self.kind == "columns":
-            return items.frame(self._native.rows(ids.tobytes(), seed, first), self._about["columns"])
+            rows = self._native.rows(ids.tobytes(), seed, first, condition)
+            return items.frame(rows, self._about["columns"], self._dtypes)
         if self.kind == "image":
             return ids.astype(np.uint8).reshape(-1, *self._about["shape"])
         return ids
@@ -211,9 +228,15 @@ class Model:
             given = given.to_pandas()
         if self.kind == "columns" and hasattr(given, "columns"):
             told = self._native.read_rows(items.cells(given, self._about["columns"]))
-            if any(one is None for row in told for one in row):
-                raise RequestError("whole rows are needed, and cells are missing: fill them by impute")
-            return np.asarray(told, dtype=np.int64)
+            # What is missing is a class of its own where the training data had such cells.
+            missing = self._native.missing_classes()
+            whole = [[of if one is None else one for one, of in zip(row, missing)] for row in told]
+            lacking = {self._about["columns"][self._about["places"][i]][0] for row in whole for i, c in enumerate(row) if c is None}
+            if lacking:
+                raise RequestError(
+                    f"cells of {', '.join(sorted(lacking))} are missing, which no training row has: fill them by impute"
+                )
+            return np.asarray(whole, dtype=np.int64)
         ids = np.asarray(given, dtype=np.int64)
         if self.kind == "image" and ids.ndim == 3:
             ids = ids.reshape(len(ids), -1)
@@ -359,7 +382,7 @@ class Model:
         ids = self.sample(
             len(open_rows), nfe=nfe, seed=seed, batch=batch, observed=observed, allowed=permitted, as_ids=True
         )
-        drawn = items.frame(self._native.rows(ids.tobytes(), seed, 0), columns)
+        drawn = items.frame(self._native.rows(ids.tobytes(), seed, 0, None), columns)
         filled = frame.copy()
         for site, place in enumerate(places):
             name = columns[place][0]
@@ -394,7 +417,7 @@ class Model:
         for name, values in weights.items():
             array = np.ascontiguousarray(values, dtype=np.float32 if own.get(name, True) else np.int64)
             given.append((name, list(array.shape), array.tobytes()))
-        return Model(self._native.with_weights(given))
+        return Model(self._native.with_weights(given), self._dtypes)
 
     def pictures(self, images: Any) -> list[Any]:
         """Items or images of this model as PIL images (``pip install pillow``)."""

@@ -41,8 +41,12 @@ def test_images_depend_on_seed_and_index_alone(glyphs):
 
 
 def test_what_is_wrong_is_said_by_exceptions_of_their_own(glyphs, tmp_path):
-    with pytest.raises(pf.LoadError, match="nobody"):
+    with pytest.raises(pf.LoadError, match="nobody.*come along: glyphs"):
         pf.load(tmp_path / "nobody")
+    with pytest.raises(pf.RequestError, match="did you mean 'table'"):
+        pf.train("tables")
+    with pytest.raises(pf.RequestError, match="is told none"):
+        pf.load("echo").sample(label="x")
     with pytest.raises(pf.RequestError, match="the labels are"):
         glyphs.sample(label="cat")
     with pytest.raises(pf.RequestError, match="samplers are"):
@@ -169,6 +173,44 @@ def test_arrays_are_data():
     assert images.sample(2).shape == (2, 4, 5)
     with pytest.raises(pf.RequestError, match="integers"):
         pf.train(TINY, data=np.zeros((3, 4)))
+    with pytest.raises(pf.RequestError, match="from 0 on, found -1"):
+        pf.train(TINY, data=-np.ones((30, 4), dtype=np.int64))
+    with pytest.raises(pf.RequestError, match="4 labels for 400 items"):
+        pf.train(TINY, data=rows, labels=[0, 1, 0, 1])
+
+
+def test_labels_have_names_and_tell_a_recipe_that_has_none():
+    rows = np.random.default_rng(0).integers(0, 2, (400, 1)) * np.ones((1, 4), dtype=np.int64)
+    model = pf.train(TINY, data=rows, labels=np.array(["cat", "dog"])[rows[:, 0]], steps=150, set={"train.lr": 1e-2})
+    assert model.labels == ["cat", "dog"]
+    assert model.sample(40, label="dog", nfe=2).mean() > 0.5 + model.sample(40, label="cat", nfe=2).mean()
+    names = [a + b + c for a in "abcdef" for b in "ghijkl" for c in "mnopqr"]
+    small = {"train.batch": 8, "eval.bound_items": 0}
+    words = pf.train("sequences", data=names, labels=[ord(name[0]) % 2 for name in names], steps=3, set=small)
+    assert words.labels == ["0", "1"] and len(words.sample(3, label=["1", "0"])) == 3
+    with pytest.raises(pf.RequestError, match="none may be missing"):
+        pf.train("sequences", data=names, labels=[None] * len(names), steps=3)
+    with pytest.raises(pf.RequestError, match="labels go with data"):
+        pf.train(TINY, labels=[1])
+
+
+def test_arrays_of_images_train_autoencoders():
+    recipe = {
+        "name": "tiny-aef",
+        "data": {"set": "glyphs"},
+        "model": {"family": "aef", "variant": "center", "latent": 4, "network": {"kind": "mlp", "width": 16}},
+        "train": {"steps": 5, "batch": 16},
+    }
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 4, 5), dtype=np.uint8)
+    model = pf.train(recipe, data=pictures)
+    assert model.sample(3).shape == (3, 1, 4, 5)
+    same = pf.train(recipe, data=(pictures + 0.5) / 256)
+    assert all((value == model.weights()[name]).all() for name, value in same.weights().items())
+    colours = pf.train(recipe, data=np.repeat(pictures[:, None], 3, axis=1))
+    assert colours.sample(2).shape == (2, 3, 4, 5)
+    for wrong, what in [(pictures.astype(np.int64), "uint8"), (pictures * 1.0, r"in \[0, 1\]"), (pictures[:2], "2 images")]:
+        with pytest.raises(pf.RequestError, match=what):
+            pf.train(recipe, data=wrong)
 
 
 def test_strings_are_data():
@@ -177,6 +219,15 @@ def test_strings_are_data():
     assert model.kind == "sequences" and all(len(name) == 3 for name in model.sample(4))
     with pytest.raises(pf.RequestError, match="strings are for recipes"):
         pf.train(TINY, data=names)
+    smiles = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "F", "=O")]
+    small = {"train.batch": 4, "train.accumulate": 1, "eval.bound_items": 0}
+    for recipe, data in [("qm9-cpu", smiles), ({**TINY, "data": {"set": "molecules", "path": "x"}}, smiles)]:
+        model = pf.train(recipe, data=data, steps=2, set=small)
+        assert model.kind == "molecules" and len(model.sample(2)) == 2
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": range(len(smiles)), "smiles": smiles, "kind": ["a", "b"] * (len(smiles) // 2)})
+    told = pf.train("qm9-cpu", data=frame, labels="kind", steps=2, set=small)
+    assert told.kind == "molecules" and told.labels == ["a", "b"]
 
 
 def test_data_frames_go_in_and_come_out(tmp_path):
@@ -197,6 +248,10 @@ def test_data_frames_go_in_and_come_out(tmp_path):
     some = model.sample(5, where={"sex": "Female", "age": (30, 40)})
     assert fake["day"].between("2024-01-01", "2024-02-19").all()
     assert (some["sex"] == "Female").all() and some["age"].between(30, 40).all()
+    # A range holds also within the bins of numbers.
+    heavy = model.sample(50, where={"weight": (70.0, 70.5)})
+    assert heavy["weight"].between(70.0, 70.5).all()
+    assert model.score(frame.iloc[[0, 1, 50]])[0].shape == (3,)
     holes = frame.head(8).copy()
     holes.loc[2, "sex"] = None
     holes.loc[3, "day"] = pandas.NaT
@@ -204,6 +259,44 @@ def test_data_frames_go_in_and_come_out(tmp_path):
     assert not filled.isna().any().any()
     kept = holes.notna()
     assert (filled[kept] == holes[kept]).where(kept, True).all().all()
+
+
+def test_samples_have_the_dtypes_of_the_data_frame(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    n = 400
+    frame = pandas.DataFrame({
+        "flag": rng.random(n) < 0.5,
+        "whole": np.round(rng.normal(50, 9, n)),
+        "small": rng.integers(0, 200, n).astype(np.uint8),
+        "single": np.round(rng.normal(0, 1, n), 3).astype(np.float32),
+        "gaps": pandas.array(rng.integers(0, 9, n), dtype="Int64"),
+        "day": pandas.to_datetime("2024-01-01") + pandas.to_timedelta(rng.integers(0, 90, n), unit="D"),
+        "text": [f"2024-0{1 + i % 9}-11" for i in range(n)],
+        "size": pandas.Categorical(rng.choice(["s", "m", "l"], n), categories=["s", "m", "l", "xl"], ordered=True),
+        "number": pandas.Categorical(rng.integers(1, 4, n)),
+        "maybe": [[True, False, None][i % 3] for i in range(n)],
+        "kind": rng.choice(["a", "b"], n),
+    })
+    frame.loc[::7, "gaps"] = pandas.NA
+    recipe = {
+        "name": "tiny-table",
+        "data": {"set": "table", "path": "x"},
+        "model": {"family": "flow-map", "network": {"kind": "mlp", "width": 16}},
+        "train": {"steps": 5, "batch": 16},
+    }
+    model = pf.train(recipe, data=frame, labels="kind", out=tmp_path / "run")
+    assert model.labels == ["a", "b"]
+    for one in (model, pf.load(tmp_path / "run"), pf.load(tmp_path / "run" / "checkpoints" / "last.safetensors")):
+        fake = one.sample(60, label=["b", "a"])
+        expected = frame.dtypes.to_dict()
+        expected["maybe"] = pandas.BooleanDtype()
+        assert fake.dtypes.to_dict() == expected
+        assert fake["kind"].tolist()[:4] == ["b", "a", "b", "a"]
+        assert fake["text"].iloc[0].startswith("2024-") and fake["gaps"].isna().any() and fake["maybe"].isna().any()
+        assert set(fake["number"]) <= {1, 2, 3}
+    with pytest.raises(pf.RequestError, match="name of one of its columns"):
+        pf.train(recipe, data=frame, labels="colour")
 
 
 def test_autoencoders_encode_and_decode():

@@ -1,6 +1,7 @@
 //! Items as people write them: texts, SMILES, rows of tables.
 
 use pushforward::chem::check;
+use pushforward::data::tables::Where;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::sample::ObservedRow;
 use pushforward::node_pairs::ABSENT;
@@ -63,13 +64,27 @@ pub(crate) fn read_texts(texts: &[String], schema: &Schema) -> Result<Vec<u32>, 
     Ok(ids)
 }
 
-/// Rows of a table, a text for each column of the file; numbers in bins are drawn from the stream of the row.
-pub(crate) fn rows(ids: &[u32], schema: &Schema, seed: u64, first: u64) -> Result<Vec<Vec<String>>, String> {
+/// Rows of a table, a text for each column of the file, `None` for missing cells; numbers in bins are drawn from the stream
+/// of the row, within a condition if there is one.
+pub(crate) fn rows(
+    ids: &[u32],
+    schema: &Schema,
+    seed: u64,
+    first: u64,
+    condition: Option<&Where>,
+) -> Result<Vec<Vec<Option<String>>>, String> {
     let Layout::Columns(layout) = &schema.layout else {
         return Err("items of this model are no rows of a table".into());
     };
-    let items = ids.chunks(schema.sites).zip(first..);
-    Ok(items.map(|(item, index)| layout.decode_row(item, &mut stream(seed, Purpose::Decode, index))).collect())
+    let row = |(item, index): (&[u32], u64)| {
+        let stream = &mut stream(seed, Purpose::Decode, index);
+        let fields = match condition {
+            Some(condition) => layout.decode_row_within(item, condition, stream).map_err(|error| error.to_string())?,
+            None => layout.decode_row(item, stream),
+        };
+        Ok(fields.into_iter().map(|field| (!layout.is_missing(&field)).then_some(field)).collect())
+    };
+    ids.chunks(schema.sites).zip(first..).map(row).collect()
 }
 
 /// Rows of a table as what a model is told: texts of all columns of the file, nothing for missing cells.

@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use super::presets;
     #[pymodule_export]
-    use super::train::{data_set, train};
+    use super::train::{setting, train};
     #[pymodule_export]
     use super::version;
 }

@@ -64,7 +64,13 @@ pub(crate) fn load(py: Python<'_>, model: PathBuf, raw: bool) -> PyResult<Model>
         Some(known) => run::load_bytes::<NetworkConfig>(known.bytes, Path::new(known.name), weights, &Device::flex()),
         None => run::load::<NetworkConfig>(&model, weights, &Device::flex()),
     });
-    Ok(Model::of(loaded.map_err(failure::loading)?))
+    let loaded = loaded.map_err(|error| {
+        let known: Vec<&str> = EMBEDDED.iter().map(|model| model.name).collect();
+        let more =
+            if model.exists() { String::new() } else { format!("; models that come along: {}", known.join(", ")) };
+        failure::loading(format!("{error}{more}"))
+    })?;
+    Ok(Model::of(loaded))
 }
 
 /// A trained model.
@@ -384,8 +390,10 @@ impl Model {
     }
 
     /// Rows of a table as texts, one for each column.
-    fn rows(&self, ids: Vec<u8>, seed: u64, first: u64) -> PyResult<Vec<Vec<String>>> {
-        items::rows(&self.read(&ids)?, &self.loaded.run.schema, seed, first).map_err(failure::request)
+    fn rows(&self, ids: Vec<u8>, seed: u64, first: u64, condition: Option<&str>) -> PyResult<Vec<Vec<Option<String>>>> {
+        let condition = condition.map(Where::parse).transpose().map_err(failure::request)?;
+        let (ids, schema) = (self.read(&ids)?, &self.loaded.run.schema);
+        items::rows(&ids, schema, seed, first, condition.as_ref()).map_err(failure::request)
     }
 
     /// What a model of a table is told of rows: a class for each column of the model, nothing for missing cells.

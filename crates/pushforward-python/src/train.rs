@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use pushforward::burn::tensor::Device;
-use pushforward::data::{InMemory, Layout, Schema};
+use pushforward::data::{ContinuousSplits, InMemory, Layout, RawImages, Schema};
 use pushforward::run::{self, Data, Event, Recipe, TrainOptions};
 use pushforward::train::{EndReason, Progress};
 use pyo3::prelude::*;
@@ -23,6 +23,10 @@ pub(crate) struct Items {
     /// Height and width of images.
     shape: Option<(usize, usize)>,
     labels: Option<Vec<u32>>,
+    /// What each label stands for, if they are not numbers.
+    names: Vec<String>,
+    /// Planes of images of 8-bit pixels, for models of continuous data; `ids` has the pixels, a byte each, then.
+    channels: Option<usize>,
 }
 
 /// Trains the model of a recipe (TOML) and returns it with what happened.
@@ -81,11 +85,14 @@ pub(crate) fn train<'py>(
     Ok((Model::of(trained.loaded), found))
 }
 
-/// The set of data that a recipe (TOML) names.
+/// What a recipe (TOML) says under a key such as `data.set`: a text as it is, anything else as TOML.
 #[pyfunction]
-pub(crate) fn data_set(recipe: &str) -> PyResult<Option<String>> {
+pub(crate) fn setting(recipe: &str, key: &str) -> PyResult<Option<String>> {
     let table: toml::Table = toml::from_str(recipe).map_err(failure::request)?;
-    Ok(table.get("data").and_then(|data| data.get("set")?.as_str()).map(str::to_owned))
+    let mut parts = key.split('.');
+    let first = parts.next().and_then(|part| table.get(part));
+    let found = parts.fold(first, |found, part| found?.get(part));
+    Ok(found.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
 }
 
 /// A recipe with a length in steps, and with data that are handed over.
@@ -110,6 +117,17 @@ fn edited(recipe: &str, steps: Option<u64>, external: bool) -> PyResult<String> 
 
 /// Items of an array as a data set.
 fn in_memory(items: &Items, recipe: &Recipe) -> PyResult<Data> {
+    if let (Some(channels), Some((height, width))) = (items.channels, items.shape) {
+        let labels = items.labels.iter().flatten().map(|&label| u8::try_from(label)).collect::<Result<Vec<u8>, _>>();
+        let labels = labels.map_err(|_| failure::request("labels of images are numbers up to 255"))?;
+        let labels = items.labels.is_some().then_some(labels);
+        let count = items.ids.len() / (channels * height * width);
+        if labels.as_ref().is_some_and(|labels| labels.len() != count) {
+            return Err(failure::request(format!("{} labels for {count} images", labels.map_or(0, |l| l.len()))));
+        }
+        let images = RawImages { pixels: items.ids.clone(), labels, count, channels, height, width };
+        return Ok(ContinuousSplits::of_images(&images, &recipe.name, recipe.seed).map_err(failure::request)?.into());
+    }
     let layout = match items.shape {
         Some((height, width)) => Layout::Image { height, width },
         None => Layout::Table,
@@ -122,7 +140,9 @@ fn in_memory(items: &Items, recipe: &Recipe) -> PyResult<Data> {
     if let Some(labels) = &items.labels {
         set = set.with_labels(labels.clone()).map_err(failure::request)?;
     }
-    Ok(set.split(&recipe.name, recipe.seed).map_err(failure::request)?.into())
+    let mut splits = set.split(&recipe.name, recipe.seed).map_err(failure::request)?;
+    splits.label_names.clone_from(&items.names);
+    Ok(splits.into())
 }
 
 /// Tells Python of an event; whether to go on. Steps are told when they are logged.

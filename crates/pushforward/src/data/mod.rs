@@ -35,6 +35,7 @@ mod files;
 pub mod graph;
 pub mod images;
 mod label_names;
+mod label_texts;
 mod memory;
 #[cfg_attr(not(feature = "chem"), path = "no_molecules.rs")]
 pub mod molecules;

@@ -3,11 +3,12 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
+use crate::data::files;
 use crate::data::parts::Parts;
 use crate::data::prepared::sampled::Reservoir;
 
@@ -55,16 +56,21 @@ pub enum LabelSource {
 pub struct LabelFile {
     /// The file.
     pub path: PathBuf,
-    /// The column of names, by its heading or number from 1. The name of a record is the first word of its header, that of
-    /// a row of a table the field of the column of the same heading.
+    /// The column of names, by its heading or number from 1.
     pub key: String,
     /// The column of labels, by its heading or number from 1.
     pub column: String,
+    /// Where the items have their names: the column of their own table, by its heading or number from 1. Default: the one
+    /// that is called as `key`. A record of FASTA is named by the first word of its header, a line by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
 }
 
 /// The label of every item, and what each label stands for.
 pub(super) type Labelled = (Vec<u32>, Vec<String>);
 
+/// The key of the second file.
+const FILE: &str = "label.by.file.path";
 /// Most classes.
 const MOST: usize = 10_000;
 /// Different numbers from which on they are taken for a measurement.
@@ -133,6 +139,35 @@ pub(super) enum Labeller {
 }
 
 impl OwnLabel {
+    /// The second file, if labels stand in one.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        if let LabelSource::File(file) = &self.by { Some(&file.path) } else { None }
+    }
+
+    /// The second file with its key, for paths that are made absolute.
+    pub(super) fn path_mut(&mut self) -> Option<(&'static str, &mut PathBuf)> {
+        if let LabelSource::File(file) = &mut self.by { Some((FILE, &mut file.path)) } else { None }
+    }
+
+    /// The second file, where it is found; `None` if labels stand in none.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub(super) fn found_file(&self, data_dir: &Path) -> Result<Option<PathBuf>, DataError> {
+        self.file().map(|path| files::existing(FILE, path, data_dir)).transpose()
+    }
+
+    /// The column of the items' own table that has their labels or, with a second file, their names; and the key that says
+    /// so. `None` if labels stand in headers.
+    pub(super) fn own_column(&self) -> Option<(&str, &'static str)> {
+        match &self.by {
+            LabelSource::Column(name) => Some((name, "label.by.column")),
+            LabelSource::Header(_) => None,
+            LabelSource::File(LabelFile { own: Some(name), .. }) => Some((name, "label.by.file.own")),
+            LabelSource::File(LabelFile { key, .. }) => Some((key, "label.by.file.key")),
+        }
+    }
+
     /// Whether labels are bins of numbers.
     pub(super) fn of_numbers(&self) -> bool {
         self.edges.is_some() || self.bins.is_some()
@@ -269,9 +304,23 @@ fn quantiles(mut values: Vec<f64>, bins: usize) -> Vec<f64> {
     let mut edges: Vec<f64> = (1..bins)
         .filter_map(|i| values.get(i * values.len() / bins).copied())
         .filter(|&edge| edge > values[0])
+        .map(|edge| shortest(values[values.partition_point(|&value| value < edge) - 1], edge))
         .collect();
     edges.dedup();
     edges
+}
+
+/// The shortest decimal above `low` and up to `high`, which divides the values as `high` does: people name labels by it.
+fn shortest(low: f64, high: f64) -> f64 {
+    if high == 0.0 {
+        return high;
+    }
+    let magnitude = high.abs().log10().floor() as i32;
+    let rounded = |digits: i32| {
+        let exponent = magnitude + 1 - digits;
+        format!("{:.0}e{exponent}", (high * 10f64.powi(-exponent)).floor()).parse::<f64>().ok()
+    };
+    (1..=15).filter_map(rounded).find(|&edge| low < edge && edge <= high).unwrap_or(high)
 }
 
 #[cfg(test)]
@@ -308,6 +357,13 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let (labels, said) = names("bins = 4", &many).unwrap();
         assert_eq!((said.len(), labels.iter().filter(|&&label| label == 2).count()), (4, 25));
+        // Edges have as few digits as divide the numbers so.
+        let of = |texts: &[&str]| names("bins = 2", texts).unwrap().1.remove(0);
+        assert_eq!(of(&["0.123456", "0.2", "15.378031964314298", "16.9"]), "x < 10");
+        assert_eq!(of(&["15.361", "15.36", "15.378031964314298", "16.9"]), "x < 15.37");
+        assert_eq!(of(&["-7.25", "-7.125", "-7.11", "3"]), "x < -7.11");
+        assert_eq!(of(&["-1", "-0.5", "0", "1e-300"]), "x < 0");
+        assert_eq!(of(&["1", "1.0000000000000002"]), "x < 1.0000000000000002");
         assert!(names("", &many).unwrap_err().contains("100 different numbers"));
         assert!(names("bins = 4", &["1", "1"]).unwrap_err().contains("equal"));
         assert!(names("bins = 100000000000", &["1", "2"]).unwrap_err().contains("from 2 to"));

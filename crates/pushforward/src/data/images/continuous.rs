@@ -13,7 +13,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::images::raw::draw;
 use crate::data::{DataConfig, DataError, ExampleKey, RawImages};
+use crate::hash::sha256;
 
 /// Dequantises an 8-bit pixel: a point of its interval of width 1/256.
 ///
@@ -161,6 +163,44 @@ pub struct ContinuousSplits {
     pub test: ContinuousImages,
     /// SHA-256 of the source files as stored or, for a synthetic set, of its settings and seed.
     pub sha256: String,
+}
+
+impl ContinuousSplits {
+    /// Images of the caller's own in a random order, 90 % of them to train, 5 % to validate and 5 % to test; `seed`
+    /// determines the order and the draws of held-out images.
+    ///
+    /// # Errors
+    /// If a part would be empty.
+    ///
+    /// # Examples
+    /// ```
+    /// use pushforward::data::{ContinuousSplits, RawImages};
+    /// let images = RawImages { pixels: vec![7; 240], labels: None, count: 60, channels: 1, height: 2, width: 2 };
+    /// let splits = ContinuousSplits::of_images(&images, "mine", 0)?;
+    /// assert_eq!([splits.train.len(), splits.validation.len(), splits.test.len()], [54, 3, 3]);
+    /// # Ok::<(), pushforward::data::DataError>(())
+    /// ```
+    pub fn of_images(images: &RawImages, name: &str, seed: u64) -> Result<Self, DataError> {
+        let count = images.count;
+        if count < 3 {
+            let problem = format!("{count} images cannot be split into three parts");
+            return Err(DataError::Setting { key: "images", problem });
+        }
+        let held_out = (count / 20).max(1);
+        let (train, rest) = draw(count, 2 * held_out, seed, 0);
+        // The numbers of a draw are in ascending order: which of them validate is drawn again.
+        let (test, validation) = draw(rest.len(), held_out, seed, 1);
+        let part = |of: &[usize]| Arc::new(images.select(of));
+        let of_rest = |places: &[usize]| part(&places.iter().map(|&place| rest[place]).collect::<Vec<_>>());
+        let shape: Vec<u8> = images.shape().iter().flat_map(|size| (*size as u64).to_le_bytes()).collect();
+        Ok(Self {
+            name: name.to_owned(),
+            train: ContinuousImages::training(part(&train), false, 0.0),
+            validation: ContinuousImages::held_out(of_rest(&validation), 0.0, seed),
+            test: ContinuousImages::held_out(of_rest(&test), 0.0, !seed),
+            sha256: sha256([&shape[..], &images.pixels]),
+        })
+    }
 }
 
 impl fmt::Debug for ContinuousSplits {
@@ -376,5 +416,26 @@ mod tests {
     #[should_panic(expected = "an image of shape [3, 2, 3] has 18 values")]
     fn a_slice_of_another_size_is_refused() {
         ContinuousImages::held_out(images(), 0.0, 0).write(key(0, 0), &mut [0.0; 17]);
+    }
+
+    #[test]
+    fn images_of_ones_own_are_in_one_part_each() {
+        let pixels = (0..100).flat_map(|i| [i, i, i]).collect();
+        let labels = Some((0..100).collect());
+        let images = RawImages { pixels, labels, count: 100, channels: 3, height: 1, width: 1 };
+        let splits = ContinuousSplits::of_images(&images, "mine", 3).unwrap();
+        let mut seen = Vec::new();
+        for part in [&splits.train, &splits.validation, &splits.test] {
+            (0..part.len()).for_each(|i| {
+                assert_eq!(part.label(i), Some(u32::from(part.raw().image(i)[2])));
+                seen.push(part.raw().image(i)[0]);
+            });
+        }
+        seen.sort_unstable();
+        assert_eq!((seen, splits.test.len(), splits.train.shape()), ((0..100).collect(), 5, [3, 1, 1]));
+        let other = ContinuousSplits::of_images(&images, "mine", 4).unwrap();
+        assert!(other.test.raw() != splits.test.raw() && other.sha256 == splits.sha256);
+        let two = RawImages { pixels: vec![0; 2], labels: None, count: 2, channels: 1, height: 1, width: 1 };
+        assert!(ContinuousSplits::of_images(&two, "mine", 0).unwrap_err().to_string().contains("2 images"));
     }
 }

@@ -78,7 +78,7 @@ impl RawImages {
         tail
     }
 
-    fn select(&self, indices: &[usize]) -> Self {
+    pub(super) fn select(&self, indices: &[usize]) -> Self {
         Self {
             pixels: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),
             labels: self.labels.as_ref().map(|labels| indices.iter().map(|&index| labels[index]).collect()),

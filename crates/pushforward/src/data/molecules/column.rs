@@ -8,16 +8,18 @@
 //! A SMILES ends at the first space: names and extensions that follow are left out. Stereochemistry is dropped anyway;
 //! an extension that says more about the molecule is a reason to refuse it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::chem::{Refusal, read};
+use crate::data::DataError;
 use crate::data::fields::Delimiter;
+use crate::data::label_texts::LabelTexts;
 use crate::data::part_names::part_of;
 use crate::data::table::{Row, Table};
-use crate::data::{DataError, OwnLabel};
 
 /// Rows that are looked at to choose a column.
 const LOOKED_AT: usize = 200;
@@ -33,7 +35,7 @@ pub(super) struct Text {
     pub(super) smiles: String,
     /// The field that says which part the molecule belongs to.
     pub(super) part: Option<String>,
-    /// The field of the label.
+    /// The field of the label or, if a second file has them, of the name; then the text of the label.
     pub(super) label: Option<String>,
 }
 
@@ -90,11 +92,12 @@ pub(super) fn separator(text: &str) -> Option<u8> {
 }
 
 impl Texts {
-    /// Empties the texts that cannot be labels, whose molecules are then refused.
-    pub(super) fn refuse_labels(&mut self, label: Option<&OwnLabel>) {
-        let Some(label) = label else { return };
-        let texts = self.texts.iter_mut().filter_map(|text| text.label.as_mut());
-        texts.filter(|text| !label.accepts(text)).for_each(String::clear);
+    /// Puts the texts of labels in the place of the fields that say them; what has none gets an empty text, and is refused
+    /// then.
+    pub(super) fn resolve_labels(&mut self, labels: &LabelTexts) {
+        for text in self.texts.iter_mut().filter_map(|text| text.label.as_mut()) {
+            *text = labels.of(text).map_or_else(String::new, Cow::into_owned);
+        }
     }
 }
 
@@ -107,7 +110,7 @@ pub(super) fn texts(
     path: &Path,
     column: Option<&str>,
     part: Option<&str>,
-    label: Option<&str>,
+    label: Option<(&str, &'static str)>,
 ) -> Result<Texts, DataError> {
     let (mut texts, _) = first(text, path, column, part, label)?;
     if texts.empty > 0 {
@@ -137,7 +140,7 @@ pub(super) fn first(
     path: &Path,
     column: Option<&str>,
     part: Option<&str>,
-    label: Option<&str>,
+    label: Option<(&str, &'static str)>,
 ) -> Result<(Texts, Option<Columns>), DataError> {
     let table = Table::read(text, path)?;
     if table.rows.is_empty() {
@@ -150,7 +153,7 @@ pub(super) fn first(
     table.check_swallowed(chosen.column, |field| atoms(field).is_some(), path)?;
     let suggestion = part.is_none().then(|| split_column(&table)).flatten();
     let part = part.map(|part| named(&table, part, "split").map(|found| found.column)).transpose()?;
-    let label = label.map(|label| named(&table, label, "label.by.column").map(|found| found.column)).transpose()?;
+    let label = label.map(|(label, key)| named(&table, label, key).map(|found| found.column)).transpose()?;
     let mut notes = Vec::new();
     if table.comments > 0 {
         notes.push(format!("left out the comments before the first row: {}", table.comments));

@@ -30,7 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::chem::{Element, Molecule};
 use crate::data::dataset::refusals;
 use crate::data::files::{self, Folders, Source};
+use crate::data::label_texts::LabelTexts;
+use crate::data::molecules::charges::Charges;
 use crate::data::molecules::column::{self, Texts};
+use crate::data::molecules::known::{ANY, Known, QM9, ZINC250K};
 use crate::data::molecules::labelling::MoleculeLabelling;
 use crate::data::molecules::prepared::{self, Prepared};
 use crate::data::molecules::rows::Packed;
@@ -42,16 +45,6 @@ use crate::hash::sha256;
 
 /// Largest `max_atoms`.
 const MOST_ATOMS: usize = 255;
-
-/// How molecules with formal charges are treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Charges {
-    /// They are refused.
-    Drop,
-    /// Every charged form of an element is a node class of its own.
-    Classes,
-}
 
 /// Settings of `qm9` and `zinc250k`. Defaults are those of the published sets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -142,52 +135,6 @@ fn heading_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
     }))
 }
 
-/// A published set, with its defaults.
-pub(super) struct Known {
-    pub(super) name: &'static str,
-    folder: &'static str,
-    /// Possible names of its file, the preferred one first; `data fetch` stores the last.
-    names: &'static [&'static str],
-    charges: Charges,
-    max_atoms: usize,
-    elements: &'static [&'static str],
-    /// Numbers of training and validation molecules of the published split of the complete set.
-    split: Option<[usize; 2]>,
-}
-
-/// Small organic molecules (Ramakrishnan et al. 2014): 133,885 of up to 9 heavy atoms. Published splits have 100,000
-/// and 20,000.
-pub(super) const QM9: Known = Known {
-    name: "qm9",
-    folder: "qm9",
-    names: &["qm9_smiles.txt", "qm9.csv"],
-    charges: Charges::Drop,
-    max_atoms: 9,
-    elements: &["C", "N", "O", "F"],
-    split: Some([100_000, 20_000]),
-};
-
-/// Drug-like molecules (Gomez-Bombarelli et al. 2018, from ZINC): 249,455 of up to 38 heavy atoms.
-pub(super) const ZINC250K: Known = Known {
-    name: "zinc250k",
-    folder: "zinc250k",
-    names: &["zinc.txt", "250k_rndm_zinc_drugs_clean_3.csv"],
-    charges: Charges::Classes,
-    max_atoms: 38,
-    elements: &["C", "N", "O", "F", "P", "S", "Cl", "Br", "I"],
-    split: None,
-};
-
-pub(super) const ANY: Known = Known {
-    name: "molecules",
-    folder: "",
-    names: &[],
-    charges: Charges::Classes,
-    max_atoms: 64,
-    elements: &["B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"],
-    split: None,
-};
-
 /// Everything besides the file that determines which molecules are in the set.
 #[derive(Serialize)]
 pub(super) struct Choice {
@@ -219,14 +166,17 @@ impl MoleculeConfig {
 
     pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
         let path = self.path.iter_mut().map(|path| ("path", path));
-        path.chain(self.split.iter_mut().flat_map(MoleculeSplit::paths_mut)).collect()
+        path.chain(self.split.iter_mut().flat_map(MoleculeSplit::paths_mut))
+            .chain(self.label.iter_mut().filter_map(MoleculeLabelling::path_mut))
+            .collect()
     }
 
-    /// The file named in the recipe, or else the one that `data fetch` stores; then those of held-out parts.
+    /// The file named in the recipe, or else the one that `data fetch` stores; then those of held-out parts and of labels.
     pub(crate) fn files(&self, set: &str) -> Vec<PathBuf> {
         let known = if set == QM9.name { &QM9 } else { &ZINC250K };
         let fetched = || Path::new(known.folder).join(known.names[known.names.len() - 1]);
-        std::iter::once(self.path.clone().unwrap_or_else(fetched)).chain(held_out(self.split.as_ref())).collect()
+        let path = self.path.clone().unwrap_or_else(fetched);
+        std::iter::once(path).chain(others(self.split.as_ref(), self.label.as_ref())).collect()
     }
 
     /// Whether a file of the set exists, under any of its names, in the searched folders.
@@ -261,12 +211,15 @@ impl MoleculeConfig {
         for path in held_out(self.split.as_ref()) {
             sources.push(Source::read(files::existing("split.files", &path, folders.data)?)?);
         }
-        let sha256 = sha256(&sources);
+        let own = self.label.as_ref().and_then(MoleculeLabelling::own);
+        let of_labels = own.map(|label| label.found_file(folders.data)).transpose()?.flatten();
+        let of_labels = of_labels.map(Source::read).transpose()?;
+        let sha256 = sha256(sources.iter().chain(&of_labels));
         let kept = folders.cache.map(|folder| prepared::place(folder, known.name, &sha256, &choice));
         let (prepared, stored) = match kept.as_deref().and_then(prepared::load) {
             Some(prepared) => (prepared, true),
             None => {
-                let texts = self.texts(&sources, &choice)?;
+                let texts = self.texts(&sources, of_labels, &choice)?;
                 let prepared = prepared::prepare(texts, |molecule| refusal(molecule, &choice, &elements));
                 // If it cannot be stored, the next load reads the file again.
                 let stored = kept.as_deref().is_some_and(|kept| prepared::store(&prepared, kept).is_ok());
@@ -336,8 +289,8 @@ impl MoleculeConfig {
         Ok((choice, elements))
     }
 
-    /// The texts of the file, and of those of held-out parts.
-    fn texts(&self, sources: &[Source], choice: &Choice) -> Result<Texts, DataError> {
+    /// The texts of the file, and of those of held-out parts, with the texts of their labels.
+    fn texts(&self, sources: &[Source], of_labels: Option<Source>, choice: &Choice) -> Result<Texts, DataError> {
         let column = choice.column.as_deref();
         let plain = sources[0].text()?;
         let label = self.label.as_ref().map(MoleculeLabelling::column).transpose()?.flatten();
@@ -354,7 +307,11 @@ impl MoleculeConfig {
             }
             texts.texts.extend(more.texts.into_iter().map(|text| column::Text { part: Some(part.to_owned()), ..text }));
         }
-        texts.refuse_labels(choice.label.as_ref());
+        if let Some(label) = &choice.label {
+            let labels = LabelTexts::new(label, of_labels)?;
+            labels.mismatch(texts.texts.iter().filter_map(|text| text.label.as_deref()))?;
+            texts.resolve_labels(&labels);
+        }
         Ok(texts)
     }
 
@@ -430,6 +387,12 @@ fn explained(problem: String, prepared: &Prepared) -> String {
     format!("{problem}\n  read: {}\n  {counts}{first}{notes}", about.column)
 }
 
+/// Files of held-out parts, and the one of labels.
+fn others(split: Option<&MoleculeSplit>, label: Option<&MoleculeLabelling>) -> Vec<PathBuf> {
+    let labels = label.and_then(MoleculeLabelling::own).and_then(OwnLabel::file).cloned();
+    held_out(split).into_iter().chain(labels).collect()
+}
+
 /// Files of held-out parts.
 fn held_out(split: Option<&MoleculeSplit>) -> Vec<PathBuf> {
     split.iter().flat_map(|split| split.files()).map(|(_, path)| path.clone()).collect()
@@ -439,11 +402,12 @@ impl SmilesFileConfig {
     pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
         std::iter::once(("path", &mut self.path))
             .chain(self.split.iter_mut().flat_map(MoleculeSplit::paths_mut))
+            .chain(self.label.iter_mut().filter_map(MoleculeLabelling::path_mut))
             .collect()
     }
 
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        std::iter::once(self.path.clone()).chain(held_out(self.split.as_ref())).collect()
+        std::iter::once(self.path.clone()).chain(others(self.split.as_ref(), self.label.as_ref())).collect()
     }
 
     pub(crate) fn settle(&mut self) {
@@ -469,18 +433,6 @@ impl SmilesFileConfig {
             limit: self.limit,
             label: self.label.clone(),
         }
-    }
-}
-
-impl Known {
-    /// The first file of the set that exists in one of the folders.
-    fn find(&self, dirs: &[PathBuf]) -> Result<PathBuf, DataError> {
-        let found = self.names.iter().find_map(|name| files::find(self.name, name, dirs).ok());
-        found.ok_or_else(|| DataError::NotFound {
-            set: self.name.to_owned(),
-            looked_for: self.names.iter().map(|name| format!("{name}[.gz]")).collect(),
-            dirs: dirs.to_vec(),
-        })
     }
 }
 

@@ -1,9 +1,11 @@
-//! The setting `label` of molecules: a property, or a column of their own table.
+//! The setting `label` of molecules: a property, a column of their own table, or a second file.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::data::molecules::labels::MoleculeLabel;
-use crate::data::{DataError, LabelSource, OwnLabel};
+use crate::data::{DataError, OwnLabel};
 
 /// What molecules are labelled by: `{ by = "qed", edges = [0.5] }`, or `{ by = { column = "activity" } }`.
 ///
@@ -25,7 +27,7 @@ use crate::data::{DataError, LabelSource, OwnLabel};
 pub enum MoleculeLabelling {
     /// A property of the molecules.
     Property(MoleculeLabel),
-    /// A column of their table.
+    /// A column of their table, or a second file.
     Own(OwnLabel),
 }
 
@@ -54,18 +56,21 @@ impl MoleculeLabelling {
         if let Self::Own(label) = self { Some(label) } else { None }
     }
 
-    /// The column of labels, by heading or number.
+    /// The file of labels with its key, for paths that are made absolute.
+    pub(super) fn path_mut(&mut self) -> Option<(&'static str, &mut PathBuf)> {
+        if let Self::Own(label) = self { label.path_mut() } else { None }
+    }
+
+    /// The column of labels, or of names, by heading or number, and the key that says so.
     ///
     /// # Errors
-    /// If labels are to come from elsewhere.
-    pub(super) fn column(&self) -> Result<Option<&str>, DataError> {
-        match self.own().map(|label| &label.by) {
-            None => Ok(None),
-            Some(LabelSource::Column(column)) => Ok(Some(column)),
-            Some(LabelSource::Header(_) | LabelSource::File(_)) => {
-                let problem = "labels of molecules are properties, or stand in a column: { column = \"...\" }".into();
-                Err(DataError::Setting { key: "label.by", problem })
-            }
-        }
+    /// If labels are to come from headers.
+    pub(super) fn column(&self) -> Result<Option<(&str, &'static str)>, DataError> {
+        let Some(label) = self.own() else { return Ok(None) };
+        label.own_column().map(Some).ok_or_else(|| {
+            let problem = "molecules have no headers: labels are properties, or stand in a column, \
+                           { column = \"...\" }, or in a second file, { file = { path = \"...\", key = \"...\", column = \"...\" } }";
+            DataError::Setting { key: "label.by", problem: problem.into() }
+        })
     }
 }

@@ -14,8 +14,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod charges;
 mod column;
 pub mod files;
+mod known;
 pub mod labelling;
 pub mod labels;
 mod prepared;
@@ -25,6 +27,7 @@ pub mod small;
 pub mod split;
 mod stream;
 
+pub use self::charges::Charges;
 pub use self::files::{MoleculeConfig, SmilesFileConfig};
 pub use self::labelling::MoleculeLabelling;
 pub use self::small::SmallMoleculeConfig;

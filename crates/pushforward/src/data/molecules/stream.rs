@@ -8,10 +8,12 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::chem::{Atom, Bond, Element, Molecule};
-use crate::data::files::{self, Folders, head};
+use crate::data::files::{self, Folders, Source, head};
 use crate::data::graph::{GraphLayout, NodeClass};
+use crate::data::label_texts::LabelTexts;
 use crate::data::molecules::column::{self, Columns, Text, Texts};
-use crate::data::molecules::files::{ANY, Choice, Known, MoleculeConfig, QM9, SmilesFileConfig, ZINC250K, refusal};
+use crate::data::molecules::files::{Choice, MoleculeConfig, SmilesFileConfig, refusal};
+use crate::data::molecules::known::{ANY, Known, QM9, ZINC250K};
 use crate::data::molecules::labelling::MoleculeLabelling;
 use crate::data::molecules::labels::{self, MoleculeLabel};
 use crate::data::molecules::prepared::{Prepared, prepare};
@@ -63,8 +65,8 @@ impl Said {
 struct Files<'a> {
     choice: &'a Choice,
     elements: &'a [Element],
-    /// The column of labels.
-    label: Option<&'a str>,
+    /// The column of labels or names, with the key that names it, and what reads them.
+    label: Option<((&'a str, &'static str), LabelTexts)>,
     files: Vec<File>,
     total: u64,
 }
@@ -86,7 +88,8 @@ impl Files<'_> {
                 let mut texts = match &columns {
                     Some(columns) => column::later(&block.text, &file.path, block.line, columns)?,
                     None => {
-                        let choice = (self.choice.column.as_deref(), self.choice.part.as_deref(), self.label);
+                        let label = self.label.as_ref().map(|(column, _)| *column);
+                        let choice = (self.choice.column.as_deref(), self.choice.part.as_deref(), label);
                         let part = choice.1.filter(|_| file.part.unwrap_or("train") == "train");
                         let (texts, found) = column::first(&block.text, &file.path, choice.0, part, choice.2)?;
                         columns = found;
@@ -108,7 +111,9 @@ impl Files<'_> {
                 if let Some(part) = file.part {
                     texts.texts.iter_mut().for_each(|text: &mut Text| text.part = Some(part.to_owned()));
                 }
-                texts.refuse_labels(self.choice.label.as_ref());
+                if let Some((_, labels)) = &self.label {
+                    texts.resolve_labels(labels);
+                }
                 take(texts)?;
                 job.tell(stage, before + blocks.read(), self.total)?;
                 if left == 0 {
@@ -187,9 +192,13 @@ impl MoleculeConfig {
             let path = files::existing("split.files", path, folders.data)?;
             files.push(File { path, part: Some(part), limit: usize::MAX });
         }
-        let all: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+        let of_labels = choice.label.as_ref().map(|label| label.found_file(folders.data)).transpose()?.flatten();
+        let all: Vec<&Path> = files.iter().map(|file| file.path.as_path()).chain(of_labels.as_deref()).collect();
         let (sha256, total) = sha256_stored(&all)?;
-        let label = self.label.as_ref().map(MoleculeLabelling::column).transpose()?.flatten();
+        let column = self.label.as_ref().map(MoleculeLabelling::column).transpose()?.flatten();
+        let of_labels = of_labels.map(Source::read).transpose()?;
+        let texts = choice.label.as_ref().map(|label| LabelTexts::new(label, of_labels)).transpose()?;
+        let label = column.zip(texts);
         let mut validates = choice.held_out.contains(&"validation");
         let files = Files { choice: &choice, elements: &elements, label, files, total };
         if choice.part.is_some() {

@@ -230,6 +230,10 @@ fn molecules_are_the_same_where_the_parts_are_given() {
     let column = "set = 'molecules'\npath = 'a.csv'\nsplit = { column = 'part' }";
     same(&both(dir.path(), column));
     same(&both(dir.path(), &format!("{column}\nlimit = 150\nlabel = {{ by = {{ column = 'x' }} }}")));
+    let labels: String = (0..390).map(|n| format!("{n};k{}\n", n % 3)).collect();
+    fs::write(dir.path().join("l.csv"), format!("id;kind\n{labels}")).unwrap();
+    let file = "label = { by = { file = { path = 'l.csv', key = 'id', column = 'kind' } } }";
+    same(&both(dir.path(), &format!("{column}\n{file}")));
     let sets = both(dir.path(), &format!("{column}\nmax_atoms = 9\nlabel = {{ by = 'weight', edges = [50.0, 90.0] }}"));
     same(&sets);
     assert_eq!(sets.each_ref().map(|set| set.train.label_of("CCO")), [Some(0); 2]);
@@ -277,7 +281,11 @@ fn tables_have_the_same_rows_numbers_and_labels() {
     let text = "value,word,code,day,part,kind\n".to_owned() + &(0..1500).map(row).collect::<String>();
     fs::write(dir.path().join("a.csv"), &text).unwrap();
     let column = "set = 'table'\npath = 'a.csv'\nsplit = { column = 'part' }\nlabel = { by = { column = 'kind' } }";
-    for settings in [column.to_owned(), format!("{column}\nmissing = 'drop'\nlimit = 900")] {
+    let labels: String = (0..6).map(|n| format!("{n}\tk{}\n", n % 3)).collect();
+    fs::write(dir.path().join("l.tsv"), format!("code\tkind\n{labels}")).unwrap();
+    let by_file = "set = 'table'\npath = 'a.csv'\nsplit = { column = 'part' }\n\
+                   label = { by = { file = { path = 'l.tsv', key = 'code', column = 'kind' } } }";
+    for settings in [column.to_owned(), format!("{column}\nmissing = 'drop'\nlimit = 900"), by_file.to_owned()] {
         let [prepared, whole] = both(dir.path(), &settings);
         assert_eq!((prepared.schema(), &prepared.sha256), (whole.schema(), &whole.sha256));
         assert_eq!((&prepared.label_names, &prepared.refused), (&whole.label_names, &whole.refused));

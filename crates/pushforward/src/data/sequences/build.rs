@@ -1,5 +1,6 @@
 //! From records to a data set: the alphabet, which records are accepted, their classes and their parts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub(super) fn build(
     config: &SequenceConfig,
     records: &Records,
     given: Option<Vec<u8>>,
-    labels: Option<Vec<Option<String>>>,
+    labels: Option<Vec<Option<Cow<'_, str>>>>,
     path: &Path,
     sha256: String,
 ) -> Result<Built, DataError> {
@@ -112,7 +113,7 @@ pub(super) fn build(
 /// The label of each accepted record, and the names of labels.
 fn label(
     config: &SequenceConfig,
-    texts: &[Option<String>],
+    texts: &[Option<Cow<'_, str>>],
     accepted: &[u32],
     parts: &Parts,
 ) -> Result<Labelled, DataError> {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::OwnLabel;
 use crate::data::parts::SplitFiles;
 use crate::data::sequences::alphabet::{Alphabet, Ambiguity};
 use crate::data::sequences::records::SequenceFormat;
-use crate::data::{LabelSource, OwnLabel};
 
 /// How sequences are divided into parts. In a recipe: `split = "records"`, `split = { clusters = { k = 6, share = 0.5 } }`,
 /// `split = { column = "part" }` or `split = { files = { validation = "valid.fasta", test = "test.fasta" } }`.
@@ -125,23 +125,16 @@ impl SequenceConfig {
 
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let held_out = self.held_out().into_iter().map(|(_, path)| path);
-        std::iter::once(&self.path).chain(held_out).chain(self.label_file()).cloned().collect()
-    }
-
-    /// The file of labels.
-    pub(super) fn label_file(&self) -> Option<&PathBuf> {
-        match &self.label.as_ref()?.by {
-            LabelSource::File(file) => Some(&file.path),
-            LabelSource::Column(_) | LabelSource::Header(_) => None,
-        }
+        std::iter::once(&self.path)
+            .chain(held_out)
+            .chain(self.label.iter().filter_map(OwnLabel::file))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
         let held_out = if let SequenceSplit::Files(files) = &mut self.split { files.paths_mut() } else { Vec::new() };
-        let labels = self.label.iter_mut().filter_map(|label| match &mut label.by {
-            LabelSource::File(file) => Some(("label.by.file.path", &mut file.path)),
-            LabelSource::Column(_) | LabelSource::Header(_) => None,
-        });
+        let labels = self.label.iter_mut().filter_map(OwnLabel::path_mut);
         std::iter::once(("path", &mut self.path)).chain(held_out).chain(labels).collect()
     }
 

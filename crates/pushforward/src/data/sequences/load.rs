@@ -1,10 +1,10 @@
 //! From the settings of sequences to the set.
 
 use crate::data::files::{self, Folders, Source};
+use crate::data::label_texts::LabelTexts;
 use crate::data::part_names::part_of;
 use crate::data::sequences::build::{Built, build};
 use crate::data::sequences::config::{SequenceConfig, SequenceSplit};
-use crate::data::sequences::labels::label_texts;
 use crate::data::sequences::read::read;
 use crate::data::sequences::records::{Records, SequenceFormat};
 use crate::data::{DataError, Splits};
@@ -16,8 +16,7 @@ impl SequenceConfig {
         for (_, path) in self.held_out() {
             sources.push(Source::read(files::existing("split.files", path, folders.data)?)?);
         }
-        let file =
-            self.label_file().map(|path| files::existing("label.by.file.path", path, folders.data)).transpose()?;
+        let file = self.label.as_ref().map(|label| label.found_file(folders.data)).transpose()?.flatten();
         let file = file.map(Source::read).transpose()?;
         let sha256 = sha256(sources.iter().chain(&file));
         let path = sources[0].path().to_owned();
@@ -36,7 +35,11 @@ impl SequenceConfig {
             parts.resize(records.len(), part);
         }
         let given = matches!(self.split, SequenceSplit::Files(_)).then_some(parts);
-        let labels = self.label.as_ref().map(|label| label_texts(label, &records, file)).transpose()?;
+        let texts = self.label.as_ref().map(|label| LabelTexts::new(label, file)).transpose()?;
+        if let Some(texts) = &texts {
+            texts.mismatch(&records.about)?;
+        }
+        let labels = texts.as_ref().map(|texts| records.about.iter().map(|about| texts.of(about)).collect());
         let Built { splits, notes, refused } = build(self, &records, given, labels, &path, sha256)?;
         let form = format.map_or("", SequenceFormat::name);
         let mut all = vec![format!("{form}: {} records", records.len())];

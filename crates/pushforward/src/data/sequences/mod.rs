@@ -29,7 +29,6 @@ mod build;
 mod clusters;
 mod config;
 mod file;
-mod labels;
 mod layout;
 mod load;
 mod read;

@@ -8,7 +8,7 @@ use crate::data::sequences::alphabet::Alphabet;
 use crate::data::sequences::config::{SequenceConfig, SequenceSplit};
 use crate::data::sequences::records::{Records, SequenceFormat};
 use crate::data::tables::grid::{Expected, Grid, is_table};
-use crate::data::{DataError, LabelSource};
+use crate::data::{DataError, LabelSource, OwnLabel};
 
 /// Rows that decide which column holds sequences.
 const LOOKED_AT: usize = 200;
@@ -49,9 +49,9 @@ pub(super) fn refuse_columns(config: &SequenceConfig, format: SequenceFormat, pa
     }
     let by = config.label.as_ref().map(|label| &label.by);
     let lines = format == SequenceFormat::Lines;
-    if matches!(by, Some(LabelSource::Column(_))) || (lines && by.is_some()) {
-        let problem =
-            format!("{} has no {}", format.name(), if lines { "headers, columns or names" } else { "columns" });
+    if matches!(by, Some(LabelSource::Column(_))) || (lines && matches!(by, Some(LabelSource::Header(_)))) {
+        let what = if lines { "headers or columns" } else { "columns" };
+        let problem = format!("{} is read as {}, without {what}", path.display(), format.name());
         return Err(DataError::Setting { key: "label.by", problem });
     }
     let column = config.column.as_ref().map(|name| ("column", name));
@@ -104,17 +104,16 @@ pub(super) fn columns_of(
         grid.take_header();
     }
     let column = match &config.column {
-        Some(name) => named(grid, name, "column")?,
+        Some(name) => grid.named(name, "column")?,
         None => choose(grid)?,
     };
     let part = match &config.split {
-        SequenceSplit::Column(name) => Some(named(grid, name, "split")?),
+        SequenceSplit::Column(name) => Some(grid.named(name, "split")?),
         _ => None,
     };
-    let about = match config.label.as_ref().map(|label| &label.by) {
-        Some(LabelSource::Column(name)) => Some(named(grid, name, "label.by.column")?),
-        Some(LabelSource::File(file)) => Some(named(grid, &file.key, "label.by.file.key")?),
-        Some(LabelSource::Header(_)) => {
+    let about = match config.label.as_ref().map(OwnLabel::own_column) {
+        Some(Some((name, key))) => Some(grid.named(name, key)?),
+        Some(None) => {
             let problem = "a table has no headers of records: use { column = \"...\" }".into();
             return Err(DataError::Setting { key: "label.by", problem });
         }
@@ -124,34 +123,6 @@ pub(super) fn columns_of(
     let name = grid.header.as_ref().map_or_else(String::new, |header| format!(" `{}`", header[column]));
     records.notes.push(format!("sequences: column {}{name} of {}", column + 1, grid.width));
     Ok(Columns { sequence: column, about, part })
-}
-
-/// The column of a heading or number.
-pub(in crate::data) fn named(grid: &Grid, name: &str, key: &'static str) -> Result<usize, DataError> {
-    let header = grid.header.iter().flatten();
-    let alike = |field: &String| field.trim().eq_ignore_ascii_case(name.trim());
-    if let Some(column) = header.clone().position(|field| field == name).or_else(|| header.clone().position(alike)) {
-        return Ok(column);
-    }
-    match name.trim().parse::<usize>() {
-        Ok(number) if (1..=grid.width).contains(&number) => Ok(number - 1),
-        _ => Err(DataError::Setting {
-            key,
-            problem: format!(
-                "`{name}` is not a column of {}, which has {}; a column is given by its heading or by its number, from 1",
-                grid.path.display(),
-                columns(grid)
-            ),
-        }),
-    }
-}
-
-/// The columns of a table, for messages.
-fn columns(grid: &Grid) -> String {
-    match &grid.header {
-        Some(header) => header.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-        None => format!("{} without headings", grid.width),
-    }
 }
 
 /// The only column, or the one whose heading says that it holds sequences, or the only one whose fields are words of
@@ -180,7 +151,7 @@ fn choose(grid: &Grid) -> Result<usize, DataError> {
         _ => Err(grid.refuse(format!(
             "{} columns look like sequences; name the one by its heading or number: data.column = \"...\" (the table has {})",
             found.len(),
-            columns(grid)
+            grid.column_names()
         ))),
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct Records {
     ends: Vec<usize>,
     /// The line where each record begins, from 1.
     pub(super) lines: Vec<u64>,
-    /// The header of each record, or its field in the column of labels; empty if they are not kept.
+    /// The header of each record, its field in the column of labels or names, or its line; empty if they are not kept.
     pub(super) about: Vec<Box<str>>,
     /// The field of each record in the column that says its part; empty if there is none.
     pub(super) part: Vec<Box<str>>,
@@ -223,7 +223,7 @@ impl Records {
                 blank += 1;
                 continue;
             }
-            self.open(number, "");
+            self.open(number, line);
             if spaces {
                 self.letters.push_str(line);
             } else {

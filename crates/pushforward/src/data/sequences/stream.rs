@@ -1,9 +1,11 @@
 //! Files of sequences of any size, prepared in a stream: a pass for the letters, one for the labels if there are some, and
 //! one that writes.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::data::files::{self, Folders, Source, head};
+use crate::data::label_texts::LabelTexts;
 use crate::data::own_labels::{Labeller, Tally};
 use crate::data::part_names::part_of;
 use crate::data::prepared::blocks::{Blocks, Cut, sha256_stored};
@@ -14,7 +16,6 @@ use crate::data::prepared::writer::{Job, Writer, check_free};
 use crate::data::sequences::alphabet::Alphabet;
 use crate::data::sequences::build::{Codes, Counts, Refused, check_motif, too_many_letters};
 use crate::data::sequences::config::{SequenceConfig, SequenceSplit};
-use crate::data::sequences::labels::Labels;
 use crate::data::sequences::layout::SequenceLayout;
 use crate::data::sequences::read::{Columns, columns_of, form, refuse_columns, spaces};
 use crate::data::sequences::records::{Records, SequenceFormat};
@@ -153,7 +154,7 @@ struct Checked {
 struct Checks<'a> {
     config: &'a SequenceConfig,
     codes: &'a Codes,
-    labels: Option<&'a Labels>,
+    labels: Option<&'a LabelTexts>,
     parting: Parting,
     refused: Refused,
     ids: Vec<u32>,
@@ -178,7 +179,7 @@ impl Checks<'_> {
         self.ids.clear();
         self.codes.write(records.sequence(record), &mut self.ids);
         let part = self.parting.part(given.flatten(), || content(&self.ids), self.config.split_seed);
-        Some(Checked { part, label: label.flatten() })
+        Some(Checked { part, label: label.flatten().map(Cow::into_owned) })
     }
 }
 
@@ -198,12 +199,11 @@ impl SequenceConfig {
             let path = files::existing("split.files", path, folders.data)?;
             files.push(File::new(self, path, part_of(name))?);
         }
-        let of_labels =
-            self.label_file().map(|path| files::existing("label.by.file.path", path, folders.data)).transpose()?;
+        let of_labels = self.label.as_ref().map(|label| label.found_file(folders.data)).transpose()?.flatten();
         let all: Vec<&Path> = files.iter().map(|file| file.path.as_path()).chain(of_labels.as_deref()).collect();
         let (sha256, total) = sha256_stored(&all)?;
         let of_labels = of_labels.map(Source::read).transpose()?;
-        let labels = self.label.as_ref().map(|label| Labels::new(label, of_labels)).transpose()?;
+        let labels = self.label.as_ref().map(|label| LabelTexts::new(label, of_labels)).transpose()?;
         let format = files[0].format;
         let files = Files { config: self, files, total };
 

@@ -246,11 +246,19 @@ fn labels_come_from_headers_columns_and_second_files() {
     let text = "set = 'sequences'\npath = 'a.fa'\n\
                 label = { by = { file = { path = 'l.csv', key = 'id', column = 'kind' } } }";
     check(&toml::from_str::<DataConfig>(text).unwrap().load(dir.path(), 0).unwrap(), "file");
+    // A line is its own name.
+    std::fs::write(dir.path().join("a.txt"), sequences.join("\n")).unwrap();
+    let of_lines = text.replace("a.fa", "a.txt").replace("'id'", "'sequence'");
+    let by_line = |text: &str| toml::from_str::<DataConfig>(text).unwrap().load(dir.path(), 0);
+    check(&by_line(&of_lines).unwrap(), "line");
+    let message = by_line(&of_lines.replace("'sequence'", "'id'")).unwrap_err().to_string();
+    assert!(message.contains("none of its names is one of an item: line 2 is for \"r0\""), "{message}");
     let bins = load("a.csv", table.as_bytes(), "label = { by = { column = 'score' }, bins = 2 }").unwrap();
     assert_eq!(bins.label_names.len(), 2);
     for (name, settings, part) in [
-        ("a.txt", "label = { by = { header = 'x' } }", "no headers"),
-        ("a.fa", "label = { by = { column = 'x' } }", "no columns"),
+        ("a.txt", "label = { by = { header = 'x' } }", "without headers"),
+        ("a.txt", "label = { by = { column = 'x' } }", "without headers or columns"),
+        ("a.fa", "label = { by = { column = 'x' } }", "without columns"),
         ("a.fa", "label = { by = { header = '(' } }", "label.by.header"),
         ("a.csv", "label = { by = { column = 'nothing' } }", "`nothing` is not a column"),
     ] {
@@ -311,4 +319,62 @@ fn any_text_is_a_set_or_an_error() {
         assert_eq!(&serde_json::from_str::<crate::data::Schema>(&json).unwrap(), splits.schema());
     }
     assert!(sets > 300, "{sets}");
+}
+
+/// Files of every form with a few bytes changed, left out, doubled or cut off, plain and gzipped: a set, or an error that
+/// says something.
+#[test]
+fn damaged_files_are_a_set_or_an_error() {
+    let sequences = random(24, 8..30, "ACGT");
+    let mut forms: Vec<(&str, Vec<u8>)> = vec![
+        ("a.fa", sequences.iter().map(|s| format!(">r x=1\n{}\n{}\n", &s[..5], &s[5..])).collect::<String>().into()),
+        (
+            "a.fq",
+            sequences.iter().map(|s| format!("@r\n{s}\n+r\n{}\n", "I".repeat(s.len()))).collect::<String>().into(),
+        ),
+        ("a.csv", sequences.iter().map(|s| format!("\"r, {s}\",{s},1.5\r\n")).collect::<String>().into()),
+        ("a.txt", sequences.join("\n").into()),
+    ];
+    for i in 0..3 {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&forms[i].1).unwrap();
+        forms.push((["a.fa.gz", "a.fq.gz", "a.csv.gz"][i], gzip.finish().unwrap()));
+    }
+    let odd = b">@+;,\"\n\r\0\t *-acgtNX\xff\xc3\x1f";
+    let (mut sets, mut errors) = (0, 0);
+    for index in 0..3000 {
+        let mut random = stream(11, Purpose::Metric, index);
+        let (name, good) = &forms[index as usize % forms.len()];
+        let mut bytes = good.clone();
+        for _ in 0..1 + random.below(4) {
+            let at = random.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+            let end = (at + random.below(40)).min(bytes.len());
+            match random.below(6) {
+                _ if bytes.is_empty() => {}
+                0 => bytes[at] ^= 1 << random.below(8),
+                1 => bytes[at] = odd[random.below(odd.len())],
+                2 => bytes.insert(at, odd[random.below(odd.len())]),
+                3 => drop(bytes.drain(at..end)),
+                4 => {
+                    let again = bytes[at..end].to_vec();
+                    let place = random.below(bytes.len());
+                    bytes.splice(place..place, again);
+                }
+                _ => bytes.truncate(at),
+            }
+        }
+        match load(name, &bytes, ["", "label = { by = { header = 'x=(.)' } }"][usize::from(index % 21 == 0)]) {
+            Ok(splits) => {
+                sets += 1;
+                assert_eq!(splits.schema().check(), Ok(()), "{name} {index}");
+                assert!(all(&splits).iter().all(|sequence| !sequence.is_empty()), "{name} {index}");
+            }
+            Err(error) => {
+                errors += 1;
+                let said = error.to_string();
+                assert!(said.len() > 30 && said.contains("a."), "{name} {index}: {said}");
+            }
+        }
+    }
+    assert!(sets > 500 && errors > 500, "{sets} sets, {errors} errors");
 }

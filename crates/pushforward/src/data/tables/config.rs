@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::fields::Delimiter;
 use crate::data::files::{self, Folders, Source};
+use crate::data::label_texts::LabelTexts;
 use crate::data::own_labels::Labelled;
 use crate::data::packed::Packed;
 use crate::data::part_names::part_of;
@@ -19,7 +20,7 @@ use crate::data::tables::kinds::ColumnChoice;
 use crate::data::tables::layout::{TableLayout, find};
 use crate::data::tables::rows::{Place, Rows};
 use crate::data::tables::set::Part;
-use crate::data::{DataError, Dataset, LabelSource, Layout, OwnLabel, Schema, Splits};
+use crate::data::{DataError, Dataset, Layout, OwnLabel, Schema, Splits};
 use crate::hash::sha256;
 use crate::rng::{Purpose, stream};
 
@@ -106,8 +107,8 @@ pub struct TableConfig {
     /// The column that models trained on samples predict when samples are scored. Default: the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Labels for conditional models, from a column that is then left out of the model: `{ by = { column = "sex" } }`.
-    /// Default: none.
+    /// Labels for conditional models, from a column that is then left out of the model: `{ by = { column = "sex" } }`; or
+    /// from a second file, and then a column of names is left out unless `columns` says its kind. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<OwnLabel>,
     /// Number of rows to read from the start of the file. Default: all.
@@ -142,10 +143,19 @@ pub(super) struct Asked {
     columns: Vec<Option<ColumnChoice>>,
     /// Texts that stand for what is missing.
     missing: Vec<String>,
-    /// The column of labels.
-    pub(super) label: Option<usize>,
+    /// The column of labels, or of names where a second file has the labels, and what reads them.
+    label: Option<(usize, LabelTexts)>,
     /// The form of the file.
     pub(super) first: Grid,
+}
+
+impl Asked {
+    /// The text of the label of a row; `None` if it has none.
+    pub(super) fn label(&self, grid: &Grid, row: usize) -> Option<String> {
+        let (column, labels) = self.label.as_ref()?;
+        let text = labels.of(&grid.cell(row, *column))?.into_owned();
+        (!self.missing.contains(&text)).then_some(text)
+    }
 }
 
 impl TableConfig {
@@ -154,11 +164,13 @@ impl TableConfig {
         std::iter::once(("path", &mut self.path))
             .chain(held_out)
             .chain(self.test.iter_mut().map(|path| ("test", path)))
+            .chain(self.label.iter_mut().filter_map(OwnLabel::path_mut))
             .collect()
     }
 
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        std::iter::once(&self.path).chain(&self.validation).chain(&self.test).cloned().collect()
+        let labels = self.label.iter().filter_map(OwnLabel::file);
+        std::iter::once(&self.path).chain(&self.validation).chain(&self.test).chain(labels).cloned().collect()
     }
 
     pub(crate) fn load(&self, folders: Folders<'_>) -> Result<Splits, DataError> {
@@ -168,7 +180,9 @@ impl TableConfig {
         for (key, path) in held_out {
             sources.extend(path.as_ref().map(|path| open(key, path)).transpose()?);
         }
-        let hash = sha256(&sources);
+        let of_labels = self.label.as_ref().map(|label| label.found_file(folders.data)).transpose()?.flatten();
+        let of_labels = of_labels.map(Source::read).transpose()?;
+        let hash = sha256(sources.iter().chain(&of_labels));
         let mut grids: Vec<Grid> = Vec::new();
         for source in sources {
             let expected = Expected {
@@ -187,17 +201,19 @@ impl TableConfig {
             }
             grids.push(grid);
         }
-        self.build(&grids, hash)
+        self.build(&grids, of_labels, hash)
     }
 
-    /// What is asked of the columns of a file.
-    pub(super) fn what_is_asked(&self, grid: &Grid) -> Result<Asked, DataError> {
+    /// What is asked of the columns of a file, given the second file of labels if there is one.
+    pub(super) fn what_is_asked(&self, grid: &Grid, of_labels: Option<Source>) -> Result<Asked, DataError> {
         let names = names(grid)?;
         let missing: Vec<String> = match &self.missing_values {
             Some(values) => values.clone(),
             None => MISSING.iter().map(|&text| text.to_owned()).collect(),
         };
-        let (columns, label) = (self.asked(&names)?, self.label_column(&names)?);
+        let columns = self.asked(&names)?;
+        let texts = self.label.as_ref().map(|label| LabelTexts::new(label, of_labels)).transpose()?;
+        let label = self.label_column(&names)?.zip(texts);
         Ok(Asked { names, columns, missing, label, first: grid.emptied() })
     }
 
@@ -209,14 +225,16 @@ impl TableConfig {
         if self.missing == MissingValues::Drop && (0..grid.width).any(gap) {
             return Some("rows in which a value is missing");
         }
-        let (label, text) = (self.label.as_ref()?, grid.cell(row, asked.label?));
-        (!label.accepts(&text) || missing(&text)).then_some("rows without a label")
+        (self.label.is_some() && asked.label(grid, row).is_none()).then_some("rows without a label")
     }
 
-    fn build(&self, grids: &[Grid], hash: String) -> Result<Splits, DataError> {
-        let asked = self.what_is_asked(&grids[0])?;
+    fn build(&self, grids: &[Grid], of_labels: Option<Source>, hash: String) -> Result<Splits, DataError> {
+        let asked = self.what_is_asked(&grids[0], of_labels)?;
+        if let Some((column, labels)) = &asked.label {
+            labels.mismatch((0..grids[0].rows()).map(|row| grids[0].cell(row, *column)))?;
+        }
         let divided = self.divide(grids, &asked)?;
-        let labels = self.labels(grids, &asked.names, &divided.parts)?;
+        let labels = self.labels(grids, &asked, &divided.parts)?;
         self.of_parts(grids, &asked, divided, labels, hash)
     }
 
@@ -320,35 +338,34 @@ impl TableConfig {
             asked[place] = Some(ColumnChoice::Skip);
         }
         if let Some(place) = self.label_column(names)? {
-            asked[place] = Some(ColumnChoice::Skip);
+            let of_names = self.label.as_ref().is_some_and(|label| label.file().is_some());
+            asked[place] = asked[place].filter(|_| of_names).or(Some(ColumnChoice::Skip));
         }
         Ok(asked)
     }
 
-    /// The column of labels.
+    /// The column of labels, or of names where a second file has the labels.
     fn label_column(&self, names: &[String]) -> Result<Option<usize>, DataError> {
+        let Some(label) = &self.label else { return Ok(None) };
+        let Some((name, key)) = label.own_column() else {
+            let problem = "rows have no headers: labels stand in a column, { column = \"...\" }, or in a second file, \
+                           { file = { path = \"...\", key = \"...\", column = \"...\" } }";
+            return Err(DataError::Setting { key: "label.by", problem: problem.into() });
+        };
         let plain: Vec<&str> = names.iter().map(String::as_str).collect();
-        match self.label.as_ref().map(|label| &label.by) {
-            None => Ok(None),
-            Some(LabelSource::Column(name)) => {
-                let problem = |problem| DataError::Column { column: name.clone(), problem };
-                find(&plain, name).map(Some).map_err(problem)
-            }
-            Some(LabelSource::Header(_) | LabelSource::File(_)) => {
-                let problem = "the labels of a table stand in one of its columns: { column = \"...\" }".into();
-                Err(DataError::Setting { key: "label.by", problem })
-            }
-        }
+        let problem = |problem| DataError::Setting { key, problem: format!("`{name}` {problem}") };
+        find(&plain, name).map(Some).map_err(problem)
     }
 
     /// The labels of the rows of all parts, one part after the other, and their names.
-    fn labels(&self, grids: &[Grid], names: &[String], parts: &[Vec<Place>; 3]) -> Result<Option<Labelled>, DataError> {
-        let (Some(label), Some(column)) = (&self.label, self.label_column(names)?) else { return Ok(None) };
-        let cell = |&(grid, row): &Place| grids[grid as usize].cell(row as usize, column);
-        let texts: Vec<_> = parts.iter().flatten().map(cell).collect();
-        let all: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    fn labels(&self, grids: &[Grid], asked: &Asked, parts: &[Vec<Place>; 3]) -> Result<Option<Labelled>, DataError> {
+        let Some(label) = &self.label else { return Ok(None) };
+        let text = |&(grid, row): &Place| asked.label(&grids[grid as usize], row as usize);
+        let texts: Vec<String> =
+            parts.iter().flatten().map(|place| text(place).expect("rows without a label were left out")).collect();
+        let all: Vec<&str> = texts.iter().map(String::as_str).collect();
         let (labeller, names) = label.labeller(&all[..parts[0].len()], &all)?;
-        let labels = all.iter().map(|text| labeller.label(text).expect("rows without a label were left out"));
+        let labels = all.iter().map(|text| labeller.label(text).expect("they are accepted"));
         Ok(Some((labels.collect(), names)))
     }
 

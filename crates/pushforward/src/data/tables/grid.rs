@@ -234,6 +234,35 @@ impl Grid {
         }
     }
 
+    /// The column of a heading or number, that the setting `key` names.
+    pub(in crate::data) fn named(&self, name: &str, key: &'static str) -> Result<usize, DataError> {
+        let header = self.header.iter().flatten();
+        let alike = |field: &String| field.trim().eq_ignore_ascii_case(name.trim());
+        if let Some(column) = header.clone().position(|field| field == name).or_else(|| header.clone().position(alike))
+        {
+            return Ok(column);
+        }
+        match name.trim().parse::<usize>() {
+            Ok(number) if (1..=self.width).contains(&number) => Ok(number - 1),
+            _ => Err(DataError::Setting {
+                key,
+                problem: format!(
+                    "`{name}` is not a column of {}, which has {}; a column is given by its heading or by its number, from 1",
+                    self.path.display(),
+                    self.column_names()
+                ),
+            }),
+        }
+    }
+
+    /// The columns, for messages.
+    pub(in crate::data) fn column_names(&self) -> String {
+        match &self.header {
+            Some(header) => header.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            None => format!("{} without headings", self.width),
+        }
+    }
+
     /// The line where a row begins, from 1.
     pub(in crate::data) fn line(&self, row: usize) -> u64 {
         let here = || self.before + line_of(&self.text, self.offset + self.starts[row * self.width] as usize);

@@ -211,7 +211,10 @@ impl TableConfig {
                 files.push(File { path, part: Some(part), limit: usize::MAX });
             }
         }
-        let (sha256, total) = sha256_stored(&files.iter().map(|file| &file.path).collect::<Vec<_>>())?;
+        let of_labels = self.label.as_ref().map(|label| label.found_file(folders.data)).transpose()?.flatten();
+        let all: Vec<&PathBuf> = files.iter().map(|file| &file.path).chain(&of_labels).collect();
+        let (sha256, total) = sha256_stored(&all)?;
+        let mut of_labels = of_labels.map(Source::read).transpose()?;
         let files = Files { config: self, files, total };
         let mut there = [self.validation.is_some(), self.test.is_some()];
         let by_column = if let TableSplit::Column(name) = &self.split { Some(name) } else { None };
@@ -251,7 +254,7 @@ impl TableConfig {
         let ragged = files.each(&mut job, "looking for values", |grid, rows, of_file| {
             let asked = match &mut asked {
                 Some(asked) => asked,
-                none => none.insert(self.what_is_asked(grid)?),
+                none => none.insert(self.what_is_asked(grid, of_labels.take())?),
             };
             let column = part_column(grid)?;
             let sample = sample.get_or_insert_with(|| Sample::new(grid, self.split_seed));
@@ -267,8 +270,8 @@ impl TableConfig {
                     *refused.entry(reason).or_default() += 1;
                     continue;
                 };
-                if let (Some(label), Some(column)) = (&self.label, asked.label) {
-                    tally.add(label, &grid.cell(row, column), part == 0)?;
+                if let (Some(label), Some(text)) = (&self.label, asked.label(grid, row)) {
+                    tally.add(label, &text, part == 0)?;
                 }
                 sample.add(grid, at, number, part);
                 number += 1;
@@ -310,8 +313,8 @@ impl TableConfig {
                     unknown += 1;
                     continue;
                 }
-                let label = labels.as_ref().zip(asked.label);
-                let label = label.and_then(|((labeller, _), column)| labeller.label(&grid.cell(row, column)));
+                let label = labels.as_ref().zip(asked.label(grid, row));
+                let label = label.and_then(|((labeller, _), text)| labeller.label(&text));
                 writer.push(part, Item { ids: &encoder.ids, label, numbers: &encoder.numbers, ..Item::default() })?;
             }
             Ok(())

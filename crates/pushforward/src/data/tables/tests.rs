@@ -471,7 +471,47 @@ fn a_column_of_labels_is_no_site() {
     }
     let share = (0..180).filter(|&row| splits.train.label(row) == Some(1)).count();
     assert!((55..65).contains(&share), "{share}");
-    error(&text, "label = { by = { column = 'no' } }", &["column `no`"]);
-    error(&text, "label = { by = { header = 'x' } }", &["one of its columns"]);
+    error(&text, "label = { by = { column = 'no' } }", &["label.by.column", "`no` is not a column"]);
+    error(&text, "label = { by = { header = 'x' } }", &["labels stand in a column", "or in a second file"]);
     error(&text, "label = { by = { column = 'size' } }", &["different numbers", "label.bins"]);
+}
+
+#[test]
+fn labels_of_rows_stand_in_a_second_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..300).map(|i| format!("p{i},{},{}\n", i % 7, i % 2)).collect();
+    std::fs::write(dir.path().join("t.csv"), format!("id,n,kind\n{rows}")).unwrap();
+    // In another order, and not for all.
+    let labels: String =
+        (0..280).rev().map(|i| format!("p{i}\t{}\n", ["low", "high"][usize::from(i % 7 > 3)])).collect();
+    std::fs::write(dir.path().join("l.tsv"), format!("id\tlevel\n{labels}")).unwrap();
+    let load = |settings: &str| {
+        let config: DataConfig = toml::from_str(&format!("set = 'table'\npath = 't.csv'\n{settings}")).unwrap();
+        assert!(!config.files().iter().any(|path| path.ends_with("l.tsv")) || settings.contains("l.tsv"));
+        config.load(dir.path(), 0).map_err(|error| error.to_string())
+    };
+    let by = |file: &str| format!("label = {{ by = {{ file = {{ path = 'l.tsv', {file} }} }} }}");
+    let splits = load(&by("key = 'id', column = 'level'")).unwrap();
+    assert_eq!((splits.label_names.join(" "), splits.schema().sites), ("high low".to_owned(), 2));
+    assert_eq!(splits.refused, [("rows without a label".to_owned(), 20)]);
+    for index in 0..splits.train.len() {
+        let mut row = vec![0; 2];
+        splits.train.write(ExampleKey::fixed(0, index), &mut row);
+        assert_eq!(splits.train.label(index), Some(u32::from(row[0] <= 3)), "{row:?}");
+    }
+    // The names stay if the recipe says what they are; another column may have them.
+    let kept =
+        load(&format!("columns = {{ id = 'categorical' }}\nclasses = 300\n{}", by("key = 'id', column = 'level'")));
+    assert_eq!(kept.unwrap().schema().sites, 3);
+    assert_eq!(load(&by("key = '1', column = '2', own = 'id'")).unwrap().label_names.len(), 2);
+    let message = load(&by("key = 'id', column = 'level', own = 'kind'")).unwrap_err();
+    for part in ["l.tsv", "line 2 is for \"p279\"", "first item is called \"0\"", "own"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let message = load(&by("key = 'id', column = 'colour'")).unwrap_err();
+    assert!(message.contains("label.by.file.column") && message.contains("`id`, `level`"), "{message}");
+    let message = load(&by("key = 'level', column = 'id', own = 'id'")).unwrap_err();
+    assert!(message.contains("line 3: \"high\" has the label \"p278\", and \"p279\" in line 2"), "{message}");
+    let message = load("label = { by = { file = { path = 'none.csv', key = 'a', column = 'b' } } }").unwrap_err();
+    assert!(message.contains("none.csv") && message.contains("label.by.file.path"), "{message}");
 }

@@ -281,3 +281,53 @@ fn a_column_says_the_label_and_the_cache_keeps_it() {
     assert!(load(&text.replace("column", "header"), dir.path()).unwrap_err().to_string().contains("{ column ="));
     assert_eq!(toml::from_str::<DataConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
 }
+
+#[test]
+fn labels_of_molecules_stand_in_a_second_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let smiles = |n: usize| "C".repeat(n) + "O";
+    let table: String = (1..=60).map(|n| format!("CHEM{n},{}\n", smiles(n))).collect();
+    std::fs::write(dir.path().join("m.csv"), format!("id,smiles\n{table}")).unwrap();
+    std::fs::write(dir.path().join("m.smi"), (1..=60).map(|n| format!("{} CHEM{n}\n", smiles(n))).collect::<String>())
+        .unwrap();
+    let of_ids: String = (1..=50).rev().map(|n| format!("CHEM{n};{}\n", f64::from(n as u32) / 2.0)).collect();
+    std::fs::write(dir.path().join("l.csv"), format!("id;activity\n{of_ids}CHEM51;none\n")).unwrap();
+    let of_smiles: String = (1..=60).map(|n| format!("{},k{}\n", smiles(n), n % 2)).collect();
+    std::fs::write(dir.path().join("s.csv"), format!("smiles,kind\n{of_smiles}")).unwrap();
+    let config = |path: &str, by: &str| {
+        format!("set = 'molecules'\npath = '{path}'\nmax_atoms = 70\nlabel = {{ by = {{ file = {{ {by} }} }}")
+    };
+    let length = |splits: &Splits, index: usize| splits.train.smiles(index).unwrap().len() - 1;
+    let cache = dir.path().join("cache");
+    let folders = Folders { data: dir.path(), cache: Some(&cache) };
+    let text = config("m.csv", "path = 'l.csv', key = 'id', column = 'activity'") + ", edges = [5.0, 20.0] }";
+    let config_of_ids: DataConfig = toml::from_str(&text).unwrap();
+    assert_eq!(config_of_ids.files().len(), 2);
+    for time in ["read", "kept"] {
+        let splits = config_of_ids.load(folders, 0).unwrap();
+        assert_eq!(splits.label_names, ["activity < 5", "5 <= activity < 20", "20 <= activity"], "{time}");
+        assert_eq!(splits.refused, [("no label".to_owned(), 10)], "{time}");
+        for index in 0..splits.train.len() {
+            let n = length(&splits, index) as f64 / 2.0;
+            assert_eq!(splits.train.label(index), Some(u32::from(n >= 5.0) + u32::from(n >= 20.0)), "{time} {n}");
+        }
+    }
+    // Another file of labels is another set, and what was kept is not taken for it.
+    let first = config_of_ids.load(folders, 0).unwrap().sha256;
+    let changed = format!("id;activity\n{}", of_ids.replace("CHEM7;", "CHEM7;1"));
+    std::fs::write(dir.path().join("l.csv"), changed).unwrap();
+    let other = config_of_ids.load(folders, 0).unwrap();
+    assert_ne!(other.sha256, first);
+    let seven = (0..other.train.len()).find(|&index| length(&other, index) == 7);
+    assert!(seven.is_none_or(|index| other.train.label(index) == Some(1)));
+    // Named by another column, or by the SMILES itself.
+    let by_number = config("m.smi", "path = 'l.csv', key = 'id', column = 'activity', own = '2'") + ", bins = 2 }";
+    assert_eq!(load(&by_number, dir.path()).unwrap().label_names.len(), 2);
+    let by_smiles = config("m.csv", "path = 's.csv', key = 'smiles', column = 'kind'") + " }";
+    let splits = load(&by_smiles, dir.path()).unwrap();
+    assert!((0..splits.train.len()).all(|i| splits.train.label(i) == Some((length(&splits, i) % 2) as u32)));
+    let message = load(&by_number.replace("'2'", "'1'"), dir.path()).unwrap_err().to_string();
+    assert!(message.contains("none of its names") && message.contains("\"CO\""), "{message}");
+    let message = load(&by_number.replace("own = '2'", "own = 'name'"), dir.path()).unwrap_err().to_string();
+    assert!(message.contains("label.by.file.own") && message.contains("`name` is not a column"), "{message}");
+}
