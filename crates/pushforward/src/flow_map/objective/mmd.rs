@@ -118,7 +118,8 @@ mod tests {
                 by_hand(&y, &x, 2)
             };
             let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((gradient[i] - difference).abs() < 1e-8, "{i}: {} {difference}", gradient[i]);
+            // Gradients are divided by scalars in float32.
+            assert!((gradient[i] - difference).abs() < 1e-6, "{i}: {} {difference}", gradient[i]);
         }
         assert!(mmd(tensor(&y[..6], 1, &device), tensor(&x, 5, &device), SCALE).is_none());
     }
