@@ -33,6 +33,9 @@ const SHOWN: [&str; 9] = [
     "reconstruction_mse",
 ];
 
+/// Provenance key of a description in the place of the recipe's.
+pub(crate) const DESCRIPTION_KEY: &str = "description";
+
 /// The licence of the data that a model was trained on, as commonly stated.
 pub(crate) fn licence(data: &DataConfig) -> &'static str {
     let data = data.source();
@@ -106,7 +109,7 @@ impl Card {
             step: file.step,
             data: data.name(),
             licence: file.provenance.get(LICENCE_KEY).cloned().unwrap_or_else(|| licence(data).to_owned()),
-            description: stored.recipe.description.clone(),
+            description: file.provenance.get(DESCRIPTION_KEY).unwrap_or(&stored.recipe.description).clone(),
             report: file.provenance.get(REPORT_KEY).and_then(|text| serde_json::from_str(text).ok()),
             provenance: file.provenance.clone(),
         })

@@ -62,6 +62,12 @@ pub(crate) struct PackArgs {
     /// What it was trained on, for the card, such as '2 cores of a Xeon'.
     #[arg(long, value_name = "TEXT")]
     pub(crate) machine: Option<String>,
+    /// The licence of the data, for the card. Default: that of a published set.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) licence: Option<String>,
+    /// What the model is, in a line, for the card. Default: the description in its recipe.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

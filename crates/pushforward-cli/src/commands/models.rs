@@ -16,7 +16,7 @@ use crate::exit::{Failure, OrFail as _};
 use crate::fetch::{fetch, is_present};
 use crate::files::write_atomic;
 use crate::interrupt::interrupted;
-use crate::model_card::{Card, LICENCE_KEY, MACHINE_KEY, MINUTES_KEY, REPORT_KEY, licence};
+use crate::model_card::{Card, DESCRIPTION_KEY, LICENCE_KEY, MACHINE_KEY, MINUTES_KEY, REPORT_KEY, licence};
 use crate::models::{self, EMBEDDED, FETCHED, ModelFile, file_of};
 use crate::printer::Printer;
 use crate::progress::DownloadBar;
@@ -96,7 +96,9 @@ fn pack_run(args: &PackArgs, printer: Printer) -> Result<(), Failure> {
     }
     let (checkpoint, path) = ModelFile::Path(args.run.clone()).checkpoint().or_request()?;
     let stored = Stored::<NetworkConfig>::of(&checkpoint, &path).or_request()?;
-    let mut about = BTreeMap::from([(LICENCE_KEY.to_owned(), licence(&stored.recipe.data).to_owned())]);
+    let licence = args.licence.clone().unwrap_or_else(|| licence(&stored.recipe.data).to_owned());
+    let mut about = BTreeMap::from([(LICENCE_KEY.to_owned(), licence)]);
+    about.extend(args.description.clone().map(|description| (DESCRIPTION_KEY.to_owned(), description)));
     let own = args.run.join("report.json");
     if let Some(path) = args.report.as_deref().or_else(|| own.is_file().then_some(own.as_path())) {
         about.insert(REPORT_KEY.into(), report(path)?);

@@ -13,4 +13,5 @@ pub(crate) struct Embedded {
 pub(crate) const EMBEDDED: &[Embedded] = &[
     Embedded { name: "glyphs", bytes: include_bytes!("../../models/glyphs.safetensors.gz") },
     Embedded { name: "echo", bytes: include_bytes!("../../models/echo.safetensors.gz") },
+    Embedded { name: "adult", bytes: include_bytes!("../../models/adult.safetensors.gz") },
 ];

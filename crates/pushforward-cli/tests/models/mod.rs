@@ -14,7 +14,8 @@ fn stored(name: &str) -> String {
 fn a_small_file_is_a_checkpoint_like_any_other() {
     let dir = workplace();
     let whole = stored("echo");
-    succeed(dir.path(), &["models", "pack", &whole, "--out", "small.safetensors.gz", "--machine", "a test's"]);
+    let about = ["--machine", "a test's", "--licence", "none at all", "--description", "letters, twice"];
+    succeed(dir.path(), &[&["models", "pack", &whole, "--out", "small.safetensors.gz"], &about[..]].concat());
     let small = fs::metadata(dir.path().join("small.safetensors.gz")).expect("written").len();
     assert!(small * 4 < fs::metadata(&whole).expect("it is there").len(), "{small} bytes");
     let sample = |model: &str| succeed(dir.path(), &["sample", model, "-n", "40", "--nfe", "2", "--out", "-"]);
@@ -27,7 +28,7 @@ fn a_small_file_is_a_checkpoint_like_any_other() {
             .contains("correct")
     );
     let card = succeed(dir.path(), &["models", "show", "small.safetensors.gz"]);
-    for part in ["kind**: map", "data**: echo", "made by the program", "on a test's", "```toml", "## Limits"] {
+    for part in ["kind**: map", "data**: echo", "none at all", "letters, twice", "on a test's", "```toml", "## Limits"] {
         assert!(card.contains(part), "{part}: {card}");
     }
     let message = refuse(dir.path(), &["sample", "small.safetensors.gz", "--raw"], 2);
