@@ -10,7 +10,8 @@ pub(crate) struct Embedded {
 }
 
 /// The models that the program contains; `experiments/train_models.sh` makes the files.
-pub(crate) const EMBEDDED: &[Embedded] = &[
+// A constant would be in the program as often as it is used.
+pub(crate) static EMBEDDED: &[Embedded] = &[
     Embedded { name: "glyphs", bytes: include_bytes!("../../models/glyphs.safetensors.gz") },
     Embedded { name: "echo", bytes: include_bytes!("../../models/echo.safetensors.gz") },
     Embedded { name: "adult", bytes: include_bytes!("../../models/adult.safetensors.gz") },
