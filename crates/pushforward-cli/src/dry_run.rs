@@ -24,14 +24,18 @@ pub(crate) fn forecast(
 ) -> Result<(), Failure> {
     let (schema, labels, workers) = (data.schema(), data.label_count(), options.workers);
     let reduction = options.reduction;
-    let (parameters, seconds) = measure(recipe, data, options)?;
+    let (parameters, measured) = measure(recipe, data, options, if args.seconds.is_some() { 1 } else { STEPS })?;
+    let seconds = args.seconds.unwrap_or(measured);
     let k = recipe.train.accumulate;
     // Workers compute as many micro-batches at once.
     let own = Need::of(recipe, &schema, labels, workers);
     let link = Link { bytes_per_second: args.link * 1e9 / 8.0, latency: args.latency * 1e-6 };
     printer.result(&format!(
-        "{}: {parameters} parameters; each process has {k} micro-batches of {} a step, {:.4} s each, measured here",
-        recipe.name, recipe.train.batch, seconds
+        "{}: {parameters} parameters; each process has {k} micro-batches of {} a step, {:.4} s each, {}",
+        recipe.name,
+        recipe.train.batch,
+        seconds,
+        if args.seconds.is_some() { "as said" } else { "measured here" }
     ));
     printer.result(&format!("at least {:.1} MiB of memory a process", own.total() as f64 / MEBIBYTE));
     printer.result(&format!(
@@ -53,11 +57,11 @@ pub(crate) fn forecast(
     Ok(())
 }
 
-/// Parameters of the model, and seconds of a step of one micro-batch.
-fn measure(recipe: &Recipe, data: &Data, options: TrainOptions) -> Result<(u64, f64), Failure> {
+/// Parameters of the model, and seconds of a step of one micro-batch, the fastest of some.
+fn measure(recipe: &Recipe, data: &Data, options: TrainOptions, steps: u64) -> Result<(u64, f64), Failure> {
     let mut short = recipe.clone();
     let train = &mut short.train;
-    (train.steps, train.minutes, train.accumulate, train.log_every) = (STEPS, None, 1, 1);
+    (train.steps, train.minutes, train.accumulate, train.log_every) = (steps, None, 1, 1);
     (train.validate_every, train.sample_every, train.patience) = (0, 0, None);
     let (mut parameters, mut fastest) = (0, f64::INFINITY);
     let options = TrainOptions { folder: None, ..options };

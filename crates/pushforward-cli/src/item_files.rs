@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pushforward::data::graph::ABSENT;
 use pushforward::data::images::idx::Idx;
 use pushforward::data::images::pictures;
 use pushforward::data::sequences::read_sequences;
@@ -34,7 +35,7 @@ pub(crate) fn rows(path: &Path, table: &TableLayout, most: usize) -> Result<(Vec
     let mut ids = Vec::with_capacity(count * table.sites().count());
     for row in 0..count {
         for (column, class) in table.sites().zip(file.encode(row, table).or_request()?) {
-            let class = class.or(column.missing_class()).ok_or_else(|| {
+            let class = class.or(column.missing_class()).or(table.has_holes().then_some(ABSENT)).ok_or_else(|| {
                 let (line, name) = (file.line(row), column.name());
                 Failure::request(format!("line {line}: `{name}` is missing, and in no training row it was"))
                     .hint("fill such cells in first: pushforward impute")

@@ -53,16 +53,16 @@ impl CheckedMolecules {
         format!("{valid} of {} are valid molecules", self.0.len())
     }
 
-    /// A `.smi` file: the strictly valid items with their numbers as names. Other programs read every line as a
-    /// molecule, so the others are not in it.
-    pub(crate) fn smi(&self) -> String {
+    /// A `.smi` file: the strictly valid items with their numbers as names, from `first`. Other programs read every line as
+    /// a molecule, so the others are not in it.
+    pub(crate) fn smi(&self, first: u64) -> String {
         let valid = self.0.iter().enumerate().filter_map(|(i, (_, v))| v.strict().map(|smiles| (i, smiles)));
-        valid.map(|(i, smiles)| format!("{smiles} sample-{i:05}\n")).collect()
+        valid.map(|(i, smiles)| format!("{smiles} sample-{:05}\n", first + i as u64)).collect()
     }
 
-    /// A table of all items, with their labels if there are any: verdict, canonical SMILES (of the largest fragment if there are several), properties,
+    /// A table of all items, numbered from `first`, with their labels if there are any: verdict, canonical SMILES (of the largest fragment if there are several), properties,
     /// and the reason if invalid.
-    pub(crate) fn csv(&self, label: impl Fn(usize) -> Option<u32>) -> String {
+    pub(crate) fn csv(&self, first: u64, label: impl Fn(usize) -> Option<u32>) -> String {
         let last = if label(0).is_some() { ",label" } else { "" };
         let mut out = format!("sample,verdict,smiles,{},problem{last}\n", Properties::NAMES.join(","));
         for (i, (_, verdict)) in self.0.iter().enumerate() {
@@ -77,7 +77,8 @@ impl CheckedMolecules {
                 Verdict::Valid(_) | Verdict::Fragments(_) => String::new(),
             };
             let label = label(i).map_or_else(String::new, |label| format!(",{label}"));
-            writeln!(out, "{i},{},{smiles},{},{problem}{label}", word(verdict), properties.join(","))
+            let number = first + i as u64;
+            writeln!(out, "{number},{},{smiles},{},{problem}{label}", word(verdict), properties.join(","))
                 .expect("a string takes every line");
         }
         out
@@ -129,9 +130,10 @@ mod tests {
     #[test]
     fn every_item_is_accounted_for() {
         let molecules = molecules();
-        assert_eq!(molecules.smi(), "CF sample-00000\nC sample-00004\n");
+        assert_eq!(molecules.smi(0), "CF sample-00000\nC sample-00004\n");
+        assert_eq!(molecules.smi(100_000), "CF sample-100000\nC sample-100004\n");
         assert_eq!(molecules.summary(), "2 of 5 are valid molecules");
-        let csv = molecules.csv(|_| None);
+        let csv = molecules.csv(0, |_| None);
         let rows: Vec<&str> = csv.lines().collect();
         assert_eq!(rows[0], "sample,verdict,smiles,weight,logp,tpsa,qed,rings,problem");
         assert!(rows[1].starts_with("0,valid,CF,34.0330,"), "{}", rows[1]);

@@ -18,8 +18,10 @@ use crate::printer::Printer;
 const DEFAULT_PATIENCE: u64 = 600;
 /// The variable that sets it, in seconds.
 const PATIENCE: &str = "PUSHFORWARD_RANK_TIMEOUT";
-/// Pauses between two looks at what has arrived.
+/// Shortest and longest pause between two looks at what has arrived.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
+/// Pauses are this share of the time waited so far. MPI moves long messages only while it is called.
+const PAUSE: u32 = 128;
 
 struct Mpi {
     world: SimpleCommunicator,
@@ -59,41 +61,47 @@ impl Exchange for Mpi {
         if parts.iter().any(|part| i32::try_from(part.len()).is_err()) {
             return Err(RankError::Failed("a message has more than 2 GiB: work on fewer items at once".into()));
         }
-        let mut found: Vec<Option<Vec<u8>>> = vec![None; parts.len()];
-        found[own] = Some(std::mem::take(&mut parts[own]));
+        let mut found: Vec<Vec<u8>> = vec![Vec::new(); parts.len()];
+        found[own] = std::mem::take(&mut parts[own]);
         let others = || (0..parts.len()).filter(|&rank| rank != own);
-        let (start, mut pause) = (Instant::now(), PAUSES[0]);
+        let start = Instant::now();
+        // Those whose message has not begun to arrive, with the place for it.
+        let mut silent: Vec<_> = found.iter_mut().enumerate().filter(|&(rank, _)| rank != own).collect();
         mpi::request::scope(|scope| {
             let send = |rank: usize| self.world.process_at_rank(rank as i32).immediate_send(scope, &parts[rank][..]);
             let mut sent: Vec<_> = others().map(send).collect();
+            let mut arriving: Vec<(usize, mpi::request::Request<'_, [u8], _>)> = Vec::new();
             loop {
-                let before = (sent.len(), found.iter().flatten().count());
-                for rank in others() {
-                    if found[rank].is_some() {
-                        continue;
-                    }
+                let mut waiting = Vec::new();
+                for (rank, place) in silent.drain(..) {
                     let from = self.world.process_at_rank(rank as i32);
-                    if let Some((message, status)) = from.immediate_matched_probe() {
-                        let mut bytes = vec![0; status.count(u8::equivalent_datatype()) as usize];
-                        message.matched_receive_into(&mut bytes[..]);
-                        found[rank] = Some(bytes);
-                    }
+                    let Some((message, status)) = from.immediate_matched_probe() else {
+                        waiting.push((rank, place));
+                        continue;
+                    };
+                    place.resize(status.count(u8::equivalent_datatype()) as usize, 0);
+                    arriving.push((rank, message.immediate_matched_receive_into(scope, &mut place[..])));
                 }
+                silent = waiting;
                 sent = sent.into_iter().filter_map(|request| request.test().err()).collect();
-                let after = (sent.len(), found.iter().flatten().count());
-                if after == (0, found.len()) {
+                arriving = arriving
+                    .into_iter()
+                    .filter_map(|(rank, request)| Some((rank, mpi::request::Request::test(request).err()?)))
+                    .collect();
+                if silent.is_empty() && sent.is_empty() && arriving.is_empty() {
                     return;
                 }
-                if start.elapsed() > self.patience {
-                    let silent: Vec<usize> = others().filter(|&rank| found[rank].is_none()).collect();
+                let waited = start.elapsed();
+                if waited > self.patience {
+                    let late: Vec<usize> =
+                        silent.iter().map(|(rank, _)| *rank).chain(arriving.iter().map(|(rank, _)| *rank)).collect();
                     // All have been heard, and one does not take what is sent to it.
-                    self.give_up(if silent.is_empty() { others().collect() } else { silent });
+                    self.give_up(if late.is_empty() { others().collect() } else { late });
                 }
-                pause = if before == after { (pause * 2).min(PAUSES[1]) } else { PAUSES[0] };
-                std::thread::sleep(pause);
+                std::thread::sleep((waited / PAUSE).clamp(PAUSES[0], PAUSES[1]));
             }
         });
-        Ok(found.into_iter().map(|part| part.expect("all have arrived")).collect())
+        Ok(found)
     }
 }
 

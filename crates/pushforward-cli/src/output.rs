@@ -301,8 +301,8 @@ fn molecules(labelled: Labelled<'_>, schema: &Schema, ending: &str) -> Result<Ve
         molecules.formulas().ok_or_else(nothing)
     };
     Ok(match ending {
-        "smi" => molecules.smi().into_bytes(),
-        "csv" => molecules.csv(|item| labelled.label(item)).into_bytes(),
+        "smi" => molecules.smi(labelled.first).into_bytes(),
+        "csv" => molecules.csv(labelled.first, |item| labelled.label(item)).into_bytes(),
         "svg" => formulas()?.svg().into_bytes(),
         _ => formulas()?
             .png()

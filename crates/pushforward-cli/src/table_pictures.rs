@@ -7,6 +7,7 @@
 //!
 //! I is the mutual information and H the entropy, both of the counts as they are.
 
+use pushforward::data::graph::ABSENT;
 use pushforward::data::tables::{ColumnKind, TableLayout};
 
 use crate::svg::{Canvas, SETS};
@@ -38,11 +39,11 @@ pub(crate) fn draw(sets: [Set<'_>; 2], layout: &TableLayout) -> Vec<(&'static st
     vec![("columns", columns(sets, layout)), ("pairs", pairs(sets, layout))]
 }
 
-/// The share of each class of a site.
+/// The share of each class of a site, among the rows that have one.
 fn shares(ids: &[u32], sites: usize, site: usize, classes: usize) -> Vec<f64> {
     let mut counts = vec![0.0; classes];
-    ids.chunks(sites).for_each(|row| counts[row[site] as usize] += 1.0);
-    let rows = (ids.len() / sites).max(1) as f64;
+    ids.chunks(sites).filter(|row| row[site] != ABSENT).for_each(|row| counts[row[site] as usize] += 1.0);
+    let rows = counts.iter().sum::<f64>().max(1.0);
     counts.into_iter().map(|count| count / rows).collect()
 }
 
@@ -117,6 +118,7 @@ fn associations(ids: &[u32], classes: &[usize], shown: usize) -> Vec<Vec<f64>> {
     let joined = |site: usize| classes[site].min(JOINED);
     let rows: Vec<Vec<usize>> = ids
         .chunks(sites)
+        .filter(|row| !row.contains(&ABSENT))
         .take(ROWS)
         .map(|row| (0..shown).map(|site| row[site] as usize * joined(site) / classes[site]).collect())
         .collect();

@@ -13,6 +13,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
+use super::watch::{show, watched};
 use super::{contiguous, tensor};
 
 /// A tensor that may be absent.
@@ -125,11 +126,22 @@ impl<S: Clone + Send + Debug + 'static, const N: usize> Backward<Flex, N> for Wh
         };
         let wanted = std::array::from_fn(|i| shapes[i].is_some() && ops.parents[i].is_some());
         let found = derivative(state, gradients, wanted);
+        let complete = watched();
+        let mut leaves = Vec::new();
         for ((gradient, shape), parent) in found.into_iter().zip(shapes).zip(ops.parents) {
             if let (Some(shape), Some(parent)) = (shape, parent) {
                 // burn needs a gradient for every visited parent, even a zero one.
                 let gradient = gradient.unwrap_or_else(|| tensor(vec![0.0; shape.num_elements()], shape));
                 grads.register::<Flex>(parent.id, gradient);
+                if complete.is_some() && parent.order == 0 {
+                    leaves.push(parent);
+                }
+            }
+        }
+        // One that is an input twice is counted when its last place is dropped.
+        while let Some(leaf) = leaves.pop() {
+            if complete.is_some_and(|others| Arc::strong_count(&leaf) == others + 1) {
+                show(leaf.id, grads.consume::<Flex>(&leaf));
             }
         }
     }

@@ -52,6 +52,7 @@ mod testing;
 mod tile;
 mod transpose;
 mod update;
+pub mod watch;
 
 use burn::backend::{DispatchDevice, DispatchTensor};
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};

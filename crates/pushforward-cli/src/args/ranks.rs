@@ -18,12 +18,18 @@ pub(crate) struct RankArgs {
     /// Size of the parts in which gradients travel, in MiB of float32 numbers.
     #[arg(long, value_name = "MIB", default_value_t = 4, value_parser = ranges::count(ranges::MEBIBYTES))]
     pub(crate) bucket: usize,
+    /// Send gradients after the backward pass, and not while it runs.
+    #[arg(long)]
+    pub(crate) no_overlap: bool,
     /// Compare the parameters of all processes every so many steps, and before every checkpoint.
     #[arg(long, value_name = "STEPS", default_value_t = 100, value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) check_every: usize,
     /// Train nothing: measure a few steps here, and say what a run by several processes would need and how long a step would take.
     #[arg(long, conflicts_with_all = ["resume", "out"])]
     pub(crate) dry_run: bool,
+    /// Seconds of a micro-batch for --dry-run, in place of a measurement: of another machine, or a larger model.
+    #[arg(long, value_name = "SECONDS", requires = "dry_run", value_parser = ranges::positive)]
+    pub(crate) seconds: Option<f64>,
     /// Processes of the run that --dry-run is about [default: 2 to 1024].
     #[arg(long, value_name = "N", requires = "dry_run", value_parser = ranges::count(ranges::PROCESSES))]
     pub(crate) ranks: Option<usize>,

@@ -103,6 +103,7 @@ fn reduction(args: &RankArgs) -> Reduction {
         reproducible: args.reproducible,
         half: args.wire == WireName::Bf16,
         bucket: args.bucket << 18,
+        overlap: !args.no_overlap,
         check_every: args.check_every as u64,
     }
 }

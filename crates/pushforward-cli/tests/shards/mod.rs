@@ -11,8 +11,13 @@ fn parts_together_are_what_one_process_writes() {
     let folder = place.path();
     let echo = stored("echo");
     let model = echo.to_str().unwrap();
+    let molecules = stored("molecules");
     let base = ["sample", model, "-n", "100", "--nfe", "2", "--batch", "8", "--first", "5"];
-    for file in ["a.txt", "a.csv", "a.jsonl", "a.safetensors"] {
+    for file in ["m.smi", "m.csv", "a.txt", "a.csv", "a.jsonl", "a.safetensors"] {
+        let mut base = base;
+        if file.starts_with('m') {
+            base[1] = molecules.to_str().unwrap();
+        }
         let (stem, ending) = file.split_once('.').unwrap();
         succeed(folder, &[&base[..], &["--out", file]].concat());
         let mut parts: Vec<String> = Vec::new();

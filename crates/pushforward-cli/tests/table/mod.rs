@@ -197,6 +197,35 @@ fn a_table_goes_all_the_way() {
 }
 
 #[test]
+fn what_is_missing_may_be_a_hole() {
+    let place = workplace();
+    let folder = place.path();
+    write_table(folder);
+    let settings = ["--set", "data.missing='hole'", "--set", "train.minutes=0", "--set", "train.steps=300"];
+    let small = ["--set", "train.batch=64", "--set", "eval.samples=100", "--set", "eval.bound_items=50"];
+    let network = ["--set", "model.network={kind='mlp',width=48,blocks=2,time_width=16,posterior=true,skip=true}"];
+    succeed(folder, &[&["train", "things.csv", "--out", "run"], &settings[..], &small, &network].concat());
+    succeed(folder, &["sample", "run", "-n", "200", "--nfe", "2", "--out", "new.csv"]);
+    let drawn = rows(&fs::read_to_string(folder.join("new.csv")).unwrap());
+    assert!(drawn.len() == 200 && drawn.iter().all(|row| ["red", "blue"].contains(&row[3].as_str())));
+    // A third of the colours is missing in the data; samples are scored as if it were in them.
+    let report = fs::read_to_string(folder.join("run/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let own = |row: &&serde_json::Value| row["metric"] == "missing_tv" && row["reference"]["name"] == "train";
+    let missing = report["rows"].as_array().unwrap().iter().find(own).expect("it is reported");
+    assert!(missing["value"].as_f64() < Some(0.15), "{missing}");
+    // Rows with holes have a bound, and holes are filled.
+    let scored = succeed(folder, &["score", "run", "things.csv", "-n", "5", "--json"]);
+    assert!(scored.contains("nats"), "{scored}");
+    succeed(folder, &["impute", "run", "things.csv", "--out", "filled.csv"]);
+    let filled = rows(&fs::read_to_string(folder.join("filled.csv")).unwrap());
+    assert!(filled.iter().all(|row| !row[3].is_empty()));
+    let prepare = ["data", "prepare", "things.csv", "--out", "parts", "--set", "data.missing='hole'"];
+    let message = refuse(folder, &prepare, 2);
+    assert!(message.contains("missing = \"hole\"") && message.contains("\"class\" or \"drop\""), "{message}");
+}
+
+#[test]
 fn tables_that_cannot_be_trained_on_say_why() {
     let place = workplace();
     let folder = place.path();

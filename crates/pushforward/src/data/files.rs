@@ -213,11 +213,17 @@ const HEAD: u64 = 1 << 20;
 /// As [`read_text`].
 pub(crate) fn telling(path: &Path) -> Result<String, DataError> {
     let large = std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() > LOOKED_AT);
-    let mut magic = [0; 4];
-    // The columns of Parquet are at the end of the file.
-    let parquet =
-        large && File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok()) && magic == *b"PAR1";
-    if large && !parquet { head(path) } else { read_text(path) }
+    if large { head(path) } else { read_text(path) }
+}
+
+/// The first bytes of a file, four if it has so many.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn magic(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut found = Vec::new();
+    File::open(path)?.take(4).read_to_end(&mut found)?;
+    Ok(found)
 }
 
 /// The first lines of a text file, plain or gzipped, at most a mebibyte of them; a part of the first line if it is longer.
@@ -226,15 +232,27 @@ pub(crate) fn telling(path: &Path) -> Result<String, DataError> {
 /// As [`read_text`].
 pub(crate) fn head(path: &Path) -> Result<String, DataError> {
     let failed = |source| DataError::Read { path: path.to_owned(), source };
-    let file = std::io::BufReader::new(File::open(path).map_err(failed)?);
+    let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(HEAD).read_to_end(&mut bytes).map_err(failed)?;
+    #[cfg(feature = "parquet")]
+    if magic(path).map_err(failed)? == super::parquet::MAGIC {
+        let rows = |problem| DataError::Rows { path: path.to_owned(), problem };
+        let rows = super::parquet::CsvRows::open(file).map_err(rows)?;
+        rows.take(HEAD).read_to_end(&mut bytes).map_err(failed)?;
+        return first_lines(path, bytes);
+    }
+    std::io::BufReader::new(file).take(HEAD).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut inflated = Vec::new();
         // What follows the beginning of the file is missing; what was read until then is enough.
         let _ = MultiGzDecoder::new(&bytes[..]).take(HEAD).read_to_end(&mut inflated);
         bytes = inflated;
     }
+    first_lines(path, bytes)
+}
+
+/// The whole lines of the beginning of a text, or all of one that is shorter than it.
+fn first_lines(path: &Path, mut bytes: Vec<u8>) -> Result<String, DataError> {
     let whole = (bytes.len() as u64) < HEAD;
     let valid = match std::str::from_utf8(&bytes) {
         // A character that is cut off at the end is no mistake.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::dataset::{Dataset, ExampleKey, Splits};
 use super::error::DataError;
-use super::schema::{Layout, Schema};
+use super::schema::Schema;
 use crate::hash::sha256;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
@@ -39,7 +39,7 @@ impl InMemory {
         if schema.sites == 0 || !ids.len().is_multiple_of(schema.sites) {
             return refuse(format!("{} class indices are not whole items of {} sites", ids.len(), schema.sites));
         }
-        let absent = matches!(schema.layout, Layout::Graph(_) | Layout::Sequence(_));
+        let absent = schema.may_lack_sites();
         let known = |id: u32| (id as usize) < schema.classes || (absent && id == ABSENT);
         if let Some(place) = ids.iter().position(|&id| !known(id)) {
             let (item, site) = (place / schema.sites, place % schema.sites);
@@ -115,6 +115,7 @@ impl Dataset for InMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Layout;
 
     fn items(n: u32) -> InMemory {
         let schema = Schema { sites: 2, classes: 100, layout: Layout::Table };

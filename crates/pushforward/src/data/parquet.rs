@@ -1,4 +1,4 @@
-//! Parquet files of flat columns: read as the CSV text that has the same cells, so that every reader of tables takes them,
+//! Parquet files of flat columns: read as the CSV text that has the same cells, at once or in a stream, so that every reader of tables takes them,
 //! and written from rows of a table.
 //!
 //! A null, and a number that is NaN, is an empty field. Dates and times are written by ISO 8601, in UTC, as short as the
@@ -6,6 +6,8 @@
 //!
 //! Reference: the format of Apache Parquet, read and written by the crate of the same name.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +18,8 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::record::Field;
+use parquet::record::reader::RowIter;
+use parquet::record::{Field, Row};
 use parquet::schema::types::{Type, TypePtr};
 
 use crate::data::tables::dates::iso;
@@ -43,36 +46,10 @@ pub(super) fn to_csv(bytes: Vec<u8>, most: u64) -> Result<String, String> {
     if sizes.fold(0, u64::saturating_add) > most {
         return Err(too_large());
     }
-    let schema = reader.metadata().file_metadata().schema_descr();
-    let root = schema.root_schema();
-    let nested = |field: &&TypePtr| field.is_group() || field.get_basic_info().repetition() == Repetition::REPEATED;
-    if let Some(field) = root.get_fields().iter().find(nested) {
-        let name = field.name();
-        return Err(format!("the column `{name}` is nested, and a table has one value a cell: flatten it first"));
-    }
-    let (mut nanos, mut times) = (Vec::new(), Vec::new());
-    for (place, column) in schema.columns().iter().enumerate() {
-        let unit = match column.logical_type_ref() {
-            Some(LogicalType::Timestamp(of)) => Some(of.unit),
-            _ => None,
-        };
-        nanos.push(unit == Some(TimeUnit::NANOS));
-        let old = matches!(column.converted_type(), ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS);
-        if unit.is_some() || old || column.physical_type() == Physical::INT96 {
-            times.push(place);
-        }
-    }
-    let precisions = precisions(&reader, root, &times, &nanos)?;
-    let mut out = String::new();
-    let names: Vec<&str> = root.get_fields().iter().map(|field| field.name()).collect();
-    names.iter().enumerate().for_each(|(place, name)| add(&mut out, place, name, place + 1 == names.len()));
+    let columns = Columns::of(&reader)?;
+    let mut out = columns.heading();
     for row in reader.get_row_iter(None).map_err(explain)? {
-        let row = row.map_err(explain)?;
-        for (place, (name, field)) in row.get_column_iter().enumerate() {
-            let precision = times.iter().position(|&at| at == place).map(|at| precisions[at]);
-            let text = text(field, nanos[place], precision).map_err(|problem| format!("column `{name}`: {problem}"))?;
-            add(&mut out, place, &text, place + 1 == names.len());
-        }
+        columns.add(&row.map_err(explain)?, &mut out)?;
         if out.len() as u64 > most {
             return Err(too_large());
         }
@@ -80,13 +57,102 @@ pub(super) fn to_csv(bytes: Vec<u8>, most: u64) -> Result<String, String> {
     Ok(out)
 }
 
+/// The CSV text of a file of any size, read row by row.
+pub(super) struct CsvRows {
+    columns: Columns,
+    rows: RowIter<'static>,
+    /// What was made and is not read yet.
+    text: String,
+    read: usize,
+}
+
+impl CsvRows {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// See [`to_csv`].
+    pub(super) fn open(file: File) -> Result<Self, String> {
+        let reader = SerializedFileReader::new(file).map_err(explain)?;
+        let columns = Columns::of(&reader)?;
+        let text = columns.heading();
+        Ok(Self { columns, rows: RowIter::from_file_into(Box::new(reader)), text, read: 0 })
+    }
+}
+
+impl Read for CsvRows {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.read == self.text.len() {
+            self.text.clear();
+            self.read = 0;
+            while self.text.len() < out.len() {
+                let Some(row) = self.rows.next() else { break };
+                let row = row.map_err(|error| io::Error::other(explain(error)))?;
+                self.columns.add(&row, &mut self.text).map_err(io::Error::other)?;
+            }
+        }
+        let count = (&self.text.as_bytes()[self.read..]).read(out)?;
+        self.read += count;
+        Ok(count)
+    }
+}
+
+/// The columns of a file, and how their cells are written.
+struct Columns {
+    names: Vec<String>,
+    /// Whether numbers count nanoseconds.
+    nanos: Vec<bool>,
+    /// Of those that hold times.
+    precisions: Vec<Option<Precision>>,
+}
+
+impl Columns {
+    fn of(reader: &dyn FileReader) -> Result<Self, String> {
+        let schema = reader.metadata().file_metadata().schema_descr();
+        let root = schema.root_schema();
+        let nested = |field: &&TypePtr| field.is_group() || field.get_basic_info().repetition() == Repetition::REPEATED;
+        if let Some(field) = root.get_fields().iter().find(nested) {
+            let name = field.name();
+            return Err(format!("the column `{name}` is nested, and a table has one value a cell: flatten it first"));
+        }
+        let (mut nanos, mut times) = (Vec::new(), Vec::new());
+        for (place, column) in schema.columns().iter().enumerate() {
+            let unit = match column.logical_type_ref() {
+                Some(LogicalType::Timestamp(of)) => Some(of.unit),
+                _ => None,
+            };
+            nanos.push(unit == Some(TimeUnit::NANOS));
+            let old =
+                matches!(column.converted_type(), ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS);
+            if unit.is_some() || old || column.physical_type() == Physical::INT96 {
+                times.push(place);
+            }
+        }
+        let found = precisions(reader, root, &times, &nanos)?;
+        let mut precisions = vec![None; nanos.len()];
+        times.iter().zip(found).for_each(|(&place, precision)| precisions[place] = Some(precision));
+        let names = root.get_fields().iter().map(|field| field.name().to_owned()).collect();
+        Ok(Self { names, nanos, precisions })
+    }
+
+    fn heading(&self) -> String {
+        let mut out = String::new();
+        let last = self.names.len();
+        self.names.iter().enumerate().for_each(|(place, name)| add(&mut out, place, name, place + 1 == last));
+        out
+    }
+
+    fn add(&self, row: &Row, out: &mut String) -> Result<(), String> {
+        for (place, (name, field)) in row.get_column_iter().enumerate() {
+            let text = text(field, self.nanos[place], self.precisions[place]);
+            let text = text.map_err(|problem| format!("column `{name}`: {problem}"))?;
+            add(out, place, &text, place + 1 == self.names.len());
+        }
+        Ok(())
+    }
+}
+
 /// The least precision that each column of times needs.
-fn precisions(
-    reader: &SerializedFileReader<Bytes>,
-    root: &Type,
-    times: &[usize],
-    nanos: &[bool],
-) -> Result<Vec<Precision>, String> {
+fn precisions(reader: &dyn FileReader, root: &Type, times: &[usize], nanos: &[bool]) -> Result<Vec<Precision>, String> {
     let mut found = vec![Precision::Days; times.len()];
     if times.is_empty() {
         return Ok(found);

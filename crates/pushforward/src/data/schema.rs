@@ -27,6 +27,17 @@ pub struct Schema {
     pub layout: Layout,
 }
 
+impl Schema {
+    /// Whether an example may lack variables: graphs of fewer nodes, short sequences, rows with holes.
+    pub(crate) fn may_lack_sites(&self) -> bool {
+        match &self.layout {
+            Layout::Graph(_) | Layout::Sequence(_) => true,
+            Layout::Columns(layout) => layout.has_holes(),
+            Layout::Text { .. } | Layout::Image { .. } | Layout::Table => false,
+        }
+    }
+}
+
 /// What the variables of an example depict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -181,7 +181,12 @@ impl Conditioning {
 
     /// The masks of items as class indices, with [`ABSENT`] for sites that an item does not have.
     pub fn of_items<const D: usize>(sites: &SiteShape, ids: &[u32], like: &Tensor<D>) -> Self {
-        Self::of_sizes(sites, &item_sizes(sites, ids), like)
+        let mut found = Self::of_sizes(sites, &item_sizes(sites, ids), like);
+        if found.site_mask.is_none() && ids.contains(&ABSENT) {
+            let there: Vec<f64> = ids.iter().map(|&id| f64::from(u8::from(id != ABSENT))).collect();
+            found.site_mask = Some(from_host(&there, [ids.len() / sites.count, sites.count], like));
+        }
+        found
     }
 
     /// The same with a constraint.

@@ -140,6 +140,32 @@ pub struct OneStep {
     /// many classes.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub power: f64,
+    /// Whether the law of the endpoints is also brought to that of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mmd: Option<Mmd>,
+}
+
+/// Matching of the law of samples in one evaluation with that of the data, by maximum mean discrepancy over a batch: `weight M` is added
+/// to the loss of the one-step map.
+///
+/// ```text
+/// M = [E k(y, y') - 2 E k(y, x) + E k(x, x')] / E k(x, x')       y: one-step samples; x: data
+/// k(x, y) = exp(scale (o - 1))                                   o: share of the sites at which x and y agree
+/// ```
+///
+/// Sites are compared by their places, so that it is for items whose places mean something: not for graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mmd {
+    /// Its weight.
+    pub weight: f64,
+    /// Sharpness of the kernel: how much more items count that agree at more sites.
+    #[serde(default = "four")]
+    pub scale: f64,
+}
+
+fn four() -> f64 {
+    4.0
 }
 
 /// How a teacher jumps, several times one after the other.
@@ -371,10 +397,14 @@ impl ObjectiveConfig {
             not_negative("weighting.power", power)?;
             positive("weighting.floor", floor)?;
         }
-        if let Some(OneStep { share, jumps, power, .. }) = self.one_step {
+        if let Some(OneStep { share, jumps, power, mmd, .. }) = self.one_step {
             fraction("one_step.share", share)?;
             size("one_step.jumps", jumps, 2..=STEPS)?;
             power_of_times("one_step.power", power)?;
+            if let Some(Mmd { weight, scale }) = mmd {
+                not_negative("one_step.mmd.weight", weight)?;
+                positive("one_step.mmd.scale", scale)?;
+            }
             let problem = "compares probabilities, and the naive objective has none: remove it";
             require(self.off_diagonal != OffDiagonal::Naive, "one_step", problem)?;
         }

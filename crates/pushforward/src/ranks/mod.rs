@@ -101,7 +101,26 @@ pub trait Exchange {
 }
 
 type Answer = Result<Vec<Vec<u8>>, RankError>;
-type Job = (Vec<Vec<u8>>, Sender<Answer>);
+type Combine = Box<dyn FnOnce(Vec<Vec<u8>>) -> Result<Vec<u8>, RankError> + Send>;
+
+/// What is to be exchanged, and who waits for it.
+struct Job {
+    parts: Vec<Vec<u8>>,
+    combine: Option<Combine>,
+    answer: Sender<Answer>,
+}
+
+impl Job {
+    fn run(self, size: usize, exchange: &mut dyn FnMut(Vec<Vec<u8>>) -> Answer) {
+        let Self { parts, combine, answer } = self;
+        let found = exchange(parts).and_then(|found| match combine {
+            Some(combine) => exchange(vec![combine(found)?; size]),
+            None => Ok(found),
+        });
+        // Nobody waits for an answer any more where the run has failed.
+        let _ = answer.send(found);
+    }
+}
 
 /// One of the ranks, and its queue of exchanges.
 #[derive(Debug)]
@@ -149,10 +168,10 @@ impl Ranks {
                 Ok(exchange) => exchange,
                 Err(error) => return drop(opened.send(Err(error))),
             };
-            let _ = opened.send(Ok((exchange.rank(), exchange.size())));
-            for (parts, answer) in jobs {
-                // Nobody waits for an answer any more where the run has failed.
-                let _ = answer.send(exchange.exchange(parts));
+            let size = exchange.size();
+            let _ = opened.send(Ok((exchange.rank(), size)));
+            for job in jobs {
+                job.run(size, &mut |parts| exchange.exchange(parts));
             }
         };
         let failed = |error: String| RankError::Failed(error);
@@ -193,11 +212,29 @@ impl Ranks {
     /// # Panics
     /// Unless there is a part for every rank.
     pub fn start(&self, parts: Vec<Vec<u8>>) -> Pending {
+        self.begin(parts, None)
+    }
+
+    /// Starts two exchanges, one after the other: what `combine` makes of the messages that come by the first goes to all ranks by
+    /// the second. It runs on the thread of the exchanges, where what was started before has already come.
+    ///
+    /// # Panics
+    /// Unless there are as many parts as ranks.
+    pub fn reduce(
+        &self,
+        parts: Vec<Vec<u8>>,
+        combine: impl FnOnce(Vec<Vec<u8>>) -> Result<Vec<u8>, RankError> + Send + 'static,
+    ) -> Pending {
+        self.begin(parts, Some(Box::new(combine)))
+    }
+
+    fn begin(&self, parts: Vec<Vec<u8>>, combine: Option<Combine>) -> Pending {
         assert_eq!(parts.len(), self.size, "an exchange has a part for every rank");
         let (answer, receiver) = channel();
+        let job = Job { parts, combine, answer };
         match &self.queue {
-            Some((queue, _)) => drop(queue.send((parts, answer))),
-            None => drop(answer.send(Ok(parts))),
+            Some((queue, _)) => drop(queue.send(job)),
+            None => job.run(1, &mut Ok),
         }
         Pending(receiver)
     }
@@ -324,6 +361,27 @@ pub(crate) mod tests {
                 assert_eq!(parts, expected);
             }
         }
+    }
+
+    #[test]
+    fn what_comes_is_combined_and_goes_to_all() {
+        let sum = |found: Vec<Vec<u8>>| Ok(vec![found.iter().map(|from| from[0]).sum()]);
+        for size in [1, 3] {
+            let found = together(size, |ranks| {
+                // Rank r gets 10 s + r from rank s.
+                let parts = (0..size).map(|to| vec![(10 * ranks.rank() + to) as u8]).collect();
+                let (combined, later) = (ranks.reduce(parts, sum), ranks.start(vec![vec![7]; size]));
+                (combined.wait().unwrap(), later.wait().unwrap())
+            });
+            let tens: usize = (0..size).map(|rank| 10 * rank).sum();
+            let expected: Vec<Vec<u8>> = (0..size).map(|rank| vec![(tens + size * rank) as u8]).collect();
+            assert_eq!(found, vec![(expected, vec![vec![7]; size]); size]);
+        }
+        let failed = together(2, |ranks| {
+            let error = || RankError::Failed("no".into());
+            ranks.reduce(vec![vec![]; 2], move |_| Err(error())).wait()
+        });
+        assert_eq!(failed, vec![Err(RankError::Failed("no".into())); 2]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ema::EmaConfig;
 use super::optim::AdamWSettings;
-use super::schedule::LrSchedule;
+use super::schedule::{LrSchedule, WarmRestart};
 use crate::kernels::Precision;
 use crate::setting::SettingError;
 
@@ -93,7 +93,7 @@ impl Default for TrainConfig {
             weight_decay: 0.0,
             decay_vectors: false,
             warmup: 100,
-            schedule: LrSchedule::Cosine { final_fraction: 0.0 },
+            schedule: LrSchedule::Cosine { final_fraction: 0.0, restart: None },
             clip: Some(1.0),
             ema: None,
             pcgrad: false,
@@ -161,6 +161,10 @@ impl TrainConfig {
         check(decay == 0.0 || positive(decay), "weight_decay", decay, "0, or from 1e-30 to 1e30")?;
         let last = self.schedule.final_fraction();
         check((0.0..=1.0).contains(&last), "schedule.final_fraction", last, "from 0 to 1")?;
+        if let Some(WarmRestart { at, peak }) = self.schedule.restart() {
+            check(at > 0.0 && at < 1.0, "schedule.restart.at", at, "between 0 and 1")?;
+            check(positive(peak), "schedule.restart.peak", peak, POSITIVE)?;
+        }
         let clip = self.clip.unwrap_or(1.0);
         check(clip == f64::INFINITY || positive(clip), "clip", clip, "from 1e-30 to 1e30, inf for none")?;
         let decay = self.ema.map_or(0.0, |ema| ema.decay);
@@ -215,6 +219,8 @@ mod tests {
             ("eps = 0.0", "train.eps"),
             ("weight_decay = -0.1", "train.weight_decay"),
             ("schedule = { kind = 'cosine', final_fraction = 2.0 }", "train.schedule.final_fraction = 2"),
+            ("schedule = { kind = 'cosine', restart = { at = 1.0 } }", "train.schedule.restart.at = 1"),
+            ("schedule = { kind = 'cosine', restart = { at = 0.5, peak = 0.0 } }", "train.schedule.restart.peak = 0"),
             ("clip = 0.0", "train.clip"),
             ("ema = { decay = 1.0 }", "train.ema.decay"),
             ("patience = 0", "train.patience"),

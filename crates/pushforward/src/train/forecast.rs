@@ -1,19 +1,23 @@
 //! Time of an optimiser step by several ranks, from that of one and the network between them.
 //!
 //! ```text
-//! T = k c + P p + B / (e v) + 4 l + 2 n (N-1) o
+//! T = k c + P p (r+1)/2 + max(S - h c, t S) + 4 l + 2 n (N-1) o          S = B / (e v)
 //!
 //! k  micro-batches of a rank             c  seconds of one
 //! P  parameters                          p  seconds to copy and add one
-//! B  bytes that a rank sends in a step   v  bytes a second, of which the share e is reached
+//! r  rows: micro-batches of a rank in the reproducible order, else one
+//! S  seconds on the wire                 B  bytes that a rank sends in a step
+//! v  bytes a second, of which the share e is reached
+//! h  share of a micro-batch in which buckets travel while it is computed
+//! t  share of the bytes that leave when it has ended: that of the parameters whose gradients end last, and a bucket at least
 //! n  buckets                             l  seconds until a message of no length has arrived
 //! N  ranks                               o  seconds that a message costs its sender
 //! ```
 //!
-//! The four waits are those of the decision to go on, of the two exchanges of gradients, and of the losses. That a bucket is copied
-//! while another travels did not shorten the steps that were measured. Of the gradients of a reproducible run, all but those of the last micro-batch
-//! travel while the next one is computed. `p` and `e` were fitted to measurements between two network namespaces (docs/log.md), where
-//! all messages had one way; `o` is that of common networks.
+//! Without overlap, `h = 0` and `t = 1`. The four waits are those of the decision to go on, of the two exchanges of gradients, and of the losses. Of the
+//! gradients of a reproducible run, all but those of the last micro-batch travel while the next one is computed. `p`, `e`, `h` and `t` were fitted to
+//! measurements between two network namespaces with a core for each rank (docs/log.md); `o` is that of common networks. Threads that
+//! a rank has beyond those that compute take the copies from them, which is not counted.
 //!
 //! # Examples
 //! The gradient of 170 million parameters takes most of a step at 1 Gbit/s, and at 100 Gbit/s less than its copies.
@@ -24,15 +28,21 @@
 //!     let link = Link { bytes_per_second: gbit * 1e9 / 8.0, latency: 20e-6 };
 //!     link.step_seconds(&Reduction::default(), 64, 170_000_000, 1, 1.0)
 //! };
-//! assert!(step(1.0) > 20.0 && step(100.0) < 3.5);
+//! assert!(step(1.0) > 12.0 && step(100.0) < 2.5);
 //! ```
 
 use super::reduction::Reduction;
 
-/// Seconds to copy and add a number of a gradient, as float32 and as bfloat16.
-const COPY: [f64; 2] = [1.1e-8, 1.7e-8];
+/// Seconds to copy and add a number of a gradient, as float32 and as bfloat16, with overlap: numbers are sent from where they are.
+const COPY: [f64; 2] = [5.4e-9, 3.4e-9];
+/// Without, gradients are copied before.
+const COPY_APART: [f64; 2] = [8.2e-9, 6.2e-9];
 /// Share of the rate of the network that is reached while ranks send and receive at once.
-const REACHED: f64 = 0.5;
+const REACHED: f64 = 0.92;
+/// Share of a micro-batch in which buckets travel while it is computed.
+const HIDDEN: f64 = 0.45;
+/// Least share of the bytes that leave when it has ended.
+const TAIL: f64 = 0.25;
 /// Seconds that a message costs its sender.
 const MESSAGE: f64 = 5e-6;
 /// Exchanges of a step that are waited for one after the other.
@@ -67,8 +77,15 @@ impl Link {
         // What is sent before the last micro-batch ends has its time, and needs no more of it than there is.
         let early = if reduction.reproducible { wire(micro_batches) - wire(1) } else { 0.0 };
         let late = (early - (compute - seconds)).max(0.0);
-        let copies = parameters as f64 * COPY[usize::from(reduction.half)];
-        compute + late + copies + wire(1) + WAITS * self.latency + 2.0 * buckets * (ranks as f64 - 1.0) * MESSAGE
+        let copy = if reduction.overlap { COPY } else { COPY_APART }[usize::from(reduction.half)];
+        let rows = if reduction.reproducible { micro_batches as f64 } else { 1.0 };
+        let copies = parameters as f64 * copy * (rows + 1.0) / 2.0;
+        let last = if reduction.overlap {
+            (wire(1) - HIDDEN * seconds).max(TAIL.max(1.0 / buckets) * wire(1))
+        } else {
+            wire(1)
+        };
+        compute + late + copies + last + WAITS * self.latency + 2.0 * buckets * (ranks as f64 - 1.0) * MESSAGE
     }
 }
 
@@ -82,15 +99,20 @@ mod tests {
         let whole = Reduction { bucket: usize::MAX, ..Reduction::default() };
         let step = |link: Link, reduction: &Reduction| link.step_seconds(reduction, 2, 1_000_000, 2, 0.5);
         // A perfect network leaves computation and copies.
-        assert!((step(link(1e15), &whole) - 1.011).abs() < 1e-4);
-        // A slow one is all that counts: two ranks send 4 MB each, at half of the rate.
-        assert!((step(link(8e3), &whole) / 1000.0 - 1.0).abs() < 2e-3);
+        assert!((step(link(1e15), &whole) - 1.0054).abs() < 1e-4);
+        // A slow one is all that counts: two ranks send 4 MB each.
+        assert!((step(link(8e3), &whole) * REACHED / 500.0 - 1.0).abs() < 3e-3);
         assert_eq!(link(1.0).step_seconds(&whole, 1, 1_000_000, 2, 0.5), 1.0);
         // Half of the bytes take half of the time.
         let half = Reduction { half: true, ..whole };
-        assert!((step(link(8e3), &half) / 500.0 - 1.0).abs() < 5e-3);
-        // Rows of a reproducible run travel behind the computation: here 2 MB in 40 ms of half a second.
+        assert!((step(link(8e3), &half) * REACHED / 250.0 - 1.0).abs() < 6e-3);
+        // Rows of a reproducible run travel behind the computation, here 2 MB in half a second, and leave their copies.
         let reproducible = Reduction { reproducible: true, ..whole };
-        assert!((step(link(1e8), &reproducible) - step(link(1e8), &whole)).abs() < 1e-9);
+        assert!((step(link(1e8), &reproducible) - step(link(1e8), &whole) - 0.0027).abs() < 1e-9);
+        // A part of the way of buckets is behind the computation, and a part is not: of 80 ms, a quarter; of 800, all but 225.
+        let buckets = Reduction { bucket: 1000, ..whole };
+        let apart = Reduction { overlap: false, ..buckets };
+        let gain = |rate: f64| step(link(rate), &apart) - step(link(rate), &buckets) - 0.0028;
+        assert!((gain(5e7 / REACHED) - 0.06).abs() < 1e-9 && (gain(5e6 / REACHED) - 0.225).abs() < 1e-9);
     }
 }

@@ -11,7 +11,7 @@ use super::config::TrainConfig;
 use super::ema::Ema;
 use super::error::TrainError;
 use super::gradients::{Gradients, pcgrad};
-use super::micro_batches::{Shared, StepSums};
+use super::micro_batches::{Shared, StepSums, Team};
 use super::optim::AdamWOptimizer;
 use super::reduction::Reduction;
 use super::report::Micro;
@@ -39,7 +39,7 @@ pub(super) struct Run<M> {
     /// One single-threaded pool per micro-batch computed in parallel; empty if they are computed one after another.
     workers: Vec<rayon::ThreadPool>,
     pub(super) ranks: Arc<Ranks>,
-    reduction: Reduction,
+    team: Team,
 }
 
 impl<M: Module> Run<M> {
@@ -63,8 +63,8 @@ impl<M: Module> Run<M> {
             seconds_before: 0.0,
             last_good: None,
             workers: Vec::new(),
-            ranks,
-            reduction,
+            ranks: ranks.clone(),
+            team: Team { ranks, reduction, layout: None },
         };
         let Some(resume) = resume else { return Ok(run) };
         if resume.seed != seed {
@@ -120,9 +120,8 @@ impl<M: Module> Run<M> {
         }
         let (model, ema) = (self.model.clone(), self.kept.clone().unwrap_or_else(|| self.averaged()));
         let shared = Shared { model, ema, seed: self.seed, step: self.step, steps };
-        let team = (&*self.ranks, self.reduction);
         let StepSums { terms: mut sums, micros, loss } =
-            shared.sums(objective, batch, indices, config, &self.workers, team)?;
+            shared.sums(objective, batch, indices, config, &self.workers, &mut self.team)?;
         let scale = 1.0 / config.accumulate as f64;
         // A step without the main term has no conflict.
         let main = objective.main_term().map_or(Some(0), |main| sums.iter().position(|(name, _)| *name == main));

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Gradients, Tensor};
 use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::config::{
-    FlowMapConfig, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, TeacherJump, Weighting,
+    FlowMapConfig, Mmd, ObjectiveConfig, OffDiagonal, OneStep, SplitPoint, Teacher, TeacherJump, Weighting,
 };
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::{EcldPreset, GradientPath};
@@ -237,7 +237,7 @@ fn label_smoothing_spares_known_sites() {
 #[test]
 fn single_examples_are_dealt_to_all_terms() {
     let (network, sites) = mlp();
-    let one_step = Some(OneStep { share: 0.5, jumps: 2, by: TeacherJump::Map, power: 1.0 });
+    let one_step = Some(OneStep { share: 0.5, jumps: 2, by: TeacherJump::Map, power: 1.0, mmd: None });
     let objective = ObjectiveConfig { share: 0.5, one_step, ..from_the_start(OffDiagonal::default()) };
     let objective = FlowMapObjective::new(config(network.clone(), objective), None);
     let model = trained(&network, sites.clone(), false);
@@ -267,7 +267,7 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
     let (student, teacher) =
         (constant(&q.map(f64::ln), sites.clone(), &network, 0.0), constant(&p.map(f64::ln), sites, &network, 0.0));
     let parts = |share: f64| {
-        let one_step = Some(OneStep { share, jumps: 3, by: TeacherJump::Map, power: 1.0 });
+        let one_step = Some(OneStep { share, jumps: 3, by: TeacherJump::Map, power: 1.0, mmd: None });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
         let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
         loss(&config, &student, &teacher.valid()).terms
@@ -286,10 +286,60 @@ fn the_one_step_map_follows_jumps_of_the_teacher() {
 }
 
 #[test]
+fn the_law_of_one_step_samples_is_compared_with_that_of_the_data() {
+    let (network, sites) = mlp();
+    let of = |weight: Option<f64>| {
+        let mmd = weight.map(|weight| Mmd { weight, scale: 2.0 });
+        let one_step = Some(OneStep { share: 0.5, jumps: 2, by: TeacherJump::Map, power: 1.0, mmd });
+        let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
+        let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
+        // Every sample is (0, 0).
+        let student = constant(&[0.6f64.ln(), 0.3f64.ln(), 0.1f64.ln()], sites.clone(), &network, 0.0);
+        loss(&config, &student, &student.valid())
+    };
+    let (without, with) = (of(None), of(Some(3.0)));
+    let observed = with.observed.iter().find(|observed| observed.name == "mmd").expect("it is logged");
+    let found = to_host(&observed.per_example)[0];
+    let ids = batch(sites.clone(), 8).ids;
+    let rows: Vec<&[u32]> = ids.chunks(2).collect();
+    let k = |a: &[u32], b: &[u32]| (2.0 * (a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / 2.0 - 1.0)).exp();
+    let data: f64 = (0..64).filter(|i| i / 8 != i % 8).map(|i| k(rows[i / 8], rows[i % 8])).sum::<f64>() / 56.0;
+    let cross: f64 = rows.iter().map(|row| k(&[0, 0], row)).sum::<f64>() / 8.0;
+    let wanted = (1.0 - 2.0 * cross + data) / data;
+    assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+    let more = to_host(&total(&with))[0] - to_host(&total(&without))[0];
+    assert!((more - 3.0 * wanted).abs() < 1e-5, "{more}");
+    let names = |parts: &LossParts| parts.terms.iter().map(|term| term.values.name).collect::<Vec<_>>();
+    assert_eq!(names(&with), names(&without));
+}
+
+#[test]
+fn holes_of_rows_do_not_count() {
+    let (network, sites) = mlp();
+    let objective = FlowMapObjective::new(config(network.clone(), from_the_start(OffDiagonal::None)), None);
+    let absent = u32::MAX;
+    let values = |model: &FlowMapModel, ids: &[u32]| {
+        let batch = IdBatch { ids: ids.to_vec(), labels: None };
+        to_host(&objective.validation(model, &batch, 0, 0).per_example)
+    };
+    let law = [0.6f64, 0.3, 0.1];
+    let still = constant(&law.map(f64::ln), sites.clone(), &network, 0.0);
+    let found = values(&still, &[0, 1, absent, 1, 2, absent, absent, absent]);
+    let nats = law.map(|p| -p.ln() / 2.0);
+    for (found, wanted) in found.into_iter().zip([nats[0] + nats[1], nats[1], nats[2], 0.0]) {
+        assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+    }
+    // Other rows do not see them.
+    let trained = trained(&network, sites, false);
+    let [whole, holes] = [[0, 1, 1, 2], [0, 1, absent, 2]].map(|ids| values(&trained, &ids));
+    assert!(whole[0] == holes[0] && whole[1] > holes[1], "{whole:?} {holes:?}");
+}
+
+#[test]
 fn the_teacher_of_the_one_step_map_may_follow_its_diagonal() {
     let (network, sites) = mlp();
     let values = |model: &FlowMapModel, by: TeacherJump| {
-        let one_step = Some(OneStep { share: 1.0, jumps: 3, by, power: 1.0 });
+        let one_step = Some(OneStep { share: 1.0, jumps: 3, by, power: 1.0, mmd: None });
         let csd = OffDiagonal::Csd { gradient: GradientPath::Full };
         let config = config(network.clone(), ObjectiveConfig { one_step, ..from_the_start(csd) });
         to_host(&loss(&config, model, &model.valid()).terms[1].values.per_example)

@@ -1,7 +1,7 @@
 //! The text of a file in blocks of whole records, so that a file of any size takes the memory of a block.
 //!
 //! The rule of [`PlainText`](crate::data::plain_text::PlainText) holds: a byte order mark at the beginning is dropped,
-//! `\r\n` and a lone `\r` are line breaks, and NUL is refused.
+//! `\r\n` and a lone `\r` are line breaks, and NUL is refused. Parquet is read as the CSV text of its rows.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::data::DataError;
 use crate::data::fields;
+use crate::data::files::magic;
 use crate::data::plain_text;
 use crate::hash::sha256_of;
 
@@ -92,9 +93,9 @@ fn fastq(text: &[u8]) -> usize {
 }
 
 /// A file that counts how much of it was read.
-struct Counted(File, Rc<Cell<u64>>);
+struct Counted<R>(R, Rc<Cell<u64>>);
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.0.read(out)?;
         self.1.set(self.1.get() + count as u64);
@@ -115,6 +116,7 @@ pub(in crate::data) struct Blocks {
     path: PathBuf,
     reader: Box<dyn Read>,
     read: Rc<Cell<u64>>,
+    length: u64,
     cut: Cut,
     /// What was read and is not given yet.
     text: Vec<u8>,
@@ -139,11 +141,23 @@ impl Blocks {
 
     fn of_size(path: &Path, cut: Cut, block: usize) -> Result<Self, DataError> {
         let failed = |source| DataError::Read { path: path.to_owned(), source };
-        let mut magic = [0; 2];
-        let count = File::open(path).and_then(|mut file| file.read(&mut magic)).map_err(failed)?;
         let read = Rc::new(Cell::new(0));
-        let file = Counted(File::open(path).map_err(failed)?, read.clone());
-        let reader: Box<dyn Read> = if count == 2 && magic == [0x1f, 0x8b] {
+        let plain = File::open(path).map_err(failed)?;
+        let length = plain.metadata().map_err(failed)?.len();
+        let magic = magic(path).map_err(failed)?;
+        #[cfg(feature = "parquet")]
+        let rows = if magic == crate::data::parquet::MAGIC {
+            let rows = |problem| DataError::Rows { path: path.to_owned(), problem };
+            Some(crate::data::parquet::CsvRows::open(plain.try_clone().map_err(failed)?).map_err(rows)?)
+        } else {
+            None
+        };
+        #[cfg(not(feature = "parquet"))]
+        let rows: Option<File> = None;
+        let file = Counted(plain, read.clone());
+        let reader: Box<dyn Read> = if let Some(rows) = rows {
+            Box::new(Counted(rows, read.clone()))
+        } else if magic.starts_with(&[0x1f, 0x8b]) {
             Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file)))
         } else {
             Box::new(file)
@@ -152,6 +166,7 @@ impl Blocks {
             path: path.to_owned(),
             reader,
             read,
+            length,
             cut,
             text: Vec::new(),
             line: 1,
@@ -164,9 +179,10 @@ impl Blocks {
         })
     }
 
-    /// Bytes of the file that were read.
+    /// Bytes of the file that were read; of Parquet about so many.
     pub(in crate::data) fn read(&self) -> u64 {
-        self.read.get()
+        // The text of Parquet is longer than the file.
+        self.read.get().min(self.length)
     }
 
     /// What was dropped or replaced, one sentence each.
@@ -237,7 +253,7 @@ impl Blocks {
         if !self.begun && count >= 3 {
             (self.begun, self.marked) = (true, bytes.starts_with(b"\xef\xbb\xbf"));
             bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-            if bytes.starts_with(b"PAR1") || bytes.starts_with(b"PK\x03\x04") {
+            if (bytes.starts_with(b"PAR1") && !cfg!(feature = "parquet")) || bytes.starts_with(b"PK\x03\x04") {
                 let what = if bytes[1] == b'A' { "a Parquet file" } else { "a workbook or an archive" };
                 let problem = format!("this is {what}, and a set is prepared from text; write it as CSV first");
                 return Err(DataError::Rows { path: self.path.clone(), problem });
@@ -368,6 +384,7 @@ mod tests {
         );
         assert!(blocks(b"a\nb\n\0", Cut::Lines, 4).unwrap_err().contains("line 3"));
         assert!(blocks(b"\xff\xfea", Cut::Lines, 4).unwrap_err().contains("UTF-16"));
+        // With the feature it is read, and this one is damaged.
         assert!(blocks(b"PAR1....", Cut::Lines, 4).unwrap_err().contains("Parquet"));
         assert!(blocks(b"", Cut::Lines, 4).unwrap().0.is_empty());
     }

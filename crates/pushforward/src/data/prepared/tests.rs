@@ -309,6 +309,39 @@ fn tables_have_the_same_rows_numbers_and_labels() {
     assert!(drawn, "{:?}", prepared.notes);
 }
 
+#[cfg(feature = "parquet")]
+#[test]
+fn a_table_in_parquet_is_that_in_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |n: u64| {
+        let word = ["a, b", "c", "", "long \"quoted\"\nword", "#d"][(random(n) % 5) as usize];
+        let (part, value) = (["train", "train", "valid", "test"][(n % 4) as usize], random(n + 7000) % 100_000);
+        [format!("{}.5", value), word.into(), format!("2021-0{}-11", 1 + n % 9), part.into()]
+    };
+    let rows_of: Vec<[String; 4]> = (0..900).map(row).collect();
+    let quoted = |row: &[String; 4]| row.each_ref().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).join(",");
+    let text: Vec<String> = rows_of.iter().map(quoted).collect();
+    fs::write(dir.path().join("a.csv"), format!("value,word,day,part\n{}\n", text.join("\n"))).unwrap();
+    let settings = |path: &str| format!("set = 'table'\npath = '{path}'\nsplit = {{ column = 'part' }}");
+    let text = config(&settings("a.csv")).load(dir.path(), 3).unwrap();
+    // The column of the parts is none of the set, and stands beside its columns.
+    let all = config("set = 'table'\npath = 'a.csv'").load(dir.path(), 3).unwrap();
+    let crate::data::Layout::Columns(layout) = &all.schema().layout else { panic!("a table") };
+    fs::write(dir.path().join("a.parquet"), crate::data::tables::write_parquet(layout, &rows_of).unwrap()).unwrap();
+    let [prepared, whole] = both(dir.path(), &settings("a.parquet"));
+    assert_eq!((&prepared.sha256, prepared.schema()), (&whole.sha256, whole.schema()));
+    for part in 0..3 {
+        assert!(rows(parts(&prepared)[part]) == rows(parts(&whole)[part]));
+        assert!(rows(parts(&prepared)[part]) == rows(parts(&text)[part]));
+    }
+    // A file that ends too early is refused.
+    let bytes = fs::read(dir.path().join("a.parquet")).unwrap();
+    fs::write(dir.path().join("b.parquet"), &bytes[..bytes.len() - 9]).unwrap();
+    let _ = fs::remove_dir_all(dir.path().join("out"));
+    let refused = prepare(dir.path(), &settings("b.parquet")).unwrap_err().to_string();
+    assert!(refused.contains("cannot be read as Parquet"), "{refused}");
+}
+
 #[test]
 fn the_dictionary_of_a_long_table_is_that_of_a_sample() {
     let dir = tempfile::tempdir().unwrap();

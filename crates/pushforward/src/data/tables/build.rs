@@ -8,6 +8,7 @@ use crate::data::tables::kinds::{ColumnChoice, Kind, key, kind};
 use crate::data::tables::law::Law;
 use crate::data::tables::numbers::{NumberFormat, number_in};
 use crate::data::tables::rows::{Distinct, Rows};
+use crate::node_pairs::ABSENT;
 
 /// Rare values that are kept, the most frequent first.
 const RARE_KEPT: usize = 1000;
@@ -24,6 +25,8 @@ pub(super) struct Choices {
     pub(super) rare: u64,
     pub(super) drop_rare: u64,
     pub(super) classes: usize,
+    /// Whether what is missing is no class.
+    pub(super) holes: bool,
 }
 
 /// A column with the class of each row.
@@ -44,7 +47,7 @@ pub(super) fn column(
     asked: Option<ColumnChoice>,
     choices: &Choices,
 ) -> Result<Built, DataError> {
-    let named = |content| TableColumn { name: name.to_owned(), content };
+    let named = |content| TableColumn { name: name.to_owned(), content, hole: None };
     let whole = |content, why: &str| Built {
         column: named(content),
         ids: Vec::new(),
@@ -58,8 +61,8 @@ pub(super) fn column(
     let (absent, present): (Vec<usize>, Vec<usize>) = (0..distinct.texts.len())
         .partition(|&id| choices.missing.iter().any(|missing| *missing == distinct.texts[id].as_ref()));
     let usual = absent.iter().copied().max_by_key(|&id| (distinct.counts[id][0], std::cmp::Reverse(id)));
-    if present.is_empty() || (present.len() == 1 && absent.is_empty()) {
-        let text = distinct.texts[usual.unwrap_or(0)].to_string();
+    if present.is_empty() || (present.len() == 1 && (absent.is_empty() || choices.holes)) {
+        let text = distinct.texts[*present.first().or(usual.as_ref()).expect("a column has values")].to_string();
         let why =
             if present.is_empty() { "all its values are missing".into() } else { format!("it is always {text:?}") };
         return Ok(whole(Content::Constant { text }, &why));
@@ -111,9 +114,15 @@ pub(super) fn column(
             Content::Numbers(Numbers { kind, format, date, classes, missing })
         }
     };
-    let column = named(content);
-    if let Some(count) =
-        column.missing_class().and(usual).map(|_| absent.iter().map(|&id| distinct.counts[id][0]).sum::<u64>())
+    let mut column = named(content);
+    if choices.holes {
+        column.hole = column.take_missing();
+    }
+    if let Some(count) = column
+        .missing_class()
+        .or(column.hole.as_ref().map(|_| ABSENT))
+        .and(usual)
+        .map(|_| absent.iter().map(|&id| distinct.counts[id][0]).sum::<u64>())
     {
         notes.push(format!("{count} missing"));
     }
@@ -176,7 +185,7 @@ fn rows_of(column: &TableColumn, distinct: &Distinct<'_>, absent: &[usize], same
         }
         _ => HashMap::new(),
     };
-    let missing = column.missing_class();
+    let missing = column.missing_class().or(column.hole.as_ref().map(|_| ABSENT));
     // A value that is not listed belongs to the rare ones, or is dropped and counts as missing.
     let other = match &column.content {
         Content::Categories(of) if !of.rare.is_empty() => Some(of.values.len() as u32),

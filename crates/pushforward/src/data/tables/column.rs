@@ -6,6 +6,7 @@ use crate::data::tables::dates::DateFormat;
 use crate::data::tables::law::{Interval, Law};
 use crate::data::tables::numbers::{self, NumberFormat};
 use crate::data::tables::wanted::Wanted;
+use crate::node_pairs::ABSENT;
 use crate::rng::Stream;
 
 /// What kind a column is of.
@@ -31,6 +32,9 @@ pub enum ColumnKind {
 pub struct TableColumn {
     pub(super) name: String,
     pub(super) content: Content,
+    /// What stands in cells that are missing, where that is no class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hole: Option<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,7 +122,7 @@ impl TableColumn {
 
     /// Number of training rows in which the value is missing.
     pub fn missing_rows(&self) -> u64 {
-        self.missing().map_or(0, |value| value.count)
+        self.missing().or(self.hole.as_ref()).map_or(0, |value| value.count)
     }
 
     /// What the column holds, for people: the most frequent values, or the range of its numbers.
@@ -142,6 +146,15 @@ impl TableColumn {
         match &self.content {
             Content::Categories(of) => of.missing.as_ref(),
             Content::Numbers(of) => of.missing.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Takes away the class of what is missing.
+    pub(super) fn take_missing(&mut self) -> Option<Value> {
+        match &mut self.content {
+            Content::Categories(of) => of.missing.take(),
+            Content::Numbers(of) => of.missing.take(),
             _ => None,
         }
     }
@@ -283,6 +296,9 @@ impl TableColumn {
     }
 
     pub(super) fn decode(&self, class: u32, wanted: Option<&Wanted>, stream: &mut Stream) -> String {
+        if class == ABSENT {
+            return self.hole.as_ref().map_or(String::new(), |value| value.text.clone());
+        }
         let class = class as usize;
         if Some(class as u32) == self.missing_class() {
             return self.missing().map_or(String::new(), |value| value.text.clone());

@@ -33,9 +33,11 @@ const MISSING: [&str; 10] = ["", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingValues {
-    /// What is missing is a class of its own.
+    /// What is missing is a class of its own, which samples have as often.
     #[default]
     Class,
+    /// What is missing is unknown: the model is trained on the other cells of the row, and samples have a value in every cell.
+    Hole,
     /// The row is left out.
     Drop,
 }
@@ -256,6 +258,7 @@ impl TableConfig {
             rare: self.rare,
             drop_rare: self.drop_rare,
             classes: self.classes,
+            holes: self.missing == MissingValues::Hole,
         };
         let mut columns: Vec<TableColumn> = Vec::new();
         let mut packed: Vec<(Packed, usize)> = Vec::new();
@@ -302,6 +305,7 @@ impl TableConfig {
             delimiter: first.delimiter(),
             header: first.header.is_some(),
             missing: missing.clone(),
+            holes: choices.holes,
         };
         self.target.as_ref().map(|name| layout.site(name)).transpose()?;
         let schema = Arc::new(Schema { sites, classes: most, layout: Layout::Columns(layout) });

@@ -6,6 +6,7 @@ use crate::data::DataError;
 use crate::data::tables::column::{ColumnKind, TableColumn};
 use crate::data::tables::conditions::Where;
 use crate::data::tables::wanted::Wanted;
+use crate::node_pairs::ABSENT;
 use crate::rng::Stream;
 
 /// What the columns of a table are, and what their class indices mean. Part of the [`Schema`](crate::data::Schema) of a
@@ -19,6 +20,9 @@ pub struct TableLayout {
     pub(super) header: bool,
     /// Texts that stand for what is missing.
     pub(super) missing: Vec<String>,
+    /// Whether cells may be missing without a class for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) holes: bool,
 }
 
 impl TableLayout {
@@ -36,6 +40,12 @@ impl TableLayout {
     pub fn places(&self) -> Vec<usize> {
         let places = self.columns.iter().enumerate().filter(|(_, column)| column.classes() > 0);
         places.map(|(place, _)| place).collect()
+    }
+
+    /// Whether the class of a cell that is missing is [`ABSENT`](crate::data::graph::ABSENT): no class of its column, so that samples have
+    /// none ([`MissingValues::Hole`](crate::data::tables::MissingValues::Hole)).
+    pub fn has_holes(&self) -> bool {
+        self.holes
     }
 
     /// Number of classes of each site.
@@ -76,7 +86,7 @@ impl TableLayout {
         self.missing.iter().any(|missing| missing == text.trim())
     }
 
-    /// The class of a field of a site.
+    /// The class of a field of a site; of one that is missing as [`TableLayout::has_holes`] says.
     ///
     /// # Errors
     /// If the column has no such value: the nearest one, and those that it has.
@@ -84,9 +94,15 @@ impl TableLayout {
     /// # Panics
     /// If there is no such site.
     pub fn encode(&self, site: usize, text: &str) -> Result<u32, DataError> {
-        let column = self.at(site);
-        let problem = |problem| DataError::Column { column: column.name.clone(), problem };
-        column.encode(text, self.is_missing(text)).map_err(problem)
+        self.class_in(self.at(site), text)
+    }
+
+    fn class_in(&self, column: &TableColumn, text: &str) -> Result<u32, DataError> {
+        let missing = self.is_missing(text);
+        if missing && self.holes {
+            return Ok(ABSENT);
+        }
+        column.encode(text, missing).map_err(|problem| DataError::Column { column: column.name.clone(), problem })
     }
 
     /// The classes of the fields of a row, which are those of all columns of the file, also of columns that are not
@@ -100,13 +116,7 @@ impl TableLayout {
             return Err(DataError::Setting { key: "row", problem });
         }
         let modelled = self.columns.iter().zip(fields).filter(|(column, _)| column.classes() > 0);
-        modelled
-            .map(|(column, field)| {
-                let field = field.as_ref();
-                let problem = |problem| DataError::Column { column: column.name.clone(), problem };
-                column.encode(field, self.is_missing(field)).map_err(problem)
-            })
-            .collect()
+        modelled.map(|(column, field)| self.class_in(column, field.as_ref())).collect()
     }
 
     /// A row as fields, written as the file writes them: one for each column. Numbers in bins and rare values are drawn.

@@ -6,7 +6,8 @@
 //! - A *categorical* column has a class for each value. Rare values may share one.
 //! - A column of *numbers* or *dates* has a class for each number if they are few. Else frequent numbers have one, and the
 //!   others lie in bins of about as many rows. A number in a bin is drawn by its law there when a row is written.
-//! - What is *missing* is a class.
+//! - What is *missing* is a class, so that samples have it as often, or a hole: unknown, not learned from, and never drawn
+//!   ([`MissingValues`]).
 //! - A column that is *constant* has no site and is written as it was; one that *names* its rows is left out.
 //!
 //! The dictionary ([`TableLayout`]) is made from the training rows: only values that no training row has are taken from

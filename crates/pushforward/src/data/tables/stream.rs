@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::data::files::{self, Folders, Source, head};
+use crate::data::files::{self, Folders, Source, head, magic};
 use crate::data::own_labels::Tally;
 use crate::data::part_names::part_of;
 use crate::data::prepared::blocks::{Blocks, Cut, sha256_stored};
@@ -17,7 +17,7 @@ use crate::data::prepared::parting::{Parting, bytes, check_parts};
 use crate::data::prepared::sampled::Reservoir;
 use crate::data::prepared::shard::Item;
 use crate::data::prepared::writer::{Job, Writer, check_free};
-use crate::data::tables::config::{Asked, Divided, RaggedRows, TableConfig, TableSplit};
+use crate::data::tables::config::{Asked, Divided, MissingValues, RaggedRows, TableConfig, TableSplit};
 use crate::data::tables::grid::{Expected, Form, Grid, form_of};
 use crate::data::tables::layout::{TableLayout, find};
 use crate::data::{DataError, Layout};
@@ -59,6 +59,8 @@ impl Files<'_> {
             let form = first.as_ref().map_or(form_of(&head(&file.path)?), |(form, _, _)| *form);
             let cut = if let Form::Character(delimiter) = form { Cut::Rows(delimiter) } else { Cut::Lines };
             let mut blocks = Blocks::open(&file.path, cut)?;
+            // Columns of Parquet have names.
+            let named = magic(&file.path).is_ok_and(|magic| magic == b"PAR1").then_some(true);
             let (mut begun, mut left) = (false, file.limit);
             while let Some(block) = blocks.next()? {
                 if block.text.trim().is_empty() {
@@ -66,7 +68,7 @@ impl Files<'_> {
                 }
                 let headless = first.as_ref().and_then(|(_, _, header)| header.is_none().then_some(false));
                 let expected = Expected {
-                    header: self.config.header.or(headless),
+                    header: self.config.header.or(named).or(headless),
                     drop_ragged: self.config.ragged == RaggedRows::Drop,
                     like: first.as_ref().map(|(form, width, _)| (*form, *width)),
                     later: begun.then_some(block.line),
@@ -195,6 +197,10 @@ impl<'a> Encoder<'a> {
 impl TableConfig {
     pub(in crate::data) fn prepare(&self, folders: Folders<'_>, mut job: Job<'_>) -> Result<(), DataError> {
         check_free(job.out)?;
+        if self.missing == MissingValues::Hole {
+            let problem = "= \"hole\" is for tables in memory; prepared ones have \"class\" or \"drop\"".into();
+            return Err(DataError::Setting { key: "missing", problem });
+        }
         let by_files = self.validation.is_some() || self.test.is_some();
         let path = files::existing("path", &self.path, folders.data)?;
         let limit = self.limit.unwrap_or(usize::MAX);

@@ -78,8 +78,7 @@ impl NoisedBatch {
         let device = model.devices().into_iter().next().expect("a model has parameters, and they lie on a device");
         let noise = config.noise.source.draw_items(&sites, n, source);
         let x0 = source_tensor(noise, [n, sites.count, sites.classes], &device);
-        let sizes = item_sizes(&sites, &batch.ids);
-        let mut conditioning = Conditioning::of_sizes(&sites, &sizes, &x0);
+        let mut conditioning = Conditioning::of_items(&sites, &batch.ids, &x0);
         let ids: Vec<u32> = batch.ids.iter().map(|&id| if id == ABSENT { 0 } else { id }).collect();
         let ids = indices(&ids, [n, sites.count], &device);
         let x1 = conditioning.mask(one_hot(ids.clone(), sites.classes, &x0));
@@ -107,7 +106,7 @@ impl NoisedBatch {
         }
         let weights = match sites.as_graph() {
             Some(graph) => {
-                let weights = site_weights(graph, &sizes, config.edge_weight);
+                let weights = site_weights(graph, &item_sizes(&sites, &batch.ids), config.edge_weight);
                 Some(from_host(&weights, [n, sites.count], &x0))
             }
             // Every letter counts the same, so that the sum over a batch is that of its letters.

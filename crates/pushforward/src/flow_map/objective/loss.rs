@@ -5,11 +5,12 @@ use burn::tensor::Tensor;
 
 use crate::dual::divergence;
 use crate::flow_map::backbone::{Backbone, BackboneConfig, EndpointNet};
-use crate::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal, Teacher, Weighting};
+use crate::flow_map::config::{FlowMapConfig, Mmd, ObjectiveConfig, OffDiagonal, Teacher, Weighting};
 use crate::flow_map::losses;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::Network;
 use crate::flow_map::objective::batch::{BatchConfig, IdBatch, NoisedBatch};
+use crate::flow_map::objective::mmd::{likeliest, mmd};
 use crate::flow_map::objective::off_diagonal::Distillation;
 use crate::flow_map::objective::teacher::{TeacherView, logits};
 use crate::flow_map::objective::trajectory::{Way, endpoint_of_jumps};
@@ -157,7 +158,7 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
         let batch = NoisedBatch::new(step.model, batch, &self.batch, &mut open(Purpose::Source), Some(&mut hidden));
         let progress = step.step as f64 / step.steps.max(1) as f64;
         let active = config.off_diagonal_at(progress);
-        let n = batch.len();
+        let (n, data) = (batch.len(), batch.x1.clone());
         let shares = [if active { config.share } else { 0.0 }, config.one_step.map_or(0.0, |o| o.share)];
         let (off, one_step_items) = deal(step.index, n, shares);
         let (on_diagonal, rest) = batch.split(off);
@@ -180,8 +181,14 @@ impl<N: Backbone> Objective<FlowMapModel<N>> for FlowMapObjective<N> {
             let target = endpoint_of_jumps(&view(&ends), ends.x0.clone(), &whole, way, &mut times);
             let mut pass = Pass::train(&mut dropout);
             let z = logits(step.model, ends.x0.clone(), &whole.s, &whole.t, &ends.conditioning, &mut pass);
-            let values = ends.over_sites(divergence(target, z));
-            let loss = mean_of(values.clone(), expected * shares[1]) * config.lambda;
+            let values = ends.over_sites(divergence(target, z.clone()));
+            let mut loss = mean_of(values.clone(), expected * shares[1]) * config.lambda;
+            if let Some(Mmd { weight, scale }) = settings.mmd
+                && let Some(distance) = mmd(ends.conditioning.mask(likeliest(z)), data, scale)
+            {
+                parts.observed.push(Observed::new("mmd", distance.clone(), Vec::new()));
+                loss = loss + distance * weight;
+            }
             parts.terms.push(LossTerm { loss, values: Observed::new("one_step", values, whole.t) });
         }
         if off > one_step_items {

@@ -37,6 +37,7 @@
 
 mod batch;
 mod loss;
+mod mmd;
 mod off_diagonal;
 mod teacher;
 mod trajectory;

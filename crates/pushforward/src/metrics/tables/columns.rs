@@ -93,6 +93,24 @@ impl Columns {
 
     /// # Panics
     /// If the tables differ in names, kinds or classes.
+    /// The same rows, each without the values that a random row of `other` has not.
+    ///
+    /// # Panics
+    /// If `other` has no rows.
+    #[must_use]
+    pub fn with_holes_of(&self, other: &Self, stream: &mut Stream) -> Self {
+        let mut found = self.clone();
+        for row in 0..self.rows() {
+            let from = stream.below(other.rows());
+            for ((_, column), (_, pattern)) in found.columns.iter_mut().zip(&other.columns) {
+                if pattern.is_missing(from) {
+                    column.hide(row);
+                }
+            }
+        }
+        found
+    }
+
     pub(super) fn assert_like(&self, other: &Self) {
         assert_eq!(self.columns.len(), other.columns.len(), "the tables have different numbers of columns");
         for ((name, a), (other_name, b)) in self.columns.iter().zip(&other.columns) {
@@ -103,6 +121,14 @@ impl Columns {
 }
 
 impl Column {
+    /// Hides the value of a row; a category needs a class for it.
+    pub(super) fn hide(&mut self, row: usize) {
+        match self {
+            Self::Numbers(values) => values[row] = f64::NAN,
+            Self::Categories { ids, missing, .. } => ids[row] = missing.unwrap_or(ids[row]),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Numbers(values) => values.len(),

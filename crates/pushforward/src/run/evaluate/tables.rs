@@ -1,5 +1,8 @@
 //! Metrics of rows of tables: closeness to the training rows, use for training on, and privacy.
 //!
+//! Where what is missing in the data is a hole, samples have every value: each is scored without those that a random training row has
+//! not, as if cells were missing by chance.
+//!
 //! Every score comes with two references: *held-out* rows in the place of samples, which a perfect generator would reach,
 //! and rows whose columns are drawn *independently* of each other, which any generator should beat.
 
@@ -14,6 +17,7 @@ use crate::metrics::tables::{
 };
 #[cfg(feature = "trees")]
 use crate::metrics::tables::{Utility, c2st_trees, tstr};
+use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::run::evaluate::metrics::SampleMetrics;
 
@@ -35,7 +39,11 @@ pub(super) struct TableMetrics {
 
 impl SampleMetrics for TableMetrics {
     fn rows(&self, samples: &Samples, _: &[u32]) -> Vec<Row> {
-        self.scores(&columns(&self.layout, &samples.ids, |_, _| None), "train")
+        let mut rows = columns(&self.layout, &samples.ids, |_, _| None);
+        if self.layout.has_holes() && self.train.rows() > 0 {
+            rows = rows.with_holes_of(&self.train, &mut draws(6));
+        }
+        self.scores(&rows, "train")
     }
 
     fn held_out(&self, n: usize) -> Vec<Row> {
@@ -120,7 +128,12 @@ fn columns(layout: &TableLayout, ids: &[u32], known: impl Fn(usize, usize) -> Op
         .iter()
         .map(|column| match column.kind() {
             ColumnKind::Integer | ColumnKind::Number | ColumnKind::Date => Column::Numbers(Vec::new()),
-            _ => Column::Categories { ids: Vec::new(), classes: column.classes(), missing: column.missing_class() },
+            _ => {
+                // A class for holes, which is none of the model.
+                let hole = layout.has_holes().then_some(column.classes() as u32);
+                let classes = column.classes() + usize::from(hole.is_some());
+                Column::Categories { ids: Vec::new(), classes, missing: column.missing_class().or(hole) }
+            }
         })
         .collect();
     for (row, item) in ids.chunks(sites.len()).enumerate() {
@@ -130,7 +143,9 @@ fn columns(layout: &TableLayout, ids: &[u32], known: impl Fn(usize, usize) -> Op
                 Column::Numbers(values) => values.push(
                     known(row, site).unwrap_or_else(|| layout.number_of(site, &fields[site]).unwrap_or(f64::NAN)),
                 ),
-                Column::Categories { ids, .. } => ids.push(item[site]),
+                Column::Categories { ids, missing, .. } => {
+                    ids.push(if item[site] == ABSENT { missing.expect("holes have a class") } else { item[site] })
+                }
             }
         }
     }

@@ -244,7 +244,7 @@ impl TrainedCategoricalAef {
         if ids.is_empty() || !ids.len().is_multiple_of(sites.count) {
             return Err(RequestError(format!("items have {} sites, and {} are given", sites.count, ids.len())));
         }
-        let absent = sites.largest_size().is_some();
+        let absent = self.schema.may_lack_sites();
         let fits = |(place, &id): (usize, &u32)| {
             (id as usize) < sites.classes_of(place % sites.count) || (id == ABSENT && absent)
         };

@@ -14,6 +14,7 @@ use crate::flow_map::constraint::{Constraint, ConstraintError};
 use crate::flow_map::interpolant::source_tensor;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::sample::{ObservedRow, SampleRequest, Samples};
+use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
 use crate::run::check::site_shape;
 use crate::run::trained::RequestError;
@@ -203,7 +204,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// -log p(x_d | x_1, ..., x_{d-1})      one network evaluation for each site and draw
     /// ```
     ///
-    /// The sum over the sites of an item is a log-density of its own: over all items, `p` sums to one.
+    /// Sites that an item lacks, the holes of a row, have 0 and are told to nobody. The sum over the sites of an item is a log-density of its own: over all items, `p` sums to one.
     ///
     /// # Errors
     /// As [`TrainedFlowMap::marginals`].
@@ -237,12 +238,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         }
         let mut found = vec![0.0; ids.len()];
         for site in 0..sites.count {
-            let told = |(other, &id): (usize, &u32)| tells(site, other).then_some(id);
+            let told = |(other, &id): (usize, &u32)| (tells(site, other) && id != ABSENT).then_some(id);
             let rows: Vec<ObservedRow> =
                 ids.chunks(sites.count).map(|item| item.iter().enumerate().map(told).collect()).collect();
             let laws = self.marginals(&rows, draws, seed)?;
             for (item, law) in laws.chunks(sites.count * sites.classes).enumerate() {
                 let place = item * sites.count + site;
+                if ids[place] == ABSENT {
+                    continue;
+                }
                 let p = law[site * sites.classes + ids[place] as usize];
                 // The smallest number of float32: a class of no probability at all would hide the other sites.
                 found[place] = -p.max(f64::from(f32::MIN_POSITIVE)).ln();

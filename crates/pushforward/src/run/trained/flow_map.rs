@@ -132,7 +132,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             return refuse("the likelihood bound takes at least 1 draw per item, found 0");
         }
         let sites = site_shape(&self.schema);
-        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && sites.largest_size().is_some());
+        let has = |i: u32| (i as usize) < sites.classes || (i == ABSENT && self.schema.may_lack_sites());
         if !ids.len().is_multiple_of(sites.count) || !ids.iter().all(|&i| has(i)) {
             let (count, classes) = (sites.count, sites.classes);
             return refuse(format!("an item has {count} sites of {classes} classes, and the data do not match"));
