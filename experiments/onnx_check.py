@@ -172,6 +172,25 @@ def autoencoder(name, path):
             judge(f"prior of {name}", np.abs(found - code["latent"]).max(), np.abs(code["latent"]).max())
 
 
+def of_classes(name, path):
+    """An autoencoder of data in classes."""
+    model = pf.load(path)
+    items = model.sample(6, nfe=2, as_ids=True)
+    code = model.encode(items)
+    with tempfile.TemporaryDirectory() as folder:
+        graph = session(path, folder, "--part", "encoder")
+        one_hot = np.eye(model.classes, dtype=np.float32)[items]
+        for key, found in zip(["latent", "base"], graph.run(["latent", "base"], {"items": one_hot})):
+            judge(f"{key} of {name}", np.abs(found - code[key]).max(), np.abs(code[key]).max())
+        found = session(path, folder, "--part", "prior").run(None, {"base": code["base"]})[0]
+        judge(f"prior of {name}", np.abs(found - code["latent"]).max(), np.abs(code["latent"]).max())
+        found = session(path, folder, "--part", "decoder").run(["classes"], {"latent": code["latent"]})[0]
+        same = int((found == model.decode(code["latent"], as_ids=True)).all(axis=1).sum())
+        print(f"{name}: {same} of 6 decoded items equal", flush=True)
+        if same < 6:
+            failed.append(f"items of {name}")
+
+
 def networks():
     """Name, data set and model of every network."""
     small = {"width": 16, "cond": 8, "time_width": 8, "blocks": 2}
@@ -206,6 +225,9 @@ def every_network():
         for variant in variants:
             model = {"family": "aef", "variant": variant, "latent": 4, "network": {"kind": "mlp", "width": 16}}
             autoencoder(variant, train(Path(folder) / variant, "glyphs", model))
+        for place, prior in enumerate([{"kind": "maf", "layers": 2}, {"kind": "flow-map"}]):
+            model = {"family": "categorical-aef", "latent": 4, "network": {"kind": "mlp", "width": 16}, "prior": prior}
+            of_classes(f"classes, {prior['kind']}", train(Path(folder) / f"classes{place}", "echo", model))
 
 
 if "--networks" in sys.argv:

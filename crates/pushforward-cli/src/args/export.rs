@@ -48,12 +48,14 @@ pub(crate) struct ExportArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PartName {
-    /// Image to latent, base variable and deviations.
+    /// Image to latent, base variable and deviations; of data in classes one-hot items to latent and base variable.
     Encoder,
-    /// Latent and deviations to image.
+    /// Latent and deviations to image; of data in classes latent to logits and classes.
     Decoder,
     /// Standard normal numbers to latent.
     Prior,
+    /// Of data in classes, standard normal numbers to logits and classes in one step.
+    Coupling,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -18,7 +18,9 @@ pub(crate) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
 #[cfg(feature = "onnx")]
 mod with_onnx {
     use pushforward::burn::tensor::Device;
-    use pushforward::onnx::{Check, Exported, Numbers, Part, SamplerSettings, autoencoder, jump, sampler};
+    use pushforward::onnx::{
+        Check, Exported, Numbers, Part, SamplerSettings, autoencoder, categorical_autoencoder, jump, sampler,
+    };
     use pushforward::run::{Loaded, Model, RunInfo, WeightSet};
 
     use crate::args::export::{ExportArgs, ExportNumbers, PartName};
@@ -79,7 +81,9 @@ mod with_onnx {
                 let what = loaded.model.family();
                 let failure = Failure::request(format!("--web: only for flow maps, and {path} holds {what}"));
                 Err(match &loaded.model {
-                    Model::Aef(_) => failure.hint("--out FILE.onnx --part decoder, for a page of your own"),
+                    Model::Aef(_) | Model::CategoricalAef(_) => {
+                        failure.hint("--out FILE.onnx --part decoder, for a page of your own")
+                    }
                     _ => failure,
                 })
             }
@@ -95,19 +99,31 @@ mod with_onnx {
                 Err(Failure::request(format!("--part: only for autoencoders, and {path} holds a flow map"))
                     .hint("leave it out"))
             }
-            Model::Aef(model) => match args.part {
-                Some(part) if args.nfe.is_none() => autoencoder(model, part.into()).or_request(),
-                Some(_) => Err(Failure::request(format!("--nfe: only for flow maps, and {path} holds an autoencoder"))
-                    .hint("leave it out")),
-                None => Err(Failure::request("which part of the autoencoder?")
-                    .hint("--part encoder, --part decoder or --part prior")),
-            },
-            Model::CategoricalAef(_) | Model::Classifier(_) => {
+            Model::Aef(model) => autoencoder(model, part(args, loaded)?).or_request(),
+            Model::CategoricalAef(model) => categorical_autoencoder(model, part(args, loaded)?).or_request(),
+            Model::Classifier(_) => {
                 let what = loaded.model.family();
-                let message = format!("{path} holds {what}: flow maps and autoencoders of images are exported");
+                let message = format!("{path} holds {what}: flow maps and autoencoders are exported");
                 Err(Failure::request(message))
             }
         }
+    }
+
+    /// The part of an autoencoder that is asked for.
+    fn part(args: &ExportArgs, loaded: &Loaded) -> Result<Part, Failure> {
+        if args.nfe.is_some() {
+            let (path, what) = (args.model.display(), loaded.model.family());
+            return Err(
+                Failure::request(format!("--nfe: only for flow maps, and {path} holds {what}")).hint("leave it out")
+            );
+        }
+        args.part.map(Part::from).ok_or_else(|| {
+            let parts = match &loaded.model {
+                Model::CategoricalAef(_) => "--part encoder, decoder, prior or, where the model has one, coupling",
+                _ => "--part encoder, --part decoder or --part prior",
+            };
+            Failure::request("which part of the autoencoder?").hint(parts)
+        })
     }
 
     impl From<PartName> for Part {
@@ -116,6 +132,7 @@ mod with_onnx {
                 PartName::Encoder => Self::Encoder,
                 PartName::Decoder => Self::Decoder,
                 PartName::Prior => Self::Prior,
+                PartName::Coupling => Self::Coupling,
             }
         }
     }

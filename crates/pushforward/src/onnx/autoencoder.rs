@@ -1,4 +1,4 @@
-//! Autoencoders: encoder, decoder, and the prior both ways.
+//! Autoencoders of images: encoder, decoder, and the prior both ways.
 
 use super::error::OnnxError;
 use super::exported::Exported;
@@ -19,9 +19,23 @@ pub enum Part {
     Decoder,
     /// `base`: `[batch, d]`, standard normal numbers, to `latent`: `[batch, d]`.
     Prior,
+    /// The decoder of base variables, of data in classes: see [`categorical_autoencoder`](super::categorical_autoencoder).
+    Coupling,
 }
 
-/// A part of an autoencoder as a graph.
+impl Part {
+    /// The part as the metadata of a file has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Encoder => "encoder",
+            Self::Decoder => "decoder",
+            Self::Prior => "prior",
+            Self::Coupling => "coupling",
+        }
+    }
+}
+
+/// A part of an autoencoder of images as a graph.
 ///
 /// # Errors
 /// If the model computes what cannot be recorded, or has no prior.
@@ -32,6 +46,9 @@ pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported<'_>, OnnxE
     let m = model.net.deviations(n, d);
     if part == Part::Prior && matches!(model.net, AefModel::Flow(_) | AefModel::Autoencoder(_)) {
         return Err(OnnxError::Missing("this model has no prior beside its decoder".into()));
+    }
+    if part == Part::Coupling {
+        return Err(OnnxError::Missing("only autoencoders of data in classes have a coupling".into()));
     }
     let compute = move |tape: &mut Tape<'_>| {
         let mut net = tape.module(&model.net);
@@ -66,16 +83,11 @@ pub fn autoencoder(model: &TrainedAef, part: Part) -> Result<Exported<'_>, OnnxE
                 let deviations = (m > 0).then(|| tape.input("deviations", [tape.batch, m], Stream::normal));
                 tape.output("image", &net.decode(latent, deviations));
             }
-            Part::Prior => {
+            Part::Prior | Part::Coupling => {
                 let base = tape.input("base", [tape.batch, d], Stream::normal);
                 tape.output("latent", &net.from_base(base));
             }
         }
     };
-    let name = match part {
-        Part::Encoder => "encoder",
-        Part::Decoder => "decoder",
-        Part::Prior => "prior",
-    };
-    Exported::of(compute, [("graph", name.into())])
+    Exported::of(compute, [("graph", part.name().into())])
 }

@@ -154,11 +154,7 @@ where
 {
     // One more than the labels stands for none.
     let labels = net.label_count().map(|count| tape.int_input("label", [0, count]));
-    let site_mask = sites.largest_size().map(|largest| {
-        let rows: Vec<f64> = (0..=largest).flat_map(|size| sites.sites_of(size)).collect();
-        let table: Tensor<2> = from_host(&rows, [largest + 1, sites.count], like);
-        table.select(0, tape.int_input("size", [1, largest]))
-    });
+    let site_mask = present(tape, sites, like);
     let tells = matches!(condition, Condition::Prefix { .. } | Condition::Observed { .. });
     // The first class of every other site.
     let mut numbers = (0..).map(|at| f64::from(u8::from(at % (2 * sites.classes) == 0)));
@@ -167,4 +163,12 @@ where
         tape.input("observed", shape, |_| numbers.next().unwrap_or(0.0))
     });
     Conditioning { site_mask, class_mask: sites.class_mask(like), labels, observed, ..Conditioning::default() }
+}
+
+/// Which sites items of the sizes of an input have, `[batch, sites]`; `None` if all items have all sites.
+pub(super) fn present(tape: &mut Tape<'_>, sites: &SiteShape, like: &Tensor<3>) -> Option<Tensor<2>> {
+    let largest = sites.largest_size()?;
+    let rows: Vec<f64> = (0..=largest).flat_map(|size| sites.sites_of(size)).collect();
+    let table: Tensor<2> = from_host(&rows, [largest + 1, sites.count], like);
+    Some(table.select(0, tape.int_input("size", [1, largest])))
 }

@@ -31,6 +31,7 @@
 
 mod autoencoder;
 mod builder;
+mod categorical;
 mod check;
 mod error;
 mod exported;
@@ -44,6 +45,7 @@ mod tape;
 mod tests;
 
 pub use self::autoencoder::{Part, autoencoder};
+pub use self::categorical::categorical_autoencoder;
 pub use self::check::Check;
 pub use self::error::OnnxError;
 pub use self::exported::Exported;

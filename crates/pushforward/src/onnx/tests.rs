@@ -7,15 +7,18 @@ use prost::Message as _;
 use super::proto::{Model, Size};
 use super::record::record;
 use super::tape::Tape;
-use super::{Check, Exported, Numbers, OnnxError, Part, SamplerSettings, autoencoder, jump, sampler};
+use super::{
+    Check, Exported, Numbers, OnnxError, Part, SamplerSettings, autoencoder, categorical_autoencoder, jump, sampler,
+};
 use crate::aef::ImageShape;
+use crate::aef::categorical::CategoricalConfig;
 use crate::aef::config::AefConfig;
 use crate::data::graph::{GraphLayout, NodeClass};
 use crate::data::{Layout, Schema};
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::network::NetworkConfig;
 use crate::rng::{Purpose, Stream, stream};
-use crate::run::{TrainedAef, TrainedFlowMap, site_shape};
+use crate::run::{TrainedAef, TrainedCategoricalAef, TrainedFlowMap, site_shape};
 
 /// Other weights than those of a new network, of which some are zero; by how much they are moved.
 struct Random(Stream, f64);
@@ -179,6 +182,51 @@ fn every_autoencoder_is_graphs() {
             let read = read(&file(&exported.unwrap(), Numbers::F32, &[("variant", variant)]));
             let exact = part == Part::Encoder && matches!(variant, "center" | "learned-core" | "flow");
             assert_eq!(ports(&read).1.contains(&"log_density"), exact, "{variant} {part:?}");
+        }
+    }
+}
+
+#[test]
+fn every_autoencoder_of_classes_is_graphs() {
+    let line = Schema { sites: 6, classes: 4, layout: Layout::Table };
+    let image = Schema { sites: 64, classes: 2, layout: Layout::Image { height: 8, width: 8 } };
+    let node_classes = ["C", "O"].map(|element| NodeClass { element: element.into(), charge: 0 }).to_vec();
+    let layout = GraphLayout { nodes: 3, node_classes, edge_classes: 4, sizes: vec![0, 0, 1, 1] };
+    let graph = Schema { sites: 6, classes: 4, layout: Layout::Graph(layout) };
+    let map = "prior = { kind = 'flow-map', network = { width = 8, blocks = 1 } }";
+    let cases = [
+        (&line, format!("network = {{ kind = 'mlp', width = 8 }}\n{map}"), false),
+        (
+            &line,
+            "network = { kind = 'mlp', width = 8 }\nprior = { kind = 'maf', layers = 2, hidden = 8 }".into(),
+            false,
+        ),
+        (&image, format!("network = {{ kind = 'small', channels = 4 }}\n{map}\ncoupling = {{}}"), true),
+        (&graph, format!("network = {{ kind = 'mlp', width = 8 }}\n{map}"), false),
+    ];
+    for (schema, text, coupled) in cases {
+        let device = Device::flex();
+        let config: CategoricalConfig = toml::from_str(&format!("latent = 2\n{text}")).unwrap();
+        let mut net = config.init(site_shape(schema), &device, &mut stream(0, Purpose::Init, 0));
+        net.assume_initialised();
+        let net = random(net, 0.05);
+        let model = TrainedCategoricalAef { config, net, schema: schema.clone(), device };
+        let sized = matches!(schema.layout, Layout::Graph(_));
+        for part in [Part::Encoder, Part::Decoder, Part::Prior, Part::Coupling] {
+            let exported = categorical_autoencoder(&model, part);
+            if part == Part::Coupling && !coupled {
+                assert!(matches!(exported, Err(OnnxError::Missing(_))), "{text}");
+                continue;
+            }
+            let read = read(&file(&exported.unwrap(), Numbers::F32, &[("recipe", &text)]));
+            let with_size = |name| if sized { vec![name, "size"] } else { vec![name] };
+            let expected = match part {
+                Part::Encoder => (vec!["items"], vec!["latent", "base"]),
+                Part::Decoder => (with_size("latent"), vec!["logits", "classes"]),
+                Part::Prior => (vec!["base"], vec!["latent"]),
+                Part::Coupling => (with_size("base"), vec!["logits", "classes"]),
+            };
+            assert_eq!(ports(&read), expected, "{text}");
         }
     }
 }

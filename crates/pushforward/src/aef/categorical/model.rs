@@ -113,9 +113,8 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
         one_hot(ids, self.sites.classes, &like)
     }
 
-    /// The encoder's output before it is standardised.
-    fn raw_code(&self, ids: &[u32]) -> Tensor<2> {
-        let x = self.vectors(ids);
+    /// The encoder's output before it is standardised, of one-hot vectors.
+    fn raw_code(&self, x: Tensor<3>) -> Tensor<2> {
         let ([batch, sites, classes], ImageShape { channels, height, width }) = (x.dims(), shape(&self.sites));
         let direct = self.direct.forward(x.clone().reshape([batch, sites * classes]).into()).value;
         self.encoder.forward(x.swap_dims(1, 2).reshape([batch, channels, height, width])) + direct
@@ -127,7 +126,16 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
     /// - `ids`: `[batch, sites]`, row by row
     /// - output: `[batch, d]`
     pub fn code(&self, ids: &[u32]) -> Tensor<2> {
-        self.standard.forward_and_ladj(self.raw_code(ids)).0
+        self.code_of(self.vectors(ids))
+    }
+
+    /// Codes m of one-hot vectors, zeros for sites that an item does not have.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, sites, classes]`
+    /// - output: `[batch, d]`
+    pub(crate) fn code_of(&self, x: Tensor<3>) -> Tensor<2> {
+        self.standard.forward_and_ladj(self.raw_code(x)).0
     }
 
     /// Logits of the classes of every site.
@@ -272,7 +280,7 @@ impl<E: EncoderNet, D: DecoderNet> CategoricalModel<E, D> {
 
     /// Sets all data-dependent initial parameters from a batch of items.
     pub fn initialise(&mut self, ids: &[u32]) {
-        let code = self.raw_code(ids);
+        let code = self.raw_code(self.vectors(ids));
         // What is initialised already stays as it is.
         self.standard.initialise_from(&code, false);
         let m = self.standard.forward_and_ladj(code).0;
