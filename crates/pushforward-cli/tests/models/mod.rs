@@ -28,7 +28,8 @@ fn a_small_file_is_a_checkpoint_like_any_other() {
             .contains("correct")
     );
     let card = succeed(dir.path(), &["models", "show", "small.safetensors.gz"]);
-    for part in ["kind**: map", "data**: echo", "none at all", "letters, twice", "on a test's", "```toml", "## Limits"] {
+    for part in ["kind**: map", "data**: echo", "none at all", "letters, twice", "on a test's", "```toml", "## Limits"]
+    {
         assert!(card.contains(part), "{part}: {card}");
     }
     let message = refuse(dir.path(), &["sample", "small.safetensors.gz", "--raw"], 2);
