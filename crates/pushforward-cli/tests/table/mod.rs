@@ -222,7 +222,10 @@ fn what_is_missing_may_be_a_hole() {
     assert!(filled.iter().all(|row| !row[3].is_empty()));
     let prepare = ["data", "prepare", "things.csv", "--out", "parts", "--set", "data.missing='hole'"];
     let message = refuse(folder, &prepare, 2);
-    assert!(message.contains("missing = \"hole\"") && message.contains("\"class\" or \"drop\""), "{message}");
+    assert!(
+        message.contains("`missing`: \"hole\" is for tables in memory") && message.contains("\"class\" or \"drop\""),
+        "{message}"
+    );
 }
 
 #[test]

@@ -31,7 +31,8 @@ impl Schema {
     /// Whether an example may lack variables: graphs of fewer nodes, short sequences, rows with holes.
     pub(crate) fn may_lack_sites(&self) -> bool {
         match &self.layout {
-            Layout::Graph(_) | Layout::Sequence(_) => true,
+            Layout::Graph(_) => true,
+            Layout::Sequence(layout) => layout.varies(),
             Layout::Columns(layout) => layout.has_holes(),
             Layout::Text { .. } | Layout::Image { .. } | Layout::Table => false,
         }

@@ -52,6 +52,7 @@ pub mod map;
 pub mod model;
 pub mod network;
 pub mod objective;
+mod one_step;
 pub mod sample;
 mod smoothing;
 pub mod steer;

@@ -198,7 +198,7 @@ impl TableConfig {
     pub(in crate::data) fn prepare(&self, folders: Folders<'_>, mut job: Job<'_>) -> Result<(), DataError> {
         check_free(job.out)?;
         if self.missing == MissingValues::Hole {
-            let problem = "= \"hole\" is for tables in memory; prepared ones have \"class\" or \"drop\"".into();
+            let problem = "\"hole\" is for tables in memory; prepared ones have \"class\" or \"drop\"".into();
             return Err(DataError::Setting { key: "missing", problem });
         }
         let by_files = self.validation.is_some() || self.test.is_some();

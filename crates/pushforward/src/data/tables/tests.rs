@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::*;
 use crate::data::{DataConfig, DataError, ExampleKey, Layout, Splits};
-use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, stream};
+
+mod holes;
 
 fn load(text: &str, settings: &str) -> Result<Splits, DataError> {
     let dir = tempfile::tempdir().unwrap();
@@ -289,26 +290,6 @@ fn missing_values_are_a_class_or_leave_the_row_out() {
     assert_eq!(dropped.refused, [("rows in which a value is missing".to_owned(), 125)]);
     assert_eq!(layout(&dropped).columns()[1].kind(), ColumnKind::Constant);
     assert_eq!(layout(&dropped).decode_row(&[0], &mut stream(0, Purpose::Sample, 0)), ["1", "x"]);
-}
-
-#[test]
-fn holes_are_no_class() {
-    let text: String =
-        (0..200).map(|i| format!("{},{},{}\n", ["1", "2", "?", "3"][i % 4], ["x", "NA"][i / 4 % 2], i % 5)).collect();
-    let splits = load(&format!("a,b,c\n{text}"), "missing = 'hole'").unwrap();
-    let table = layout(&splits);
-    // Without what is missing, `b` is always x.
-    assert_eq!((kinds(&splits), table.class_counts()), (vec!["integer", "constant", "integer"], vec![3, 5]));
-    assert_eq!((table.columns()[0].missing_class(), table.columns()[2].missing_rows()), (None, 0));
-    let rows = ids(&splits);
-    let holes = rows.iter().filter(|row| row[0] == ABSENT).count();
-    assert_eq!((holes, rows.iter().all(|row| row[1] < 5)), (50, true));
-    assert!(table.columns()[0].missing_rows() > 30);
-    let row = table.encode_row(&["", "x", "?"]).unwrap();
-    assert_eq!(row, [ABSENT; 2]);
-    // As the file writes it.
-    assert_eq!(table.decode_row(&row, &mut stream(0, Purpose::Sample, 0)), ["?", "x", ""]);
-    assert!(Where::parse("a=").and_then(|wanted| table.classes_where(&wanted)).is_err());
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Columns {
     /// # Panics
     /// If `other` has no rows.
     #[must_use]
-    pub fn with_holes_of(&self, other: &Self, stream: &mut Stream) -> Self {
+    pub(crate) fn with_holes_of(&self, other: &Self, stream: &mut Stream) -> Self {
         let mut found = self.clone();
         for row in 0..self.rows() {
             let from = stream.below(other.rows());
