@@ -19,7 +19,7 @@ PROGRAM = str(pathlib.Path(sys.argv[1]).resolve())
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 50
 RANKS = int(sys.argv[3]) if len(sys.argv) > 3 else 2
 RANDOM = random.Random(int(sys.argv[4]) if len(sys.argv) > 4 else 0)
-STEPS = 100 * KILLS
+STEPS = 2000 * KILLS
 SETTINGS = [f"train.steps={STEPS}", "train.batch=4", "train.checkpoint_every=3", "train.validate_every=11", "train.log_every=5",
             "train.keep_every=5000", "model.network.width=16", "model.network.blocks=1"]
 ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PUSHFORWARD_RANK_TIMEOUT": "30"}
