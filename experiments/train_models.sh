@@ -3,7 +3,7 @@
 #
 #   experiments/train_models.sh PROGRAM WORK [NAME...]
 #
-# PROGRAM is a compiled `pushforward`, WORK a folder for the runs. Without names, all models are made. A run that is there
+# PROGRAM is a compiled `pushforward`, WORK a folder for the runs. Without names, all models are made but `adult`, which needs its rows (ADULT and ADULT_TEST). A run that is there
 # already is gone on with, or only packed if it is complete. STEPS_NAME=N (such as STEPS_glyphs=500) takes another length.
 set -euo pipefail
 program=$(realpath "$1")

@@ -67,7 +67,7 @@ pub use self::gate::gated;
 pub use self::linear::linear;
 pub use self::norm::{Affine, norm};
 pub use self::pooling::summaries;
-pub use self::precision::{Precision, Scope};
+pub use self::precision::{Precision, Scope, bf16};
 pub use self::softmax::{log_softmax, softmax};
 pub use self::split::split;
 pub use self::update::{AdamWRates, adamw, average, dot};

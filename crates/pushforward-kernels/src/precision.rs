@@ -101,9 +101,14 @@ impl Drop for Scope {
     }
 }
 
-/// The nearest bfloat16 number, ties to even.
+/// The nearest bfloat16 number, ties to even; for numbers, not NaN.
+///
+/// # Examples
+/// ```
+/// assert_eq!(pushforward_kernels::bf16(1.0 + 1.0 / 512.0), 1.0);
+/// ```
 #[inline(always)]
-pub(super) fn bf16(x: f32) -> f32 {
+pub fn bf16(x: f32) -> f32 {
     let bits = x.to_bits();
     f32::from_bits(bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & !0xffff)
 }

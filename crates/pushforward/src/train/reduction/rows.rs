@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use burn::tensor::Tensor;
 
-use crate::kernels::watch::Complete;
+use crate::kernels::{self, watch::Complete};
 use crate::train::gradients::Gradients;
 
 /// The numbers of a gradient.
@@ -172,10 +172,9 @@ impl Wire {
 
 /// The nearest bfloat16 number, ties to even, as its bits.
 fn bf16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let nearest = kernels::bf16(value).to_bits() >> 16;
     // What is no number stays none, whatever is cut off.
-    let none = bits >> 16 | 0x40;
+    let none = value.to_bits() >> 16 | 0x40;
     (if value.is_nan() { none } else { nearest }) as u16
 }
 
