@@ -84,6 +84,16 @@ pub(crate) fn starting_point(
     of_set(given, overrides).map(|name| (name, None))
 }
 
+/// The settings of a set's items in the preset to start from, but for where they are.
+pub(crate) fn data_of(set: &str) -> Result<toml::Table, Failure> {
+    let preset = FOR_SETS.iter().find(|(known, _)| *known == set).map(|(_, preset)| text_of(preset)).transpose()?;
+    let recipe: toml::Table = preset.map_or_else(|| Ok(toml::Table::new()), |(text, _)| text.parse()).or_run()?;
+    let mut data = recipe.get("data").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    data.remove("path");
+    data.insert("set".into(), set.into());
+    Ok(data)
+}
+
 /// The set that the last override of it names.
 fn chosen_set(overrides: &[String]) -> Option<String> {
     let value = |text: &String| {

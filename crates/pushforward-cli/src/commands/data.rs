@@ -17,7 +17,7 @@ use crate::exit::{Failure, OrFail as _};
 use crate::fetch::{fetch, is_present};
 use crate::interrupt::interrupted;
 use crate::picture::Tile;
-use crate::presets::{PRESETS, text_of};
+use crate::presets::{self, PRESETS, text_of};
 use crate::printer::Printer;
 use crate::progress::{DownloadBar, StageBar};
 use crate::table_files::{RowWriter, aligned};
@@ -201,10 +201,8 @@ fn config(name: &str, overrides: &[String], printer: Printer) -> Result<Option<D
             let what = data_file::describe(set);
             printer.note(&format!("the lines read as {what}; --set data.set=text reads them as text"));
         }
-        settings.insert("set".into(), set.into());
-        if set == "text" {
-            settings.insert("length".into(), Value::Integer(64));
-        }
+        // As `train FILE` reads it.
+        settings = presets::data_of(set)?;
     } else if !is_file {
         settings.insert("set".into(), name.into());
     }

@@ -62,8 +62,10 @@ use super::packing::Packing;
 use super::time_embedding::{PairEmbedding, TimeFeatures};
 use super::{Fill, SiteShape, parameter};
 use crate::dual::Dual;
+use crate::kernels;
 use crate::rng::Stream;
 use crate::setting::{DEPTH, SettingError, WIDTH, pairs_of_features, size};
+use crate::tensor::to_host;
 
 /// Configuration of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -278,6 +280,11 @@ pub struct MlpBlock {
     pub modulation: Modulation,
 }
 
+/// Whether all items have the same time, which does not move.
+fn is_constant(time: &Dual<1>) -> bool {
+    time.tangent.is_none() && to_host(&time.value).windows(2).all(|pair| pair[0] == pair[1])
+}
+
 impl Mlp {
     /// Logits of the endpoint.
     ///
@@ -289,16 +296,22 @@ impl Mlp {
     pub fn forward(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, class: Option<Tensor<2>>) -> Dual<3> {
         let [b, sites, _] = x.dims();
         let packing = &self.packing;
-        let at_s = |cap| evidence(s.clone(), cap).linear(|e| e.reshape([b, 1, 1]));
+        // Items of equal times are positions of one entry: what depends on the times is computed once for all of them.
+        let together = class.is_none() && b > 1 && kernels::serve(&x.value) && is_constant(&s) && is_constant(&t);
+        let [entries, positions] = if together { [1, b] } else { [b, 1] };
+        let [s, t] = [s, t].map(|a| if together { a.linear(|a| a.slice_dim(0, 0..1)) } else { a });
+        let joined = |x: Dual<3>| x.linear(|x| x.reshape([entries, positions, packing.len()]));
+        let apart = |x: Dual<3>| x.linear(|x| x.reshape([b, 1, packing.len()]));
+        let packed = |x: Dual<3>| joined(packing.pack(x));
+        let at_s = |cap| evidence(s.clone(), cap).linear(|e| e.reshape([entries, 1, 1]));
         let cond = self.time.forward_with(s.clone(), t, class);
-        let point =
-            packing.pack(if self.centred { x.clone().linear(|x| x.clone() - x.mean_dim(2)) } else { x.clone() });
+        let point = packed(if self.centred { x.clone().linear(|x| x.clone() - x.mean_dim(2)) } else { x.clone() });
         let mut h = self.input.forward(point.clone().scale(1.0 / (self.classes as f64).sqrt()));
         let mut straight = None;
         if let Some(Posterior { prior, own, direct }) = &self.posterior {
             let z = x * at_s(CERTAIN) + Dual::from(packing.closed(prior.val()));
-            let logs = packing.pack(z.clone().log_softmax().shift(-LEAST).relu().shift(LEAST));
-            let own_law = packing.pack(z.softmax());
+            let logs = packed(z.clone().log_softmax().shift(-LEAST).relu().shift(LEAST));
+            let own_law = packed(z.softmax());
             h = h + own.forward(Dual::cat(vec![own_law.clone(), logs.scale(1.0 / SHORTER)], 2));
             straight = Some(direct.forward(own_law.scale(DIRECT)));
         }
@@ -316,7 +329,7 @@ impl Mlp {
         let halves = |factors: &Linear| {
             let factors = factors.forward(cond.clone());
             let half = |start: usize| {
-                factors.clone().linear(|a| a.reshape([b, 1, 2 * sites]).slice_dim(2, start..start + sites))
+                factors.clone().linear(|a| a.reshape([entries, 1, 2 * sites]).slice_dim(2, start..start + sites))
             };
             [packing.each(half(0)), packing.each(half(sites))]
         };
@@ -326,11 +339,64 @@ impl Mlp {
             z = z + point.clone() * own + mixed * gain.shift(1.0);
         }
         for Round { factors, hidden, direct } in &self.rounds {
-            let law = packing.softmax(z.clone() + point.clone() * at_s(CERTAIN));
+            let law = joined(packing.softmax(apart(z.clone() + point.clone() * at_s(CERTAIN))));
             let change = direct.forward(law.scale(DIRECT)) + hidden.forward(h.clone());
             let [own, gain] = halves(factors);
             z = z * gain.shift(1.0) + point.clone() * own + change;
         }
-        packing.spread(z)
+        packing.spread(apart(z))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::rng::{Purpose, stream};
+
+    struct Randomise(Stream);
+
+    impl ModuleMapper for Randomise {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|p| parameter(p.dims(), Fill::Normal(0.3), &p.device(), &mut self.0).val())
+        }
+    }
+
+    #[test]
+    fn items_of_equal_times_have_the_logits_that_each_has_alone() {
+        let config = MlpConfig {
+            width: 8,
+            blocks: 2,
+            time_width: 4,
+            posterior: true,
+            skip: true,
+            rounds: 2,
+            ..Default::default()
+        };
+        for (sites, centred) in [(SiteShape::columns(&[2, 3]), false), (SiteShape::line(2, 3), true)] {
+            let device = Device::flex();
+            let random = &mut stream(0, Purpose::Init, 0);
+            let net = MlpConfig { centred, ..config.clone() }
+                .init(sites, &device, random)
+                .map(&mut Randomise(random.clone()));
+            let x: Vec<f32> = (0..24).map(|_| random.normal() as f32).collect();
+            let logits = |items: std::ops::Range<usize>, s: &[f32], t: &[f32]| {
+                let x = TensorData::new(x[items.start * 6..items.end * 6].to_vec(), [items.len(), 2, 3]);
+                let time = |a: &[f32]| Dual::from(Tensor::<1>::from_data(a, &device));
+                to_host(&net.forward(Tensor::from_data(x, &device).into(), time(s), time(t), None).value)
+            };
+            let together = logits(0..4, &[0.2; 4], &[0.7; 4]);
+            let alone: Vec<f64> = (0..4).flat_map(|i| logits(i..i + 1, &[0.2], &[0.7])).collect();
+            // Beside an item of another time.
+            let apart = logits(0..4, &[0.2, 0.2, 0.2, 0.2], &[0.7, 0.7, 0.7, 0.9]);
+            let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + a.abs()));
+            assert!(near(&together, &alone), "{together:?}\n{alone:?}");
+            assert!(
+                near(&together[..18], &apart[..18]) && !near(&together[18..], &apart[18..]),
+                "{together:?}\n{apart:?}"
+            );
+        }
     }
 }
