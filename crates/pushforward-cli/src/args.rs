@@ -88,6 +88,7 @@ impl Cli {
             Command::Reconstruct(args) => args.json,
             Command::Denoise(args) => args.json,
             Command::Steer(args) => args.json,
+            Command::Merge(args) => args.json,
             _ => false,
         }
     }
@@ -174,7 +175,7 @@ impl From<PrecisionName> for Precision {
 }
 
 /// Where data sets lie.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct DataDirArgs {
     /// Folder of the data sets [default: $PUSHFORWARD_DATA or the user's cache folder].
     #[arg(long, value_name = "DIR")]
@@ -294,14 +295,25 @@ pub(crate) struct SamplerArgs {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  pushforward merge --out new.smi new-*-of-8.smi")]
+#[command(
+    after_help = "Examples:\n  pushforward merge --out new.smi new-*-of-8.smi              (sample, score)\n  pushforward merge --out rich.smi --json rich-*-of-8.steer  (steer: writes and prints what steer does)\n  pushforward merge --out genomes genomes-*-of-8.items       (data prepare: reads the source once more)"
+)]
 pub(crate) struct MergeArgs {
-    /// Files that `sample` or `score` with --shard I/N has written, all N of them in any order, each with its .part.json beside it.
+    /// Files that `sample`, `score`, `steer` or `data prepare` with --shard I/N has written, all N of them in any order, each with its
+    /// .part.json beside it.
     #[arg(value_name = "PART", required = true)]
     pub(crate) parts: Vec<PathBuf>,
-    /// The file of all items.
+    /// The file of all items; of data, the folder of the set.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Of parts of steer: print everything as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Of parts of steer: folder for samples before and after, the histogram of rewards and the trace of effective sample sizes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDirArgs,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -387,7 +399,7 @@ pub(crate) enum DataAction {
     },
     /// Read a set once, in a stream, and write it as class indices that are read item by item: for sets larger than memory.
     #[command(
-        after_help = "Examples:\n  pushforward data prepare corpus.txt --out corpus --set data.length=128\n  pushforward data prepare genomes.fasta.gz --out genomes\n  pushforward train genomes"
+        after_help = "Examples:\n  pushforward data prepare corpus.txt --out corpus --set data.length=128\n  pushforward data prepare genomes.fasta.gz --out genomes\n  pushforward train genomes\n  mpirun -n 8 pushforward data prepare molecules.csv --out molecules\n  pushforward data prepare molecules.csv --out molecules --shard 2/8     (writes molecules-2-of-8.items)"
     )]
     Prepare {
         /// A file, the name of a set, or a recipe whose data are prepared.
@@ -399,6 +411,10 @@ pub(crate) enum DataAction {
         /// Override a setting of the data as in a recipe, such as data.length=128 (repeatable).
         #[arg(long = "set", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
+        /// Make the items of one of N parts of the source, for as many processes or machines: the first of 8 is 1/8. `merge` makes
+        /// the set of all parts.
+        #[arg(long, value_name = "I/N")]
+        shard: Option<Shard>,
         #[command(flatten)]
         data: DataDirArgs,
     },

@@ -46,6 +46,7 @@ mod sequence_pictures;
 mod served_items;
 mod shards;
 mod sources;
+mod steered;
 mod svg;
 mod table_files;
 mod table_pictures;

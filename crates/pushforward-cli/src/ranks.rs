@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pushforward::ranks::codec::{Reader, Writer};
 use pushforward::ranks::{RankError, Ranks};
 
-use crate::args::Command;
+use crate::args::{Command, DataAction};
 use crate::exit::{Failure, OrFail as _};
 use crate::printer::Printer;
 
@@ -31,6 +31,8 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
     let parts = match command {
         Command::Sample(args) => args.shard.is_some(),
         Command::Score(args) => args.shard.is_some(),
+        Command::Steer(args) => args.shard.is_some(),
+        Command::Data(args) => matches!(args.action, DataAction::Prepare { shard: Some(_), .. }),
         _ => false,
     };
     if parts {
@@ -38,13 +40,14 @@ pub(crate) fn join(command: &Command, printer: Printer) -> Result<Printer, Failu
         return Ok(printer);
     }
     let several = SIZES.iter().find_map(|name| std::env::var(name).ok()).is_some_and(|size| size != "1");
-    let shared = matches!(
-        command,
-        Command::Train(_) | Command::Sample(_) | Command::Eval(_) | Command::Score(_) | Command::Steer(_)
-    );
+    let shared = match command {
+        Command::Train(_) | Command::Sample(_) | Command::Eval(_) | Command::Score(_) | Command::Steer(_) => true,
+        Command::Data(args) => matches!(args.action, DataAction::Prepare { .. }),
+        _ => false,
+    };
     if !shared && several {
         return Err(Failure::request("this command is for one process, and a launcher has started several")
-            .hint("train, sample, eval, score and steer are for several"));
+            .hint("train, sample, eval, score, steer and data prepare are for several"));
     }
     if !shared {
         return Ok(printer);

@@ -1,4 +1,5 @@
-//! Parts of a sample, or of scores, that several processes draw, each its own range of indices, and the file that they make together.
+//! Parts of a sample, of scores, of steered samples or of a set that is prepared, which several processes make, each its own range, and
+//! the whole that they make together.
 //!
 //! A part is written beside a description (`.part.json`): what it is a part of, which items it has, and its SHA-256. Items
 //! belong to their index and seed, and parts begin where a batch would, so that the whole is what one process writes.
@@ -8,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use pushforward::hash::sha256;
+use pushforward::hash::{sha256, sha256_of};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, OrFail as _};
@@ -63,8 +64,13 @@ impl Shard {
             return Err(Failure::request(format!("parts of {} cannot be put together again", whole.display()))
                 .hint(format!("--shard is for files that end in .{}", FORMATS.join(", ."))));
         }
+        Ok(self.named(whole, &ending))
+    }
+
+    /// The file of the part of that ending.
+    pub(crate) fn named(self, whole: &Path, ending: &str) -> PathBuf {
         let stem = whole.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Ok(whole.with_file_name(format!("{stem}-{}-of-{}.{ending}", self.index, self.of)))
+        whole.with_file_name(format!("{stem}-{}-of-{}.{ending}", self.index, self.of))
     }
 }
 
@@ -88,15 +94,21 @@ pub(crate) fn hash_of(path: &Path) -> Result<PathBuf, Failure> {
     Ok(PathBuf::from(sha256([bytes])))
 }
 
+/// The hash of a file that is read in pieces.
+pub(crate) fn hash_of_file(path: &Path) -> Result<String, Failure> {
+    let found = std::fs::File::open(path).and_then(|mut file| sha256_of(&mut file));
+    found.map_err(|e| Failure::request(format!("{}: {e}", path.display())))
+}
+
 /// What a file is a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) shard: Shard,
-    /// SHA-256 of the model.
+    /// SHA-256 of the model; empty for data.
     pub(crate) model: String,
-    /// All settings of the whole that decide what its items are.
+    /// All settings of the whole that decide what its items are; those of data in JSON.
     pub(crate) settings: String,
-    /// Number of items of the whole.
+    /// Number of items of the whole; of steered samples, of populations; of data, of parts.
     pub(crate) count: usize,
     /// Its items.
     pub(crate) items: Range<usize>,
@@ -122,18 +134,38 @@ impl Part {
 
     /// Reads a file and its description.
     pub(crate) fn read(file: &Path) -> Result<(Self, Vec<u8>), Failure> {
+        let part = Self::described(file)?;
+        let bytes = std::fs::read(file).map_err(|e| Failure::request(format!("{}: {e}", file.display())))?;
+        part.check(file, &sha256([&bytes]))?;
+        Ok((part, bytes))
+    }
+
+    /// As [`Self::read`], but leaves the file, which may be larger than memory, on the disk.
+    pub(crate) fn of_file(file: &Path) -> Result<Self, Failure> {
+        let part = Self::described(file)?;
+        part.check(file, &hash_of_file(file)?)?;
+        Ok(part)
+    }
+
+    /// Compares the checksum of the file.
+    fn check(&self, file: &Path, sha256: &str) -> Result<(), Failure> {
+        if self.sha256 == sha256 {
+            return Ok(());
+        }
+        let file = file.display();
+        Err(Failure::request(format!(
+            "{file}: it is not what was written: its checksum differs from that in its description"
+        )))
+    }
+
+    fn described(file: &Path) -> Result<Self, Failure> {
         let refuse = |problem: String| Failure::request(format!("{}: {problem}", file.display()));
         let about = Self::path(file);
         let text = std::fs::read_to_string(&about).map_err(|e| {
             refuse(format!("its description {} cannot be read ({e})", about.display()))
-                .hint("parts are written by `sample --shard I/N` and `score --shard I/N`")
+                .hint("parts are written by `sample --shard I/N`, and by `score`, `steer` and `data prepare` likewise")
         })?;
-        let part: Self = serde_json::from_str(&text).map_err(|e| refuse(format!("its description is damaged: {e}")))?;
-        let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
-        if sha256([&bytes]) != part.sha256 {
-            return Err(refuse("it is not what was written: its checksum differs from that in its description".into()));
-        }
-        Ok((part, bytes))
+        serde_json::from_str(&text).map_err(|e| refuse(format!("its description is damaged: {e}")))
     }
 }
 
@@ -147,7 +179,7 @@ pub(crate) fn ordered(mut parts: Vec<(PathBuf, Part, Vec<u8>)>) -> Result<Vec<(P
     for (path, part, _) in &parts {
         let differs = |what: &str| {
             let (a, b) = (first_path.display(), path.display());
-            Err(Failure::request(format!("{a} and {b} are parts of different samples: {what} differs")))
+            Err(Failure::request(format!("{a} and {b} are parts of different wholes: {what} differs")))
         };
         if part.model != first.model {
             return differs("the model");

@@ -235,7 +235,7 @@ impl Model {
                 return Err(failure::request(format!("there is no method {other:?}: for functions there are {known}")));
             }
         };
-        let request = SteerRequest { sample, method, particles, keep };
+        let request = SteerRequest { sample, method, particles, keep, part: None };
         let reward = Function::new(reward, strength);
         let steered = beside(py, |progress| {
             let model = model.steers().expect("it was asked for above");

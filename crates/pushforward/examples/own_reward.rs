@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reward = CountOfA { sites: model.schema.sites };
     let sample = SampleRequest::map(32, 2, 0);
     let plain = reward.score(&model.sample(&sample, &mut |_| true)?.ids)?;
-    let request = SteerRequest { sample, method: Method::Resample, particles: 16, keep: 4 };
+    let request = SteerRequest { sample, method: Method::Resample, particles: 16, keep: 4, part: None };
     let steered = model.steer(&request, &reward, &mut |_| true)?.rewards;
     let [plain, steered] = [plain, steered].map(|rewards| rewards.iter().sum::<f64>() / rewards.len() as f64);
     println!("mean reward: {plain:.2} nats without steering, {steered:.2} with");

@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let context = Context { schema: &loaded.run.schema, data: &loaded.run.data, classifier: None, scorer: None };
     let reward = Spec::new(spec, context)?;
     let sample = SampleRequest::map(8, 4, 0);
-    let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1 };
+    let request =
+        SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1, part: None };
     let steered = loaded.model.steer(&request, &reward, &mut |_| true)?;
     for (item, reward) in steered.samples.items().zip(&steered.rewards) {
         println!("{reward:.3} {item:?}");

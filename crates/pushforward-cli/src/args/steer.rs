@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{ConditionArgs, ConstraintArgs, DeviceArgs, RunDataArgs, ranges};
+use crate::shards::Shard;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodName {
@@ -38,9 +39,9 @@ pub(crate) enum AheadName {
     Soft,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/mnist-binary --reward '8*class(3)' --classifier runs/a --judge 'class(3)' --judge-classifier runs/b --judge-target=-0.69\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8"
+    after_help = "Rewards (docs of pushforward::reward):\n  any data     site(I, K)  site(I, A..B)  window(REWARD, A..B)  and sums, differences, products of rewards and numbers\n  images       ink  class(K)  similar(\"FILE\")  symmetric\n  text         contains(\"..\")  matches(\"..\")  charset(\"..\")  word_length  ngram; for sums: result(N)  correct\n  molecules    qed  logp  tpsa  weight  rings  substructure(\"SMARTS\")  tanimoto(\"SMILES\"); an invalid molecule has -20\n\nA program (--program) reads one JSON object a line, as `sample --out FILE.jsonl` writes them, and answers each with one line that\nholds a number, in order and at once (it has to flush). It is started again when it dies or takes too long.\n\nExamples:\n  pushforward steer runs/glyphs --reward '8*class(3)' --method smc -n 16 --nfe 8 --particles 16\n  pushforward steer runs/mnist-binary --reward '8*class(3)' --classifier runs/a --judge 'class(3)' --judge-classifier runs/b --judge-target=-0.69\n  pushforward steer runs/sums --reward '12*result(13) + 4*correct' --ends drawn --ahead draws --draw\n  pushforward steer runs/text8 --infill 'the __ of' --reward '3*contains(\"king\")'\n  pushforward steer runs/qm9 --reward '2*qed - 0.5*window(logp, 1..3)' --strength 5 --json\n  pushforward steer runs/text8 --program 'python3 score.py' --method best-of --particles 8\n  pushforward steer runs/qm9 --reward 'qed' -n 4096 --shard 2/8 --out rich.smi     (writes rich-2-of-8.steer, for merge)"
 )]
 pub(crate) struct SteerArgs {
     /// Run folder, checkpoint or name of a model.
@@ -131,6 +132,10 @@ pub(crate) struct SteerArgs {
     /// Use the trained weights instead of their running average.
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Draw one of N parts of the populations, for as many processes or machines: the first of 8 is 1/8. `merge` writes, prints and
+    /// draws what one process does.
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = ["json", "pictures"])]
+    pub(crate) shard: Option<Shard>,
     /// Output file, with the endings of `sample`.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

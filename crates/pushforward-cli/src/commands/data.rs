@@ -1,13 +1,14 @@
 //! `pushforward data`
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pushforward::data::graph::{GraphLayout, NodeClass};
 use pushforward::data::images::pictures;
-use pushforward::data::prepared::verify;
+use pushforward::data::prepared::{Share, Watch, check_free, verify};
 use pushforward::data::tables::TableLayout;
 use pushforward::data::{DataConfig, DataError, Layout, RawImages, Schema};
+use pushforward::ranks::RankError;
 use pushforward::run::{self, Recipe, items};
 use toml::{Table, Value};
 
@@ -20,6 +21,8 @@ use crate::picture::Tile;
 use crate::presets::{self, PRESETS, text_of};
 use crate::printer::Printer;
 use crate::progress::{DownloadBar, StageBar};
+use crate::ranks::{on_first, team};
+use crate::shards::{Part, Shard, hash_of_file};
 use crate::table_files::{RowWriter, aligned};
 use crate::{download, output, sources};
 
@@ -88,7 +91,14 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
             }
             Ok(())
         }
-        DataAction::Prepare { name, out, overrides, data } => prepare(name, out, overrides, data, printer),
+        DataAction::Prepare { name, out, overrides, shard, data } => {
+            let config = settings(name, overrides, data, printer)?;
+            match shard {
+                Some(shard) => prepare_part(&config, out, *shard, data, printer),
+                None if team().size() > 1 => prepare_together(&config, out, data, printer),
+                None => prepare(&config, out, data, printer),
+            }
+        }
         DataAction::Info { name, overrides, column, data } => {
             let column = column.as_ref().map(|column| format!("data.column={column}"));
             let overrides: Vec<String> = overrides.iter().cloned().chain(column).collect();
@@ -97,8 +107,8 @@ pub(crate) fn run(args: &DataArgs, printer: Printer) -> Result<(), Failure> {
     }
 }
 
-/// Prepares a set, and says what it is.
-fn prepare(name: &str, out: &Path, overrides: &[String], data: &DataDirArgs, printer: Printer) -> Result<(), Failure> {
+/// The settings of a set to prepare.
+fn settings(name: &str, overrides: &[String], data: &DataDirArgs, printer: Printer) -> Result<DataConfig, Failure> {
     let recipe = name.ends_with(".toml") || (PRESETS.iter().any(|(preset, _)| *preset == name) && !is_set(name));
     let config = if recipe {
         let (text, origin) = text_of(name)?;
@@ -113,20 +123,103 @@ fn prepare(name: &str, out: &Path, overrides: &[String], data: &DataDirArgs, pri
     })?;
     config.settle();
     config.make_paths_absolute(&data.folder()).or_request()?;
+    Ok(config)
+}
+
+/// Does work that is told of, and may be stopped.
+fn watched(printer: Printer, work: impl FnOnce(&mut Watch<'_>) -> Result<(), DataError>) -> Result<(), Failure> {
     let (mut bar, mut told) = (StageBar::new(printer), String::new());
-    let written = config.prepare(&data.folders(), out, &mut |stage, done, total| {
+    let done = work(&mut |stage, done, total| {
         if told != stage {
-            printer.note(&format!("{stage}, in {:.1} MB", total as f64 / 1e6));
+            if stage != JOINING {
+                printer.note(&format!("{stage}, in {:.1} MB", total as f64 / 1e6));
+            }
             stage.clone_into(&mut told);
         }
         bar.update(stage, done as usize, total as usize);
         if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.finish();
-    match written {
-        Err(stopped @ DataError::Stopped) => return Err(Failure::Run(stopped.into())),
-        written => written.or_request()?,
+    match done {
+        Err(stopped @ DataError::Stopped) => Err(Failure::Run(stopped.into())),
+        done => done.or_request(),
     }
+}
+
+/// Prepares a set, and says what it is.
+fn prepare(config: &DataConfig, out: &Path, data: &DataDirArgs, printer: Printer) -> Result<(), Failure> {
+    watched(printer, |watch| config.prepare(&data.folders(), out, watch))?;
+    info(&out.to_string_lossy(), &[], data, printer)
+}
+
+/// The ending of a file of items of a set.
+pub(super) const ITEMS: &str = "items";
+
+/// Prepares a part of a set, for `merge`.
+fn prepare_part(
+    config: &DataConfig,
+    out: &Path,
+    shard: Shard,
+    data: &DataDirArgs,
+    printer: Printer,
+) -> Result<(), Failure> {
+    check_free(out).or_request()?;
+    let (file, share) = (shard.named(out, ITEMS), Share { index: shard.index - 1, of: shard.of });
+    watched(printer, |watch| config.prepare_share(&data.folders(), share, &file, watch))?;
+    let part = Part {
+        shard,
+        model: String::new(),
+        settings: serde_json::to_string(config).or_run()?,
+        count: shard.of,
+        items: share.index..shard.index,
+        heading: 0,
+        sha256: hash_of_file(&file)?,
+    };
+    part.save(&file)?;
+    printer.result(&file.display().to_string());
+    Ok(())
+}
+
+/// Prepares a set by all processes of a launcher: each makes the items of its share beside the set, and the first writes it.
+fn prepare_together(config: &DataConfig, out: &Path, data: &DataDirArgs, printer: Printer) -> Result<(), Failure> {
+    check_free(out).or_request()?;
+    let team = team();
+    let name = out.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
+    let file = |index: usize| out.with_file_name(format!(".{name}-{}-of-{}.{ITEMS}", index + 1, team.size()));
+    let files: Vec<PathBuf> = (0..team.size()).map(file).collect();
+    let mut own = Ok(());
+    let all = team.each(|| {
+        let (share, path) = (Share { index: team.rank(), of: team.size() }, &files[team.rank()]);
+        own = watched(printer, |watch| config.prepare_share(&data.folders(), share, path, watch));
+        own.as_ref().map_or_else(Failure::text, |()| String::new()).into_bytes()
+    });
+    let joined = own.and_then(|()| {
+        let all = all.or_run()?;
+        if let Some(rank) = all.iter().position(|why| !why.is_empty()) {
+            let why = String::from_utf8_lossy(&all[rank]).into_owned();
+            return Err(Failure::Run(RankError::Stopped { rank, why }.into()));
+        }
+        on_first(|| join(config, &files, out, data, printer))
+    });
+    let left = if team.is_first() && joined.is_ok() { &files[..] } else { &files[team.rank()..=team.rank()] };
+    for file in left {
+        let _ = std::fs::remove_file(file);
+    }
+    joined
+}
+
+/// What the library says while it puts shares together.
+const JOINING: &str = "putting together";
+
+/// Writes the set whose shares are in files, in order, and says what it is.
+pub(super) fn join(
+    config: &DataConfig,
+    files: &[PathBuf],
+    out: &Path,
+    data: &DataDirArgs,
+    printer: Printer,
+) -> Result<(), Failure> {
+    watched(printer, |watch| config.prepare_from(&data.folders(), files, out, watch))?;
     info(&out.to_string_lossy(), &[], data, printer)
 }
 

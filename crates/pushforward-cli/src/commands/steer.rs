@@ -1,36 +1,37 @@
 //! `pushforward steer`
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pushforward::burn::tensor::Tensor;
+use pushforward::burn::tensor::{Device, Tensor};
 use pushforward::data::graph::ABSENT;
 use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
-    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Steered, Twist,
+    Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Twist,
 };
 use pushforward::flow_map::time::TimeGrid;
+use pushforward::hash::sha256;
 use pushforward::kernels::Precision;
-use pushforward::metrics::interval;
 use pushforward::metrics::kneser_ney::KneserNey;
-use pushforward::metrics::report::{Report, Row};
 use pushforward::reward::{Context, Spec};
-use pushforward::run::{Loaded, Model, SteerFailure, drawn_together, items};
+use pushforward::run::{Loaded, Model, SteerFailure, drawn_together, items, site_shape};
 
 use super::{load_classifier, load_data, load_model, refuse};
-use crate::args::{AheadName, EndsName, MethodName, SteerArgs};
-use crate::charts::{histogram, text_histogram, traces};
+use crate::args::{AheadName, DataDirArgs, DeviceArgs, EndsName, MethodName, RunDataArgs, SteerArgs};
 use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
 use crate::files::write_atomic;
 use crate::interrupt::interrupted;
 use crate::memory::check_samples;
-use crate::output::{self, Labelled, Sketch};
+use crate::output;
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::progress::StageBar;
 use crate::ranks::team;
+use crate::shards::{Part, Shard, hash_of};
+use crate::steered::{Asked, Outcome, STEER, has_endpoints};
 
 /// The built-in reward and the user's program together, times the strength.
 struct Total<'a> {
@@ -44,6 +45,9 @@ impl Total<'_> {
     /// Rewards without the strength.
     fn plain(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
         let n = ids.len() / self.loaded.run.schema.sites;
+        if n == 0 {
+            return Ok(Vec::new());
+        }
         let mut values = match &self.spec {
             Some(spec) => spec.score(ids)?,
             None => vec![0.0; n],
@@ -71,6 +75,9 @@ impl Reward for Total<'_> {
 pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let loaded = load_model(&args.model, args.raw, &args.device, printer)?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
+    if args.shard.is_some() && args.out.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::request("a part is a file: name the file of all samples by --out"));
+    }
     let (loaded, observed) = told(args, loaded, printer)?;
     let Some(model) = loaded.model.steers() else {
         return Err(loaded.flow_map("be steered").map(|_| ()).or_request().expect_err("a classifier draws nothing"));
@@ -102,14 +109,29 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     let labels = labels(&args.condition, &loaded.run)?;
     let mut request = request(args, constraints, observed, labels);
     request.sample.endpoints &= matches!(loaded.model, Model::FlowMap(_));
+    // A part keeps them if the file of all samples will have them.
+    request.sample.endpoints &= args.shard.is_none() || args.out.as_deref().is_some_and(has_endpoints);
     // Every population is drawn whole; its particles are computed `--batch` at a time.
     let together = args.batch.max(args.particles);
     check_samples(args.count.max(together), together, true, &loaded.run.schema)?;
+    request.part = args.shard.map(|shard| populations(&request, shard)).transpose()?;
     let mut bar = StageBar::new(printer);
-    let plain =
-        SampleRequest { sampler: Sampler::Map, last: LastStep::Argmax, endpoints: false, ..request.sample.clone() };
+    let own = args.shard.map_or(0..args.count, |shard| shard.range(args.count, args.batch));
+    let plain = SampleRequest {
+        sampler: Sampler::Map,
+        last: LastStep::Argmax,
+        endpoints: false,
+        first: own.start as u64,
+        count: own.len(),
+        ..request.sample.clone()
+    };
     let team = team();
-    let before = drawn_together(&team, &plain, |own| model.plain(own, &mut |_| !interrupted())).or_request()?;
+    let before = if own.is_empty() {
+        let sites = site_shape(&loaded.run.schema);
+        Samples { ids: Vec::new(), endpoints: Vec::new(), sites, nfe: Vec::new() }
+    } else {
+        drawn_together(&team, &plain, |own| model.plain(own, &mut |_| !interrupted())).or_request()?
+    };
     let before_rewards = total.plain(&before.ids).or_run()?;
     let steered = model.steered(&request, &total, &team, &mut |done| {
         bar.update("steered samples", done, args.count);
@@ -118,25 +140,73 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
     bar.finish();
     let steered = steered.map_err(failure)?;
     total.program.as_ref().map_or(Ok(()), Program::finish).or_run()?;
-    let rewards: Vec<f64> = steered.rewards.iter().map(|r| r / args.strength).collect();
-    let score_both = |spec: &Spec<'_>| Ok([spec.score(&before.ids)?, spec.score(&steered.samples.ids)?]);
+    let score = |spec: &Spec<'_>, ids: &[u32]| if ids.is_empty() { Ok(Vec::new()) } else { spec.score(ids) };
+    let score_both = |spec: &Spec<'_>| Ok([score(spec, &before.ids)?, score(spec, &steered.samples.ids)?]);
     let second_rewards = second_reward
         .as_ref()
         .map(score_both)
         .transpose()
         .map_err(|e: RewardError| failure(SteerError::from(e).into()))?;
-    let (labels, names) = (request.sample.labels.clone(), loaded.run.label_names());
-    let result =
-        Outcome { args, loaded: &loaded, labels, names, before, before_rewards, steered, rewards, second_rewards };
+    let asked = asked(args, &loaded, model.device(), request.sample.labels.clone());
+    let unanswered = total.program.as_ref().map_or((0, String::new()), Program::unanswered);
+    let result = Outcome { asked, before, before_rewards, steered, second_rewards, unanswered };
     if !team.is_first() {
         return Ok(());
     }
-    result.print(&total, printer)?;
     let stopped = result.steered.stopped.clone();
+    if let Some((shard, out)) = args.shard.zip(args.out.as_deref()) {
+        if let Some(error) = stopped {
+            return Err(failure(error.into()).hint("the part is not whole, and not written"));
+        }
+        let classifiers = [&classifier, &second_classifier].map(|found| found.as_ref().map(|c| c.run.sha256.as_str()));
+        let (file, bytes) = (shard.named(out, STEER), result.encode());
+        write_atomic(&file, &bytes).or_run()?;
+        printer.result(&file.display().to_string());
+        let part = Part {
+            shard,
+            model: loaded.run.sha256.clone(),
+            settings: settings(args, classifiers)?,
+            count: request.populations(),
+            items: request.part.clone().unwrap_or_default(),
+            heading: 0,
+            sha256: sha256([bytes]),
+        };
+        return part.save(&file);
+    }
+    result.print(args.out.as_deref(), args.pictures.as_deref(), printer)?;
     stopped.map_or(Ok(()), |error| {
-        let done = result.rewards.len();
+        let done = result.steered.rewards.len();
         Err(failure(error.into()).hint(format!("{done} of {} samples were finished and are kept", args.count)))
     })
+}
+
+/// What the report says of the request.
+fn asked(args: &SteerArgs, loaded: &Loaded, device: &Device, labels: Vec<u32>) -> Asked {
+    let method = match args.method {
+        MethodName::BestOf => "best-of",
+        MethodName::Resample => "resample",
+        MethodName::Gradient => "gradient",
+        MethodName::Smc => "smc",
+        MethodName::Tilt => "tilt",
+    };
+    Asked {
+        model: loaded.run.identity(),
+        schema: loaded.run.schema.clone(),
+        precision: Precision::current().on(device).name().to_owned(),
+        method: method.to_owned(),
+        reward: args.reward.clone(),
+        program: args.program.clone(),
+        strength: args.strength,
+        count: args.count,
+        particles: args.particles,
+        keep: args.keep,
+        seed: args.seed,
+        target: args.target,
+        judge_target: args.judge_target,
+        endpoints: args.out.as_deref().is_some_and(has_endpoints),
+        labels,
+        names: loaded.run.label_names(),
+    }
 }
 
 /// A flow map with what it is told; of other models, nothing can be kept or told.
@@ -214,188 +284,44 @@ fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow
         guidance: args.condition.guidance,
         ..SampleRequest::map(args.count, 1, args.seed)
     };
-    SteerRequest { sample, method, particles: args.particles, keep: args.keep }
+    SteerRequest { sample, method, particles: args.particles, keep: args.keep, part: None }
 }
 
-/// Results to report.
-struct Outcome<'a> {
-    args: &'a SteerArgs,
-    loaded: &'a Loaded,
-    before: Samples,
-    before_rewards: Vec<f64>,
-    steered: Steered,
-    rewards: Vec<f64>,
-    /// Labels that samples were drawn for, and what they stand for.
-    labels: Vec<u32>,
-    names: Vec<String>,
-    /// Rewards of the second opinion (`--judge`), before and after.
-    second_rewards: Option<[Vec<f64>; 2]>,
+/// What decides the samples of a request and their report, and not where and by how many threads they are drawn. Files and
+/// classifiers count by their content.
+fn settings(args: &SteerArgs, classifiers: [Option<&str>; 2]) -> Result<String, Failure> {
+    let [classifier, judge_classifier] = classifiers.map(|sha256| sha256.map(PathBuf::from));
+    let mut settings = SteerArgs {
+        shard: None,
+        out: None,
+        model: PathBuf::new(),
+        classifier,
+        judge_classifier,
+        device: DeviceArgs { threads: None, ..args.device.clone() },
+        data: RunDataArgs { place: DataDirArgs::default(), ..args.data.clone() },
+        ..args.clone()
+    };
+    settings.constraints.mask = settings.constraints.mask.as_deref().map(hash_of).transpose()?;
+    Ok(format!("steer {settings:?}"))
 }
 
-impl Outcome<'_> {
-    /// Writes the files that were asked for and prints the results.
-    fn print(&self, total: &Total<'_>, printer: Printer) -> Result<(), Failure> {
-        let (args, schema) = (self.args, &self.loaded.run.schema);
-        if let Some(path) = args.out.as_deref().filter(|path| *path != Path::new("-")) {
-            output::save(self.labelled(), schema, path)?;
-            printer.note(&format!("samples: {}", path.display()));
-        }
-        if let Some(folder) = &args.pictures {
-            self.pictures(folder, printer)?;
-        }
-        let weightless = self.steered.populations.iter().filter(|p| p.log_z == Some(f64::NEG_INFINITY)).count();
-        if weightless > 0 {
-            printer.warn(&format!(
-                "{weightless} of {} populations gave no samples: the reward of every particle was minus infinity; take \
-                 more --particles or a smaller --strength, or give bad samples a finite reward",
-                self.steered.populations.len()
-            ));
-        }
-        let (unanswered, problem) = total.program.as_ref().map_or((0, String::new()), Program::unanswered);
-        if unanswered > 0 {
-            printer.warn(&format!("the program left {unanswered} items without a number, which counts as minus infinity; the last time {problem}"));
-        }
-        let report = self.report();
-        if args.out.as_deref() == Some(Path::new("-")) {
-            printer.result(output::jsonl(self.labelled(), schema)?.trim_end());
-            return Ok(());
-        }
-        printer.report(&self.json(&report, unanswered), || {
-            let sketches = [&self.before.ids, &self.steered.samples.ids].map(|ids| output::sketch(ids, schema));
-            let bars = text_histogram(&self.before_rewards, &self.rewards);
-            format!(
-                "before\n{}\n\nafter\n{}\n\n{bars}\n\n{}",
-                sketches[0].trim_end(),
-                sketches[1].trim_end(),
-                printer.table(&report)
-            )
-        });
-        Ok(())
+/// The populations of a part, in groups that are computed at once.
+fn populations(request: &SteerRequest, shard: Shard) -> Result<Range<usize>, Failure> {
+    let (count, together) = (request.populations(), request.together());
+    let own = shard.range(count, together);
+    if !own.is_empty() {
+        return Ok(own);
     }
-
-    fn labelled(&self) -> Labelled<'_> {
-        Labelled {
-            samples: &self.steered.samples,
-            labels: &self.labels,
-            names: &self.names,
-            first: 0,
-            seed: self.args.seed,
-            condition: None,
-            given: None,
-        }
-    }
-
-    fn pictures(&self, folder: &Path, printer: Printer) -> Result<(), Failure> {
-        let schema = &self.loaded.run.schema;
-        let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-        for (name, ids) in [("before", &self.before.ids), ("after", &self.steered.samples.ids)] {
-            let sketch = Sketch::new(name, ids, schema);
-            files.push((sketch.name, sketch.bytes));
-        }
-        let chart = histogram("rewards", [("before", &self.before_rewards), ("after", &self.rewards)]);
-        files.push(("rewards.svg".into(), chart.into_bytes()));
-        let lines: Vec<Vec<f64>> = self.steered.populations.iter().map(|p| p.ess.clone()).collect();
-        let chart = traces("effective sample size of every population", &lines, self.args.particles as f64);
-        files.push(("ess.svg".into(), chart.into_bytes()));
-        for (name, bytes) in files {
-            let path = folder.join(name);
-            write_atomic(&path, &bytes).or_run()?;
-            printer.note(&path.display().to_string());
-        }
-        Ok(())
-    }
-
-    fn report(&self) -> Report {
-        let (args, populations) = (self.args, &self.steered.populations);
-        let method = self.steered_by();
-        let device = self.loaded.model.steers().expect("it was steered").device();
-        let precision = Precision::current().on(device).name();
-        let cost = self.steered.samples.mean_nfe().round() as u32;
-        let mut report = Report::new(self.loaded.run.identity());
-        let finite = |v: &[f64]| v.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
-        let samplers = [("map", self.before.mean_nfe().round() as u32), (method, cost)];
-        let mut sides = |names: [&str; 2], values: [&[f64]; 2], target: Option<f64>| {
-            for (rewards, (sampler, nfe)) in values.into_iter().zip(samplers) {
-                let done = |row: Row| row.sampled(sampler, nfe).seed(args.seed).dtype(precision);
-                report.push(done(Row::estimate(names[0], "reward", interval::mean(&finite(rewards)))));
-                if let Some(target) = target {
-                    let hits = rewards.iter().filter(|r| **r >= target).count();
-                    report.push(done(Row::estimate(names[1], "fraction", interval::fraction(hits, rewards.len()))));
-                }
-            }
-        };
-        sides(["reward_mean", "satisfied"], [&self.before_rewards, &self.rewards], args.target);
-        if let Some([before, after]) = &self.second_rewards {
-            sides(["judge_mean", "judge_satisfied"], [before, after], args.judge_target);
-        }
-        let rows = [
-            ("ess", "particles", mean(populations.iter().filter_map(|p| p.ess.last().copied()))),
-            ("distinct_kept", "fraction", mean(populations.iter().map(|p| p.distinct))),
-            ("resampled", "times", mean(populations.iter().map(|p| p.resampled as f64))),
-            ("nfe_per_particle", "evaluations", mean(populations.iter().map(|p| p.nfe as f64))),
-        ];
-        for (name, unit, value) in rows {
-            let row = Row::new(name, unit, value).n(populations.len()).seed(args.seed);
-            report.push(row.sampled(method, cost));
-        }
-        // Estimates of Z are unbiased, those of its logarithm are not: hence the mean before the logarithm.
-        let z: Vec<f64> = populations.iter().filter_map(|p| p.log_z).collect();
-        if !z.is_empty() {
-            let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let value = top + mean(z.iter().map(|z| (z - top).exp())).ln();
-            report.push(Row::new("log_z", "nats", value).n(z.len()).seed(args.seed).sampled(method, cost));
-        }
-        report
-    }
-
-    fn steered_by(&self) -> &'static str {
-        match self.args.method {
-            MethodName::BestOf => "best-of",
-            MethodName::Resample => "resample",
-            MethodName::Gradient => "gradient",
-            MethodName::Smc => "smc",
-            MethodName::Tilt => "tilt",
-        }
-    }
-
-    fn json(&self, report: &Report, unanswered: usize) -> serde_json::Value {
-        let number = |v: f64| v.is_finite().then_some(v);
-        let schema = &self.loaded.run.schema;
-        let side = |ids: &[u32], rewards: &[f64], nfe: &[u64]| -> Vec<serde_json::Value> {
-            let objects = output::objects(ids, schema);
-            let parsed = objects.iter().map(|o| serde_json::from_str(o).expect("it was written as JSON"));
-            let with = |((mut object, reward), nfe): ((serde_json::Value, &f64), &u64)| {
-                object["reward"] = number(*reward).into();
-                object["nfe"] = (*nfe).into();
-                object
-            };
-            parsed.zip(rewards).zip(nfe).map(with).collect()
-        };
-        let population = |p: &pushforward::flow_map::steer::Population| {
-            serde_json::json!({
-                "ess": p.ess, "resampled": p.resampled, "log_z": p.log_z.and_then(number), "distinct": p.distinct,
-                "nfe_per_particle": p.nfe,
-            })
-        };
-        serde_json::json!({
-            "model": report.model,
-            "rows": report.rows,
-            "method": self.steered_by(),
-            "reward": self.args.reward,
-            "program": self.args.program,
-            "strength": self.args.strength,
-            "particles": self.args.particles,
-            "keep": self.args.keep,
-            "items": side(&self.steered.samples.ids, &self.rewards, &self.steered.samples.nfe),
-            "before": side(&self.before.ids, &self.before_rewards, &self.before.nfe),
-            "populations": self.steered.populations.iter().map(population).collect::<Vec<_>>(),
-            "unanswered": unanswered,
-            "stopped": self.steered.stopped.as_ref().map(ToString::to_string),
-        })
-    }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let values: Vec<f64> = values.collect();
-    values.iter().sum::<f64>() / values.len() as f64
+    let (samples, keep) = (request.sample.count, request.keep);
+    let ways = if count < shard.of {
+        "take fewer parts, or more populations (a larger -n, or a smaller --keep); or share the particles of each population, which \
+         parts cannot: mpirun -n N, with the feature mpi"
+    } else {
+        "take fewer parts, or a smaller --batch"
+    };
+    Err(Failure::request(format!(
+        "part {shard} has no populations: {samples} samples are of {count} (--keep {keep}), and {together} at once are computed \
+         together (--batch, --particles)"
+    ))
+    .hint(ways))
 }

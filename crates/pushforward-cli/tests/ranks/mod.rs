@@ -82,6 +82,35 @@ fn two_processes_are_one_and_one_goes_on_where_two_have_stopped() {
 }
 
 #[test]
+fn a_set_prepared_by_several_processes_is_that_of_one() {
+    let work = workplace();
+    let folder = work.path();
+    super::shards::long_text(folder);
+    let prepare = ["data", "prepare", "a.txt", "--set", "data.set=text", "--set", "data.length=48", "--out"];
+    for (processes, out) in [(2, "two"), (3, "three")] {
+        let Some(done) = launch(folder, processes, &[&prepare[..], &[out]].concat()) else { return };
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        if !folder.join("one").exists() {
+            succeed(folder, &[&prepare[..], &["one"]].concat());
+        }
+        assert!(super::shards::files(&folder.join("one")) == super::shards::files(&folder.join(out)), "{processes}");
+        assert_eq!(String::from_utf8_lossy(&done.stdout), succeed(folder, &["data", "info", "one"]));
+    }
+    // A process that cannot write its share is named, and nothing is left.
+    fs::create_dir_all(folder.join(".four-2-of-2.items/full")).expect("a folder in its way");
+    let out = launch(folder, 2, &[&prepare[..], &["four"]].concat()).expect("there is a launcher");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("rank 1: error: cannot write"), "{said}");
+    assert!(said.contains("rank 1 has stopped: cannot write"), "{said}");
+    fs::remove_dir_all(folder.join(".four-2-of-2.items")).expect("it is there");
+    let left = || fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = left().collect();
+    names.retain(|name| name != "cache" && name != "data");
+    names.sort();
+    assert_eq!(names, ["a.txt", "one", "three", "two"]);
+}
+
+#[test]
 fn a_failure_of_all_is_told_and_ends_the_job() {
     let work = workplace();
     let folder = work.path();
@@ -107,6 +136,11 @@ fn without_mpi_several_processes_are_refused() {
     let part = ["sample", echo.to_str().expect("UTF-8"), "-n", "8", "--batch", "4", "--shard", "1/2", "--out", "a.txt"];
     let mut command = super::command(work.path(), &part);
     assert!(command.env("OMPI_COMM_WORLD_SIZE", "2").status().expect("the program starts").success());
+    std::fs::write(work.path().join("a.csv"), "a,b\n1,x\n2,y\n").expect("a file");
+    let mut command = super::command(work.path(), &["data", "prepare", "a.csv", "--out", "set"]);
+    let out = command.env("OMPI_COMM_WORLD_SIZE", "2").output().expect("the program starts");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(2) && said.contains("--shard I/N"), "{said}");
 }
 
 #[test]

@@ -192,7 +192,7 @@ pub(super) fn steer(body: &SteerBody, about: &About, items: &dyn Items, limits: 
         batch: body.particles,
         ..SampleRequest::map(0, 1, body.seed)
     };
-    let request = SteerRequest { sample, method, particles: body.particles, keep: 1 };
+    let request = SteerRequest { sample, method, particles: body.particles, keep: 1, part: None };
     Ok(Task::Steer(Box::new(request), body.reward.clone(), body.strength))
 }
 

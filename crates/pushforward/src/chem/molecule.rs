@@ -40,6 +40,11 @@ impl Element {
         self.0
     }
 
+    /// The element with that atomic number; `None` if there is none.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        kit::Element::from_atomic_number(number).map(|_| Self(number))
+    }
+
     fn foreign(self) -> kit::Element {
         kit::Element::from_atomic_number(self.0).expect("an `Element` has a valid atomic number")
     }

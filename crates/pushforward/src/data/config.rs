@@ -11,9 +11,7 @@ use crate::data::images::folder::FolderConfig;
 use crate::data::images::raw::RawSplits;
 use crate::data::images::{cifar, grey as images, idx};
 use crate::data::molecules::{self, MoleculeConfig, SmallMoleculeConfig, SmilesFileConfig};
-use crate::data::prepared::Watch;
 use crate::data::prepared::open::{open, source_of};
-use crate::data::prepared::writer::Job;
 use crate::data::sequences::SequenceConfig;
 use crate::data::synthetic::{checker, echo, glyphs, sums};
 use crate::data::tables::TableConfig;
@@ -123,38 +121,6 @@ impl DataConfig {
         })?;
         let (path, of) = (folder.to_owned(), Some(Box::new(of)));
         Ok(Some(Self::Prepared(PreparedConfig { path, of })))
-    }
-
-    /// Reads a set in a stream, whatever its size, and writes it into the folder `out` as a
-    /// [prepared set](crate::data::prepared). `watch` is told what is done, and may stop it.
-    ///
-    /// # Errors
-    /// If the set is not one that is prepared, cannot be read or not be written; nothing is left in `out` then.
-    pub fn prepare<'a>(
-        &self,
-        folders: impl Into<Folders<'a>>,
-        out: &Path,
-        watch: &mut Watch<'_>,
-    ) -> Result<(), DataError> {
-        let folders = folders.into();
-        let of = serde_json::to_value(self).expect("settings are names and numbers");
-        let job = Job { of, out, watch };
-        match self {
-            Self::Text8(config) => config.prepare(folders.data, job),
-            Self::Text(config) => config.prepare(folders.data, job),
-            Self::Sequences(config) => config.prepare(folders, job),
-            Self::Table(config) => config.prepare(folders, job),
-            Self::Qm9(config) => config.prepare_qm9(folders, job),
-            Self::Zinc250k(config) => config.prepare_zinc250k(folders, job),
-            Self::Molecules(config) => config.prepare(folders, job),
-            _ => Err(DataError::Setting {
-                key: "set",
-                problem: format!(
-                    "`{}` is not prepared: text, tables, sequences and molecules from files are",
-                    self.name()
-                ),
-            }),
-        }
     }
 
     /// Whether the items are molecules.

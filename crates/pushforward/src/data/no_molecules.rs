@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::prepared::LabelOf;
-use crate::data::prepared::writer::Job;
+use crate::data::prepared::job::Job;
 use crate::data::{DataError, Folders, Splits};
 
 macro_rules! without_values {

@@ -90,7 +90,7 @@ pub(super) fn request(method: Method, steps: usize, particles: usize, seed: u64)
     let last = LastStep::Draw;
     let sample = SampleRequest { last, batch: particles.max(256), ..SampleRequest::map(particles, steps, seed) };
     let sampler = if matches!(method, Method::BestOf | Method::Resample) { Sampler::Map } else { Sampler::Renoise };
-    SteerRequest { sample: SampleRequest { sampler, ..sample }, method, particles, keep: particles }
+    SteerRequest { sample: SampleRequest { sampler, ..sample }, method, particles, keep: particles, part: None }
 }
 
 pub(super) fn run(net: &impl EndpointNet, sites: SiteShape, reward: &dyn Reward, request: &SteerRequest) -> Steered {

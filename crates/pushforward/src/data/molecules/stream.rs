@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chem::{Atom, Bond, Element, Molecule};
@@ -24,9 +25,11 @@ use crate::data::part_names::part_of;
 use crate::data::prepared::LabelOf;
 use crate::data::prepared::blocks::{Blocks, Cut, sha256_stored};
 use crate::data::prepared::index::{About, Form};
+use crate::data::prepared::job::Job;
 use crate::data::prepared::parting::{Parting, bytes, check_parts};
 use crate::data::prepared::shard::Item;
-use crate::data::prepared::writer::{Job, Writer, check_free};
+use crate::data::prepared::share::{Found, Kind, written};
+use crate::data::prepared::writer::Writer;
 use crate::data::{DataError, Layout, Schema};
 
 /// A file, and the part that it holds if it says so.
@@ -37,7 +40,7 @@ struct File {
 }
 
 /// What was read of the files.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Said {
     column: String,
     notes: Vec<String>,
@@ -46,7 +49,7 @@ struct Said {
 }
 
 impl Said {
-    fn add(&mut self, prepared: &mut Prepared) {
+    fn hear(&mut self, prepared: &mut Prepared) {
         for (reason, count) in std::mem::take(&mut prepared.about.refused) {
             *self.refused.entry(reason).or_default() += count;
         }
@@ -58,6 +61,13 @@ impl Said {
     fn notes(&self) -> Vec<String> {
         let first = self.first.iter().map(|first| format!("first refused: {first}"));
         std::iter::once(format!("SMILES: {}", self.column)).chain(self.notes.iter().cloned()).chain(first).collect()
+    }
+}
+
+impl Found for Said {
+    fn add(&mut self, later: Self) {
+        later.refused.into_iter().for_each(|(reason, count)| *self.refused.entry(reason).or_default() += count);
+        self.first = self.first.take().or(later.first);
     }
 }
 
@@ -127,17 +137,21 @@ impl Files<'_> {
         Ok(said)
     }
 
-    /// Reads the molecules of all files, block by block.
+    /// Reads the molecules of all files, block by block; of the blocks that are `wanted`.
     fn molecules(
         &self,
         job: &mut Job<'_>,
         stage: &str,
+        wanted: impl Fn() -> bool,
         mut take: impl FnMut(Prepared) -> Result<(), DataError>,
     ) -> Result<Said, DataError> {
         let mut all = Said::default();
         let said = self.texts(job, stage, &mut |texts| {
+            if !wanted() {
+                return Ok(());
+            }
             let mut prepared = prepare(texts, |molecule| refusal(molecule, self.choice, self.elements));
-            all.add(&mut prepared);
+            all.hear(&mut prepared);
             take(prepared)
         })?;
         Ok(Said { refused: all.refused, first: all.first, ..said })
@@ -150,20 +164,34 @@ enum Labels {
     Own(Labeller, Vec<String>),
 }
 
-/// The number of nodes, the classes of atoms as places of a list that grows, and ends and order of each bond.
-fn encode(molecule: &Molecule, atoms: &mut Vec<Atom>, ids: &mut Vec<u32>) {
+/// The number of nodes, the atoms, and ends and order of each bond.
+fn encode(molecule: &Molecule, ids: &mut Vec<u32>) {
     ids.clear();
     ids.push(molecule.atoms().len() as u32);
-    for atom in molecule.atoms() {
-        let class = atoms.iter().position(|known| known == atom).unwrap_or_else(|| {
-            atoms.push(*atom);
-            atoms.len() - 1
-        });
-        ids.push(class as u32);
-    }
+    ids.extend(
+        molecule.atoms().iter().map(|atom| 256 * u32::from(atom.element.number()) + u32::from(atom.charge as u8)),
+    );
     let bond = |b: &Bond| [b.from.min(b.to) as u32, b.from.max(b.to) as u32, u32::from(b.order)];
     ids.extend(molecule.bonds().iter().flat_map(bond));
 }
+
+/// Replaces the atoms of an encoded molecule by their places in a list that grows; returns how many there are.
+fn placed(ids: &mut [u32], atoms: &mut Vec<Atom>) -> Option<usize> {
+    let (size, rest) = ids.split_first_mut()?;
+    for id in rest.get_mut(..*size as usize)? {
+        let [charge, element, ..] = id.to_le_bytes();
+        let atom = Atom { element: Element::from_number(element)?, charge: charge as i8 };
+        let place = atoms.iter().position(|known| *known == atom).unwrap_or_else(|| {
+            atoms.push(atom);
+            atoms.len() - 1
+        });
+        *id = place as u32;
+    }
+    Some(*size as usize)
+}
+
+/// What stands for the part of a molecule whose source says none.
+const NONE: u8 = 3;
 
 impl MoleculeConfig {
     pub(in crate::data) fn prepare_qm9(&self, folders: Folders<'_>, job: Job<'_>) -> Result<(), DataError> {
@@ -182,7 +210,6 @@ impl MoleculeConfig {
         folders: Folders<'_>,
         mut job: Job<'_>,
     ) -> Result<(), DataError> {
-        check_free(job.out)?;
         Parting::refuse_counts(self.train, self.validation)?;
         let (choice, elements) = self.choice(known, column)?;
         let by_files = matches!(self.split, Some(MoleculeSplit::Files(_)));
@@ -218,35 +245,45 @@ impl MoleculeConfig {
         };
         let labels = self.labels(&files, &part, &mut job)?;
 
-        let mut writer = Writer::new(job.out, 256, true)?;
         let (mut atoms, mut ids, mut sizes, mut number) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let said = files.molecules(&mut job, "writing", |prepared| {
-            let of_property: Vec<Option<u32>> = match &labels {
-                Some(Labels::Property(labeller)) => {
-                    prepared.items.par_iter().map(|item| labeller.label(&item.canonical)).collect()
-                }
-                _ => Vec::new(),
-            };
-            for (i, item) in prepared.items.iter().enumerate() {
-                encode(&item.molecule, &mut atoms, &mut ids);
-                if atoms.len() > 255 {
-                    let problem = "more than 255 kinds of atoms".into();
-                    return Err(DataError::Rows { path: path.clone(), problem });
-                }
-                let part = part(item.part, &item.canonical, number);
-                let size = item.molecule.atoms().len();
-                sizes.resize(sizes.len().max(size + 1), 0);
-                sizes[size] += u64::from(part == 0);
-                let label = match &labels {
-                    Some(Labels::Own(labeller, _)) => labeller.label(item.label.as_deref().unwrap_or_default()),
-                    _ => of_property.get(i).copied().flatten(),
-                };
-                let text = Some(item.canonical.as_str());
-                writer.push(part, Item { ids: &ids, label, text, ..Item::default() })?;
-                number += 1;
+        // The classes of atoms, and parts by number, depend on all molecules before.
+        let keep = &mut |given: u8, item: Item<'_>, writer: &mut Writer| {
+            ids.clear();
+            ids.extend(item.ids);
+            let refuse = |problem: &str| DataError::Rows { path: path.clone(), problem: problem.into() };
+            let size = placed(&mut ids, &mut atoms).ok_or_else(|| refuse("an item is no molecule"))?;
+            if atoms.len() > 255 {
+                return Err(refuse("more than 255 kinds of atoms"));
             }
-            Ok(())
+            let part = part(Some(given).filter(|&given| given != NONE), item.text.unwrap_or_default(), number);
+            sizes.resize(sizes.len().max(size + 1), 0);
+            sizes[size] += u64::from(part == 0);
+            number += 1;
+            writer.push(part, Item { ids: &ids, ..item })
+        };
+        let kind = Kind { source: &sha256, classes: 256, varies: true };
+        let written = written(&mut job, &kind, keep, |job, sink| {
+            let (turn, mut ids) = (sink.turn(), Vec::new());
+            files.molecules(job, "writing", turn, |prepared| {
+                let of_property: Vec<Option<u32>> = match &labels {
+                    Some(Labels::Property(labeller)) => {
+                        prepared.items.par_iter().map(|item| labeller.label(&item.canonical)).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                for (i, item) in prepared.items.iter().enumerate() {
+                    encode(&item.molecule, &mut ids);
+                    let label = match &labels {
+                        Some(Labels::Own(labeller, _)) => labeller.label(item.label.as_deref().unwrap_or_default()),
+                        _ => of_property.get(i).copied().flatten(),
+                    };
+                    let text = Some(item.canonical.as_str());
+                    sink.push(item.part.unwrap_or(NONE), Item { ids: &ids, label, text, ..Item::default() })?;
+                }
+                Ok(())
+            })
         })?;
+        let Some((writer, said)) = written else { return Ok(()) };
         check_parts(writer.counts()).map_err(|problem| {
             let lines =
                 said.notes().into_iter().chain(said.refused.iter().map(|(why, n)| format!("refused {n}: {why}")));
@@ -297,14 +334,19 @@ impl MoleculeConfig {
             Some(MoleculeLabelling::Own(own)) => own,
         };
         let (mut tally, mut number) = (Tally::sampled(), 0);
-        files.molecules(job, "looking for labels", |prepared| {
-            for item in &prepared.items {
-                let part = part(item.part, &item.canonical, number);
-                tally.add(own, item.label.as_deref().unwrap_or_default(), part == 0)?;
-                number += 1;
-            }
-            Ok(())
-        })?;
+        files.molecules(
+            job,
+            "looking for labels",
+            || true,
+            |prepared| {
+                for item in &prepared.items {
+                    let part = part(item.part, &item.canonical, number);
+                    tally.add(own, item.label.as_deref().unwrap_or_default(), part == 0)?;
+                    number += 1;
+                }
+                Ok(())
+            },
+        )?;
         let (labeller, names) = own.of_tally(tally)?;
         Ok(Some(Labels::Own(labeller, names)))
     }

@@ -18,7 +18,9 @@ use crate::data::plain_text;
 use crate::hash::sha256_of;
 
 /// Bytes of a block, about.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = if cfg!(test) { 1 << 12 } else { 4 << 20 };
+/// Bytes that are read at once.
+const READ: usize = if cfg!(test) { 1 << 10 } else { 1 << 18 };
 /// Most bytes of a record.
 const RECORD: usize = 64 << 20;
 
@@ -92,12 +94,21 @@ fn fastq(text: &[u8]) -> usize {
     end
 }
 
-/// A file that counts how much of it was read.
+/// A file that counts how much of it was read. A read is short at the end alone, whatever the system gives at once, so that
+/// all processes that read a file cut it into the same blocks.
 struct Counted<R>(R, Rc<Cell<u64>>);
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.read(out)?;
+        let mut count = 0;
+        while count < out.len() {
+            match self.0.read(&mut out[count..]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.1.set(self.1.get() + count as u64);
         Ok(count)
     }
@@ -239,7 +250,7 @@ impl Blocks {
 
     /// Reads some bytes by the rule of plain text.
     fn fill(&mut self) -> Result<(), DataError> {
-        let mut bytes = vec![0; 1 << 18];
+        let mut bytes = vec![0; READ];
         let count = match self.reader.read(&mut bytes) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),

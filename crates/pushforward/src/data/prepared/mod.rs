@@ -13,6 +13,10 @@
 //!
 //! Nothing is left of a preparation that is stopped or fails; it begins anew.
 //!
+//! Several processes share the work: each makes the items of its [`Share`] of the source
+//! ([`DataConfig::prepare_share`](crate::data::DataConfig::prepare_share)), and one puts them together
+//! ([`DataConfig::prepare_from`](crate::data::DataConfig::prepare_from)).
+//!
 //! # Examples
 //! ```
 //! use std::ops::ControlFlow;
@@ -37,17 +41,21 @@
 
 pub(in crate::data) mod blocks;
 pub(in crate::data) mod index;
+pub(in crate::data) mod job;
 pub(in crate::data) mod open;
 pub(in crate::data) mod parting;
+mod prepare;
 pub(in crate::data) mod sampled;
 mod set;
 pub(in crate::data) mod shard;
+pub(in crate::data) mod share;
 #[cfg(test)]
 mod tests;
 mod unread;
 pub(in crate::data) mod writer;
 
+pub use self::job::{Share, Watch};
 pub use self::open::verify;
 pub(in crate::data) use self::set::LabelOf;
 pub use self::unread::reading;
-pub use self::writer::Watch;
+pub use self::writer::check_free;

@@ -17,11 +17,37 @@ fn prepare(dir: &Path, settings: &str) -> Result<(), DataError> {
     config(settings).prepare(dir, &dir.join("out"), &mut |_, _, _| ControlFlow::Continue(()))
 }
 
+/// Names and content of the files of a folder.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+}
+
+/// The files of a set that several processes have prepared, in whatever order.
+fn by_shares(dir: &Path, settings: &str, of: usize) -> BTreeMap<String, Vec<u8>> {
+    let place = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..of).map(|index| place.path().join(format!("{index}.items"))).collect();
+    let go_on = &mut |_: &str, _: u64, _: u64| ControlFlow::Continue(());
+    for index in (0..of).rev() {
+        config(settings).prepare_share(dir, Share { index, of }, &paths[index], go_on).unwrap();
+    }
+    if of == 2 {
+        let sizes: Vec<u64> = paths.iter().map(|path| path.metadata().unwrap().len()).collect();
+        assert!(sizes[1] > sizes[0] / 4, "both have a share: {sizes:?} {settings}");
+    }
+    config(settings).prepare_from(dir, &paths, &place.path().join("set"), go_on).unwrap();
+    files(&place.path().join("set"))
+}
+
 /// A set prepared, and read at once.
 fn both(dir: &Path, settings: &str) -> [Splits; 2] {
     let _ = fs::remove_dir_all(dir.join("out"));
     prepare(dir, settings).unwrap_or_else(|error| panic!("{settings}\n{error}"));
     verify(&dir.join("out")).unwrap();
+    assert_eq!(by_shares(dir, settings, 3), files(&dir.join("out")), "{settings}");
+    let long = !settings.contains("limit")
+        && fs::metadata(dir.join(config(settings).files().swap_remove(0))).is_ok_and(|file| file.len() > 16_000);
+    assert!(!long || by_shares(dir, settings, 2) == files(&dir.join("out")), "{settings}");
     let mut prepared = config("set = 'prepared'\npath = 'out'");
     prepared.make_paths_absolute(dir).unwrap();
     assert_eq!(prepared.source(), &config(settings));

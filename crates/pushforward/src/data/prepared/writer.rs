@@ -1,11 +1,9 @@
 //! Writes a prepared set: under another name, which becomes the set's when all is done.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
-use serde_json::Value;
 
 use crate::data::DataError;
 use crate::data::prepared::index::{About, Index};
@@ -14,27 +12,6 @@ use crate::data::prepared::shard::{Buffer, Entry, Item, width};
 /// Bytes of a shard.
 const FULL: usize = 16 << 20;
 const PARTS: [&str; 3] = ["train", "validation", "test"];
-
-/// Told what is being done, with how many of how many bytes of the source; `Break` stops.
-pub type Watch<'a> = dyn FnMut(&str, u64, u64) -> ControlFlow<()> + 'a;
-
-/// What is prepared, and to where.
-pub(in crate::data) struct Job<'a> {
-    /// The settings of the source.
-    pub(in crate::data) of: Value,
-    pub(in crate::data) out: &'a Path,
-    pub(in crate::data) watch: &'a mut Watch<'a>,
-}
-
-impl Job<'_> {
-    /// Tells of progress.
-    ///
-    /// # Errors
-    /// If the caller stops.
-    pub(in crate::data) fn tell(&mut self, stage: &str, done: u64, total: u64) -> Result<(), DataError> {
-        if (self.watch)(stage, done, total).is_break() { Err(DataError::Stopped) } else { Ok(()) }
-    }
-}
 
 /// Shards of a part.
 struct Part {
@@ -121,11 +98,18 @@ impl Drop for Writer {
     }
 }
 
-/// Checks that a folder can become a set.
+/// Checks that a folder can become a set, before the work of many processes.
 ///
 /// # Errors
 /// If it exists and is not empty.
-pub(in crate::data) fn check_free(out: &Path) -> Result<(), DataError> {
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// use pushforward::data::prepared::check_free;
+/// assert!(check_free(Path::new("nowhere")).is_ok() && check_free(Path::new("src")).is_err());
+/// ```
+pub fn check_free(out: &Path) -> Result<(), DataError> {
     let empty = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
     if out.exists() && !empty {
         let problem = "it exists already; name a new folder, or remove it".into();

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::own_labels::Labelled;
 use crate::data::packed::Packed;
 use crate::data::part_names::part_of;
@@ -31,7 +33,7 @@ pub(super) struct Built {
 }
 
 /// Why records were refused, and the first one.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Refused {
     pub(super) counts: BTreeMap<String, u64>,
     first: Option<String>,
@@ -292,6 +294,15 @@ impl Refused {
     pub(super) fn add(&mut self, reason: String, records: &Records, record: usize) {
         self.first.get_or_insert_with(|| format!("{}: {reason}", records.place(record)));
         *self.counts.entry(reason).or_default() += 1;
+    }
+
+    /// Adds those of later records.
+    pub(super) fn append(&mut self, later: Self) {
+        self.first = self.first.take().or(later.first);
+        later.counts.into_iter().for_each(|(reason, count)| *self.counts.entry(reason).or_default() += count);
+        for (letter, (count, place)) in later.letters {
+            self.letters.entry(letter).or_insert((0, place)).0 += count;
+        }
     }
 
     /// What to say about refused records besides their number.

@@ -10,9 +10,11 @@ use crate::data::own_labels::{Labeller, Tally};
 use crate::data::part_names::part_of;
 use crate::data::prepared::blocks::{Blocks, Cut, sha256_stored};
 use crate::data::prepared::index::{About, Form};
+use crate::data::prepared::job::Job;
 use crate::data::prepared::parting::{Parting, check_parts, content};
 use crate::data::prepared::shard::Item;
-use crate::data::prepared::writer::{Job, Writer, check_free};
+use crate::data::prepared::share::{Found, Kind, written};
+use crate::data::prepared::writer::Writer;
 use crate::data::sequences::alphabet::Alphabet;
 use crate::data::sequences::build::{Codes, Counts, Refused, check_motif, too_many_letters};
 use crate::data::sequences::config::{SequenceConfig, SequenceSplit};
@@ -144,6 +146,12 @@ impl Files<'_> {
     }
 }
 
+impl Found for Refused {
+    fn add(&mut self, later: Self) {
+        self.append(later);
+    }
+}
+
 /// What is decided for a record.
 struct Checked {
     part: u8,
@@ -185,7 +193,6 @@ impl Checks<'_> {
 
 impl SequenceConfig {
     pub(in crate::data) fn prepare(&self, folders: Folders<'_>, mut job: Job<'_>) -> Result<(), DataError> {
-        check_free(job.out)?;
         Parting::refuse_counts(self.train, self.validation)?;
         if let SequenceSplit::Clusters(_) = self.split {
             let problem = "clusters are found by comparing all records, which preparing in a stream does not; divide the \
@@ -210,7 +217,7 @@ impl SequenceConfig {
         // The letters, and whether a column has validation records.
         let (mut counts, mut validates) =
             (Counts::default(), by_files && files.files.iter().any(|f| f.part == Some(1)));
-        files.each(&mut job, "looking for letters", |records, _| {
+        let (count, mut notes) = files.each(&mut job, "looking for letters", |records, _| {
             counts.add(&records.letters);
             validates |= records.part.iter().any(|name| part_of(name) == Some(1));
             Ok(())
@@ -233,24 +240,34 @@ impl SequenceConfig {
         let (labeller, label_names) = labeller.unzip();
         let (labeller, label_names): (Option<Labeller>, Vec<String>) = (labeller, label_names.unwrap_or_default());
 
-        let (mut checks, mut writer) = (checks(), Writer::new(job.out, codes.letters.len(), true)?);
+        let mut checks = checks();
         let (mut lengths, mut of_train) = (Vec::new(), Vec::new());
-        let (count, mut notes) = files.each(&mut job, "writing", |records, of_file| {
-            for record in 0..records.len() {
-                let Some(Checked { part, label }) = checks.check(records, record, of_file) else { continue };
-                let label = label.and_then(|text| labeller.as_ref()?.label(&text));
-                let length = checks.ids.len();
-                if length >= lengths.len() {
-                    lengths.resize(length + 1, 0);
-                    of_train.resize(length + 1, 0);
-                }
-                lengths[length] += 1;
-                of_train[length] += u64::from(part == 0);
-                writer.push(part, Item { ids: &checks.ids, label, ..Item::default() })?;
+        let keep = &mut |part: u8, item: Item<'_>, writer: &mut Writer| {
+            let length = item.ids.len();
+            if length >= lengths.len() {
+                lengths.resize(length + 1, 0);
+                of_train.resize(length + 1, 0);
             }
-            Ok(())
+            lengths[length] += 1;
+            of_train[length] += u64::from(part == 0);
+            writer.push(part, item)
+        };
+        let kind = Kind { source: &sha256, classes: codes.letters.len(), varies: true };
+        let written = written(&mut job, &kind, keep, |job, sink| {
+            files.each(job, "writing", |records, of_file| {
+                if !sink.own() {
+                    return Ok(());
+                }
+                for record in 0..records.len() {
+                    let Some(Checked { part, label }) = checks.check(records, record, of_file) else { continue };
+                    let label = label.and_then(|text| labeller.as_ref()?.label(&text));
+                    sink.push(part, Item { ids: &checks.ids, label, ..Item::default() })?;
+                }
+                Ok(())
+            })?;
+            Ok(std::mem::take(&mut checks.refused))
         })?;
-        let refused = checks.refused;
+        let Some((writer, refused)) = written else { return Ok(()) };
         check_parts(writer.counts())
             .map_err(|problem| DataError::Rows { path, problem: refused.explain(&problem, alphabet) })?;
         let layout = SequenceLayout::of_lengths(alphabet, codes.letters.clone(), &lengths, of_train);

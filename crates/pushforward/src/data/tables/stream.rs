@@ -8,15 +8,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::files::{self, Folders, Source, head, magic};
 use crate::data::own_labels::Tally;
 use crate::data::part_names::part_of;
 use crate::data::prepared::blocks::{Blocks, Cut, sha256_stored};
 use crate::data::prepared::index::{About, Form as Items};
+use crate::data::prepared::job::Job;
 use crate::data::prepared::parting::{Parting, bytes, check_parts};
 use crate::data::prepared::sampled::Reservoir;
 use crate::data::prepared::shard::Item;
-use crate::data::prepared::writer::{Job, Writer, check_free};
+use crate::data::prepared::share::{Found, Kind, written};
+use crate::data::prepared::writer::Writer;
 use crate::data::tables::config::{Asked, Divided, MissingValues, RaggedRows, TableConfig, TableSplit};
 use crate::data::tables::grid::{Expected, Form, Grid, form_of};
 use crate::data::tables::layout::{TableLayout, find};
@@ -147,6 +151,16 @@ impl Sample {
     }
 }
 
+/// Number of rows with a value that the sample has not.
+#[derive(Serialize, Deserialize)]
+struct Unknown(u64);
+
+impl Found for Unknown {
+    fn add(&mut self, later: Self) {
+        self.0 += later.0;
+    }
+}
+
 /// Turns fields into classes.
 struct Encoder<'a> {
     table: &'a TableLayout,
@@ -196,7 +210,6 @@ impl<'a> Encoder<'a> {
 
 impl TableConfig {
     pub(in crate::data) fn prepare(&self, folders: Folders<'_>, mut job: Job<'_>) -> Result<(), DataError> {
-        check_free(job.out)?;
         if self.missing == MissingValues::Hole {
             let problem = "\"hole\" is for tables in memory; prepared ones have \"class\" or \"drop\"".into();
             return Err(DataError::Setting { key: "missing", problem });
@@ -303,22 +316,32 @@ impl TableConfig {
         notes.extend(parting.note("rows are drawn one by one"));
 
         let mut encoder = Encoder::new(table);
-        let (mut writer, mut at, mut unknown) = (Writer::new(job.out, schema.classes, false)?, 0, 0u64);
-        files.each(&mut job, "writing", |grid, rows, of_file| {
-            let column = part_column(grid)?;
-            for row in (0..rows).filter(|&row| self.refusal(grid, row, &asked).is_none()) {
-                let Some(part) = part_of_row(grid, row, of_file, column, at) else { continue };
-                at += 1;
-                if !encoder.read(grid, row, part) {
-                    unknown += 1;
-                    continue;
+        let keep = &mut |part: u8, item: Item<'_>, writer: &mut Writer| writer.push(part, item);
+        let kind = Kind { source: &sha256, classes: schema.classes, varies: false };
+        let written = written(&mut job, &kind, keep, |job, sink| {
+            let (mut at, mut unknown) = (0, 0);
+            files.each(job, "writing", |grid, rows, of_file| {
+                let column = part_column(grid)?;
+                for row in (0..rows).filter(|&row| self.refusal(grid, row, &asked).is_none()) {
+                    let Some(part) = part_of_row(grid, row, of_file, column, at) else { continue };
+                    // Rows of other shares count, too.
+                    at += 1;
+                    if !sink.own() {
+                        continue;
+                    }
+                    if !encoder.read(grid, row, part) {
+                        unknown += 1;
+                        continue;
+                    }
+                    let label = labels.as_ref().zip(asked.label(grid, row));
+                    let label = label.and_then(|((labeller, _), text)| labeller.label(&text));
+                    sink.push(part, Item { ids: &encoder.ids, label, numbers: &encoder.numbers, ..Item::default() })?;
                 }
-                let label = labels.as_ref().zip(asked.label(grid, row));
-                let label = label.and_then(|((labeller, _), text)| labeller.label(&text));
-                writer.push(part, Item { ids: &encoder.ids, label, numbers: &encoder.numbers, ..Item::default() })?;
-            }
-            Ok(())
+                Ok(())
+            })?;
+            Ok(Unknown(unknown))
         })?;
+        let Some((writer, Unknown(unknown))) = written else { return Ok(()) };
         let reason = "rows with a value that the sample has not".to_owned();
         refused.extend((unknown > 0).then_some((reason, unknown)));
         check_parts(writer.counts()).map_err(|problem| DataError::Rows { path, problem })?;

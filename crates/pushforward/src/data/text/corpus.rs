@@ -172,10 +172,18 @@ impl TextConfig {
 }
 
 /// How many characters besides spaces a tokenizer loses, of how many.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Loss {
     lost: usize,
     all: usize,
+}
+
+impl Loss {
+    /// Adds that of another piece of the text.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.lost += other.lost;
+        self.all += other.all;
+    }
 }
 
 /// Adds the tokens of every line of a text, and what is lost.

@@ -46,7 +46,7 @@ pub fn steer_together<N: EndpointNet>(
     check(generator, request)?;
     let alone = Ranks::alone();
     let monte_carlo = matches!(request.method, Method::Smc(_) | Method::Tilt { .. });
-    let within = monte_carlo && populations(request) < ranks.size() && request.particles >= ranks.size();
+    let within = monte_carlo && request.populations() < ranks.size() && request.particles >= ranks.size();
     let (of_particles, of_populations) = if within { (ranks, &alone) } else { (&alone, ranks) };
     let context = SteerContext { generator: generator.clone(), request, reward, ranks: of_particles };
     let run = &mut |first: usize, count: usize| match request.method {
@@ -60,16 +60,6 @@ pub fn steer_together<N: EndpointNet>(
     in_populations(request, &generator.sites, of_populations, run, progress)
 }
 
-/// Number of populations of a request.
-fn populations(request: &SteerRequest) -> usize {
-    request.sample.count.div_ceil(request.keep)
-}
-
-/// Populations computed at once.
-fn together(request: &SteerRequest) -> usize {
-    (request.sample.batch / request.particles).max(1)
-}
-
 /// Collects the samples of all populations, of which every rank has some; `run` gives those of a few, by the number of the
 /// first and their count.
 pub(crate) fn in_populations(
@@ -79,11 +69,14 @@ pub(crate) fn in_populations(
     run: &mut dyn FnMut(usize, usize) -> Result<Vec<Kept>, SteerError>,
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
-    let (populations, together) = (populations(request), together(request));
+    let (populations, together) = (request.populations(), request.together());
+    if let Some(part) = &request.part {
+        return in_turn(request, sites, part.clone(), run, progress);
+    }
     let groups = ranks.share(populations.div_ceil(together));
     let own = (groups.start * together).min(populations)..(groups.end * together).min(populations);
     if ranks.size() == 1 {
-        return in_turn(request, sites, own, run, progress)?.complete(request);
+        return in_turn(request, sites, own, run, progress)?.complete(request.sample.count);
     }
     let mut found = None;
     let all = ranks.each(|| {
@@ -101,7 +94,7 @@ pub(crate) fn in_populations(
         whole.append(rank, bytes)?;
     }
     let stopped = own.stopped.or(whole.stopped);
-    Steered { stopped, ..whole }.complete(request)
+    Steered { stopped, ..whole }.complete(request.sample.count)
 }
 
 /// The samples of a range of populations, some at a time.
@@ -113,7 +106,7 @@ fn in_turn(
     progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Steered, SteerError> {
     let mut out = Steered::empty(sites);
-    let together = together(request);
+    let together = request.together();
     for first in populations.clone().step_by(together) {
         let count = together.min(populations.end - first);
         match run(first, count) {
@@ -190,9 +183,57 @@ impl Steered {
         self.populations.push(kept.population);
     }
 
+    /// The `count` samples that were asked for, from those of [parts](SteerRequest::part) in order, which have all populations.
+    ///
+    /// # Errors
+    /// [`SteerError::NoWeight`] if there are no samples.
+    ///
+    /// # Examples
+    /// Two processes draw 6 samples from 3 populations.
+    /// ```
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::flow_map::model::FlowMapModel;
+    /// use pushforward::flow_map::sample::{Generator, SampleRequest};
+    /// use pushforward::flow_map::steer::{Method, Reward, RewardError, SteerError, SteerRequest, Steered, steer};
+    /// use pushforward::nn::{SiteShape, mlp::MlpConfig};
+    /// use pushforward::rng::{Purpose, stream};
+    ///
+    /// struct Zeros;
+    /// impl Reward for Zeros {
+    ///     fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+    ///         Ok(ids.chunks(2).map(|item| -f64::from(item[0] + item[1])).collect())
+    ///     }
+    /// }
+    /// let (sites, device) = (SiteShape::line(2, 3), Device::flex());
+    /// let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
+    /// let model = FlowMapModel::new(network, sites.clone());
+    /// let generator = Generator::new(&model, sites.clone(), &device);
+    /// let sample = SampleRequest { batch: 8, ..SampleRequest::map(6, 2, 0) };
+    /// let whole = SteerRequest { sample, method: Method::Resample, particles: 4, keep: 2, part: None };
+    /// assert_eq!((whole.populations(), whole.together()), (3, 2));
+    /// let draw = |part| steer(&generator, &SteerRequest { part, ..whole.clone() }, &Zeros, &mut |_| true);
+    /// let joined = Steered::joined([draw(Some(0..2))?, draw(Some(2..3))?], 6)?;
+    /// let alone = draw(None)?;
+    /// assert_eq!((joined.samples.ids, joined.populations), (alone.samples.ids, alone.populations));
+    /// # Ok::<(), SteerError>(())
+    /// ```
+    pub fn joined(parts: impl IntoIterator<Item = Self>, count: usize) -> Result<Self, SteerError> {
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next().ok_or(SteerError::NoWeight)?;
+        for Self { samples, rewards, populations, stopped } in parts {
+            whole.samples.ids.extend(samples.ids);
+            whole.samples.endpoints.extend(samples.endpoints);
+            whole.samples.nfe.extend(samples.nfe);
+            whole.rewards.extend(rewards);
+            whole.populations.extend(populations);
+            whole.stopped = whole.stopped.or(stopped);
+        }
+        whole.complete(count)
+    }
+
     /// As many samples as were asked for: the last population may give more.
-    fn complete(mut self, request: &SteerRequest) -> Result<Self, SteerError> {
-        let (count, sites) = (request.sample.count, &self.samples.sites);
+    fn complete(mut self, count: usize) -> Result<Self, SteerError> {
+        let sites = &self.samples.sites;
         self.samples.ids.truncate(count * sites.count);
         self.samples.endpoints.truncate(count * sites.count * sites.classes);
         self.samples.nfe.truncate(count);

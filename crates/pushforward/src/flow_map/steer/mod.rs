@@ -11,7 +11,8 @@
 //! | [`Method::Smc`] | the tilted `p` of the re-noising sampler | 1 per step |
 //! | [`Method::Tilt`] | the tilted `p` of the diffusion along the flow | 2 per step, 3 with a gradient |
 //!
-//! By several ranks ([`steer_together`]), samples, weights and the estimate of `log Z` are those of one process.
+//! By several ranks ([`steer_together`]), samples, weights and the estimate of `log Z` are those of one process. Processes that know
+//! nothing of each other compute some of the populations each ([`SteerRequest::part`]).
 //!
 //! Samples come from independent populations of `P` particles; each gives `keep` samples. The particles of population g
 //! start from the streams of the items `g P .. (g+1) P` of an ordinary sample, so results depend neither on the batch
@@ -48,7 +49,7 @@
 //! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
 //! let model = FlowMapModel::new(network, sites.clone());
 //! let sample = SampleRequest { last: LastStep::Draw, ..SampleRequest::map(1, 1, 0) };
-//! let request = SteerRequest { sample, method: Method::BestOf, particles: 64, keep: 1 };
+//! let request = SteerRequest { sample, method: Method::BestOf, particles: 64, keep: 1, part: None };
 //! let generator = Generator::new(&model, sites.clone(), &device);
 //! let steered = steer(&generator, &request, &Ones, &mut |_| true)?;
 //! assert_eq!((&steered.samples.ids[..], &steered.rewards[..]), (&[1, 1][..], &[2.0][..]));

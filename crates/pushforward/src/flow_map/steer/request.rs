@@ -1,5 +1,7 @@
 //! Requests for steered samples, and their results.
 
+use std::ops::Range;
+
 use crate::flow_map::backbone::{EndpointNet, Parametrisation};
 use crate::flow_map::interpolant::Source;
 use crate::flow_map::sample::{Generator, SampleRequest, Sampler, Samples};
@@ -107,6 +109,33 @@ pub struct SteerRequest {
     pub particles: usize,
     /// Number of samples that a population gives, at most `particles`.
     pub keep: usize,
+    /// The populations that are computed, of [`Self::populations`]; `None` for all. Those of a part give all their samples, or none if their
+    /// weights are zero: [`Steered::joined`] makes the whole.
+    pub part: Option<Range<usize>>,
+}
+
+impl SteerRequest {
+    /// Number of populations, each of which gives [`Self::keep`] samples.
+    ///
+    /// # Panics
+    /// If it gives none.
+    ///
+    /// # Examples
+    /// See [`Steered::joined`].
+    pub fn populations(&self) -> usize {
+        self.sample.count.div_ceil(self.keep)
+    }
+
+    /// Populations computed at once, at least one. Parts begin at multiples of it, so that they are computed as the whole is.
+    ///
+    /// # Panics
+    /// If they have no particles.
+    ///
+    /// # Examples
+    /// See [`Steered::joined`].
+    pub fn together(&self) -> usize {
+        (self.sample.batch / self.particles).max(1)
+    }
 }
 
 /// Steered samples.
@@ -168,6 +197,13 @@ pub(crate) fn check_counts(request: &SteerRequest) -> Result<(), SteerError> {
     let (particles, keep) = (request.particles, request.keep);
     if particles == 0 || keep == 0 || request.sample.count == 0 {
         return refuse("the numbers of samples, of particles and of samples kept must be at least 1".into());
+    }
+    if request.part.as_ref().is_some_and(|part| part.is_empty() || part.end > request.populations()) {
+        let (part, count) = (request.part.clone().unwrap_or_default(), request.populations());
+        return refuse(format!(
+            "populations {} to {} are not some of the {count} of the request",
+            part.start, part.end
+        ));
     }
     if keep > particles {
         return refuse(format!("a population of {particles} particles cannot give {keep} samples: use more particles"));

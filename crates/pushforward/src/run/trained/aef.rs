@@ -166,7 +166,7 @@ impl Steers for TrainedAef {
     /// let model = TrainedAef { config, net, shape, device };
     /// let sample = SampleRequest { endpoints: false, ..SampleRequest::map(4, 3, 0) };
     /// let before = Bright.score(&model.levels(&sample, &mut |_| true)?.ids)?;
-    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1 };
+    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 16, keep: 1, part: None };
     /// let after = model.steer(&request, &Bright, &mut |_| true)?.rewards;
     /// assert!(after.iter().sum::<f64>() > before.iter().sum());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -310,7 +310,7 @@ impl Steers for TrainedCategoricalAef {
     /// net.initialise(&[0, 1, 2, 1, 2, 0]);
     /// let model = TrainedCategoricalAef { config, net, schema, device };
     /// let sample = SampleRequest { last: LastStep::Draw, endpoints: false, ..SampleRequest::map(8, 3, 7) };
-    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 32, keep: 8 };
+    /// let request = SteerRequest { sample, method: Method::Smc(SmcSettings::default()), particles: 32, keep: 8, part: None };
     /// let models: &dyn Steers = &model;
     /// let found = models.steered(&request, &NoTwo, &Ranks::alone(), &mut |_| true)?;
     /// assert!(found.samples.ids.len() == 8 * 3 && !found.samples.ids.contains(&2));
