@@ -31,7 +31,11 @@ pub(crate) fn run(args: &ServeArgs, printer: Printer) -> Result<(), Failure> {
     for path in &paths {
         let loaded = load_model(path, false, &args.device, printer)?;
         let recipe: Recipe = Recipe::parse(&loaded.run.recipe, "recipe", &[]).or_request()?;
-        models.push(Served { name: name(path), role: Role::of(&recipe.model), loaded });
+        let role = Role::of(&recipe.model);
+        // A classifier that comes along judges samples and has none.
+        if role != Role::Classifier || !args.models.is_empty() {
+            models.push(Served { name: name(path), role, loaded });
+        }
     }
     let settings = Settings {
         token,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use pushforward::flow_map::backbone::EndpointNet as _;
 use pushforward::flow_map::sample::SampleRequest;
-use pushforward::metrics::report::Report;
+use pushforward::metrics::report::{Report, Row};
 use pushforward::ranks::Ranks;
 use pushforward::run::evaluate::{Features, Generates, check_metrics};
 use pushforward::run::{
     self, Data, Event, Loaded, Model, ModelConfig, Preview, Recipe, RunInfo, TrainOptions, Trained, TrainedAef,
-    TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap, checkpoint_file, preview_request,
+    TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap, preview_request,
 };
 use pushforward::train::{EndReason, Progress, Reduction};
 
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &TrainArgs, printer: Printer) -> Result<(), Failure> {
         Model::FlowMap(model) => run.finish_flow_map(&Loaded { model, run: trained.loaded.run }),
         Model::Aef(model) => run.finish_aef(&Loaded { model, run: trained.loaded.run }),
         Model::CategoricalAef(model) => run.finish_categorical_aef(&Loaded { model, run: trained.loaded.run }),
-        Model::Classifier(model) => run.finish_classifier(&model),
+        Model::Classifier(model) => run.finish_classifier(&Loaded { model, run: trained.loaded.run }),
     })
 }
 
@@ -285,12 +285,12 @@ impl Run {
         self.close(&report, written, &loaded.run, &figures)
     }
 
-    fn finish_classifier(&self, model: &TrainedClassifier) -> Result<(), Failure> {
+    /// Accuracy of a classifier.
+    fn finish_classifier(&self, loaded: &Loaded<TrainedClassifier>) -> Result<(), Failure> {
         let Data::Categorical(splits) = &self.data else { unreachable!("a classifier was trained on such data") };
-        let accuracy = 100.0 * model.test_accuracy(splits);
-        self.printer.result(&format!("accuracy on the test set: {accuracy:.2} %"));
-        self.printer.result(&checkpoint_file(&self.folder).display().to_string());
-        Ok(())
+        let mut report = Report::new(loaded.run.identity());
+        report.push(Row::estimate("accuracy", "fraction", loaded.model.test_accuracy(splits)));
+        self.close(&report, Vec::new(), &loaded.run, &[])
     }
 
     /// Writes and prints the report, then the paths of all files written.

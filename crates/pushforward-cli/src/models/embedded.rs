@@ -13,6 +13,8 @@ pub(crate) struct Embedded {
 // A constant would be in the program as often as it is used.
 pub(crate) static EMBEDDED: &[Embedded] = &[
     Embedded { name: "glyphs", bytes: include_bytes!("../../models/glyphs.safetensors.gz") },
+    Embedded { name: "mnist", bytes: include_bytes!("../../models/mnist.safetensors.gz") },
+    Embedded { name: "mnist-classifier", bytes: include_bytes!("../../models/mnist-classifier.safetensors.gz") },
     Embedded { name: "echo", bytes: include_bytes!("../../models/echo.safetensors.gz") },
     Embedded { name: "adult", bytes: include_bytes!("../../models/adult.safetensors.gz") },
 ];

@@ -102,13 +102,17 @@ fn tables_are_looked_into() {
             "training 540, validation 30, test 30 items",
             "`name` is left out: almost every row has another text",
             "column  type         classes  missing  values",
-            "age     integer           60           20 to 79",
+            "age     integer           32           20 to 79",
             "town    categorical        3",
             "Basel, Bern",
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
     }
+    // As `train t.csv` reads it: by the settings of the preset.
+    let bins = |n: &str| says(dir.path(), &["data", "info", "t.csv", "--no-cache", "--set", &format!("data.bins={n}")]);
+    let said = says(dir.path(), &["data", "info", "t.csv", "--no-cache"]);
+    assert!(said == bins("32") && said != bins("8"), "{said}");
     let skipped = says(dir.path(), &["data", "info", "t.csv", "--set", "data.columns={ age = 'skip' }"]);
     assert!(skipped.contains("`age` is left out: as the recipe says"), "{skipped}");
     fs::write(dir.path().join("t.csv"), format!("name;age;town;income\n{rows}x;old;Bern;3\n")).expect("written");

@@ -9,7 +9,8 @@
 //! Regression on a teacher gives every point of noise its own endpoint, and its errors add up to a law of samples that is not the data's:
 //! the likeliest class of an endpoint that is undecided comes too often. The kernel is characteristic on items of finitely many classes,
 //! so that M is zero for equal laws only, and its gradient moves frequencies, of single classes and of several together, to those of the
-//! data. The estimate is unbiased but for its denominator.
+//! data. The estimate is unbiased but for its denominator, also where samples are told sites of the data: each is then compared with
+//! other items than its own.
 //!
 //! References: A Kernel Two-Sample Test (Gretton et al., 2012), JMLR 13, lemma 6; Generative Moment Matching Networks (Li et al., 2015),
 //! arXiv:1502.02761. The gradient goes through the likeliest class as through its probability (straight-through; Bengio et al., 2013,
@@ -33,8 +34,10 @@ pub(super) fn likeliest(z: Tensor<3>) -> Tensor<3> {
 
 /// The discrepancy M between the items `y` and `x`, `[1]`; `None` if either has fewer than two of them.
 ///
+/// The last n of x are the items that y were told sites of: a sample is not compared with its own.
+///
 /// # Shapes
-/// - `y`: `[n, sites, classes]`; `x`: `[m, sites, classes]`, without gradient
+/// - `y`: `[n, sites, classes]`; `x`: `[m, sites, classes]`, without gradient, m >= n
 pub(super) fn mmd(y: Tensor<3>, x: Tensor<3>, scale: f64) -> Option<Tensor<1>> {
     let ([n, sites, classes], [m, ..]) = (y.dims(), x.dims());
     if n < 2 || m < 2 {
@@ -48,15 +51,16 @@ pub(super) fn mmd(y: Tensor<3>, x: Tensor<3>, scale: f64) -> Option<Tensor<1>> {
         let overlap = a.clone().matmul(b.clone().transpose()) / sites as f64;
         ((overlap - 1.0) * scale).exp()
     };
+    let diagonal = |k: Tensor<2>| k.clone() * Tensor::<2>::eye(k.dims()[0], &k.device()).cast(k.dtype());
     // The mean over pairs of different items.
     let others = |k: Tensor<2>| {
         let n = k.dims()[0];
-        let diagonal = Tensor::<2>::eye(n, &k.device()).cast(k.dtype());
-        (k * (diagonal.neg() + 1.0)).sum() / (n * (n - 1)) as f64
+        (k.clone() - diagonal(k)).sum() / (n * (n - 1)) as f64
     };
     let (y, x) = (flat(y), flat(x));
     let same = others(kernel(&x, &x));
-    let across = kernel(&y, &x).sum() / (n * m) as f64;
+    let own = kernel(&y, &x.clone().slice_dim(0, m - n..m));
+    let across = (kernel(&y, &x).sum() - diagonal(own).sum()) / (n * (m - 1)) as f64;
     Some((others(kernel(&y, &y)) - across * 2.0) / same + 1.0)
 }
 
@@ -93,13 +97,14 @@ mod tests {
             let o: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / sites as f64;
             (SCALE * (o - 1.0)).exp()
         };
-        let mean = |a: &[Vec<f64>], b: &[Vec<f64>], same: bool| {
-            let pairs = (0..a.len()).flat_map(|i| (0..b.len()).map(move |j| (i, j))).filter(|(i, j)| !same || i != j);
+        let mean = |a: &[Vec<f64>], b: &[Vec<f64>]| {
+            let before = b.len() - a.len();
+            let pairs = (0..a.len()).flat_map(|i| (0..b.len()).map(move |j| (i, j))).filter(|(i, j)| before + i != *j);
             let values: Vec<f64> = pairs.map(|(i, j)| k(&a[i], &b[j])).collect();
             values.iter().sum::<f64>() / values.len() as f64
         };
-        let data = mean(&x, &x, true);
-        (mean(&y, &y, true) - 2.0 * mean(&y, &x, false) + data) / data
+        let data = mean(&x, &x);
+        (mean(&y, &y) - 2.0 * mean(&y, &x) + data) / data
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::classifier::{Classifier, ClassifierConfig, LabelledBatch, accuracy};
 use crate::data::{Dataset, Layout, Schema, Splits};
+use crate::metrics::interval::{self, Estimate};
 use crate::run::check::site_shape;
 
 /// A trained classifier.
@@ -29,12 +30,15 @@ impl TrainedClassifier {
         letters && self.net.fits(&site_shape(other))
     }
 
-    /// Accuracy on the test items (the first 10,000 if there are more), in `[0, 1]`.
+    /// Accuracy on the test items (the first 10,000 if there are more), in `[0, 1]`, with its interval.
     ///
     /// # Panics
     /// If the set has no labels, or its items are of another shape.
-    pub fn test_accuracy(&self, splits: &Splits) -> f64 {
-        accuracy(&self.net, &held_out(splits.test.as_ref()), site_shape(splits.schema()), BATCH)
+    pub fn test_accuracy(&self, splits: &Splits) -> Estimate {
+        let items = held_out(splits.test.as_ref());
+        let n = items.labels.len();
+        let share = accuracy(&self.net, &items, site_shape(splits.schema()), BATCH);
+        interval::fraction((share * n as f64).round() as usize, n)
     }
 }
 
