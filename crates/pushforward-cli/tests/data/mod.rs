@@ -119,7 +119,7 @@ fn tables_are_looked_into() {
     let message = refuse(dir.path(), &["data", "info", "t.csv"], 2);
     assert!(message.contains("line 602") && message.contains("\"old\""), "{message}");
     let rare = says(dir.path(), &["data", "info", "t.csv", "--set", "data.missing_values=['old', '?']"]);
-    assert!(rare.contains("column `age`: 1 missing"), "{rare}");
+    assert!(rare.contains("column `age`: 32 bins; 1 missing"), "{rare}");
 }
 
 #[test]
