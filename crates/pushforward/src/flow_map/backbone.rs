@@ -187,7 +187,7 @@ pub trait BackboneConfig: Clone + std::fmt::Debug + PartialEq + Serialize + Dese
 }
 
 /// A function from a point and two times to one vector per site: the interface that samplers need of a model.
-pub trait EndpointNet {
+pub trait EndpointNet: Sync {
     /// Logits of the endpoint (velocities, for the unconstrained baseline).
     ///
     /// # Shapes

@@ -18,7 +18,7 @@ use crate::support::{Golden, close, device, golden, tolerance};
 const FILE: &str = "flow_map/oracle";
 
 /// Posterior marginals of all sites of one item, `sites * classes` numbers.
-type Rule = Box<dyn Fn(&[f64], f64) -> Vec<f64>>;
+type Rule = Box<dyn Fn(&[f64], f64) -> Vec<f64> + Sync>;
 
 /// One variable with prior `p`: `softmax_k( log p_k + t x_k / (1-t)^2 )`.
 fn single(p: Vec<f64>) -> Rule {

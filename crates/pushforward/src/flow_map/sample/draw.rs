@@ -1,6 +1,7 @@
 //! The sampling loop: batches of items, from noise to class indices.
 
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 
 use crate::flow_map::backbone::EndpointNet;
 use crate::flow_map::interpolant::interpolate;
@@ -8,6 +9,7 @@ use crate::flow_map::map::FlowMap;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::request::{Generator, Item, SampleRequest, Sampler, Samples};
 use crate::flow_map::sample::{dopri5, large_vocabulary};
+use crate::kernels::{self, Precision};
 use crate::tensor::to_host;
 
 /// Draws a sample. `progress` is called with the number of finished items after every batch and stops the sampling by
@@ -44,14 +46,26 @@ pub fn sample_together<N: EndpointNet>(
         .flat_map(|request| request.items(request.first..request.first + request.count as u64))
         .collect();
     for some in items.chunks(first.batch.max(1)) {
-        let batch = SampleBatch::of(generator, first, some);
         match net.factored().filter(|_| large_vocabulary::serves(first)) {
             Some(factored) => {
+                let batch = SampleBatch::of(generator, first, some);
                 let (ids, evaluations) = large_vocabulary::sample(&factored, first, batch, device);
                 all.nfe.extend(vec![evaluations * net.passes(); some.len()]);
                 all.ids.extend(ids);
             }
-            None => sample_points(net, first, batch, device, &mut all),
+            None => {
+                let precision = Precision::current();
+                let part = |items: &[Item<'_>]| {
+                    let _precision = precision.scope();
+                    sample_points(net, first, SampleBatch::of(generator, first, items), device)
+                };
+                let parts: Vec<Samples> = some.par_chunks(part_length(some.len(), device)).map(part).collect();
+                for part in parts {
+                    all.nfe.extend(part.nfe);
+                    all.ids.extend(part.ids);
+                    all.endpoints.extend(part.endpoints);
+                }
+            }
         }
         if !progress(all.nfe.len()) {
             break;
@@ -73,23 +87,26 @@ pub fn sample_together<N: EndpointNet>(
     requests.iter().map(share).collect()
 }
 
-/// Samples the items of a batch with their points in memory, and appends them to `out`.
-fn sample_points<N: EndpointNet>(
-    net: &N,
-    request: &SampleRequest,
-    items: SampleBatch,
-    device: &Device,
-    out: &mut Samples,
-) {
+/// Least number of items that are worth a thread of their own.
+const LEAST: usize = 32;
+
+/// Number of items that one thread samples of a batch of `n`: on a processor, all threads have a share, since operations on a few
+/// items alone do not keep them busy.
+fn part_length(n: usize, device: &Device) -> usize {
+    let threads = if kernels::is_cpu(device) { rayon::current_num_threads() } else { 1 };
+    n.div_ceil(threads.min(n / LEAST).max(1)).max(1)
+}
+
+/// Samples items with their points in memory.
+fn sample_points<N: EndpointNet>(net: &N, request: &SampleRequest, items: SampleBatch, device: &Device) -> Samples {
     let n = items.streams.len();
+    let sites = items.sites.clone();
     let map = FlowMap::new(net).with_temperature(request.temperature).of(items.conditioning.clone());
     let (end, adaptive, mut items) = integrate(&map, request, items, device);
     let steps = |evaluations: Vec<u64>| evaluations.into_iter().map(|e| e * net.passes()).collect();
-    out.nfe.extend(adaptive.map_or_else(|| vec![map.evaluations(); n], steps));
-    if request.endpoints {
-        out.endpoints.extend(to_host(&end).into_iter().map(|v| v as f32));
-    }
-    out.ids.extend(items.classes(end, request.last));
+    let nfe = adaptive.map_or_else(|| vec![map.evaluations(); n], steps);
+    let endpoints = if request.endpoints { to_host(&end).into_iter().map(|v| v as f32).collect() } else { Vec::new() };
+    Samples { ids: items.classes(end, request.last), endpoints, sites, nfe }
 }
 
 /// The points at time 1, and the number of evaluations of every item if they differ.
