@@ -21,7 +21,8 @@ pub(crate) const MINUTES_KEY: &str = "train_minutes";
 pub(crate) const MACHINE_KEY: &str = "train_machine";
 
 /// Metrics that a list shows, where a report has them.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 12] = [
+    "accuracy",
     "valid",
     "validity_strict",
     "well_formed",
@@ -29,9 +30,13 @@ const SHOWN: [&str; 9] = [
     "class_balance_tv",
     "entropy_joint",
     "entropy_unigram",
+    "label_accuracy",
     "frechet",
+    TREES,
     "reconstruction_mse",
 ];
+/// Baselines have it, too, and no network evaluations.
+const TREES: &str = "c2st_trees";
 
 /// Provenance key of a description in the place of the recipe's.
 pub(crate) const DESCRIPTION_KEY: &str = "description";
@@ -141,6 +146,7 @@ impl Card {
             let of = |metric: &&str| report.rows.iter().find(|row| row.nfe == *nfe && row.metric == *metric);
             let values: Vec<String> = SHOWN
                 .iter()
+                .filter(|metric| nfe.is_some() || **metric != TREES)
                 .filter_map(of)
                 .filter(|row| row.value.is_finite())
                 .map(|row| format!("{} {:.3}", row.metric, row.value))

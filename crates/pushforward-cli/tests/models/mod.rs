@@ -54,7 +54,8 @@ fn every_embedded_model_samples_by_its_name() {
     for model in models.iter().filter(|model| model["here"] == true) {
         let name = model["name"].as_str().expect("a name");
         let samples = model["role"] != "classifier";
-        assert!(text.contains(&format!("{name}  ")) && text.contains("NFE 1: "), "{text}");
+        assert!(text.contains(&format!("{name}  ")) && text.contains("NFE 1: valid"), "{text}");
+        assert!(text.contains("\n  accuracy 0.9") && text.contains("c2st_trees"), "{text}");
         assert!(model["report"]["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "{name} has no figures");
         assert!(succeed(dir.path(), &["inspect", name]).contains("averaged weights"));
         let card = succeed(dir.path(), &["models", "show", name]);
