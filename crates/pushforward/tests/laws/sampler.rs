@@ -104,6 +104,22 @@ fn same(what: &str, a: &[f32], b: &[f32], tolerance: f32) {
 }
 
 #[test]
+fn samples_do_not_depend_on_the_number_of_threads() {
+    let net = random();
+    for sampler in SAMPLERS {
+        // Enough items for a share for each of three threads, and of unequal lengths.
+        let asked = SampleRequest { count: 130, batch: 110, endpoints: true, ..request(sampler, 3) };
+        let by = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| run(&net, &asked))
+        };
+        let (one, three) = (by(1), by(3));
+        assert_eq!((one.ids.len(), &one.ids, &one.nfe), (130 * SITES.count, &three.ids, &three.nfe), "{sampler:?}");
+        assert!(one.endpoints.iter().zip(&three.endpoints).all(|(a, b)| (a - b).abs() < 1e-5), "{sampler:?}");
+    }
+}
+
+#[test]
 fn evaluations_are_counted_as_they_are_spent() {
     for sampler in SAMPLERS {
         for nfe in [1, 3, 9] {
