@@ -59,8 +59,9 @@ pub(super) fn mmd(y: Tensor<3>, x: Tensor<3>, scale: f64) -> Option<Tensor<1>> {
     };
     let (y, x) = (flat(y), flat(x));
     let same = others(kernel(&x, &x));
-    let own = kernel(&y, &x.clone().slice_dim(0, m - n..m));
-    let across = (kernel(&y, &x).sum() - diagonal(own).sum()) / (n * (m - 1)) as f64;
+    let across = kernel(&y, &x);
+    let own = diagonal(across.clone().slice_dim(1, m - n..m));
+    let across = (across.sum() - own.sum()) / (n * (m - 1)) as f64;
     Some((others(kernel(&y, &y)) - across * 2.0) / same + 1.0)
 }
 
