@@ -3,28 +3,33 @@
 #
 #   experiments/train_models.sh PROGRAM WORK [NAME...]
 #
-# PROGRAM is a compiled `pushforward`, WORK a folder for the runs. Without names, all models are made but `adult`, which needs its rows (ADULT and ADULT_TEST). A run that is there
-# already is gone on with, or only packed if it is complete. STEPS_NAME=N (such as STEPS_glyphs=500) takes another length.
+# PROGRAM is a compiled `pushforward`, WORK a folder for the runs. Without names, the models are made whose data the program makes itself; the others need the sets of the data
+# folder (`pushforward data fetch`) or files named by variables: ADULT and ADULT_TEST, WIKINEWS, SHAKESPEARE, NAMES. A run that is there already is gone on with, or only packed if it is complete. STEPS_NAME=N (such as STEPS_glyphs=500) takes another length, MINUTES_NAME=M one by the clock.
 set -euo pipefail
 program=$(realpath "$1")
 mkdir -p "$2"
 work=$(realpath "$2")
 shift 2
-models=$(realpath "$(dirname "$0")/../crates/pushforward-cli/models")
+# Small models are in the program, the others in a folder that they are fetched from.
+embedded=$(realpath "$(dirname "$0")/../crates/pushforward-cli/models")
+fetched=$(realpath "$(dirname "$0")/../models")
 machine=${MACHINE:-"$(nproc) cores, $(uname -m)"}
 
 # A preset without its time limit, with a number of steps.
 recipe() { # NAME PRESET STEPS DESCRIPTION [SED-SCRIPT]
-    local steps_variable="STEPS_${1//-/_}"
+    local steps="STEPS_${1//-/_}" minutes="MINUTES_${1//-/_}"
+    local length="steps = ${!steps:-$3}"
+    [ -z "${!minutes:-}" ] || length="minutes = ${!minutes}"
     "$program" presets "$2" | grep -v '^minutes\|^steps' | sed \
-        -e "s/^\[train\]/[train]\nsteps = ${!steps_variable:-$3}/" \
+        -e "s/^\[train\]/[train]\n$length/" \
         -e "s/^name = .*/name = \"$1\"/" \
         -e "s/^description = .*/description = \"$4\"/" \
         -e "${5:-}" > "$work/$1.toml"
 }
 
 make_model() { # NAME
-    local name=$1 run=$work/$1
+    local name=$1 run=$work/$1 models=$fetched
+    case $name in glyphs | mnist | mnist-classifier | echo | adult | small-molecules) models=$embedded ;; esac
     case $name in
     glyphs)
         # Told labels and any pixels; a perceptron that fits into a megabyte and a half.
@@ -54,7 +59,50 @@ make_model() { # NAME
             s/start = 0.2/start = 0.448/
             s/at = 0.2/at = 0.448/"
         ;;
-    small-molecules) recipe small-molecules small-molecules 3000 "molecules of up to five heavy atoms C N O F" ;;
+    small-molecules)
+        # At the law of the data, and told any atoms with the bonds among them.
+        recipe small-molecules small-molecules 6000 "molecules of up to five heavy atoms C N O F, told any of their parts" '
+            s/^# A sharp teacher.*//
+            s/temperature = 0.35, //
+            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'
+        ;;
+    qm9)
+        recipe qm9 qm9-cpu 20000 "molecules of QM9, up to nine heavy atoms C N O F, at the law of the data" '
+            s/^# A sharp teacher.*//
+            s/temperature = 0.5, //'
+        ;;
+    fashion)
+        recipe fashion mnist-binary 20000 "clothes in black and white, 28 x 28, told their labels or any of their pixels" '
+            s/^set = .*/set = "fashion-mnist"/
+            s/width = 384/width = 256/
+            s/^times = .*/&\ncondition = { kind = "observed", labels = true, dropout = 0.3 }/'
+        ;;
+    fashion-classifier)
+        recipe fashion-classifier mnist-classifier 2000 "clothes of Fashion-MNIST in black and white: features for distances, classes for rewards" '
+            s/^set = .*/set = "fashion-mnist"/'
+        ;;
+    mnist-aef) recipe mnist-aef mnist-aef 1500 "handwritten digits in grey: an autoencoder of invertible layers, latent of 8" ;;
+    fashion-aef-2 | fashion-aef-8 | fashion-aef-32)
+        recipe "$name" fashion-aef 1500 "clothes in grey: an autoencoder of invertible layers, latent of ${name##*-}" "s/^latent = .*/latent = ${name##*-}/"
+        ;;
+    wikinews)
+        # Text in the form of text8, in its own windows of 64 letters.
+        cp "${WIKINEWS:?}" "$work/wikinews8.gz"
+        recipe wikinews text8 10000 "English news, a to z and the space, windows of 64 letters, told any of them" '
+            s/^set = .*/set = "text"\npath = "wikinews8.gz"/
+            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'
+        ;;
+    shakespeare)
+        cp "${SHAKESPEARE:?}" "$work/shakespeare.txt"
+        recipe shakespeare shakespeare 10000 "plays of Shakespeare by characters, windows of 64, told any of them" '
+            s/^path = .*/path = "shakespeare.txt"/
+            s/^objective = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'
+        ;;
+    names)
+        cp "${NAMES:?}" "$work/names.txt"
+        recipe names sequences 10000 "given names of two to fifteen letters" 's/^path = .*/path = "names.txt"/'
+        ;;
+    sums) recipe sums sums 4000 "additions of two digits with their sums" ;;
     *)
         echo "no model is named $name" >&2
         exit 2
@@ -65,26 +113,28 @@ make_model() { # NAME
     elif [ ! -f "$run/report.json" ]; then
         (cd "$work" && "$program" train "$name.toml" --out "$run")
     fi
-    local about=() labels=0,1,2,3,4,5,6,7,8,9
+    local about=() packed=$models/$name.safetensors.gz
     case $name in
-    glyphs)
-        "$program" eval "$run" --label "$labels" -n 5000 --report "$work/glyphs.json"
-        about=(--report "$work/glyphs.json" --description "binary 16 x 16 digits, told their labels (as for the figures) or any of their pixels")
+    glyphs) "$program" eval "$run" -n 5000 --report "$work/$name.json" ;;
+    mnist | fashion)
+        "$program" eval "$run" --features "$models/$name-classifier.safetensors.gz" -n 10000 --bound-items 1024 --report "$work/$name.json"
         ;;
-    mnist)
-        "$program" eval "$run" --label "$labels" --features "$models/mnist-classifier.safetensors.gz" -n 10000 --bound-items 1024 --report "$work/mnist.json"
-        about=(--report "$work/mnist.json" --description "handwritten digits in black and white, told their labels (as for the figures) or any of their pixels")
+    qm9)
+        # CHEMNET is written by experiments/chemnet.py.
+        "$program" eval "$run" -n 10000 --features "${CHEMNET:?}" --report "$work/$name.json"
         ;;
     esac
-    [ "$name" != adult ] || about=(--licence "UCI Machine Learning Repository, Adult (Becker and Kohavi, 1996), CC BY 4.0")
-    "$program" models pack "$run" --out "$models/$name.safetensors.gz" --machine "$machine" "${about[@]}"
-    "$program" models show "$models/$name.safetensors.gz" | sed "1s/.*/# $name/" > "$models/$name.md"
+    [ ! -f "$work/$name.json" ] || about=(--report "$work/$name.json")
+    [ "$name" != adult ] || about+=(--licence "UCI Machine Learning Repository, Adult (Becker and Kohavi, 1996), CC BY 4.0")
+    [ "$name" != wikinews ] || about+=(--licence "English Wikinews, CC BY 2.5")
+    [ "$name" != shakespeare ] && [ "$name" != names ] || about+=(--licence "public domain")
+    "$program" models pack "$run" --out "$packed" --machine "$machine" "${about[@]}"
+    "$program" models show "$packed" | sed "1s/.*/# $name/" > "$models/$name.md"
     case $name in
-    mnist-classifier) ;;
-    glyphs | mnist) "$program" sample "$models/$name.safetensors.gz" --label "$labels" -n 40 --out "$models/$name.png" ;;
-    small-molecules) "$program" sample "$models/$name.safetensors.gz" -n 30 --out "$models/$name.png" ;;
-    adult) "$program" sample "$models/$name.safetensors.gz" -n 20 --out "$models/$name.csv" ;;
-    *) "$program" sample "$models/$name.safetensors.gz" -n 30 --out "$models/$name.txt" ;;
+    *-classifier) ;;
+    glyphs | mnist | fashion | small-molecules | qm9 | *-aef*) "$program" sample "$packed" -n 40 --out "$models/$name.png" ;;
+    adult) "$program" sample "$packed" -n 20 --out "$models/$name.csv" ;;
+    *) "$program" sample "$packed" -n 30 --out "$models/$name.txt" ;;
     esac
 }
 

@@ -127,7 +127,8 @@ class Model:
         """Draw ``n`` items. Item ``i`` depends on ``seed``, ``first + i`` and what it is told, not on the batch.
 
         :param nfe: network evaluations per item of a flow map, also as the prior of an autoencoder.
-        :param label: label or labels, by name or number; item ``i`` has label ``i`` of the list, in turn.
+        :param label: label or labels, by name or number; item ``i`` has label ``i`` of the list, in turn. By default a model that
+            takes labels, and is told nothing else, draws them as often as its training data have them; ``[]`` hides them.
         :param where: a condition on columns of a table, such as ``"sex = Female, age = 30..40"``, or a dictionary of
             columns and values.
         :param observed: what a model is told, ``[m, sites]`` classes, -1 for sites that are drawn; item ``i`` has row
@@ -152,10 +153,10 @@ class Model:
             n, nfe, seed, label, observed, allowed, size, guidance, sampler, temperature, draw, first, batch, False
         )
         condition = items.condition(where) if where is not None else None
-        ids, _, _ = self._native.sample(settings, condition)
+        ids, _, _, labels = self._native.sample(settings, condition)
         found = self._present(self._ids(ids), as_ids, seed, first, condition)
-        if label is not None and self.kind == "columns" and not as_ids:
-            self._write_labels(found, settings["labels"])
+        if labels and self.kind == "columns" and not as_ids:
+            self._write_labels(found, labels)
         return items.arrow(found) if as_arrow else found
 
     def _write_labels(self, frame: Any, labels: list[int]) -> None:
@@ -163,7 +164,7 @@ class Model:
         by = _native.setting(self.recipe, "data.label.by.column")
         if by not in frame.columns:
             return
-        names = items.texts([self.labels[labels[i % len(labels)]] for i in range(len(frame))])
+        names = items.texts([self.labels[labels[i]] for i in range(len(frame))])
         of_bins = any(_native.setting(self.recipe, f"data.label.{key}") for key in ("bins", "edges"))
         frame[by] = names if of_bins else items.like_trained(names, (self._dtypes or {}).get(by))
 
@@ -187,9 +188,9 @@ class Model:
             "size": size,
         }
 
-    def _labels(self, label: Union[Label, Sequence[Label], None]) -> list[int]:
+    def _labels(self, label: Union[Label, Sequence[Label], None]) -> Optional[list[int]]:
         if label is None:
-            return []
+            return None
         given = [label] if isinstance(label, (str, int, np.integer)) else list(label)
         found = []
         for one in given:

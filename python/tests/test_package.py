@@ -36,6 +36,9 @@ def test_images_depend_on_seed_and_index_alone(glyphs):
     assert digits.shape == (6, 16, 16) and digits.dtype == np.uint8 and digits.max() == 1
     assert (glyphs.sample(2, label=[3, 7], seed=5, first=4, batch=1) == digits[4:]).all()
     assert (glyphs.sample(6, label=["3", "7"], seed=6) != digits).any()
+    # Without a label one is drawn; an empty list hides it.
+    drawn, hidden = glyphs.sample(20, seed=5), glyphs.sample(20, label=[], seed=5)
+    assert (drawn != hidden).any() and (glyphs.sample(1, seed=5, first=7)[0] == drawn[7]).all()
     assert glyphs.sample(6, as_ids=True).shape == (6, glyphs.sites)
     assert repr(glyphs).startswith("<pushforward.Model 'glyphs") and glyphs.schema["sites"] == 256
 

@@ -2,7 +2,7 @@
 
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::constraint::Constraint;
-use pushforward::flow_map::sample::ObservedRow;
+use pushforward::flow_map::sample::{LabelChoice, ObservedRow};
 use pushforward::run::{Loaded, RunInfo, TrainedFlowMap, WeightSet};
 
 use crate::args::ConditionArgs;
@@ -28,9 +28,12 @@ pub(crate) fn say_fixed(model: &TrainedFlowMap, constraint: Option<&Constraint>,
     });
 }
 
-/// The numbers of labels that are given by name or number.
-pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<Vec<u32>, Failure> {
+/// What is given by `--label`: names or numbers of labels, or `none` where that is no name.
+pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<LabelChoice, Failure> {
     let names = run.label_names();
+    if args.labels == ["none"] && !names.is_empty() && !names.iter().any(|name| name == "none") {
+        return Ok(LabelChoice::Hidden);
+    }
     let alike = |text: &str| names.iter().position(|name| name.eq_ignore_ascii_case(text));
     let one = |text: &String| {
         let place = names.iter().position(|name| name == text.trim()).or_else(|| alike(text.trim()));
@@ -44,7 +47,39 @@ pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<Vec<u32>, Fa
             if names.is_empty() { failure } else { failure.hint(format!("the labels are {known}")) }
         })
     };
-    args.labels.iter().map(one).collect()
+    args.labels.iter().map(one).collect::<Result<Vec<u32>, Failure>>().map(LabelChoice::from)
+}
+
+/// Which sites of an item are told: numbers from 0, ranges with both ends, or names of columns.
+pub(crate) fn told_sites(text: &str, schema: &Schema) -> Result<Vec<bool>, Failure> {
+    let mut told = vec![false; schema.sites];
+    for part in text.split(',').map(str::trim) {
+        let column = |site: usize| match &schema.layout {
+            Layout::Columns(table) => table.sites().nth(site).is_some_and(|column| column.name() == part),
+            _ => false,
+        };
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        let range =
+            first.trim().parse().ok().zip(last.trim().parse().ok()).map(|(first, last): (usize, usize)| first..=last);
+        let named: Vec<usize> = (0..schema.sites).filter(|&site| column(site)).collect();
+        let sites = match range {
+            _ if !named.is_empty() => named,
+            Some(range) if !range.is_empty() && *range.end() < schema.sites => range.collect(),
+            _ => {
+                let last = schema.sites - 1;
+                let known = match &schema.layout {
+                    Layout::Columns(table) => table.sites().map(|column| column.name()).collect::<Vec<_>>().join(", "),
+                    _ => format!("a number, or a range such as 0..{last}, of sites 0 to {last}"),
+                };
+                return Err(Failure::request(format!("{part:?} is no site to tell")).hint(format!("known: {known}")));
+            }
+        };
+        sites.into_iter().for_each(|site| told[site] = true);
+    }
+    if told.iter().all(|told| *told) {
+        return Err(Failure::request("all sites are told, and nothing is left to score"));
+    }
+    Ok(told)
 }
 
 /// The sites of an item that begins with a text.

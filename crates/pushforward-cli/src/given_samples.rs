@@ -92,6 +92,10 @@ impl<G: Generates> Generates for Given<'_, G> {
         Ok(Samples { ids, endpoints: Vec::new(), sites: self.sites.clone(), nfe: vec![self.nfe; items.len()] })
     }
 
+    fn labels_of(&self, request: &SampleRequest) -> Result<Vec<u32>, RequestError> {
+        Ok(request.told_labels())
+    }
+
     fn estimates(&self, draws: usize) -> Vec<(&'static str, String)> {
         self.model.estimates(draws)
     }

@@ -9,7 +9,7 @@ use pushforward::data::graph::ABSENT;
 use pushforward::data::images::continuous::quantize;
 use pushforward::data::tables::{TableFile, TableLayout, Where, write_parquet};
 use pushforward::data::{Layout, Schema};
-use pushforward::flow_map::sample::Samples;
+use pushforward::flow_map::sample::{LabelChoice, Samples};
 use pushforward::rng::{Purpose, stream};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
@@ -164,13 +164,13 @@ impl Sketch {
 pub(crate) struct Labelled<'a> {
     /// The samples.
     pub(crate) samples: &'a Samples,
-    /// Labels, in turn over the items; empty for none.
-    pub(crate) labels: &'a [u32],
+    /// Their labels.
+    pub(crate) labels: &'a LabelChoice,
     /// What each label stands for.
     pub(crate) names: &'a [String],
     /// Index of the first item.
     pub(crate) first: u64,
-    /// Seed of what is drawn beyond classes, for rows of tables.
+    /// Seed of the labels, and of what is drawn beyond classes for rows of tables.
     pub(crate) seed: u64,
     /// Condition on the rows of a table.
     pub(crate) condition: Option<&'a Where>,
@@ -181,8 +181,7 @@ pub(crate) struct Labelled<'a> {
 impl Labelled<'_> {
     /// The label of an item; `None` without labels.
     fn label(&self, item: usize) -> Option<u32> {
-        let index = (self.first + item as u64).checked_rem(self.labels.len() as u64)?;
-        Some(self.labels[index as usize])
+        self.labels.of(self.seed, self.first + item as u64)
     }
 
     /// What the label of an item stands for; its number if nothing else is known.
@@ -430,13 +429,20 @@ mod tests {
             Samples { ids: ids.to_vec(), endpoints: Vec::new(), sites: site_shape(&schema()), nfe }
         };
         let all = sample(&ids);
-        let labelled =
-            Labelled { samples: &all, labels: &[], names: &[], first: 0, seed: 0, condition: None, given: None };
+        let labelled = Labelled {
+            samples: &all,
+            labels: &LabelChoice::Hidden,
+            names: &[],
+            first: 0,
+            seed: 0,
+            condition: None,
+            given: None,
+        };
         let text = |ending| String::from_utf8(molecules(labelled, &schema(), ending).unwrap()).unwrap();
         assert_eq!(text("smi"), "C=O sample-00000\nC sample-00002\n");
         assert_eq!(text("csv").lines().count(), 4);
         assert_eq!(text("svg").matches("<title>").count(), 2);
-        let third = Labelled { labels: &[7, 8], first: 1, ..labelled };
+        let third = Labelled { labels: &vec![7, 8].into(), first: 1, ..labelled };
         let labels =
             |text: String| text.lines().map(|line| line.rsplit(',').next().unwrap().to_owned()).collect::<Vec<_>>();
         let table = String::from_utf8(molecules(third, &schema(), "csv").unwrap()).unwrap();

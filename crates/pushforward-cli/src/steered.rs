@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pushforward::data::Schema;
-use pushforward::flow_map::sample::Samples;
+use pushforward::flow_map::sample::{LabelChoice, Samples};
 use pushforward::flow_map::steer::{Population, Steered};
 use pushforward::metrics::interval;
 use pushforward::metrics::report::{Report, Row};
@@ -38,7 +38,7 @@ pub(crate) struct Asked {
     /// Whether endpoints are kept.
     pub(crate) endpoints: bool,
     /// Labels that samples were drawn for, and what they stand for.
-    pub(crate) labels: Vec<u32>,
+    pub(crate) labels: LabelChoice,
     pub(crate) names: Vec<String>,
 }
 

@@ -169,14 +169,14 @@ impl Model {
         Ok(found)
     }
 
-    /// Samples of a flow map or of an autoencoder of data in classes: class indices `[n, sites]`, final points `[n, sites, classes]` or nothing, and the mean
-    /// number of network evaluations.
+    /// Samples of a flow map or of an autoencoder of data in classes: class indices `[n, sites]`, final points `[n, sites, classes]` or nothing, the mean
+    /// number of network evaluations, and the labels, none if they are hidden.
     fn sample(
         &self,
         py: Python<'_>,
         settings: Settings,
         condition: Option<String>,
-    ) -> PyResult<(Bytes, Option<Bytes>, f64)> {
+    ) -> PyResult<(Bytes, Option<Bytes>, f64, Vec<u32>)> {
         let schema = &self.loaded.run.schema;
         let request = settings.request(&site_shape(schema))?;
         if let run::Model::CategoricalAef(model) = &self.loaded.model {
@@ -184,7 +184,7 @@ impl Model {
                 return Err(failure::request("conditions on columns are for flow maps"));
             }
             let samples = beside(py, |progress| model.sample(&request, progress))?.map_err(failure::request)?;
-            return Ok((ids(py, &samples.ids)?, None, samples.mean_nfe()));
+            return Ok((ids(py, &samples.ids)?, None, samples.mean_nfe(), Vec::new()));
         }
         let model = self.flow_map("draw classes")?;
         let weights = match condition {
@@ -197,13 +197,18 @@ impl Model {
                 Some(table.classes_where(&condition).map_err(failure::request)?)
             }
         };
+        // A condition on columns leaves out some of the items, and with them their labels.
+        let request = match &weights {
+            Some(_) => request,
+            None => model.checked(&request).map_err(failure::request)?,
+        };
         let samples = beside(py, |progress| match &weights {
             Some(weights) => model.sample_given(&request, weights, progress).map(|found| found.samples),
             None => model.sample(&request, progress),
         })?;
         let samples = samples.map_err(failure::request)?;
         let points = (!samples.endpoints.is_empty()).then(|| arrays::singles(py, &samples.endpoints));
-        Ok((ids(py, &samples.ids)?, points.transpose()?, samples.mean_nfe()))
+        Ok((ids(py, &samples.ids)?, points.transpose()?, samples.mean_nfe(), request.told_labels()))
     }
 
     /// Samples of high reward: class indices and rewards.

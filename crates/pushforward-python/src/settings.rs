@@ -1,7 +1,7 @@
 //! The arguments of samples, with all of their defaults filled in by Python.
 
 use pushforward::flow_map::constraint::Constraint;
-use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
+use pushforward::flow_map::sample::{LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::nn::SiteShape;
 use pyo3::prelude::*;
 
@@ -20,7 +20,8 @@ pub(crate) struct Settings {
     temperature: f64,
     draw: bool,
     endpoints: bool,
-    labels: Vec<u32>,
+    /// Labels in turn, none at all if the list is empty; as in training if absent.
+    labels: Option<Vec<u32>>,
     guidance: f64,
     /// What the model is told, `None` for sites that are drawn.
     observed: Vec<ObservedRow>,
@@ -64,7 +65,7 @@ impl Settings {
             last: if self.draw { LastStep::Draw } else { LastStep::Argmax },
             endpoints: self.endpoints,
             constraint,
-            labels: self.labels,
+            labels: self.labels.map_or(LabelChoice::AsTrained, LabelChoice::InTurn),
             observed: self.observed,
             guidance: self.guidance,
             sizes: self.size.map_or_else(Vec::new, one),

@@ -208,7 +208,7 @@ fn about(served: &Served) -> Result<About, ServeError> {
         told: false,
         sha256: run.sha256.clone(),
     };
-    let (mut shape, mut labels, mut mapped) = (None, 0, false);
+    let (mut shape, mut labels, mut label_counts, mut mapped) = (None, 0, Vec::new(), false);
     let mut can = vec!["sample"];
     match &loaded.model {
         Model::FlowMap(model) => {
@@ -218,6 +218,7 @@ fn about(served: &Served) -> Result<About, ServeError> {
             let complete = !matches!(schema.layout, Layout::Graph(_) | Layout::Sequence(_));
             can.extend((info.told && complete).then_some("impute"));
             labels = model.net.label_count().unwrap_or(0);
+            label_counts.clone_from(&model.label_counts);
             info.labels = if labels > 0 { run.label_names() } else { Vec::new() };
         }
         Model::Aef(model) => {
@@ -239,7 +240,7 @@ fn about(served: &Served) -> Result<About, ServeError> {
     }
     info.evaluations = mapped || matches!(loaded.model, Model::FlowMap(_));
     info.can = can.into_iter().map(str::to_owned).collect();
-    Ok(About { info, schema: schema.clone(), data: run.data.clone(), shape, mapped, labels })
+    Ok(About { info, schema: schema.clone(), data: run.data.clone(), shape, mapped, labels, label_counts })
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub enum Purpose {
     Accept = 19,
     /// Noise on which a calibration is fitted (index: level).
     Calibration = 20,
+    /// Label of a sample (index: item).
+    Label = 21,
 }
 
 /// One stream of random numbers.

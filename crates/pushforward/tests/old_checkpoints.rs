@@ -32,7 +32,7 @@ fn expected() -> serde_json::Value {
 fn flow_maps_draw_the_samples_of_then() {
     for (name, count, labels) in [("echo", 8, vec![]), ("molecules", 8, vec![]), ("glyphs", 2, vec![3])] {
         let model = loaded(name).flow_map("draw samples").expect("a flow map").model;
-        let request = SampleRequest { labels, ..SampleRequest::map(count, 2, 0) };
+        let request = SampleRequest { labels: labels.into(), ..SampleRequest::map(count, 2, 0) };
         let found = model.sample(&request, &mut |_| true).expect("the request fits").ids;
         // Absent sites are written as null.
         let wanted: Vec<Option<u32>> = serde_json::from_value(expected()[name].clone()).expect("class indices");

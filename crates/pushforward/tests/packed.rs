@@ -47,7 +47,7 @@ fn samples_are_those_of_the_rounded_weights_and_close_to_the_originals() {
             assert_eq!(small.run.schema, whole.run.schema);
             assert_eq!((&small.run.recipe, small.run.step), (&whole.run.recipe, whole.run.step));
             assert_eq!(small.run.provenance[ROLE_KEY], "map");
-            let request = SampleRequest { labels, ..SampleRequest::map(8, 2, 0) };
+            let request = SampleRequest { labels: labels.into(), ..SampleRequest::map(8, 2, 0) };
             let [whole, small, rounded] =
                 [whole, small, rounded].map(|m| m.model.sample(&request, &mut |_| true).expect("the request fits"));
             assert_eq!((&small.ids, &small.endpoints), (&rounded.ids, &rounded.endpoints), "{name} {numbers:?}");

@@ -89,6 +89,10 @@ pub(crate) struct ScoreArgs {
     /// Draws per item; more draws, smaller error [default: 32 for a flow map, the recipe's for an autoencoder].
     #[arg(long, value_name = "K", value_parser = ranges::count(ranges::ITEMS))]
     pub(crate) draws: Option<usize>,
+    /// Sites that the model is told, so that the score is that of the others given these: numbers from 0 and ranges, such as
+    /// 0..15,48, or names of columns. For models that are told any sites (model.condition.kind = observed).
+    #[arg(long, value_name = "SITES")]
+    pub(crate) given: Option<String>,
     /// Density of a flow map as the prior: bound, ode or map [default: ode].
     #[arg(long)]
     pub(crate) density: Option<Density>,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pushforward::flow_map::sample::Samples;
+use pushforward::flow_map::sample::{LabelChoice, Samples};
 use pushforward::metrics::interval;
 use pushforward::metrics::report::{Report, Row};
 use pushforward::run::{Loaded, TrainedCategoricalAef, items, site_shape};
@@ -61,7 +61,7 @@ fn put(out: Option<&Path>, loaded: &Autoencoder, ids: Vec<u32>, printer: Printer
 }
 
 fn labelled(samples: &Samples) -> Labelled<'_> {
-    Labelled { samples, labels: &[], names: &[], first: 0, seed: 0, condition: None, given: None }
+    Labelled { samples, labels: &LabelChoice::Hidden, names: &[], first: 0, seed: 0, condition: None, given: None }
 }
 
 fn whole(sizes: &[f32]) -> Vec<usize> {

@@ -21,6 +21,7 @@ pub(crate) mod presets;
 pub(crate) mod reconstruct;
 pub(crate) mod sample;
 pub(crate) mod score;
+mod score_rows;
 pub(crate) mod serve;
 pub(crate) mod steer;
 pub(crate) mod train;

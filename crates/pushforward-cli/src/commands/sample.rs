@@ -6,7 +6,7 @@ use pushforward::aef::model::DrawRequest;
 use pushforward::data::tables::TableFile;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
-use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler};
+use pushforward::flow_map::sample::{LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::hash::sha256;
 use pushforward::run::{
@@ -207,7 +207,7 @@ fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: P
     let names = loaded.run.label_names();
     let labelled = Labelled {
         samples: &samples,
-        labels: &[],
+        labels: &LabelChoice::Hidden,
         names: &names,
         first: request.first,
         seed: request.seed,
@@ -275,6 +275,11 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         sizes,
         diagonal_noise: args.sampler.diagonal_noise,
     };
+    // A condition on rows leaves out some of the items, and with them their labels.
+    let request = if constraints.wanted.is_some() { request } else { loaded.model.checked(&request).or_request()? };
+    if matches!(request.labels, LabelChoice::Drawn(_)) {
+        printer.note("labels are drawn as often as the training data have them (--label none hides them)");
+    }
     let points = request.endpoints || loaded.model.net.factored().is_none();
     let together = if request.endpoints { args.count } else { args.sampler.batch };
     check_samples(args.count, together, points, &loaded.run.schema)?;

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 
 use pushforward::aef::AefModel;
 use pushforward::aef::marginal::MarginalRequest;
-use pushforward::data::tables::TableLayout;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::likelihood::{BoundRequest, ItemNoise};
 use pushforward::hash::sha256;
 use pushforward::metrics::{bits_per_dim, interval};
+use pushforward::node_pairs::ABSENT;
 use pushforward::run::{Loaded, Model, RunInfo, TrainedAef, TrainedCategoricalAef, TrainedFlowMap, items};
 use pushforward::transport::density::Density;
 
 use super::estimators::{estimator, of_the_prior};
 use super::images::{Images, TEST_ITEMS, Wanted, in_batches_of, pixels};
+use super::score_rows::score_rows;
 use super::{load_data, load_model, refuse};
 use crate::args::{DeviceArgs, ScoreArgs};
+use crate::conditions::told_sites;
 use crate::exit::{Failure, OrFail as _};
 use crate::image_files::{Format, Target};
 use crate::item_files;
@@ -31,32 +33,32 @@ const BATCH: usize = 32;
 const LEVELS: usize = 256;
 
 /// Results for every item of the request, or of a part of it.
-struct Scores {
+pub(super) struct Scores {
     /// The items, of so many.
-    items: Range<usize>,
-    of: usize,
-    names: Vec<String>,
+    pub(super) items: Range<usize>,
+    pub(super) of: usize,
+    pub(super) names: Vec<String>,
     /// `-log p`, or a bound of it.
-    nats: Vec<f64>,
+    pub(super) nats: Vec<f64>,
     /// Standard errors of an estimate; `None` where the draws do not tell it.
-    errors: Option<Vec<Option<f64>>>,
-    estimator: String,
+    pub(super) errors: Option<Vec<Option<f64>>>,
+    pub(super) estimator: String,
     /// Description of the numbers for the user.
-    meaning: String,
-    unit: &'static str,
+    pub(super) meaning: String,
+    pub(super) unit: &'static str,
     /// Number of dimensions or characters of every item.
-    sizes: Vec<usize>,
+    pub(super) sizes: Vec<usize>,
     /// Of rows of a table, bits of every column given all others.
-    columns: Option<Columns>,
+    pub(super) columns: Option<Columns>,
     /// Converts nats of a number of dimensions or characters to the unit.
-    convert: fn(f64, usize) -> f64,
+    pub(super) convert: fn(f64, usize) -> f64,
 }
 
 /// How little the columns of rows fit the rest of their row.
-struct Columns {
-    names: Vec<String>,
+pub(super) struct Columns {
+    pub(super) names: Vec<String>,
     /// Bits of every column given all others, row by row.
-    bits: Vec<f64>,
+    pub(super) bits: Vec<f64>,
 }
 
 /// Columns of a row that are shown.
@@ -209,6 +211,7 @@ fn score_images(args: &ScoreArgs, loaded: &Loaded<TrainedAef>, printer: Printer)
     if matches!(net, AefModel::Autoencoder(_)) {
         return Err(Failure::request("a deterministic autoencoder has no density: use a model with one"));
     }
+    refuse(&[("--given", args.given.is_some())], "flow maps", loaded)?;
     let (request, estimator, how) = estimator(args, loaded, net)?;
     let (path, items, resize) = (args.file.as_deref(), args.items, args.resize);
     let images = Images::load(loaded, shape, &Wanted { path, items, resize, data: &args.data }, printer)?;
@@ -249,9 +252,24 @@ const PILOT: usize = 16;
 /// Largest standard error of an item, relative to the deviation between items, that is aimed at.
 const DECIDED: f64 = 0.25;
 
+/// The sites of an item that are told, none of them without `--given`.
+pub(super) fn told(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>) -> Result<Vec<bool>, Failure> {
+    let Some(text) = &args.given else { return Ok(Vec::new()) };
+    if !loaded.model.config.condition.takes_any_subset() {
+        return Err(Failure::request("--given is for models that are told any sites")
+            .hint("train with model.condition.kind = observed"));
+    }
+    told_sites(text, &loaded.run.schema)
+}
+
 /// The request of the bound. The number of draws is the same for all items: a number that followed the errors of each
 /// would make the mean too low, because an item whose rare large terms were not drawn seems certain.
-fn bound_request(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, ids: &[u32]) -> Result<BoundRequest, Failure> {
+fn bound_request(
+    args: &ScoreArgs,
+    loaded: &Loaded<TrainedFlowMap>,
+    ids: &[u32],
+    told: &[bool],
+) -> Result<BoundRequest, Failure> {
     let [fewest, most] = DRAWS;
     let draws = args.draws.unwrap_or(fewest);
     let request = BoundRequest { draws, seed: args.seed, noise: ItemNoise::Content, ..BoundRequest::default() };
@@ -260,7 +278,8 @@ fn bound_request(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, ids: &[u32])
     if args.draws.is_some() || pilot.len() < 2 * sites {
         return Ok(request);
     }
-    let found = loaded.model.bound(pilot, 0, &request).or_request()?;
+    let of_pilot = BoundRequest { observed: told.repeat(pilot.len() / sites), ..request.clone() };
+    let found = loaded.model.bound(pilot, 0, &of_pilot).or_request()?;
     let mean = |values: &[f64]| interval::mean(values).value;
     let (variance, centre) = (mean(&found.errors.iter().map(|e| e * e).collect::<Vec<_>>()), mean(&found.values));
     let between = mean(&found.values.iter().map(|v| (v - centre).powi(2)).collect::<Vec<_>>()) - variance;
@@ -300,12 +319,14 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
             items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS))
         }
     };
-    let request = bound_request(args, loaded, &ids)?;
+    let told = told(args, loaded)?;
+    let request = bound_request(args, loaded, &ids, &told)?;
     let (mut nats, mut errors, sites) = (Vec::new(), Vec::new(), schema.sites);
     let of = ids.len() / sites;
     let items = part(args.shard, of, BATCH)?;
     in_batches_of(items.clone(), BATCH, printer, |range| {
         let part = &ids[range.start * sites..range.end * sites];
+        let request = BoundRequest { observed: told.repeat(range.len()), ..request.clone() };
         let found = loaded.model.bound(part, range.start as u64, &request).or_request()?;
         nats.extend(found.values);
         errors.extend(found.errors);
@@ -323,7 +344,21 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
         ));
     }
     let estimator = format!("importance-r-{}", request.draws);
-    Ok(of_items((&ids, items, of), schema, (nats, errors), estimator, "upper bound of -log p".into()))
+    if told.is_empty() {
+        return Ok(of_items((&ids, items, of), schema, (nats, errors), estimator, "upper bound of -log p".into()));
+    }
+    // Of sequences, the length is given too.
+    let length_nats: Vec<f64> = match &schema.layout {
+        Layout::Sequence(sequence) => {
+            ids.chunks(sites).skip(items.start).map(|item| sequence.length_nats(sequence.length_of(item))).collect()
+        }
+        _ => Vec::new(),
+    };
+    nats.iter_mut().zip(length_nats).for_each(|(nats, of_length)| *nats -= of_length);
+    let meaning = "upper bound of -log p of the other sites given those that are told".to_owned();
+    let left = |item: &[u32]| item.iter().zip(&told).filter(|(id, told)| **id != ABSENT && !**told).count();
+    let sizes = ids[items.start * sites..items.end * sites].chunks(sites).map(left).collect();
+    Ok(Scores { sizes, ..of_items((&ids, items, of), schema, (nats, errors), estimator, meaning) })
 }
 
 /// Items of an autoencoder of categorical data.
@@ -339,6 +374,7 @@ fn score_decoded(
         ("--resize", args.resize.is_some()),
     ];
     refuse(&theirs, "autoencoders of images", loaded)?;
+    refuse(&[("--given", args.given.is_some())], "flow maps", loaded)?;
     let (schema, draws) = (&loaded.run.schema, args.draws.unwrap_or(loaded.run.eval.draws));
     let density = args.density.unwrap_or_default();
     let request = MarginalRequest { draws, density, seed: args.seed, ..MarginalRequest::default() };
@@ -413,62 +449,4 @@ fn of_items(
         columns: None,
         convert: bits_per_dim::bits_per_dim,
     }
-}
-
-/// Noises over which the law of a column is averaged.
-const NOISES: usize = 4;
-/// Rows scored together.
-const ROWS: usize = 512;
-
-/// Rows of a table under a model that takes any subset of the columns, by the chain rule.
-fn score_rows(
-    args: &ScoreArgs,
-    loaded: &Loaded<TrainedFlowMap>,
-    table: &TableLayout,
-    printer: Printer,
-) -> Result<Scores, Failure> {
-    let schema = &loaded.run.schema;
-    let (ids, lines): (_, Vec<String>) = match &args.file {
-        Some(path) => {
-            let (ids, lines) = item_files::rows(path, table, args.items.unwrap_or(usize::MAX))?;
-            (ids, lines.into_iter().map(|line| format!("line {line}")).collect())
-        }
-        None => {
-            let splits = load_data(&loaded.run, &args.data, printer)?;
-            let ids = items(splits.test.as_ref(), args.items.unwrap_or(TEST_ITEMS));
-            let names = output::lines(&ids, schema);
-            (ids, names)
-        }
-    };
-    let (draws, sites) = (args.draws.unwrap_or(NOISES), schema.sites);
-    let (mut nats, mut bits) = (Vec::new(), Vec::new());
-    let of = ids.len() / sites;
-    let items = part(args.shard, of, ROWS)?;
-    in_batches_of(items.clone(), ROWS, printer, |range| {
-        let part = &ids[range.start * sites..range.end * sites];
-        let chain = loaded.model.chain(part, draws, args.seed).or_request()?;
-        nats.extend(chain.chunks(sites).map(|row| row.iter().sum::<f64>()));
-        let surprise = loaded.model.surprise(part, draws, args.seed).or_request()?;
-        bits.extend(surprise.into_iter().map(bits_per_dim::bits));
-        Ok(())
-    })?;
-    join_numbers(&mut nats)?;
-    join_numbers(&mut bits)?;
-    let names = table.sites().map(|column| column.name().to_owned()).collect();
-    Ok(Scores {
-        sizes: vec![sites; nats.len()],
-        names: lines[items.clone()].to_vec(),
-        items,
-        of,
-        nats,
-        errors: None,
-        columns: Some(Columns { names, bits }),
-        estimator: format!("chain-{draws}"),
-        meaning:
-            "-log p of the classes of the columns, one after the other; in brackets the columns that fit their row \
-                  least, in bits given all others"
-                .into(),
-        unit: "bits/column",
-        convert: bits_per_dim::bits_per_dim,
-    })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pushforward::burn::tensor::{Device, Tensor};
 use pushforward::data::graph::ABSENT;
-use pushforward::flow_map::sample::{LastStep, ObservedRow, SampleRequest, Sampler, Samples};
+use pushforward::flow_map::sample::{LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler, Samples};
 use pushforward::flow_map::steer::{
     Method, RenoiseTarget, Reward, RewardError, SmcSettings, SteerError, SteerRequest, Twist,
 };
@@ -181,7 +181,7 @@ pub(crate) fn run(args: &SteerArgs, printer: Printer) -> Result<(), Failure> {
 }
 
 /// What the report says of the request.
-fn asked(args: &SteerArgs, loaded: &Loaded, device: &Device, labels: Vec<u32>) -> Asked {
+fn asked(args: &SteerArgs, loaded: &Loaded, device: &Device, labels: LabelChoice) -> Asked {
     let method = match args.method {
         MethodName::BestOf => "best-of",
         MethodName::Resample => "resample",
@@ -248,7 +248,12 @@ fn scorer(args: &SteerArgs, loaded: &Loaded, printer: Printer) -> Result<Option<
     KneserNey::train(&name, &train, splits.schema().classes, loaded.run.eval.ngram_order).map(Some).or_request()
 }
 
-fn request(args: &SteerArgs, constraints: Constraints, observed: Vec<ObservedRow>, labels: Vec<u32>) -> SteerRequest {
+fn request(
+    args: &SteerArgs,
+    constraints: Constraints,
+    observed: Vec<ObservedRow>,
+    labels: LabelChoice,
+) -> SteerRequest {
     let settings = SmcSettings {
         twist: match args.ahead {
             AheadName::Mode => Twist::Mode,

@@ -37,7 +37,7 @@ fn labels_and_guidance_go_from_the_recipe_to_the_report() {
     let folder = place.path();
     train(folder, "glyphs", "run", &["--set", "model.condition={kind=\"label\"}"]);
     train(folder, "glyphs", "plain", &[]);
-    let plain = items(folder, &[]);
+    let plain = items(folder, &["--label", "none"]);
     // After a dozen steps a label moves little; guidance magnifies it.
     let pushed = items(folder, &["--label", "3", "--guidance", "300"]);
     let ids = |items: &[serde_json::Value]| items.iter().map(|i| i["ids"].clone()).collect::<Vec<_>>();
@@ -49,10 +49,13 @@ fn labels_and_guidance_go_from_the_recipe_to_the_report() {
     let labels = "0,1,2,3,4,5,6,7,8,9";
     let report = succeed(folder, &["eval", "run", "--label", labels, "-n", "50", "--nfe", "1", "--bound-items", "0"]);
     assert!(report.contains("label_accuracy"), "{report}");
+    // Without labels that are asked for, they are drawn.
+    let report = succeed(folder, &["eval", "run", "-n", "50", "--nfe", "1", "--bound-items", "0"]);
+    assert!(report.contains("label_accuracy"), "{report}");
     for (args, what) in [
         (&["run", "--label", "10"][..], "0 to 9"),
         (&["plain", "--label", "1"], "not trained with labels"),
-        (&["run", "--guidance", "2"], "needs a label"),
+        (&["run", "--label", "none", "--guidance", "2"], "needs a label"),
         (&["run", "--label", "1", "--guidance", "0"], "positive"),
         (&["run", "--label", "1", "--weak", "run"], "--guidance 1"),
         (&["run", "--label", "1", "--guidance", "2", "--weak", "plain"], "same data"),
@@ -104,4 +107,34 @@ fn molecules_take_the_bins_of_a_property_as_labels() {
     let scaffold = succeed(folder, &["sample", "run", "--fix", "CO", "-n", "4", "--forbid", "F", "--out", "-"]);
     assert_eq!(scaffold.lines().count(), 4);
     assert!(scaffold.lines().all(|line| !line.contains('F')), "{scaffold}");
+}
+
+#[test]
+fn scores_given_some_sites_are_of_the_others() {
+    let place = workplace();
+    let folder = place.path();
+    let score = |args: &[&str]| -> serde_json::Value {
+        let text = succeed(folder, &[&["score", "--json", "--draws", "8"], args].concat());
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let nats = |args: &[&str]| score(args)["mean"]["nats"].as_f64().expect("a mean");
+    // The lower half of a digit given the upper one, and a row given its columns but one.
+    let (whole, half) = (nats(&["glyphs", "-n", "4"]), score(&["glyphs", "-n", "4", "--given", "0..127"]));
+    let of_half = half["mean"]["nats"].as_f64().expect("a mean");
+    assert!(of_half > 0.0 && (of_half - whole).abs() > 1.0, "{of_half} of {whole}");
+    let bits = of_half / std::f64::consts::LN_2 / 128.0;
+    assert!((half["mean"]["value"].as_f64().expect("bits") - bits).abs() < 1e-9, "{half}");
+    let rows = include_str!("../../models/adult.csv");
+    fs::write(folder.join("rows.csv"), rows).expect("a file");
+    let (row, rest) = (nats(&["adult", "rows.csv"]), nats(&["adult", "rows.csv", "--given", "sex,relationship"]));
+    let [sex, both] = ["sex", "sex, 0..1"].map(|given| nats(&["adult", "rows.csv", "--given", given]));
+    assert!(rest < row && sex < row && both < sex, "{rest} {sex} {both} of {row}");
+    for (args, what) in [
+        (&["score", "echo", "--given", "0"][..], "told any sites"),
+        (&["score", "glyphs", "--given", "0..256"], "sites 0 to 255"),
+        (&["score", "glyphs", "--given", "0..255"], "nothing is left"),
+        (&["score", "adult", "rows.csv", "--given", "sexe"], "relationship"),
+    ] {
+        assert!(refuse(folder, args, 2).contains(what), "{args:?}");
+    }
 }

@@ -135,6 +135,17 @@ fn samples_tell_their_labels_and_fill_a_folder() {
     let table = std::fs::read_to_string(folder.join("s.csv")).expect("a table");
     let last: Vec<&str> = table.lines().map(|line| line.rsplit(',').next().expect("a column")).collect();
     assert_eq!(last, ["label", "7", "4", "7"]);
+    // Without labels they are drawn, or hidden.
+    let labels_of = |more: &[&str]| -> Vec<Option<i64>> {
+        let lines = succeed(folder, &[&["sample", "run", "-n", "40", "--out", "-"], more].concat());
+        lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["label"].as_i64())
+            .collect()
+    };
+    let drawn = labels_of(&[]);
+    assert!((0..10).filter(|label| drawn.contains(&Some(*label))).count() > 5, "{drawn:?}");
+    assert_eq!(labels_of(&["--label", "none"]), [None; 40]);
     succeed(folder, &[&sample[..], &["pictures/"]].concat());
     let mut names: Vec<String> = std::fs::read_dir(folder.join("pictures"))
         .expect("a folder")

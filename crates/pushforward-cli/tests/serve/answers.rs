@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pushforward::burn::tensor::Device;
 use pushforward::flow_map::network::NetworkConfig;
-use pushforward::flow_map::sample::SampleRequest;
+use pushforward::flow_map::sample::{LabelChoice, SampleRequest};
 use pushforward::kernels::Precision;
 use pushforward::node_pairs::ABSENT;
 use pushforward::run::{TrainedFlowMap, WeightSet, load};
@@ -35,7 +35,7 @@ fn requests_that_share_batches_get_their_own_items() {
     let requests: Vec<(usize, SampleRequest)> = (0..96u64)
         .map(|i| {
             let (place, nfe) = ((i % 3) as usize, 1 + (i / 3 % 2) as usize);
-            let labels = if place == 0 { vec![(i % 10) as u32, 3] } else { Vec::new() };
+            let labels: LabelChoice = if place == 0 { vec![(i % 10) as u32, 3].into() } else { LabelChoice::AsTrained };
             let count = 1 + (i * 7 % 20) as usize;
             let request =
                 SampleRequest { first: i % 5, labels, endpoints: false, ..SampleRequest::map(count, nfe, i / 4) };
@@ -45,10 +45,11 @@ fn requests_that_share_batches_get_their_own_items() {
     let answers: Vec<Value> = thread::scope(|scope| {
         let ask = |place: usize, request: &SampleRequest| {
             let nfe = request.grid.intervals().count();
+            let labels = if let LabelChoice::InTurn(labels) = &request.labels { &labels[..] } else { &[] };
             server.ask(
                 "/v1/sample",
                 &json!({"model": names[place], "count": request.count, "first": request.first, "seed": request.seed,
-                        "nfe": nfe, "labels": request.labels}),
+                        "nfe": nfe, "labels": labels}),
             )
         };
         let asked: Vec<_> = requests.iter().map(|(place, request)| scope.spawn(move || ask(*place, request))).collect();

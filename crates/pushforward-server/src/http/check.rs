@@ -139,7 +139,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
     evaluations(body.count * body.nfe * passes, limits)?;
     let sampler = Sampler::from(body.sampler);
     let kept = constrained(&body.constraints, body.nodes, about, items, limits)?;
-    Ok(Task::Sample(Box::new(SampleRequest {
+    let request = SampleRequest {
         sampler,
         grid: sampler.grid(body.nfe).map_err(|error| Failure::request(error.to_string()))?,
         count: body.count,
@@ -148,12 +148,13 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
         last: if body.draw { LastStep::Draw } else { LastStep::Argmax },
         endpoints: false,
         constraint: kept.constraint,
-        labels: body.labels.clone(),
+        labels: body.labels.clone().into(),
         guidance: body.guidance,
         observed: kept.observed,
         sizes: kept.sizes,
         ..SampleRequest::map(0, 1, body.seed)
-    })))
+    };
+    Ok(Task::Sample(Box::new(request.with_label_counts(&about.label_counts))))
 }
 
 pub(super) fn steer(body: &SteerBody, about: &About, items: &dyn Items, limits: &Limits) -> Result<Task, Failure> {
@@ -185,7 +186,7 @@ pub(super) fn steer(body: &SteerBody, about: &About, items: &dyn Items, limits: 
         temperature: body.temperature,
         endpoints: false,
         constraint: kept.constraint,
-        labels: body.labels.clone(),
+        labels: body.labels.clone().into(),
         observed: kept.observed,
         sizes: kept.sizes,
         // One population between two looks at the clock.

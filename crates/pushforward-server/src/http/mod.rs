@@ -32,6 +32,8 @@ pub(crate) struct About {
     pub(crate) mapped: bool,
     /// Whether the model is conditioned on labels.
     pub(crate) labels: usize,
+    /// How often each label occurs in the training data, if that is known.
+    pub(crate) label_counts: Vec<u64>,
 }
 
 /// What all requests share.

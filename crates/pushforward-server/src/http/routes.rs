@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures_util::stream;
 use pushforward::data::images::continuous::quantize;
+use pushforward::flow_map::sample::LabelChoice;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -25,7 +26,7 @@ use crate::body::{
     Codes, CodesBody, ImagesBody, ImputeBody, Items, Models, Pictures, SampleBody, ScoreBody, Scores, SteerBody,
     Steered,
 };
-use crate::engine::Event;
+use crate::engine::{Event, Task};
 use crate::items::ToldRow;
 use crate::{openapi, page};
 
@@ -121,8 +122,9 @@ pub(crate) async fn sample(State(app): State<Arc<App>>, headers: HeaderMap, body
         let (place, about) = app.model(&request.model)?;
         let form = form(&headers, &[Form::Json, Form::Png, Form::Svg, Form::Events])?;
         let task = check::sample(&request, about, app.items.as_ref(), &app.settings.limits)?;
+        let labels = if let Task::Sample(drawn) = &task { drawn.labels.clone() } else { LabelChoice::Hidden };
         let events = app.submit(place, task)?;
-        let list = Listed { first: request.first, labels: request.labels, ..Listed::new(place, request.seed) };
+        let list = Listed { first: request.first, labels, ..Listed::new(place, request.seed) };
         if form == Form::Events {
             return Ok(streamed(Arc::clone(&app), list, events));
         }
@@ -158,7 +160,7 @@ pub(crate) async fn steer(State(app): State<Arc<App>>, headers: HeaderMap, body:
         let form = form(&headers, &[Form::Json, Form::Events])?;
         let task = check::steer(&request, about, app.items.as_ref(), &app.settings.limits)?;
         let events = app.submit(place, task)?;
-        let list = Listed { labels: request.labels, ..Listed::new(place, request.seed) };
+        let list = Listed { labels: request.labels.into(), ..Listed::new(place, request.seed) };
         if form == Form::Events {
             return Ok(streamed(Arc::clone(&app), list, events));
         }
@@ -246,14 +248,14 @@ struct Listed {
     model: usize,
     seed: u64,
     first: u64,
-    labels: Vec<u32>,
+    labels: LabelChoice,
     /// Rows whose given values stay.
     told: Vec<ToldRow>,
 }
 
 impl Listed {
     fn new(model: usize, seed: u64) -> Self {
-        Self { model, seed, first: 0, labels: Vec::new(), told: Vec::new() }
+        Self { model, seed, first: 0, labels: LabelChoice::Hidden, told: Vec::new() }
     }
 
     /// Items as JSON, from the one with this number on.
@@ -263,8 +265,8 @@ impl Listed {
             let index = self.first + (done + i) as u64;
             object["index"] = index.into();
             object["nfe"] = (*nfe).into();
-            if let Some(place) = index.checked_rem(self.labels.len() as u64) {
-                object["label"] = self.labels[place as usize].into();
+            if let Some(label) = self.labels.of(self.seed, index) {
+                object["label"] = label.into();
             }
             if let Some(told) = self.told.get(done + i) {
                 for (column, value) in &told.given {

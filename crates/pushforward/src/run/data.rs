@@ -94,6 +94,16 @@ impl Data {
             Self::Continuous(_) => None,
         }
     }
+
+    /// How often each label occurs among the training data; of a million examples, evenly spread, where there are more.
+    pub(in crate::run) fn label_counts(&self) -> Vec<u64> {
+        let (Self::Categorical(splits), Some(count)) = (self, self.label_count()) else { return Vec::new() };
+        let mut counts = vec![0; count];
+        let step = splits.train.len().div_ceil(1_000_000).max(1);
+        let labels = (0..splits.train.len()).step_by(step).filter_map(|index| splits.train.label(index));
+        labels.for_each(|label| counts[label as usize] += 1);
+        counts
+    }
 }
 
 impl From<Splits> for Data {

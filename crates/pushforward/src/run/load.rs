@@ -78,15 +78,16 @@ fn restored<C: BackboneConfig>(
     weights: WeightSet,
     device: &Device,
 ) -> Result<Loaded<Model<C>>, LoadError> {
-    let Stored { recipe, schema, labels, calibration, .. } = Stored::<C>::of(&file, &path)?;
+    let Stored { recipe, schema, labels, label_counts, calibration, .. } = Stored::<C>::of(&file, &path)?;
     let stored = match weights {
         WeightSet::Ema => &file.ema,
         WeightSet::Raw if file.raw.is_empty() => return Err(LoadError::AveragedOnly { path }),
         WeightSet::Raw => &file.raw,
     };
     let mut model = build(&recipe.model, &schema, labels, stored, &path, device)?;
-    if let (Model::FlowMap(model), WeightSet::Ema) = (&mut model, weights) {
-        model.calibration = calibration;
+    if let Model::FlowMap(model) = &mut model {
+        model.label_counts = label_counts;
+        model.calibration = calibration.filter(|_| weights == WeightSet::Ema);
     }
     let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);
     let run = RunInfo { step: file.step, path, sha256, ..unsaved };

@@ -114,6 +114,10 @@ impl<G: Generates> Generates for Spread<'_, G> {
         drawn_together(self.ranks, request, |own| self.model.generate(own, progress))
     }
 
+    fn labels_of(&self, request: &SampleRequest) -> Result<Vec<u32>, RequestError> {
+        self.model.labels_of(request)
+    }
+
     fn estimates(&self, draws: usize) -> Vec<(&'static str, String)> {
         self.model.estimates(draws)
     }

@@ -23,6 +23,8 @@ pub(super) const HASH_KEY: &str = "data_sha256";
 pub(super) const LABELS_KEY: &str = "labels";
 /// Provenance key of the names of class labels that the data say, as JSON.
 pub(super) const LABEL_NAMES_KEY: &str = "label_names";
+/// Provenance key of how often each label occurs in the training data, as JSON.
+pub(super) const LABEL_COUNTS_KEY: &str = "label_counts";
 /// Provenance key of a [`Calibration`] of the averaged weights, as JSON.
 pub(super) const CALIBRATION_KEY: &str = "calibration";
 /// Provenance key of the [`Role`] of the model.
@@ -98,6 +100,8 @@ pub struct Stored<C: BackboneConfig> {
     pub labels: Option<usize>,
     /// What each of them stands for.
     pub label_names: Vec<String>,
+    /// How often each of them occurs in the training data; empty if the file does not say it.
+    pub label_counts: Vec<u64>,
     /// Calibration of the averaged weights.
     pub calibration: Option<Calibration>,
 }
@@ -140,7 +144,8 @@ impl<C: BackboneConfig> Stored<C> {
                 let label_names = label_names(&recipe.data, &file.provenance);
                 let calibration = calibration(&file.provenance)
                     .map_err(|problem| LoadError::Calibration { path: place(), problem })?;
-                Ok(Self { recipe, schema, labels, label_names, calibration })
+                let label_counts = label_counts(labels, &file.provenance);
+                Ok(Self { recipe, schema, labels, label_names, label_counts, calibration })
             }
         }
     }
@@ -151,6 +156,15 @@ pub(super) fn label_names(data: &DataConfig, provenance: &BTreeMap<String, Strin
     let count = provenance.get(LABELS_KEY).and_then(|n| n.parse().ok()).unwrap_or(0);
     let said = provenance.get(LABEL_NAMES_KEY).and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
     said.filter(|names| names.len() == count).unwrap_or_else(|| data.label_names(count))
+}
+
+/// How often each label occurs in the training data, of a file that says it of all of them.
+fn label_counts(labels: Option<usize>, provenance: &BTreeMap<String, String>) -> Vec<u64> {
+    let said = provenance.get(LABEL_COUNTS_KEY).and_then(|text| serde_json::from_str::<Vec<u64>>(text).ok());
+    let sound = |counts: &Vec<u64>| {
+        Some(counts.len()) == labels && counts.iter().try_fold(0u64, |sum, &n| sum.checked_add(n)).is_some()
+    };
+    said.filter(sound).unwrap_or_default()
 }
 
 fn calibration(provenance: &BTreeMap<String, String>) -> Result<Option<Calibration>, String> {

@@ -104,7 +104,7 @@ fn guidance_extrapolates_from_the_hidden_condition_or_from_a_weaker_model() {
             }
         }
     }
-    let request = SampleRequest { labels: vec![0], ..SampleRequest::map(3, 2, 0) };
+    let request = SampleRequest { labels: vec![0].into(), ..SampleRequest::map(3, 2, 0) };
     let settings = settings(&network, Condition::Label { dropout: 0.1 }, OffDiagonal::default());
     let guided = Guided::new(&net, None, 2.0);
     for (sampler, cost) in [(Sampler::Map, 4), (Sampler::Euler, 4)] {
@@ -152,13 +152,13 @@ fn items_take_their_labels_in_turn_whatever_the_batch() {
         sample(&Generator::new(&net, sites.clone(), &device()).with_noise(settings.noise()), request, &mut |_| true)
             .endpoints
     };
-    let all = SampleRequest { labels: vec![2, 0], ..SampleRequest::map(7, 2, 4) };
+    let all = SampleRequest { labels: vec![2, 0].into(), ..SampleRequest::map(7, 2, 4) };
     let whole = run(&all);
     let close = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
     assert!(close(&run(&SampleRequest { batch: 3, ..all.clone() }), &whole));
     let later = run(&SampleRequest { first: 3, count: 4, ..all.clone() });
     assert!(close(&later, &whole[3 * sites.count * sites.classes..]));
-    assert!(!close(&run(&SampleRequest { labels: vec![0, 2], ..all }), &whole));
+    assert!(!close(&run(&SampleRequest { labels: vec![0, 2].into(), ..all }), &whole));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_model_learns_what_its_labels_mean_and_what_hidden_ones_do_not_say() {
     let request = TrainRequest { seed: 1, ..TrainRequest::new(model, &objective, &batch, config) };
     let net = train(request, &mut |_| ControlFlow::Continue(())).expect("the run ends").model.valid();
     let run = |labels: Vec<u32>| {
-        let request = SampleRequest { sampler: Sampler::Euler, labels, ..SampleRequest::map(60, 16, 2) };
+        let request = SampleRequest { sampler: Sampler::Euler, labels: labels.into(), ..SampleRequest::map(60, 16, 2) };
         sample(
             &Generator::new(&net, sites.clone(), &crate::support::device()).with_noise(settings.noise()),
             &request,

@@ -73,7 +73,7 @@ fn samples_without_points_are_those_with_points() {
                         let (temperature, labels) = (0.8, vec![2, 0, 1]);
                         let request = SampleRequest {
                             temperature,
-                            labels,
+                            labels: labels.into(),
                             grid,
                             sampler,
                             last,

@@ -14,6 +14,7 @@ mod dual;
 mod flow_map;
 mod graph;
 mod kernels;
+mod labels;
 mod large_vocabulary;
 mod objective;
 mod observed;

@@ -155,6 +155,17 @@ fn laws_of_sites_multiply_to_a_density_and_conditions_are_kept_by_rejection() {
     let chain = model.chain(&every, 4, 0).expect("the rows fit");
     let density: Vec<f64> = chain.chunks(3).map(|row| (-row.iter().sum::<f64>()).exp()).collect();
     assert!((density.iter().sum::<f64>() - 1.0).abs() < 0.02, "{}", density.iter().sum::<f64>());
+    // Given its last column, the rest of a row has a law of its own, near that of the data.
+    let given = model.chain_given(&every, &[false, false, true], 4, 0).expect("the rows fit");
+    let p = |row: [usize; 3]| (-given[3 * (16 * row[0] + 4 * row[1] + row[2])..][..3].iter().sum::<f64>()).exp();
+    for c in 0..4 {
+        let mass: f64 = (0..16).map(|i| p([i / 4, i % 4, c])).sum();
+        let all: f64 = rows().filter(|row| row[2] == c).map(law).sum();
+        let off: f64 = rows().filter(|row| row[2] == c).map(|row| (p(row) - law(row) / all).abs()).sum();
+        assert!((mass - 1.0).abs() < 0.04 && off < 0.25, "{c}: {mass} {off}");
+    }
+    assert!(given.chunks(3).all(|nats| nats[2] == 0.0));
+    assert!(model.chain_given(&every, &[true], 4, 0).is_err());
     let off: f64 = rows().map(|row| (density[16 * row[0] + 4 * row[1] + row[2]] - law(row)).abs()).sum();
     assert!(off < 0.15, "{off}");
     // A third column that does not fit the others surprises.

@@ -59,7 +59,7 @@ fn only_requests_of_equal_settings_share_batches() {
     };
     assert!(may(&|r| r.seed = 1) && may(&|r| r.first = 8) && may(&|r| r.count = 9) && may(&|r| r.batch = 1));
     assert!(!may(&|r| r.temperature = 0.5) && !may(&|r| r.grid = SampleRequest::map(1, 3, 0).grid));
-    assert!(!may(&|r| r.labels = vec![1]) && !may(&|r| r.observed = vec![vec![None]]));
+    assert!(!may(&|r| r.labels = vec![1].into()) && !may(&|r| r.observed = vec![vec![None]]));
     assert!(!may(&|r| r.guidance = 2.0) && !may(&|r| r.last = LastStep::Draw) && !may(&|r| r.sizes = vec![0, 1]));
     assert!(!may(&|r| r.sampler = Sampler::Euler) && !may(&|r| r.endpoints = false));
 }

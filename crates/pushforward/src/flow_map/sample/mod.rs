@@ -8,7 +8,8 @@
 //! renoise  x_hat = pi_{s,1}(x);  x <- (1-t) x_0' + t x_hat             1 per step, fresh noise x_0'
 //! ```
 //!
-//! The number of nodes of a graph, or of letters of a record, is drawn first, from the stream `(seed, Size, i)`.
+//! The number of nodes of a graph, or of letters of a record, is drawn first, from the stream `(seed, Size, i)`, and
+//! so is the label of an item from `(seed, Label, i)`, where labels are drawn.
 //!
 //! The noise of item i comes from the stream `(seed, Sample, i)`, and fresh noise and draws of classes from
 //! `(seed, Renoise, i)`, so an item does not depend on the batch that it is computed in.
@@ -37,9 +38,11 @@ pub(in crate::flow_map) mod batch;
 mod dopri5;
 mod draw;
 pub mod guidance;
+mod labels;
 pub mod large_vocabulary;
 pub(in crate::flow_map) mod request;
 
 pub(crate) use self::batch::{draw_class, draw_size};
 pub use self::draw::{sample, sample_together};
+pub use self::labels::LabelChoice;
 pub use self::request::{GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE};

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 
 use crate::flow_map::constraint::Constraint;
 use crate::flow_map::interpolant::Noise;
+use crate::flow_map::sample::labels::LabelChoice;
 use crate::nn::SiteShape;
 use crate::transport::time::{TimeGrid, TimeGridError};
 
@@ -74,9 +75,8 @@ pub struct SampleRequest {
     pub endpoints: bool,
     /// Allowed classes of every site; all classes if absent. Not for the unconstrained baseline.
     pub constraint: Option<Constraint>,
-    /// Labels, for models with label conditioning; item i has `labels[i % labels.len()]`. Empty for unconditional
-    /// samples.
-    pub labels: Vec<u32>,
+    /// Labels, for models with label conditioning.
+    pub labels: LabelChoice,
     /// Weight of guidance, in [`GUIDANCE`]; 1 for none. See [`guidance`](crate::flow_map::sample::guidance).
     pub guidance: f64,
     /// For models that are told sites ([`Condition::Prefix`](crate::flow_map::conditioning::Condition::Prefix) and
@@ -105,7 +105,7 @@ impl SampleRequest {
             last: LastStep::Argmax,
             endpoints: true,
             constraint: None,
-            labels: Vec::new(),
+            labels: LabelChoice::default(),
             observed: Vec::new(),
             guidance: 1.0,
             sizes: Vec::new(),
@@ -126,21 +126,37 @@ pub(in crate::flow_map) struct Item<'a> {
 impl SampleRequest {
     /// The items of these indices.
     pub(in crate::flow_map) fn items(&self, indices: Range<u64>) -> impl Iterator<Item = Item<'_>> {
-        fn turn<T>(list: &[T], index: u64) -> Option<&T> {
-            index.checked_rem(list.len() as u64).map(|place| &list[place as usize])
-        }
-        let one = |index| {
-            let label = turn(&self.labels, index).copied();
-            Item { seed: self.seed, index, label, observed: turn(&self.observed, index) }
+        let one = |index: u64| {
+            let place = index.checked_rem(self.observed.len() as u64);
+            let observed = place.map(|place| &self.observed[place as usize]);
+            Item { seed: self.seed, index, label: self.labels.of(self.seed, index), observed }
         };
         indices.map(one)
+    }
+
+    /// The request with labels drawn by `counts`, how often the data of a model have each, where it asks for that: nothing
+    /// else is told of its items, since a label of its own may not fit what is.
+    #[must_use]
+    pub fn with_label_counts(mut self, counts: &[u64]) -> Self {
+        if self.labels == LabelChoice::AsTrained {
+            let told = !self.observed.is_empty() || self.constraint.is_some();
+            let known = counts.iter().any(|&count| count > 0);
+            self.labels = if told || !known { LabelChoice::Hidden } else { LabelChoice::Drawn(counts.to_vec()) };
+        }
+        self
+    }
+
+    /// The labels that its items are told; empty if they are told none.
+    pub fn told_labels(&self) -> Vec<u32> {
+        let indices = self.first..self.first + self.count as u64;
+        indices.filter_map(|index| self.labels.of(self.seed, index)).collect()
     }
 
     /// Whether items of the two requests may share a batch: everything but the items themselves (seed, indices, label,
     /// observed sites) and the number computed together is equal.
     pub fn shares_a_batch_with(&self, other: &Self) -> bool {
         let settings = |r: &Self| {
-            let told = [r.labels.is_empty(), r.observed.is_empty()];
+            let told = [r.labels.is_told(), r.observed.is_empty()];
             (r.sampler, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, told)
         };
         settings(self) == settings(other)

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::flow_map::backbone::{EndpointNet, Parametrisation};
 use crate::flow_map::interpolant::Source;
-use crate::flow_map::sample::{Generator, SampleRequest, Sampler, Samples};
+use crate::flow_map::sample::{Generator, LabelChoice, SampleRequest, Sampler, Samples};
 use crate::flow_map::steer::reward::RewardError;
 use crate::ranks::RankError;
 
@@ -231,7 +231,11 @@ pub(crate) fn check_counts(request: &SteerRequest) -> Result<(), SteerError> {
 pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &SteerRequest) -> Result<(), SteerError> {
     let refuse = |what: String| Err(SteerError::Request(what));
     check_counts(request)?;
-    if request.sample.labels.len() > 1 {
+    if match &request.sample.labels {
+        LabelChoice::AsTrained | LabelChoice::Hidden => false,
+        LabelChoice::InTurn(labels) => labels.len() > 1,
+        LabelChoice::Drawn(_) => true,
+    } {
         return refuse("steered samples take one label: steer once for each".into());
     }
     let velocity = generator.net.parametrisation() == Parametrisation::Velocity;

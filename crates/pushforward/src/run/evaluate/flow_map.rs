@@ -103,7 +103,7 @@ pub fn evaluate<G: Generates, M: SampleMetrics + ?Sized>(
             if repeat == 0 {
                 report.remarks.extend(remarks::on_samples(&samples.ids, samples.sites.count, counted));
             }
-            measured.push(metrics.rows(&samples, &request.sample.labels).into_iter().map(finish).collect());
+            measured.push(metrics.rows(&samples, &loaded.model.labels_of(&wanted)?).into_iter().map(finish).collect());
         }
         over_repeats(measured).into_iter().for_each(|row| report.push(row));
     }

@@ -29,6 +29,12 @@ pub trait Generates {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError>;
 
+    /// Labels that the items of a request are drawn for; empty without labels.
+    ///
+    /// # Errors
+    /// If the request does not fit the model.
+    fn labels_of(&self, request: &SampleRequest) -> Result<Vec<u32>, RequestError>;
+
     /// Names of estimates of `-log p`, as the prefix of their metric and the estimator; the first is a bound.
     fn estimates(&self, draws: usize) -> Vec<(&'static str, String)>;
 
@@ -96,6 +102,10 @@ impl<C: BackboneConfig> Generates for TrainedFlowMap<C> {
         self.sample(request, progress)
     }
 
+    fn labels_of(&self, request: &SampleRequest) -> Result<Vec<u32>, RequestError> {
+        Ok(self.checked(request)?.told_labels())
+    }
+
     fn estimates(&self, draws: usize) -> Vec<(&'static str, String)> {
         vec![("bound", format!("importance-r-{draws}"))]
     }
@@ -122,6 +132,10 @@ impl Generates for TrainedCategoricalAef {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
         self.sample(request, progress)
+    }
+
+    fn labels_of(&self, _: &SampleRequest) -> Result<Vec<u32>, RequestError> {
+        Ok(Vec::new())
     }
 
     /// The bound of the training, the marginal by importance sampling, and that of a coupling.

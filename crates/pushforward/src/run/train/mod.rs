@@ -27,7 +27,7 @@ use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
 use crate::run::role::Role;
 use crate::run::same_data::same_data;
-use crate::run::stored::{DATA_KEY, HASH_KEY, LABEL_NAMES_KEY, LABELS_KEY, ROLE_KEY, SCHEMA_KEY};
+use crate::run::stored::{DATA_KEY, HASH_KEY, LABEL_COUNTS_KEY, LABEL_NAMES_KEY, LABELS_KEY, ROLE_KEY, SCHEMA_KEY};
 use crate::run::trained::{TrainedAef, TrainedCategoricalAef, TrainedClassifier, TrainedFlowMap};
 use crate::train::checkpoint::{CheckpointError, chosen_file};
 use crate::train::{EndReason, Outcome, RunFolder, TrainError};
@@ -118,6 +118,12 @@ fn checked<C: BackboneConfig>(
         provenance.extend(splits.refusals().map(|line| ("data_refused".to_owned(), line)));
     }
     provenance.extend(labels.map(|labels| (LABELS_KEY.to_owned(), labels.to_string())));
+    let told = matches!(&recipe.model, ModelConfig::FlowMap(config) if config.condition.takes_labels());
+    let label_counts = if told { data.label_counts() } else { Vec::new() };
+    if told {
+        let text = serde_json::to_string(&label_counts).expect("counts are numbers");
+        provenance.insert(LABEL_COUNTS_KEY.into(), text);
+    }
     let text = recipe.to_toml();
     let folder = options.folder.filter(|_| options.ranks.is_first());
     let mut session = Session {
@@ -141,6 +147,7 @@ fn checked<C: BackboneConfig>(
         (ModelConfig::FlowMap(config), Data::Categorical(splits)) => {
             let (net, end) = split(flow_map::train(&mut session, splits, config, labels)?);
             let mut model = TrainedFlowMap::new(config.clone(), net, schema.clone(), &device);
+            model.label_counts = label_counts;
             if end.reason != EndReason::Stopped {
                 model.calibrate(splits.validation.as_ref(), recipe.seed);
             }

@@ -209,7 +209,23 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Errors
     /// As [`TrainedFlowMap::marginals`].
     pub fn chain(&self, ids: &[u32], draws: usize, seed: u64) -> Result<Vec<f64>, RequestError> {
-        self.nats(ids, draws, seed, |site, told| told < site)
+        self.nats(ids, draws, seed, &|_| true, &|site, told| told < site)
+    }
+
+    /// The same for the sites that are not `told`, given those that are, of which there is one entry a site:
+    ///
+    /// ```text
+    /// -log p(x_d | told sites, x_e for other sites e < d)      0 for sites that are told
+    /// ```
+    ///
+    /// # Errors
+    /// As [`TrainedFlowMap::marginals`], and if `told` has another length.
+    pub fn chain_given(&self, ids: &[u32], told: &[bool], draws: usize, seed: u64) -> Result<Vec<f64>, RequestError> {
+        let sites = self.schema.sites;
+        if told.len() != sites {
+            return Err(RequestError(format!("{} sites are told or not, and items have {sites}", told.len())));
+        }
+        self.nats(ids, draws, seed, &|site| !told[site], &|site, other| told[other] || other < site)
     }
 
     /// `-log p(x_d | all other sites)` in nats, site by site: large where a site does not fit the rest of its item.
@@ -217,16 +233,17 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Errors
     /// As [`TrainedFlowMap::marginals`].
     pub fn surprise(&self, ids: &[u32], draws: usize, seed: u64) -> Result<Vec<f64>, RequestError> {
-        self.nats(ids, draws, seed, |site, told| told != site)
+        self.nats(ids, draws, seed, &|_| true, &|site, told| told != site)
     }
 
-    /// `-log p` of each site given those that `tells` names, as a function of the site and the other one.
+    /// `-log p` of each site that is `asked` for, given those that `tells` names, as a function of the site and the other one.
     fn nats(
         &self,
         ids: &[u32],
         draws: usize,
         seed: u64,
-        tells: impl Fn(usize, usize) -> bool,
+        asked: &dyn Fn(usize) -> bool,
+        tells: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Vec<f64>, RequestError> {
         let sites = site_shape(&self.schema);
         if !ids.len().is_multiple_of(sites.count) {
@@ -237,7 +254,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             )));
         }
         let mut found = vec![0.0; ids.len()];
-        for site in 0..sites.count {
+        for site in (0..sites.count).filter(|&site| asked(site)) {
             let told = |(other, &id): (usize, &u32)| (tells(site, other) && id != ABSENT).then_some(id);
             let rows: Vec<ObservedRow> =
                 ids.chunks(sites.count).map(|item| item.iter().enumerate().map(told).collect()).collect();

@@ -14,7 +14,9 @@ use crate::flow_map::map::FlowMap;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
-use crate::flow_map::sample::{self, GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE};
+use crate::flow_map::sample::{
+    self, GUIDANCE, Generator, LabelChoice, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE,
+};
 use crate::flow_map::steer::{self, Reward, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
@@ -53,6 +55,9 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     pub device: Device,
     /// Calibration of the diagonal, for [bounds](Self::bound).
     pub calibration: Option<Calibration>,
+    /// How often each label occurs in the training data, for [samples](Self::sample) that are told nothing; empty if that is
+    /// not known.
+    pub label_counts: Vec<u64>,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
 }
@@ -60,7 +65,7 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
 impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// A flow map of data with this schema.
     pub fn new(config: FlowMapConfig<C>, net: FlowMapModel<C::Network>, schema: Schema, device: &Device) -> Self {
-        Self { config, net, schema, device: device.clone(), calibration: None, weak: None }
+        Self { config, net, schema, device: device.clone(), calibration: None, label_counts: Vec::new(), weak: None }
     }
 
     /// Draws samples; see [`sample::sample`].
@@ -218,7 +223,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         if velocity && request.constraint.is_some() {
             return refuse("the naive baseline has no probabilities to constrain");
         }
-        self.check_condition(request)?;
         let (sites, classes) = (self.schema.sites, self.schema.classes);
         if let Some(constraint) = &request.constraint
             && (constraint.sites(), constraint.classes()) != (sites, classes)
@@ -229,7 +233,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 found.0, found.1
             ));
         }
-        let mut request = request.clone();
+        let counts = if self.net.label_count().is_some() { &self.label_counts[..] } else { &[] };
+        let mut request = request.clone().with_label_counts(counts);
+        self.check_condition(&request)?;
         // What a constraint fixes is told to a model that takes any subset, so that the other sites fit it.
         if let Some(constraint) = request.constraint.as_ref().filter(|_| self.config.condition.takes_any_subset()) {
             if request.observed.is_empty() && constraint.fixed().next().is_some() {
@@ -262,13 +268,18 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 
     /// Checks condition and guidance of a request against the model.
     fn check_condition(&self, request: &SampleRequest) -> Result<(), RequestError> {
-        if !request.labels.is_empty() {
+        if request.labels.is_told() {
             let Some(count) = self.net.label_count() else {
                 return refuse(
                     "this model was not trained with labels: set model.condition.kind = label in its recipe",
                 );
             };
-            if let Some(label) = request.labels.iter().find(|&&label| label as usize >= count) {
+            let highest = match &request.labels {
+                LabelChoice::InTurn(labels) => labels.iter().copied().max(),
+                LabelChoice::Drawn(counts) => (0..).zip(counts).filter(|(_, n)| **n > 0).map(|(label, _)| label).max(),
+                LabelChoice::AsTrained | LabelChoice::Hidden => None,
+            };
+            if let Some(label) = highest.filter(|&label| label as usize >= count) {
                 return refuse(format!("the labels of this model are 0 to {}, found {label}", count - 1));
             }
         }
@@ -278,7 +289,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             let (low, high) = (GUIDANCE.start(), GUIDANCE.end());
             return refuse(format!("the weight of guidance must be positive, from {low} to {high}, found {w}"));
         }
-        if w != 1.0 && self.weak.is_none() && request.labels.is_empty() && request.observed.is_empty() {
+        if w != 1.0 && self.weak.is_none() && !request.labels.is_told() && request.observed.is_empty() {
             return refuse("guidance needs a label, observed sites or a weaker model to compare with");
         }
         Ok(())
@@ -330,7 +341,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 
 impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
     fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
-        self.sample(request, progress)
+        self.sample(&without_drawn_labels(request), progress)
     }
 
     fn steered(
@@ -340,7 +351,7 @@ impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
         ranks: &Ranks,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure> {
-        let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
+        let request = SteerRequest { sample: self.resolve(&without_drawn_labels(&request.sample))?, ..request.clone() };
         Ok(match self.guided(request.sample.guidance) {
             Some(net) => steer::steer_together(&self.generator(&net), &request, reward, ranks, progress)?,
             None => steer::steer_together(&self.generator(&self.net), &request, reward, ranks, progress)?,
@@ -373,6 +384,11 @@ fn resolve_lengths(sequence: &SequenceLayout, request: &mut SampleRequest) -> Re
     Ok(())
 }
 
+/// The particles of a population share their label, so that none is drawn for each.
+fn without_drawn_labels(request: &SampleRequest) -> SampleRequest {
+    request.clone().with_label_counts(&[])
+}
+
 /// Whether only the first sites of a row are told.
 fn is_prefix(row: &[Option<u32>]) -> bool {
     row.iter().skip_while(|class| class.is_some()).all(Option::is_none)
@@ -389,6 +405,6 @@ pub(crate) fn preview_request<N: Backbone>(
     nfe: usize,
     seed: u64,
 ) -> SampleRequest {
-    let labels = (0..net.label_count().unwrap_or(0) as u32).collect();
+    let labels = (0..net.label_count().unwrap_or(0) as u32).collect::<Vec<_>>().into();
     SampleRequest { labels, endpoints: false, ..SampleRequest::map(count, nfe, seed) }
 }

@@ -76,7 +76,7 @@ pub(super) fn drawing_of(request: &SampleRequest) -> Result<Drawing, RequestErro
     if request.constraint.is_some() || !request.observed.is_empty() {
         return refuse("constraints of sites");
     }
-    if !request.labels.is_empty() || request.guidance != 1.0 {
+    if request.labels.is_told() || request.guidance != 1.0 {
         return refuse("labels and guidance");
     }
     if request.endpoints || request.diagonal_noise {
