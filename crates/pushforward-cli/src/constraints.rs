@@ -8,7 +8,7 @@ use pushforward::data::sequences::SequenceLayout;
 use pushforward::data::tables::Where;
 use pushforward::data::{Layout, Schema, Vocabulary};
 use pushforward::flow_map::constraint::{Constraint, ConstraintError};
-use pushforward::flow_map::sample::ObservedRow;
+use pushforward::flow_map::sample::{GraphPart, ObservedRow};
 use pushforward::run::site_shape;
 
 use crate::args::ConstraintArgs;
@@ -22,6 +22,8 @@ const BLANK: char = '_';
 /// The constraint, `None` without options, and for graphs the numbers of nodes that can hold it.
 pub(crate) struct Constraints {
     pub(crate) constraint: Option<Constraint>,
+    /// The part of a graph that it keeps.
+    pub(crate) part: Option<GraphPart>,
     /// How often samples have each number of nodes of a graph or letters of a sequence; empty for the model's own numbers.
     pub(crate) sizes: Vec<u64>,
     /// Number of nodes of a graph, or letters of a sequence, that it must have for the constrained ones to exist.
@@ -60,10 +62,6 @@ impl Constraints {
         if let Some(path) = &args.mask {
             constraint = mask(constraint, path, schema)?;
         }
-        if let Some(smiles) = &args.fix {
-            let layout = molecular(schema).ok_or_else(|| other_layout("--fix", "molecules"))?;
-            (constraint, needed) = scaffold(constraint, smiles, layout)?;
-        }
         if let Some(classes) = &args.forbid {
             let nodes = if let Layout::Graph(layout) = &schema.layout { layout.nodes } else { schema.sites };
             for class in named(classes, schema)? {
@@ -79,9 +77,16 @@ impl Constraints {
             constraint = constraint.only(site, &named(classes, schema)?).or_request()?;
             needed = needed.max(room(site, schema));
         }
+        let mut part = None;
+        if let Some(smiles) = &args.fix {
+            let layout = molecular(schema).ok_or_else(|| other_layout("--fix", "molecules"))?;
+            let (with, nodes) = scaffold(constraint.clone(), smiles, layout)?;
+            part = Some(GraphPart { nodes, otherwise: (constraint != free).then_some(constraint) });
+            (constraint, needed) = (with, needed.max(nodes));
+        }
         let sizes = sizes(schema, needed)?;
         let wanted = args.wanted.as_ref().map(|text| Wanted::of(text, schema)).transpose()?;
-        Ok(Self { constraint: (constraint != free).then_some(constraint), sizes, nodes: needed, wanted })
+        Ok(Self { constraint: (constraint != free).then_some(constraint), part, sizes, nodes: needed, wanted })
     }
 
     /// Fixes sites, and leaves out sizes that have no room for them.

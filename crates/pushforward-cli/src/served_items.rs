@@ -118,7 +118,7 @@ fn constraint(wanted: &Wanted, nodes: Option<usize>, schema: &Schema) -> Result<
     let observed: Vec<_> = wanted.prefix.as_ref().map(|text| prefix(text, schema)).transpose()?.into_iter().collect();
     constraints.make_room(&observed, schema)?;
     let sizes = constraints.sizes_with(nodes, None, schema)?;
-    Ok(Constrained { constraint: constraints.constraint, sizes, observed })
+    Ok(Constrained { constraint: constraints.constraint, part: constraints.part, sizes, observed })
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(crate) struct SampleBody {
     /// Weight of classifier-free guidance; 1 for none.
     #[serde(default = "unit")]
     pub(crate) guidance: f64,
-    /// Labels, in turn over the items.
+    /// Labels, in turn over the items; without any, they are drawn as often as the training data have them, where nothing is kept.
     #[serde(default)]
     pub(crate) labels: Vec<u32>,
     /// Draw the last classes in place of the most probable ones.

@@ -3,7 +3,7 @@
 use pushforward::aef::ImageShape;
 use pushforward::data::Schema;
 use pushforward::flow_map::constraint::Constraint;
-use pushforward::flow_map::sample::ObservedRow;
+use pushforward::flow_map::sample::{GraphPart, ObservedRow};
 
 use crate::body::Constraints;
 
@@ -12,6 +12,8 @@ use crate::body::Constraints;
 pub struct Constrained {
     /// Allowed classes of every site; `None` for all.
     pub constraint: Option<Constraint>,
+    /// The part of a graph that the constraint keeps.
+    pub part: Option<GraphPart>,
     /// For graphs, how often samples have each number of nodes; empty for the model's own numbers.
     pub sizes: Vec<u64>,
     /// Sites that the model is told, `None` for those that are generated; empty for none.

@@ -67,6 +67,8 @@ pub enum Purpose {
     Calibration = 20,
     /// Label of a sample (index: item).
     Label = 21,
+    /// Where the part of a graph is that samples keep (index: particle).
+    Place = 22,
 }
 
 /// One stream of random numbers.

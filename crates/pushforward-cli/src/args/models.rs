@@ -32,8 +32,8 @@ pub(crate) enum ModelsAction {
         #[arg(value_name = "MODEL")]
         model: PathBuf,
     },
-    /// Download a model that is too large to come with the program; `models` lists them, and this version has none yet.
-    #[command(after_help = "Example:\n  pushforward models fetch NAME")]
+    /// Download a model that is too large to come with the program; `models` lists them. In a clone they are files of the folder `models`.
+    #[command(after_help = "Example:\n  pushforward models fetch qm9")]
     Fetch {
         /// Name of the model.
         name: String,

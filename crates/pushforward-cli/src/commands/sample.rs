@@ -264,6 +264,8 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         seed: args.sampler.seed,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         constraint: constraints.constraint,
+        part: constraints.part,
+        told_sizes: Vec::new(),
         labels: labels(&args.condition, &loaded.run)?,
         observed,
         guidance: args.condition.guidance,

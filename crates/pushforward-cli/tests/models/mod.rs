@@ -48,7 +48,8 @@ fn every_embedded_model_samples_by_its_name() {
     let list: serde_json::Value =
         serde_json::from_str(&succeed(dir.path(), &["models", "--json"])).expect("one JSON object");
     let models = list["models"].as_array().expect("a list");
-    let bytes: u64 = models.iter().map(|model| model["bytes"].as_u64().expect("a number")).sum();
+    let here = models.iter().filter(|model| model["here"] == true);
+    let bytes: u64 = here.map(|model| model["bytes"].as_u64().expect("a number")).sum();
     assert!(!models.is_empty() && bytes < 12_000_000, "{} models of {bytes} bytes", models.len());
     let text = succeed(dir.path(), &["models"]);
     for model in models.iter().filter(|model| model["here"] == true) {
@@ -72,6 +73,23 @@ fn every_embedded_model_samples_by_its_name() {
     let message = refuse(dir.path(), &["sample", "nobody"], 2);
     assert!(message.contains("no such run folder, checkpoint or model") && message.contains("glyphs"), "{message}");
     assert!(refuse(dir.path(), &["models", "fetch", "nobody"], 2).contains("no model `nobody`"));
+}
+
+#[test]
+fn molecules_are_drawn_around_a_part_that_they_keep() {
+    let dir = workplace();
+    for (part, kept) in [("C=O", "=O"), ("C1CC1", "1")] {
+        let args = ["sample", "small-molecules", "--fix", part, "--nfe", "2", "-n", "40", "--out", "m.csv"];
+        succeed(dir.path(), &args);
+        let table = fs::read_to_string(dir.path().join("m.csv")).expect("a table");
+        let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+        let valid: Vec<&str> = rows.iter().filter(|row| row[1] == "valid").map(|row| row[2]).collect();
+        assert!(valid.len() >= 24, "{part}: {} of 40 are valid: {table}", valid.len());
+        let has = |smiles: &&&str| smiles.contains(kept) || (part == "C=O" && smiles.contains("O="));
+        assert_eq!(valid.iter().filter(has).count(), valid.len(), "{part}: {valid:?}");
+        let different: std::collections::HashSet<&&str> = valid.iter().collect();
+        assert!(different.len() > 8, "{part}: {valid:?}");
+    }
 }
 
 #[test]

@@ -148,6 +148,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
         last: if body.draw { LastStep::Draw } else { LastStep::Argmax },
         endpoints: false,
         constraint: kept.constraint,
+        part: kept.part,
         labels: body.labels.clone().into(),
         guidance: body.guidance,
         observed: kept.observed,

@@ -18,6 +18,7 @@ mod labels;
 mod large_vocabulary;
 mod objective;
 mod observed;
+mod placement;
 mod precision;
 mod record;
 mod sampler;

@@ -43,7 +43,10 @@ impl SampleBatch {
         let streams: Vec<_> =
             addresses.iter().map(|item| (open(Purpose::Sample, item), open(Purpose::Renoise, item))).collect();
         let like = Tensor::<1>::zeros([1], &device.clone().without_autodiff());
-        let size = |largest, item: &Item<'_>| draw_size(&request.sizes, largest, &mut open(Purpose::Size, item));
+        let size = |largest: usize, item: &Item<'_>| match item.size {
+            Some(size) => size.min(largest),
+            None => draw_size(&request.sizes, largest, &mut open(Purpose::Size, item)),
+        };
         let graph = sites.as_graph();
         let sizes: Vec<usize> = sites
             .largest_size()

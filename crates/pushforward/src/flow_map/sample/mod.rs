@@ -45,4 +45,6 @@ pub(in crate::flow_map) mod request;
 pub(crate) use self::batch::{draw_class, draw_size};
 pub use self::draw::{sample, sample_together};
 pub use self::labels::LabelChoice;
-pub use self::request::{GUIDANCE, Generator, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE};
+pub use self::request::{
+    GUIDANCE, Generator, GraphPart, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE,
+};

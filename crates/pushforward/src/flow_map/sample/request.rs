@@ -51,6 +51,18 @@ pub const GUIDANCE: RangeInclusive<f64> = 1e-3..=1e4;
 /// What a model is told of an item: the classes of its sites, `None` for those that are generated.
 pub type ObservedRow = Vec<Option<u32>>;
 
+/// A part of a graph that items keep: nodes, and the pairs among them, that the constraint of the request fixes as the first ones.
+///
+/// A [trained model](crate::run::TrainedFlowMap) that is told any sites has the part at those nodes where it belongs, which are seldom
+/// the first; for other models it stays there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphPart {
+    /// Number of nodes of the part.
+    pub nodes: usize,
+    /// The constraint apart from the part.
+    pub otherwise: Option<Constraint>,
+}
+
 /// What to sample, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRequest {
@@ -83,6 +95,10 @@ pub struct SampleRequest {
     /// [`Observed`](crate::flow_map::conditioning::Condition::Observed)), the classes of the sites, `None` for those that
     /// are generated; item i has `observed[i % observed.len()]`. Empty if no site is told.
     pub observed: Vec<ObservedRow>,
+    /// For graphs, the part that every item keeps.
+    pub part: Option<GraphPart>,
+    /// For graphs and records, the number of nodes or letters of item i, in turn; drawn by `sizes` if empty.
+    pub told_sizes: Vec<usize>,
     /// For graphs and records, `sizes[n]` is the relative frequency of items with `n` nodes or letters; if empty, all items have the largest
     /// size.
     pub sizes: Vec<u64>,
@@ -108,6 +124,8 @@ impl SampleRequest {
             labels: LabelChoice::default(),
             observed: Vec::new(),
             guidance: 1.0,
+            part: None,
+            told_sizes: Vec::new(),
             sizes: Vec::new(),
             diagonal_noise: false,
         }
@@ -121,15 +139,17 @@ pub(in crate::flow_map) struct Item<'a> {
     pub(in crate::flow_map) index: u64,
     pub(in crate::flow_map) label: Option<u32>,
     pub(in crate::flow_map) observed: Option<&'a ObservedRow>,
+    pub(in crate::flow_map) size: Option<usize>,
 }
 
 impl SampleRequest {
     /// The items of these indices.
     pub(in crate::flow_map) fn items(&self, indices: Range<u64>) -> impl Iterator<Item = Item<'_>> {
         let one = |index: u64| {
-            let place = index.checked_rem(self.observed.len() as u64);
-            let observed = place.map(|place| &self.observed[place as usize]);
-            Item { seed: self.seed, index, label: self.labels.of(self.seed, index), observed }
+            let turn = |n: usize| index.checked_rem(n as u64).map(|place| place as usize);
+            let observed = turn(self.observed.len()).map(|place| &self.observed[place]);
+            let size = turn(self.told_sizes.len()).map(|place| self.told_sizes[place]);
+            Item { seed: self.seed, index, label: self.labels.of(self.seed, index), observed, size }
         };
         indices.map(one)
     }

@@ -170,13 +170,20 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         if sites.largest_size().is_some() {
             return Err(RequestError("the law of sites given others is that of items which have all sites".into()));
         }
+        Ok(self.laws(rows, &[], draws, seed))
+    }
+
+    /// The law of every site of items of these sizes, given the observed sites of their rows.
+    pub(super) fn laws(&self, rows: &[ObservedRow], sizes: &[usize], draws: usize, seed: u64) -> Vec<f64> {
+        let sites = site_shape(&self.schema);
         let size = sites.count * sites.classes;
         let noise = self.config.noise();
         let mut found = Vec::with_capacity(rows.len() * size);
         for (part, first) in rows.chunks(TOGETHER).zip((0u64..).step_by(TOGETHER)) {
+            let own = (first as usize).min(sizes.len())..(first as usize + part.len()).min(sizes.len());
             let device = self.device.clone().without_autodiff();
             let like = Tensor::<1>::zeros([1], &device);
-            let conditioning = Conditioning::of_sizes(&sites, &[], &like).with_observed(
+            let conditioning = Conditioning::of_sizes(&sites, &sizes[own], &like).with_observed(
                 &sites,
                 part.iter().map(|row| &row[..]),
                 &like,
@@ -195,7 +202,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             }
             found.extend(sum);
         }
-        Ok(found)
+        found
     }
 
     /// `-log p` of items in nats, site by site, by the chain rule over the sites in their order:

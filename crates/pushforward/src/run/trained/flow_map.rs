@@ -77,7 +77,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         request: &SampleRequest,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
-        let request = self.resolve(request)?;
+        let request = self.checked(request)?;
         Ok(match self.guided(request.guidance) {
             Some(net) => sample::sample(&self.generator(&net), &request, progress),
             None => sample::sample(&self.generator(&self.net), &request, progress),
@@ -122,7 +122,12 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
-        self.resolve(request)
+        let request = self.resolve(request)?;
+        if request.part.is_some() && self.config.condition.takes_any_subset() {
+            self.placed(request)
+        } else {
+            Ok(request)
+        }
     }
 
     /// Estimates of an upper bound of `-log p` in nats, one per item; see [`likelihood::bound`]. `ids` are class

@@ -6,6 +6,7 @@ pub(crate) mod classifier;
 pub(crate) mod conditional;
 pub(crate) mod flow_map;
 mod latent_steer;
+mod placement;
 mod steers;
 
 pub use self::aef::{TrainedAef, preview_request};
