@@ -69,7 +69,8 @@ make_model() { # NAME
         recipe small-molecules small-molecules 3500 "molecules of up to five heavy atoms C N O F, told any of their parts" '
             s/^# A sharp teacher.*//
             s/temperature = 0.35, //
-            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'
+            s/deviation = 0.9 } }/deviation = 0.9 }, start = 0.1 }/
+            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.4 }/'
         ;;
     qm9)
         recipe qm9 qm9-cpu 20000 "molecules of QM9, up to nine heavy atoms C N O F, at the law of the data" '

@@ -116,6 +116,7 @@ fn about(loaded: &Loaded<TrainedFlowMap>) -> serde_json::Value {
         "sizes": sizes,
         "edge_scale": model.config.noise().edge_scale,
         "labels": model.net.label_count().map_or_else(Vec::new, |_| run.label_names()),
+        "label_counts": model.label_counts,
         "told": told,
     })
 }

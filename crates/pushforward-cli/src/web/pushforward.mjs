@@ -2,7 +2,9 @@
 
 import { noise, Stream } from "./random.mjs";
 
-const SIZE = 14; // the purpose "number of nodes of a sampled graph"
+// Purposes of the streams of random numbers: the number of nodes of a sampled graph, and the label of a sample.
+const SIZE = 14;
+const LABEL = 21;
 
 /** Opens the model of a folder: `ort` is onnxruntime, `about` the content of model.json, `graph` that of model.onnx. */
 export async function open(ort, about, graph) {
@@ -10,11 +12,10 @@ export async function open(ort, about, graph) {
   return { ort, about, session };
 }
 
-/** The number of nodes or letters of an item, as often as in the training data. */
-function sizeOf(about, seed, index) {
-  const counts = about.sizes;
+/** The number of nodes or letters of an item, or its label, as often as in the training data. */
+function drawn(counts, purpose, seed, index) {
   const total = counts.reduce((sum, n) => sum + n, 0);
-  let left = new Stream(seed, index, SIZE).uniform() * total;
+  let left = new Stream(seed, index, purpose).uniform() * total;
   for (let n = 0; n < counts.length; n++) {
     left -= counts[n];
     if (left < 0) return n;
@@ -33,7 +34,7 @@ function present(about, size) {
 
 /**
  * Class indices of `count` items in rows of `sites`, -1 for sites that an item does not have: those that the program draws
- * with the same seed. `label` is a number, or null.
+ * with the same seed. `label` is a number, or null for labels as often as in the training data.
  */
 export async function sample(model, { count, nfe = 1, seed = 0, first = 0, label = null }) {
   const { ort, about, session } = model;
@@ -44,7 +45,7 @@ export async function sample(model, { count, nfe = 1, seed = 0, first = 0, label
   const told = {};
   const there = [];
   if (about.sizes.length) {
-    const sizes = Array.from({ length: count }, (_, i) => sizeOf(about, seed, first + i));
+    const sizes = Array.from({ length: count }, (_, i) => drawn(about.sizes, SIZE, seed, first + i));
     told.size = long(sizes);
     sizes.forEach((size) => there.push(present(about, size)));
     for (let i = 0; i < count; i++) {
@@ -56,8 +57,11 @@ export async function sample(model, { count, nfe = 1, seed = 0, first = 0, label
       }
     }
   }
-  // The last embedding stands for no label.
-  if (about.labels.length) told.label = long(Array(count).fill(label === null ? about.labels.length : label));
+  if (about.labels.length) {
+    // The last embedding stands for no label.
+    const any = (index) => (about.label_counts.length ? drawn(about.label_counts, LABEL, seed, index) : about.labels.length);
+    told.label = long(Array.from({ length: count }, (_, i) => label ?? any(first + i)));
+  }
   if (about.told) told.observed = new ort.Tensor("float32", new Float32Array(x.length), shape);
   const times = (time) => new ort.Tensor("float32", new Float32Array(count).fill(time), [count]);
   for (let step = 0; step < nfe; step++) {

@@ -86,6 +86,10 @@ pub struct TimesConfig {
     pub diagonal: TimeDistribution,
     /// Distribution of the pairs `s <= t` of the off-diagonal objective.
     pub pairs: TimeDistribution,
+    /// Share of the times of the diagonal objective that are 0. There the endpoint is the law of each site given what is told, which
+    /// fills cells, scores by the chain rule and places parts of graphs; other distributions hardly train it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start: f64,
     /// Share of the pairs that are set to `(0, 1)`, the one-step map. Leave it at zero for CSD and ECLD: their target
     /// has no information at that pair, and they then collapse to a single sample.
     pub boundary: f64,
@@ -102,6 +106,7 @@ impl Default for TimesConfig {
         Self {
             diagonal: TimeDistribution::Uniform,
             pairs: TimeDistribution::Uniform,
+            start: 0.0,
             boundary: 0.0,
             latest: 1.0,
             antithetic: true,
@@ -118,6 +123,7 @@ impl TimesConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         self.diagonal.validate().map_err(|e| e.within("diagonal"))?;
         self.pairs.validate().map_err(|e| e.within("pairs"))?;
+        fraction("start", self.start)?;
         fraction("boundary", self.boundary)?;
         fraction("latest", self.latest)?;
         require(self.latest > 0.0, "latest", "is positive, found 0")
@@ -126,7 +132,13 @@ impl TimesConfig {
     /// Draws `n` times on the diagonal; `classes` determines the warp.
     pub fn diagonal(&self, n: usize, classes: usize, stream: &mut Stream) -> Vec<f64> {
         let warp = self.warp.table(classes);
-        self.diagonal.times(n, self.antithetic, stream).into_iter().map(|u| warp.time(u)).collect()
+        let mut times: Vec<f64> =
+            self.diagonal.times(n, self.antithetic, stream).into_iter().map(|u| warp.time(u)).collect();
+        if self.start > 0.0 {
+            let first = (self.start * n as f64 + stream.uniform()).floor() as usize;
+            times[n - first.min(n)..].fill(0.0);
+        }
+        times
     }
 
     /// Draws `n` pairs off the diagonal; `classes` determines the warp.
@@ -189,6 +201,16 @@ mod tests {
         let forced = pairs.s.iter().zip(&pairs.t).filter(|(s, t)| **s == 0.0 && **t == 1.0).count();
         assert!((249..=251).contains(&forced), "{forced}");
         assert!(pairs.t.iter().all(|&t| t == 1.0 || t <= 0.9));
+    }
+
+    #[test]
+    fn a_share_of_the_diagonal_is_at_the_start() {
+        let config = TimesConfig { start: 0.125, ..TimesConfig::default() };
+        let of = |n: usize, index: u64| config.diagonal(n, 4, &mut stream(1, Purpose::Time, index));
+        assert_eq!(of(80, 0).iter().filter(|t| **t == 0.0).count(), 10);
+        // A batch of a few has them as often in the long run.
+        let few: usize = (0..4000).map(|index| of(2, index).iter().filter(|t| **t == 0.0).count()).sum();
+        assert!((900..1100).contains(&few), "{few}");
     }
 
     #[test]
