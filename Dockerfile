@@ -1,4 +1,4 @@
-# The program alone on an empty system, linked with its C library: 54 MB with the models that come along.
+# The program alone on an empty system, linked with its C library: about 60 MB with the models that come along.
 #   docker build -t pushforward .
 #   docker run --rm pushforward sample glyphs -n 4 --out -
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" pushforward train people.csv

@@ -34,7 +34,7 @@ recipe() { # NAME PRESET STEPS DESCRIPTION [SED-SCRIPT]
 
 make_model() { # NAME
     local name=$1 run=$work/$1 models=$fetched
-    case $name in glyphs | mnist | mnist-classifier | echo | adult | small-molecules) models=$embedded ;; esac
+    case $name in glyphs | mnist | mnist-classifier | echo | adult | small-molecules | names) models=$embedded ;; esac
     case $name in
     glyphs)
         # Told labels and any pixels; a perceptron that fits into a megabyte and a half.
@@ -66,19 +66,19 @@ make_model() { # NAME
         ;;
     small-molecules)
         # At the law of the data, and told any atoms with the bonds among them.
-        recipe small-molecules small-molecules 3500 "molecules of up to five heavy atoms C N O F, told any of their parts" '
+        recipe small-molecules small-molecules 3650 "molecules of up to five heavy atoms C N O F, told any of their parts" '
             s/^# A sharp teacher.*//
             s/temperature = 0.35, //
             s/deviation = 0.9 } }/deviation = 0.9 }, start = 0.1 }/
             s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.4 }/'
         ;;
     qm9)
-        recipe qm9 qm9-cpu 20000 "molecules of QM9, up to nine heavy atoms C N O F, at the law of the data" '
+        recipe qm9 qm9-cpu 10450 "molecules of QM9, up to nine heavy atoms C N O F, at the law of the data" '
             s/^# A sharp teacher.*//
             s/temperature = 0.5, //'
         ;;
     fashion)
-        recipe fashion mnist-binary 20000 "clothes in black and white, 28 x 28, told their labels or any of their pixels" '
+        recipe fashion mnist-binary 9100 "clothes in black and white, 28 x 28, told their labels or any of their pixels" '
             s/^set = .*/set = "fashion-mnist"/
             s/width = 384/width = 256/
             s/^times = .*/&\ncondition = { kind = "observed", labels = true, dropout = 0.3 }/'
@@ -87,26 +87,26 @@ make_model() { # NAME
         recipe fashion-classifier mnist-classifier 2000 "clothes of Fashion-MNIST in black and white: features for distances, classes for rewards" '
             s/^set = .*/set = "fashion-mnist"/'
         ;;
-    mnist-aef) recipe mnist-aef mnist-aef 1500 "handwritten digits in grey: an autoencoder of invertible layers, latent of 8" ;;
+    mnist-aef) recipe mnist-aef mnist-aef 3600 "handwritten digits in grey: an autoencoder of invertible layers, latent of 8" ;;
     fashion-aef-2 | fashion-aef-8 | fashion-aef-32)
-        recipe "$name" fashion-aef 1500 "clothes in grey: an autoencoder of invertible layers, latent of ${name##*-}" "s/^latent = .*/latent = ${name##*-}/"
+        recipe "$name" fashion-aef 3600 "clothes in grey: an autoencoder of invertible layers, latent of ${name##*-}" "s/^latent = .*/latent = ${name##*-}/"
         ;;
     wikinews)
         # Text in the form of text8, in its own windows of 64 letters.
         cp "${WIKINEWS:?}" "$work/wikinews8.gz"
-        recipe wikinews text8 10000 "English news, a to z and the space, windows of 64 letters, told any of them" '
+        recipe wikinews text8 6900 "English news, a to z and the space, windows of 64 letters, told any of them" '
             s/^set = .*/set = "text"\npath = "wikinews8.gz"/
             s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'"$of_text"
         ;;
     shakespeare)
         cp "${SHAKESPEARE:?}" "$work/shakespeare.txt"
-        recipe shakespeare shakespeare 10000 "plays of Shakespeare by characters, windows of 64, told any of them" '
+        recipe shakespeare shakespeare 3000 "plays of Shakespeare by characters, windows of 64, told any of them" '
             s/^path = .*/path = "shakespeare.txt"/
             s/^objective = .*/&\ncondition = { kind = "observed", dropout = 0.5 }\ntimes = { diagonal = { distribution = "logit-normal", mean = 0.9, deviation = 0.9 } }/'"$of_text"
         ;;
     names)
         cp "${NAMES:?}" "$work/names.txt"
-        recipe names sequences 10000 "given names of two to fifteen letters" 's/^path = .*/path = "names.txt"/'
+        recipe names sequences 12250 "given names of two to fifteen letters" 's/^path = .*/path = "names.txt"/'
         ;;
     sums) recipe sums sums 4000 "additions of two digits with their sums" ;;
     *)

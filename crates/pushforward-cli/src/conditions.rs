@@ -31,7 +31,7 @@ pub(crate) fn say_fixed(model: &TrainedFlowMap, constraint: Option<&Constraint>,
 /// What is given by `--label`: names or numbers of labels, or `none` where that is no name.
 pub(crate) fn labels(args: &ConditionArgs, run: &RunInfo) -> Result<LabelChoice, Failure> {
     let names = run.label_names();
-    if args.labels == ["none"] && !names.is_empty() && !names.iter().any(|name| name == "none") {
+    if args.labels == ["none"] && !names.is_empty() && !names.iter().any(|name| name.eq_ignore_ascii_case("none")) {
         return Ok(LabelChoice::Hidden);
     }
     let alike = |text: &str| names.iter().position(|name| name.eq_ignore_ascii_case(text));

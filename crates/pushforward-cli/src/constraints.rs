@@ -92,8 +92,13 @@ impl Constraints {
     /// Fixes sites, and leaves out sizes that have no room for them.
     pub(crate) fn keep(&mut self, kept: impl Iterator<Item = (usize, u32)>, schema: &Schema) -> Result<(), Failure> {
         for (site, class) in kept {
-            let open = self.constraint.take().unwrap_or_else(|| Constraint::all(site_shape(schema)));
-            self.constraint = Some(open.fix(site, class).or_request()?);
+            let fixed = |open: Option<Constraint>| {
+                open.unwrap_or_else(|| Constraint::all(site_shape(schema))).fix(site, class).or_request().map(Some)
+            };
+            self.constraint = fixed(self.constraint.take())?;
+            if let Some(part) = &mut self.part {
+                part.otherwise = fixed(part.otherwise.take())?;
+            }
             self.nodes = self.nodes.max(room(site, schema));
         }
         self.sizes = sizes(schema, self.nodes)?;

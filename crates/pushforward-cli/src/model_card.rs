@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pushforward::data::DataConfig;
 use pushforward::flow_map::network::NetworkConfig;
-use pushforward::metrics::report::Report;
+use pushforward::metrics::report::{Report, Row};
 use pushforward::run::{LoadError, ModelConfig, Role, Stored};
 use pushforward::train::checkpoint::Checkpoint;
 
@@ -21,7 +21,7 @@ pub(crate) const MINUTES_KEY: &str = "train_minutes";
 pub(crate) const MACHINE_KEY: &str = "train_machine";
 
 /// Metrics that a list shows, where a report has them.
-const SHOWN: [&str; 12] = [
+const SHOWN: [&str; 15] = [
     "accuracy",
     "valid",
     "validity_strict",
@@ -33,6 +33,9 @@ const SHOWN: [&str; 12] = [
     "label_accuracy",
     "frechet",
     TREES,
+    "length_tv",
+    "bits_per_letter_given_length",
+    "perplexity",
     "reconstruction_mse",
 ];
 /// Baselines have it, too, and no network evaluations.
@@ -143,7 +146,11 @@ impl Card {
         evaluations.sort_unstable();
         evaluations.dedup();
         let line = |nfe: &Option<u32>| {
-            let of = |metric: &&str| report.rows.iter().find(|row| row.nfe == *nfe && row.metric == *metric);
+            let of = |metric: &&str| {
+                // Rows without evaluations are of the model itself, or of data that it is compared with.
+                let own = |row: &&Row| row.nfe == *nfe && (nfe.is_some() || row.sampler.is_none());
+                report.rows.iter().filter(own).find(|row| row.metric == *metric)
+            };
             let values: Vec<String> = SHOWN
                 .iter()
                 .filter(|metric| nfe.is_some() || **metric != TREES)

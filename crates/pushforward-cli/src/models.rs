@@ -1,6 +1,7 @@
 //! Models by name: those that the program contains, and larger ones that it fetches.
 
 mod embedded;
+mod fetched;
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,11 @@ use pushforward::run::{self, LoadError, Loaded, WeightSet, checkpoint_file};
 use pushforward::train::checkpoint::{Checkpoint, CheckpointError};
 
 pub(crate) use self::embedded::{EMBEDDED, Embedded};
+pub(crate) use self::fetched::FETCHED;
 use crate::exit::Failure;
 use crate::fetch::is_present;
 use crate::printer::Printer;
 use crate::sources::Source;
-
-/// Models that are fetched: one small file each, in the folder `models` of the repository, with size and checksum.
-pub(crate) const FETCHED: &[Source] = &[];
 
 /// What the argument of a command names.
 #[derive(Debug, PartialEq, Eq)]

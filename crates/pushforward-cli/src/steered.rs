@@ -62,7 +62,7 @@ pub(crate) fn has_endpoints(path: &Path) -> bool {
 /// The ending of the file of a part.
 pub(crate) const STEER: &str = "steer";
 /// What the file of a part says it is.
-const FORMAT: &str = "pushforward steered part 1";
+const FORMAT: &str = "pushforward steered part 2";
 
 impl Outcome {
     /// The file of a part.

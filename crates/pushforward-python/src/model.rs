@@ -12,6 +12,7 @@ use pushforward::data::tables::{ColumnKind, Where};
 use pushforward::flow_map::likelihood::BoundRequest;
 use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::ObservedRow;
+use pushforward::flow_map::sample::LabelChoice;
 use pushforward::flow_map::steer::{Method, SmcSettings, SteerRequest};
 use pushforward::ranks::Ranks;
 use pushforward::rng::{Purpose, stream};
@@ -187,6 +188,9 @@ impl Model {
             return Ok((ids(py, &samples.ids)?, None, samples.mean_nfe(), Vec::new()));
         }
         let model = self.flow_map("draw classes")?;
+        if condition.is_some() && matches!(&request.labels, LabelChoice::InTurn(labels) if labels.len() > 1) {
+            return Err(failure::request("rows under a condition take one label: draw them once for each"));
+        }
         let weights = match condition {
             None => None,
             Some(text) => {
@@ -427,7 +431,9 @@ impl Model {
             run::Model::FlowMap(model) => {
                 let net = weights::replaced(&model.net, &weights)?;
                 let (config, schema) = (model.config.clone(), model.schema.clone());
-                run::Model::FlowMap(TrainedFlowMap::new(config, net, schema, &model.device))
+                let mut other = TrainedFlowMap::new(config, net, schema, &model.device);
+                other.label_counts.clone_from(&model.label_counts);
+                run::Model::FlowMap(other)
             }
             run::Model::Aef(model) => {
                 let net = weights::replaced(&model.net, &weights)?;

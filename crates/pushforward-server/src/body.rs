@@ -78,9 +78,10 @@ pub(crate) struct SampleBody {
     /// Weight of classifier-free guidance; 1 for none.
     #[serde(default = "unit")]
     pub(crate) guidance: f64,
-    /// Labels, in turn over the items; without any, they are drawn as often as the training data have them, where nothing is kept.
+    /// Labels, in turn over the items; none at all if the list is empty. If absent, they are drawn as often as the training data have
+    /// them, where nothing is kept.
     #[serde(default)]
-    pub(crate) labels: Vec<u32>,
+    pub(crate) labels: Option<Vec<u32>>,
     /// Draw the last classes in place of the most probable ones.
     #[serde(default)]
     pub(crate) draw: bool,

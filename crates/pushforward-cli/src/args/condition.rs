@@ -43,8 +43,8 @@ pub(crate) struct ConstraintArgs {
     /// Picture whose black and white pixels are kept; what is transparent, or grey between 64 and 191, is filled.
     #[arg(long, value_name = "FILE.png")]
     pub(crate) mask: Option<PathBuf>,
-    /// Part of a molecule that is kept, atoms and bonds between them; more may be bonded to it. A model that is told any parts has it
-    /// where it belongs, another one as the first atoms.
+    /// Part of a molecule that is kept, atoms and bonds between them; more may be bonded to it. In samples of a model that is told any
+    /// parts it is where it belongs, else, and where samples are steered, it is the first atoms.
     #[arg(long, value_name = "SMILES")]
     pub(crate) fix: Option<String>,
     /// Conditions on columns of a table, all of which hold: 'sex=Female, age=30..40, education in (Bachelors, Masters)'.

@@ -184,7 +184,8 @@ const SATURATED: f64 = 0.99;
 impl Scores {
     /// An item's number in the unit of the scores.
     fn value(&self, i: usize) -> f64 {
-        (self.convert)(self.nats[i], self.sizes[i])
+        // Of an item whose letters are all told nothing is left.
+        if self.sizes[i] == 0 { 0.0 } else { (self.convert)(self.nats[i], self.sizes[i]) }
     }
 
     /// The standard error of an item; `None` if the draws do not tell it.
@@ -356,7 +357,14 @@ fn score_items(args: &ScoreArgs, loaded: &Loaded<TrainedFlowMap>, printer: Print
     };
     nats.iter_mut().zip(length_nats).for_each(|(nats, of_length)| *nats -= of_length);
     let meaning = "upper bound of -log p of the other sites given those that are told".to_owned();
-    let left = |item: &[u32]| item.iter().zip(&told).filter(|(id, told)| **id != ABSENT && !**told).count();
+    let left = |item: &[u32]| {
+        let open = item.iter().zip(&told).filter(|(_, told)| !**told).map(|(id, _)| *id);
+        match &schema.layout {
+            Layout::Text { vocabulary } => vocabulary.characters_of(&open.collect::<Vec<u32>>()),
+            Layout::Sequence(_) => open.filter(|id| *id != ABSENT).count(),
+            _ => open.count(),
+        }
+    };
     let sizes = ids[items.start * sites..items.end * sites].chunks(sites).map(left).collect();
     Ok(Scores { sizes, ..of_items((&ids, items, of), schema, (nats, errors), estimator, meaning) })
 }

@@ -16,6 +16,7 @@ pub(crate) static EMBEDDED: &[Embedded] = &[
     Embedded { name: "mnist", bytes: include_bytes!("../../models/mnist.safetensors.gz") },
     Embedded { name: "mnist-classifier", bytes: include_bytes!("../../models/mnist-classifier.safetensors.gz") },
     Embedded { name: "small-molecules", bytes: include_bytes!("../../models/small-molecules.safetensors.gz") },
+    Embedded { name: "names", bytes: include_bytes!("../../models/names.safetensors.gz") },
     Embedded { name: "echo", bytes: include_bytes!("../../models/echo.safetensors.gz") },
     Embedded { name: "adult", bytes: include_bytes!("../../models/adult.safetensors.gz") },
 ];

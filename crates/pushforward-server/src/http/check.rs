@@ -2,7 +2,9 @@
 
 use pushforward::aef::model::DrawRequest;
 use pushforward::flow_map::likelihood::BoundRequest;
-use pushforward::flow_map::sample::{GUIDANCE, LastStep, ObservedRow, SampleRequest, Sampler, TEMPERATURE};
+use pushforward::flow_map::sample::{
+    GUIDANCE, LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler, TEMPERATURE,
+};
 use pushforward::flow_map::steer::{Method as Steering, SmcSettings, SteerRequest};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::node_pairs::ABSENT;
@@ -99,7 +101,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
     if about.shape.is_some() {
         let theirs = [
             ("nfe", body.nfe != 1 && !about.mapped),
-            ("labels", !body.labels.is_empty()),
+            ("labels", body.labels.is_some()),
             ("guidance", body.guidance != 1.0),
             ("draw", body.draw),
             ("nodes", body.nodes.is_some()),
@@ -134,11 +136,14 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
     }
     within("temperature", body.temperature, *TEMPERATURE.start(), *TEMPERATURE.end())?;
     within("guidance", body.guidance, *GUIDANCE.start(), *GUIDANCE.end())?;
-    labels(&body.labels, about, limits)?;
+    labels(body.labels.as_deref().unwrap_or_default(), about, limits)?;
     let passes = if body.guidance == 1.0 { 1 } else { 2 };
     evaluations(body.count * body.nfe * passes, limits)?;
     let sampler = Sampler::from(body.sampler);
     let kept = constrained(&body.constraints, body.nodes, about, items, limits)?;
+    if let Some(part) = kept.part.as_ref().filter(|_| about.info.told) {
+        evaluations(body.count * body.nfe * passes + part.evaluations(), limits)?;
+    }
     let request = SampleRequest {
         sampler,
         grid: sampler.grid(body.nfe).map_err(|error| Failure::request(error.to_string()))?,
@@ -149,7 +154,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
         endpoints: false,
         constraint: kept.constraint,
         part: kept.part,
-        labels: body.labels.clone().into(),
+        labels: body.labels.clone().map_or(LabelChoice::AsTrained, LabelChoice::InTurn),
         guidance: body.guidance,
         observed: kept.observed,
         sizes: kept.sizes,

@@ -161,7 +161,7 @@ pub(in crate::flow_map) fn draw_item(
     item.chunks(classes).enumerate().map(site).collect()
 }
 
-/// Draws a number of nodes or letters; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
+/// Draws a number of nodes or letters, or a label; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
 pub(crate) fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
     let total: u64 = sizes.iter().sum();
     if total == 0 {

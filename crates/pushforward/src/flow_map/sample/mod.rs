@@ -48,3 +48,4 @@ pub use self::labels::LabelChoice;
 pub use self::request::{
     GUIDANCE, Generator, GraphPart, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE,
 };
+pub(crate) use self::request::{PLACE_NOISES, PLACES};

@@ -63,6 +63,18 @@ pub struct GraphPart {
     pub otherwise: Option<Constraint>,
 }
 
+impl GraphPart {
+    /// Network evaluations that finding its places takes at most, where each of its nodes has up to two edges to the nodes before it.
+    pub fn evaluations(&self) -> usize {
+        3 * self.nodes * PLACES * PLACE_NOISES
+    }
+}
+
+/// Places of a part, which the items of a request take in turn.
+pub(crate) const PLACES: usize = 256;
+/// Noises over which the law of a site is averaged to find them.
+pub(crate) const PLACE_NOISES: usize = 2;
+
 /// What to sample, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRequest {

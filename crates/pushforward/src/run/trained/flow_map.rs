@@ -8,6 +8,7 @@ use crate::flow_map::backbone::{Backbone, BackboneConfig, Parametrisation};
 use crate::flow_map::calibration::{Calibrated, Calibration};
 use crate::flow_map::conditioning::Condition;
 use crate::flow_map::config::FlowMapConfig;
+use crate::flow_map::constraint::Constraint;
 use crate::flow_map::interpolant::Noise;
 use crate::flow_map::likelihood::{self, BoundRequest, Bounds};
 use crate::flow_map::map::FlowMap;
@@ -239,6 +240,17 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             ));
         }
         let counts = if self.net.label_count().is_some() { &self.label_counts[..] } else { &[] };
+        let (graph, varies) = (matches!(self.schema.layout, Layout::Graph(_)), site_shape(&self.schema).largest_size());
+        if request.part.is_some() && !graph {
+            return refuse("only models of graphs keep parts of graphs");
+        }
+        let unlike = |other: &Constraint| (other.sites(), other.classes()) != (sites, classes);
+        if request.part.as_ref().and_then(|part| part.otherwise.as_ref()).is_some_and(unlike) {
+            return refuse("the constraint beside a part of a graph is on other sites than the model has");
+        }
+        if request.told_sizes.iter().any(|&size| size == 0 || varies.is_none_or(|largest| size > largest)) {
+            return refuse("a size of an item is told that the model does not have");
+        }
         let mut request = request.clone().with_label_counts(counts);
         self.check_condition(&request)?;
         // What a constraint fixes is told to a model that takes any subset, so that the other sites fit it.

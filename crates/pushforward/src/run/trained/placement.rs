@@ -10,24 +10,20 @@
 //! for a part of k nodes, the i-th of which is node `a_i` of a graph of n nodes. Each factor is read off the endpoint at time 0 of what has
 //! been told before; pairs without an edge come together, with the last edge of their node. Particles place one node after the other, and
 //! are drawn anew by these factors (sequential Monte Carlo; Doucet, de Freitas and Gordon 2001). A graph that has the part several times
-//! counts as often.
+//! counts as often. Labels are not told meanwhile.
 
 use crate::data::Layout;
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::constraint::Constraint;
-use crate::flow_map::sample::{ObservedRow, SampleRequest, draw_class, draw_size};
+use crate::flow_map::sample::{ObservedRow, PLACE_NOISES, PLACES, SampleRequest, draw_class, draw_size};
 use crate::flow_map::steer::weights::systematic;
 use crate::node_pairs::pair_index;
 use crate::rng::{Purpose, Stream, stream};
 use crate::run::trained::RequestError;
 use crate::run::trained::flow_map::TrainedFlowMap;
 
-/// Placements of a request, which its items take in turn.
-const PARTICLES: usize = 256;
 /// Least probability of a class, so that every particle goes on.
 const LEAST: f64 = 1e-12;
-/// Noises over which the law of a site is averaged.
-const NOISES: usize = 2;
 
 /// A part of a graph under way.
 #[derive(Clone)]
@@ -51,11 +47,14 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         let pair = |i: usize, j: usize| graph.nodes + pair_index(i.min(j), i.max(j), graph.nodes);
         let sizes: Vec<u64> =
             request.sizes.iter().zip(0..).map(|(&n, size)| if size < part.nodes { 0 } else { n }).collect();
-        if part.nodes == 0 || part.nodes > graph.nodes || sizes.iter().all(|&count| count == 0) {
+        if part.nodes == 0 || part.nodes > graph.nodes {
             return Err(missing());
         }
+        if sizes.iter().all(|&count| count == 0) {
+            return Err(RequestError(format!("the part has {} nodes, more than the graphs asked for", part.nodes)));
+        }
         let open = |index: usize| stream(request.seed, Purpose::Place, index as u64);
-        let mut streams: Vec<Stream> = (0..PARTICLES).map(open).collect();
+        let mut streams: Vec<Stream> = (0..PLACES).map(open).collect();
         let mut told = vec![None; self.schema.sites];
         part.otherwise.iter().flat_map(Constraint::fixed).for_each(|(site, class)| told[site] = Some(class));
         let permits = |node, class| part.otherwise.as_ref().is_none_or(|other| other.permits(node, class));
@@ -65,24 +64,25 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             told: told.clone(),
         };
         let mut particles: Vec<Particle> = streams.iter_mut().map(start).collect();
-        let (row, classes, mut rounds) = (self.schema.sites * self.schema.classes, self.schema.classes, PARTICLES..);
+        let (row, classes, mut rounds) = (self.schema.sites * self.schema.classes, self.schema.classes, PLACES..);
         let mut redrawn = |particles: Vec<Particle>, log_weights: &[f64]| {
             if log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
                 return Err(RequestError("no node is left for the part beside the other constraints".into()));
             }
             let uniform = open(rounds.next().expect("rounds do not end")).uniform();
-            let chosen = systematic(log_weights, PARTICLES, uniform);
+            let chosen = systematic(log_weights, PLACES, uniform);
             Ok(chosen.into_iter().map(|chosen| particles[chosen].clone()).collect::<Vec<Particle>>())
         };
         for i in 0..part.nodes {
             let class = fixed(i).ok_or_else(missing)?;
             let bonds = (0..i).map(|a| fixed(pair(a, i))).collect::<Option<Vec<u32>>>().ok_or_else(missing)?;
             let laws = self.laws_of(&particles, request.seed);
-            let mut weights = Vec::with_capacity(PARTICLES);
+            let mut weights = Vec::with_capacity(PLACES);
             for ((particle, law), stream) in particles.iter_mut().zip(laws.chunks(row)).zip(&mut streams) {
                 let p = |site: usize, class: u32| law[site * classes + class as usize].max(LEAST);
                 let own = |node: usize| -> f64 {
-                    particle.nodes.iter().zip(&bonds).map(|(&other, &bond)| p(pair(other, node), bond)).product()
+                    let law = |site, bond| if permits(site, bond) { p(site, bond) } else { 0.0 };
+                    particle.nodes.iter().zip(&bonds).map(|(&other, &bond)| law(pair(other, node), bond)).product()
                 };
                 let free =
                     |node: usize| node < particle.size && !particle.nodes.contains(&node) && permits(node, class);
@@ -106,7 +106,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             for round in 0..last {
                 let now = |a: usize| edges.get(round) == Some(&a) || (round + 1 == last && bonds[a] == 0);
                 let laws = self.laws_of(&particles, request.seed);
-                let mut weights = Vec::with_capacity(PARTICLES);
+                let mut weights = Vec::with_capacity(PLACES);
                 for (particle, law) in particles.iter_mut().zip(laws.chunks(row)) {
                     let sites =
                         (0..i).filter(|&a| now(a)).map(|a| (pair(particle.nodes[a], particle.nodes[i]), bonds[a]));
@@ -135,6 +135,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     fn laws_of(&self, particles: &[Particle], seed: u64) -> Vec<f64> {
         let (rows, sizes): (Vec<ObservedRow>, Vec<usize>) =
             particles.iter().map(|particle| (particle.told.clone(), particle.size)).unzip();
-        self.laws(&rows, &sizes, NOISES, seed)
+        self.laws(&rows, &sizes, PLACE_NOISES, seed)
     }
 }
