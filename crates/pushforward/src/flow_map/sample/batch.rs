@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::{Noise, source_tensor};
+use crate::flow_map::sample::counts::draw_size;
 use crate::flow_map::sample::request::{Generator, Item, LastStep, SampleRequest};
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
@@ -159,22 +160,6 @@ pub(in crate::flow_map) fn draw_item(
         }
     };
     item.chunks(classes).enumerate().map(site).collect()
-}
-
-/// Draws a number of nodes or letters, or a label; `sizes[n]` is how often `n` occurs. `most` if there are no counts.
-pub(crate) fn draw_size(sizes: &[u64], most: usize, stream: &mut Stream) -> usize {
-    let total: u64 = sizes.iter().sum();
-    if total == 0 {
-        return most;
-    }
-    let mut left = stream.uniform() * total as f64;
-    for (n, &count) in sizes.iter().enumerate() {
-        left -= count as f64;
-        if left < 0.0 {
-            return n.min(most);
-        }
-    }
-    most
 }
 
 /// Draws a class with the given unnormalised probabilities.

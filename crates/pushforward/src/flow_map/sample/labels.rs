@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow_map::sample::batch::draw_size;
+use crate::flow_map::sample::counts::draw_size;
 use crate::rng::{Purpose, stream};
 
 /// Labels of the items of a request, for models with label conditioning.
@@ -25,6 +25,7 @@ use crate::rng::{Purpose, stream};
 /// let twos = (0..3000).filter(|&index| drawn.of(5, index) == Some(2)).count();
 /// assert!((1900..2100).contains(&twos) && (0..3000).all(|index| drawn.of(5, index) != Some(1)));
 /// assert_eq!(LabelChoice::Hidden.of(0, 0), None);
+/// assert!(drawn.is_told() && !LabelChoice::Hidden.is_told());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -35,6 +35,7 @@
 //! ```
 
 pub(in crate::flow_map) mod batch;
+mod counts;
 mod dopri5;
 mod draw;
 pub mod guidance;
@@ -42,7 +43,8 @@ mod labels;
 pub mod large_vocabulary;
 pub(in crate::flow_map) mod request;
 
-pub(crate) use self::batch::{draw_class, draw_size};
+pub(crate) use self::batch::draw_class;
+pub(crate) use self::counts::draw_size;
 pub use self::draw::{sample, sample_together};
 pub use self::labels::LabelChoice;
 pub use self::request::{
