@@ -87,7 +87,7 @@ make_model() { # NAME
         recipe fashion-classifier mnist-classifier 2000 "clothes of Fashion-MNIST in black and white: features for distances, classes for rewards" '
             s/^set = .*/set = "fashion-mnist"/'
         ;;
-    mnist-aef) recipe mnist-aef mnist-aef 3600 "handwritten digits in grey: an autoencoder of invertible layers, latent of 8" ;;
+    mnist-aef) recipe mnist-aef mnist-aef 4750 "handwritten digits in grey: an autoencoder of invertible layers, latent of 8" ;;
     fashion-aef-2 | fashion-aef-8 | fashion-aef-32)
         recipe "$name" fashion-aef 3600 "clothes in grey: an autoencoder of invertible layers, latent of ${name##*-}" "s/^latent = .*/latent = ${name##*-}/"
         ;;
@@ -133,13 +133,16 @@ make_model() { # NAME
     [ ! -f "$work/$name.json" ] || about=(--report "$work/$name.json")
     [ "$name" != adult ] || about+=(--licence "UCI Machine Learning Repository, Adult (Becker and Kohavi, 1996), CC BY 4.0")
     [ "$name" != wikinews ] || about+=(--licence "English Wikinews, CC BY 2.5")
-    [ "$name" != shakespeare ] && [ "$name" != names ] || about+=(--licence "public domain")
+    [ "$name" != shakespeare ] || about+=(--licence "public domain")
+    [ "$name" != names ] || about+=(--licence "US government, public domain")
     "$program" models pack "$run" --out "$packed" --machine "$machine" "${about[@]}"
     "$program" models show "$packed" | sed "1s/.*/# $name/" > "$models/$name.md"
     case $name in
     *-classifier) ;;
-    glyphs | mnist | fashion | small-molecules | qm9 | *-aef*) "$program" sample "$packed" -n 40 --out "$models/$name.png" ;;
+    *-aef*) "$program" sample "$packed" -n 40 --mean --out "$models/$name.png" ;;
+    glyphs | mnist | fashion | small-molecules | qm9) "$program" sample "$packed" -n 40 --out "$models/$name.png" ;;
     adult) "$program" sample "$packed" -n 20 --out "$models/$name.csv" ;;
+    wikinews) "$program" sample "$packed" -n 30 --nfe 8 --out "$models/$name.txt" ;;
     *) "$program" sample "$packed" -n 30 --out "$models/$name.txt" ;;
     esac
 }
