@@ -230,9 +230,8 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             return refuse("the naive baseline has no probabilities to constrain");
         }
         let (sites, classes) = (self.schema.sites, self.schema.classes);
-        if let Some(constraint) = &request.constraint
-            && (constraint.sites(), constraint.classes()) != (sites, classes)
-        {
+        let unlike = |other: &Constraint| (other.sites(), other.classes()) != (sites, classes);
+        if let Some(constraint) = request.constraint.as_ref().filter(|constraint| unlike(constraint)) {
             let found = (constraint.sites(), constraint.classes());
             return refuse(format!(
                 "the constraint is on {} sites of {} classes, and the model has {sites} of {classes}",
@@ -244,7 +243,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         if request.part.is_some() && !graph {
             return refuse("only models of graphs keep parts of graphs");
         }
-        let unlike = |other: &Constraint| (other.sites(), other.classes()) != (sites, classes);
         if request.part.as_ref().and_then(|part| part.otherwise.as_ref()).is_some_and(unlike) {
             return refuse("the constraint beside a part of a graph is on other sites than the model has");
         }
