@@ -116,6 +116,7 @@ class Model:
         size: Optional[int] = None,
         guidance: float = 1.0,
         sampler: str = "map",
+        gamma: float = 1.0,
         temperature: float = 1.0,
         draw: bool = False,
         mean: bool = False,
@@ -137,6 +138,7 @@ class Model:
         :param size: nodes of every graph or letters of every sequence, in place of draws of the training sizes.
         :param guidance: weight of classifier-free guidance, 1 for none.
         :param sampler: ``map``, ``euler``, ``heun``, ``renoise`` or ``dopri5``.
+        :param gamma: how much of the noise ``renoise`` draws anew, from 0 (the map) to 1 (all of it).
         :param temperature: divides logits; scales the base variable of an autoencoder.
         :param draw: draw the last classes in place of the most probable ones.
         :param mean: for autoencoders, images without deviations.
@@ -150,7 +152,7 @@ class Model:
             pixels = self._native.draw(n, seed, first, temperature, mean, batch, nfe, sampler)
             return items.numbers(pixels, np.float32, (n, *self._about["shape"]))
         settings = self._settings(
-            n, nfe, seed, label, observed, allowed, size, guidance, sampler, temperature, draw, first, batch, False
+            n, nfe, seed, label, observed, allowed, size, guidance, sampler, gamma, temperature, draw, first, batch, False
         )
         condition = items.condition(where) if where is not None else None
         ids, _, _, labels = self._native.sample(settings, condition)
@@ -169,7 +171,7 @@ class Model:
         frame[by] = names if of_bins else items.like_trained(names, (self._dtypes or {}).get(by))
 
     def _settings(
-        self, n, nfe, seed, label, observed, allowed, size, guidance, sampler, temperature, draw, first, batch, points
+        self, n, nfe, seed, label, observed, allowed, size, guidance, sampler, gamma, temperature, draw, first, batch, points
     ) -> dict[str, Any]:
         return {
             "count": n,
@@ -178,6 +180,7 @@ class Model:
             "first": first,
             "batch": batch,
             "sampler": sampler,
+            "gamma": gamma,
             "temperature": temperature,
             "draw": draw,
             "endpoints": points,
@@ -354,7 +357,7 @@ class Model:
             ``resample``, 1 for ``best-of``).
         """
         settings = self._settings(
-            n, nfe, seed, label, observed, allowed, size, 1.0, "map", temperature, False, 0, batch, False
+            n, nfe, seed, label, observed, allowed, size, 1.0, "map", 1.0, temperature, False, 0, batch, False
         )
 
         def score(ids: bytearray) -> list[float]:

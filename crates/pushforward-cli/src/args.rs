@@ -253,7 +253,7 @@ pub(crate) struct TrainArgs {
     pub(crate) data: DataDirArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum SamplerName {
     /// Jumps of the flow map.
     Map,
@@ -263,7 +263,7 @@ pub(crate) enum SamplerName {
     Heun,
     /// Adaptive Dormand-Prince steps along the velocity.
     Dopri5,
-    /// Jumps to the end with fresh noise in between.
+    /// Jumps to the end, or past the next time, with fresh noise in between (--gamma).
     Renoise,
 }
 
@@ -277,6 +277,9 @@ pub(crate) struct SamplerArgs {
     /// [default: 1].
     #[arg(long, value_parser = ranges::temperature)]
     pub(crate) temperature: Option<f64>,
+    /// How much of the noise renoise draws anew, from 0 (the map) to 1 (all of it) [default: 1].
+    #[arg(long, value_parser = ranges::share)]
+    pub(crate) gamma: Option<f64>,
     /// Error bound of dopri5 [default: 1e-3].
     #[arg(long, value_parser = ranges::positive)]
     pub(crate) tolerance: Option<f64>,
@@ -318,7 +321,7 @@ pub(crate) struct MergeArgs {
 
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png\n  pushforward sample runs/qm9 -n 1000000 --shard 2/8 --out new.smi      (writes new-2-of-8.smi)"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --gamma 0.5 --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png\n  pushforward sample runs/qm9 -n 1000000 --shard 2/8 --out new.smi      (writes new-2-of-8.smi)"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder, checkpoint or name of a model.

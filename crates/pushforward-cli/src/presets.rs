@@ -36,7 +36,7 @@ const FOR_SETS: [(&str, &str); 15] = [
     ("text", "shakespeare"),
     ("small-molecules", "small-molecules"),
     ("qm9", "qm9-cpu"),
-    ("zinc250k", "zinc250k"),
+    ("zinc250k", "zinc-cpu"),
     ("molecules", "small-molecules"),
     ("table", "table"),
     ("sequences", "sequences"),

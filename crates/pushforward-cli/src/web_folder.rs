@@ -117,6 +117,7 @@ fn about(loaded: &Loaded<TrainedFlowMap>) -> serde_json::Value {
         "edge_scale": model.config.noise().edge_scale,
         "labels": model.net.label_count().map_or_else(Vec::new, |_| run.label_names()),
         "label_counts": model.label_counts,
+        "grids": model.grids,
         "told": told,
     })
 }

@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     first: u64,
     batch: usize,
     sampler: String,
+    gamma: f64,
     temperature: f64,
     draw: bool,
     endpoints: bool,
@@ -37,7 +38,7 @@ impl Settings {
             "map" => Sampler::Map,
             "euler" => Sampler::Euler,
             "heun" => Sampler::Heun,
-            "renoise" => Sampler::Renoise,
+            "renoise" => Sampler::Renoise { gamma: self.gamma },
             "dopri5" => Sampler::Dopri5 { tolerance: 1e-3 },
             other => {
                 let known = "map, euler, heun, renoise, dopri5";

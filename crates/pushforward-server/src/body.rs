@@ -15,17 +15,18 @@ pub enum SamplerName {
     Euler,
     /// Heun steps along the velocity (odd `nfe`).
     Heun,
-    /// Jumps to the end with fresh noise in between.
+    /// Jumps to the end, or past the next time, with fresh noise in between (`gamma`).
     Renoise,
 }
 
-impl From<SamplerName> for Sampler {
-    fn from(name: SamplerName) -> Self {
-        match name {
-            SamplerName::Map => Self::Map,
-            SamplerName::Euler => Self::Euler,
-            SamplerName::Heun => Self::Heun,
-            SamplerName::Renoise => Self::Renoise,
+impl SamplerName {
+    /// The sampler, with the share of fresh noise of [`Self::Renoise`].
+    pub(crate) fn with(self, gamma: f64) -> Sampler {
+        match self {
+            Self::Map => Sampler::Map,
+            Self::Euler => Sampler::Euler,
+            Self::Heun => Sampler::Heun,
+            Self::Renoise => Sampler::Renoise { gamma },
         }
     }
 }
@@ -72,6 +73,10 @@ pub(crate) struct SampleBody {
     /// Sampling method.
     #[serde(default)]
     pub(crate) sampler: SamplerName,
+    /// How much of the noise `renoise` draws anew, from 0 (the map) to 1 (all of it).
+    #[serde(default = "unit")]
+    #[schema(minimum = 0, maximum = 1, default = 1)]
+    pub(crate) gamma: f64,
     /// Divides the logits of a flow map, scales the base variable of an autoencoder.
     #[serde(default = "unit")]
     pub(crate) temperature: f64,

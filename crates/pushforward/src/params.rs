@@ -136,8 +136,8 @@ pub(crate) fn check_finite(name: &str, data: &TensorData) -> Result<(), ParamsEr
 /// One float parameter as a vector without gradient.
 pub(crate) struct Flat {
     pub(crate) name: String,
-    /// Rank of the parameter before it was flattened.
-    pub(crate) rank: usize,
+    /// Shape of the parameter before it was flattened.
+    pub(crate) shape: Vec<usize>,
     pub(crate) value: Tensor<1>,
 }
 
@@ -293,8 +293,8 @@ impl ModuleVisitor for Flattener {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = param.val().without_autodiff().flatten(0, D - 1);
-        self.found.push(Flat { name: self.path.name(), rank: D, value });
+        let value = param.val().without_autodiff();
+        self.found.push(Flat { name: self.path.name(), shape: value.dims().into(), value: value.flatten(0, D - 1) });
     }
 }
 

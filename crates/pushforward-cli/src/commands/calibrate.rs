@@ -1,12 +1,14 @@
 //! `pushforward calibrate`
 
-use pushforward::run::{items, keep_calibration};
+use pushforward::run::{Loaded, TrainedFlowMap, items, keep_calibration, keep_grids};
 
 use super::{load_data, load_model};
 use crate::args::CalibrateArgs;
 use crate::exit::{Failure, OrFail as _};
+use crate::interrupt::interrupted;
 use crate::models::ModelFile;
 use crate::printer::Printer;
+use crate::progress::StageBar;
 
 /// Held-out items whose bound is printed before and after.
 const SHOWN: usize = 128;
@@ -17,11 +19,14 @@ pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure>
             .hint("calibrate a run folder or a checkpoint"));
     }
     let mut loaded = load_model(&args.model, false, &args.device, printer)?.flow_map("be calibrated").or_request()?;
+    if !args.grids.is_empty() {
+        return grids(args, loaded, printer);
+    }
     let data = load_data(&loaded.run, &args.data, printer)?;
     let held_out = items(data.test.as_ref(), SHOWN);
     let sites = loaded.model.schema.sites;
     let request = Default::default();
-    let bits = |model: &pushforward::run::TrainedFlowMap| -> Result<f64, Failure> {
+    let bits = |model: &TrainedFlowMap| -> Result<f64, Failure> {
         let nats = model.bound(&held_out, 0, &request).or_request()?.values;
         Ok(nats.iter().sum::<f64>() / (nats.len() * sites) as f64 / std::f64::consts::LN_2)
     };
@@ -40,6 +45,35 @@ pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure>
         "bound of {} test items: {before:.4} bits a site before, {after:.4} after",
         held_out.len() / sites
     ));
+    printer.result(&loaded.run.path.display().to_string());
+    Ok(())
+}
+
+/// Chooses the times of jumps.
+fn grids(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
+    let mut bar = StageBar::new(printer);
+    // How many there will be is not known: a search of n times asks for about 12 n costs of n evaluations each.
+    let expected = args.grids.iter().fold(63, |sum, n| sum + 12 * n * n);
+    let fitted = loaded.model.fit_grids(&args.grids, args.items, args.seed, &mut |spent| {
+        bar.update("evaluations", spent.min(expected), expected);
+        !interrupted()
+    });
+    bar.finish();
+    let fitted = fitted.or_request()?;
+    if fitted.is_empty() {
+        return Err(Failure::Run(anyhow::anyhow!("interrupted: nothing was changed")));
+    }
+    keep_grids(&loaded.model.grids, &loaded.run.path).or_run()?;
+    for one in fitted {
+        let times: Vec<String> = one.grid.times().iter().map(f64::to_string).collect();
+        printer.result(&format!(
+            "{} evaluations at {}: {:.2} % of sites as along the differential equation, {:.2} % by equal steps",
+            one.grid.steps(),
+            times.join(", "),
+            100.0 * one.fitted,
+            100.0 * one.equal
+        ));
+    }
     printer.result(&loaded.run.path.display().to_string());
     Ok(())
 }

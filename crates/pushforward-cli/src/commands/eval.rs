@@ -71,7 +71,7 @@ fn images(
     features: Option<&Features>,
     printer: Printer,
 ) -> Result<Measured, Failure> {
-    let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, .. } = &args.sampler;
+    let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, gamma, .. } = &args.sampler;
     let mapped = loaded.model.net.prior_map().is_some();
     let options = [
         ("--nfe", args.nfe.is_some() && !mapped),
@@ -84,6 +84,7 @@ fn images(
         ("--diagonal-noise", *diagonal_noise),
         ("--temperature", temperature.is_some()),
         ("--tolerance", tolerance.is_some()),
+        ("--gamma", gamma.is_some()),
         ("what samples are told", !args.condition.is_empty()),
     ];
     refuse(&options, "flow maps and for flow maps as the prior", &loaded)?;
@@ -115,18 +116,18 @@ fn decoded(
         ("what samples are told", !args.condition.is_empty()),
     ];
     refuse(&theirs, "other models", &loaded)?;
-    let sample = sampled(args);
+    let sample = sampled(args)?;
     measured(args, loaded, true, sample, features, printer)
 }
 
 /// How samples are drawn, as the arguments say.
-fn sampled(args: &EvalArgs) -> SampleRequest {
-    SampleRequest {
-        sampler: sampler(&args.sampler),
+fn sampled(args: &EvalArgs) -> Result<SampleRequest, Failure> {
+    Ok(SampleRequest {
+        sampler: sampler(&args.sampler)?,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         batch: args.sampler.batch,
         ..sample_request(args.sampler.seed)
-    }
+    })
 }
 
 /// The report of a model of categorical data; `points` as in `measure`.
@@ -207,7 +208,7 @@ fn items(
         labels: labels(&args.condition, &loaded.run)?,
         observed,
         guidance: args.condition.guidance,
-        ..sampled(args)
+        ..sampled(args)?
     };
     let points = loaded.model.net.factored().is_none();
     measured(args, loaded, points, sample, features, printer)

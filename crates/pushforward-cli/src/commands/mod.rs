@@ -122,15 +122,18 @@ fn refuse<M>(given: &[(&str, bool)], theirs: &str, loaded: &Loaded<M>) -> Result
 }
 
 /// The sampler of a request.
-fn sampler(args: &SamplerArgs) -> Sampler {
+fn sampler(args: &SamplerArgs) -> Result<Sampler, Failure> {
     let tolerance = args.tolerance.unwrap_or(1e-3);
-    match args.sampler.unwrap_or(SamplerName::Map) {
+    if args.gamma.is_some() && args.sampler != Some(SamplerName::Renoise) {
+        return Err(Failure::request("--gamma: only for --sampler renoise"));
+    }
+    Ok(match args.sampler.unwrap_or(SamplerName::Map) {
         SamplerName::Map => Sampler::Map,
         SamplerName::Euler => Sampler::Euler,
         SamplerName::Heun => Sampler::Heun,
-        SamplerName::Renoise => Sampler::Renoise,
+        SamplerName::Renoise => Sampler::Renoise { gamma: args.gamma.unwrap_or(1.0) },
         SamplerName::Dopri5 => Sampler::Dopri5 { tolerance },
-    }
+    })
 }
 
 /// Default request of samples.

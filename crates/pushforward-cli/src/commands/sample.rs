@@ -6,7 +6,7 @@ use pushforward::aef::model::DrawRequest;
 use pushforward::data::tables::TableFile;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::EndpointNet as _;
-use pushforward::flow_map::sample::{LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler};
+use pushforward::flow_map::sample::{LabelChoice, LastStep, ObservedRow, SampleRequest};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::hash::sha256;
 use pushforward::run::{
@@ -14,7 +14,7 @@ use pushforward::run::{
 };
 
 use super::{drawing, load_model, refuse, sampler};
-use crate::args::{DeviceArgs, SampleArgs, SamplerArgs};
+use crate::args::{DeviceArgs, SampleArgs, SamplerArgs, SamplerName};
 use crate::conditions::{conditioned, labels, say_fixed};
 use crate::constraints::Constraints;
 use crate::exit::{Failure, OrFail as _};
@@ -89,7 +89,7 @@ fn draw(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Failu
 
 /// Images of an autoencoder.
 fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> Result<(), Failure> {
-    let SamplerArgs { sampler, temperature, tolerance, seed, batch, diagonal_noise, .. } = args.sampler;
+    let SamplerArgs { sampler, temperature, tolerance, gamma, seed, batch, diagonal_noise, .. } = args.sampler;
     let mapped = loaded.model.net.prior_map().is_some();
     let options = [
         ("--nfe", args.nfe.is_some() && !mapped),
@@ -99,6 +99,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         ("--length", args.length.is_some()),
         ("--diagonal-noise", diagonal_noise),
         ("--sampler", sampler.is_some() && !mapped),
+        ("--gamma", gamma.is_some()),
         ("--tolerance", tolerance.is_some()),
         ("what samples keep or are told", !args.constraints.is_empty() || !args.condition.is_empty()),
     ];
@@ -186,7 +187,7 @@ fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: P
     let schema = &loaded.run.schema;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, schema))?;
     let request = SampleRequest {
-        sampler: sampler(&args.sampler),
+        sampler: sampler(&args.sampler)?,
         first: args.first,
         batch: args.sampler.batch,
         temperature: args.sampler.temperature.unwrap_or(1.0),
@@ -227,7 +228,7 @@ fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Prin
         return Ok(());
     }
     output::put(args.out.as_deref(), labelled, schema, printer)?;
-    let adaptive = if matches!(sampler(&args.sampler), Sampler::Dopri5 { .. }) { " on average" } else { "" };
+    let adaptive = if args.sampler.sampler == Some(SamplerName::Dopri5) { " on average" } else { "" };
     printer.note(&format!(
         "{} items, {} network evaluations each{adaptive}, seed {seed}",
         samples.nfe.len(),
@@ -240,7 +241,7 @@ fn put(args: &SampleArgs, labelled: Labelled<'_>, schema: &Schema, printer: Prin
 fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
     refuse(&[("--mean", args.mean), ("--likeliest", args.likeliest.is_some())], "autoencoders", &loaded)?;
     args.out.as_deref().map_or(Ok(()), |path| output::check_target(path, &loaded.run.schema))?;
-    let method = sampler(&args.sampler);
+    let method = sampler(&args.sampler)?;
     let grid = match &args.grid {
         Some(times) => TimeGrid::new(times.clone()),
         None => method.grid(args.nfe.unwrap_or(1)),
@@ -258,6 +259,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let request = SampleRequest {
         sampler: method,
         grid,
+        kept_times: args.grid.is_none(),
         count: args.count,
         first: args.first,
         batch: args.sampler.batch,

@@ -18,6 +18,7 @@ pub(crate) const PRESETS: &[(&str, &str)] = &[
     ("small-molecules", include_str!("../../recipes/small-molecules.toml")),
     ("qm9-cpu", include_str!("../../recipes/qm9-cpu.toml")),
     ("qm9", include_str!("../../recipes/qm9.toml")),
+    ("zinc-cpu", include_str!("../../recipes/zinc-cpu.toml")),
     ("zinc250k", include_str!("../../recipes/zinc250k.toml")),
     ("qm9-paper", include_str!("../../recipes/qm9-paper.toml")),
     ("zinc-paper", include_str!("../../recipes/zinc-paper.toml")),

@@ -2,9 +2,7 @@
 
 use pushforward::aef::model::DrawRequest;
 use pushforward::flow_map::likelihood::BoundRequest;
-use pushforward::flow_map::sample::{
-    GUIDANCE, LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler, TEMPERATURE,
-};
+use pushforward::flow_map::sample::{GUIDANCE, LabelChoice, LastStep, ObservedRow, SampleRequest, TEMPERATURE};
 use pushforward::flow_map::steer::{Method as Steering, SmcSettings, SteerRequest};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::node_pairs::ABSENT;
@@ -139,7 +137,8 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
     labels(body.labels.as_deref().unwrap_or_default(), about, limits)?;
     let passes = if body.guidance == 1.0 { 1 } else { 2 };
     evaluations(body.count * body.nfe * passes, limits)?;
-    let sampler = Sampler::from(body.sampler);
+    within("gamma", body.gamma, 0.0, 1.0)?;
+    let sampler = body.sampler.with(body.gamma);
     let kept = constrained(&body.constraints, body.nodes, about, items, limits)?;
     if let Some(part) = kept.part.as_ref().filter(|_| about.info.told) {
         evaluations(body.count * body.nfe * passes + part.evaluations(), limits)?;

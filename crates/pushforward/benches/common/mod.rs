@@ -24,7 +24,7 @@ use pushforward::tensor::scalar;
 use pushforward::train::TrainConfig;
 use pushforward::train::gradients::{Gradients, clip, grad_norm};
 use pushforward::train::objective::{Objective, TrainStep};
-use pushforward::train::optim::AdamWOptimizer;
+use pushforward::train::optim::{Optimizer, OptimizerConfig};
 use serde_json::{Value, json};
 
 #[path = "../../../pushforward-cli/src/process.rs"]
@@ -54,7 +54,7 @@ where
     O: Objective<M> + 'static,
     O::Batch: 'static,
 {
-    let (mut optimizer, mut index) = (AdamWOptimizer::new(TrainConfig::default().adamw()), 0);
+    let (mut optimizer, mut index) = (Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW), 0);
     Box::new(move || {
         let ema = model.valid();
         let step = TrainStep { model: &model, ema: &ema, seed: 0, index, step: index, steps: u64::MAX };

@@ -45,6 +45,7 @@ pub mod calibration;
 pub mod conditioning;
 pub mod config;
 pub mod constraint;
+pub mod grids;
 pub mod interpolant;
 pub mod likelihood;
 pub mod losses;

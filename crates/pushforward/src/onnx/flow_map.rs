@@ -59,7 +59,7 @@ pub fn jump<C: BackboneConfig>(model: &TrainedFlowMap<C>) -> Result<Exported<'_>
 /// Settings of a [`sampler`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplerSettings {
-    /// Network evaluations, that is jumps of equal length.
+    /// Network evaluations, that is jumps.
     pub evaluations: usize,
     /// Divides the logits.
     pub temperature: f64,
@@ -74,7 +74,7 @@ impl SamplerSettings {
     }
 }
 
-/// The whole sampler: jumps of equal length from noise to classes.
+/// The whole sampler: jumps from noise to classes, of equal length where the model [keeps](crate::flow_map::grids) no other times.
 ///
 /// # Shapes
 /// - inputs: `noise`: `[batch, sites, classes]`, draws of the source, standard normal unless the recipe says otherwise;
@@ -99,7 +99,8 @@ pub fn sampler<C: BackboneConfig>(
     if guidance != 1.0 && model.net.label_count().is_none() {
         return Err(OnnxError::Missing("guidance is for models that take labels".into()));
     }
-    let (sites, grid) = (site_shape(&model.schema), TimeGrid::uniform(evaluations));
+    let sites = site_shape(&model.schema);
+    let grid = model.grids.of(evaluations).unwrap_or_else(|| TimeGrid::uniform(evaluations));
     let compute = move |tape: &mut Tape<'_>| {
         let net = tape.module(&model.net);
         let noise = tape.input("noise", [tape.batch, sites.count, sites.classes], Stream::normal);

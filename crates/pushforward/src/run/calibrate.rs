@@ -64,11 +64,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 /// If the checkpoint cannot be read or written, or is a [small file](Checkpoint::pack): calibrate the run that it is from, and
 /// pack it again.
 pub fn keep_calibration(calibration: &Calibration, path: &Path) -> Result<(), LoadError> {
+    keep(CALIBRATION_KEY, serde_json::to_string(calibration).expect("a calibration holds numbers"), path)
+}
+
+/// Adds an entry to what a checkpoint says of itself.
+pub(super) fn keep(key: &str, text: String, path: &Path) -> Result<(), LoadError> {
     let mut file = Checkpoint::load(path)?;
     if file.raw.is_empty() {
         return Err(LoadError::AveragedOnly { path: path.into() });
     }
-    let text = serde_json::to_string(calibration).expect("a calibration holds numbers");
-    file.provenance.insert(CALIBRATION_KEY.into(), text);
+    file.provenance.insert(key.into(), text);
     Ok(file.save(path)?)
 }

@@ -78,7 +78,7 @@ fn restored<C: BackboneConfig>(
     weights: WeightSet,
     device: &Device,
 ) -> Result<Loaded<Model<C>>, LoadError> {
-    let Stored { recipe, schema, labels, label_counts, calibration, .. } = Stored::<C>::of(&file, &path)?;
+    let Stored { recipe, schema, labels, label_counts, calibration, grids, .. } = Stored::<C>::of(&file, &path)?;
     let stored = match weights {
         WeightSet::Ema => &file.ema,
         WeightSet::Raw if file.raw.is_empty() => return Err(LoadError::AveragedOnly { path }),
@@ -87,7 +87,9 @@ fn restored<C: BackboneConfig>(
     let mut model = build(&recipe.model, &schema, labels, stored, &path, device)?;
     if let Model::FlowMap(model) = &mut model {
         model.label_counts = label_counts;
-        model.calibration = calibration.filter(|_| weights == WeightSet::Ema);
+        if weights == WeightSet::Ema {
+            (model.calibration, model.grids) = (calibration, grids);
+        }
     }
     let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);
     let run = RunInfo { step: file.step, path, sha256, ..unsaved };

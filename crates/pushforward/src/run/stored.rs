@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::calibration::Calibration;
+use crate::flow_map::grids::Grids;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
@@ -27,6 +28,8 @@ pub(super) const LABEL_NAMES_KEY: &str = "label_names";
 pub(super) const LABEL_COUNTS_KEY: &str = "label_counts";
 /// Provenance key of a [`Calibration`] of the averaged weights, as JSON.
 pub(super) const CALIBRATION_KEY: &str = "calibration";
+/// Provenance key of the [`Grids`] of the averaged weights, as JSON.
+pub(super) const GRIDS_KEY: &str = "grids";
 /// Provenance key of the [`Role`] of the model.
 pub const ROLE_KEY: &str = "role";
 
@@ -55,6 +58,14 @@ pub enum LoadError {
     /// The calibration stored in it is invalid.
     #[error("{path} has no valid calibration ({problem}): it was damaged or not written by this program")]
     Calibration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The time grids stored in it are invalid.
+    #[error("{path} has no valid time grids ({problem}): it was damaged or not written by this program")]
+    Grids {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -104,6 +115,8 @@ pub struct Stored<C: BackboneConfig> {
     pub label_counts: Vec<u64>,
     /// Calibration of the averaged weights.
     pub calibration: Option<Calibration>,
+    /// Times of the jumps of the averaged weights.
+    pub grids: Grids,
 }
 
 impl<C: BackboneConfig> Stored<C> {
@@ -144,8 +157,9 @@ impl<C: BackboneConfig> Stored<C> {
                 let label_names = label_names(&recipe.data, &file.provenance);
                 let calibration = calibration(&file.provenance)
                     .map_err(|problem| LoadError::Calibration { path: place(), problem })?;
+                let grids = grids(&file.provenance).map_err(|problem| LoadError::Grids { path: place(), problem })?;
                 let label_counts = label_counts(labels, &file.provenance);
-                Ok(Self { recipe, schema, labels, label_names, label_counts, calibration })
+                Ok(Self { recipe, schema, labels, label_names, label_counts, calibration, grids })
             }
         }
     }
@@ -165,6 +179,12 @@ fn label_counts(labels: Option<usize>, provenance: &BTreeMap<String, String>) ->
         Some(counts.len()) == labels && counts.iter().try_fold(0u64, |sum, &n| sum.checked_add(n)).is_some()
     };
     said.filter(sound).unwrap_or_default()
+}
+
+fn grids(provenance: &BTreeMap<String, String>) -> Result<Grids, String> {
+    let Some(text) = provenance.get(GRIDS_KEY) else { return Ok(Grids::default()) };
+    let grids: Grids = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    grids.check().map(|()| grids)
 }
 
 fn calibration(provenance: &BTreeMap<String, String>) -> Result<Option<Calibration>, String> {
@@ -264,6 +284,27 @@ mod tests {
             file.provenance.insert(CALIBRATION_KEY.into(), bad.into());
             let error = Stored::<NetworkConfig>::of(&file, &path).unwrap_err();
             assert!(matches!(error, LoadError::Calibration { .. }), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn kept_times_belong_to_the_averaged_weights_and_are_checked() {
+        let run = tempfile::tempdir().unwrap();
+        let good = checkpoint(run.path());
+        let path = folder(run.path()).join(LAST);
+        let mut grids = Grids::default();
+        grids.keep(crate::flow_map::time::TimeGrid::new(vec![0.0, 0.7, 1.0]).unwrap());
+        crate::run::keep_grids(&grids, &path).unwrap();
+        let of = |weights| match load::<NetworkConfig>(&path, weights, &Device::flex()).unwrap().model {
+            crate::run::Model::FlowMap(model) => model.grids,
+            _ => unreachable!("the recipe is of a flow map"),
+        };
+        assert_eq!((of(WeightSet::Ema), of(WeightSet::Raw)), (grids, Grids::default()));
+        for bad in ["", "[]", r#"{"2":[0.0,1.0]}"#] {
+            let mut file = good.clone();
+            file.provenance.insert(GRIDS_KEY.into(), bad.into());
+            let error = Stored::<NetworkConfig>::of(&file, &path).unwrap_err();
+            assert!(matches!(error, LoadError::Grids { .. }), "{bad}: {error}");
         }
     }
 

@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ema::EmaConfig;
-use super::optim::AdamWSettings;
+use super::optim::{AdamWSettings, MuonSettings, OptimizerConfig};
 use super::schedule::{LrSchedule, WarmRestart};
 use crate::kernels::Precision;
 use crate::setting::SettingError;
@@ -39,6 +39,8 @@ pub struct TrainConfig {
     pub accumulate: u64,
     /// Precision of matrix products on a CPU.
     pub precision: Precision,
+    /// What steps the matrices of hidden layers; everything else is stepped by AdamW.
+    pub optimizer: OptimizerConfig,
     /// Peak learning rate.
     pub lr: f64,
     /// Decay rates of AdamW's moments.
@@ -87,6 +89,7 @@ impl Default for TrainConfig {
             batch: 64,
             accumulate: 1,
             precision: Precision::High,
+            optimizer: OptimizerConfig::AdamW,
             lr: 1e-3,
             betas: [0.9, 0.999],
             eps: 1e-8,
@@ -153,6 +156,10 @@ impl TrainConfig {
             "at least 1 and at most 10^5",
         )?;
         check(positive(self.lr), "lr", self.lr, POSITIVE)?;
+        if let OptimizerConfig::Muon(MuonSettings { momentum, iterations }) = self.optimizer {
+            check(fraction(momentum), "optimizer.momentum", momentum, "at least 0 and below 1")?;
+            check((1..=100).contains(&iterations), "optimizer.iterations", iterations as f64, "from 1 to 100")?;
+        }
         for beta in self.betas {
             check(fraction(beta), "betas", beta, "each at least 0 and below 1")?;
         }
@@ -173,7 +180,7 @@ impl TrainConfig {
         check(patience >= 1, "patience", patience as f64, "at least 1; leave it out to never stop early")
     }
 
-    /// Settings of the optimiser.
+    /// Settings of AdamW.
     pub fn adamw(&self) -> AdamWSettings {
         AdamWSettings {
             betas: self.betas,
@@ -214,6 +221,8 @@ mod tests {
             ("batch = 0", "train.batch"),
             ("accumulate = 0", "train.accumulate"),
             ("lr = -1.0", "train.lr = -1"),
+            ("optimizer = { kind = 'muon', momentum = 1.0 }", "train.optimizer.momentum = 1"),
+            ("optimizer = { kind = 'muon', iterations = 0 }", "train.optimizer.iterations = 0"),
             ("lr = nan", "train.lr = NaN"),
             ("betas = [0.9, 1.0]", "train.betas = 1"),
             ("eps = 0.0", "train.eps"),

@@ -12,7 +12,7 @@ use super::ema::Ema;
 use super::error::TrainError;
 use super::gradients::{Gradients, pcgrad};
 use super::micro_batches::{Shared, StepSums, Team};
-use super::optim::AdamWOptimizer;
+use super::optim::Optimizer;
 use super::reduction::Reduction;
 use super::report::Micro;
 use super::request::{Event, Progress, RunFolder};
@@ -29,7 +29,7 @@ pub(super) struct Run<M> {
     ema: Option<Ema<M>>,
     /// The average that the objective keeps as it was.
     kept: Option<M>,
-    optimizer: AdamWOptimizer,
+    optimizer: Optimizer,
     pub(super) step: u64,
     micro_batch: u64,
     pub(super) best_validation: Option<f64>,
@@ -55,7 +55,7 @@ impl<M: Module> Run<M> {
             ema: config.ema.map(|config| Ema::new(config, &model, 0)),
             model,
             kept: None,
-            optimizer: AdamWOptimizer::new(config.adamw()),
+            optimizer: Optimizer::new(config.adamw(), config.optimizer),
             step: 0,
             micro_batch: 0,
             best_validation: None,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::ema::EmaConfig;
 use super::gradients::Gradients;
+use super::optim::{MuonSettings, OptimizerConfig};
 use super::report::host;
 use super::*;
 use crate::params::{self, ParamsError, StateDict};
@@ -89,11 +90,11 @@ fn every_parameter_gets_a_gradient() {
     }
 }
 
-fn resumed_equals_uninterrupted(pcgrad: bool, kept: Option<f64>) {
+fn resumed_equals_uninterrupted(pcgrad: bool, kept: Option<f64>, optimizer: OptimizerConfig) {
     let toy = Toy { kept, ..Toy::default() };
     let whole = tempfile::tempdir().expect("a temporary folder");
     let parts = tempfile::tempdir().expect("a temporary folder");
-    let settings = TrainConfig { pcgrad, patience: Some(100), ..config(20) };
+    let settings = TrainConfig { pcgrad, optimizer, patience: Some(100), ..config(20) };
     // A loss that increases as the model learns, so that the best validation lies before the interruption.
     let validate: &Validate<'_, Mlp> = &|model| vec![("loss".into(), -mean_squared_error(model)[0].1)];
     let part = |run: &Path, resume: Option<Resume>, model: Mlp, stop_at: u64| {
@@ -138,9 +139,10 @@ fn resumed_equals_uninterrupted(pcgrad: bool, kept: Option<f64>) {
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
-    resumed_equals_uninterrupted(false, None);
-    resumed_equals_uninterrupted(true, None);
-    resumed_equals_uninterrupted(false, Some(0.3));
+    resumed_equals_uninterrupted(false, None, OptimizerConfig::AdamW);
+    resumed_equals_uninterrupted(true, None, OptimizerConfig::AdamW);
+    resumed_equals_uninterrupted(false, Some(0.3), OptimizerConfig::AdamW);
+    resumed_equals_uninterrupted(false, None, OptimizerConfig::Muon(MuonSettings::default()));
 }
 
 #[test]

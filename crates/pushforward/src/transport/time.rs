@@ -135,6 +135,11 @@ impl TimeGrid {
         }
     }
 
+    /// The times, from 0 to 1.
+    pub fn times(&self) -> &[f64] {
+        &self.0
+    }
+
     /// Number of steps.
     pub fn steps(&self) -> usize {
         self.0.len() - 1

@@ -172,7 +172,7 @@ fn what_is_told_is_kept_by_every_sampler_and_seen_clean() {
         let mut told = vec![None; sites.count];
         (told[0], told[1]) = (Some(2), Some(1));
         for sampler in
-            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
+            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::RENOISE, Sampler::Dopri5 { tolerance: 1e-2 }]
         {
             let grid = sampler.grid(3).expect("three evaluations");
             let request = SampleRequest { sampler, grid, observed: vec![told.clone()], ..SampleRequest::map(5, 1, 3) };

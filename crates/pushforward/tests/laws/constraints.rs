@@ -63,7 +63,7 @@ fn fixed_sites_and_forbidden_classes_hold_for_every_sampler_and_network() {
         let constraint = constraint.expect("a constraint that can be kept");
         let config = FlowMapConfig { network, ..config(OffDiagonal::default()) };
         for sampler in
-            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
+            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::RENOISE, Sampler::Dopri5 { tolerance: 1e-2 }]
         {
             for last in [LastStep::Argmax, LastStep::Draw] {
                 let grid = sampler.grid(3).expect("three evaluations");

@@ -275,7 +275,7 @@ fn samples_have_the_sizes_they_should_and_do_not_depend_on_the_batch() {
             )
         };
         for sampler in
-            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }]
+            [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::RENOISE, Sampler::Dopri5 { tolerance: 1e-2 }]
         {
             let request = SampleRequest {
                 sampler,

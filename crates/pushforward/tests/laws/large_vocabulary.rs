@@ -62,7 +62,7 @@ fn samples_without_points_are_those_with_points() {
         let allowed = Constraint::all(SITES).fix(4, 2).and_then(|a| a.forbid(3, 7)).expect("it can be kept");
         let mut told = vec![None; SITES.count];
         (told[0], told[1]) = (Some(3), Some(40));
-        for sampler in [Sampler::Map, Sampler::Euler, Sampler::Renoise] {
+        for sampler in [Sampler::Map, Sampler::Euler, Sampler::RENOISE] {
             for nfe in [1, 3] {
                 for last in [LastStep::Argmax, LastStep::Draw] {
                     for (allowed, observed) in

@@ -13,6 +13,7 @@ mod distillation;
 mod dual;
 mod flow_map;
 mod graph;
+mod grids;
 mod kernels;
 mod labels;
 mod large_vocabulary;

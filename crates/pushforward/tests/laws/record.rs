@@ -83,7 +83,7 @@ fn what_stands_after_the_end_is_not_seen_and_the_end_is() {
 
 #[test]
 fn samples_have_the_lengths_that_are_asked_for_whatever_the_batch() {
-    for (network, sampler) in networks().into_iter().zip([Sampler::Map, Sampler::Euler, Sampler::Renoise]) {
+    for (network, sampler) in networks().into_iter().zip([Sampler::Map, Sampler::Euler, Sampler::RENOISE]) {
         let net = model(network, SITES);
         let device = device();
         let generator = Generator::new(&net, SITES, &device);

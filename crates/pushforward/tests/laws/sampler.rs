@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use burn::module::Module;
-use burn::tensor::DType;
+use burn::tensor::{DType, s};
 use pushforward::dual::Dual;
 use pushforward::flow_map::backbone::EndpointNet;
 use pushforward::flow_map::backbone::Parametrisation;
@@ -17,14 +17,15 @@ use pushforward::nn::dit::DitConfig;
 use pushforward::nn::time_embedding::TimeFeatures;
 use pushforward::nn::{Pass, SiteShape};
 use pushforward::rng::{Purpose, stream};
-use pushforward::tensor::cast_module;
+use pushforward::tensor::{cast_module, to_host};
 
 use super::dual::randomise;
 use crate::support::device;
 
 const SITES: SiteShape = SiteShape::line(5, 4);
-const SAMPLERS: [Sampler; 5] =
-    [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-5 }];
+const SAMPLERS: [Sampler; 6] =
+    [Sampler::Map, Sampler::Euler, Sampler::Heun, Sampler::RENOISE, HALF_FRESH, Sampler::Dopri5 { tolerance: 1e-5 }];
+const HALF_FRESH: Sampler = Sampler::Renoise { gamma: 0.5 };
 
 pub(crate) fn config(off_diagonal: OffDiagonal) -> FlowMapConfig {
     FlowMapConfig::new(network(), ObjectiveConfig { off_diagonal, ..ObjectiveConfig::default() })
@@ -196,10 +197,62 @@ fn noise_is_addressed_by_item_alone() {
             // Renoised once, half way: with zero velocity, the end is half the old noise and half the fresh one.
             let fresh = (0..7).flat_map(|i| stream(11, Purpose::Renoise, i).normals(per_item));
             let wanted: Vec<f32> = noise.iter().zip(fresh).map(|(a, b)| 0.5 * (a + b)).collect();
-            let request = request(Sampler::Renoise, 2);
+            let request = request(Sampler::RENOISE, 2);
             let found = sample(&Generator::new(&Still, SITES, &device()), &request, &mut |_| true);
             same("fresh noise", &found.endpoints, &wanted, 1e-6);
+            // By a jump of zero velocity, a point at time 0 is one of any time u; then t / u of it and gamma (1 - t) of fresh noise.
+            let fresh: Vec<f32> = (0..7).flat_map(|i| stream(11, Purpose::Renoise, i).normals(per_item)).collect();
+            for gamma in [0.0f32, 0.6, 0.8] {
+                let u = 0.5 / (0.5 + (1.0 - gamma * gamma).sqrt() * 0.5);
+                let wanted: Vec<f32> = noise.iter().zip(&fresh).map(|(a, b)| 0.5 / u * a + gamma * 0.5 * b).collect();
+                let request = self::request(Sampler::Renoise { gamma: gamma.into() }, 2);
+                let found = sample(&Generator::new(&Still, SITES, &device()), &request, &mut |_| true);
+                same(&format!("gamma of {gamma}"), &found.endpoints, &wanted, 1e-6);
+            }
         }
+    }
+}
+
+/// A map whose endpoint is known for all data at one class: every point of it is `(1 - t) noise + t data`.
+struct Known;
+
+impl EndpointNet for Known {
+    fn logits(&self, x: Dual<3>, _: Dual<1>, _: Dual<1>, _: &Conditioning, _: &mut Pass<'_>) -> Dual<3> {
+        let first = x.value.zeros_like().slice_fill(s![.., .., 0..1], 60.0);
+        first.into()
+    }
+}
+
+#[test]
+fn partly_fresh_noise_has_the_deviation_of_its_time() {
+    for gamma in [0.0, 0.3, 0.7, 1.0] {
+        let grid = TimeGrid::new(vec![0.0, 0.4, 1.0]).expect("a grid");
+        let sampler = Sampler::Renoise { gamma };
+        let request = SampleRequest { sampler, grid, ..SampleRequest::map(4000, 1, 3) };
+        // What the second evaluation is given, at time 0.4.
+        let seen = std::sync::Mutex::new(Vec::new());
+        let watched = Watched { net: Known, seen: &seen };
+        sample(&Generator::new(&watched, SITES, &device()), &request, &mut |_| true);
+        let points: Vec<f64> = seen.into_inner().expect("no thread failed").into_iter().flatten().collect();
+        let mean = points.iter().sum::<f64>() / points.len() as f64;
+        let deviation = (points.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / points.len() as f64).sqrt();
+        assert!((mean - 0.4).abs() < 0.02 && (deviation - 0.6).abs() < 0.02, "{gamma}: {mean} and {deviation}");
+    }
+}
+
+/// Keeps the first class of all points that it is given after time 0.
+struct Watched<'a, N> {
+    net: N,
+    seen: &'a std::sync::Mutex<Vec<Vec<f64>>>,
+}
+
+impl<N: EndpointNet> EndpointNet for Watched<'_, N> {
+    fn logits(&self, x: Dual<3>, s: Dual<1>, t: Dual<1>, conditioning: &Conditioning, pass: &mut Pass<'_>) -> Dual<3> {
+        if to_host(&s.value)[0] > 0.0 {
+            let first = x.value.clone().slice(s![.., .., 0..1]);
+            self.seen.lock().expect("no thread failed").push(to_host(&first));
+        }
+        self.net.logits(x, s, t, conditioning, pass)
     }
 }
 

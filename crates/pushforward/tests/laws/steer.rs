@@ -89,7 +89,7 @@ fn total_variation(a: &[f64], b: &[f64]) -> f64 {
 pub(super) fn request(method: Method, steps: usize, particles: usize, seed: u64) -> SteerRequest {
     let last = LastStep::Draw;
     let sample = SampleRequest { last, batch: particles.max(256), ..SampleRequest::map(particles, steps, seed) };
-    let sampler = if matches!(method, Method::BestOf | Method::Resample) { Sampler::Map } else { Sampler::Renoise };
+    let sampler = if matches!(method, Method::BestOf | Method::Resample) { Sampler::Map } else { Sampler::RENOISE };
     SteerRequest { sample: SampleRequest { sampler, ..sample }, method, particles, keep: particles, part: None }
 }
 
@@ -154,7 +154,7 @@ fn tilting_follows_the_tilted_law() {
 fn mean_ends_follow_the_tilted_law_of_the_sampler() {
     for last in [LastStep::Draw, LastStep::Argmax] {
         let mut plain = request(Method::BestOf, 3, 1, 11);
-        (plain.sample.count, plain.sample.sampler, plain.sample.batch) = (40_000, Sampler::Renoise, 4000);
+        (plain.sample.count, plain.sample.sampler, plain.sample.batch) = (40_000, Sampler::RENOISE, 4000);
         plain.sample.last = last;
         let base = shares(&run(&Coins, COINS, &Odd, &plain).samples.ids, COINS);
         let cells = (0..8u32).map(|i| Odd::of(&[i >> 2 & 1, i >> 1 & 1, i & 1]).exp());

@@ -25,7 +25,7 @@ fn every_request_gets_its_own_samples() {
     for (name, network, sites, is_graph) in all {
         let net = cast_module(model(&network, sites.clone(), Skip::None, false).valid(), DType::F32);
         let generator = Generator::new(&net, sites.clone(), &device);
-        for sampler in [Sampler::Map, Sampler::Renoise, Sampler::Dopri5 { tolerance: 1e-2 }] {
+        for sampler in [Sampler::Map, Sampler::RENOISE, Sampler::Dopri5 { tolerance: 1e-2 }] {
             let sizes = if is_graph { vec![0, 0, 3, 1] } else { Vec::new() };
             let base = SampleRequest { sampler, batch: 5, last: LastStep::Draw, sizes, ..SampleRequest::map(0, 2, 0) };
             let requests = requests(&base);

@@ -8,7 +8,7 @@ use pushforward::rng::{Purpose, stream};
 use pushforward::tensor::{cast_module, from_host, to_host};
 use pushforward::train::TrainConfig;
 use pushforward::train::gradients::Gradients;
-use pushforward::train::optim::AdamWOptimizer;
+use pushforward::train::optim::{Optimizer, OptimizerConfig};
 use pushforward::transport::change::{comes_back, from_noise, log_determinants, to_noise};
 use pushforward::transport::density::{Density, log_densities, returning_share};
 use pushforward::transport::map::{Drawing, along_the_path, draw, end_time, jump_to};
@@ -350,7 +350,7 @@ fn the_head_of_volumes_learns_the_density_of_the_exact_map() {
         (squares / exact.len() as f64).sqrt()
     };
     let before = error(&head);
-    let mut optimizer = AdamWOptimizer::new(TrainConfig::default().adamw());
+    let mut optimizer = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW);
     for step in 0..400 {
         let m: Vec<f64> = (0..64)
             .flat_map(|_| {

@@ -4,7 +4,6 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::flow_map::backbone::EndpointNet;
-use crate::flow_map::interpolant::interpolate;
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::sample::batch::SampleBatch;
 use crate::flow_map::sample::request::{Generator, Item, SampleRequest, Sampler, Samples};
@@ -109,6 +108,13 @@ fn sample_points<N: EndpointNet>(net: &N, request: &SampleRequest, items: Sample
     Samples { ids: items.classes(end, request.last), endpoints, sites, nfe }
 }
 
+/// The time u at which the noise of a point is so little that with `gamma (1 - t)` of fresh noise it has that of time t again:
+/// `(1 - u) / u = sqrt(1 - gamma^2) (1 - t) / t`.
+fn past(t: f64, gamma: f64) -> f64 {
+    let kept = (1.0 - gamma * gamma).max(0.0).sqrt() * (1.0 - t);
+    t / (t + kept)
+}
+
 /// The points at time 1, and the number of evaluations of every item if they differ.
 fn integrate<N: EndpointNet>(
     map: &FlowMap<'_, N>,
@@ -142,9 +148,14 @@ fn integrate<N: EndpointNet>(
                     (x + guess + slope) * 0.5
                 }
             }
-            Sampler::Renoise => {
-                let end = map.endpoint(&x, &s, &all(1.0));
-                if t[0] >= 1.0 { end } else { interpolate(items.noise(device, true), end, &t) }
+            Sampler::Renoise { gamma } => {
+                let ahead = past(t[0], gamma);
+                let there = if ahead < 1.0 { map.jump(x, &s, &all(ahead)) } else { map.endpoint(&x, &s, &all(1.0)) };
+                if t[0] >= 1.0 {
+                    there
+                } else {
+                    there * (t[0] / ahead) + items.noise(device, true) * (gamma * (1.0 - t[0]))
+                }
             }
             Sampler::Dopri5 { .. } => unreachable!("the adaptive method has returned"),
         };

@@ -52,7 +52,8 @@ const NUMBERS: usize = 1 << 22;
 
 /// Whether a request can be sampled without points: endpoints are not requested, and all steps are convex.
 pub(in crate::flow_map) fn serves(request: &SampleRequest) -> bool {
-    !request.endpoints && matches!(request.sampler, Sampler::Map | Sampler::Euler | Sampler::Renoise)
+    !request.endpoints
+        && (matches!(request.sampler, Sampler::Map | Sampler::Euler) || request.sampler == Sampler::RENOISE)
 }
 
 /// Class indices of the items of a batch, and the number of evaluations.
@@ -78,7 +79,7 @@ pub(in crate::flow_map) fn sample(
     for (s, t) in request.grid.intervals() {
         let target = match request.sampler {
             Sampler::Euler => s,
-            Sampler::Renoise => 1.0,
+            Sampler::Renoise { .. } => 1.0,
             _ => t,
         };
         let seen = match &known {
@@ -109,7 +110,7 @@ pub(in crate::flow_map) fn sample(
         }
         let end = Tensor::cat(ends, 0);
         x = match request.sampler {
-            Sampler::Renoise => interpolate(noise(&mut items, true), end, &vec![t; n]),
+            Sampler::Renoise { .. } => interpolate(noise(&mut items, true), end, &vec![t; n]),
             _ => {
                 let gamma = column(&vec![jump_weight(s, t); n], &x);
                 jump(x, end, gamma)

@@ -5,8 +5,11 @@
 //! euler    x <- x + gamma(s,t) (pi_{s,s}(x) - x)                       1 per step
 //! heun     mean of the slopes at both ends; the last step is Euler's   2 per step, less 1
 //! dopri5   adaptive, in tau = -log(1-t): dx/dtau = pi_{t,t}(x) - x     6 per trial step and item, plus 2
-//! renoise  x_hat = pi_{s,1}(x);  x <- (1-t) x_0' + t x_hat             1 per step, fresh noise x_0'
+//! renoise  x <- (t/u) X_{s,u}(x) + gamma (1-t) x_0'                     1 per step, fresh noise x_0'
+//!          (1-u)/u = sqrt(1 - gamma^2) (1-t)/t;  gamma = 1: u = 1, all noise is fresh;  gamma = 0: u = t, the map
 //! ```
+//!
+//! Reference of gamma: Consistency Trajectory Models (Kim et al. 2024), arXiv:2310.02279, algorithm 3.
 //!
 //! The number of nodes of a graph, or of letters of a record, is drawn first, from the stream `(seed, Size, i)`, and
 //! so is the label of an item from `(seed, Label, i)`, where labels are drawn.
@@ -18,7 +21,7 @@
 //! ```
 //! use pushforward::burn::tensor::Device;
 //! use pushforward::flow_map::model::FlowMapModel;
-//! use pushforward::flow_map::sample::{Generator, LastStep, ObservedRow, SampleRequest, sample};
+//! use pushforward::flow_map::sample::{Generator, LastStep, ObservedRow, SampleRequest, Sampler, sample};
 //! use pushforward::nn::{SiteShape, mlp::MlpConfig};
 //! use pushforward::rng::{Purpose, stream};
 //!
@@ -30,8 +33,11 @@
 //! let all = sample(&generator, &request, &mut |_| true);
 //! assert_eq!(all.nfe, [2; 5]);
 //! // The last two items, alone: the same as among five.
-//! let last = sample(&generator, &SampleRequest { first: 3, count: 2, ..request }, &mut |_| true);
+//! let last = sample(&generator, &SampleRequest { first: 3, count: 2, ..request.clone() }, &mut |_| true);
 //! assert_eq!(last.ids, all.ids[3 * 4..]);
+//! // The same noise, and fresh noise at time 0.5.
+//! let fresh = sample(&generator, &SampleRequest { sampler: Sampler::RENOISE, ..request }, &mut |_| true);
+//! assert_eq!(fresh.nfe, all.nfe);
 //! ```
 
 pub(in crate::flow_map) mod batch;

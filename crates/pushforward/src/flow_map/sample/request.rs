@@ -82,6 +82,8 @@ pub struct SampleRequest {
     pub sampler: Sampler,
     /// Its time steps; not used by the adaptive method.
     pub grid: TimeGrid,
+    /// Whether a model that [keeps](crate::flow_map::grids) times for as many jumps of the map takes those in place of `grid`.
+    pub kept_times: bool,
     /// Number of items.
     pub count: usize,
     /// Index of the first item.
@@ -120,11 +122,12 @@ pub struct SampleRequest {
 }
 
 impl SampleRequest {
-    /// `count` items by `steps` jumps of equal length.
+    /// `count` items by `steps` jumps, of equal length where the model keeps no other times.
     pub fn map(count: usize, steps: usize, seed: u64) -> Self {
         Self {
             sampler: Sampler::Map,
             grid: TimeGrid::uniform(steps),
+            kept_times: true,
             count,
             first: 0,
             batch: 256,
@@ -212,11 +215,18 @@ pub enum Sampler {
         /// Bound of the root-mean-square error of a step.
         tolerance: f64,
     },
-    /// Jumps to time 1, each followed by fresh noise back to the next time.
-    Renoise,
+    /// Jumps past the next time, each followed by fresh noise back to it.
+    Renoise {
+        /// How much of the noise at the next time is fresh, from 0, jumps of the map alone, to 1, jumps to time 1 and fresh noise
+        /// alone. Between them the law of the noise is kept for Gaussian sources only.
+        gamma: f64,
+    },
 }
 
 impl Sampler {
+    /// Jumps to time 1, each followed by fresh noise alone.
+    pub const RENOISE: Self = Self::Renoise { gamma: 1.0 };
+
     /// The name used in requests and reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -224,7 +234,7 @@ impl Sampler {
             Self::Euler => "euler",
             Self::Heun => "heun",
             Self::Dopri5 { .. } => "dopri5",
-            Self::Renoise => "renoise",
+            Self::Renoise { .. } => "renoise",
         }
     }
 
@@ -238,7 +248,7 @@ impl Sampler {
             _ if nfe == 0 => Err(TimeGridError::NoEvaluation),
             Self::Heun if nfe.is_multiple_of(2) => Err(TimeGridError::EvenEvaluations(nfe)),
             Self::Heun => Ok(TimeGrid::uniform(nfe.div_ceil(2))),
-            Self::Map | Self::Euler | Self::Renoise | Self::Dopri5 { .. } => Ok(TimeGrid::uniform(nfe)),
+            Self::Map | Self::Euler | Self::Renoise { .. } | Self::Dopri5 { .. } => Ok(TimeGrid::uniform(nfe)),
         }
     }
 }

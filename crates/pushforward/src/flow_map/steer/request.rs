@@ -93,7 +93,7 @@ pub enum RenoiseTarget {
     /// Classes drawn from the endpoint site by site, as in training. Exact if sites are independent or the endpoint is
     /// almost one-hot; otherwise the draws lose the dependence between sites.
     Drawn,
-    /// The endpoint itself, as in [`Sampler::Renoise`].
+    /// The endpoint itself, as in [`Sampler::RENOISE`].
     Mean,
 }
 
@@ -255,7 +255,9 @@ pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &Stee
     {
         return refuse("noise on the diagonal is for plain samples only".into());
     }
-    if matches!(request.method, Method::Smc(_)) && !matches!(request.sample.sampler, Sampler::Renoise | Sampler::Map) {
+    if matches!(request.method, Method::Smc(_))
+        && !matches!(request.sample.sampler, Sampler::Renoise { .. } | Sampler::Map)
+    {
         return refuse("smc always re-noises: remove the sampler from the request".into());
     }
     Ok(())

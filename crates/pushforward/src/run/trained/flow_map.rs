@@ -9,14 +9,15 @@ use crate::flow_map::calibration::{Calibrated, Calibration};
 use crate::flow_map::conditioning::Condition;
 use crate::flow_map::config::FlowMapConfig;
 use crate::flow_map::constraint::Constraint;
-use crate::flow_map::interpolant::Noise;
+use crate::flow_map::grids::Grids;
+use crate::flow_map::interpolant::{Noise, Source};
 use crate::flow_map::likelihood::{self, BoundRequest, Bounds};
 use crate::flow_map::map::FlowMap;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
 use crate::flow_map::sample::{
-    self, GUIDANCE, Generator, LabelChoice, LastStep, ObservedRow, SampleRequest, Samples, TEMPERATURE,
+    self, GUIDANCE, Generator, LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE,
 };
 use crate::flow_map::steer::{self, Reward, SteerRequest, Steered};
 use crate::node_pairs::ABSENT;
@@ -59,6 +60,8 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     /// How often each label occurs in the training data, for [samples](Self::sample) that are told nothing; empty if that is
     /// not known.
     pub label_counts: Vec<u64>,
+    /// Times of its jumps, for [samples](Self::sample) by the map.
+    pub grids: Grids,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
 }
@@ -66,7 +69,16 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
 impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// A flow map of data with this schema.
     pub fn new(config: FlowMapConfig<C>, net: FlowMapModel<C::Network>, schema: Schema, device: &Device) -> Self {
-        Self { config, net, schema, device: device.clone(), calibration: None, label_counts: Vec::new(), weak: None }
+        Self {
+            config,
+            net,
+            schema,
+            device: device.clone(),
+            calibration: None,
+            label_counts: Vec::new(),
+            grids: Grids::default(),
+            weak: None,
+        }
     }
 
     /// Draws samples; see [`sample::sample`].
@@ -123,7 +135,12 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
-        let request = self.resolve(request)?;
+        let mut request = self.resolve(request)?;
+        if let Some(kept) =
+            self.grids.of(request.grid.steps()).filter(|_| request.kept_times && request.sampler == Sampler::Map)
+        {
+            request.grid = kept;
+        }
         if request.part.is_some() && self.config.condition.takes_any_subset() {
             self.placed(request)
         } else {
@@ -274,6 +291,14 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             resolve_lengths(sequence, &mut request)?;
         } else if !request.sizes.is_empty() {
             return refuse("only models of graphs and sequences take sizes of items");
+        }
+        if let Sampler::Renoise { gamma } = request.sampler {
+            if !(0.0..=1.0).contains(&gamma) {
+                return refuse(format!("the share of noise that is fresh lies in [0, 1], found gamma = {gamma}"));
+            }
+            if gamma != 1.0 && self.config.noise().source != Source::Gaussian {
+                return refuse("only Gaussian noise keeps its law when a part of it is fresh: leave gamma at 1");
+            }
         }
         if request.diagonal_noise && !self.net.network.takes_diagonal_noise() {
             return refuse("only the network graph-transformer takes noise on the diagonal");

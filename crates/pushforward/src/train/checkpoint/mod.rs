@@ -256,7 +256,7 @@ impl Resume {
             Ok(Some(set))
         };
         let (ema, kept) = (as_raw(counters.ema, ema, "ema")?, as_raw(counters.kept, kept, "kept")?);
-        for (set, other, prefix) in [(&first, &second, "v"), (&second, &first, "m"), (&first, &raw, "raw")] {
+        for (set, other, prefix) in [(&second, &first, "m"), (&first, &raw, "raw")] {
             same_tensors(set, other, prefix, prefix != "raw").map_err(tensor)?;
         }
         if !first.keys().eq(counters.optimizer_steps.keys()) {

@@ -1,15 +1,8 @@
-//! AdamW over all parameters of a module, with its state by parameter name.
+//! Optimisers over all parameters of a module, with their state by parameter name.
 //!
-//! ```text
-//! m <- beta_1 m + (1 - beta_1) g          v <- beta_2 v + (1 - beta_2) g^2
-//! w <- (1 - lr weight_decay) w - lr (m / (1 - beta_1^k)) / (sqrt(v / (1 - beta_2^k)) + eps)
-//! ```
-//!
-//! The update of one tensor is burn's, or in float32 on the CPU the same formula in one pass. The state is kept here,
-//! because burn's module optimiser keys it by parameter ids that every process draws anew.
-//!
-//! Reference: Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019), arXiv:1711.05101, algorithm 2 (with
-//! the decay multiplied by the learning rate, as is usual).
+//! Every parameter is stepped by [AdamW](adamw), or, if Muon is chosen, the matrices of hidden layers by [Muon](muon) and
+//! all else by AdamW. The state is kept here, because burn's module optimiser keys it by parameter ids that every process
+//! draws anew.
 //!
 //! # Examples
 //! The first step of AdamW moves every weight by the learning rate, whatever the size of its gradient.
@@ -20,19 +13,19 @@
 //! use pushforward::tensor::to_host;
 //! use pushforward::train::TrainConfig;
 //! use pushforward::train::gradients::Gradients;
-//! use pushforward::train::optim::AdamWOptimizer;
+//! use pushforward::train::optim::{Optimizer, OptimizerConfig};
 //!
 //! let device = Device::flex().autodiff();
 //! let layer = LinearConfig::new(2, 1).init(&device, &mut stream(0, Purpose::Init, 0));
 //! let before = to_host(&layer.weight.val());
 //! let loss = (layer.weight.val() * Tensor::<2>::from_data([[100.0f32], [-0.01]], &device)).sum();
 //! let gradients = Gradients::of(&loss, &layer);
-//! let mut optimizer = AdamWOptimizer::new(TrainConfig::default().adamw());
+//! let mut optimizer = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW);
 //! let layer = optimizer.step(0.1, layer, gradients);
 //! let after = to_host(&layer.weight.val());
 //! assert!((after[0] - before[0] + 0.1).abs() < 1e-4 && (after[1] - before[1] - 0.1).abs() < 1e-4);
 //! // Another process goes on from the moments.
-//! let mut restored = AdamWOptimizer::new(TrainConfig::default().adamw());
+//! let mut restored = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW);
 //! restored.restore(&optimizer.moments(), &layer).expect("moments of this layer");
 //! assert_eq!(restored.moments(), optimizer.moments());
 //! ```
@@ -40,63 +33,48 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _};
+use burn::optim::{AdamWState, AdaptiveMomentumState};
 use burn::tensor::{DType, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use super::gradients::Gradients;
-use crate::kernels::{self, AdamWRates};
 use crate::params::{self, Flat, ParamsError, StateDict};
 
-/// Settings of [`AdamWOptimizer`].
-#[derive(Clone, Copy, Debug)]
-pub struct AdamWSettings {
-    /// Decay rates of the first and second moment, each in `[0, 1)`.
-    pub betas: [f64; 2],
-    /// Added to the square root of the second moment.
-    pub eps: f64,
-    /// Fraction of a weight that one step with learning rate 1 removes.
-    pub weight_decay: f64,
-    /// Whether weight decay also applies to vectors (biases, gains).
-    pub decay_vectors: bool,
+mod adamw;
+mod muon;
+
+pub use self::adamw::AdamWSettings;
+use self::adamw::AdamWUpdate;
+pub use self::muon::MuonSettings;
+use self::muon::MuonState;
+
+/// Which optimiser steps the matrices of hidden layers; everything else is stepped by AdamW.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum OptimizerConfig {
+    /// AdamW.
+    #[default]
+    AdamW,
+    /// Muon: updates of matrices with singular values near one.
+    Muon(MuonSettings),
 }
 
-impl AdamWSettings {
-    /// The update of the module page in one fused pass.
-    fn step(
-        &self,
-        lr: f64,
-        value: Tensor<1>,
-        gradient: Tensor<1>,
-        state: Option<AdamWState<1>>,
-        decays: bool,
-    ) -> (Tensor<1>, AdamWState<1>) {
-        let (time, moments) = match state {
-            Some(AdamWState { momentum: m }) => (m.time + 1, [m.moment_1, m.moment_2]),
-            None => (1, [value.zeros_like(), value.zeros_like()]),
-        };
-        let [beta_1, beta_2] = self.betas;
-        let gone = |beta: f64| 1.0 - beta.powf(time as f64);
-        let rates = AdamWRates {
-            betas: [beta_1 as f32, beta_2 as f32],
-            keep: if decays { (1.0 - lr * self.weight_decay) as f32 } else { 1.0 },
-            rate: (lr / gone(beta_1)) as f32,
-            root: gone(beta_2).powf(-0.5) as f32,
-            eps: self.eps as f32,
-        };
-        let (value, [moment_1, moment_2]) = kernels::adamw(value, gradient, moments, rates);
-        (value, AdamWState { momentum: AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None } })
-    }
-}
-
-/// The AdamW optimiser, with its moments.
-pub struct AdamWOptimizer {
+/// An optimiser with its state.
+pub struct Optimizer {
     settings: AdamWSettings,
-    decayed: AdamW,
-    undecayed: AdamW,
-    states: BTreeMap<String, AdamWState<1>>,
+    adamw: AdamWUpdate,
+    matrices: OptimizerConfig,
+    states: BTreeMap<String, State>,
 }
 
-/// Moments of an optimiser on the host, by parameter name. Parameters that never had a gradient have no entry.
+/// State of one parameter.
+enum State {
+    AdamW(AdamWState<1>),
+    Muon(MuonState),
+}
+
+/// Moments of an optimiser on the host, by parameter name. Parameters that never had a gradient have no entry, and those
+/// that Muon steps have no second moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
     /// First moments, flattened.
@@ -107,19 +85,10 @@ pub struct Moments {
     pub steps: BTreeMap<String, u64>,
 }
 
-impl AdamWOptimizer {
+impl Optimizer {
     /// An optimiser in its initial state, without moments.
-    pub fn new(settings: AdamWSettings) -> Self {
-        let config = AdamWConfig::new()
-            .with_beta_1(settings.betas[0] as f32)
-            .with_beta_2(settings.betas[1] as f32)
-            .with_epsilon(settings.eps as f32);
-        Self {
-            decayed: config.clone().with_weight_decay(settings.weight_decay as f32).build(),
-            undecayed: config.with_weight_decay(0.0).build(),
-            settings,
-            states: BTreeMap::new(),
-        }
+    pub fn new(settings: AdamWSettings, matrices: OptimizerConfig) -> Self {
+        Self { settings, adamw: AdamWUpdate::new(settings), matrices, states: BTreeMap::new() }
     }
 
     /// One update of every parameter that has a gradient.
@@ -127,33 +96,54 @@ impl AdamWOptimizer {
     /// # Panics
     /// If the gradients were taken with respect to another module.
     pub fn step<M: Module>(&mut self, lr: f64, model: M, gradients: Gradients) -> M {
-        let named: Vec<(String, usize)> = params::flat(&model).into_iter().map(|p| (p.name, p.rank)).collect();
+        let named: Vec<(String, Vec<usize>)> = params::flat(&model).into_iter().map(|p| (p.name, p.shape)).collect();
         let mut gradients = gradients.0;
         assert_eq!(gradients.len(), named.len(), "one gradient for every parameter of the model");
         params::map_flat(model, |index, value| {
             let Some(gradient) = gradients[index].take() else { return value };
-            let (name, rank) = &named[index];
-            let decays = *rank > 1 || self.settings.decay_vectors;
-            let state = self.states.remove(name);
-            let (value, state) = if kernels::serve(&value) && kernels::serve(&gradient) {
-                self.settings.step(lr, value, gradient, state, decays)
-            } else {
-                let adam = if decays { &self.decayed } else { &self.undecayed };
-                let (value, state) = adam.step(lr, value, gradient, state);
-                (value, state.expect("AdamW always returns its state"))
+            let (name, shape) = &named[index];
+            let (value, state) = match (self.muon(name, shape), self.states.remove(name)) {
+                (Some((muon, sides)), state) => {
+                    let state = state.and_then(|state| if let State::Muon(state) = state { Some(state) } else { None });
+                    let keep = 1.0 - lr * self.settings.weight_decay;
+                    let (value, state) = muon.step((lr, keep), value, gradient, state, sides);
+                    (value, State::Muon(state))
+                }
+                (None, state) => {
+                    let state =
+                        state.and_then(|state| if let State::AdamW(state) = state { Some(state) } else { None });
+                    let (value, state) = self.adamw.step(lr, value, gradient, state, shape.len());
+                    (value, State::AdamW(state))
+                }
             };
             self.states.insert(name.clone(), state);
             value
         })
     }
 
+    /// Muon, with the sides of the matrix, for parameters that it steps.
+    fn muon(&self, name: &str, shape: &[usize]) -> Option<(MuonSettings, [usize; 2])> {
+        match (self.matrices, shape) {
+            (OptimizerConfig::Muon(muon), &[rows, columns]) if MuonSettings::applies(name, shape) => {
+                Some((muon, [rows, columns]))
+            }
+            _ => None,
+        }
+    }
+
     /// Copies the moments to the host.
     pub fn moments(&self) -> Moments {
         let mut moments = Moments::default();
-        for (name, AdamWState { momentum }) in &self.states {
-            moments.first.insert(name.clone(), momentum.moment_1.clone().into_data());
-            moments.second.insert(name.clone(), momentum.moment_2.clone().into_data());
-            moments.steps.insert(name.clone(), momentum.time as u64);
+        for (name, state) in &self.states {
+            let (first, time) = match state {
+                State::AdamW(AdamWState { momentum }) => {
+                    moments.second.insert(name.clone(), momentum.moment_2.clone().into_data());
+                    (&momentum.moment_1, momentum.time)
+                }
+                State::Muon(MuonState { velocity, time }) => (velocity, *time),
+            };
+            moments.first.insert(name.clone(), first.clone().into_data());
+            moments.steps.insert(name.clone(), time as u64);
         }
         moments
     }
@@ -162,7 +152,7 @@ impl AdamWOptimizer {
     ///
     /// # Errors
     /// If a moment belongs to no parameter of `model`, has another length or dtype, or is not finite, or if a parameter
-    /// has only one of the two moments.
+    /// has other moments than its optimiser keeps.
     pub fn restore<M: Module>(&mut self, moments: &Moments, model: &M) -> Result<(), ParamsError> {
         let parameters: BTreeMap<String, Flat> = params::flat(model).into_iter().map(|p| (p.name.clone(), p)).collect();
         for set in [&moments.first, &moments.second] {
@@ -175,10 +165,18 @@ impl AdamWOptimizer {
             let Some(parameter) = parameters.get(name) else {
                 return Err(ParamsError::Extra { name: name.clone(), found: Vec::new() });
             };
-            let moment_1 = moment(&moments.first, name, &parameter.value)?;
-            let moment_2 = moment(&moments.second, name, &parameter.value)?;
-            let momentum = AdaptiveMomentumState { time: time as usize, moment_1, moment_2, max_moment_2: None };
-            states.insert(name.clone(), AdamWState { momentum });
+            let (moment_1, time) = (moment(&moments.first, name, &parameter.value)?, time as usize);
+            let state = if self.muon(name, &parameter.shape).is_some() {
+                if let Some(data) = moments.second.get(name) {
+                    return Err(ParamsError::Extra { name: name.clone(), found: data.shape().to_vec() });
+                }
+                State::Muon(MuonState { velocity: moment_1, time })
+            } else {
+                let moment_2 = moment(&moments.second, name, &parameter.value)?;
+                let momentum = AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None };
+                State::AdamW(AdamWState { momentum })
+            };
+            states.insert(name.clone(), state);
         }
         self.states = states;
         Ok(())
@@ -217,7 +215,7 @@ mod tests {
 
     fn run(settings: AdamWSettings) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let mut model = toy::mlp(0);
-        let mut optimizer = AdamWOptimizer::new(settings);
+        let mut optimizer = Optimizer::new(settings, OptimizerConfig::AdamW);
         let (lr, [b1, b2]) = (0.01, settings.betas);
         let host = |model: &toy::Mlp| -> Vec<Vec<f64>> {
             params::collect(model).into_iter().map(|(_, d)| d.iter::<f64>().collect()).collect()
@@ -225,7 +223,7 @@ mod tests {
         let mut w = host(&model);
         let mut m: Vec<Vec<f64>> = w.iter().map(|w| vec![0.0; w.len()]).collect();
         let mut v = m.clone();
-        let ranks: Vec<usize> = params::flat(&model).iter().map(|p| p.rank).collect();
+        let ranks: Vec<usize> = params::flat(&model).iter().map(|p| p.shape.len()).collect();
         for k in 1..=20 {
             let gradients = (0..w.len())
                 .map(|p| {
@@ -264,7 +262,7 @@ mod tests {
         let before = params::collect(&model);
         let mut gradients = Gradients(params::flat(&model).into_iter().map(|p| Some(p.value.ones_like())).collect());
         gradients.0[1] = None;
-        let mut optimizer = AdamWOptimizer::new(SETTINGS);
+        let mut optimizer = Optimizer::new(SETTINGS, OptimizerConfig::AdamW);
         let model = optimizer.step(0.1, model, gradients);
         let after = params::collect(&model);
         for (index, (before, after)) in before.iter().zip(&after).enumerate() {
@@ -275,16 +273,38 @@ mod tests {
     }
 
     #[test]
+    fn a_hidden_matrix_has_one_moment_with_muon() {
+        let model = toy::mlp(0);
+        let ones = || Gradients(params::flat(&model).into_iter().map(|p| Some(p.value.ones_like())).collect());
+        let new = || Optimizer::new(SETTINGS, OptimizerConfig::Muon(MuonSettings::default()));
+        let mut optimizer = new();
+        optimizer.step(0.1, model.clone(), ones());
+        let moments = optimizer.moments();
+        assert!(moments.first.contains_key("layers.0.weight") && !moments.second.contains_key("layers.0.weight"));
+        assert!(moments.second.contains_key("layers.1.weight") && moments.second.contains_key("layers.0.bias"));
+        let mut restored = new();
+        restored.restore(&moments, &model).expect("its own moments");
+        assert_eq!(restored.moments(), moments);
+        let mut of_adamw = Optimizer::new(SETTINGS, OptimizerConfig::AdamW);
+        assert!(of_adamw.restore(&moments, &model).is_err());
+        of_adamw.step(0.1, model.clone(), ones());
+        assert!(new().restore(&of_adamw.moments(), &model).is_err());
+    }
+
+    #[test]
     fn foreign_moments_are_refused() {
         let model = toy::mlp(0);
         let ones = || Gradients(params::flat(&model).into_iter().map(|p| Some(p.value.ones_like())).collect());
-        let mut optimizer = AdamWOptimizer::new(SETTINGS);
+        let mut optimizer = Optimizer::new(SETTINGS, OptimizerConfig::AdamW);
         optimizer.step(0.1, model.clone(), ones());
         let good = optimizer.moments();
         let fails = |edit: &dyn Fn(&mut Moments)| {
             let mut bad = good.clone();
             edit(&mut bad);
-            AdamWOptimizer::new(SETTINGS).restore(&bad, &model).expect_err("the moments were damaged").to_string()
+            Optimizer::new(SETTINGS, OptimizerConfig::AdamW)
+                .restore(&bad, &model)
+                .expect_err("the moments were damaged")
+                .to_string()
         };
         assert!(fails(&|m| drop(m.second.remove("layers.0.bias"))).contains("missing"));
         assert!(
