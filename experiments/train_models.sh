@@ -15,11 +15,6 @@ embedded=$(realpath "$(dirname "$0")/../crates/pushforward-cli/models")
 fetched=$(realpath "$(dirname "$0")/../models")
 machine=${MACHINE:-"$(nproc) cores, $(uname -m)"}
 
-# In the time of these models dilated convolutions are ahead of a transformer, and PSD keeps the law of what is told.
-of_text='
-s/^network = .*/network = { kind = "dilated", width = 128, blocks = 4, kernel = 5, dilations = [1, 2, 4, 8], cond = 64, time_width = 64 }/
-s/^objective = .*/objective = { off_diagonal = { kind = "psd", split = "mixed" }, share = 0.5, start = 0.5, one_step = { share = 0.5, jumps = 4 } }/'
-
 # A preset without its time limit, with a number of steps.
 recipe() { # NAME PRESET STEPS DESCRIPTION [SED-SCRIPT]
     local steps="STEPS_${1//-/_}" minutes="MINUTES_${1//-/_}"
@@ -67,15 +62,11 @@ make_model() { # NAME
     small-molecules)
         # At the law of the data, and told any atoms with the bonds among them.
         recipe small-molecules small-molecules 3650 "molecules of up to five heavy atoms C N O F, told any of their parts" '
-            s/^# A sharp teacher.*//
-            s/temperature = 0.35, //
             s/deviation = 0.9 } }/deviation = 0.9 }, start = 0.1 }/
             s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.4 }/'
         ;;
     qm9)
-        recipe qm9 qm9-cpu 10450 "molecules of QM9, up to nine heavy atoms C N O F, at the law of the data" '
-            s/^# A sharp teacher.*//
-            s/temperature = 0.5, //'
+        recipe qm9 qm9-cpu 10450 "molecules of QM9, up to nine heavy atoms C N O F, at the law of the data"
         ;;
     fashion)
         recipe fashion mnist-binary 9100 "clothes in black and white, 28 x 28, told their labels or any of their pixels" '
@@ -94,15 +85,15 @@ make_model() { # NAME
     wikinews)
         # Text in the form of text8, in its own windows of 64 letters.
         cp "${WIKINEWS:?}" "$work/wikinews8.gz"
-        recipe wikinews text8 6900 "English news, a to z and the space, windows of 64 letters, told any of them" '
+        recipe wikinews text8 10950 "English news, a to z and the space, windows of 64 letters, told any of them" '
             s/^set = .*/set = "text"\npath = "wikinews8.gz"/
-            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'"$of_text"
+            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'
         ;;
     shakespeare)
         cp "${SHAKESPEARE:?}" "$work/shakespeare.txt"
         recipe shakespeare shakespeare 3000 "plays of Shakespeare by characters, windows of 64, told any of them" '
             s/^path = .*/path = "shakespeare.txt"/
-            s/^objective = .*/&\ncondition = { kind = "observed", dropout = 0.5 }\ntimes = { diagonal = { distribution = "logit-normal", mean = 0.9, deviation = 0.9 } }/'"$of_text"
+            s/^times = .*/&\ncondition = { kind = "observed", dropout = 0.5 }/'
         ;;
     names)
         cp "${NAMES:?}" "$work/names.txt"
@@ -127,6 +118,7 @@ make_model() { # NAME
         ;;
     qm9)
         # CHEMNET is written by experiments/chemnet.py.
+        "$program" calibrate "$run" --grids 2,4,8
         "$program" eval "$run" -n 10000 --features "${CHEMNET:?}" --report "$work/$name.json"
         ;;
     esac

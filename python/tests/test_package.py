@@ -39,6 +39,8 @@ def test_images_depend_on_seed_and_index_alone(glyphs):
     # Without a label one is drawn; an empty list hides it.
     drawn, hidden = glyphs.sample(20, seed=5), glyphs.sample(20, label=[], seed=5)
     assert (drawn != hidden).any() and (glyphs.sample(1, seed=5, first=7)[0] == drawn[7]).all()
+    fresh = [glyphs.sample(20, nfe=3, sampler="renoise", gamma=gamma) for gamma in (0.0, 0.5, 1.0)]
+    assert (fresh[0] != fresh[1]).any() and (fresh[1] != fresh[2]).any()
     assert glyphs.sample(6, as_ids=True).shape == (6, glyphs.sites)
     assert repr(glyphs).startswith("<pushforward.Model 'glyphs") and glyphs.schema["sites"] == 256
 
@@ -54,6 +56,8 @@ def test_what_is_wrong_is_said_by_exceptions_of_their_own(glyphs, tmp_path):
         glyphs.sample(label="cat")
     with pytest.raises(pf.RequestError, match="samplers are"):
         glyphs.sample(sampler="leap")
+    with pytest.raises(pf.RequestError, match="gamma"):
+        glyphs.sample(sampler="renoise", gamma=2.0)
     with pytest.raises(pf.RequestError, match="models of tables"):
         glyphs.sample(where="a = 1")
     with pytest.raises(pf.RequestError, match="take an autoencoder"):

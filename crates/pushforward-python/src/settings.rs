@@ -45,6 +45,9 @@ impl Settings {
                 return Err(failure::request(format!("there is no sampler {other:?}: the samplers are {known}")));
             }
         };
+        if self.gamma != 1.0 && self.sampler != "renoise" {
+            return Err(failure::request("gamma is for the sampler renoise"));
+        }
         let mut constraint = None;
         if let Some(rows) = &self.allowed {
             let mut closed = Constraint::all(sites.clone());

@@ -51,6 +51,8 @@ pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure>
 
 /// Chooses the times of jumps.
 fn grids(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
+    // A file that cannot keep them is refused before the search.
+    keep_grids(&loaded.model.grids, &loaded.run.path).or_run()?;
     let mut bar = StageBar::new(printer);
     // How many there will be is not known: a search of n times asks for about 12 n costs of n evaluations each.
     let expected = args.grids.iter().fold(63, |sum, n| sum + 12 * n * n);

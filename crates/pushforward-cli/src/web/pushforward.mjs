@@ -64,7 +64,7 @@ export async function sample(model, { count, nfe = 1, seed = 0, first = 0, label
   }
   if (about.told) told.observed = new ort.Tensor("float32", new Float32Array(x.length), shape);
   const times = (time) => new ort.Tensor("float32", new Float32Array(count).fill(time), [count]);
-  const grid = about.grids[nfe] ?? Array.from({ length: nfe + 1 }, (_, step) => step / nfe);
+  const grid = about.grids?.[nfe] ?? Array.from({ length: nfe + 1 }, (_, step) => step / nfe);
   for (let step = 0; step < nfe; step++) {
     const inputs = { x: new ort.Tensor("float32", x, shape), s: times(grid[step]), t: times(grid[step + 1]), ...told };
     x = (await session.run(inputs, ["next"])).next.data;

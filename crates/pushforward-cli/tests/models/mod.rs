@@ -43,6 +43,33 @@ fn a_small_file_is_a_checkpoint_like_any_other() {
 }
 
 #[test]
+fn times_of_jumps_are_chosen_once_and_used_from_then_on() {
+    let dir = workplace();
+    fs::copy(stored("echo"), dir.path().join("echo.safetensors")).expect("a file to change");
+    let sample =
+        |model: &str, how: &[&str]| succeed(dir.path(), &[&["sample", model, "-n", "60", "--out", "-"], how].concat());
+    let equal = sample("echo.safetensors", &["--nfe", "2"]);
+    let said = succeed(dir.path(), &["calibrate", "echo.safetensors", "--grids", "2", "--items", "300"]);
+    let place = said.strip_prefix("2 evaluations at 0, ").and_then(|rest| rest.split(',').next()).expect("a time");
+    assert_ne!(place.trim(), "0.5", "{said}");
+    let kept = sample("echo.safetensors", &["--nfe", "2"]);
+    assert_eq!(kept, sample("echo.safetensors", &["--grid", &format!("0,{},1", place.trim())]));
+    assert_ne!(kept, equal);
+    assert_eq!(equal, sample("echo.safetensors", &["--grid", "0,0.5,1"]));
+    // Small files keep them too.
+    succeed(dir.path(), &["models", "pack", "echo.safetensors", "--out", "small.safetensors.gz"]);
+    let small = sample("small.safetensors.gz", &["--nfe", "2"]);
+    let same = |a: &str, b: &str| a.lines().zip(b.lines()).filter(|(a, b)| a == b).count();
+    assert!(same(&small, &kept) > same(&small, &equal), "{} of 60", same(&small, &kept));
+    let message = refuse(dir.path(), &["calibrate", "small.safetensors.gz", "--grids", "2"], 1);
+    assert!(message.contains("averaged weights only"), "{message}");
+    let message = refuse(dir.path(), &["sample", "echo.safetensors", "--gamma", "0.5"], 2);
+    assert!(message.contains("--sampler renoise"), "{message}");
+    let part = sample("echo.safetensors", &["--nfe", "3", "--sampler", "renoise", "--gamma", "0.5"]);
+    assert_ne!(part, sample("echo.safetensors", &["--nfe", "3", "--sampler", "renoise"]));
+}
+
+#[test]
 fn every_embedded_model_samples_by_its_name() {
     let dir = workplace();
     let list: serde_json::Value =

@@ -28,6 +28,9 @@ fn trained(folder: &Path) {
         "train.accumulate=1",
         "train.lr=3e-3",
         "train.validate_every=1000",
+        // A perceptron for a few hundred steps: the optimiser and the schedule of the preset are for its own network and minutes.
+        "train.optimizer={kind='adamw'}",
+        "train.schedule={kind='cosine'}",
         "model.network={kind='mlp',width=48,blocks=2,time_width=16}",
         "model.condition={kind='observed',labels=true}",
         "data.label={by={header='kind=([a-z]+)'}}",

@@ -30,6 +30,7 @@ fn wrong_requests_have_their_status_and_say_what_to_do() {
         ("/v1/sample", sample(json!({"nfe": 65})), 422, "`nfe`"),
         ("/v1/sample", sample(json!({"sampler": "heun", "nfe": 2})), 422, "odd"),
         ("/v1/sample", sample(json!({"temperature": 0})), 422, "`temperature`"),
+        ("/v1/sample", sample(json!({"sampler": "renoise", "gamma": 1.5})), 422, "`gamma`"),
         ("/v1/sample", sample(json!({"labels": [1]})), 422, "takes no labels"),
         ("/v1/sample", json!({"model": "glyphs", "labels": [10]}), 422, "0 to 9, found 10"),
         ("/v1/sample", sample(json!({"guidance": 2})), 422, "guidance needs a label"),

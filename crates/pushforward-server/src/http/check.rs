@@ -101,6 +101,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             ("nfe", body.nfe != 1 && !about.mapped),
             ("labels", body.labels.is_some()),
             ("guidance", body.guidance != 1.0),
+            ("gamma", body.gamma != 1.0),
             ("draw", body.draw),
             ("nodes", body.nodes.is_some()),
             ("constraints", body.constraints != Constraints::default()),
@@ -138,6 +139,9 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
     let passes = if body.guidance == 1.0 { 1 } else { 2 };
     evaluations(body.count * body.nfe * passes, limits)?;
     within("gamma", body.gamma, 0.0, 1.0)?;
+    if body.gamma != 1.0 && body.sampler != SamplerName::Renoise {
+        return Err(Failure::request("`gamma` is for the sampler renoise"));
+    }
     let sampler = body.sampler.with(body.gamma);
     let kept = constrained(&body.constraints, body.nodes, about, items, limits)?;
     if let Some(part) = kept.part.as_ref().filter(|_| about.info.told) {

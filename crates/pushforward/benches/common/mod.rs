@@ -54,7 +54,7 @@ where
     O: Objective<M> + 'static,
     O::Batch: 'static,
 {
-    let (mut optimizer, mut index) = (Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW), 0);
+    let (mut optimizer, mut index) = (Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW {}), 0);
     Box::new(move || {
         let ema = model.valid();
         let step = TrainStep { model: &model, ema: &ema, seed: 0, index, step: index, steps: u64::MAX };

@@ -311,6 +311,9 @@ impl ObjectiveConfig {
             let problem = "compares probabilities, and the naive objective has none: remove it";
             require(self.off_diagonal != OffDiagonal::Naive, "one_step", problem)?;
         }
+        let psd = matches!(self.off_diagonal, OffDiagonal::Psd { .. });
+        let problem = "never learns jumps, from which psd takes its targets: take kind = \"ema\"";
+        require(!psd || self.teacher != Teacher::Kept, "teacher.kind = \"kept\"", problem)?;
         let follows = self.temperature == 1.0 || self.off_diagonal.is_lagrangian();
         let problem =
             "is for csd, lsd, ecld and lsd-logit, which follow the velocity of a teacher's diagonal: remove it";

@@ -6,6 +6,7 @@ use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::grids::{Grids, search};
 use crate::flow_map::sample::{SampleRequest, Sampler};
 use crate::flow_map::time::TimeGrid;
+use crate::node_pairs::ABSENT;
 use crate::run::calibrate::keep;
 use crate::run::stored::{GRIDS_KEY, LoadError};
 use crate::run::trained::{RequestError, TrainedFlowMap};
@@ -77,8 +78,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 match classes(Sampler::Map, grid.clone(), steps) {
                     Ok((found, more)) => {
                         goes_on = more;
+                        let there = wanted.iter().filter(|&&class| class != ABSENT).count();
                         let other = found.iter().zip(&wanted).filter(|(a, b)| a != b).count();
-                        other as f64 / wanted.len().max(1) as f64
+                        other as f64 / there.max(1) as f64
                     }
                     Err(error) => {
                         failed = Some(error);

@@ -89,7 +89,7 @@ impl Default for TrainConfig {
             batch: 64,
             accumulate: 1,
             precision: Precision::High,
-            optimizer: OptimizerConfig::AdamW,
+            optimizer: OptimizerConfig::AdamW {},
             lr: 1e-3,
             betas: [0.9, 0.999],
             eps: 1e-8,
@@ -158,7 +158,7 @@ impl TrainConfig {
         check(positive(self.lr), "lr", self.lr, POSITIVE)?;
         if let OptimizerConfig::Muon(MuonSettings { momentum, iterations }) = self.optimizer {
             check(fraction(momentum), "optimizer.momentum", momentum, "at least 0 and below 1")?;
-            check((1..=100).contains(&iterations), "optimizer.iterations", iterations as f64, "from 1 to 100")?;
+            check((1..=20).contains(&iterations), "optimizer.iterations", iterations as f64, "from 1 to 20")?;
         }
         for beta in self.betas {
             check(fraction(beta), "betas", beta, "each at least 0 and below 1")?;
@@ -208,6 +208,8 @@ mod tests {
     fn typos_and_values_out_of_range_are_named() {
         let typo = toml::from_str::<TrainConfig>("step = 5").expect_err("no such key").to_string();
         assert!(typo.contains("step"), "{typo}");
+        let foreign = toml::from_str::<TrainConfig>("optimizer = { kind = 'adamw', momentum = 0.9 }");
+        assert!(foreign.expect_err("a setting of muon").to_string().contains("momentum"));
         for (text, key) in [
             ("steps = 0", "train.steps = 0"),
             ("minutes = 0.0", "train.minutes"),
@@ -222,6 +224,7 @@ mod tests {
             ("accumulate = 0", "train.accumulate"),
             ("lr = -1.0", "train.lr = -1"),
             ("optimizer = { kind = 'muon', momentum = 1.0 }", "train.optimizer.momentum = 1"),
+            ("optimizer = { kind = 'muon', iterations = 21 }", "train.optimizer.iterations = 21"),
             ("optimizer = { kind = 'muon', iterations = 0 }", "train.optimizer.iterations = 0"),
             ("lr = nan", "train.lr = NaN"),
             ("betas = [0.9, 1.0]", "train.betas = 1"),

@@ -139,9 +139,9 @@ fn resumed_equals_uninterrupted(pcgrad: bool, kept: Option<f64>, optimizer: Opti
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
-    resumed_equals_uninterrupted(false, None, OptimizerConfig::AdamW);
-    resumed_equals_uninterrupted(true, None, OptimizerConfig::AdamW);
-    resumed_equals_uninterrupted(false, Some(0.3), OptimizerConfig::AdamW);
+    resumed_equals_uninterrupted(false, None, OptimizerConfig::AdamW {});
+    resumed_equals_uninterrupted(true, None, OptimizerConfig::AdamW {});
+    resumed_equals_uninterrupted(false, Some(0.3), OptimizerConfig::AdamW {});
     resumed_equals_uninterrupted(false, None, OptimizerConfig::Muon(MuonSettings::default()));
 }
 

@@ -350,7 +350,7 @@ fn the_head_of_volumes_learns_the_density_of_the_exact_map() {
         (squares / exact.len() as f64).sqrt()
     };
     let before = error(&head);
-    let mut optimizer = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW);
+    let mut optimizer = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW {});
     for step in 0..400 {
         let m: Vec<f64> = (0..64)
             .flat_map(|_| {

@@ -9,7 +9,7 @@
 //!          (1-u)/u = sqrt(1 - gamma^2) (1-t)/t;  gamma = 1: u = 1, all noise is fresh;  gamma = 0: u = t, the map
 //! ```
 //!
-//! Reference of gamma: Consistency Trajectory Models (Kim et al. 2024), arXiv:2310.02279, algorithm 3.
+//! Reference of gamma: Consistency Trajectory Models (Kim et al. 2024), arXiv:2310.02279, gamma-sampling.
 //!
 //! The number of nodes of a graph, or of letters of a record, is drawn first, from the stream `(seed, Size, i)`, and
 //! so is the label of an item from `(seed, Label, i)`, where labels are drawn.

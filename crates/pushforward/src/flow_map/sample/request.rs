@@ -82,7 +82,7 @@ pub struct SampleRequest {
     pub sampler: Sampler,
     /// Its time steps; not used by the adaptive method.
     pub grid: TimeGrid,
-    /// Whether a model that [keeps](crate::flow_map::grids) times for as many jumps of the map takes those in place of `grid`.
+    /// Whether a model that [keeps](crate::flow_map::grids) times for as many jumps of the map takes those in place of equal steps.
     pub kept_times: bool,
     /// Number of items.
     pub count: usize,

@@ -255,10 +255,8 @@ pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &Stee
     {
         return refuse("noise on the diagonal is for plain samples only".into());
     }
-    if matches!(request.method, Method::Smc(_))
-        && !matches!(request.sample.sampler, Sampler::Renoise { .. } | Sampler::Map)
-    {
-        return refuse("smc always re-noises: remove the sampler from the request".into());
+    if matches!(request.method, Method::Smc(_)) && !matches!(request.sample.sampler, Sampler::RENOISE | Sampler::Map) {
+        return refuse("smc always draws all of the noise anew: remove the sampler from the request".into());
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::flow_map::sample::{
     self, GUIDANCE, Generator, LabelChoice, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE,
 };
 use crate::flow_map::steer::{self, Reward, SteerRequest, Steered};
+use crate::flow_map::time::TimeGrid;
 use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
 use crate::run::check::site_shape;
@@ -136,9 +137,10 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// ```
     pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
         let mut request = self.resolve(request)?;
-        if let Some(kept) =
-            self.grids.of(request.grid.steps()).filter(|_| request.kept_times && request.sampler == Sampler::Map)
-        {
+        let steps = request.grid.steps();
+        let replaced =
+            request.kept_times && request.sampler == Sampler::Map && request.grid == TimeGrid::uniform(steps);
+        if let Some(kept) = self.grids.of(steps).filter(|_| replaced) {
             request.grid = kept;
         }
         if request.part.is_some() && self.config.condition.takes_any_subset() {
@@ -381,7 +383,8 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 
 impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
     fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
-        self.sample(&without_drawn_labels(request), progress)
+        // With the times of the steered samples, so that the two differ by the reward alone.
+        self.sample(&SampleRequest { kept_times: false, ..without_drawn_labels(request) }, progress)
     }
 
     fn steered(

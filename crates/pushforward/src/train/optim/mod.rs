@@ -20,12 +20,12 @@
 //! let before = to_host(&layer.weight.val());
 //! let loss = (layer.weight.val() * Tensor::<2>::from_data([[100.0f32], [-0.01]], &device)).sum();
 //! let gradients = Gradients::of(&loss, &layer);
-//! let mut optimizer = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW);
+//! let mut optimizer = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW {});
 //! let layer = optimizer.step(0.1, layer, gradients);
 //! let after = to_host(&layer.weight.val());
 //! assert!((after[0] - before[0] + 0.1).abs() < 1e-4 && (after[1] - before[1] - 0.1).abs() < 1e-4);
 //! // Another process goes on from the moments.
-//! let mut restored = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW);
+//! let mut restored = Optimizer::new(TrainConfig::default().adamw(), OptimizerConfig::AdamW {});
 //! restored.restore(&optimizer.moments(), &layer).expect("moments of this layer");
 //! assert_eq!(restored.moments(), optimizer.moments());
 //! ```
@@ -49,14 +49,19 @@ pub use self::muon::MuonSettings;
 use self::muon::MuonState;
 
 /// Which optimiser steps the matrices of hidden layers; everything else is stepped by AdamW.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
     /// AdamW.
-    #[default]
-    AdamW,
+    AdamW {},
     /// Muon: updates of matrices with singular values near one.
     Muon(MuonSettings),
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self::AdamW {}
+    }
 }
 
 /// An optimiser with its state.
@@ -215,7 +220,7 @@ mod tests {
 
     fn run(settings: AdamWSettings) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let mut model = toy::mlp(0);
-        let mut optimizer = Optimizer::new(settings, OptimizerConfig::AdamW);
+        let mut optimizer = Optimizer::new(settings, OptimizerConfig::AdamW {});
         let (lr, [b1, b2]) = (0.01, settings.betas);
         let host = |model: &toy::Mlp| -> Vec<Vec<f64>> {
             params::collect(model).into_iter().map(|(_, d)| d.iter::<f64>().collect()).collect()
@@ -262,7 +267,7 @@ mod tests {
         let before = params::collect(&model);
         let mut gradients = Gradients(params::flat(&model).into_iter().map(|p| Some(p.value.ones_like())).collect());
         gradients.0[1] = None;
-        let mut optimizer = Optimizer::new(SETTINGS, OptimizerConfig::AdamW);
+        let mut optimizer = Optimizer::new(SETTINGS, OptimizerConfig::AdamW {});
         let model = optimizer.step(0.1, model, gradients);
         let after = params::collect(&model);
         for (index, (before, after)) in before.iter().zip(&after).enumerate() {
@@ -285,7 +290,7 @@ mod tests {
         let mut restored = new();
         restored.restore(&moments, &model).expect("its own moments");
         assert_eq!(restored.moments(), moments);
-        let mut of_adamw = Optimizer::new(SETTINGS, OptimizerConfig::AdamW);
+        let mut of_adamw = Optimizer::new(SETTINGS, OptimizerConfig::AdamW {});
         assert!(of_adamw.restore(&moments, &model).is_err());
         of_adamw.step(0.1, model.clone(), ones());
         assert!(new().restore(&of_adamw.moments(), &model).is_err());
@@ -295,13 +300,13 @@ mod tests {
     fn foreign_moments_are_refused() {
         let model = toy::mlp(0);
         let ones = || Gradients(params::flat(&model).into_iter().map(|p| Some(p.value.ones_like())).collect());
-        let mut optimizer = Optimizer::new(SETTINGS, OptimizerConfig::AdamW);
+        let mut optimizer = Optimizer::new(SETTINGS, OptimizerConfig::AdamW {});
         optimizer.step(0.1, model.clone(), ones());
         let good = optimizer.moments();
         let fails = |edit: &dyn Fn(&mut Moments)| {
             let mut bad = good.clone();
             edit(&mut bad);
-            Optimizer::new(SETTINGS, OptimizerConfig::AdamW)
+            Optimizer::new(SETTINGS, OptimizerConfig::AdamW {})
                 .restore(&bad, &model)
                 .expect_err("the moments were damaged")
                 .to_string()
