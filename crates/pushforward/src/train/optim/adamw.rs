@@ -13,6 +13,7 @@
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _};
 use burn::tensor::Tensor;
 
+use super::state::State;
 use crate::kernels::{self, AdamWRates};
 
 /// Settings of AdamW.
@@ -54,31 +55,33 @@ impl AdamWUpdate {
         lr: f64,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        state: Option<AdamWState<1>>,
+        state: Option<State>,
         rank: usize,
-    ) -> (Tensor<1>, AdamWState<1>) {
+    ) -> (Tensor<1>, State) {
         let decays = rank > 1 || self.settings.decay_vectors;
+        let (time, first, second) = match state {
+            Some(State { time, first, second: Some(second) }) => (time, first, second),
+            _ => (0, value.zeros_like(), value.zeros_like()),
+        };
         if kernels::serve(&value) && kernels::serve(&gradient) {
-            return self.fused(lr, value, gradient, state, decays);
+            return self.fused(lr, (value, gradient), [first, second], time + 1, decays);
         }
+        let moments = AdaptiveMomentumState { time, moment_1: first, moment_2: second, max_moment_2: None };
         let adam = if decays { &self.decayed } else { &self.undecayed };
-        let (value, state) = adam.step(lr, value, gradient, state);
-        (value, state.expect("AdamW always returns its state"))
+        let (value, state) = adam.step(lr, value, gradient, (time > 0).then_some(AdamWState { momentum: moments }));
+        let AdamWState { momentum: m } = state.expect("AdamW always returns its state");
+        (value, State { time: m.time, first: m.moment_1, second: Some(m.moment_2) })
     }
 
     /// The update of the module page in one pass.
     fn fused(
         &self,
         lr: f64,
-        value: Tensor<1>,
-        gradient: Tensor<1>,
-        state: Option<AdamWState<1>>,
+        (value, gradient): (Tensor<1>, Tensor<1>),
+        moments: [Tensor<1>; 2],
+        time: usize,
         decays: bool,
-    ) -> (Tensor<1>, AdamWState<1>) {
-        let (time, moments) = match state {
-            Some(AdamWState { momentum: m }) => (m.time + 1, [m.moment_1, m.moment_2]),
-            None => (1, [value.zeros_like(), value.zeros_like()]),
-        };
+    ) -> (Tensor<1>, State) {
         let AdamWSettings { betas: [beta_1, beta_2], eps, weight_decay, .. } = self.settings;
         let gone = |beta: f64| 1.0 - beta.powf(time as f64);
         let rates = AdamWRates {
@@ -88,7 +91,7 @@ impl AdamWUpdate {
             root: gone(beta_2).powf(-0.5) as f32,
             eps: eps as f32,
         };
-        let (value, [moment_1, moment_2]) = kernels::adamw(value, gradient, moments, rates);
-        (value, AdamWState { momentum: AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None } })
+        let (value, [first, second]) = kernels::adamw(value, gradient, moments, rates);
+        (value, State { time, first, second: Some(second) })
     }
 }

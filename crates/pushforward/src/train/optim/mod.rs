@@ -33,20 +33,20 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::optim::{AdamWState, AdaptiveMomentumState};
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::gradients::Gradients;
 use crate::params::{self, Flat, ParamsError, StateDict};
 
-mod adamw;
-mod muon;
+pub mod adamw;
+pub mod muon;
+mod state;
 
 pub use self::adamw::AdamWSettings;
 use self::adamw::AdamWUpdate;
 pub use self::muon::MuonSettings;
-use self::muon::MuonState;
+use self::state::State;
 
 /// Which optimiser steps the matrices of hidden layers; everything else is stepped by AdamW.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,12 +70,6 @@ pub struct Optimizer {
     adamw: AdamWUpdate,
     matrices: OptimizerConfig,
     states: BTreeMap<String, State>,
-}
-
-/// State of one parameter.
-enum State {
-    AdamW(AdamWState<1>),
-    Muon(MuonState),
 }
 
 /// Moments of an optimiser on the host, by parameter name. Parameters that never had a gradient have no entry, and those
@@ -107,19 +101,13 @@ impl Optimizer {
         params::map_flat(model, |index, value| {
             let Some(gradient) = gradients[index].take() else { return value };
             let (name, shape) = &named[index];
-            let (value, state) = match (self.muon(name, shape), self.states.remove(name)) {
-                (Some((muon, sides)), state) => {
-                    let state = state.and_then(|state| if let State::Muon(state) = state { Some(state) } else { None });
+            let state = self.states.remove(name);
+            let (value, state) = match self.muon(name, shape) {
+                Some((muon, sides)) => {
                     let keep = 1.0 - lr * self.settings.weight_decay;
-                    let (value, state) = muon.step((lr, keep), value, gradient, state, sides);
-                    (value, State::Muon(state))
+                    muon.step((lr, keep), value, gradient, state, sides)
                 }
-                (None, state) => {
-                    let state =
-                        state.and_then(|state| if let State::AdamW(state) = state { Some(state) } else { None });
-                    let (value, state) = self.adamw.step(lr, value, gradient, state, shape.len());
-                    (value, State::AdamW(state))
-                }
+                None => self.adamw.step(lr, value, gradient, state, shape.len()),
             };
             self.states.insert(name.clone(), state);
             value
@@ -140,15 +128,9 @@ impl Optimizer {
     pub fn moments(&self) -> Moments {
         let mut moments = Moments::default();
         for (name, state) in &self.states {
-            let (first, time) = match state {
-                State::AdamW(AdamWState { momentum }) => {
-                    moments.second.insert(name.clone(), momentum.moment_2.clone().into_data());
-                    (&momentum.moment_1, momentum.time)
-                }
-                State::Muon(MuonState { velocity, time }) => (velocity, *time),
-            };
-            moments.first.insert(name.clone(), first.clone().into_data());
-            moments.steps.insert(name.clone(), time as u64);
+            moments.first.insert(name.clone(), state.first.clone().into_data());
+            moments.second.extend(state.second.clone().map(|second| (name.clone(), second.into_data())));
+            moments.steps.insert(name.clone(), state.time as u64);
         }
         moments
     }
@@ -170,17 +152,15 @@ impl Optimizer {
             let Some(parameter) = parameters.get(name) else {
                 return Err(ParamsError::Extra { name: name.clone(), found: Vec::new() });
             };
-            let (moment_1, time) = (moment(&moments.first, name, &parameter.value)?, time as usize);
-            let state = if self.muon(name, &parameter.shape).is_some() {
-                if let Some(data) = moments.second.get(name) {
+            let first = moment(&moments.first, name, &parameter.value)?;
+            let second = match (self.muon(name, &parameter.shape), moments.second.get(name)) {
+                (Some(_), Some(data)) => {
                     return Err(ParamsError::Extra { name: name.clone(), found: data.shape().to_vec() });
                 }
-                State::Muon(MuonState { velocity: moment_1, time })
-            } else {
-                let moment_2 = moment(&moments.second, name, &parameter.value)?;
-                let momentum = AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2: None };
-                State::AdamW(AdamWState { momentum })
+                (Some(_), None) => None,
+                (None, _) => Some(moment(&moments.second, name, &parameter.value)?),
             };
+            let state = State { time: time as usize, first, second };
             states.insert(name.clone(), state);
         }
         self.states = states;

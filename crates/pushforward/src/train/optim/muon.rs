@@ -20,6 +20,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::state::State;
+
 /// Settings of Muon.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,13 +36,6 @@ impl Default for MuonSettings {
     fn default() -> Self {
         Self { momentum: 0.95, iterations: 5 }
     }
-}
-
-/// Momentum of one matrix, flattened.
-#[derive(Clone, Debug)]
-pub(super) struct MuonState {
-    pub(super) velocity: Tensor<1>,
-    pub(super) time: usize,
 }
 
 impl MuonSettings {
@@ -61,16 +56,16 @@ impl MuonSettings {
         (lr, keep): (f64, f64),
         value: Tensor<1>,
         gradient: Tensor<1>,
-        state: Option<MuonState>,
+        state: Option<State>,
         [rows, columns]: [usize; 2],
-    ) -> (Tensor<1>, MuonState) {
-        let (old, time) = state.map_or_else(|| (value.zeros_like(), 0), |state| (state.velocity, state.time));
+    ) -> (Tensor<1>, State) {
+        let (old, time) = state.map_or_else(|| (value.zeros_like(), 0), |state| (state.first, state.time));
         let rest = gradient.mul_scalar(1.0 - self.momentum);
         let velocity = old.mul_scalar(self.momentum) + rest.clone();
         let ahead = (velocity.clone().mul_scalar(self.momentum) + rest).reshape([rows, columns]);
         let update = self.orthogonal(ahead).reshape([rows * columns]);
         let rate = 0.2 * (rows.max(columns) as f64).sqrt() * lr;
-        (value.mul_scalar(keep) - update.mul_scalar(rate), MuonState { velocity, time: time + 1 })
+        (value.mul_scalar(keep) - update.mul_scalar(rate), State { time: time + 1, first: velocity, second: None })
     }
 
     /// `orth` of the module page. The square is formed anew in every iteration: carried along, its rounding errors grow twelvefold each time.
@@ -157,7 +152,7 @@ mod tests {
         assert!((moved / (0.2 * lr) - 1.0).abs() < 0.25, "the root mean square of an update is near 0.2: {moved}");
         let (_, state) = muon.step((lr, keep), after, second.clone(), Some(state), [64, 96]);
         let velocity = first * (0.95 * 0.05) + second * 0.05;
-        assert!((state.velocity - velocity).abs().max().into_scalar::<f64>() < 1e-6);
+        assert!((state.first - velocity).abs().max().into_scalar::<f64>() < 1e-6);
         assert_eq!(state.time, 2);
     }
 
