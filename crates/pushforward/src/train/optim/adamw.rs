@@ -31,7 +31,7 @@ pub struct AdamWSettings {
 
 /// AdamW with burn's form of it.
 pub(super) struct AdamWUpdate {
-    settings: AdamWSettings,
+    pub(super) settings: AdamWSettings,
     decayed: AdamW,
     undecayed: AdamW,
 }

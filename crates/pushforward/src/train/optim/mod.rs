@@ -66,7 +66,6 @@ impl Default for OptimizerConfig {
 
 /// An optimiser with its state.
 pub struct Optimizer {
-    settings: AdamWSettings,
     adamw: AdamWUpdate,
     matrices: OptimizerConfig,
     states: BTreeMap<String, State>,
@@ -87,7 +86,7 @@ pub struct Moments {
 impl Optimizer {
     /// An optimiser in its initial state, without moments.
     pub fn new(settings: AdamWSettings, matrices: OptimizerConfig) -> Self {
-        Self { settings, adamw: AdamWUpdate::new(settings), matrices, states: BTreeMap::new() }
+        Self { adamw: AdamWUpdate::new(settings), matrices, states: BTreeMap::new() }
     }
 
     /// One update of every parameter that has a gradient.
@@ -104,7 +103,7 @@ impl Optimizer {
             let state = self.states.remove(name);
             let (value, state) = match self.muon(name, shape) {
                 Some((muon, sides)) => {
-                    let keep = 1.0 - lr * self.settings.weight_decay;
+                    let keep = 1.0 - lr * self.adamw.settings.weight_decay;
                     muon.step((lr, keep), value, gradient, state, sides)
                 }
                 None => self.adamw.step(lr, value, gradient, state, shape.len()),
