@@ -37,16 +37,12 @@ make_model() { # NAME
             s/^network = .*/network = { kind = "mlp", width = 192, blocks = 3, time = "fourier", time_width = 64 }/
             s/^accumulate = .*/accumulate = 1/
             s/decay = 0.995/decay = 0.998, warmup = true/
-            s/^objective = .*/objective = { share = 0.4 }\ncondition = { kind = "observed", labels = true }/
+            s/^objective = .*/objective = { share = 0.4 }/
+            s/^condition = .*/condition = { kind = "observed", labels = true }/
             /^times = /d
             s/^samples = .*/samples = 2000/'
         ;;
-    mnist)
-        # A narrower network than that of the preset, which fits into three megabytes; judged by mnist-classifier.
-        recipe mnist mnist-binary 31000 "handwritten digits in black and white, told their labels or any of their pixels" '
-            s/width = 384/width = 256/
-            s/^times = .*/&\ncondition = { kind = "observed", labels = true, dropout = 0.3 }/'
-        ;;
+    mnist) recipe mnist mnist-binary 31000 "handwritten digits in black and white, told their labels or any of their pixels" ;;
     mnist-classifier) recipe mnist-classifier mnist-classifier 2000 "digits of MNIST in black and white: features for distances, classes for rewards" ;;
     echo) recipe echo echo 6000 "four letters over eight symbols, written twice" ;;
     adult)
@@ -70,9 +66,7 @@ make_model() { # NAME
         ;;
     fashion)
         recipe fashion mnist-binary 9100 "clothes in black and white, 28 x 28, told their labels or any of their pixels" '
-            s/^set = .*/set = "fashion-mnist"/
-            s/width = 384/width = 256/
-            s/^times = .*/&\ncondition = { kind = "observed", labels = true, dropout = 0.3 }/'
+            s/^set = .*/set = "fashion-mnist"/'
         ;;
     fashion-classifier)
         recipe fashion-classifier mnist-classifier 2000 "clothes of Fashion-MNIST in black and white: features for distances, classes for rewards" '

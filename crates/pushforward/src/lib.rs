@@ -56,6 +56,7 @@ pub mod reward;
 pub mod rng;
 pub mod run;
 pub mod setting;
+pub mod structural_zeros;
 pub mod tensor;
 pub mod train;
 pub mod transport;

@@ -10,7 +10,7 @@ use super::ranges;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConditionArgs {
     /// Labels of a model trained with them, by name or number, in turn over the items; `inspect` lists them. If absent, they are
-    /// drawn as often as the training data have them, and hidden where something else is told or steered; `none` hides them.
+    /// drawn as often as the training data have them, and hidden where something else is told; `none` hides them.
     #[arg(long = "label", value_delimiter = ',', value_name = "LABEL,...")]
     pub(crate) labels: Vec<String>,
     /// Text that every item of a model trained with prefixes begins with.

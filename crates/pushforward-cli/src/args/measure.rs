@@ -133,7 +133,7 @@ pub(crate) struct ScoreArgs {
     after_help = "Examples:\n  pushforward calibrate runs/glyphs\n  pushforward calibrate runs/qm9-cpu --grids 2,4,8\n\nOf the bound, two numbers for each of 20 noise levels are fitted to items of the validation part and kept in the checkpoint, for `eval` and `score`. `train` ends with this; it is for runs of older versions, or with more or other data. Samples stay as they are.\n\nWith --grids, the times of so many jumps are chosen by which samples end as along the differential equation from the same noise, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them. It needs no data. A run that is resumed loses them; of 2,4,8, it takes about as long as 30,000 samples of eight evaluations."
 )]
 pub(crate) struct CalibrateArgs {
-    /// Run folder or checkpoint of a flow map.
+    /// Run folder, checkpoint or file of `models pack` of a flow map.
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub(crate) model: PathBuf,
     /// Numbers of evaluations whose times are chosen, in place of the bound.

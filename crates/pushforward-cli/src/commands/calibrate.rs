@@ -14,9 +14,13 @@ use crate::progress::StageBar;
 const SHOWN: usize = 128;
 
 pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure> {
-    if let ModelFile::Embedded(name, _) = ModelFile::find(&args.model, printer)? {
-        return Err(Failure::request(format!("{name} is inside the program and cannot be changed"))
-            .hint("calibrate a run folder or a checkpoint"));
+    ModelFile::find(&args.model, printer)?;
+    if !args.model.exists() {
+        let name = args.model.display();
+        return Err(Failure::request(format!(
+            "{name} comes with the program, which knows its bytes: it cannot be changed"
+        ))
+        .hint("calibrate a run folder, a checkpoint, or a file that `models pack` wrote"));
     }
     let mut loaded = load_model(&args.model, false, &args.device, printer)?.flow_map("be calibrated").or_request()?;
     if !args.grids.is_empty() {

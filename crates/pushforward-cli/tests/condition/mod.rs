@@ -36,7 +36,7 @@ fn labels_and_guidance_go_from_the_recipe_to_the_report() {
     let place = workplace();
     let folder = place.path();
     train(folder, "glyphs", "run", &["--set", "model.condition={kind=\"label\"}"]);
-    train(folder, "glyphs", "plain", &[]);
+    train(folder, "glyphs", "plain", &["--set", "model.condition={kind=\"none\"}"]);
     let plain = items(folder, &["--label", "none"]);
     // After a dozen steps a label moves little; guidance magnifies it.
     let pushed = items(folder, &["--label", "3", "--guidance", "300"]);

@@ -61,8 +61,12 @@ fn times_of_jumps_are_chosen_once_and_used_from_then_on() {
     let small = sample("small.safetensors.gz", &["--nfe", "2"]);
     let same = |a: &str, b: &str| a.lines().zip(b.lines()).filter(|(a, b)| a == b).count();
     assert!(same(&small, &kept) > same(&small, &equal), "{} of 60", same(&small, &kept));
-    let message = refuse(dir.path(), &["calibrate", "small.safetensors.gz", "--grids", "2"], 1);
-    assert!(message.contains("averaged weights only"), "{message}");
+    let said = succeed(dir.path(), &["calibrate", "small.safetensors.gz", "--grids", "3", "--items", "100"]);
+    let times = said.strip_prefix("3 evaluations at ").and_then(|rest| rest.split(':').next()).expect("times");
+    let small = |how: &[&str]| sample("small.safetensors.gz", how);
+    assert_eq!(small(&["--nfe", "3"]), small(&["--grid", &times.replace(' ', "")]));
+    let message = refuse(dir.path(), &["calibrate", "glyphs", "--grids", "2"], 2);
+    assert!(message.contains("cannot be changed"), "{message}");
     let message = refuse(dir.path(), &["sample", "echo.safetensors", "--gamma", "0.5"], 2);
     assert!(message.contains("--sampler renoise"), "{message}");
     let part = sample("echo.safetensors", &["--nfe", "3", "--sampler", "renoise", "--gamma", "0.5"]);

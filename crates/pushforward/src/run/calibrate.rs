@@ -58,21 +58,15 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     }
 }
 
-/// Adds the calibration of a model to its checkpoint.
+/// Adds the calibration of a model to its checkpoint, which may be a [small file](Checkpoint::pack).
 ///
 /// # Errors
-/// If the checkpoint cannot be read or written, or is a [small file](Checkpoint::pack): calibrate the run that it is from, and
-/// pack it again.
+/// If the checkpoint cannot be read or written.
 pub fn keep_calibration(calibration: &Calibration, path: &Path) -> Result<(), LoadError> {
     keep(CALIBRATION_KEY, serde_json::to_string(calibration).expect("a calibration holds numbers"), path)
 }
 
 /// Adds an entry to what a checkpoint says of itself.
 pub(super) fn keep(key: &str, text: String, path: &Path) -> Result<(), LoadError> {
-    let mut file = Checkpoint::load(path)?;
-    if file.raw.is_empty() {
-        return Err(LoadError::AveragedOnly { path: path.into() });
-    }
-    file.provenance.insert(key.into(), text);
-    Ok(file.save(path)?)
+    Ok(Checkpoint::annotate(path, [(key.to_owned(), text)].into())?)
 }

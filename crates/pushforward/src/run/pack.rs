@@ -49,8 +49,11 @@ pub fn pack<C: BackboneConfig>(
     if recipe.drop_folders() {
         file.recipe = recipe.to_toml();
     }
-    let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
-    file.provenance.insert(PACKED_FROM.into(), sha256);
+    // A small file that is packed again keeps the checkpoint that it was made from.
+    if !file.raw.is_empty() {
+        let sha256 = hash::sha256_file(&path).map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+        file.provenance.insert(PACKED_FROM.into(), sha256);
+    }
     file.provenance.insert(ROLE_KEY.into(), Role::of(&recipe.model).name().into());
     file.provenance.extend(about);
     Ok(file.pack(numbers)?)

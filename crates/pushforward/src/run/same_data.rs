@@ -113,6 +113,7 @@ fn difference(known: &Schema, found: &Schema) -> Option<String> {
         (Layout::Graph(a), Layout::Graph(b)) => {
             (a.nodes, &a.node_classes, a.edge_classes) == (b.nodes, &b.node_classes, b.edge_classes)
         }
+        (Layout::Columns(a), Layout::Columns(b)) => a.has_classes_of(b),
         (a, b) => a == b,
     };
     let what = match &known.layout {

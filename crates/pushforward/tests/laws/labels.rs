@@ -6,10 +6,11 @@ use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::config::FlowMapConfig;
 use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::network::NetworkConfig;
-use pushforward::flow_map::sample::{LabelChoice, SampleRequest};
+use pushforward::flow_map::sample::{LabelChoice, SampleRequest, Sampler};
+use pushforward::flow_map::steer::{Method, Reward, RewardError, SmcSettings, SteerRequest};
 use pushforward::nn::SiteShape;
 use pushforward::rng::{Purpose, stream};
-use pushforward::run::{RequestError, TrainedFlowMap};
+use pushforward::run::{RequestError, Steers as _, TrainedFlowMap};
 use pushforward::tensor::cast_module;
 
 use super::dual::randomise;
@@ -70,5 +71,36 @@ fn labels_that_might_not_fit_are_hidden() -> Result<(), RequestError> {
     let no_such = SampleRequest { labels: LabelChoice::Drawn(vec![0, 0, 0, 1]), ..plain };
     let message = model.checked(&no_such).expect_err("there are three labels").to_string();
     assert!(message.contains("0 to 2, found 3"), "{message}");
+    Ok(())
+}
+
+/// A reward of 1.5 for items whose first site has class 1.
+struct First;
+
+impl Reward for First {
+    fn score(&self, ids: &[u32]) -> Result<Vec<f64>, RewardError> {
+        Ok(ids.chunks(4).map(|item| if item[0] == 1 { 1.5 } else { 0.0 }).collect())
+    }
+}
+
+/// Each particle has a label of its own, which is resampled with it: steered samples have the law of plain ones times `e^r`.
+#[test]
+fn steered_samples_draw_labels_too() -> Result<(), Box<dyn std::error::Error>> {
+    let model = model(&[2, 1, 1]);
+    let smc = SmcSettings { threshold: 1.0, ..SmcSettings::default() };
+    for (method, sampler) in [(Method::Resample, Sampler::Map), (Method::Smc(smc), Sampler::RENOISE)] {
+        // From another seed than the steered ones.
+        let plain = SampleRequest { sampler, kept_times: false, ..SampleRequest::map(20_000, 2, 9) };
+        let with = |ids: &[u32]| ids.chunks(4).filter(|item| item[0] == 1).count() as f64 * 4.0 / ids.len() as f64;
+        let p = with(&ids(&model, &plain));
+        let expected = p * 1.5f64.exp() / (p * 1.5f64.exp() + 1.0 - p);
+        let hidden = with(&ids(&model, &SampleRequest { labels: LabelChoice::Hidden, ..plain }));
+        let request =
+            SteerRequest { sample: SampleRequest::map(1500, 2, 0), method, particles: 32, keep: 1, part: None };
+        let steered = model.steer(&request, &First, &mut |_| true)?;
+        let found = with(&steered.samples.ids);
+        assert!((found - expected).abs() < 0.05, "{method:?}: {found}, not {expected} (plain {p}, without labels {hidden})");
+        assert!((p - hidden).abs() > 0.1, "labels matter");
+    }
     Ok(())
 }

@@ -26,6 +26,7 @@ mod sampler;
 mod sampler_order;
 mod steer;
 mod steer_failures;
+mod structural_zeros;
 mod together;
 mod transport;
 mod wiring;

@@ -20,6 +20,7 @@ use crate::data::tables::kinds::ColumnChoice;
 use crate::data::tables::layout::{TableLayout, find};
 use crate::data::tables::rows::{Place, Rows};
 use crate::data::tables::set::Part;
+use crate::data::tables::zeros;
 use crate::data::{DataError, Dataset, Layout, OwnLabel, Schema, Splits};
 use crate::hash::sha256;
 use crate::rng::{Purpose, stream};
@@ -104,6 +105,10 @@ pub struct TableConfig {
     /// Most values of a categorical column that have a class each; the others share one.
     #[serde(default = "classes")]
     pub classes: usize,
+    /// Two values never occur together if no training row has both, and independent columns would have them in so many rows or
+    /// more: [structural zeros](crate::structural_zeros), which no sample has. 0 keeps none.
+    #[serde(default = "structural_zeros", skip_serializing_if = "is_structural_zeros")]
+    pub structural_zeros: f64,
     /// The column that models trained on samples predict when samples are scored. Default: the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -128,6 +133,15 @@ fn bins() -> usize {
 
 fn classes() -> usize {
     255
+}
+
+fn structural_zeros() -> f64 {
+    5.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_structural_zeros(least: &f64) -> bool {
+    *least == structural_zeros()
 }
 
 /// Rows by their part, and how many were left out, by reason.
@@ -294,7 +308,8 @@ impl TableConfig {
             let said: String = notes.iter().map(|note| format!("\n  {note}")).collect();
             return Err(first.refuse(format!("no column is left to model{said}")));
         }
-        let most = packed.iter().map(|(_, classes)| *classes).max().unwrap_or(0);
+        let classes: Vec<usize> = packed.iter().map(|(_, classes)| *classes).collect();
+        let most = classes.iter().copied().max().unwrap_or(0);
         let sites = packed.len();
         let mut ids = Packed::new(places.len() * sites, most);
         for (site, (column, _)) in packed.into_iter().enumerate() {
@@ -306,6 +321,7 @@ impl TableConfig {
             header: first.header.is_some(),
             missing: missing.clone(),
             holes: choices.holes,
+            zeros: zeros::find(self.structural_zeros, &ids, &classes, counts[0], &mut notes)?,
         };
         self.target.as_ref().map(|name| layout.site(name)).transpose()?;
         let schema = Arc::new(Schema { sites, classes: most, layout: Layout::Columns(layout) });

@@ -8,6 +8,7 @@ use crate::data::tables::conditions::Where;
 use crate::data::tables::wanted::Wanted;
 use crate::node_pairs::ABSENT;
 use crate::rng::Stream;
+use crate::structural_zeros::StructuralZeros;
 
 /// What the columns of a table are, and what their class indices mean. Part of the [`Schema`](crate::data::Schema) of a
 /// table, and so of a checkpoint. It holds values, their counts and quantiles by column, and no row.
@@ -23,6 +24,9 @@ pub struct TableLayout {
     /// Whether cells may be missing without a class for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) holes: bool,
+    /// Pairs of classes that no training row has.
+    #[serde(default, skip_serializing_if = "StructuralZeros::is_empty")]
+    pub(super) zeros: StructuralZeros,
 }
 
 impl TableLayout {
@@ -46,6 +50,19 @@ impl TableLayout {
     /// none ([`MissingValues::Hole`](crate::data::tables::MissingValues::Hole)).
     pub fn has_holes(&self) -> bool {
         self.holes
+    }
+
+    /// Pairs of classes that no training row has although at least `structural_zeros` rows would have them if columns were
+    /// independent ([`TableConfig`](crate::data::tables::TableConfig)). Samples of a
+    /// [trained model](crate::run::TrainedFlowMap) have none of them.
+    pub fn structural_zeros(&self) -> &StructuralZeros {
+        &self.zeros
+    }
+
+    /// Whether class indices mean the same in both.
+    pub(crate) fn has_classes_of(&self, other: &Self) -> bool {
+        let of = |layout: &Self| Self { zeros: StructuralZeros::default(), ..layout.clone() };
+        of(self) == of(other)
     }
 
     /// Number of classes of each site.
@@ -240,10 +257,13 @@ impl TableLayout {
                 "a table of {has} modelled columns of up to {most} classes does not have {sites} sites of {classes} classes"
             ));
         }
-        match self.columns.iter().find(|column| !column.is_sound()) {
-            Some(column) => Err(format!("the classes of column `{}` are none", column.name)),
-            None => Ok(()),
+        if let Some(column) = self.columns.iter().find(|column| !column.is_sound()) {
+            return Err(format!("the classes of column `{}` are none", column.name));
         }
+        if self.zeros.sites() > sites {
+            return Err(format!("structural zeros of {} sites, and there are {sites}", self.zeros.sites()));
+        }
+        Ok(())
     }
 
     /// What a condition asks of each site.

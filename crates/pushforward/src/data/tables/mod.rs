@@ -72,6 +72,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod wanted;
+mod zeros;
 
 pub use self::column::{ColumnKind, TableColumn};
 pub use self::conditions::Where;

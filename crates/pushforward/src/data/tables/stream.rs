@@ -305,7 +305,15 @@ impl TableConfig {
         rows.iter().zip(0..).for_each(|(row, place)| parts[usize::from(row.part)].push((0, place)));
         drop(rows);
         let divided = Divided { parts, refused: BTreeMap::new(), notes: vec![grid.about()] };
-        let splits = self.of_parts(std::slice::from_ref(&grid), &asked, divided, None, String::new())?;
+        // What a sample never has together, other rows may have.
+        let structural_zeros = if whole { self.structural_zeros } else { 0.0 };
+        let splits = Self { structural_zeros, ..self.clone() }.of_parts(
+            std::slice::from_ref(&grid),
+            &asked,
+            divided,
+            None,
+            String::new(),
+        )?;
         drop(grid);
         let (schema, mut notes) = (splits.schema().clone(), splits.notes.clone());
         drop(splits);

@@ -8,6 +8,7 @@ use crate::data::{DataConfig, DataError, ExampleKey, Layout, Splits};
 use crate::rng::{Purpose, stream};
 
 mod holes;
+mod zeros;
 
 fn load(text: &str, settings: &str) -> Result<Splits, DataError> {
     let dir = tempfile::tempdir().unwrap();
@@ -401,7 +402,8 @@ proptest::proptest! {
     #[test]
     fn lines_are_read_as_they_were_written(fields in proptest::collection::vec("[ab#\",;\n ]{0,6}", 2..5), place in 0usize..2) {
         let delimiter = [',', ';'][place];
-        let layout = TableLayout { columns: Vec::new(), delimiter, header: false, missing: Vec::new(), holes: false };
+        let (columns, missing, zeros) = (Vec::new(), Vec::new(), crate::structural_zeros::StructuralZeros::default());
+        let layout = TableLayout { columns, delimiter, header: false, missing, holes: false, zeros };
         let fields: Vec<&str> = fields.iter().map(|field| field.trim()).collect();
         let text = format!("x\n{}\n", layout.line(&fields));
         let mut rows: Vec<Vec<String>> = Vec::new();

@@ -11,6 +11,7 @@ use crate::flow_map::sample::request::{Generator, Item, LastStep, SampleRequest}
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
+use crate::structural_zeros::StructuralZeros;
 use crate::tensor::{argmax, indices, to_host};
 
 /// The items of a batch, each with two streams: one for the source, one for everything else that is random.
@@ -19,6 +20,7 @@ pub(in crate::flow_map) struct SampleBatch {
     pub(in crate::flow_map) sites: SiteShape,
     pub(in crate::flow_map) streams: Vec<(Stream, Stream)>,
     pub(in crate::flow_map) conditioning: Conditioning,
+    zeros: StructuralZeros,
 }
 
 impl SampleBatch {
@@ -38,7 +40,7 @@ impl SampleBatch {
         request: &SampleRequest,
         addresses: &[Item<'_>],
     ) -> Self {
-        let Generator { noise, sites, device, .. } = generator.clone();
+        let Generator { noise, sites, device, zeros, .. } = generator.clone();
         let count = addresses.len();
         let open = |purpose, item: &Item<'_>| stream(item.seed, purpose, item.index);
         let streams: Vec<_> =
@@ -63,7 +65,7 @@ impl SampleBatch {
         }
         let conditioning = conditioning.with_observed(&sites, rows, &like);
         let conditioning = Conditioning { labels: labels(addresses, device), ..conditioning };
-        let mut items = Self { noise, sites, streams, conditioning };
+        let mut items = Self { noise, sites, streams, conditioning, zeros };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
@@ -95,9 +97,23 @@ impl SampleBatch {
     /// Class indices of the points at time 1.
     pub(in crate::flow_map) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
         let open = self.draw_mask(last);
-        let mut ids = self.classes_of(0..self.streams.len(), end, last, open.as_deref());
+        let mut ids = self.classes_of(0..self.streams.len(), end.clone(), last, open.as_deref());
         self.mark_absent(&mut ids, 1);
+        self.mend(&mut ids, end);
         ids
+    }
+
+    /// Moves items to classes that occur together, by their endpoints.
+    fn mend(&self, ids: &mut [u32], end: Tensor<3>) {
+        let SiteShape { count: sites, classes, .. } = self.sites;
+        if self.zeros.is_empty() || ids.chunks(sites).all(|item| self.zeros.allows(item)) {
+            return;
+        }
+        let open = to_host(&self.conditioning.mask_logits(end.zeros_like()));
+        let (end, numbers) = (to_host(&end), sites * classes);
+        for ((item, law), open) in ids.chunks_mut(sites).zip(end.chunks(numbers)).zip(open.chunks(numbers)) {
+            self.zeros.mend(item, law, |site, class| open[site * classes + class] == 0.0);
+        }
     }
 
     /// The constraint on the host, for [`classes_of`](Self::classes_of); `None` if classes are not drawn.

@@ -45,7 +45,7 @@ pub fn sample_together<N: EndpointNet>(
         .flat_map(|request| request.items(request.first..request.first + request.count as u64))
         .collect();
     for some in items.chunks(first.batch.max(1)) {
-        match net.factored().filter(|_| large_vocabulary::serves(first)) {
+        match net.factored().filter(|_| large_vocabulary::serves(first) && generator.zeros.is_empty()) {
             Some(factored) => {
                 let batch = SampleBatch::of(generator, first, some);
                 let (ids, evaluations) = large_vocabulary::sample(&factored, first, batch, device);

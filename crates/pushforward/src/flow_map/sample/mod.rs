@@ -24,6 +24,7 @@
 //! use pushforward::flow_map::sample::{Generator, LastStep, ObservedRow, SampleRequest, Sampler, sample};
 //! use pushforward::nn::{SiteShape, mlp::MlpConfig};
 //! use pushforward::rng::{Purpose, stream};
+//! use pushforward::structural_zeros::StructuralZeros;
 //!
 //! let (sites, device) = (SiteShape::line(4, 3), Device::flex());
 //! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
@@ -36,8 +37,13 @@
 //! let last = sample(&generator, &SampleRequest { first: 3, count: 2, ..request.clone() }, &mut |_| true);
 //! assert_eq!(last.ids, all.ids[3 * 4..]);
 //! // The same noise, and fresh noise at time 0.5.
-//! let fresh = sample(&generator, &SampleRequest { sampler: Sampler::RENOISE, ..request }, &mut |_| true);
+//! let fresh = sample(&generator, &SampleRequest { sampler: Sampler::RENOISE, ..request.clone() }, &mut |_| true);
 //! assert_eq!(fresh.nfe, all.nfe);
+//! // Items whose first two sites are never equal, as in these 90 rows.
+//! let row = |i: u32| [i % 3, (i + 1 + i / 3 % 2) % 3, i / 3 % 3, i / 9 % 3];
+//! let zeros = StructuralZeros::find(&[3; 4], 90, 5.0, &mut |at, out| out.copy_from_slice(&row(at as u32)));
+//! let unequal = sample(&generator.with_zeros(zeros), &request, &mut |_| true);
+//! assert!(unequal.items().all(|item| item[0] != item[1]));
 //! ```
 
 pub(in crate::flow_map) mod batch;

@@ -8,6 +8,7 @@ use crate::flow_map::constraint::Constraint;
 use crate::flow_map::interpolant::Noise;
 use crate::flow_map::sample::labels::LabelChoice;
 use crate::nn::SiteShape;
+use crate::structural_zeros::StructuralZeros;
 use crate::transport::time::{TimeGrid, TimeGridError};
 
 /// A network with the noise, shape and device that sampling needs.
@@ -21,24 +22,33 @@ pub struct Generator<'a, N> {
     pub sites: SiteShape,
     /// Device of the computation.
     pub device: &'a Device,
+    /// Pairs of classes that samples have not.
+    pub zeros: StructuralZeros,
 }
 
 impl<N> Clone for Generator<'_, N> {
     fn clone(&self) -> Self {
-        Self { sites: self.sites.clone(), ..*self }
+        Self { sites: self.sites.clone(), zeros: self.zeros.clone(), ..*self }
     }
 }
 
 impl<'a, N> Generator<'a, N> {
     /// A network with standard normal noise.
     pub fn new(net: &'a N, sites: SiteShape, device: &'a Device) -> Self {
-        Self { net, noise: Noise::default(), sites, device }
+        Self { net, noise: Noise::default(), sites, device, zeros: StructuralZeros::default() }
     }
 
     /// The same with other noise.
     #[must_use]
     pub fn with_noise(self, noise: Noise) -> Self {
         Self { noise, ..self }
+    }
+
+    /// The same whose samples have none of these pairs of classes: the last decision is [mended](StructuralZeros::mend) by the
+    /// endpoint.
+    #[must_use]
+    pub fn with_zeros(self, zeros: StructuralZeros) -> Self {
+        Self { zeros, ..self }
     }
 }
 

@@ -231,11 +231,8 @@ pub(crate) fn check_counts(request: &SteerRequest) -> Result<(), SteerError> {
 pub(super) fn check<N: EndpointNet>(generator: &Generator<'_, N>, request: &SteerRequest) -> Result<(), SteerError> {
     let refuse = |what: String| Err(SteerError::Request(what));
     check_counts(request)?;
-    if match &request.sample.labels {
-        LabelChoice::AsTrained | LabelChoice::Hidden => false,
-        LabelChoice::InTurn(labels) => labels.len() > 1,
-        LabelChoice::Drawn(_) => true,
-    } {
+    // A label that is drawn belongs to its particle, as its noise does, so that the reward tilts the law of labels, too.
+    if matches!(&request.sample.labels, LabelChoice::InTurn(labels) if labels.len() > 1) {
         return refuse("steered samples take one label: steer once for each".into());
     }
     let velocity = generator.net.parametrisation() == Parametrisation::Velocity;

@@ -64,7 +64,7 @@ pub(super) fn train<C: BackboneConfig>(
     };
     let (nfes, noise) = (session.preview_nfe.clone(), config.noise());
     let preview = |ema: &FlowMapModel<C::Network>| {
-        let generator = Generator { net: ema, noise, sites: sites.clone(), device: &device };
+        let generator = Generator::new(ema, sites.clone(), &device).with_noise(noise);
         let one = |&nfe: &usize| {
             let request = preview_request(ema, Preview::COUNT, nfe, seed);
             Preview::Items { nfe, ids: sample::sample(&generator, &request, &mut |_| true).ids }

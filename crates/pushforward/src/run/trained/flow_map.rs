@@ -25,6 +25,7 @@ use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
 use crate::run::check::site_shape;
 use crate::run::trained::{RequestError, SteerFailure, Steers};
+use crate::structural_zeros::StructuralZeros;
 
 /// A trained flow map.
 ///
@@ -220,7 +221,11 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     }
 
     fn generator<'a, N>(&'a self, net: &'a N) -> Generator<'a, N> {
-        Generator { net, noise: self.config.noise(), sites: site_shape(&self.schema), device: &self.device }
+        let zeros = match &self.schema.layout {
+            Layout::Columns(table) => table.structural_zeros().clone(),
+            _ => StructuralZeros::default(),
+        };
+        Generator::new(net, site_shape(&self.schema), &self.device).with_noise(self.config.noise()).with_zeros(zeros)
     }
 
     fn guided(&self, weight: f64) -> Option<Guided<'_, FlowMapModel<C::Network>>> {
@@ -384,7 +389,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
     fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
         // With the times of the steered samples, so that the two differ by the reward alone.
-        self.sample(&SampleRequest { kept_times: false, ..without_drawn_labels(request) }, progress)
+        self.sample(&SampleRequest { kept_times: false, ..request.clone() }, progress)
     }
 
     fn steered(
@@ -394,7 +399,7 @@ impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
         ranks: &Ranks,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure> {
-        let request = SteerRequest { sample: self.resolve(&without_drawn_labels(&request.sample))?, ..request.clone() };
+        let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
         Ok(match self.guided(request.sample.guidance) {
             Some(net) => steer::steer_together(&self.generator(&net), &request, reward, ranks, progress)?,
             None => steer::steer_together(&self.generator(&self.net), &request, reward, ranks, progress)?,
@@ -425,11 +430,6 @@ fn resolve_lengths(sequence: &SequenceLayout, request: &mut SampleRequest) -> Re
         return refuse(format!("all sequences of this model have {longest} letters, and another length is asked for"));
     }
     Ok(())
-}
-
-/// The particles of a population share their label, so that none is drawn for each.
-fn without_drawn_labels(request: &SampleRequest) -> SampleRequest {
-    request.clone().with_label_counts(&[])
 }
 
 /// Whether only the first sites of a row are told.

@@ -125,7 +125,7 @@ pub(super) fn serialize(path: &Path, header: &Header, sets: &[(&str, &StateDict)
 /// Writes `bytes` to `path` atomically: a reader, or a crash, finds the old file or the new one, never a part.
 ///
 /// The temporary name is fixed, so that the next write overwrites the remains of a killed process.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

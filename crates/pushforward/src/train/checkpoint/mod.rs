@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use self::error::CheckpointError;
-use self::file::{Counters, Header, Kind, parse, read, same_tensors, split, write};
+use self::file::{Counters, Header, Kind, parse, read, replace, same_tensors, split, write};
 pub use self::format::{BEST, FORMAT, Half, LAST, RESUME};
 use crate::params::StateDict;
 use crate::train::config::MOST_STEPS;
@@ -192,6 +192,42 @@ impl Checkpoint {
         }
         let Header { format, step, recipe, provenance, .. } = header;
         Ok(Self { format, step, recipe, provenance, ema, raw })
+    }
+
+    /// Adds entries to the provenance of a file that [`Checkpoint::save`] or [`Checkpoint::pack`] wrote, in place of those of
+    /// the same key. The file is replaced atomically; its weights stay as they are, in a small file bit for bit.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`] and [`Checkpoint::save`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use pushforward::burn::tensor::TensorData;
+    /// use pushforward::train::checkpoint::{Checkpoint, FORMAT, Half};
+    ///
+    /// let weights = BTreeMap::from([("layer.bias".to_owned(), TensorData::from([1.0f32, 2.0]))]);
+    /// let (recipe, provenance) = (String::new(), BTreeMap::new());
+    /// let whole = Checkpoint { format: FORMAT, step: 12, recipe, provenance, ema: weights.clone(), raw: weights };
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("small.safetensors.gz");
+    /// std::fs::write(&path, whole.pack(Half::Bf16)?)?;
+    /// Checkpoint::annotate(&path, BTreeMap::from([("machine".to_owned(), "two cores".to_owned())]))?;
+    /// let small = Checkpoint::load(&path)?;
+    /// assert_eq!((small.provenance["machine"].as_str(), small.ema), ("two cores", whole.ema));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn annotate(path: &Path, entries: BTreeMap<String, String>) -> Result<(), CheckpointError> {
+        let bytes = read(path)?;
+        if packed::is_packed(&bytes) {
+            let (mut header, weights) = packed::unpack(&bytes, path)?;
+            header.provenance.extend(entries);
+            let failed = |source| CheckpointError::Write { path: path.into(), source };
+            return replace(path, &packed::pack(&header, &weights)?).map_err(failed);
+        }
+        let mut file = Self::from_bytes(&bytes, path)?;
+        file.provenance.extend(entries);
+        file.save(path)
     }
 }
 
