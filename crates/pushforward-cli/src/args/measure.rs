@@ -130,7 +130,7 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward calibrate runs/glyphs\n  pushforward calibrate runs/qm9-cpu --grids 2,4,8\n\nOf the bound, two numbers for each of 20 noise levels are fitted to items of the validation part and kept in the checkpoint, for `eval` and `score`. `train` ends with this; it is for runs of older versions, or with more or other data. Samples stay as they are.\n\nWith --grids, the times of so many jumps are chosen by which samples end as along the differential equation from the same noise, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them. It needs no data. A run that is resumed loses them; of 2,4,8, it takes about as long as 30,000 samples of eight evaluations."
+    after_help = "Examples:\n  pushforward calibrate runs/glyphs\n  pushforward calibrate runs/qm9-cpu --grids 2,4,8\n  pushforward calibrate runs/people --margins 1,4\n\nOf the bound, two numbers for each of 20 noise levels are fitted to items of the validation part and kept in the checkpoint, for `eval` and `score`. `train` ends with this; it is for runs of older versions, or with more or other data. Samples stay as they are.\n\nWith --grids, the times of so many jumps are chosen by which samples end as along the differential equation from the same noise, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them. It needs no data. A run that is resumed loses them; of 2,4,8, it takes about as long as 30,000 samples of eight evaluations.\n\nWith --margins, factors of the last decision are fitted to the counts in the dictionary of a table, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them where nothing is told. It needs no data, and takes about as long as 16,000 rows. `train` ends with it, for the evaluations of eval.nfe."
 )]
 pub(crate) struct CalibrateArgs {
     /// Run folder, checkpoint or file of `models pack` of a flow map.
@@ -139,6 +139,9 @@ pub(crate) struct CalibrateArgs {
     /// Numbers of evaluations whose times are chosen, in place of the bound.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = ranges::count(64))]
     pub(crate) grids: Vec<usize>,
+    /// For tables: numbers of evaluations of which samples have every value as often as the training rows, in place of the bound.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = ranges::count(64), conflicts_with = "grids")]
+    pub(crate) margins: Vec<usize>,
     /// Samples by which times are chosen.
     #[arg(long, default_value_t = 256, value_parser = ranges::count(100_000), requires = "grids")]
     pub(crate) items: usize,

@@ -1,6 +1,6 @@
 //! `pushforward calibrate`
 
-use pushforward::run::{Loaded, TrainedFlowMap, items, keep_calibration, keep_grids};
+use pushforward::run::{Loaded, TrainedFlowMap, items, keep_calibration, keep_grids, keep_margins};
 
 use super::{load_data, load_model};
 use crate::args::CalibrateArgs;
@@ -25,6 +25,9 @@ pub(crate) fn run(args: &CalibrateArgs, printer: Printer) -> Result<(), Failure>
     let mut loaded = load_model(&args.model, false, &args.device, printer)?.flow_map("be calibrated").or_request()?;
     if !args.grids.is_empty() {
         return grids(args, loaded, printer);
+    }
+    if !args.margins.is_empty() {
+        return margins(args, loaded, printer);
     }
     let data = load_data(&loaded.run, &args.data, printer)?;
     let held_out = items(data.test.as_ref(), SHOWN);
@@ -70,6 +73,10 @@ fn grids(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Prin
         return Err(Failure::Run(anyhow::anyhow!("interrupted: nothing was changed")));
     }
     keep_grids(&loaded.model.grids, &loaded.run.path).or_run()?;
+    if !loaded.model.margins.is_empty() {
+        // Those of other times were left out.
+        keep_margins(&loaded.model.margins, &loaded.run.path).or_run()?;
+    }
     for one in fitted {
         let times: Vec<String> = one.grid.times().iter().map(f64::to_string).collect();
         printer.result(&format!(
@@ -78,6 +85,31 @@ fn grids(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Prin
             times.join(", "),
             100.0 * one.fitted,
             100.0 * one.equal
+        ));
+    }
+    printer.result(&loaded.run.path.display().to_string());
+    Ok(())
+}
+
+/// Rakes the values of samples to those of the training rows.
+fn margins(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
+    let mut bar = StageBar::new(printer);
+    // Tables of very many classes take fewer rows.
+    let expected = args.margins.len() << 14;
+    let fitted = loaded.model.fit_margins(&args.margins, args.seed, &mut |rows| {
+        bar.update("rows", rows, expected);
+        !interrupted()
+    });
+    bar.finish();
+    let fitted = fitted.or_request()?;
+    if fitted.is_empty() {
+        return Err(Failure::Run(anyhow::anyhow!("interrupted: nothing was changed")));
+    }
+    keep_margins(&loaded.model.margins, &loaded.run.path).or_run()?;
+    for one in fitted {
+        printer.result(&format!(
+            "{} evaluations: columns of {} rows are {:.4} from the training rows before, {:.4} after (total variation)",
+            one.steps, one.rows, one.before, one.after
         ));
     }
     printer.result(&loaded.run.path.display().to_string());

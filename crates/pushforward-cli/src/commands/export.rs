@@ -18,6 +18,7 @@ pub(crate) fn run(args: &ExportArgs, printer: Printer) -> Result<(), Failure> {
 #[cfg(feature = "onnx")]
 mod with_onnx {
     use pushforward::burn::tensor::Device;
+    use pushforward::data::Layout;
     use pushforward::onnx::{
         Check, Exported, Numbers, Part, SamplerSettings, autoencoder, categorical_autoencoder, jump, sampler,
     };
@@ -64,6 +65,15 @@ mod with_onnx {
             }
         }
         drop(exported);
+        if let Model::FlowMap(model) = &loaded.model
+            && let Layout::Columns(table) = &model.schema.layout
+            && !(table.structural_zeros().is_empty() && model.margins.is_empty())
+        {
+            printer.note(
+                "rows of the exported model are those of its network alone: margins and pairs of values that never occur \
+                 are left to the program",
+            );
+        }
         if let Some(folder) = &args.web {
             return web_folder::write(folder, args.ort.as_deref(), loaded, &bytes, printer);
         }

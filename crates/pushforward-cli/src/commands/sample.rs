@@ -259,7 +259,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
     let request = SampleRequest {
         sampler: method,
         grid,
-        kept_times: args.grid.is_none(),
+        kept: args.grid.is_none(),
         count: args.count,
         first: args.first,
         batch: args.sampler.batch,

@@ -50,6 +50,7 @@ pub mod interpolant;
 pub mod likelihood;
 pub mod losses;
 pub mod map;
+pub mod margins;
 pub mod model;
 pub mod network;
 pub mod objective;

@@ -61,7 +61,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         let mut spent = 0;
         let mut classes = |sampler: Sampler, grid: TimeGrid, nfe: usize| {
             let plain = SampleRequest { endpoints: false, ..SampleRequest::map(items, 1, seed) };
-            let request = SampleRequest { sampler, grid, kept_times: false, ..plain };
+            let request = SampleRequest { sampler, grid, kept: false, ..plain };
             spent += nfe;
             let goes_on = progress(spent);
             self.sample(&request, &mut |_| true).map(|samples| (samples.ids, goes_on))
@@ -95,7 +95,11 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             fitted.push(FittedGrid { grid, equal: 1.0 - equal, fitted: 1.0 - least });
         }
         if goes_on {
-            fitted.iter().for_each(|one| self.grids.keep(one.grid.clone()));
+            for one in &fitted {
+                // Margins are those of other times.
+                self.margins.forget(one.grid.steps());
+                self.grids.keep(one.grid.clone());
+            }
             Ok(fitted)
         } else {
             Ok(Vec::new())

@@ -78,7 +78,8 @@ fn restored<C: BackboneConfig>(
     weights: WeightSet,
     device: &Device,
 ) -> Result<Loaded<Model<C>>, LoadError> {
-    let Stored { recipe, schema, labels, label_counts, calibration, grids, .. } = Stored::<C>::of(&file, &path)?;
+    let Stored { recipe, schema, labels, label_counts, calibration, grids, margins, .. } =
+        Stored::<C>::of(&file, &path)?;
     let stored = match weights {
         WeightSet::Ema => &file.ema,
         WeightSet::Raw if file.raw.is_empty() => return Err(LoadError::AveragedOnly { path }),
@@ -88,7 +89,7 @@ fn restored<C: BackboneConfig>(
     if let Model::FlowMap(model) = &mut model {
         model.label_counts = label_counts;
         if weights == WeightSet::Ema {
-            (model.calibration, model.grids) = (calibration, grids);
+            (model.calibration, model.grids, model.margins) = (calibration, grids, margins);
         }
     }
     let unsaved = RunInfo::unsaved(&recipe, file.recipe, schema, file.provenance);

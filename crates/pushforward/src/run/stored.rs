@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::{DataConfig, Schema};
+use crate::data::{DataConfig, Layout, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::calibration::Calibration;
 use crate::flow_map::grids::Grids;
+use crate::flow_map::margins::Margins;
 use crate::run::check::check;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
@@ -30,6 +31,8 @@ pub(super) const LABEL_COUNTS_KEY: &str = "label_counts";
 pub(super) const CALIBRATION_KEY: &str = "calibration";
 /// Provenance key of the [`Grids`] of the averaged weights, as JSON.
 pub(super) const GRIDS_KEY: &str = "grids";
+/// Provenance key of the [`Margins`] of the averaged weights, as JSON.
+pub(super) const MARGINS_KEY: &str = "margins";
 /// Provenance key of the [`Role`] of the model.
 pub const ROLE_KEY: &str = "role";
 
@@ -66,6 +69,14 @@ pub enum LoadError {
     /// The time grids stored in it are invalid.
     #[error("{path} has no valid time grids ({problem}): it was damaged or not written by this program")]
     Grids {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The margins stored in it are invalid.
+    #[error("{path} has no valid margins ({problem}): it was damaged or not written by this program")]
+    Margins {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -117,6 +128,8 @@ pub struct Stored<C: BackboneConfig> {
     pub calibration: Option<Calibration>,
     /// Times of the jumps of the averaged weights.
     pub grids: Grids,
+    /// Factors of the last decision of the averaged weights.
+    pub margins: Margins,
 }
 
 impl<C: BackboneConfig> Stored<C> {
@@ -158,8 +171,10 @@ impl<C: BackboneConfig> Stored<C> {
                 let calibration = calibration(&file.provenance)
                     .map_err(|problem| LoadError::Calibration { path: place(), problem })?;
                 let grids = grids(&file.provenance).map_err(|problem| LoadError::Grids { path: place(), problem })?;
+                let margins = margins(&file.provenance, &schema)
+                    .map_err(|problem| LoadError::Margins { path: place(), problem })?;
                 let label_counts = label_counts(labels, &file.provenance);
-                Ok(Self { recipe, schema, labels, label_names, label_counts, calibration, grids })
+                Ok(Self { recipe, schema, labels, label_names, label_counts, calibration, grids, margins })
             }
         }
     }
@@ -187,6 +202,13 @@ fn grids(provenance: &BTreeMap<String, String>) -> Result<Grids, String> {
     grids.check().map(|()| grids)
 }
 
+fn margins(provenance: &BTreeMap<String, String>, schema: &Schema) -> Result<Margins, String> {
+    let Some(text) = provenance.get(MARGINS_KEY) else { return Ok(Margins::default()) };
+    let margins: Margins = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let Layout::Columns(table) = &schema.layout else { return Err("they are of tables alone".into()) };
+    margins.check(&table.class_counts()).map(|()| margins)
+}
+
 fn calibration(provenance: &BTreeMap<String, String>) -> Result<Option<Calibration>, String> {
     let Some(text) = provenance.get(CALIBRATION_KEY) else { return Ok(None) };
     let calibration: Calibration = serde_json::from_str(text).map_err(|e| e.to_string())?;
@@ -200,7 +222,6 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::data::Layout;
     use crate::flow_map::network::NetworkConfig;
     use crate::run::{Data, TrainOptions, WeightSet, load, train};
     use crate::train::checkpoint::{LAST, folder};
@@ -305,6 +326,35 @@ mod tests {
             file.provenance.insert(GRIDS_KEY.into(), bad.into());
             let error = Stored::<NetworkConfig>::of(&file, &path).unwrap_err();
             assert!(matches!(error, LoadError::Grids { .. }), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn margins_belong_to_tables_and_are_checked() {
+        let (run, folder_of_data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let rows: String = (0..80).map(|i| format!("{},{}\n", ["a", "b"][i % 2], i / 3 % 3)).collect();
+        std::fs::write(folder_of_data.path().join("t.csv"), format!("letter,number\n{rows}")).unwrap();
+        let text = "name = 't'\ndata = { set = 'table', path = 't.csv' }\n[eval]\nnfe = [1, 3]\n\
+                    [model]\nfamily = 'flow-map'\nnetwork = { kind = 'mlp', width = 8 }";
+        let recipe: Recipe = Recipe::parse(text, "t", &["train.steps=1".into()]).unwrap();
+        let data = Data::load(&recipe, folder_of_data.path()).unwrap();
+        let options = TrainOptions { folder: Some(run.path().into()), ..TrainOptions::new(Device::flex()) };
+        train(&recipe, &data, options, &mut |_| ControlFlow::Continue(())).unwrap();
+        let path = folder(run.path()).join(LAST);
+        let of = |weights| match load::<NetworkConfig>(&path, weights, &Device::flex()).unwrap().model {
+            crate::run::Model::FlowMap(model) => model.margins,
+            _ => unreachable!("the recipe is of a flow map"),
+        };
+        // A training ends with those of the evaluations that it measures.
+        let margins = of(WeightSet::Ema);
+        assert!(margins.of(1).is_some() && margins.of(2).is_none() && margins.of(3).is_some());
+        assert_eq!(of(WeightSet::Raw), Margins::default());
+        let good = Checkpoint::load(&path).unwrap();
+        for bad in ["", "[]", r#"{"1":[[1.0,1.0]]}"#, r#"{"1":[[1.0,1.0],[1.0,1.0,0.0]]}"#] {
+            let mut file = good.clone();
+            file.provenance.insert(MARGINS_KEY.into(), bad.into());
+            let error = Stored::<NetworkConfig>::of(&file, &path).unwrap_err();
+            assert!(matches!(error, LoadError::Margins { .. }), "{bad}: {error}");
         }
     }
 

@@ -32,12 +32,12 @@ fn kept_times_replace_equal_steps_of_the_map_alone() -> Result<(), RequestError>
         model.sample(request, &mut |_| true).map(|samples| samples.endpoints)
     };
     let plain = SampleRequest::map(20, 2, 1);
-    let named = SampleRequest { grid: grid.clone(), kept_times: false, ..plain.clone() };
+    let named = SampleRequest { grid: grid.clone(), kept: false, ..plain.clone() };
     let (equal, wanted) = (points(&model, &plain)?, points(&model, &named)?);
     model.grids.keep(grid.clone());
     assert_eq!(points(&model, &plain)?, wanted);
     assert_ne!(wanted, equal);
-    assert_eq!(points(&model, &SampleRequest { kept_times: false, ..plain.clone() })?, equal);
+    assert_eq!(points(&model, &SampleRequest { kept: false, ..plain.clone() })?, equal);
     let checked = |request: &SampleRequest| model.checked(request).map(|checked| checked.grid);
     assert_eq!(checked(&plain)?, grid);
     for other in [
@@ -55,7 +55,7 @@ fn fitted_times_bring_more_sites_to_where_the_equation_does() -> Result<(), Requ
     let mut model = model();
     let fitted = model.fit_grids(&[2, 3], 200, 5, &mut |_| true)?;
     let ids = |sampler, grid: TimeGrid| {
-        let plain = SampleRequest { sampler, grid, kept_times: false, ..SampleRequest::map(200, 1, 5) };
+        let plain = SampleRequest { sampler, grid, kept: false, ..SampleRequest::map(200, 1, 5) };
         model.sample(&plain, &mut |_| true).map(|samples| samples.ids)
     };
     let along = ids(Sampler::Heun, TimeGrid::uniform(32))?;

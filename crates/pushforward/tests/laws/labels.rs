@@ -90,7 +90,7 @@ fn steered_samples_draw_labels_too() -> Result<(), Box<dyn std::error::Error>> {
     let smc = SmcSettings { threshold: 1.0, ..SmcSettings::default() };
     for (method, sampler) in [(Method::Resample, Sampler::Map), (Method::Smc(smc), Sampler::RENOISE)] {
         // From another seed than the steered ones.
-        let plain = SampleRequest { sampler, kept_times: false, ..SampleRequest::map(20_000, 2, 9) };
+        let plain = SampleRequest { sampler, kept: false, ..SampleRequest::map(20_000, 2, 9) };
         let with = |ids: &[u32]| ids.chunks(4).filter(|item| item[0] == 1).count() as f64 * 4.0 / ids.len() as f64;
         let p = with(&ids(&model, &plain));
         let expected = p * 1.5f64.exp() / (p * 1.5f64.exp() + 1.0 - p);
@@ -99,7 +99,10 @@ fn steered_samples_draw_labels_too() -> Result<(), Box<dyn std::error::Error>> {
             SteerRequest { sample: SampleRequest::map(1500, 2, 0), method, particles: 32, keep: 1, part: None };
         let steered = model.steer(&request, &First, &mut |_| true)?;
         let found = with(&steered.samples.ids);
-        assert!((found - expected).abs() < 0.05, "{method:?}: {found}, not {expected} (plain {p}, without labels {hidden})");
+        assert!(
+            (found - expected).abs() < 0.05,
+            "{method:?}: {found}, not {expected} (plain {p}, without labels {hidden})"
+        );
         assert!((p - hidden).abs() > 0.1, "labels matter");
     }
     Ok(())

@@ -17,6 +17,7 @@ mod grids;
 mod kernels;
 mod labels;
 mod large_vocabulary;
+mod margins;
 mod objective;
 mod observed;
 mod placement;

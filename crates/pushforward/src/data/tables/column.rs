@@ -120,6 +120,19 @@ impl TableColumn {
         }
     }
 
+    /// Number of training rows of each class.
+    pub(crate) fn shares(&self) -> Vec<f64> {
+        let counts: Vec<u64> = match &self.content {
+            Content::Skipped | Content::Constant { .. } => Vec::new(),
+            Content::Categories(of) => {
+                let rare = (!of.rare.is_empty()).then(|| of.rare.iter().map(|value| value.count).sum());
+                of.values.iter().map(|value| value.count).chain(rare).collect()
+            }
+            Content::Numbers(of) => of.classes.iter().map(NumberClass::count).collect(),
+        };
+        counts.into_iter().chain(self.missing().map(|value| value.count)).map(|count| count as f64).collect()
+    }
+
     /// Number of training rows in which the value is missing.
     pub fn missing_rows(&self) -> u64 {
         self.missing().or(self.hole.as_ref()).map_or(0, |value| value.count)
@@ -373,6 +386,12 @@ impl NumberClass {
         match self {
             Self::Value { number, .. } => *number,
             Self::Bin { law, .. } => law.mean(),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        match self {
+            Self::Value { count, .. } | Self::Bin { count, .. } => *count,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
 use crate::structural_zeros::StructuralZeros;
-use crate::tensor::{argmax, indices, to_host};
+use crate::tensor::{argmax, from_f32, indices, to_host};
 
 /// The items of a batch, each with two streams: one for the source, one for everything else that is random.
 pub(in crate::flow_map) struct SampleBatch {
@@ -21,6 +21,8 @@ pub(in crate::flow_map) struct SampleBatch {
     pub(in crate::flow_map) streams: Vec<(Stream, Stream)>,
     pub(in crate::flow_map) conditioning: Conditioning,
     zeros: StructuralZeros,
+    /// Factors of final points, `[1, sites, classes]`.
+    factors: Option<Tensor<3>>,
 }
 
 impl SampleBatch {
@@ -65,7 +67,9 @@ impl SampleBatch {
         }
         let conditioning = conditioning.with_observed(&sites, rows, &like);
         let conditioning = Conditioning { labels: labels(addresses, device), ..conditioning };
-        let mut items = Self { noise, sites, streams, conditioning, zeros };
+        let shape = [1, sites.count, sites.classes];
+        let factors = generator.factors().map(|factors| from_f32(factors, shape, &like));
+        let mut items = Self { noise, sites, streams, conditioning, zeros, factors };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
@@ -96,6 +100,10 @@ impl SampleBatch {
 
     /// Class indices of the points at time 1.
     pub(in crate::flow_map) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
+        let end = match &self.factors {
+            Some(factors) => end.clone() * factors.clone().cast(end.dtype()),
+            None => end,
+        };
         let open = self.draw_mask(last);
         let mut ids = self.classes_of(0..self.streams.len(), end.clone(), last, open.as_deref());
         self.mark_absent(&mut ids, 1);

@@ -45,7 +45,10 @@ pub fn sample_together<N: EndpointNet>(
         .flat_map(|request| request.items(request.first..request.first + request.count as u64))
         .collect();
     for some in items.chunks(first.batch.max(1)) {
-        match net.factored().filter(|_| large_vocabulary::serves(first) && generator.zeros.is_empty()) {
+        match net
+            .factored()
+            .filter(|_| large_vocabulary::serves(first) && generator.zeros.is_empty() && generator.factors().is_none())
+        {
             Some(factored) => {
                 let batch = SampleBatch::of(generator, first, some);
                 let (ids, evaluations) = large_vocabulary::sample(&factored, first, batch, device);

@@ -24,18 +24,20 @@ pub struct Generator<'a, N> {
     pub device: &'a Device,
     /// Pairs of classes that samples have not.
     pub zeros: StructuralZeros,
+    /// Factors of final points, `sites * classes` numbers; none if empty.
+    factors: Vec<f32>,
 }
 
 impl<N> Clone for Generator<'_, N> {
     fn clone(&self) -> Self {
-        Self { sites: self.sites.clone(), zeros: self.zeros.clone(), ..*self }
+        Self { sites: self.sites.clone(), zeros: self.zeros.clone(), factors: self.factors.clone(), ..*self }
     }
 }
 
 impl<'a, N> Generator<'a, N> {
     /// A network with standard normal noise.
     pub fn new(net: &'a N, sites: SiteShape, device: &'a Device) -> Self {
-        Self { net, noise: Noise::default(), sites, device, zeros: StructuralZeros::default() }
+        Self { net, noise: Noise::default(), sites, device, zeros: StructuralZeros::default(), factors: Vec::new() }
     }
 
     /// The same with other noise.
@@ -49,6 +51,27 @@ impl<'a, N> Generator<'a, N> {
     #[must_use]
     pub fn with_zeros(self, zeros: StructuralZeros) -> Self {
         Self { zeros, ..self }
+    }
+
+    /// The same whose last decision is by endpoints times these factors, site by site: see [`margins`](crate::flow_map::margins).
+    ///
+    /// # Panics
+    /// If there are not factors of all sites, or more than a site has classes.
+    #[must_use]
+    pub(crate) fn with_factors(self, factors: &[Vec<f64>]) -> Self {
+        let SiteShape { count, classes, .. } = self.sites;
+        assert!(factors.len() == count, "factors of {} sites, and items have {count}", factors.len());
+        let mut all = vec![1.0; count * classes];
+        for (row, factors) in all.chunks_mut(classes).zip(factors) {
+            assert!(factors.len() <= classes, "factors of {} classes, and a site has {classes}", factors.len());
+            row.iter_mut().zip(factors).for_each(|(to, &factor)| *to = factor as f32);
+        }
+        Self { factors: all, ..self }
+    }
+
+    /// The factors of final points; `None` if there are none.
+    pub(in crate::flow_map) fn factors(&self) -> Option<&[f32]> {
+        (!self.factors.is_empty()).then_some(&self.factors)
     }
 }
 
@@ -92,8 +115,9 @@ pub struct SampleRequest {
     pub sampler: Sampler,
     /// Its time steps; not used by the adaptive method.
     pub grid: TimeGrid,
-    /// Whether a model that [keeps](crate::flow_map::grids) times for as many jumps of the map takes those in place of equal steps.
-    pub kept_times: bool,
+    /// Whether a model takes what it keeps for as many jumps of the map: [times](crate::flow_map::grids) in place of equal steps, and
+    /// [margins](crate::flow_map::margins) of items that are told nothing.
+    pub kept: bool,
     /// Number of items.
     pub count: usize,
     /// Index of the first item.
@@ -137,7 +161,7 @@ impl SampleRequest {
         Self {
             sampler: Sampler::Map,
             grid: TimeGrid::uniform(steps),
-            kept_times: true,
+            kept: true,
             count,
             first: 0,
             batch: 256,
@@ -201,7 +225,7 @@ impl SampleRequest {
     /// observed sites) and the number computed together is equal.
     pub fn shares_a_batch_with(&self, other: &Self) -> bool {
         let settings = |r: &Self| {
-            let told = [r.labels.is_told(), r.observed.is_empty()];
+            let told = [r.labels.is_told(), r.observed.is_empty(), r.kept];
             (r.sampler, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, told)
         };
         settings(self) == settings(other)

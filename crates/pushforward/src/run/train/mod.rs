@@ -15,13 +15,15 @@ use std::path::{Path, PathBuf};
 pub use self::error::TrainRunError;
 use self::session::Session;
 pub use self::session::{Event, TrainOptions};
-use crate::data::reading;
+use crate::data::{Layout, reading};
 use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::margins::MOST_STEPS;
 use crate::flow_map::network::NetworkConfig;
 use crate::hash;
 use crate::run::calibrate::keep_calibration;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
+use crate::run::margins::keep_margins;
 use crate::run::memory::Need;
 use crate::run::model::{Loaded, Model, RunInfo};
 use crate::run::recipe::{ModelConfig, Recipe};
@@ -153,6 +155,15 @@ fn checked<C: BackboneConfig>(
             }
             if let (Some(calibration), Some(folder)) = (&model.calibration, &folder) {
                 keep_calibration(calibration, &chosen_file(folder))?;
+            }
+            // Other than a calibration, they change samples, which a run that is not over may still draw as they are.
+            if end.reason != EndReason::Stopped && matches!(schema.layout, Layout::Columns(_)) {
+                let steps: Vec<usize> =
+                    recipe.eval.nfe.iter().copied().filter(|&nfe| (1..=MOST_STEPS).contains(&nfe)).collect();
+                let fitted = model.fit_margins(&steps, recipe.seed, &mut |_| true);
+                if let (Ok(_), Some(folder)) = (fitted, &folder) {
+                    keep_margins(&model.margins, &chosen_file(folder))?;
+                }
             }
             (Model::FlowMap(model), end)
         }

@@ -13,6 +13,7 @@ use crate::flow_map::grids::Grids;
 use crate::flow_map::interpolant::{Noise, Source};
 use crate::flow_map::likelihood::{self, BoundRequest, Bounds};
 use crate::flow_map::map::FlowMap;
+use crate::flow_map::margins::Margins;
 use crate::flow_map::model::FlowMapModel;
 use crate::flow_map::network::NetworkConfig;
 use crate::flow_map::sample::guidance::Guided;
@@ -64,6 +65,8 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     pub label_counts: Vec<u64>,
     /// Times of its jumps, for [samples](Self::sample) by the map.
     pub grids: Grids,
+    /// Factors of the last decision of its jumps, for [samples](Self::sample) of tables that are told nothing.
+    pub margins: Margins,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
 }
@@ -79,6 +82,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             calibration: None,
             label_counts: Vec::new(),
             grids: Grids::default(),
+            margins: Margins::default(),
             weak: None,
         }
     }
@@ -95,7 +99,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         let request = self.checked(request)?;
         Ok(match self.guided(request.guidance) {
             Some(net) => sample::sample(&self.generator(&net), &request, progress),
-            None => sample::sample(&self.generator(&self.net), &request, progress),
+            None => sample::sample(&self.with_margins(&request), &request, progress),
         })
     }
 
@@ -105,9 +109,10 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// # Panics
     /// If two requests [may not share a batch](SampleRequest::shares_a_batch_with), or one does not fit the model.
     pub fn sample_together(&self, requests: &[SampleRequest], progress: &mut dyn FnMut(usize) -> bool) -> Vec<Samples> {
-        match requests.first().and_then(|first| self.guided(first.guidance)) {
+        let Some(first) = requests.first() else { return Vec::new() };
+        match self.guided(first.guidance) {
             Some(net) => sample::sample_together(&self.generator(&net), requests, progress),
-            None => sample::sample_together(&self.generator(&self.net), requests, progress),
+            None => sample::sample_together(&self.with_margins(first), requests, progress),
         }
     }
 
@@ -139,8 +144,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     pub fn checked(&self, request: &SampleRequest) -> Result<SampleRequest, RequestError> {
         let mut request = self.resolve(request)?;
         let steps = request.grid.steps();
-        let replaced =
-            request.kept_times && request.sampler == Sampler::Map && request.grid == TimeGrid::uniform(steps);
+        let replaced = request.kept && request.sampler == Sampler::Map && request.grid == TimeGrid::uniform(steps);
         if let Some(kept) = self.grids.of(steps).filter(|_| replaced) {
             request.grid = kept;
         }
@@ -226,6 +230,14 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             _ => StructuralZeros::default(),
         };
         Generator::new(net, site_shape(&self.schema), &self.device).with_noise(self.config.noise()).with_zeros(zeros)
+    }
+
+    /// The generator of a request, whose last decision has the margins that are kept for it.
+    fn with_margins(&self, request: &SampleRequest) -> Generator<'_, FlowMapModel<C::Network>> {
+        match self.factors_of(request) {
+            Some(factors) => self.generator(&self.net).with_factors(factors),
+            None => self.generator(&self.net),
+        }
     }
 
     fn guided(&self, weight: f64) -> Option<Guided<'_, FlowMapModel<C::Network>>> {
@@ -389,7 +401,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
 impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
     fn plain(&self, request: &SampleRequest, progress: &mut dyn FnMut(usize) -> bool) -> Result<Samples, RequestError> {
         // With the times of the steered samples, so that the two differ by the reward alone.
-        self.sample(&SampleRequest { kept_times: false, ..request.clone() }, progress)
+        self.sample(&SampleRequest { kept: false, ..request.clone() }, progress)
     }
 
     fn steered(

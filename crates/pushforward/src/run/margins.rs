@@ -1,0 +1,153 @@
+//! Margins of the samples of a trained flow map of tables, kept in its checkpoint.
+
+use std::path::Path;
+
+use crate::data::Layout;
+use crate::data::tables::TableColumn;
+use crate::flow_map::backbone::BackboneConfig;
+use crate::flow_map::margins::{Margins, apart, decide, fit, found as shares_found};
+use crate::flow_map::sample::{LabelChoice, LastStep, SampleRequest, Sampler};
+use crate::run::calibrate::keep;
+use crate::run::stored::{LoadError, MARGINS_KEY};
+use crate::run::trained::{RequestError, TrainedFlowMap};
+use crate::structural_zeros::StructuralZeros;
+
+/// Most rows that factors are fitted on, and most numbers of their endpoints.
+const ROWS: usize = 16_384;
+const NUMBERS: usize = 1 << 25;
+/// Fits where structural zeros move margins again.
+const ROUNDS: usize = 4;
+
+/// Margins of samples by one number of jumps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FittedMargins {
+    /// Number of jumps.
+    pub steps: usize,
+    /// Rows that they are from.
+    pub rows: usize,
+    /// Mean over columns of the total variation between the classes of samples and those of the training rows.
+    pub before: f64,
+    /// The same with the factors.
+    pub after: f64,
+}
+
+impl<C: BackboneConfig> TrainedFlowMap<C> {
+    /// Fits the [margins](crate::flow_map::margins) of each number of jumps in `steps` to the counts of classes that the
+    /// dictionary of the table has, and keeps them for [samples](TrainedFlowMap::sample) that are told nothing. No
+    /// data are needed. `progress` is called with the rows so far, and ends the work by returning false; nothing is kept then.
+    ///
+    /// # Errors
+    /// If the model is not one of tables, or cannot draw samples by default.
+    ///
+    /// # Examples
+    /// ```
+    /// use pushforward::burn::tensor::Device;
+    /// use pushforward::data::DataConfig;
+    /// use pushforward::flow_map::{config::FlowMapConfig, network::NetworkConfig, sample::SampleRequest};
+    /// use pushforward::rng::{Purpose, stream};
+    /// use pushforward::run::{TrainedFlowMap, site_shape};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let rows: String = (0..400).map(|i| format!("{},{}\n", ["a", "b", "c"][(i % 10) / 4], i % 3)).collect();
+    /// std::fs::write(dir.path().join("t.csv"), format!("letter,number\n{rows}"))?;
+    /// let data: DataConfig = toml::from_str("set = 'table'\npath = 't.csv'")?;
+    /// let (schema, device) = (data.load(dir.path(), 0)?.schema().clone(), Device::flex());
+    /// let config: FlowMapConfig<NetworkConfig> = toml::from_str("network = { kind = 'mlp', width = 8, skip = true }")?;
+    /// let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
+    /// let mut model = TrainedFlowMap::new(config, net, schema, &device);
+    /// let fitted = model.fit_margins(&[2], 0, &mut |_| true)?;
+    /// assert!(fitted[0].after <= fitted[0].before && model.margins.of(2).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fit_margins(
+        &mut self,
+        steps: &[usize],
+        seed: u64,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<FittedMargins>, RequestError> {
+        let Layout::Columns(table) = &self.schema.layout else {
+            return Err(RequestError("margins are for models of tables, whose dictionaries count the values".into()));
+        };
+        let zeros = &table.structural_zeros().clone();
+        let shares: Vec<Vec<f64>> = table.sites().map(TableColumn::shares).collect();
+        let classes = self.schema.classes;
+        let rows = (NUMBERS / (shares.len() * classes)).clamp(1, ROWS);
+        let (mut found, mut drawn) = (Vec::new(), 0);
+        for &steps in steps {
+            self.margins.forget(steps);
+            let mut goes_on = true;
+            let mut tell = |done: usize| {
+                goes_on = progress(drawn + done);
+                goes_on
+            };
+            let samples = self.sample(&SampleRequest::map(rows, steps, seed), &mut tell)?;
+            if !goes_on {
+                return Ok(Vec::new());
+            }
+            drawn += rows;
+            let decided = |factors: &[Vec<f64>]| {
+                let mut ids = decide(&samples.endpoints, classes, factors);
+                mend(&mut ids, &samples.endpoints, factors, zeros);
+                shares_found(&ids, &shares)
+            };
+            let ones: Vec<Vec<f64>> = shares.iter().map(|shares| vec![1.0; shares.len()]).collect();
+            let before = apart(&decided(&ones), &shares);
+            let (mut wanted, mut best) = (shares.clone(), (before, ones));
+            // Items that are mended by structural zeros move the margins again, so that others are asked for.
+            for _ in 0..if zeros.is_empty() { 1 } else { ROUNDS } {
+                let factors = fit(&samples.endpoints, classes, &wanted);
+                let now = decided(&factors);
+                let after = apart(&now, &shares);
+                if after < best.0 {
+                    best = (after, factors);
+                }
+                for ((wanted, now), shares) in wanted.iter_mut().zip(&now).zip(&shares) {
+                    let total: f64 = shares.iter().sum();
+                    for ((wanted, now), share) in wanted.iter_mut().zip(now).zip(shares) {
+                        *wanted *= (share / total * rows as f64 + 0.5) / (now + 0.5);
+                    }
+                }
+            }
+            found.push((FittedMargins { steps, rows, before, after: best.0 }, best.1));
+        }
+        let keep = |(fitted, factors): (FittedMargins, _)| {
+            self.margins.keep(fitted.steps, factors);
+            fitted
+        };
+        Ok(found.into_iter().map(keep).collect())
+    }
+
+    /// The factors of the last decision of a request: those kept for as many jumps, where nothing is told of its items.
+    pub(in crate::run) fn factors_of(&self, request: &SampleRequest) -> Option<&[Vec<f64>]> {
+        let plain = request.kept
+            && request.sampler == Sampler::Map
+            && request.last == LastStep::Argmax
+            && (request.temperature, request.guidance) == (1.0, 1.0)
+            && (self.net.label_count().is_none() || matches!(request.labels, LabelChoice::Drawn(_)))
+            && request.observed.is_empty()
+            && request.constraint.is_none();
+        self.margins.of(request.grid.steps()).filter(|_| plain)
+    }
+}
+
+/// Moves items to classes that occur together, as samples are.
+fn mend(ids: &mut [u32], endpoints: &[f32], factors: &[Vec<f64>], zeros: &StructuralZeros) {
+    let sites = factors.len();
+    let numbers = endpoints.len() / (ids.len() / sites).max(1);
+    let classes = numbers / sites;
+    for (item, end) in ids.chunks_mut(sites).zip(endpoints.chunks(numbers)) {
+        if !zeros.allows(item) {
+            let factor = |at: usize| factors[at / classes].get(at % classes).copied().unwrap_or(0.0);
+            let law: Vec<f64> = end.iter().enumerate().map(|(at, &p)| f64::from(p) * factor(at)).collect();
+            zeros.mend(item, &law, |site, class| class < factors[site].len());
+        }
+    }
+}
+
+/// Adds the margins of a model to its checkpoint.
+///
+/// # Errors
+/// As [`keep_calibration`](crate::run::keep_calibration).
+pub fn keep_margins(margins: &Margins, path: &Path) -> Result<(), LoadError> {
+    keep(MARGINS_KEY, serde_json::to_string(margins).expect("factors are numbers"), path)
+}

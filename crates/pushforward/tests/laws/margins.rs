@@ -1,0 +1,107 @@
+//! Samples of tables have each value as often as the training rows, where the model keeps factors for that.
+
+use burn::module::Module as _;
+use burn::tensor::DType;
+use pushforward::data::tables::TableLayout;
+use pushforward::data::{DataConfig, Layout, Schema};
+use pushforward::flow_map::config::FlowMapConfig;
+use pushforward::flow_map::network::NetworkConfig;
+use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
+use pushforward::flow_map::time::TimeGrid;
+use pushforward::rng::{Purpose, stream};
+use pushforward::run::{RequestError, TrainedFlowMap, site_shape};
+use pushforward::tensor::cast_module;
+
+use super::dual::randomise;
+use crate::support::device;
+
+/// A table of a letter, of which one in twenty is rare, and a number.
+fn schema() -> Schema {
+    let dir = tempfile::tempdir().unwrap();
+    let letter = |i: usize| if i.is_multiple_of(20) { "c" } else { ["a", "b"][i % 2] };
+    let rows: String = (0..800).map(|i| format!("{},{}\n", letter(i), i / 3 % 4)).collect();
+    std::fs::write(dir.path().join("t.csv"), format!("letter,number\n{rows}")).unwrap();
+    let config: DataConfig = toml::from_str("set = 'table'\npath = 't.csv'\nstructural_zeros = 0").unwrap();
+    config.load(dir.path(), 0).unwrap().schema().clone()
+}
+
+/// A model of random weights.
+fn model() -> TrainedFlowMap {
+    let (schema, device) = (schema(), device());
+    let text = "network = { kind = 'mlp', width = 16 }\ncondition = { kind = 'observed' }";
+    let config: FlowMapConfig<NetworkConfig> = toml::from_str(text).expect("a configuration");
+    let net =
+        config.model(None).init(site_shape(&schema), &device.clone().autodiff(), &mut stream(0, Purpose::Init, 0));
+    TrainedFlowMap::new(config, cast_module(randomise(net), DType::F32).valid(), schema, &device)
+}
+
+fn table(model: &TrainedFlowMap) -> &TableLayout {
+    let Layout::Columns(table) = &model.schema.layout else { unreachable!("a table") };
+    table
+}
+
+fn ids(model: &TrainedFlowMap, request: &SampleRequest) -> Vec<u32> {
+    model.sample(request, &mut |_| true).expect("the request fits").ids
+}
+
+/// Mean total variation of the two columns from those of the table: letters and numbers are as often as in [`schema`].
+fn apart(model: &TrainedFlowMap, request: &SampleRequest) -> f64 {
+    let (ids, table) = (ids(model, request), table(model));
+    let share = |site: usize, value: &str| {
+        let class = table.encode(site, value).unwrap();
+        ids.chunks(2).filter(|row| row[site] == class).count() as f64 * 2.0 / ids.len() as f64
+    };
+    let letters = [("a", 0.45), ("b", 0.5), ("c", 0.05)].map(|(letter, p)| (share(0, letter) - p).abs());
+    let numbers = ["0", "1", "2", "3"].map(|number| (share(1, number) - 0.25).abs());
+    (letters.iter().sum::<f64>() + numbers.iter().sum::<f64>()) / 4.0
+}
+
+#[test]
+fn values_are_as_often_as_in_training_rows() -> Result<(), RequestError> {
+    let mut model = model();
+    // Other noise than the factors are fitted on.
+    let request = SampleRequest::map(6000, 2, 5);
+    let before = apart(&model, &request);
+    let mut told = 0;
+    let fitted = model.fit_margins(&[2], 0, &mut |rows| {
+        told = rows;
+        true
+    })?;
+    assert!(told == fitted[0].rows && fitted[0].before > 0.5 && fitted[0].after < 0.05, "{fitted:?}");
+    let after = apart(&model, &request);
+    assert!(before > 0.5 && after < 0.07, "{before} before, {after} after");
+    Ok(())
+}
+
+#[test]
+fn requests_of_another_kind_stay_as_they_are() -> Result<(), RequestError> {
+    let (plain, mut raked) = (model(), model());
+    raked.fit_margins(&[2], 0, &mut |_| true)?;
+    let request = SampleRequest::map(500, 2, 5);
+    assert_ne!(ids(&plain, &request), ids(&raked, &request));
+    let other_times = TimeGrid::new(vec![0.0, 0.4, 1.0]).expect("rising times");
+    for other in [
+        SampleRequest { kept: false, ..request.clone() },
+        SampleRequest { grid: other_times, kept: false, ..request.clone() },
+        SampleRequest::map(500, 3, 5),
+        SampleRequest { sampler: Sampler::Euler, ..request.clone() },
+        SampleRequest { last: LastStep::Draw, ..request.clone() },
+        SampleRequest { temperature: 0.7, ..request.clone() },
+        SampleRequest { observed: vec![vec![Some(0), None]], ..request.clone() },
+    ] {
+        assert_eq!(ids(&plain, &other), ids(&raked, &other), "{other:?}");
+    }
+    // What is known of a search that was ended is not kept, and other times make margins wrong.
+    assert!(raked.fit_margins(&[3], 0, &mut |_| false)?.is_empty() && raked.margins.of(3).is_none());
+    raked.fit_grids(&[2], 64, 0, &mut |_| true)?;
+    assert!(raked.margins.is_empty());
+    Ok(())
+}
+
+#[test]
+fn only_tables_have_them() {
+    let mut model = model();
+    model.schema.layout = Layout::Table;
+    let message = model.fit_margins(&[1], 0, &mut |_| true).expect_err("no dictionary").to_string();
+    assert!(message.contains("tables"), "{message}");
+}
