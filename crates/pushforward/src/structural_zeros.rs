@@ -40,7 +40,7 @@ const MOST: usize = 100_000;
 const WORK: usize = 4_000_000_000;
 /// Rows that are counted together.
 const BLOCK: usize = 4096;
-/// Least probability of a class, so that every one that is open can be drawn.
+/// Least probability of a class, so that no ratio of two is infinite.
 const LEAST: f64 = 1e-12;
 
 /// The pairs, with what finds those of a sample fast.
@@ -70,11 +70,19 @@ struct Table {
     bits: Vec<u64>,
 }
 
+fn is_set(bits: &[u64], cell: usize) -> bool {
+    bits[cell / 64] >> (cell % 64) & 1 == 1
+}
+
+fn set(bits: &mut [u64], cell: usize) {
+    bits[cell / 64] |= 1 << (cell % 64);
+}
+
 impl Table {
     fn is_zero(&self, a: u32, b: u32) -> bool {
         let ([rows, columns], a, b) = (self.classes, a as usize, b as usize);
         // Classes beyond, and sites that an item does not have, exclude nothing.
-        a < rows && b < columns && self.bits[(a * columns + b) / 64] >> ((a * columns + b) % 64) & 1 == 1
+        a < rows && b < columns && is_set(&self.bits, a * columns + b)
     }
 
     fn pairs(&self) -> impl Iterator<Item = [u32; 2]> + '_ {
@@ -105,8 +113,7 @@ impl TryFrom<Vec<ZeroPairs>> for StructuralZeros {
             };
             let mut bits = vec![0u64; cells.div_ceil(64)];
             for [a, b] in pairs {
-                let cell = a as usize * classes[1] + b as usize;
-                bits[cell / 64] |= 1 << (cell % 64);
+                set(&mut bits, a as usize * classes[1] + b as usize);
             }
             tables.push(Table { sites: [i, j], classes, bits });
             around.resize_with(around.len().max(j + 1), Vec::new);
@@ -143,8 +150,7 @@ impl StructuralZeros {
                 for (&a, &b) in columns[*i].iter().zip(&columns[*j]) {
                     // A cell may have no class.
                     if a < classes[*i] && b < classes[*j] {
-                        let cell = a * classes[*j] + b;
-                        bits[cell / 64] |= 1 << (cell % 64);
+                        set(bits, a * classes[*j] + b);
                     }
                 }
             });
@@ -155,7 +161,7 @@ impl StructuralZeros {
             for (&n, a) in present(*i) {
                 for (&m, b) in present(*j) {
                     let (cell, expected) = (a as usize * classes[*j] + b as usize, n as f64 * m as f64 / rows as f64);
-                    if expected >= least && bits[cell / 64] >> (cell % 64) & 1 == 0 {
+                    if expected >= least && !is_set(bits, cell) {
                         found.push((expected, [*i, *j], [a, b]));
                     }
                 }
@@ -196,13 +202,12 @@ impl StructuralZeros {
 
     /// Number of pairs that a class of a site would be in, given the other sites.
     fn conflicts(&self, ids: &[u32], site: usize, class: u32) -> usize {
-        let of = self.0.around.get(site).map_or(&[][..], Vec::as_slice);
         let in_one = |&&(place, second): &&(usize, bool)| {
             let table = &self.0.tables[place];
             let other = ids[table.sites[usize::from(!second)]];
             if second { table.is_zero(other, class) } else { table.is_zero(class, other) }
         };
-        of.iter().filter(in_one).count()
+        self.0.around[site].iter().filter(in_one).count()
     }
 
     /// Changes classes one by one until an item has none of the pairs: each time the change that leaves fewest of them and, among those,

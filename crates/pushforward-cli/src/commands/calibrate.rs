@@ -1,6 +1,6 @@
 //! `pushforward calibrate`
 
-use pushforward::run::{Loaded, TrainedFlowMap, items, keep_calibration, keep_grids, keep_margins};
+use pushforward::run::{Loaded, RequestError, TrainedFlowMap, items, keep_calibration, keep_grids, keep_margins};
 
 use super::{load_data, load_model};
 use crate::args::CalibrateArgs;
@@ -68,10 +68,7 @@ fn grids(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Prin
         !interrupted()
     });
     bar.finish();
-    let fitted = fitted.or_request()?;
-    if fitted.is_empty() {
-        return Err(Failure::Run(anyhow::anyhow!("interrupted: nothing was changed")));
-    }
+    let fitted = whole(fitted)?;
     keep_grids(&loaded.model.grids, &loaded.run.path).or_run()?;
     if !loaded.model.margins.is_empty() {
         // Those of other times were left out.
@@ -101,10 +98,7 @@ fn margins(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Pr
         !interrupted()
     });
     bar.finish();
-    let fitted = fitted.or_request()?;
-    if fitted.is_empty() {
-        return Err(Failure::Run(anyhow::anyhow!("interrupted: nothing was changed")));
-    }
+    let fitted = whole(fitted)?;
     keep_margins(&loaded.model.margins, &loaded.run.path).or_run()?;
     for one in fitted {
         printer.result(&format!(
@@ -114,4 +108,13 @@ fn margins(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Pr
     }
     printer.result(&loaded.run.path.display().to_string());
     Ok(())
+}
+
+/// What was fitted, unless the work was interrupted.
+fn whole<T>(fitted: Result<Vec<T>, RequestError>) -> Result<Vec<T>, Failure> {
+    let fitted = fitted.or_request()?;
+    if fitted.is_empty() {
+        return Err(Failure::Run(anyhow::anyhow!("interrupted: nothing was changed")));
+    }
+    Ok(fitted)
 }

@@ -90,8 +90,8 @@ impl Margins {
     }
 }
 
-/// Factors by which the likeliest classes of endpoints have these shares (not normalised), site by site. `classes` is the number of classes of an endpoint's
-/// sites, of which the last ones may be missing at some.
+/// Factors by which the likeliest classes of endpoints have these shares (not normalised), site by site; those of a site whose shares are all
+/// zero are 1. `classes` is the number of classes of an endpoint's sites, of which the last ones may be missing at some.
 ///
 /// # Panics
 /// If the endpoints are not those of as many sites, or a site has more classes.
@@ -105,7 +105,10 @@ pub fn fit(endpoints: &[f32], classes: usize, shares: &[Vec<f64>]) -> Vec<Vec<f6
     let n = (endpoints.len() / item) as f64;
     let site = |(at, shares): (usize, &Vec<f64>)| {
         let total: f64 = shares.iter().sum();
-        assert!(shares.len() <= classes && total > 0.0, "shares of at most {classes} classes");
+        assert!(shares.len() <= classes, "shares of at most {classes} classes, found {}", shares.len());
+        if total <= 0.0 {
+            return vec![1.0; shares.len()];
+        }
         let law = |of: &'_ [f32]| of[at * classes..at * classes + shares.len()].to_vec();
         let laws: Vec<f32> = endpoints.chunks(item).flat_map(law).collect();
         let mut factors = vec![1.0; shares.len()];
@@ -136,7 +139,7 @@ pub fn fit(endpoints: &[f32], classes: usize, shares: &[Vec<f64>]) -> Vec<Vec<f6
 }
 
 /// How often items have each class, site by site.
-pub(crate) fn found(ids: &[u32], shares: &[Vec<f64>]) -> Vec<Vec<f64>> {
+pub(crate) fn counts(ids: &[u32], shares: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut counts: Vec<Vec<f64>> = shares.iter().map(|of| vec![0.0; of.len()]).collect();
     for item in ids.chunks(shares.len()) {
         item.iter().zip(&mut counts).for_each(|(&class, counts)| counts[class as usize] += 1.0);
@@ -187,8 +190,10 @@ mod tests {
         let plain = [vec![1.0; 4], vec![1.0; 3]];
         let factors = fit(&endpoints, 4, &shares);
         let [before, after] =
-            [&plain[..], &factors].map(|factors| apart(&found(&decide(&endpoints, 4, factors), &shares), &shares));
+            [&plain[..], &factors].map(|factors| apart(&counts(&decide(&endpoints, 4, factors), &shares), &shares));
         assert!(before > 0.02 && after < 0.002, "{before} {after}");
+        // A site that no training row has a class at stays as it is.
+        assert_eq!(fit(&[0.25, 0.75], 2, &[vec![0.0, 0.0]]), [[1.0, 1.0]]);
         let mut margins = Margins::default();
         margins.keep(2, factors);
         assert!(margins.check(&[4, 3]).is_ok());

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::data::Layout;
 use crate::data::tables::TableColumn;
 use crate::flow_map::backbone::BackboneConfig;
-use crate::flow_map::margins::{Margins, apart, decide, fit, found as shares_found};
+use crate::flow_map::margins::{Margins, apart, counts, decide, fit};
 use crate::flow_map::sample::{LabelChoice, LastStep, SampleRequest, Sampler};
 use crate::run::calibrate::keep;
 use crate::run::stored::{LoadError, MARGINS_KEY};
@@ -74,7 +74,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         let rows = (NUMBERS / (shares.len() * classes)).clamp(1, ROWS);
         let (mut found, mut drawn) = (Vec::new(), 0);
         for &steps in steps {
-            self.margins.forget(steps);
             let mut goes_on = true;
             let mut tell = |done: usize| {
                 goes_on = progress(drawn + done);
@@ -88,7 +87,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             let decided = |factors: &[Vec<f64>]| {
                 let mut ids = decide(&samples.endpoints, classes, factors);
                 mend(&mut ids, &samples.endpoints, factors, zeros);
-                shares_found(&ids, &shares)
+                counts(&ids, &shares)
             };
             let ones: Vec<Vec<f64>> = shares.iter().map(|shares| vec![1.0; shares.len()]).collect();
             let before = apart(&decided(&ones), &shares);
@@ -102,9 +101,8 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                     best = (after, factors);
                 }
                 for ((wanted, now), shares) in wanted.iter_mut().zip(&now).zip(&shares) {
-                    let total: f64 = shares.iter().sum();
                     for ((wanted, now), share) in wanted.iter_mut().zip(now).zip(shares) {
-                        *wanted *= (share / total * rows as f64 + 0.5) / (now + 0.5);
+                        *wanted *= (share * rows as f64 + 0.5) / (now + 0.5);
                     }
                 }
             }

@@ -120,7 +120,7 @@ impl TableColumn {
         }
     }
 
-    /// Number of training rows of each class.
+    /// Share of each class among the training rows that have one; zeros if none has.
     pub(crate) fn shares(&self) -> Vec<f64> {
         let counts: Vec<u64> = match &self.content {
             Content::Skipped | Content::Constant { .. } => Vec::new(),
@@ -130,7 +130,10 @@ impl TableColumn {
             }
             Content::Numbers(of) => of.classes.iter().map(NumberClass::count).collect(),
         };
-        counts.into_iter().chain(self.missing().map(|value| value.count)).map(|count| count as f64).collect()
+        let counts: Vec<f64> =
+            counts.into_iter().chain(self.missing().map(|value| value.count)).map(|count| count as f64).collect();
+        let total = counts.iter().sum::<f64>().max(1.0);
+        counts.into_iter().map(|count| count / total).collect()
     }
 
     /// Number of training rows in which the value is missing.

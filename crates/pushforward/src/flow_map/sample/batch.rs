@@ -101,20 +101,26 @@ impl SampleBatch {
     /// Class indices of the points at time 1.
     pub(in crate::flow_map) fn classes(&mut self, end: Tensor<3>, last: LastStep) -> Vec<u32> {
         let end = match &self.factors {
-            Some(factors) => end.clone() * factors.clone().cast(end.dtype()),
+            Some(factors) => {
+                let numbers = end.dtype();
+                end * factors.clone().cast(numbers)
+            }
             None => end,
         };
         let open = self.draw_mask(last);
-        let mut ids = self.classes_of(0..self.streams.len(), end.clone(), last, open.as_deref());
+        let law = (!self.zeros.is_empty()).then(|| end.clone());
+        let mut ids = self.classes_of(0..self.streams.len(), end, last, open.as_deref());
         self.mark_absent(&mut ids, 1);
-        self.mend(&mut ids, end);
+        if let Some(law) = law {
+            self.mend(&mut ids, law);
+        }
         ids
     }
 
     /// Moves items to classes that occur together, by their endpoints.
     fn mend(&self, ids: &mut [u32], end: Tensor<3>) {
         let SiteShape { count: sites, classes, .. } = self.sites;
-        if self.zeros.is_empty() || ids.chunks(sites).all(|item| self.zeros.allows(item)) {
+        if ids.chunks(sites).all(|item| self.zeros.allows(item)) {
             return;
         }
         let open = to_host(&self.conditioning.mask_logits(end.zeros_like()));

@@ -225,8 +225,8 @@ impl SampleRequest {
     /// observed sites) and the number computed together is equal.
     pub fn shares_a_batch_with(&self, other: &Self) -> bool {
         let settings = |r: &Self| {
-            let told = [r.labels.is_told(), r.observed.is_empty(), r.kept];
-            (r.sampler, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, told)
+            let told = [r.labels.is_told(), r.observed.is_empty()];
+            (r.sampler, r.kept, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, told)
         };
         settings(self) == settings(other)
             && self.grid == other.grid
