@@ -134,7 +134,7 @@ fn mend(ids: &mut [u32], endpoints: &[f32], factors: &[Vec<f64>], zeros: &Struct
     let numbers = endpoints.len() / (ids.len() / sites).max(1);
     let classes = numbers / sites;
     for (item, end) in ids.chunks_mut(sites).zip(endpoints.chunks(numbers)) {
-        if !zeros.allows(item) {
+        if !zeros.is_usual(item) {
             let factor = |at: usize| factors[at / classes].get(at % classes).copied().unwrap_or(0.0);
             let law: Vec<f64> = end.iter().enumerate().map(|(at, &p)| f64::from(p) * factor(at)).collect();
             zeros.mend(item, &law, |site, class| class < factors[site].len());

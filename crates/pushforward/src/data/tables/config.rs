@@ -106,7 +106,7 @@ pub struct TableConfig {
     #[serde(default = "classes")]
     pub classes: usize,
     /// Two values never occur together if no training row has both, and independent columns would have them in so many rows or
-    /// more: [structural zeros](crate::structural_zeros), which no sample has. 0 keeps none.
+    /// more: [structural zeros](crate::structural_zeros), which no sample has; rare pairs are found by it, too. 0 keeps none.
     #[serde(default = "structural_zeros", skip_serializing_if = "is_structural_zeros")]
     pub structural_zeros: f64,
     /// The column that models trained on samples predict when samples are scored. Default: the last one.

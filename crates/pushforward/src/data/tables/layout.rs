@@ -53,8 +53,8 @@ impl TableLayout {
     }
 
     /// Pairs of classes that no training row has although at least `structural_zeros` rows would have them if columns were
-    /// independent ([`TableConfig`](crate::data::tables::TableConfig)). Samples of a
-    /// [trained model](crate::run::TrainedFlowMap) have none of them.
+    /// independent ([`TableConfig`](crate::data::tables::TableConfig)), and rare ones. Samples of a
+    /// [trained model](crate::run::TrainedFlowMap) have none of the former.
     pub fn structural_zeros(&self) -> &StructuralZeros {
         &self.zeros
     }

@@ -27,8 +27,9 @@ pub(super) fn find(
     let zeros = StructuralZeros::find(classes, train, least, &mut |row, out| ids.write(row * sites, out));
     if !zeros.is_empty() {
         notes.push(format!(
-            "{} pairs of values never occur together, and samples have none of them (data.structural_zeros)",
-            zeros.len()
+            "{} pairs of values never occur together, and samples have none of them; {} more are rare (data.structural_zeros)",
+            zeros.len(),
+            zeros.rare()
         ));
     }
     Ok(zeros)

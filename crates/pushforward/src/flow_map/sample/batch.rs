@@ -120,7 +120,7 @@ impl SampleBatch {
     /// Moves items to classes that occur together, by their endpoints.
     fn mend(&self, ids: &mut [u32], end: Tensor<3>) {
         let SiteShape { count: sites, classes, .. } = self.sites;
-        if ids.chunks(sites).all(|item| self.zeros.allows(item)) {
+        if ids.chunks(sites).all(|item| self.zeros.is_usual(item)) {
             return;
         }
         let open = to_host(&self.conditioning.mask_logits(end.zeros_like()));

@@ -9,7 +9,7 @@ mod flow_map;
 mod session;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 pub use self::error::TrainRunError;
@@ -23,6 +23,7 @@ use crate::hash;
 use crate::run::calibrate::keep_calibration;
 use crate::run::check::{check, image_shape};
 use crate::run::data::Data;
+use crate::run::grids::keep_grids;
 use crate::run::margins::keep_margins;
 use crate::run::memory::Need;
 use crate::run::model::{Loaded, Model, RunInfo};
@@ -49,6 +50,10 @@ pub struct Trained<C: BackboneConfig = NetworkConfig> {
     /// Seconds of training, interrupted and resumed parts included.
     pub seconds: f64,
 }
+
+/// Numbers of jumps of tables whose times are chosen at the end, and rows that choose them. A search costs the square of the number.
+const CHOSEN: RangeInclusive<usize> = 2..=8;
+const GRID_ITEMS: usize = 256;
 
 /// Trains the model of a recipe on its data.
 ///
@@ -160,8 +165,15 @@ fn checked<C: BackboneConfig>(
             if end.reason != EndReason::Stopped && matches!(schema.layout, Layout::Columns(_)) {
                 let steps: Vec<usize> =
                     recipe.eval.nfe.iter().copied().filter(|&nfe| (1..=MOST_STEPS).contains(&nfe)).collect();
-                let fitted = model.fit_margins(&steps, recipe.seed, &mut |_| true);
+                let jumps: Vec<usize> = steps.iter().copied().filter(|steps| CHOSEN.contains(steps)).collect();
+                let chosen = if jumps.is_empty() {
+                    Ok(Vec::new())
+                } else {
+                    model.fit_grids(&jumps, GRID_ITEMS, recipe.seed, &mut |_| true)
+                };
+                let fitted = chosen.and_then(|_| model.fit_margins(&steps, recipe.seed, &mut |_| true));
                 if let (Ok(_), Some(folder)) = (fitted, &folder) {
+                    keep_grids(&model.grids, &chosen_file(folder))?;
                     keep_margins(&model.margins, &chosen_file(folder))?;
                 }
             }
