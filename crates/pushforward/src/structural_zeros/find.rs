@@ -14,7 +14,7 @@ const BLOCK: usize = 4096;
 /// Most pairs of classes of two sites that are counted; of more, it is only known which occur.
 const COUNTED: usize = 1 << 16;
 /// Pairs that occur less often than this share of what is expected of independent columns are rare.
-const RARE: f64 = 0.5;
+const RARE: f64 = 0.2;
 
 /// How often classes of two sites occur together.
 struct Together {

@@ -7,7 +7,7 @@
 //! ```text
 //! zero   n[i, a, j, b] = 0   and   e >= least                    e = n[i, a] n[j, b] / N
 //!        n[i, a, j, b] = 0   and   n[i, a, j, c] is 0 or at least 2 for all c, and  n[i, a] ln(1 / s) >= least K
-//! rare   0 < n[i, a, j, b] < e / 2   and   e - n - n ln(e / n) >= least
+//! rare   0 < n[i, a, j, b] < e / 5   and   e - n - n ln(e / n) >= least
 //! n: rows of N with these classes at sites i and j;  s: share of the rows with a class at j that occurs with a;  K: classes at j
 //! ```
 //!
@@ -21,7 +21,7 @@
 //! independent ones, is moved away from where the sample's own law leaves the choice open:
 //!
 //! ```text
-//! most of   prod over sites of law[site, class]  prod over rare pairs of  n / e       of changes of one class at a time
+//! law[site, new] w(new) > law[site, old] w(old)       w(class): the least n / e of the rare pairs that it is in, 1 if there are none
 //! ```
 //!
 //! # Examples
@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Least probability of a class, so that no ratio of two is infinite, and least gain of a change that leaves as many zeros.
+/// Least probability of a class, so that no ratio of two is infinite.
 const LEAST: f64 = 1e-12;
 
 /// The pairs, with what finds those of a sample fast.
@@ -80,7 +80,7 @@ struct Table {
     rare: Vec<([u32; 2], f64)>,
 }
 
-/// What speaks against classes: zeros, and the sum of the logarithms of the weights of rare pairs.
+/// What speaks against classes: zeros, and the logarithm of the weight of the rarest pair.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Against {
     zeros: usize,
@@ -200,23 +200,24 @@ impl StructuralZeros {
             let other = ids[table.sites[usize::from(!second)]];
             if second { table.against(other, class) } else { table.against(class, other) }
         };
-        let sum = |sum: Against, one: Against| Against { zeros: sum.zeros + one.zeros, rare: sum.rare + one.rare };
-        self.0.around[site].iter().filter_map(of).fold(Against::default(), sum)
+        let both = |all: Against, one: Against| Against { zeros: all.zeros + one.zeros, rare: all.rare.min(one.rare) };
+        self.0.around[site].iter().filter_map(of).fold(Against::default(), both)
     }
 
     /// Changes classes of sites that are in a zero or a rare pair one by one: each time the change that leaves fewest zeros and, among those,
-    /// the one with the largest `law[new] / law[old]` times the weights of rare pairs that come and go, where `law` has the probabilities
-    /// of all classes, site by site. It ends where no change leaves fewer zeros, and none makes the rest likelier. Only classes that are
-    /// `open` are taken. Returns whether no zero is left.
+    /// the one with the largest `law[new] w[new] / (law[old] w[old])`, where `law` has the probabilities of all classes, site by site, and `w`
+    /// is the weight of the rarest pair of a class. It ends where no change leaves fewer zeros, or makes a class likelier by leaving a
+    /// rare pair; for that a site is changed once. Only classes that are `open` are taken. Returns whether no zero is left.
     ///
     /// # Panics
     /// If the item has fewer sites than the pairs name.
     pub fn mend(&self, ids: &mut [u32], law: &[f64], open: impl Fn(usize, usize) -> bool) -> bool {
         let classes = law.len() / ids.len().max(1);
         let log = |site: usize, class: u32| law[site * classes + class as usize].max(LEAST).ln();
+        let mut changed = vec![false; self.sites()];
         loop {
             let mut best: Option<(isize, f64, usize, u32)> = None;
-            for site in 0..self.0.around.len() {
+            for (site, &changed) in changed.iter().enumerate() {
                 let own = ids[site];
                 let before = self.against(ids, site, own);
                 if before == Against::default() {
@@ -226,15 +227,16 @@ impl StructuralZeros {
                     let after = self.against(ids, site, class);
                     let change = after.zeros as isize - before.zeros as isize;
                     let loss = log(site, own) + before.rare - log(site, class) - after.rare;
+                    let likelier = change == 0 && !changed && after.rare > before.rare && loss < 0.0;
                     let better = best.is_none_or(|(most, least, ..)| (change, loss) < (most, least));
-                    let likelier = change == 0 && after.rare > before.rare && loss < -LEAST;
                     if (change < 0 || likelier) && better {
                         best = Some((change, loss, site, class));
                     }
                 }
             }
-            let Some((_, _, site, class)) = best else { return self.allows(ids) };
+            let Some((change, _, site, class)) = best else { return self.allows(ids) };
             ids[site] = class;
+            changed[site] |= change == 0;
         }
     }
 }
