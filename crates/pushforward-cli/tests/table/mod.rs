@@ -30,6 +30,7 @@ fn trained(folder: &Path, steps: &str) {
         "train.validate_every=1000",
         "model.network={kind='mlp',width=48,blocks=2,time_width=16,posterior=true,skip=true}",
         "eval.samples=200",
+        "eval.nfe=[1]",
         "eval.bound_items=0",
     ];
     let mut args = vec!["train", "things.csv", "--out", "run", "--no-eval"];
@@ -259,6 +260,8 @@ fn tables_that_cannot_be_trained_on_say_why() {
             "train.steps=5",
             "--set",
             "model.condition={kind='none'}",
+            "--set",
+            "eval.nfe=[1]",
         ],
     );
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

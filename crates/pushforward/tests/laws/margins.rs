@@ -1,5 +1,8 @@
 //! Samples of tables have each value as often as the training rows, where the model keeps factors for that.
 
+use std::ops::ControlFlow;
+use std::path::Path;
+
 use burn::module::Module as _;
 use burn::tensor::DType;
 use pushforward::data::tables::TableLayout;
@@ -9,18 +12,22 @@ use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
 use pushforward::rng::{Purpose, stream};
-use pushforward::run::{RequestError, TrainedFlowMap, site_shape};
+use pushforward::run::{Data, Recipe, RequestError, TrainOptions, TrainedFlowMap, WeightSet, load, site_shape, train};
 use pushforward::tensor::cast_module;
 
 use super::dual::randomise;
 use crate::support::device;
 
 /// A table of a letter, of which one in twenty is rare, and a number.
-fn schema() -> Schema {
-    let dir = tempfile::tempdir().unwrap();
+fn write(folder: &Path) {
     let letter = |i: usize| if i.is_multiple_of(20) { "c" } else { ["a", "b"][i % 2] };
     let rows: String = (0..800).map(|i| format!("{},{}\n", letter(i), i / 3 % 4)).collect();
-    std::fs::write(dir.path().join("t.csv"), format!("letter,number\n{rows}")).unwrap();
+    std::fs::write(folder.join("t.csv"), format!("letter,number\n{rows}")).unwrap();
+}
+
+fn schema() -> Schema {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
     let config: DataConfig = toml::from_str("set = 'table'\npath = 't.csv'\nstructural_zeros = 0").unwrap();
     config.load(dir.path(), 0).unwrap().schema().clone()
 }
@@ -95,6 +102,28 @@ fn requests_of_another_kind_stay_as_they_are() -> Result<(), RequestError> {
     assert!(raked.fit_margins(&[3], 0, &mut |_| false)?.is_empty() && raked.margins.of(3).is_none());
     raked.fit_grids(&[2], 64, 0, &mut |_| true)?;
     assert!(raked.margins.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_training_ends_with_times_and_margins_of_its_evaluations() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    write(dir.path());
+    let text = "
+        name = 'tiny'
+        data = { set = 'table', path = 't.csv' }
+        model = { family = 'flow-map', network = { kind = 'mlp', width = 8 }, condition = { kind = 'observed' } }
+        train = { steps = 2, batch = 16 }
+        eval = { nfe = [1, 2] }
+    ";
+    let recipe: Recipe = Recipe::parse(text, "tiny", &[])?;
+    let data = Data::load(&recipe, dir.path())?;
+    let options = TrainOptions { folder: Some(dir.path().join("run")), ..TrainOptions::new(device()) };
+    train(&recipe, &data, options, &mut |_| ControlFlow::Continue(()))?;
+    let kept =
+        load::<NetworkConfig>(&dir.path().join("run"), WeightSet::Ema, &device())?.flow_map("be looked at")?.model;
+    assert!(kept.margins.of(1).is_some() && kept.margins.of(2).is_some() && kept.margins.of(3).is_none());
+    assert!(kept.grids.of(2).is_some() && kept.grids.of(1).is_none());
     Ok(())
 }
 
