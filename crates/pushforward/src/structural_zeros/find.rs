@@ -71,26 +71,27 @@ impl Marginals<'_> {
         self.counts[0][a] as f64 * self.counts[1][b] as f64 / self.rows
     }
 
-    /// Whether a class of site `of` (0 or 1) occurs with some classes of the other one only, of which `count` has the rows.
-    fn closed(&self, of: usize, class: usize, count: impl Fn(usize) -> u32) -> bool {
+    /// Whether a class of site `of` (0 or 1) occurs with some classes of the other one only: `count` has the rows that it shares with each.
+    fn closed(&self, of: usize, count: impl Fn(usize) -> u32) -> bool {
         let others = self.counts[1 - of].iter().enumerate().filter(|(_, n)| **n > 0);
-        let (mut present, mut seen) = (0.0, 0);
+        // Rows of the class may have none at the other site.
+        let (mut present, mut seen, mut with) = (0.0, 0, 0.0);
         for (other, &n) in others {
             present += 1.0;
             match count(other) {
                 0 => {}
                 1 => return false,
-                _ => seen += n,
+                both => (seen, with) = (seen + n, with + f64::from(both)),
             }
         }
         let share = (seen as f64 / self.rows).min(1.0);
-        seen > 0 && -share.ln() * self.counts[of][class] as f64 >= self.least * present
+        seen > 0 && -share.ln() * with >= self.least * present
     }
 }
 
 impl StructuralZeros {
     /// The pairs that never, or hardly ever, occur though `least` rows or more would have them if sites were independent, and the classes that
-    /// occur with few others: see the [module](self). `classes` are the numbers of classes of the sites, and `write` writes those of
+    /// occur with few others: see the [module](crate::structural_zeros). `classes` are the numbers of classes of the sites, and `write` writes those of
     /// a row. None are found if `least` is 0, or rows and sites are too many to count pairs within seconds; for two sites of more than
     /// 65,536 pairs, only those of the first line.
     pub fn find(classes: &[usize], rows: usize, least: f64, write: &mut dyn FnMut(usize, &mut [u32])) -> Self {
@@ -158,7 +159,7 @@ fn marked(table: &Together, of: &Marginals) -> Vec<Found> {
     let present = |site: usize| (0..of.counts[site].len()).filter(move |&class| of.counts[site][class] > 0);
     let closed = |site: usize, class: usize| {
         let with = |other: usize| if site == 0 { count(class, other) } else { count(other, class) };
-        with(0).is_some() && of.closed(site, class, |other| with(other).unwrap_or(0))
+        with(0).is_some() && of.closed(site, |other| with(other).unwrap_or(0))
     };
     let mut closed_at = [vec![false; rows], vec![false; columns]];
     for (site, closed_at) in closed_at.iter_mut().enumerate() {

@@ -6,15 +6,15 @@
 //!
 //! ```text
 //! zero   n[i, a, j, b] = 0   and   e >= least                    e = n[i, a] n[j, b] / N
-//!        n[i, a, j, b] = 0   and   n[i, a, j, c] is 0 or at least 2 for all c, and  n[i, a] ln(1 / s) >= least K
+//!        n[i, a, j, b] = 0   and   n[i, a, j, c] is 0 or at least 2 for all c, and  n[i, a] ln(1 / s) >= least K  (or i and j exchanged)
 //! rare   0 < n[i, a, j, b] < e / 5   and   e - n - n ln(e / n) >= least
 //! n: rows of N with these classes at sites i and j;  s: share of the rows with a class at j that occurs with a;  K: classes at j
 //! ```
 //!
 //! In the analysis of contingency tables (Bishop, Fienberg and Holland 1975, chapter 5) such cells are structural zeros, where
 //! those that are empty by chance are sampling zeros; with `least` rows expected of independent columns, an empty cell has
-//! probability `exp(-least)` by chance, and at most that has one of so few rows as a rare one (the bound of Chernoff for a Poisson law). The second line is for classes that are seldom themselves: 51 rows with the degree
-//! `Preschool` have one number of years. By chance that has a probability below `(exp(-least) 2)^K`, whichever of the `2^K` sets of
+//! probability `exp(-least)` by chance, and one of as few rows as a rare pair at most that (the bound of Chernoff for a Poisson law). The second
+//! line is for classes that are seldom themselves: 51 rows with the degree `Preschool` have one number of years. By chance that has a probability below `(exp(-least) 2)^K`, whichever of the `2^K` sets of
 //! classes it might have been, and if no class is seen just once, the share of those still to be seen is small (Good 1953).
 //!
 //! [`StructuralZeros::mend`] moves a sample to classes without zeros by its own law. A rare pair, of two columns whose law is `n / e` times that of
