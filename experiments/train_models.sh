@@ -54,6 +54,7 @@ make_model() { # NAME
             s/^path = .*/path = \"adult.csv\"\ntest = \"adult-test.csv\"/
             s/start = 0.2/start = 0.448/
             s/^nfe = .*/nfe = [1, 2, 4]/
+            s/^samples = .*/samples = 32561/
             s/at = 0.2/at = 0.448/"
         ;;
     small-molecules)
@@ -110,9 +111,6 @@ make_model() { # NAME
     glyphs) "$program" eval "$run" -n 5000 --report "$work/$name.json" ;;
     mnist | fashion)
         "$program" eval "$run" --features "$models/$name-classifier.safetensors.gz" -n 10000 --bound-items 1024 --report "$work/$name.json"
-        ;;
-    adult)
-        "$program" eval "$run" -n 32561 --nfe 1,2,4 --bound-items 0 --report "$work/$name.json"
         ;;
     qm9)
         # CHEMNET is written by experiments/chemnet.py.

@@ -58,6 +58,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         seed: u64,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<FittedGrid>, RequestError> {
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut spent = 0;
         let mut classes = |sampler: Sampler, grid: TimeGrid, nfe: usize| {
             let plain = SampleRequest { endpoints: false, ..SampleRequest::map(items, 1, seed) };

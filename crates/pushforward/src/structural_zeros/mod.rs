@@ -321,7 +321,7 @@ mod tests {
             assert!(zeros.mend(&mut ids, &law, |_, _| true));
             ids
         };
-        // Four rows of 998: the other class of the first site is likelier by a factor of 250.
+        // Four rows of 1,002: the other class of the first site is likelier by a factor of 250.
         assert_eq!(mended([0, 1], [0.85, 0.15, 0.1, 0.9]), [1, 1]);
         assert_eq!(mended([0, 1], [0.9, 0.1, 0.45, 0.55]), [0, 0]);
         assert_eq!(mended([0, 1], [0.999, 0.001, 0.001, 0.999]), [0, 1]);

@@ -166,12 +166,8 @@ fn checked<C: BackboneConfig>(
                 let steps: Vec<usize> =
                     recipe.eval.nfe.iter().copied().filter(|&nfe| (1..=MOST_STEPS).contains(&nfe)).collect();
                 let jumps: Vec<usize> = steps.iter().copied().filter(|steps| CHOSEN.contains(steps)).collect();
-                let chosen = if jumps.is_empty() {
-                    Ok(Vec::new())
-                } else {
-                    model.fit_grids(&jumps, GRID_ITEMS, recipe.seed, &mut |_| true)
-                };
-                let fitted = chosen.and_then(|_| model.fit_margins(&steps, recipe.seed, &mut |_| true));
+                let fitted = model.fit_grids(&jumps, GRID_ITEMS, recipe.seed, &mut |_| true);
+                let fitted = fitted.and_then(|_| model.fit_margins(&steps, recipe.seed, &mut |_| true));
                 if let (Ok(_), Some(folder)) = (fitted, &folder) {
                     keep_grids(&model.grids, &chosen_file(folder))?;
                     keep_margins(&model.margins, &chosen_file(folder))?;
