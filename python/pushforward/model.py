@@ -119,6 +119,7 @@ class Model:
         gamma: float = 1.0,
         temperature: float = 1.0,
         draw: bool = False,
+        correct: bool = False,
         mean: bool = False,
         first: int = 0,
         batch: int = 256,
@@ -141,6 +142,7 @@ class Model:
         :param gamma: how much of the noise ``renoise`` draws anew, from 0 (the map) to 1 (all of it).
         :param temperature: divides logits; scales the base variable of an autoencoder.
         :param draw: draw the last classes in place of the most probable ones.
+        :param correct: of molecules: make some of samples that are none, by the likeliest changes of atoms and bonds.
         :param mean: for autoencoders, images without deviations.
         :param as_ids: class indices, ``int64`` ``[n, sites]``, for every kind.
         :param as_arrow: rows of a table as a ``pyarrow.Table`` (``pip install pyarrow``).
@@ -152,7 +154,7 @@ class Model:
             pixels = self._native.draw(n, seed, first, temperature, mean, batch, nfe, sampler)
             return items.numbers(pixels, np.float32, (n, *self._about["shape"]))
         settings = self._settings(
-            n, nfe, seed, label, observed, allowed, size, guidance, sampler, gamma, temperature, draw, first, batch, False
+            n, nfe, seed, label, observed, allowed, size, guidance, sampler, gamma, temperature, draw, first, batch, False, correct
         )
         condition = items.condition(where) if where is not None else None
         ids, _, _, labels = self._native.sample(settings, condition)
@@ -171,7 +173,8 @@ class Model:
         frame[by] = names if of_bins else items.like_trained(names, (self._dtypes or {}).get(by))
 
     def _settings(
-        self, n, nfe, seed, label, observed, allowed, size, guidance, sampler, gamma, temperature, draw, first, batch, points
+        self, n, nfe, seed, label, observed, allowed, size, guidance, sampler, gamma, temperature, draw, first, batch, points,
+        correct=False
     ) -> dict[str, Any]:
         return {
             "count": n,
@@ -183,6 +186,7 @@ class Model:
             "gamma": gamma,
             "temperature": temperature,
             "draw": draw,
+            "correct": correct,
             "endpoints": points,
             "labels": self._labels(label),
             "guidance": guidance,

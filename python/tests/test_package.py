@@ -231,6 +231,8 @@ def test_strings_are_data():
     for recipe, data in [("qm9-cpu", smiles), ({**TINY, "data": {"set": "molecules", "path": "x"}}, smiles)]:
         model = pf.train(recipe, data=data, steps=2, set=small)
         assert model.kind == "molecules" and len(model.sample(2)) == 2
+        corrected = model.sample(20, correct=True)
+        assert all(corrected) and not any("." in smiles for smiles in corrected)
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"id": range(len(smiles)), "smiles": smiles, "kind": ["a", "b"] * (len(smiles) // 2)})
     told = pf.train("qm9-cpu", data=frame, labels="kind", steps=2, set=small)

@@ -289,6 +289,10 @@ pub(crate) struct SamplerArgs {
     /// Items computed together; does not change what an item is.
     #[arg(long, default_value_t = 256, value_parser = ranges::count(ranges::TOGETHER))]
     pub(crate) batch: usize,
+    /// Make molecules of graphs that are none, because an atom has too many bonds or the graph has parts, by the likeliest changes of
+    /// atoms and bonds. Say so beside figures of validity: they are of the correction then.
+    #[arg(long)]
+    pub(crate) correct: bool,
     /// Leave noise on the diagonal of a graph's edges, as the published sampler does: for comparison with it.
     #[arg(long)]
     pub(crate) diagonal_noise: bool,
@@ -321,7 +325,7 @@ pub(crate) struct MergeArgs {
 
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --gamma 0.5 --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png\n  pushforward sample runs/qm9 -n 1000000 --shard 2/8 --out new.smi      (writes new-2-of-8.smi)"
+    after_help = "Examples:\n  pushforward sample runs/glyphs -n 100 --nfe 1 --out digits.png\n  pushforward sample runs/text8 --nfe 8 --sampler renoise --gamma 0.5 --out -\n  pushforward sample runs/echo --grid 0,0.3,0.7,1\n  pushforward sample runs/glyphs --label 3 --guidance 2     (trained with model.condition.kind = label)\n  pushforward sample runs/qm9 --fix c1ccccc1 --forbid F -n 20 --out phenyls.svg\n  pushforward sample runs/qm9 -n 10000 --correct --out new.smi\n  pushforward sample runs/names --length 6 -n 20 --out names.txt\n  pushforward sample runs/promoters -n 1000 --out promoters.fasta\n  pushforward sample runs/glyphs-aef --mean --temperature 0.85 --out digits.png\n  pushforward sample runs/fashion-map-aef --nfe 4 --out clothes.png\n  pushforward sample runs/qm9 -n 1000000 --shard 2/8 --out new.smi      (writes new-2-of-8.smi)"
 )]
 pub(crate) struct SampleArgs {
     /// Run folder, checkpoint or name of a model.

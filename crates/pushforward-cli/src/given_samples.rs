@@ -65,20 +65,22 @@ fn of_tensors(bytes: &[u8], sites: &SiteShape) -> Result<Vec<u32>, String> {
     Ok(tensor.data().as_chunks().0.iter().map(|&four| i32::from_le_bytes(four) as u32).collect())
 }
 
-/// Class indices of a file of JSON lines; items that are shorter than the longest end early.
+/// Class indices of a file of JSON lines; `null` for sites that an item does not have, and items that are shorter than the longest end
+/// early.
 fn of_lines(bytes: &[u8], sites: &SiteShape) -> Result<Vec<u32>, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
     let mut ids = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let wrong = |problem: String| format!("line {}: {problem}", number + 1);
         let object: serde_json::Value = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
-        let item: Vec<u32> = serde_json::from_value(object["ids"].clone())
+        let item: Vec<Option<u32>> = serde_json::from_value(object["ids"].clone())
             .map_err(|_| wrong("it has no list of class indices under the key \"ids\"".into()))?;
         if item.len() > sites.count {
             return Err(wrong(format!("{} class indices, and items have at most {}", item.len(), sites.count)));
         }
         let missing = sites.count - item.len();
-        ids.extend(item.into_iter().chain(std::iter::repeat_n(ABSENT, missing)));
+        let item = item.into_iter().map(|id| id.unwrap_or(ABSENT));
+        ids.extend(item.chain(std::iter::repeat_n(ABSENT, missing)));
     }
     Ok(ids)
 }
@@ -121,8 +123,8 @@ mod tests {
     fn lines_are_padded_and_mistakes_have_their_number() {
         let sites = SiteShape::line(3, 4);
         assert_eq!(
-            of_lines(b"{\"ids\":[1,2,3]}\n{\"ids\":[0],\"nfe\":1}\n", &sites),
-            Ok(vec![1, 2, 3, 0, ABSENT, ABSENT])
+            of_lines(b"{\"ids\":[1,null,3]}\n{\"ids\":[0],\"nfe\":1}\n", &sites),
+            Ok(vec![1, ABSENT, 3, 0, ABSENT, ABSENT])
         );
         for (text, part) in [
             ("{\"ids\":[1,2,3,0]}", "line 1: 4 class"),

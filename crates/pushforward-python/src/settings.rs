@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     gamma: f64,
     temperature: f64,
     draw: bool,
+    correct: bool,
     endpoints: bool,
     /// Labels in turn, none at all if the list is empty; as in training if absent.
     labels: Option<Vec<u32>>,
@@ -68,6 +69,7 @@ impl Settings {
             temperature: self.temperature,
             last: if self.draw { LastStep::Draw } else { LastStep::Argmax },
             endpoints: self.endpoints,
+            correct: self.correct,
             constraint,
             labels: self.labels.map_or(LabelChoice::AsTrained, LabelChoice::InTurn),
             observed: self.observed,

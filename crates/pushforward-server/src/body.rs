@@ -90,6 +90,9 @@ pub(crate) struct SampleBody {
     /// Draw the last classes in place of the most probable ones.
     #[serde(default)]
     pub(crate) draw: bool,
+    /// Make molecules of samples that are none by the likeliest changes.
+    #[serde(default)]
+    pub(crate) correct: bool,
     /// Nodes of every graph.
     #[serde(default)]
     pub(crate) nodes: Option<usize>,

@@ -83,6 +83,9 @@ pub(crate) struct SteerArgs {
     /// Draw the last classes instead of taking the most probable ones.
     #[arg(long)]
     pub(crate) draw: bool,
+    /// Make molecules of samples that are none, as in `sample`: rewards are of what they become.
+    #[arg(long)]
+    pub(crate) correct: bool,
     /// Which predicted endpoints smc renoises.
     #[arg(long, value_enum, default_value_t = EndsName::Mean)]
     pub(crate) ends: EndsName,

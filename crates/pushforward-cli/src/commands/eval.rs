@@ -71,7 +71,7 @@ fn images(
     features: Option<&Features>,
     printer: Printer,
 ) -> Result<Measured, Failure> {
-    let SamplerArgs { sampler, diagonal_noise, temperature, tolerance, gamma, .. } = &args.sampler;
+    let SamplerArgs { sampler, diagonal_noise, correct, temperature, tolerance, gamma, .. } = &args.sampler;
     let mapped = loaded.model.net.prior_map().is_some();
     let options = [
         ("--nfe", args.nfe.is_some() && !mapped),
@@ -82,6 +82,7 @@ fn images(
         ("--repeats", args.repeats.is_some()),
         ("--sampler", sampler.is_some() && !mapped),
         ("--diagonal-noise", *diagonal_noise),
+        ("--correct", *correct),
         ("--temperature", temperature.is_some()),
         ("--tolerance", tolerance.is_some()),
         ("--gamma", gamma.is_some()),
@@ -126,6 +127,7 @@ fn sampled(args: &EvalArgs) -> Result<SampleRequest, Failure> {
         sampler: sampler(&args.sampler)?,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         batch: args.sampler.batch,
+        correct: args.sampler.correct,
         ..sample_request(args.sampler.seed)
     })
 }

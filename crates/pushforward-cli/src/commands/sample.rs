@@ -89,7 +89,7 @@ fn draw(args: &SampleArgs, loaded: Loaded, printer: Printer) -> Result<(), Failu
 
 /// Images of an autoencoder.
 fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> Result<(), Failure> {
-    let SamplerArgs { sampler, temperature, tolerance, gamma, seed, batch, diagonal_noise, .. } = args.sampler;
+    let SamplerArgs { sampler, temperature, tolerance, gamma, seed, batch, diagonal_noise, correct, .. } = args.sampler;
     let mapped = loaded.model.net.prior_map().is_some();
     let options = [
         ("--nfe", args.nfe.is_some() && !mapped),
@@ -98,6 +98,7 @@ fn images(args: &SampleArgs, loaded: &Loaded<TrainedAef>, printer: Printer) -> R
         ("--nodes", args.nodes.is_some()),
         ("--length", args.length.is_some()),
         ("--diagonal-noise", diagonal_noise),
+        ("--correct", correct),
         ("--sampler", sampler.is_some() && !mapped),
         ("--gamma", gamma.is_some()),
         ("--tolerance", tolerance.is_some()),
@@ -192,6 +193,7 @@ fn decoded(args: &SampleArgs, loaded: &Loaded<TrainedCategoricalAef>, printer: P
         batch: args.sampler.batch,
         temperature: args.sampler.temperature.unwrap_or(1.0),
         endpoints: false,
+        correct: args.sampler.correct,
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
         ..SampleRequest::map(args.count, args.nfe.unwrap_or(1), args.sampler.seed)
     };
@@ -267,6 +269,7 @@ fn items(args: &SampleArgs, loaded: Loaded<TrainedFlowMap>, printer: Printer) ->
         temperature: args.sampler.temperature.unwrap_or(1.0),
         constraint: constraints.constraint,
         part: constraints.part,
+        correct: args.sampler.correct,
         told_sizes: Vec::new(),
         labels: labels(&args.condition, &loaded.run)?,
         observed,

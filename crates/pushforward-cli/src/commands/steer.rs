@@ -282,6 +282,7 @@ fn request(
         batch: args.batch,
         temperature: args.temperature,
         last: if args.draw { LastStep::Draw } else { LastStep::Argmax },
+        correct: args.correct,
         constraint: constraints.constraint,
         sizes: constraints.sizes,
         labels,

@@ -124,6 +124,29 @@ fn molecules_are_drawn_around_a_part_that_they_keep() {
 }
 
 #[test]
+fn molecules_are_corrected_where_it_is_asked_for() {
+    let dir = workplace();
+    let draw = |more: &[&str]| {
+        let args = [&["sample", "small-molecules", "-n", "300", "--out", "m.csv"], more].concat();
+        succeed(dir.path(), &args);
+        let table = fs::read_to_string(dir.path().join("m.csv")).expect("a table");
+        let _ = fs::remove_file(dir.path().join("m.csv"));
+        table.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let valid = |row: &&String| row.split(',').nth(1) == Some("valid");
+    let (drawn, corrected) = (draw(&[]), draw(&["--correct"]));
+    assert!((240..300).contains(&drawn.iter().filter(valid).count()), "{drawn:?}");
+    assert_eq!(corrected.iter().filter(valid).count(), 300);
+    assert!(drawn.iter().zip(&corrected).all(|(before, after)| !valid(&before) || before == after));
+    let args =
+        ["steer", "small-molecules", "--reward", "qed", "-n", "30", "--particles", "2", "--correct", "--out", "s.csv"];
+    succeed(dir.path(), &args);
+    let steered = fs::read_to_string(dir.path().join("s.csv")).expect("a table");
+    assert_eq!(steered.lines().filter(|row| row.contains(",valid,")).count(), 30, "{steered}");
+    assert!(refuse(dir.path(), &["sample", "glyphs", "--correct"], 2).contains("models of molecules only"));
+}
+
+#[test]
 fn a_run_folder_of_the_same_name_comes_first_and_says_so() {
     let dir = workplace();
     fs::create_dir_all(dir.path().join("glyphs/checkpoints")).expect("a folder");

@@ -35,6 +35,7 @@ fn wrong_requests_have_their_status_and_say_what_to_do() {
         ("/v1/sample", json!({"model": "glyphs", "labels": [10]}), 422, "0 to 9, found 10"),
         ("/v1/sample", sample(json!({"guidance": 2})), 422, "guidance needs a label"),
         ("/v1/sample", sample(json!({"mean": true})), 422, "`mean` is for autoencoders"),
+        ("/v1/sample", sample(json!({"correct": true})), 422, "models of molecules only"),
         ("/v1/sample", sample(json!({"nodes": 3})), 422, "models of graphs"),
         ("/v1/sample", sample(json!({"constraints": {"keep": [1]}})), 422, "has 1 sites"),
         ("/v1/sample", sample(json!({"constraints": {"infill": "x".repeat(5000)}})), 422, "may be 0 to 4096"),

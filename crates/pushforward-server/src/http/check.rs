@@ -103,6 +103,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
             ("guidance", body.guidance != 1.0),
             ("gamma", body.gamma != 1.0),
             ("draw", body.draw),
+            ("correct", body.correct),
             ("nodes", body.nodes.is_some()),
             ("constraints", body.constraints != Constraints::default()),
         ];
@@ -155,6 +156,7 @@ pub(super) fn sample(body: &SampleBody, about: &About, items: &dyn Items, limits
         temperature: body.temperature,
         last: if body.draw { LastStep::Draw } else { LastStep::Argmax },
         endpoints: false,
+        correct: body.correct,
         constraint: kept.constraint,
         part: kept.part,
         labels: body.labels.clone().map_or(LabelChoice::AsTrained, LabelChoice::InTurn),

@@ -8,6 +8,7 @@ mod calibration;
 mod categorical_aef;
 mod condition;
 mod constraints;
+mod correction;
 mod count;
 mod distillation;
 mod dual;

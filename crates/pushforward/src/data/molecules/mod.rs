@@ -16,6 +16,7 @@
 
 mod charges;
 mod column;
+mod correction;
 pub mod files;
 mod known;
 pub mod labelling;
@@ -28,6 +29,7 @@ pub mod split;
 mod stream;
 
 pub use self::charges::Charges;
+pub use self::correction::Correction;
 pub use self::files::{MoleculeConfig, SmilesFileConfig};
 pub use self::labelling::MoleculeLabelling;
 pub use self::small::SmallMoleculeConfig;

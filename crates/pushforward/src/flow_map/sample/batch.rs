@@ -1,6 +1,7 @@
 //! The items of a batch during sampling: their random streams, their conditioning, and their final classes.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 
@@ -8,10 +9,10 @@ use crate::flow_map::conditioning::Conditioning;
 use crate::flow_map::interpolant::{Noise, source_tensor};
 use crate::flow_map::sample::counts::draw_size;
 use crate::flow_map::sample::request::{Generator, Item, LastStep, SampleRequest};
+use crate::flow_map::sample::rules::Rules;
 use crate::nn::SiteShape;
 use crate::node_pairs::ABSENT;
 use crate::rng::{Purpose, Stream, stream};
-use crate::structural_zeros::StructuralZeros;
 use crate::tensor::{argmax, from_f32, indices, to_host};
 
 /// The items of a batch, each with two streams: one for the source, one for everything else that is random.
@@ -20,7 +21,7 @@ pub(in crate::flow_map) struct SampleBatch {
     pub(in crate::flow_map) sites: SiteShape,
     pub(in crate::flow_map) streams: Vec<(Stream, Stream)>,
     pub(in crate::flow_map) conditioning: Conditioning,
-    zeros: StructuralZeros,
+    rules: Option<Arc<dyn Rules>>,
     /// Factors of final points, `[1, sites, classes]`.
     factors: Option<Tensor<3>>,
 }
@@ -42,7 +43,7 @@ impl SampleBatch {
         request: &SampleRequest,
         addresses: &[Item<'_>],
     ) -> Self {
-        let Generator { noise, sites, device, zeros, .. } = generator.clone();
+        let Generator { noise, sites, device, rules, .. } = generator.clone();
         let count = addresses.len();
         let open = |purpose, item: &Item<'_>| stream(item.seed, purpose, item.index);
         let streams: Vec<_> =
@@ -69,7 +70,7 @@ impl SampleBatch {
         let conditioning = Conditioning { labels: labels(addresses, device), ..conditioning };
         let shape = [1, sites.count, sites.classes];
         let factors = generator.factors().map(|factors| from_f32(factors, shape, &like));
-        let mut items = Self { noise, sites, streams, conditioning, zeros, factors };
+        let mut items = Self { noise, sites, streams, conditioning, rules, factors };
         if let Some(graph) = graph.filter(|_| request.diagonal_noise) {
             let shape = [count, graph.nodes, graph.edge_classes];
             let values = items.streams.iter_mut().flat_map(|(_, fresh)| fresh.normals(shape[1] * shape[2]));
@@ -108,7 +109,7 @@ impl SampleBatch {
             None => end,
         };
         let open = self.draw_mask(last);
-        let law = (!self.zeros.is_empty()).then(|| end.clone());
+        let law = self.rules.is_some().then(|| end.clone());
         let mut ids = self.classes_of(0..self.streams.len(), end, last, open.as_deref());
         self.mark_absent(&mut ids, 1);
         if let Some(law) = law {
@@ -117,16 +118,19 @@ impl SampleBatch {
         ids
     }
 
-    /// Moves items to classes that occur together, by their endpoints.
+    /// Mends items for which the rules do not hold, by their endpoints.
     fn mend(&self, ids: &mut [u32], end: Tensor<3>) {
         let SiteShape { count: sites, classes, .. } = self.sites;
-        if ids.chunks(sites).all(|item| self.zeros.is_usual(item)) {
+        let Some(rules) = &self.rules else { return };
+        let holds: Vec<bool> = ids.chunks(sites).map(|item| rules.hold(item)).collect();
+        if holds.iter().all(|&holds| holds) {
             return;
         }
         let open = to_host(&self.conditioning.mask_logits(end.zeros_like()));
         let (end, numbers) = (to_host(&end), sites * classes);
-        for ((item, law), open) in ids.chunks_mut(sites).zip(end.chunks(numbers)).zip(open.chunks(numbers)) {
-            self.zeros.mend(item, law, |site, class| open[site * classes + class] == 0.0);
+        let items = ids.chunks_mut(sites).zip(end.chunks(numbers)).zip(open.chunks(numbers)).zip(holds);
+        for (((item, law), open), _) in items.filter(|(_, holds)| !holds) {
+            rules.mend(item, law, &|site, class| open[site * classes + class] == 0.0);
         }
     }
 

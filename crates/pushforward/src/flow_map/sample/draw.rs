@@ -47,7 +47,7 @@ pub fn sample_together<N: EndpointNet>(
     for some in items.chunks(first.batch.max(1)) {
         match net
             .factored()
-            .filter(|_| large_vocabulary::serves(first) && generator.zeros.is_empty() && generator.factors().is_none())
+            .filter(|_| large_vocabulary::serves(first) && generator.rules.is_none() && generator.factors().is_none())
         {
             Some(factored) => {
                 let batch = SampleBatch::of(generator, first, some);

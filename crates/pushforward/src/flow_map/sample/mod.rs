@@ -25,6 +25,7 @@
 //! use pushforward::nn::{SiteShape, mlp::MlpConfig};
 //! use pushforward::rng::{Purpose, stream};
 //! use pushforward::structural_zeros::StructuralZeros;
+//! use std::sync::Arc;
 //!
 //! let (sites, device) = (SiteShape::line(4, 3), Device::flex());
 //! let network = MlpConfig::default().init(sites.clone(), &device, &mut stream(0, Purpose::Init, 0));
@@ -42,7 +43,7 @@
 //! // Items whose first two sites are never equal, as in these 90 rows.
 //! let row = |i: u32| [i % 3, (i + 1 + i / 3 % 2) % 3, i / 3 % 3, i / 9 % 3];
 //! let zeros = StructuralZeros::find(&[3; 4], 90, 5.0, &mut |at, out| out.copy_from_slice(&row(at as u32)));
-//! let unequal = sample(&generator.with_zeros(zeros), &request, &mut |_| true);
+//! let unequal = sample(&generator.with_rules(Arc::new(zeros)), &request, &mut |_| true);
 //! assert!(unequal.items().all(|item| item[0] != item[1]));
 //! ```
 
@@ -54,6 +55,7 @@ pub mod guidance;
 mod labels;
 pub mod large_vocabulary;
 pub(in crate::flow_map) mod request;
+mod rules;
 
 pub(crate) use self::batch::draw_class;
 pub(crate) use self::counts::draw_size;
@@ -63,3 +65,4 @@ pub use self::request::{
     GUIDANCE, Generator, GraphPart, LastStep, ObservedRow, SampleRequest, Sampler, Samples, TEMPERATURE,
 };
 pub(crate) use self::request::{PLACE_NOISES, PLACES};
+pub use self::rules::Rules;

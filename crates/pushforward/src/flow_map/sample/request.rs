@@ -1,14 +1,15 @@
 //! Requests for samples, and their results.
 
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 
 use crate::flow_map::constraint::Constraint;
 use crate::flow_map::interpolant::Noise;
 use crate::flow_map::sample::labels::LabelChoice;
+use crate::flow_map::sample::rules::Rules;
 use crate::nn::SiteShape;
-use crate::structural_zeros::StructuralZeros;
 use crate::transport::time::{TimeGrid, TimeGridError};
 
 /// A network with the noise, shape and device that sampling needs.
@@ -22,22 +23,22 @@ pub struct Generator<'a, N> {
     pub sites: SiteShape,
     /// Device of the computation.
     pub device: &'a Device,
-    /// Pairs of classes that samples have not.
-    pub zeros: StructuralZeros,
+    /// What items have to be, if anything.
+    pub rules: Option<Arc<dyn Rules>>,
     /// Factors of final points, `sites * classes` numbers; none if empty.
     factors: Vec<f32>,
 }
 
 impl<N> Clone for Generator<'_, N> {
     fn clone(&self) -> Self {
-        Self { sites: self.sites.clone(), zeros: self.zeros.clone(), factors: self.factors.clone(), ..*self }
+        Self { sites: self.sites.clone(), rules: self.rules.clone(), factors: self.factors.clone(), ..*self }
     }
 }
 
 impl<'a, N> Generator<'a, N> {
     /// A network with standard normal noise.
     pub fn new(net: &'a N, sites: SiteShape, device: &'a Device) -> Self {
-        Self { net, noise: Noise::default(), sites, device, zeros: StructuralZeros::default(), factors: Vec::new() }
+        Self { net, noise: Noise::default(), sites, device, rules: None, factors: Vec::new() }
     }
 
     /// The same with other noise.
@@ -46,11 +47,10 @@ impl<'a, N> Generator<'a, N> {
         Self { noise, ..self }
     }
 
-    /// The same whose samples have none of these pairs of classes: the last decision is [mended](StructuralZeros::mend) by the
-    /// endpoint.
+    /// The same whose last decision is [mended](Rules::mend) by the endpoint, so that these rules hold.
     #[must_use]
-    pub fn with_zeros(self, zeros: StructuralZeros) -> Self {
-        Self { zeros, ..self }
+    pub fn with_rules(self, rules: Arc<dyn Rules>) -> Self {
+        Self { rules: Some(rules), ..self }
     }
 
     /// The same whose last decision is by endpoints times these factors, site by site: see [`margins`](crate::flow_map::margins).
@@ -145,6 +145,8 @@ pub struct SampleRequest {
     pub observed: Vec<ObservedRow>,
     /// For graphs, the part that every item keeps.
     pub part: Option<GraphPart>,
+    /// Whether graphs that are no molecules are [made some](crate::data::molecules::Correction) by the likeliest changes.
+    pub correct: bool,
     /// For graphs and records, the number of nodes or letters of item i, in turn; drawn by `sizes` if empty.
     pub told_sizes: Vec<usize>,
     /// For graphs and records, `sizes[n]` is the relative frequency of items with `n` nodes or letters; if empty, all items have the largest
@@ -174,6 +176,7 @@ impl SampleRequest {
             observed: Vec::new(),
             guidance: 1.0,
             part: None,
+            correct: false,
             told_sizes: Vec::new(),
             sizes: Vec::new(),
             diagonal_noise: false,
@@ -226,7 +229,7 @@ impl SampleRequest {
     pub fn shares_a_batch_with(&self, other: &Self) -> bool {
         let settings = |r: &Self| {
             let told = [r.labels.is_told(), r.observed.is_empty()];
-            (r.sampler, r.kept, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, told)
+            (r.sampler, r.kept, r.temperature, r.last, r.endpoints, r.guidance, r.diagonal_noise, r.correct, told)
         };
         settings(self) == settings(other)
             && self.grid == other.grid

@@ -7,6 +7,7 @@ use crate::aef::marginal::{self, LogDensities, MarginalRequest};
 use crate::aef::model::DrawRequest;
 use crate::aef::prior::LatentMap;
 use crate::aef::{AefModel, ImageShape};
+use crate::data::Schema;
 use crate::data::images::continuous::quantize;
 use crate::flow_map::sample::{LastStep, SampleRequest, Samples, TEMPERATURE};
 use crate::flow_map::steer::{Reward, SteerRequest, Steered};
@@ -16,6 +17,7 @@ use crate::rng::{Purpose, stream};
 use crate::run::check::{image_schema, site_shape};
 use crate::run::preview::Preview;
 use crate::run::trained::latent_steer::{self, Latents, Slope, Start, drawing_of};
+use crate::run::trained::rules::check_correction;
 use crate::run::trained::{RequestError, SteerFailure, Steers};
 use crate::transport::map::Drawing;
 
@@ -94,6 +96,7 @@ impl TrainedAef {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
         let drawing = drawing_of(request)?;
+        check_correction(&self.schema(), request)?;
         let SampleRequest { count, first, temperature, seed, batch, last, .. } = *request;
         let deviations = last == LastStep::Draw;
         let wanted = DrawRequest { count, first, temperature, deviations, seed, batch, drawing, choices: 1 };
@@ -179,6 +182,7 @@ impl Steers for TrainedAef {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure> {
         drawing_of(&request.sample)?;
+        check_correction(&self.schema(), &request.sample)?;
         if !self.net.generates() {
             return Err(RequestError("a deterministic autoencoder has no prior to draw from".into()).into());
         }
@@ -203,6 +207,13 @@ pub(super) fn check_choices(choices: usize, map: Option<&LatentMap>) -> Result<(
     Ok(())
 }
 
+impl TrainedAef {
+    fn schema(&self) -> Schema {
+        let ImageShape { channels, height, width } = self.shape;
+        image_schema([channels, height, width])
+    }
+}
+
 /// Levels of pixels.
 fn levels(pixels: &[f32]) -> Vec<u32> {
     pixels.iter().map(|&x| u32::from(quantize(x))).collect()
@@ -210,8 +221,7 @@ fn levels(pixels: &[f32]) -> Vec<u32> {
 
 impl Latents for TrainedAef {
     fn sites(&self) -> SiteShape {
-        let ImageShape { channels, height, width } = self.shape;
-        site_shape(&image_schema([channels, height, width]))
+        site_shape(&self.schema())
     }
 
     fn start(&self, request: &SampleRequest, index: u64) -> Start {

@@ -16,6 +16,7 @@ use crate::rng::{Purpose, stream};
 use crate::run::check::site_shape;
 use crate::run::trained::aef::check_choices;
 use crate::run::trained::latent_steer::{self, Latents, Slope, Start, drawing_of};
+use crate::run::trained::rules::{check_correction, correction};
 use crate::run::trained::{RequestError, SteerFailure, Steers};
 use crate::tensor::{argmax, from_f32, to_host};
 use crate::transport::map::Drawing;
@@ -84,6 +85,7 @@ impl TrainedCategoricalAef {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Samples, RequestError> {
         let drawing = drawing_of(request)?;
+        check_correction(&self.schema, request)?;
         check_choices(choices, self.net.map.as_ref())?;
         let sites = site_shape(&self.schema);
         let (mut ids, mut nfe) = (Vec::with_capacity(request.count * sites.count), Vec::new());
@@ -104,7 +106,7 @@ impl TrainedCategoricalAef {
                 let best = best.chunks(self.config.latent);
                 particles.iter_mut().zip(best).for_each(|(particle, best)| particle.base = best.to_vec());
             }
-            ids.extend(self.decode_drawn(&mut particles, drawing, request.last));
+            ids.extend(self.decode_drawn(&mut particles, drawing, request));
             nfe.extend(vec![drawing.evaluations() as u64; items]);
             if !progress(start + items) {
                 break;
@@ -197,13 +199,22 @@ impl TrainedCategoricalAef {
         from_f32(&base, [particles.len(), self.config.latent], &self.like())
     }
 
-    fn decode_drawn(&self, particles: &mut [Start], drawing: Drawing, last: LastStep) -> Vec<u32> {
+    fn decode_drawn(&self, particles: &mut [Start], drawing: Drawing, request: &SampleRequest) -> Vec<u32> {
         let logits = self.logits(self.base_of(particles), drawing);
-        let ids = match last {
-            LastStep::Argmax => argmax(logits),
+        let ids = match request.last {
+            LastStep::Argmax => argmax(logits.clone()),
             LastStep::Draw => classes(&logits, particles),
         };
-        self.absent(ids, &particles.iter().map(|particle| particle.size).collect::<Vec<_>>())
+        let mut ids = self.absent(ids, &particles.iter().map(|particle| particle.size).collect::<Vec<_>>());
+        if let Some(rules) = correction(&self.schema, request) {
+            let laws = to_host(&softmax(logits));
+            for (item, law) in ids.chunks_mut(self.schema.sites).zip(laws.chunks(laws.len() / particles.len())) {
+                if !rules.hold(item) {
+                    rules.mend(item, law, &|_, _| true);
+                }
+            }
+        }
+        ids
     }
 
     /// Log-probabilities of items in nats, or their bound; see [`categorical::log_densities`]. Of graphs and sequences given
@@ -325,6 +336,7 @@ impl Steers for TrainedCategoricalAef {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Steered, SteerFailure> {
         drawing_of(&request.sample)?;
+        check_correction(&self.schema, &request.sample)?;
         Ok(latent_steer::steer(self, request, reward, ranks, progress)?)
     }
 
@@ -349,7 +361,7 @@ impl Latents for TrainedCategoricalAef {
 
     fn decode(&self, request: &SampleRequest, drawing: Drawing, particles: &mut [Start]) -> Vec<u32> {
         let parts = particles.chunks_mut(request.batch.max(1));
-        parts.flat_map(|part| self.decode_drawn(part, drawing, request.last)).collect()
+        parts.flat_map(|part| self.decode_drawn(part, drawing, request)).collect()
     }
 
     fn slope(

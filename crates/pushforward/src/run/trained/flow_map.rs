@@ -25,8 +25,8 @@ use crate::flow_map::time::TimeGrid;
 use crate::node_pairs::ABSENT;
 use crate::ranks::Ranks;
 use crate::run::check::site_shape;
+use crate::run::trained::rules::{check_correction, rules};
 use crate::run::trained::{RequestError, SteerFailure, Steers};
-use crate::structural_zeros::StructuralZeros;
 
 /// A trained flow map.
 ///
@@ -98,7 +98,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     ) -> Result<Samples, RequestError> {
         let request = self.checked(request)?;
         Ok(match self.guided(request.guidance) {
-            Some(net) => sample::sample(&self.generator(&net), &request, progress),
+            Some(net) => sample::sample(&self.generator(&net, &request), &request, progress),
             None => sample::sample(&self.with_margins(&request), &request, progress),
         })
     }
@@ -111,7 +111,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     pub fn sample_together(&self, requests: &[SampleRequest], progress: &mut dyn FnMut(usize) -> bool) -> Vec<Samples> {
         let Some(first) = requests.first() else { return Vec::new() };
         match self.guided(first.guidance) {
-            Some(net) => sample::sample_together(&self.generator(&net), requests, progress),
+            Some(net) => sample::sample_together(&self.generator(&net, first), requests, progress),
             None => sample::sample_together(&self.with_margins(first), requests, progress),
         }
     }
@@ -224,19 +224,19 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         preview_request(&self.net, count, nfe, seed)
     }
 
-    fn generator<'a, N>(&'a self, net: &'a N) -> Generator<'a, N> {
-        let zeros = match &self.schema.layout {
-            Layout::Columns(table) => table.structural_zeros().clone(),
-            _ => StructuralZeros::default(),
-        };
-        Generator::new(net, site_shape(&self.schema), &self.device).with_noise(self.config.noise()).with_zeros(zeros)
+    fn generator<'a, N>(&'a self, net: &'a N, request: &SampleRequest) -> Generator<'a, N> {
+        let generator = Generator::new(net, site_shape(&self.schema), &self.device).with_noise(self.config.noise());
+        match rules(&self.schema, request) {
+            Some(rules) => generator.with_rules(rules),
+            None => generator,
+        }
     }
 
     /// The generator of a request, whose last decision has the margins that are kept for it.
     fn with_margins(&self, request: &SampleRequest) -> Generator<'_, FlowMapModel<C::Network>> {
         match self.factors_of(request) {
-            Some(factors) => self.generator(&self.net).with_factors(factors),
-            None => self.generator(&self.net),
+            Some(factors) => self.generator(&self.net, request).with_factors(factors),
+            None => self.generator(&self.net, request),
         }
     }
 
@@ -265,6 +265,10 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         if velocity && request.constraint.is_some() {
             return refuse("the naive baseline has no probabilities to constrain");
         }
+        if velocity && request.correct {
+            return refuse("the naive baseline has no probabilities to correct molecules by");
+        }
+        check_correction(&self.schema, request)?;
         let (sites, classes) = (self.schema.sites, self.schema.classes);
         let unlike = |other: &Constraint| (other.sites(), other.classes()) != (sites, classes);
         if let Some(constraint) = request.constraint.as_ref().filter(|constraint| unlike(constraint)) {
@@ -413,8 +417,12 @@ impl<C: BackboneConfig> Steers for TrainedFlowMap<C> {
     ) -> Result<Steered, SteerFailure> {
         let request = SteerRequest { sample: self.resolve(&request.sample)?, ..request.clone() };
         Ok(match self.guided(request.sample.guidance) {
-            Some(net) => steer::steer_together(&self.generator(&net), &request, reward, ranks, progress)?,
-            None => steer::steer_together(&self.generator(&self.net), &request, reward, ranks, progress)?,
+            Some(net) => {
+                steer::steer_together(&self.generator(&net, &request.sample), &request, reward, ranks, progress)?
+            }
+            None => {
+                steer::steer_together(&self.generator(&self.net, &request.sample), &request, reward, ranks, progress)?
+            }
         })
     }
 

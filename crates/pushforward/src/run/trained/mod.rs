@@ -7,6 +7,7 @@ pub(crate) mod conditional;
 pub(crate) mod flow_map;
 mod latent_steer;
 mod placement;
+mod rules;
 mod steers;
 
 pub use self::aef::{TrainedAef, preview_request};
