@@ -280,13 +280,6 @@ impl Model {
         })
     }
 
-    /// The law of every site given the others that are told, `[n, sites, classes]`.
-    fn marginals(&self, py: Python<'_>, observed: Vec<ObservedRow>, draws: usize, seed: u64) -> PyResult<Bytes> {
-        let model = self.flow_map("be told sites")?;
-        let laws = beside(py, |_| model.marginals(&observed, draws, seed))?.map_err(failure::request)?;
-        arrays::doubles(py, &laws)
-    }
-
     /// Images of an autoencoder, `[n, pixels]` in `[0, 1]`.
     #[expect(clippy::too_many_arguments, reason = "arguments of Python")]
     fn draw(

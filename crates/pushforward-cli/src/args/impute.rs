@@ -23,7 +23,7 @@ pub(crate) struct ImputeArgs {
     /// Number of fillings, drawn independently, each into a file of its own: OUT-1, OUT-2, ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = ranges::count(ranges::REPEATS))]
     pub(crate) draws: usize,
-    /// Fill in the most probable value of a category and the mean of a number in place of a draw: nearest to the truth cell by
+    /// Fill in the most probable value of a category and the mean of a number (by 20 evaluations a row) in place of a draw: nearest to the truth cell by
     /// cell, without the variety of the rows.
     #[arg(long)]
     pub(crate) likely: bool,

@@ -18,8 +18,8 @@ use crate::progress::StageBar;
 
 /// Values of a cell whose probabilities are written.
 const LISTED: usize = 20;
-/// Noises over which probabilities are averaged.
-const DRAWS: usize = 4;
+/// Noises over which probabilities are averaged, one network evaluation each.
+const DRAWS: usize = 20;
 
 /// A file with the rows that have missing cells.
 struct Holes {
@@ -152,7 +152,7 @@ impl Holes {
     /// The law of each cell given the cells of its row that are not missing, without the class of what is missing.
     fn laws(&self, model: &TrainedFlowMap, table: &TableLayout, seed: u64) -> Result<Vec<Vec<f64>>, Failure> {
         let (sites, classes) = (model.schema.sites, model.schema.classes);
-        let all = model.marginals(&self.told, DRAWS, seed).or_request()?;
+        let all = model.marginals_by_jumps(&self.told, DRAWS, seed).or_request()?;
         let counts = table.class_counts();
         let missing: Vec<Option<u32>> = table.sites().map(|column| column.missing_class()).collect();
         let law = |&(at, site): &(usize, usize)| {

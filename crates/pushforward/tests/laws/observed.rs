@@ -2,11 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use burn::module::Module as _;
+use burn::tensor::DType;
 use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::Parametrisation;
 use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
+use pushforward::flow_map::losses::GradientPath;
 use pushforward::flow_map::map::FlowMap;
 use pushforward::flow_map::model::{FlowMapModel, FlowMapModelConfig, Skip};
 use pushforward::flow_map::network::NetworkConfig;
@@ -17,10 +20,12 @@ use pushforward::nn::SiteShape;
 use pushforward::nn::mlp::MlpConfig;
 use pushforward::rng::{Purpose, Stream, stream};
 use pushforward::run::TrainedFlowMap;
+use pushforward::tensor::cast_module;
 use pushforward::train::config::TrainConfig;
 use pushforward::train::ema::EmaConfig;
 use pushforward::train::{TrainRequest, train};
 
+use super::dual::randomise;
 use super::objective::{config, from_the_start};
 use crate::support::device;
 
@@ -193,4 +198,33 @@ fn laws_of_sites_multiply_to_a_density_and_conditions_are_kept_by_rejection() {
     let later = SampleRequest { first: 10, count: 20, ..request };
     let later = model.sample_given(&later, &weights, &mut |_| true).expect("the request fits");
     assert_eq!(later.samples.ids, found.samples.ids[30..90]);
+}
+
+#[test]
+fn laws_by_jumps_are_those_of_one_step_samples_and_of_the_diagonal() {
+    let schema = Schema { sites: 3, classes: 4, layout: Layout::Table };
+    let model = |off_diagonal| {
+        let objective = ObjectiveConfig { off_diagonal, ..settings().objective };
+        let settings = FlowMapConfig { objective, ..settings() };
+        let net =
+            settings.model(None).init(SiteShape::line(3, 4), &device().autodiff(), &mut stream(0, Purpose::Init, 0));
+        let net = cast_module(randomise(net), DType::F32).valid();
+        TrainedFlowMap::new(settings, net, schema.clone(), &device())
+    };
+    let told: Vec<ObservedRow> = vec![vec![None; 3], vec![Some(1), None, Some(2)]];
+    let jumps = model(OffDiagonal::Csd { gradient: GradientPath::Full });
+    let diagonal = jumps.marginals(&told, 1, 7).expect("the rows fit");
+    let request = SampleRequest { observed: told.clone(), ..SampleRequest::map(2, 1, 7) };
+    assert_eq!(jumps.marginals_by_jumps(&told, 1, 7).expect("the rows fit"), diagonal);
+    // The noise of a row is that of the sample with its index, of which each kind takes the first.
+    let drawn = jumps.sample(&request, &mut |_| true).expect("the request fits").endpoints;
+    let both = jumps.marginals_by_jumps(&told, 2, 7).expect("the rows fit");
+    for ((both, diagonal), drawn) in both.iter().zip(&diagonal).zip(&drawn) {
+        assert!((both - 0.5 * (diagonal + f64::from(*drawn))).abs() < 1e-6, "{both} {diagonal} {drawn}");
+    }
+    assert!(both.iter().zip(&diagonal).any(|(a, b)| (a - b).abs() > 1e-3));
+    // Nothing is to be had from jumps that were never learned.
+    let none = model(OffDiagonal::None);
+    assert_eq!(none.marginals_by_jumps(&told, 5, 7), none.marginals(&told, 5, 7));
+    assert!(none.marginals_by_jumps(&[vec![None; 2]], 5, 7).is_err());
 }

@@ -135,6 +135,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     fn laws_of(&self, particles: &[Particle], seed: u64) -> Vec<f64> {
         let (rows, sizes): (Vec<ObservedRow>, Vec<usize>) =
             particles.iter().map(|particle| (particle.told.clone(), particle.size)).unzip();
-        self.laws(&rows, &sizes, PLACE_NOISES, seed)
+        self.laws(&rows, &sizes, PLACE_NOISES, seed, 0.0)
     }
 }
