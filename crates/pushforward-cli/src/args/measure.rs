@@ -130,7 +130,7 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  pushforward calibrate runs/glyphs\n  pushforward calibrate runs/qm9-cpu --grids 2,4,8\n  pushforward calibrate runs/people --margins 1,4\n\nOf the bound, two numbers for each of 20 noise levels are fitted to items of the validation part and kept in the checkpoint, for `eval` and `score`. `train` ends with this; it is for runs of older versions, or with more or other data. Samples stay as they are.\n\nWith --grids, the times of so many jumps are chosen by which samples end as along the differential equation from the same noise, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them. It needs no data. A run that is resumed loses them; of 2,4,8, it takes about as long as 30,000 samples of eight evaluations. `train` of a table ends with this and the next, for the evaluations of eval.nfe (times for up to eight).\n\nWith --margins, factors of the last decision are fitted to the counts in the dictionary of a table, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them where nothing is told. It needs no data, and takes about as long as 16,000 rows."
+    after_help = "Examples:\n  pushforward calibrate runs/glyphs\n  pushforward calibrate runs/qm9-cpu --grids 2,4,8\n  pushforward calibrate runs/people --margins 1,4\n\nOf the bound, two numbers for each of 20 noise levels are fitted to items of the validation part and kept in the checkpoint, for `eval` and `score`. `train` ends with this; it is for runs of older versions, or with more or other data. Samples stay as they are.\n\nWith --grids, the times of so many jumps are chosen by which samples end as along the differential equation from the same noise, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them. It needs no data. A run that is resumed loses them; of 2,4,8, it takes about as long as 30,000 samples of eight evaluations. `train` of a table ends with this and the next, for the evaluations of eval.nfe (times for up to eight).\n\nWith --margins, factors of the last decision are fitted, by which samples have each class as often as the training items at every site, and kept in the checkpoint: `sample` and `eval` with as many evaluations use them where nothing is told. The dictionary of a table has the counts; other models need their data. It takes about as long as 16,000 samples. Of molecules, more are invalid and those that are valid, or corrected (--correct), are closer to the data."
 )]
 pub(crate) struct CalibrateArgs {
     /// Run folder, checkpoint or file of `models pack` of a flow map.
@@ -139,7 +139,7 @@ pub(crate) struct CalibrateArgs {
     /// Numbers of evaluations whose times are chosen, in place of the bound.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = ranges::count(64))]
     pub(crate) grids: Vec<usize>,
-    /// For tables: numbers of evaluations of which samples have every value as often as the training rows, in place of the bound.
+    /// Numbers of evaluations of which samples have every class as often as the training items at each site, in place of the bound.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = ranges::count(64), conflicts_with = "grids")]
     pub(crate) margins: Vec<usize>,
     /// Samples by which times are chosen.

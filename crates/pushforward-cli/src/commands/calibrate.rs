@@ -1,5 +1,6 @@
 //! `pushforward calibrate`
 
+use pushforward::data::Layout;
 use pushforward::run::{Loaded, RequestError, TrainedFlowMap, items, keep_calibration, keep_grids, keep_margins};
 
 use super::{load_data, load_model};
@@ -88,13 +89,17 @@ fn grids(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Prin
     Ok(())
 }
 
-/// Rakes the values of samples to those of the training rows.
+/// Rakes the classes of samples to those of the training items.
 fn margins(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Printer) -> Result<(), Failure> {
+    // The dictionary of a table has the counts.
+    let counted = !matches!(loaded.model.schema.layout, Layout::Columns(_));
+    let data = if counted { Some(load_data(&loaded.run, &args.data, printer)?) } else { None };
+    let train = data.as_ref().map(|splits| splits.train.as_ref());
     let mut bar = StageBar::new(printer);
-    // Tables of very many classes take fewer rows.
+    // Data of very many classes take fewer items.
     let expected = args.margins.len() << 14;
-    let fitted = loaded.model.fit_margins(&args.margins, args.seed, &mut |rows| {
-        bar.update("rows", rows, expected);
+    let fitted = loaded.model.fit_margins(train, &args.margins, args.seed, &mut |rows| {
+        bar.update("items", rows, expected);
         !interrupted()
     });
     bar.finish();
@@ -102,7 +107,7 @@ fn margins(args: &CalibrateArgs, mut loaded: Loaded<TrainedFlowMap>, printer: Pr
     keep_margins(&loaded.model.margins, &loaded.run.path).or_run()?;
     for one in fitted {
         printer.result(&format!(
-            "{} evaluations: columns of {} rows are {:.4} from the training rows before, {:.4} after (total variation)",
+            "{} evaluations: sites of {} items are {:.4} from the training items before, {:.4} after (total variation)",
             one.steps, one.rows, one.before, one.after
         ));
     }

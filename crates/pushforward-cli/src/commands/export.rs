@@ -66,11 +66,11 @@ mod with_onnx {
         }
         drop(exported);
         if let Model::FlowMap(model) = &loaded.model
-            && let Layout::Columns(table) = &model.schema.layout
-            && !(table.structural_zeros().is_empty() && model.margins.is_empty())
+            && (!model.margins.is_empty()
+                || matches!(&model.schema.layout, Layout::Columns(table) if !table.structural_zeros().is_empty()))
         {
             printer.note(
-                "rows of the exported model are those of its network alone: margins and pairs of values that never occur \
+                "items of the exported model are those of its network alone: margins and pairs of values that never occur \
                  are left to the program",
             );
         }

@@ -33,6 +33,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::node_pairs::ABSENT;
+
 /// Factors are between one over this and this.
 const MOST: f64 = 20.0;
 /// Exponent of an update: less than 1, since the samples of a class do not grow in proportion to its factor.
@@ -91,7 +93,7 @@ impl Margins {
 }
 
 /// Factors by which the likeliest classes of endpoints have these shares (not normalised), site by site; those of a site whose shares are all
-/// zero are 1. `classes` is the number of classes of an endpoint's sites, of which the last ones may be missing at some.
+/// zero are 1. Endpoints that are zero throughout, of sites that an item does not have, count nothing. `classes` is the number of classes of an endpoint's sites, of which the last ones may be missing at some.
 ///
 /// # Panics
 /// If the endpoints are not those of as many sites, or a site has more classes.
@@ -102,7 +104,6 @@ pub fn fit(endpoints: &[f32], classes: usize, shares: &[Vec<f64>]) -> Vec<Vec<f6
         "endpoints of {} sites of {classes} classes",
         shares.len()
     );
-    let n = (endpoints.len() / item) as f64;
     let site = |(at, shares): (usize, &Vec<f64>)| {
         let total: f64 = shares.iter().sum();
         assert!(shares.len() <= classes, "shares of at most {classes} classes, found {}", shares.len());
@@ -110,7 +111,9 @@ pub fn fit(endpoints: &[f32], classes: usize, shares: &[Vec<f64>]) -> Vec<Vec<f6
             return vec![1.0; shares.len()];
         }
         let law = |of: &'_ [f32]| of[at * classes..at * classes + shares.len()].to_vec();
-        let laws: Vec<f32> = endpoints.chunks(item).flat_map(law).collect();
+        let laws: Vec<f32> =
+            endpoints.chunks(item).map(law).filter(|law| law.iter().any(|&p| p > 0.0)).flatten().collect();
+        let n = (laws.len() / shares.len()) as f64;
         let mut factors = vec![1.0; shares.len()];
         let (mut best, mut at_best) = ((f64::INFINITY, factors.clone()), 0);
         for update in 0..UPDATES {
@@ -138,11 +141,12 @@ pub fn fit(endpoints: &[f32], classes: usize, shares: &[Vec<f64>]) -> Vec<Vec<f6
     shares.par_iter().enumerate().map(site).collect()
 }
 
-/// How often items have each class, site by site.
+/// How often items have each class, site by site; sites that they do not have are left out.
 pub(crate) fn counts(ids: &[u32], shares: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut counts: Vec<Vec<f64>> = shares.iter().map(|of| vec![0.0; of.len()]).collect();
     for item in ids.chunks(shares.len()) {
-        item.iter().zip(&mut counts).for_each(|(&class, counts)| counts[class as usize] += 1.0);
+        let there = item.iter().zip(&mut counts).filter(|(class, _)| **class != ABSENT);
+        there.for_each(|(&class, counts)| counts[class as usize] += 1.0);
     }
     counts
 }

@@ -1,20 +1,26 @@
-//! Margins of the samples of a trained flow map of tables, kept in its checkpoint.
+//! Margins of the samples of a trained flow map, kept in its checkpoint.
 
 use std::path::Path;
 
-use crate::data::Layout;
 use crate::data::tables::TableColumn;
+use crate::data::{Dataset, Layout};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::margins::{Margins, apart, counts, decide, fit};
 use crate::flow_map::sample::{LabelChoice, LastStep, SampleRequest, Sampler};
+use crate::node_pairs::ABSENT;
 use crate::run::calibrate::keep;
+use crate::run::check::site_shape;
+use crate::run::held_out::items;
 use crate::run::stored::{LoadError, MARGINS_KEY};
 use crate::run::trained::{RequestError, TrainedFlowMap};
 use crate::structural_zeros::StructuralZeros;
 
-/// Most rows that factors are fitted on, and most numbers of their endpoints.
+/// Most items that factors are fitted on, fewest, and most numbers of their endpoints.
 const ROWS: usize = 16_384;
+const FEWEST: usize = 1024;
 const NUMBERS: usize = 1 << 25;
+/// Training items whose classes are counted.
+const COUNTED: usize = 1 << 16;
 /// Fits where structural zeros move margins again.
 const ROUNDS: usize = 4;
 
@@ -23,21 +29,23 @@ const ROUNDS: usize = 4;
 pub struct FittedMargins {
     /// Number of jumps.
     pub steps: usize,
-    /// Rows that they are from.
+    /// Items that they are from.
     pub rows: usize,
-    /// Mean over columns of the total variation between the classes of samples and those of the training rows.
+    /// Mean over sites of the total variation between the classes of samples and those of the training items.
     pub before: f64,
     /// The same with the factors.
     pub after: f64,
 }
 
 impl<C: BackboneConfig> TrainedFlowMap<C> {
-    /// Fits the [margins](crate::flow_map::margins) of each number of jumps in `steps` to the counts of classes that the
-    /// dictionary of the table has, and keeps them for [samples](TrainedFlowMap::sample) that are told nothing. No
-    /// data are needed. `progress` is called with the rows so far, and ends the work by returning false; nothing is kept then.
+    /// Fits the [margins](crate::flow_map::margins) of each number of jumps in `steps`, and keeps them for
+    /// [samples](TrainedFlowMap::sample) that are told nothing. The counts of classes are those of the dictionary of a table, for which no
+    /// data are needed, else those of up to 65,536 items of `train`. `progress` is called with the items so far, and ends the work by
+    /// returning false; nothing is kept then.
     ///
     /// # Errors
-    /// If the model is not one of tables, or cannot draw samples by default.
+    /// If data are needed that are not there or not of the model, if items are so large that there is no memory for 1,024 of them, or if the
+    /// model cannot draw samples by default.
     ///
     /// # Examples
     /// ```
@@ -55,23 +63,30 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// let config: FlowMapConfig<NetworkConfig> = toml::from_str("network = { kind = 'mlp', width = 8, skip = true }")?;
     /// let net = config.model(None).init(site_shape(&schema), &device, &mut stream(0, Purpose::Init, 0));
     /// let mut model = TrainedFlowMap::new(config, net, schema, &device);
-    /// let fitted = model.fit_margins(&[2], 0, &mut |_| true)?;
+    /// let fitted = model.fit_margins(None, &[2], 0, &mut |_| true)?;
     /// assert!(fitted[0].after <= fitted[0].before && model.margins.of(2).is_some());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fit_margins(
         &mut self,
+        train: Option<&dyn Dataset>,
         steps: &[usize],
         seed: u64,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<FittedMargins>, RequestError> {
-        let Layout::Columns(table) = &self.schema.layout else {
-            return Err(RequestError("margins are for models of tables, whose dictionaries count the values".into()));
+        let (zeros, shares) = match &self.schema.layout {
+            Layout::Columns(table) => {
+                (&table.structural_zeros().clone(), table.sites().map(TableColumn::shares).collect::<Vec<_>>())
+            }
+            _ => (&StructuralZeros::default(), self.shares_of(train)?),
         };
-        let zeros = &table.structural_zeros().clone();
-        let shares: Vec<Vec<f64>> = table.sites().map(TableColumn::shares).collect();
         let classes = self.schema.classes;
-        let rows = (NUMBERS / (shares.len() * classes)).clamp(1, ROWS);
+        let rows = (NUMBERS / (shares.len() * classes)).min(ROWS);
+        if rows < FEWEST {
+            let sites = shares.len();
+            let problem = format!("margins of {sites} sites of {classes} classes are of too few items");
+            return Err(RequestError(problem));
+        }
         let (mut found, mut drawn) = (Vec::new(), 0);
         for &steps in steps {
             let mut goes_on = true;
@@ -79,13 +94,17 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 goes_on = progress(drawn + done);
                 goes_on
             };
-            let samples = self.sample(&SampleRequest::map(rows, steps, seed), &mut tell)?;
+            let mut samples = self.sample(&SampleRequest::map(rows, steps, seed), &mut tell)?;
             if !goes_on {
                 return Ok(Vec::new());
             }
             drawn += rows;
+            let absent = |at: usize| samples.ids[at] == ABSENT;
+            let laws = samples.endpoints.chunks_mut(classes).enumerate().filter(|&(at, _)| absent(at));
+            laws.for_each(|(_, law)| law.fill(0.0));
             let decided = |factors: &[Vec<f64>]| {
                 let mut ids = decide(&samples.endpoints, classes, factors);
+                ids.iter_mut().enumerate().filter(|&(at, _)| absent(at)).for_each(|(_, id)| *id = ABSENT);
                 mend(&mut ids, &samples.endpoints, factors, zeros);
                 counts(&ids, &shares)
             };
@@ -113,6 +132,19 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             fitted
         };
         Ok(found.into_iter().map(keep).collect())
+    }
+
+    /// How often the training items have each class, site by site.
+    fn shares_of(&self, train: Option<&dyn Dataset>) -> Result<Vec<Vec<f64>>, RequestError> {
+        let Some(train) = train else {
+            return Err(RequestError("margins of data other than tables are counted in the training data".into()));
+        };
+        if *train.schema() != self.schema {
+            return Err(RequestError("the data that margins are counted in are not those of the model".into()));
+        }
+        let sites = site_shape(&self.schema);
+        let none: Vec<Vec<f64>> = (0..sites.count).map(|site| vec![0.0; sites.classes_of(site)]).collect();
+        Ok(counts(&items(train, COUNTED), &none))
     }
 
     /// The factors of the last decision of a request: those kept for as many jumps, where nothing is told of its items.

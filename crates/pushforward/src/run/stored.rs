@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::{DataConfig, Layout, Schema};
+use crate::data::{DataConfig, Schema};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::calibration::Calibration;
 use crate::flow_map::grids::Grids;
 use crate::flow_map::margins::Margins;
 use crate::run::check::check;
+use crate::run::check::site_shape;
 use crate::run::memory::parameters;
 use crate::run::recipe::{ModelConfig, Recipe, RecipeError};
 use crate::run::role::Role;
@@ -205,8 +206,9 @@ fn grids(provenance: &BTreeMap<String, String>) -> Result<Grids, String> {
 fn margins(provenance: &BTreeMap<String, String>, schema: &Schema) -> Result<Margins, String> {
     let Some(text) = provenance.get(MARGINS_KEY) else { return Ok(Margins::default()) };
     let margins: Margins = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let Layout::Columns(table) = &schema.layout else { return Err("they are of tables alone".into()) };
-    margins.check(&table.class_counts()).map(|()| margins)
+    let sites = site_shape(schema);
+    let classes: Vec<usize> = (0..sites.count).map(|site| sites.classes_of(site)).collect();
+    margins.check(&classes).map(|()| margins)
 }
 
 fn calibration(provenance: &BTreeMap<String, String>) -> Result<Option<Calibration>, String> {
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn margins_belong_to_tables_and_are_checked() {
+    fn margins_are_checked() {
         let (run, folder_of_data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let rows: String = (0..80).map(|i| format!("{},{}\n", ["a", "b"][i % 2], i / 3 % 3)).collect();
         std::fs::write(folder_of_data.path().join("t.csv"), format!("letter,number\n{rows}")).unwrap();

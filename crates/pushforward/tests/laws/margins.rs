@@ -11,8 +11,11 @@ use pushforward::flow_map::config::FlowMapConfig;
 use pushforward::flow_map::network::NetworkConfig;
 use pushforward::flow_map::sample::{LastStep, SampleRequest, Sampler};
 use pushforward::flow_map::time::TimeGrid;
+use pushforward::node_pairs::ABSENT;
 use pushforward::rng::{Purpose, stream};
-use pushforward::run::{Data, Recipe, RequestError, TrainOptions, TrainedFlowMap, WeightSet, load, site_shape, train};
+use pushforward::run::{
+    Data, Recipe, RequestError, TrainOptions, TrainedFlowMap, WeightSet, items, load, site_shape, train,
+};
 use pushforward::tensor::cast_module;
 
 use super::dual::randomise;
@@ -34,7 +37,12 @@ fn schema() -> Schema {
 
 /// A model of random weights.
 fn model() -> TrainedFlowMap {
-    let (schema, device) = (schema(), device());
+    of(schema())
+}
+
+/// The same of other data.
+fn of(schema: Schema) -> TrainedFlowMap {
+    let device = device();
     let text = "network = { kind = 'mlp', width = 16 }\ncondition = { kind = 'observed' }";
     let config: FlowMapConfig<NetworkConfig> = toml::from_str(text).expect("a configuration");
     let net =
@@ -70,7 +78,7 @@ fn values_are_as_often_as_in_training_rows() -> Result<(), RequestError> {
     let request = SampleRequest::map(6000, 2, 5);
     let before = apart(&model, &request);
     let mut told = 0;
-    let fitted = model.fit_margins(&[2], 0, &mut |rows| {
+    let fitted = model.fit_margins(None, &[2], 0, &mut |rows| {
         told = rows;
         true
     })?;
@@ -83,7 +91,7 @@ fn values_are_as_often_as_in_training_rows() -> Result<(), RequestError> {
 #[test]
 fn requests_of_another_kind_stay_as_they_are() -> Result<(), RequestError> {
     let (plain, mut raked) = (model(), model());
-    raked.fit_margins(&[2], 0, &mut |_| true)?;
+    raked.fit_margins(None, &[2], 0, &mut |_| true)?;
     let request = SampleRequest::map(500, 2, 5);
     assert_ne!(ids(&plain, &request), ids(&raked, &request));
     let other_times = TimeGrid::new(vec![0.0, 0.4, 1.0]).expect("rising times");
@@ -99,7 +107,7 @@ fn requests_of_another_kind_stay_as_they_are() -> Result<(), RequestError> {
         assert_eq!(ids(&plain, &other), ids(&raked, &other), "{other:?}");
     }
     // What is known of a search that was ended is not kept, and other times make margins wrong.
-    assert!(raked.fit_margins(&[3], 0, &mut |_| false)?.is_empty() && raked.margins.of(3).is_none());
+    assert!(raked.fit_margins(None, &[3], 0, &mut |_| false)?.is_empty() && raked.margins.of(3).is_none());
     raked.fit_grids(&[2], 64, 0, &mut |_| true)?;
     assert!(raked.margins.is_empty());
     Ok(())
@@ -128,9 +136,28 @@ fn a_training_ends_with_times_and_margins_of_its_evaluations() -> Result<(), Box
 }
 
 #[test]
-fn only_tables_have_them() {
-    let mut model = model();
+fn of_other_data_they_are_counted_in_the_training_items() -> Result<(), Box<dyn std::error::Error>> {
+    // Molecules of one to four atoms.
+    let config: DataConfig = toml::from_str("set = 'small-molecules'\natoms = 4")?;
+    let splits = config.load(Path::new("unused"), 0)?;
+    let mut model = of(splits.schema().clone());
+    let message = model.fit_margins(None, &[1], 0, &mut |_| true).expect_err("no dictionary").to_string();
+    assert!(message.contains("training data"), "{message}");
+    let fitted = model.fit_margins(Some(splits.train.as_ref()), &[1], 0, &mut |_| true)?;
+    assert!(fitted[0].before > 0.3 && fitted[0].after < 0.03, "{fitted:?}");
+    // Shares of carbon among the atoms that are there, at each place; the noise is another one than that of the fit.
+    let carbons = |ids: &[u32]| {
+        [0, 1, 2, 3].map(|atom| {
+            let there = ids.chunks(10).map(|row| row[atom]).filter(|&id| id != ABSENT);
+            let (all, carbons) = there.fold((0, 0), |(all, carbons), id| (all + 1, carbons + u32::from(id == 0)));
+            f64::from(carbons) / f64::from(all)
+        })
+    };
+    let found = carbons(&ids(&model, &SampleRequest::map(6000, 1, 5)));
+    let wanted = carbons(&items(splits.train.as_ref(), splits.train.len()));
+    assert!(found.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 0.05), "{found:?} {wanted:?}");
+    // Other data are not counted.
     model.schema.layout = Layout::Table;
-    let message = model.fit_margins(&[1], 0, &mut |_| true).expect_err("no dictionary").to_string();
-    assert!(message.contains("tables"), "{message}");
+    assert!(model.fit_margins(Some(splits.train.as_ref()), &[1], 0, &mut |_| true).is_err());
+    Ok(())
 }

@@ -167,7 +167,7 @@ fn checked<C: BackboneConfig>(
                     recipe.eval.nfe.iter().copied().filter(|&nfe| (1..=MOST_STEPS).contains(&nfe)).collect();
                 let jumps: Vec<usize> = steps.iter().copied().filter(|steps| CHOSEN.contains(steps)).collect();
                 let fitted = model.fit_grids(&jumps, GRID_ITEMS, recipe.seed, &mut |_| true);
-                let fitted = fitted.and_then(|_| model.fit_margins(&steps, recipe.seed, &mut |_| true));
+                let fitted = fitted.and_then(|_| model.fit_margins(None, &steps, recipe.seed, &mut |_| true));
                 if let (Ok(_), Some(folder)) = (fitted, &folder) {
                     keep_grids(&model.grids, &chosen_file(folder))?;
                     keep_margins(&model.margins, &chosen_file(folder))?;

@@ -65,7 +65,7 @@ pub struct TrainedFlowMap<C: BackboneConfig = NetworkConfig> {
     pub label_counts: Vec<u64>,
     /// Times of its jumps, for [samples](Self::sample) by the map.
     pub grids: Grids,
-    /// Factors of the last decision of its jumps, for [samples](Self::sample) of tables that are told nothing.
+    /// Factors of the last decision of its jumps, for [samples](Self::sample) that are told nothing.
     pub margins: Margins,
     /// A weaker model that guidance pushes samples away from.
     weak: Option<FlowMapModel<C::Network>>,
