@@ -8,6 +8,7 @@ use pushforward::data::{Layout, Schema};
 use pushforward::flow_map::backbone::Parametrisation;
 use pushforward::flow_map::conditioning::Condition;
 use pushforward::flow_map::config::{FlowMapConfig, ObjectiveConfig, OffDiagonal};
+use pushforward::flow_map::constraint::Constraint;
 use pushforward::flow_map::likelihood::{BoundRequest, bound};
 use pushforward::flow_map::losses::GradientPath;
 use pushforward::flow_map::map::FlowMap;
@@ -227,4 +228,19 @@ fn laws_by_jumps_are_those_of_one_step_samples_and_of_the_diagonal() {
     let none = model(OffDiagonal::None);
     assert_eq!(none.marginals_by_jumps(&told, 5, 7), none.marginals(&told, 5, 7));
     assert!(none.marginals_by_jumps(&[vec![None; 2]], 5, 7).is_err());
+}
+
+#[test]
+fn samples_are_guided_to_what_a_constraint_fixes() {
+    let schema = Schema { sites: 3, classes: 4, layout: Layout::Table };
+    let net = settings().model(None).init(SiteShape::line(3, 4), &device(), &mut stream(0, Purpose::Init, 0));
+    let model = TrainedFlowMap::new(settings(), net, schema, &device());
+    let fixed = Constraint::all(SiteShape::line(3, 4)).only(0, &[1]).expect("a class of the site");
+    let request = SampleRequest { constraint: Some(fixed), guidance: 2.0, ..SampleRequest::map(20, 1, 3) };
+    let found = model.sample(&request, &mut |_| true).expect("a site is told");
+    assert!(found.nfe.iter().all(|&nfe| nfe == 2) && found.items().all(|item| item[0] == 1));
+    let told = SampleRequest { observed: vec![vec![Some(1), None, None]], ..request.clone() };
+    assert_eq!(model.sample(&told, &mut |_| true).expect("a site is told").endpoints, found.endpoints);
+    let nothing = SampleRequest { constraint: None, ..request };
+    assert!(model.sample(&nothing, &mut |_| true).expect_err("nothing is told").0.contains("guidance needs"));
 }

@@ -300,6 +300,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 request.observed.iter_mut().for_each(|row| row[site] = row[site].or(Some(class)));
             }
         }
+        self.check_guidance(&request)?;
         if let Layout::Graph(graph) = &self.schema.layout {
             if request.sizes.is_empty() {
                 request.sizes.clone_from(&graph.sizes);
@@ -329,7 +330,20 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         Ok(request)
     }
 
-    /// Checks condition and guidance of a request against the model.
+    /// Checks the weight of guidance, once all that items are told is known.
+    fn check_guidance(&self, request: &SampleRequest) -> Result<(), RequestError> {
+        let w = request.guidance;
+        if !GUIDANCE.contains(&w) {
+            let (low, high) = (GUIDANCE.start(), GUIDANCE.end());
+            return refuse(format!("the weight of guidance must be positive, from {low} to {high}, found {w}"));
+        }
+        if w != 1.0 && self.weak.is_none() && !request.labels.is_told() && request.observed.is_empty() {
+            return refuse("guidance needs a label, observed sites or a weaker model to compare with");
+        }
+        Ok(())
+    }
+
+    /// Checks the condition of a request against the model.
     fn check_condition(&self, request: &SampleRequest) -> Result<(), RequestError> {
         if request.labels.is_told() {
             let Some(count) = self.net.label_count() else {
@@ -347,14 +361,6 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             }
         }
         self.check_observed(&request.observed)?;
-        let w = request.guidance;
-        if !GUIDANCE.contains(&w) {
-            let (low, high) = (GUIDANCE.start(), GUIDANCE.end());
-            return refuse(format!("the weight of guidance must be positive, from {low} to {high}, found {w}"));
-        }
-        if w != 1.0 && self.weak.is_none() && !request.labels.is_told() && request.observed.is_empty() {
-            return refuse("guidance needs a label, observed sites or a weaker model to compare with");
-        }
         Ok(())
     }
 
