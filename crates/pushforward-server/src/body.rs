@@ -153,6 +153,9 @@ pub(crate) struct SteerBody {
     /// Labels, in turn over the items.
     #[serde(default)]
     pub(crate) labels: Vec<u32>,
+    /// Make molecules of samples that are none by the likeliest changes; rewards are of what they become.
+    #[serde(default)]
+    pub(crate) correct: bool,
     /// What samples keep.
     #[serde(default)]
     pub(crate) constraints: Constraints,

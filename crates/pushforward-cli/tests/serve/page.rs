@@ -39,6 +39,8 @@ fn every_kind_of_model_is_shown() {
     assert!(glyphs.contains("\"nfe\":3") && glyphs.contains("curl -H"), "{glyphs}");
     let kept = at("model=glyphs&count=2&keep=3:1,4:0");
     assert!(kept.contains("--require 3:1 --require 4:0") && kept.contains("2 items in"), "{kept}");
+    let molecules = at("model=molecules&count=3&correct");
+    assert!(molecules.contains("--correct") && molecules.contains("3 valid molecules"), "{molecules}");
     let echo = at("model=echo&count=5&infill=a______b");
     let lines =
         echo.split("id=\"samples\"").nth(1).expect("the list").split("</ul>").next().expect("its end").to_owned();

@@ -200,6 +200,7 @@ pub(super) fn steer(body: &SteerBody, about: &About, items: &dyn Items, limits: 
         labels: body.labels.clone().into(),
         observed: kept.observed,
         sizes: kept.sizes,
+        correct: body.correct,
         // One population between two looks at the clock.
         batch: body.particles,
         ..SampleRequest::map(0, 1, body.seed)

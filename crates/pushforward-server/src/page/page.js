@@ -60,6 +60,7 @@ function request() {
   if (model.kind === "molecule") {
     if ($("fix").value) constraints.fix = $("fix").value;
     if ($("nodes").value) body.nodes = Number($("nodes").value);
+    if ($("correct").checked) body.correct = true;
   }
   if (Object.keys(constraints).length) body.constraints = constraints;
   return body;
@@ -71,6 +72,7 @@ function commandLine(body, reward) {
   if (reward) parts.push("--reward", quote(reward));
   if (body.temperature) parts.push("--temperature", body.temperature);
   if (body.draw) parts.push("--draw");
+  if (body.correct) parts.push("--correct");
   if (body.labels) parts.push("--label", body.labels.join(","));
   if (body.guidance) parts.push("--guidance", body.guidance);
   if (body.nodes) parts.push("--nodes", body.nodes);
@@ -202,7 +204,7 @@ function steer() {
   run(async (signal) => {
     const plain = request(), reward = $("reward").value;
     const body = { model: plain.model, reward, count: Math.min(plain.count, 8), seed: plain.seed, nfe: Math.max(plain.nfe, 4) };
-    for (const key of ["temperature", "labels", "constraints"]) if (plain[key] !== undefined) body[key] = plain[key];
+    for (const key of ["temperature", "labels", "correct", "constraints"]) if (plain[key] !== undefined) body[key] = plain[key];
     if (body.labels) body.labels = body.labels.slice(0, 1); // Steered samples take one label.
     show("/v1/steer", body, reward);
     say("steering");
@@ -324,7 +326,7 @@ function fromAddress() {
     $(name).value = wanted.get(name);
     if ($(name + "-value")) $(name + "-value").value = $(name).value;
   }
-  $("draw").checked = wanted.has("draw");
+  for (const name of ["draw", "correct"]) $(name).checked = wanted.has(name);
   for (const label of (wanted.get("labels") || "").split(",")) {
     const box = $("label-" + label);
     if (box) box.checked = true;
@@ -351,7 +353,7 @@ for (const name of ["nfe", "temperature", "guidance"]) {
   $(name).addEventListener("input", () => { $(name + "-value").value = $(name).value; soon(); });
 }
 for (const name of ["count", "seed", "infill", "fix", "nodes"]) $(name).addEventListener("input", soon);
-$("draw").addEventListener("change", soon);
+for (const name of ["draw", "correct"]) $(name).addEventListener("change", soon);
 $("labels").addEventListener("change", soon);
 $("model").addEventListener("change", () => { choose($("model").value); sample(); });
 window.addEventListener("hashchange", fromAddress);
