@@ -15,7 +15,7 @@ use crate::run::stored::{LoadError, MARGINS_KEY};
 use crate::run::trained::{RequestError, TrainedFlowMap};
 use crate::structural_zeros::StructuralZeros;
 
-/// Most items that factors are fitted on, fewest, and most numbers of their endpoints.
+/// Most items that factors are fitted on, fewest of other data than tables, and most numbers of their endpoints.
 const ROWS: usize = 16_384;
 const FEWEST: usize = 1024;
 const NUMBERS: usize = 1 << 25;
@@ -44,7 +44,7 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     /// returning false; nothing is kept then.
     ///
     /// # Errors
-    /// If data are needed that are not there or not of the model, if items are so large that there is no memory for 1,024 of them, or if the
+    /// If data are needed that are not there or not of the model, if their items are so large that fewer than 1,024 would be drawn, or if the
     /// model cannot draw samples by default.
     ///
     /// # Examples
@@ -81,10 +81,11 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             _ => (&StructuralZeros::default(), self.shares_of(train)?),
         };
         let classes = self.schema.classes;
-        let rows = (NUMBERS / (shares.len() * classes)).min(ROWS);
-        if rows < FEWEST {
+        let rows = (NUMBERS / (shares.len() * classes)).clamp(1, ROWS);
+        if rows < FEWEST && !matches!(self.schema.layout, Layout::Columns(_)) {
             let sites = shares.len();
-            let problem = format!("margins of {sites} sites of {classes} classes are of too few items");
+            let problem =
+                format!("margins of {sites} sites of {classes} classes would be those of {rows} items, too few");
             return Err(RequestError(problem));
         }
         let (mut found, mut drawn) = (Vec::new(), 0);
