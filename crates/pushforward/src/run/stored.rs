@@ -224,6 +224,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::data::Layout;
     use crate::flow_map::network::NetworkConfig;
     use crate::run::{Data, TrainOptions, WeightSet, load, train};
     use crate::train::checkpoint::{LAST, folder};
