@@ -1,8 +1,8 @@
 """Missing cells of held-out rows, filled in by a trained model and by imputers of scikit-learn.
 
-usage: experiments/fill_table.py PROGRAM RUN TRAIN.csv TEST.csv [ROWS] [SHARE] [SEED]
+usage: experiments/fill_table.py PROGRAM RUN TRAIN.csv TEST.csv [ROWS] [SHARE|COLUMN,COLUMN,...] [SEED]
 
-A share (0.2) of the cells of the first ROWS (5000) rows of TEST is hidden at random. Printed are the accuracy of
+A share (0.2) of the cells of the first ROWS (5000) rows of TEST is hidden at random, or whole columns are. Printed are the accuracy of
 categories and the error of numbers in units of their deviation, each as the mean over columns, for
   draw        `pushforward impute`: one joint draw, one network evaluation a row
   likely      `pushforward impute --likely`
@@ -28,7 +28,7 @@ from sklearn.model_selection import StratifiedKFold
 
 PROGRAM, RUN, TRAIN, TEST = sys.argv[1:5]
 ROWS = int(sys.argv[5]) if len(sys.argv) > 5 else 5000
-SHARE = float(sys.argv[6]) if len(sys.argv) > 6 else 0.2
+WHICH = sys.argv[6] if len(sys.argv) > 6 else "0.2"
 RANDOM = np.random.default_rng(int(sys.argv[7]) if len(sys.argv) > 7 else 0)
 
 train = pd.read_csv(TRAIN, keep_default_na=False)
@@ -40,7 +40,9 @@ numbers = [name for name in train if pd.api.types.is_numeric_dtype(train[name])]
 words = [name for name in train if name not in numbers]
 # What is missing already has no truth.
 known = test.astype(str).ne("?").to_numpy()
-hidden = pd.DataFrame((RANDOM.random(test.shape) < SHARE) & known, columns=test.columns)
+chosen = np.isin(test.columns, WHICH.split(","))[None]
+hidden = (chosen if chosen.any() else RANDOM.random(test.shape) < float(WHICH)) & known
+hidden = pd.DataFrame(hidden, columns=test.columns)
 
 
 def by_program(*options):
@@ -87,7 +89,7 @@ def forest():
     codes = {name: {value: code for code, value in enumerate(sorted(set(train[name]) | set(test[name])))} for name in words}
     coded = lambda table: pd.DataFrame({n: table[n].map(codes[n]) if n in words else table[n].astype(float) for n in table})
     for _ in range(3):
-        for name in train:
+        for name in train.columns[hidden.any()]:
             kind = RandomForestClassifier if name in words else RandomForestRegressor
             model = kind(50, min_samples_leaf=3, n_jobs=2, random_state=0)
             model.fit(coded(rows).drop(columns=name), rows[name])
@@ -113,5 +115,6 @@ for name, fill in [("draw", lambda: by_program()), ("likely", lambda: by_program
                    ("iterative", iterative), ("forest", forest)]:
     filled = fill()
     right = [(filled[c] == test[c])[hidden[c]].mean() for c in words if hidden[c].any()]
-    error = [np.sqrt(((filled[c].astype(float) - test[c]) ** 2)[hidden[c]].mean()) / train[c].std() for c in numbers]
+    error = [np.sqrt(((filled[c].astype(float) - test[c]) ** 2)[hidden[c]].mean()) / train[c].std()
+             for c in numbers if hidden[c].any()]
     print(f"{name:10} {np.mean(right):8.4f} {np.mean(error):7.4f} {detected(filled):9.4f}", flush=True)
