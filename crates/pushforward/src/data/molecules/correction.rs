@@ -191,10 +191,10 @@ impl<'a> Graph<'a> {
         let mut next = 0;
         while let Some(&i) = found.get(next) {
             next += 1;
-            for j in 0..n {
+            for (j, seen) in seen.iter_mut().enumerate() {
                 let cut = without.is_some_and(|ends| ends == [i, j] || ends == [j, i]);
-                if self.bond(i, j) > 0 && !seen[j] && !cut {
-                    seen[j] = true;
+                if self.bond(i, j) > 0 && !*seen && !cut {
+                    *seen = true;
                     found.push(j);
                 }
             }

@@ -18,11 +18,12 @@ pub(super) fn rules(schema: &Schema, request: &SampleRequest) -> Option<Arc<dyn 
 
 /// The correction of molecules, if it is asked for and items are some.
 pub(super) fn correction(schema: &Schema, request: &SampleRequest) -> Option<Arc<dyn Rules>> {
+    if !request.correct {
+        return None;
+    }
     match &schema.layout {
         #[cfg(feature = "chem")]
-        Layout::Graph(graph) if request.correct && graph.is_molecular() => {
-            Some(Arc::new(crate::data::molecules::Correction::new(graph)))
-        }
+        Layout::Graph(graph) if graph.is_molecular() => Some(Arc::new(crate::data::molecules::Correction::new(graph))),
         _ => None,
     }
 }
