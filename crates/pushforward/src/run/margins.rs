@@ -6,14 +6,14 @@ use crate::data::tables::TableColumn;
 use crate::data::{Dataset, Layout};
 use crate::flow_map::backbone::BackboneConfig;
 use crate::flow_map::margins::{Margins, apart, counts, decide, fit};
-use crate::flow_map::sample::{LabelChoice, LastStep, SampleRequest, Sampler};
+use crate::flow_map::sample::{LabelChoice, LastStep, Rules, SampleRequest, Sampler};
 use crate::node_pairs::ABSENT;
 use crate::run::calibrate::keep;
 use crate::run::check::site_shape;
 use crate::run::held_out::items;
 use crate::run::stored::{LoadError, MARGINS_KEY};
+use crate::run::trained::rules::rules;
 use crate::run::trained::{RequestError, TrainedFlowMap};
-use crate::structural_zeros::StructuralZeros;
 
 /// Most items that factors are fitted on, fewest of other data than tables, and most numbers of their endpoints.
 const ROWS: usize = 16_384;
@@ -21,7 +21,7 @@ const FEWEST: usize = 1024;
 const NUMBERS: usize = 1 << 25;
 /// Training items whose classes are counted.
 const COUNTED: usize = 1 << 16;
-/// Fits where structural zeros move margins again.
+/// Fits where rules move margins again.
 const ROUNDS: usize = 4;
 
 /// Margins of samples by one number of jumps.
@@ -74,11 +74,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
         seed: u64,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<FittedMargins>, RequestError> {
-        let (zeros, shares) = match &self.schema.layout {
-            Layout::Columns(table) => {
-                (&table.structural_zeros().clone(), table.sites().map(TableColumn::shares).collect::<Vec<_>>())
-            }
-            _ => (&StructuralZeros::default(), self.shares_of(train)?),
+        let shares = match &self.schema.layout {
+            Layout::Columns(table) => table.sites().map(TableColumn::shares).collect(),
+            _ => self.shares_of(train)?,
         };
         let classes = self.schema.classes;
         let rows = (NUMBERS / (shares.len() * classes)).clamp(1, ROWS);
@@ -95,7 +93,9 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
                 goes_on = progress(drawn + done);
                 goes_on
             };
-            let mut samples = self.sample(&SampleRequest::map(rows, steps, seed), &mut tell)?;
+            let request = SampleRequest::map(rows, steps, seed);
+            let rules = rules(&self.schema, &request);
+            let mut samples = self.sample(&request, &mut tell)?;
             if !goes_on {
                 return Ok(Vec::new());
             }
@@ -106,14 +106,16 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
             let decided = |factors: &[Vec<f64>]| {
                 let mut ids = decide(&samples.endpoints, classes, factors);
                 ids.iter_mut().enumerate().filter(|&(at, _)| absent(at)).for_each(|(_, id)| *id = ABSENT);
-                mend(&mut ids, &samples.endpoints, factors, zeros);
+                if let Some(rules) = &rules {
+                    mend(&mut ids, &samples.endpoints, factors, rules.as_ref());
+                }
                 counts(&ids, &shares)
             };
             let ones: Vec<Vec<f64>> = shares.iter().map(|shares| vec![1.0; shares.len()]).collect();
             let before = apart(&decided(&ones), &shares);
             let (mut wanted, mut best) = (shares.clone(), (before, ones));
-            // Items that are mended by structural zeros move the margins again, so that others are asked for.
-            for _ in 0..if zeros.is_empty() { 1 } else { ROUNDS } {
+            // Items that are mended move the margins again, so that others are asked for.
+            for _ in 0..if rules.is_none() { 1 } else { ROUNDS } {
                 let factors = fit(&samples.endpoints, classes, &wanted);
                 let now = decided(&factors);
                 let after = apart(&now, &shares);
@@ -161,16 +163,16 @@ impl<C: BackboneConfig> TrainedFlowMap<C> {
     }
 }
 
-/// Moves items to classes that occur together, as samples are.
-fn mend(ids: &mut [u32], endpoints: &[f32], factors: &[Vec<f64>], zeros: &StructuralZeros) {
+/// Mends items for which the rules do not hold, as samples are.
+fn mend(ids: &mut [u32], endpoints: &[f32], factors: &[Vec<f64>], rules: &dyn Rules) {
     let sites = factors.len();
     let numbers = endpoints.len() / (ids.len() / sites).max(1);
     let classes = numbers / sites;
     for (item, end) in ids.chunks_mut(sites).zip(endpoints.chunks(numbers)) {
-        if !zeros.is_usual(item) {
+        if !rules.hold(item) {
             let factor = |at: usize| factors[at / classes].get(at % classes).copied().unwrap_or(0.0);
             let law: Vec<f64> = end.iter().enumerate().map(|(at, &p)| f64::from(p) * factor(at)).collect();
-            zeros.mend(item, &law, |site, class| class < factors[site].len());
+            rules.mend(item, &law, &|site, class| class < factors[site].len());
         }
     }
 }

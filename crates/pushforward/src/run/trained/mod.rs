@@ -7,7 +7,7 @@ pub(crate) mod conditional;
 pub(crate) mod flow_map;
 mod latent_steer;
 mod placement;
-mod rules;
+pub(in crate::run) mod rules;
 mod steers;
 
 pub use self::aef::{TrainedAef, preview_request};

@@ -7,7 +7,7 @@ use crate::flow_map::sample::{Rules, SampleRequest};
 use crate::run::trained::RequestError;
 
 /// The rules of flow maps: [structural zeros](crate::structural_zeros) of tables, and the correction of molecules if it is asked for.
-pub(super) fn rules(schema: &Schema, request: &SampleRequest) -> Option<Arc<dyn Rules>> {
+pub(in crate::run) fn rules(schema: &Schema, request: &SampleRequest) -> Option<Arc<dyn Rules>> {
     match &schema.layout {
         Layout::Columns(table) if !table.structural_zeros().is_empty() => {
             Some(Arc::new(table.structural_zeros().clone()))
@@ -30,7 +30,12 @@ pub(super) fn correction(schema: &Schema, request: &SampleRequest) -> Option<Arc
 
 /// Checks that what is to be corrected can be.
 pub(super) fn check_correction(schema: &Schema, request: &SampleRequest) -> Result<(), RequestError> {
-    if request.correct && correction(schema, request).is_none() {
+    let molecules = match &schema.layout {
+        #[cfg(feature = "chem")]
+        Layout::Graph(graph) => graph.is_molecular(),
+        _ => false,
+    };
+    if request.correct && !molecules {
         return Err(RequestError("valences are corrected in samples of models of molecules only".into()));
     }
     Ok(())
